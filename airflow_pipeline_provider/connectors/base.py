@@ -1,0 +1,233 @@
+"""The contracts: what a source, a stage and a target promise.  The conformance kit in `testing` checks them.
+
+Rules for every connector:
+
+- The class attribute `Options` is a pydantic model of its YAML section (`extra="forbid"`, a `type` literal).
+- The constructor only assigns: `__init__(self, options, identity)`; connections open on first use, `close()` ends
+  them.  Importing the module imports no vendor library (pyarrow included): DAG files are parsed often.
+- Vendor errors are mapped to `exceptions` in one place of the module; each message says what was expected, what was
+  seen and what to do, and never holds a secret.
+- One instance serves one task; `Source.open` may hand out iterators that are read by different threads.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
+
+from pydantic import BaseModel
+
+from airflow_pipeline_provider.core.intervals import Interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+
+class Identity(NamedTuple):
+    """Whose connector this is.  `timezone` is the pipeline's IANA name."""
+
+    pipeline_id: str
+    timezone: str
+
+
+class Connector(ABC):
+    """What all three kinds share."""
+
+    Options: ClassVar[type[BaseModel]]
+
+    def __init__(self, options: Any, identity: Identity) -> None:
+        self.options = options
+        self.identity = identity
+
+    def close(self) -> None:  # noqa: B027  (most have nothing to close)
+        """Let go of connections; may be called twice."""
+
+
+# --- source -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A disjoint half-open time sub-range of a window, `index` of `of` (0-based).  Frozen by validate."""
+
+    index: int
+    of: int
+    interval: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        return {"i": self.index, "of": self.of, "interval": self.interval.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Slice:
+        return cls(value["i"], value["of"], Interval.from_json(value["interval"]))
+
+
+class Source(Connector):
+    """Where windows are read from.  Times are instants; the range is always `start <= event time < end`."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise DataError or FatalError, one clear sentence, unless the source exists and can be read by time."""
+
+    @abstractmethod
+    def count(self, interval: Interval) -> int:
+        """Exact number of rows in the interval, asked anew at each call; never an estimate, never capped."""
+
+    def count_untimed(self) -> int | None:
+        """Rows without an event time (they belong to no window), or None when the source cannot tell."""
+        return None
+
+    def newest_event_time(self) -> datetime | None:
+        """The newest event time in the source, for the staleness check; None when empty or unknown."""
+        return None
+
+    def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
+        """At most `n` disjoint sub-ranges that tile the interval; whole microseconds, here of equal length."""
+        step = (interval.end - interval.start) / n if n > 1 else None
+        if step is None or step < timedelta(seconds=1):
+            return [Slice(0, 1, interval)]
+        bounds = [interval.start + i * step for i in range(n)] + [interval.end]
+        return [Slice(i, n, Interval(bounds[i], bounds[i + 1])) for i in range(n)]
+
+    @abstractmethod
+    def open(self, slice_: Slice, readers: int = 1) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
+        """One consistent view of the slice, read by 1..`readers` iterators that may run in parallel threads.
+
+        Together they yield every row of the slice exactly once, as batches of `envelope.schema.ENVELOPE`; order is
+        free.  A page that is not whole (failed shards, time-out) is an error, never accepted.  If the view is lost
+        the iterators raise SnapshotLostError; the caller discards everything read under this `open` and opens anew.
+        Leaving the context releases the view on the server, always.
+        """
+
+
+# --- stage --------------------------------------------------------------------------------------------------------
+
+
+class StageFile(NamedTuple):
+    """`path` is relative to the stage's base; `modified` is the store's clock, aware."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+class Stage(Connector):
+    """A place for files, by paths relative to its base (`a/b/c`, no slash at either end)."""
+
+    @property
+    @abstractmethod
+    def base(self) -> str:
+        """The base as a URL without credentials or connection id, no slash at the end: `s3://lake/flights`."""
+
+    def url(self, path: str) -> str:
+        """`s3://lake/flights/<path>`: what a target that reads natively is told."""
+        return f"{self.base}/{path}"
+
+    @abstractmethod
+    def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Stream a new file.  It appears whole when the block ends well; when the block raises, nothing appears
+        (multipart uploads are aborted).  The path must be new: callers make it unique."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """A small file at once."""
+        with self.open_write(path) as file:
+            file.write(data)
+
+    @abstractmethod
+    def open_read(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """A seekable binary file; a missing one is a DataError naming the full URL."""
+
+    def read(self, path: str) -> bytes:
+        with self.open_read(path) as file:
+            return file.read()
+
+    @abstractmethod
+    def size(self, path: str) -> int | None:
+        """Bytes, or None when there is no such file."""
+
+    @abstractmethod
+    def list(self, folder: str) -> list[StageFile]:
+        """Every file below the folder, at any depth, sorted by path; no folder means no files."""
+
+    @abstractmethod
+    def delete(self, paths: Sequence[str]) -> None:
+        """Remove these files; one that is gone already is fine."""
+
+
+# --- target -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TargetLimits:
+    """What the target cannot take; extract decides on it before anything is loaded."""
+
+    max_body_bytes: int | None = None
+
+
+class TargetCounts(NamedTuple):
+    rows: int
+    distinct_ids: int
+
+
+@dataclass(frozen=True)
+class CommitRow:
+    """The row that a load writes into the target in the same transaction as the data."""
+
+    interval: Interval
+    token: int
+    manifest_sha: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """`already`: this very token and manifest were in the target before the call, which then changed nothing."""
+
+    rows: int
+    distinct_ids: int
+    already: bool = False
+
+
+class Target(Connector):
+    """Where windows are loaded to.  Deletes and counts are always by
+    `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`."""
+
+    limits: TargetLimits = TargetLimits()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Create the table, its `_LATEST` view, the commit table and the fence row where missing, outside of any
+        load transaction; safe when two workers do it at once.  A table of another shape is a FatalError that names
+        the columns."""
+
+    @abstractmethod
+    def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        """One transaction: take the fence row, then read the newest token of any overlapping interval, delete
+        `manifest.interval`, copy exactly the manifest's parts, count rows and distinct ids, write the commit row.
+
+        A commit row of this interval with the same token and sha: `already=True`, nothing changes.  A newer token,
+        or the same one with another sha, on any overlapping interval: SupersededError.  Counts that differ from the
+        manifest's: DataError, rolled back.
+        """
+
+    @abstractmethod
+    def count(self, interval: Interval) -> TargetCounts:
+        """Rows and distinct record ids of this pipeline in the interval, now."""
+
+    @abstractmethod
+    def commits(self, within: Interval | None = None) -> list[CommitRow]:
+        """The pipeline's commit rows that overlap `within` (all without it), oldest token first; no table: []."""
+
+    def newest_token(self) -> int:
+        """The newest token of the pipeline in the target, 0 without one: the floor for the next."""
+        return max((row.token for row in self.commits()), default=0)
+
+    def newest_commit(self, interval: Interval) -> CommitRow | None:
+        """The newest commit row that overlaps the interval."""
+        return max(self.commits(interval), key=lambda row: row.token, default=None)

@@ -1,0 +1,132 @@
+"""Half-open intervals of time and the algebra on them: pure functions on sorted, plain values.
+
+An `Interval` holds two aware UTC datetimes, `start <= end`, and means every instant `t` with `start <= t < end`.
+All comparisons are between instants: nothing here knows a timezone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+
+def to_utc(value: datetime, name: str) -> datetime:
+    """The same instant as a plain `datetime` in UTC; a naive or foreign value is an error naming `name`."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name}: expected an aware datetime, got {value!r}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(f"{name}: expected an aware datetime, got the naive {value!r}")
+    utc = value.astimezone(timezone.utc)
+    # pendulum's subclass has arithmetic of its own: keep the standard class only
+    return datetime(
+        utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=timezone.utc
+    )
+
+
+def iso_utc(value: datetime) -> str:
+    """`2013-11-03T05:30:00Z`, with microseconds only where there are any."""
+    return to_utc(value, "value").isoformat().replace("+00:00", "Z")
+
+
+def parse_utc(text: str) -> datetime:
+    """Reads what `iso_utc` wrote; any ISO 8601 date-time with an offset will do."""
+    try:
+        return to_utc(datetime.fromisoformat(text.replace("Z", "+00:00")), "timestamp")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"timestamp: expected ISO 8601 with an offset, got {text!r}") from error
+
+
+@dataclass(frozen=True, order=True)
+class Interval:
+    """`[start, end)` in UTC; aware datetimes of any zone are converted."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", to_utc(self.start, "start"))
+        object.__setattr__(self, "end", to_utc(self.end, "end"))
+        if self.end < self.start:
+            raise ValueError(f"end: expected an instant at or after {iso_utc(self.start)}, got {iso_utc(self.end)}")
+
+    @property
+    def is_empty(self) -> bool:
+        return self.start == self.end
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed seconds."""
+        return (self.end - self.start).total_seconds()
+
+    def holds(self, instant: datetime) -> bool:
+        """Is the instant inside?"""
+        return self.start <= instant < self.end
+
+    def covers(self, other: Interval) -> bool:
+        """Is every instant of `other` inside?  An empty interval is covered by any."""
+        return other.is_empty or (self.start <= other.start and other.end <= self.end)
+
+    def overlaps(self, other: Interval) -> bool:
+        """Do they share an instant?  Touching is not overlapping."""
+        return max(self.start, other.start) < min(self.end, other.end)
+
+    def __str__(self) -> str:
+        return f"[{iso_utc(self.start)}, {iso_utc(self.end)})"
+
+    def to_json(self) -> list[str]:
+        return [iso_utc(self.start), iso_utc(self.end)]
+
+    @classmethod
+    def from_json(cls, value: Iterable[str]) -> Interval:
+        start, end = value
+        return cls(parse_utc(start), parse_utc(end))
+
+
+def intersect(a: Interval, b: Interval) -> Interval | None:
+    """What both hold, or None."""
+    return Interval(max(a.start, b.start), min(a.end, b.end)) if a.overlaps(b) else None
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Sorted, disjoint, touching ones joined, empty ones dropped; the union stays the same."""
+    merged: list[Interval] = []
+    for interval in sorted(i for i in intervals if not i.is_empty):
+        if merged and interval.start <= merged[-1].end:
+            if interval.end > merged[-1].end:
+                merged[-1] = Interval(merged[-1].start, interval.end)
+        else:
+            merged.append(interval)
+    return merged
+
+
+def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:
+    """What of `intervals` none of `taken` holds: sorted, disjoint."""
+    left: list[Interval] = []
+    holes = merge(taken)
+    for interval in merge(intervals):
+        start = interval.start
+        for hole in holes:
+            if hole.end <= start:
+                continue
+            if hole.start >= interval.end:
+                break
+            if hole.start > start:
+                left.append(Interval(start, hole.start))
+            start = max(start, hole.end)
+            if start >= interval.end:
+                break
+        if start < interval.end:
+            left.append(Interval(start, interval.end))
+    return left
+
+
+def gaps(within: Interval, covered: Iterable[Interval]) -> list[Interval]:
+    """What of `within` nothing covers, earliest first."""
+    return subtract([within], covered)
+
+
+def contiguous_end(within: Interval, covered: Iterable[Interval]) -> datetime:
+    """End of the covered prefix of `within` (its start when the prefix is empty), never past its end."""
+    missing = gaps(within, covered)
+    return missing[0].start if missing else within.end

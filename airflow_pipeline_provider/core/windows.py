@@ -1,0 +1,48 @@
+"""A window's identity: (pipeline id, start UTC, end UTC), and the names made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from airflow_pipeline_provider.core.intervals import Interval
+
+
+def _compact(value: datetime) -> str:
+    """`20131103T040000Z`; a fraction is kept (`20131103T040000.500000Z`)."""
+    return f"{value:%Y%m%dT%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "") + "Z"
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of one pipeline.  `day` is the local calendar day that holds it."""
+
+    pipeline_id: str
+    interval: Interval
+    day: date
+
+    @property
+    def start(self) -> datetime:
+        return self.interval.start
+
+    @property
+    def end(self) -> datetime:
+        return self.interval.end
+
+    @property
+    def window_id(self) -> str:
+        """`flights.20131103T040000Z-20131103T060000Z`: fit for file names, run ids and map index labels."""
+        return f"{self.pipeline_id}.{_compact(self.start)}-{_compact(self.end)}"
+
+    @property
+    def stage_path(self) -> str:
+        """Folder below the stage's base, no slash at either end: `2013-11-03/flights.2013…`."""
+        return f"{self.day.isoformat()}/{self.window_id}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"pipeline_id": self.pipeline_id, "interval": self.interval.to_json(), "day": self.day.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Window:
+        return cls(value["pipeline_id"], Interval.from_json(value["interval"]), date.fromisoformat(value["day"]))

@@ -1,0 +1,140 @@
+"""Parts, receipts and manifests as values, and their JSON.  Reading and writing them is `envelope.attempts`.
+
+Names below the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/``::
+
+    part-<slice>-<n>-<unique>.parquet     a finished file of rows
+    receipt-<slice>-<unique>.json         what one execution of one extract slice wrote
+    manifest-<sha256>.json                the immutable list that one load reads
+
+Unique means that no two executions ever write the same name, so a zombie can add files but change none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of rows.  `path` is relative to the stage's base; `bytes` is the file's size."""
+
+    path: str
+    rows: int
+    bytes: int
+    min_event_time: datetime
+    max_event_time: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "min_event_time": iso_utc(self.min_event_time),
+            "max_event_time": iso_utc(self.max_event_time),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Part:
+        return cls(
+            value["path"],
+            value["rows"],
+            value["bytes"],
+            parse_utc(value["min_event_time"]),
+            parse_utc(value["max_event_time"]),
+        )
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one extract of one slice wrote: only its own finished parts.  `interval` is the slice's."""
+
+    index: int
+    of: int
+    interval: Interval
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    def to_bytes(self) -> bytes:
+        return _dump(
+            {
+                "version": 1,
+                "index": self.index,
+                "of": self.of,
+                "interval": self.interval.to_json(),
+                "parts": [part.to_json() for part in self.parts],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Receipt:
+        value = json.loads(data)
+        return cls(
+            value["index"],
+            value["of"],
+            Interval.from_json(value["interval"]),
+            tuple(Part.from_json(part) for part in value["parts"]),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a load reads.  An empty window is a manifest without parts."""
+
+    pipeline_id: str
+    interval: Interval
+    attempt: str
+    token: int
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        return _dump(
+            {
+                "version": 1,
+                "pipeline_id": self.pipeline_id,
+                "interval": self.interval.to_json(),
+                "attempt": self.attempt,
+                "token": self.token,
+                "parts": [part.to_json() for part in self.parts],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        value = json.loads(data)
+        return cls(
+            value["pipeline_id"],
+            Interval.from_json(value["interval"]),
+            value["attempt"],
+            value["token"],
+            tuple(Part.from_json(part) for part in value["parts"]),
+        )
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    """Canonical: sorted keys, no spaces, so that equal manifests have equal hashes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

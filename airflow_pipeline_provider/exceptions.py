@@ -1,0 +1,75 @@
+"""Every error of this package, by what to do about it.
+
+::
+
+    PipelineError
+    ├── ConfigError       fix the YAML or the argument (also a ValueError)
+    ├── TransientError    try again: network, 429, a lock, a busy file
+    │   ├── SnapshotLostError   what was read so far is void: discard it and read the slice anew
+    │   └── LeaseHeldError      another run holds the window; says who, since when, until when
+    ├── DataError         a person looks: counts differ, an unreadable document, rows outside the window
+    ├── FatalError        never retry: permission denied, a missing table, a missing library
+    └── SupersededError   this run lost its window to a newer one: stop quietly, change nothing
+
+Connectors raise these and map their vendor's exceptions in one place each. They say what was expected, what
+was seen and what to do; the phase that was running adds pipeline, window and phase (`add_context`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class PipelineError(Exception):
+    """Base of all errors; `str()` starts with the context once a phase has added it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context: str | None = None
+
+    def add_context(self, context: str) -> None:
+        """Say where it happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
+        if self.context is None:
+            self.context = context
+
+    def __str__(self) -> str:
+        return f"{self.context}: {self.message}" if self.context else self.message
+
+
+class ConfigError(PipelineError, ValueError):
+    """Bad or missing configuration; the message names the key and the value."""
+
+
+class TransientError(PipelineError):
+    """The same call may succeed later."""
+
+
+class SnapshotLostError(TransientError):
+    """The source's consistent view (point in time) is gone; rows read under it must be thrown away."""
+
+
+class LeaseHeldError(TransientError):
+    """Another owner holds a lease that overlaps the window.
+
+    `since` and `until` are aware datetimes by the state store's clock.
+    """
+
+    def __init__(self, owner: str, since: datetime, until: datetime) -> None:
+        super().__init__(
+            f"the window is held by {owner} since {since.isoformat()}; its lease ends at {until.isoformat()} "
+            "unless it is renewed: wait for it, or let this run end"
+        )
+        self.owner, self.since, self.until = owner, since, until
+
+
+class DataError(PipelineError):
+    """The data is not what the promise needs; repeating the run does not help by itself."""
+
+
+class FatalError(PipelineError):
+    """No retry can help until somebody changes a permission, a table or an installation."""
+
+
+class SupersededError(PipelineError):
+    """A newer attempt owns the window; this one must end without touching anything."""

@@ -1,0 +1,96 @@
+"""The contract of a state store: the ledger, leases, tokens and run bindings of one pipeline.
+
+Stores: `state.variable` (Airflow Variables, one run at a time), `state.sql` (a metadata table, compare-and-set).
+The store's own clock decides about leases; callers pass durations, never instants of theirs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who holds which interval; `since` and `until` by the store's clock."""
+
+    interval: Interval
+    owner: str
+    since: datetime
+    until: datetime
+
+
+class State(ABC):
+    """All methods speak of one pipeline.  Constructed without I/O; connections open on first use."""
+
+    Options: ClassVar[type[BaseModel]]
+    concurrent: ClassVar[bool]  # may two runs use it at once?
+
+    def __init__(self, options: Any, identity: Identity) -> None:
+        self.options = options
+        self.identity = identity
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections; may be called twice."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The store's clock, aware UTC."""
+
+    # --- ledger
+
+    @abstractmethod
+    def entries(self, within: Interval | None = None) -> list[Entry]:
+        """Entries whose interval overlaps `within` (all without it), in the order in which they were written."""
+
+    @abstractmethod
+    def append(self, entry: Entry) -> None:
+        """Write one entry; `entry.at` is replaced by the store's clock.
+
+        A replacing or committed entry is keyed by (kind, interval, token): writing it again changes nothing.  It is
+        refused with SupersededError when an overlapping interval has a replacing or committed entry with a newer
+        token; check and write are one atomic step where `concurrent`.
+        """
+
+    # --- leases
+
+    @abstractmethod
+    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+        """Take the lease, or renew one's own (`since` stays).  A live lease of another owner on any overlapping
+        interval: LeaseHeldError.  Expired leases of others are removed."""
+
+    @abstractmethod
+    def release(self, interval: Interval, owner: str) -> None:
+        """Give it back; not holding it is fine."""
+
+    @abstractmethod
+    def leases(self) -> list[Lease]:
+        """Those that have not expired."""
+
+    # --- tokens
+
+    @abstractmethod
+    def mint_token(self, floor: int = 0) -> int:
+        """The next fencing token of the pipeline: greater than every one minted before and than `floor`."""
+
+    # --- runs
+
+    @abstractmethod
+    def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
+        """Tie the run ("dag_id/run_id") to a window; the first binding wins and is returned, unless `replace`."""
+
+    @abstractmethod
+    def bound(self, run: str) -> Interval | None:
+        """The window that the run has."""
+
+    @abstractmethod
+    def first_day(self, day: date) -> date:
+        """The first day ever planned: remembers `day` when there is none yet, returns what is remembered."""
