@@ -1,4 +1,4 @@
-"""Parts, receipts and manifests as values, and their JSON.  Reading and writing them is `envelope.attempts`.
+"""Parts, receipts and manifests as values, and their JSON.  Files of rows are `envelope.parts`.
 
 Names below the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/``::
 
