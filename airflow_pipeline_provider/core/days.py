@@ -1,0 +1,197 @@
+"""The days of a timezone, and the windows that tile them.
+
+The day D of a zone is `[first instant whose local date >= D, first instant whose local date >= D + 1)`.  So
+every instant belongs to exactly one day, whatever the clocks do: a day may have 23 or 47 hours, a date that
+the zone skipped is an empty interval, and an hour that repeats after midnight belongs to the new day.
+
+All arithmetic is on plain `datetime` in UTC: two aware datetimes of one zone compare and subtract by their
+wall clocks, and so are wrong near a clock change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, tzinfo
+from datetime import timezone as fixed_timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from airflow_pipeline_provider.core.durations import Duration
+from airflow_pipeline_provider.core.intervals import Interval, to_utc
+
+UTC = fixed_timezone.utc
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+# Offsets stay below 24 hours, and shifting by them must stay inside what a datetime can hold.
+FIRST_DAY, LAST_DAY = date.min + 4 * _DAY, date.max - 4 * _DAY
+
+
+def zone_of(timezone: str | tzinfo) -> tzinfo:
+    """The zone behind a name of the tz database; a tzinfo is taken if it has such a name or a fixed offset.
+
+    Raises ValueError that names the timezone.
+    """
+    name = timezone
+    if isinstance(timezone, tzinfo):
+        name = getattr(timezone, "key", None) or getattr(timezone, "zone", None) or timezone
+    if isinstance(name, str):
+        try:
+            return ZoneInfo(name)
+        except (
+            KeyError,
+            ValueError,
+            OSError,
+        ) as error:  # unknown, not a relative path, a folder
+            raise ValueError(
+                f"timezone: expected a name of the tz database such as 'America/New_York', got {name[:60]!r}"
+            ) from error
+    offset = timezone.utcoffset(None) if isinstance(timezone, tzinfo) else None
+    if offset is None:
+        raise ValueError(f"timezone: expected a name of the tz database or a fixed offset, got {timezone!r}")
+    return fixed_timezone(offset) if offset else ZoneInfo("UTC")
+
+
+def in_zone(instant: datetime, zone: tzinfo, name: str = "instant") -> datetime:
+    """The same instant as plain `datetime` in `zone`; ValueError where the calendar's range ends."""
+    try:
+        return to_utc(instant, name).astimezone(zone)
+    except OverflowError as error:
+        raise ValueError(f"{name}: {instant!r} is outside of the years 1 to 9999 in {zone}") from error
+
+
+def _offset(instant: datetime, zone: tzinfo) -> timedelta:
+    local = instant.astimezone(zone)
+    return local.replace(tzinfo=UTC) - instant
+
+
+def _changes(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """UTC instants in `(start, end]` from which another offset holds.
+
+    Looks once a day and bisects to the second: no zone of the tz database has two changes within a day (the
+    closest two are 3 days 23 hours apart), and all of them are on whole seconds.
+    """
+    known = _offset(start, zone)
+    while start < end:
+        stop = min(start + _DAY, end)
+        if (after := _offset(stop, zone)) != known:
+            low, high = 0, int((stop - start) / _SECOND)
+            while high - low > 1:
+                middle = (low + high) // 2
+                if _offset(start + middle * _SECOND, zone) == known:
+                    low = middle
+                else:
+                    high = middle
+            yield start + high * _SECOND
+            known = after
+        start = stop
+
+
+def transitions(timezone: str | tzinfo, start: datetime, end: datetime) -> list[datetime]:
+    """UTC instants in `(start, end]` from which another offset holds, earliest first, to the second.
+
+    `start` is floored and `end` raised to a whole second.
+    """
+    zone = zone_of(timezone)
+    first, last = to_utc(start, "start"), to_utc(end, "end")
+    if last.microsecond:
+        last += _SECOND
+    return list(_changes(first.replace(microsecond=0), last.replace(microsecond=0), zone))
+
+
+def _check_day(day: date) -> date:
+    if isinstance(day, datetime) or not isinstance(day, date):
+        raise TypeError(f"day: expected a date, got {day!r}")
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"day: expected a date from {FIRST_DAY} to {LAST_DAY}, got {day}")
+    return date(day.year, day.month, day.day)
+
+
+@lru_cache(maxsize=8192)
+def _first_instant(day: date, zone: tzinfo) -> datetime:
+    """The first instant whose local date is `day` or later."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    start, end = midnight - _DAY, midnight + _DAY  # offsets are shorter than a day
+    for until in (*_changes(start, end, zone), end):
+        # from `start` up to `until` one offset holds
+        candidate = max(start, midnight - _offset(start, zone))
+        if candidate < until:
+            return candidate
+        start = until
+    return end
+
+
+def day_interval(day: date, timezone: str | tzinfo) -> Interval:
+    """The day's instants; empty for a date that the zone skipped (Pacific/Apia, 2011-12-30).
+
+    Raises ValueError for an unknown timezone and for a date in the first or last days of the calendar.
+    """
+    zone = zone_of(timezone)
+    day = _check_day(day)
+    return Interval(_first_instant(day, zone), _first_instant(day + _DAY, zone))
+
+
+def day_of(instant: datetime, timezone: str | tzinfo) -> date:
+    """The day whose interval holds the aware `instant`: the greatest local date reached by then.
+
+    So it is never a skipped date, and a clock set back over midnight does not bring the old day back.
+    """
+    zone = zone_of(timezone)
+    local = in_zone(instant, zone)
+    utc = to_utc(instant, "instant")
+    day = _check_day(local.date())
+    while _first_instant(day + _DAY, zone) <= utc:
+        day += _DAY
+    return day
+
+
+def day_plan(day: date, timezone: str | tzinfo, granularity: Duration) -> list[Interval]:
+    """The windows that tile the day from its first instant, in order; none for a skipped date.
+
+    A granularity with calendar days takes the whole day.  The last window ends with the day.  Raises
+    ValueError for a granularity that is not longer than nothing.
+    """
+    whole = day_interval(day, timezone)
+    windows = []
+    start = whole.start
+    while start < whole.end:
+        end = window_end(start, whole, granularity)
+        windows.append(Interval(start, end))
+        start = end
+    return windows
+
+
+def window_end(start: datetime, day: Interval, granularity: Duration) -> datetime:
+    """Where the window from `start` ends: after the elapsed granularity, at the latest with the day."""
+    if granularity.days < 0 or granularity.seconds < 0 or granularity == (0, 0):
+        raise ValueError(f"granularity: expected more than 0s, got {granularity}")
+    # compared as numbers: a granularity of a million years must not overflow
+    if granularity.days or granularity.seconds >= (day.end - start).total_seconds():
+        return day.end
+    return start + granularity.seconds * _SECOND
+
+
+def shift_back(instant: datetime, back: Duration, timezone: str | tzinfo) -> datetime:
+    """The aware `instant` less `back`, in UTC: first calendar days by the local clock, then elapsed seconds.
+
+    A wall time that exists twice means the first of the two.  One that a clock change left out moves forward
+    past the gap; where that would leave its date (a skipped date, a gap up to midnight) it moves back.
+    Raises ValueError when the result is outside of the calendar.
+    """
+    zone = zone_of(timezone)
+    utc = to_utc(instant, "instant")
+    try:
+        if back.days:
+            utc = _resolve(in_zone(utc, zone).replace(tzinfo=None) - back.days * _DAY, zone)
+        return utc - back.seconds * _SECOND
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{back} before {instant!r} is outside of the calendar") from error
+
+
+def _resolve(wall: datetime, zone: tzinfo) -> datetime:
+    """The UTC instant that a naive wall time of `zone` means."""
+    forward = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if forward.astimezone(zone).replace(tzinfo=None, fold=0) == wall.replace(fold=0):
+        return forward
+    if day_of(forward, zone) == wall.date():
+        return forward
+    return wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
