@@ -1,0 +1,109 @@
+"""What every connector's YAML section shares; a connector's `Options` subclasses one of these.
+
+The field types here give a connector durations and sizes with one meaning and one error sentence:
+`lease: DurationSeconds = 120` reads `lease: 2m`, `part_size: ByteCount = ...` reads `part_size: 128MB`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+_SIZE = re.compile(r"([0-9]+)\s*([KMGT]I?B|B)", re.IGNORECASE)
+_UNITS = {"B": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
+_UNITS.update({f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)})
+_SMALLEST_SIZE, _LARGEST_SIZE = 1_000, 5 * 1000**3
+
+
+def parse_duration(value: Any) -> int:
+    """Seconds of "1d2h30m20s" (`d` counts as 86,400); anything else is a ValueError with the expectation."""
+    from airflow_pipeline_provider.core.time_utils import parse_time_to_seconds
+
+    if isinstance(value, str):
+        try:
+            return parse_time_to_seconds(value)
+        except ValueError:
+            pass
+    raise ValueError(f"must be a duration such as 30s, 10m, 2h or 1d2h30m, got {_shown(value)}")
+
+
+def parse_size(value: Any) -> int:
+    """Bytes of "128MB" (1000-based), "128MiB" (1024-based) or a plain number of bytes."""
+    size: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        size = int(match[1]) * _UNITS[match[2].upper()]
+    if size is None:
+        raise ValueError(f"must be a size such as 128MB or 64MiB, got {_shown(value)}")
+    if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
+        raise ValueError(f"must be between 1KB and 5GB, got {_shown(value)}")
+    return size
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _duration_text(seconds: int) -> str:
+    from airflow_pipeline_provider.core.time_utils import seconds_to_time_string
+
+    return seconds_to_time_string(seconds)
+
+
+DurationSeconds = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(_duration_text),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+"""Elapsed seconds, written as `30s`, `10m`, `1d2h` (where a calendar day and 24 hours are not told apart)."""
+
+ByteCount = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^[0-9]+\s*([KMGTkmgt][Ii]?)?[Bb]$"}),
+]
+"""Bytes, written as `128MB`, `64MiB` or a plain number; 1KB to 5GB."""
+
+
+class Options(BaseModel):
+    """A section of a pipeline file: every key is known, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str = Field(description="Name of the connector.")
+
+
+class SourceOptions(Options):
+    """Keys that every source has."""
+
+    slices: int = Field(
+        1, ge=1, le=64, strict=True, description="Parts of a window that are read at the same time, 1 to 64."
+    )
+    distribute: Literal["threads", "tasks"] = Field(
+        "threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."
+    )
+
+
+class StageOptions(Options):
+    """Keys that every stage has."""
+
+    part_size: ByteCount = Field(
+        128_000_000, description="Compressed size at which a part file ends: 128MB, 64MiB; 1KB to 5GB."
+    )
+    keep_attempts: int = Field(
+        0, ge=0, le=1000, strict=True, description="Older attempts of a window kept after its commit."
+    )
+
+
+class TargetOptions(Options):
+    """Keys that every target has: none yet."""
+
+
+class StateOptions(Options):
+    """Keys that every state store has: none yet."""
