@@ -1,0 +1,115 @@
+# Everything a developer starts. Needs Python 3.10 to 3.13 and make; no Docker.
+#
+#   make setup              .venv with everything for development
+#   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
+#   make test-integration   the same code against real servers (tests/services/README.md)
+#   make demo               real data through the generated DAGs, on embedded servers
+#   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
+#   make help               all targets
+#
+# PYTHON=python3.12 make setup   chooses the interpreter; PYTEST_ARGS="-k drain" narrows a test target.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-complete
+VENV_3_2 := .venv-airflow-3.2
+STAMP_3_2 := $(VENV_3_2)/.setup-complete
+
+# The first interpreter that fits; an explicit PYTHON is taken at its word and checked.
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
+PYTEST_ARGS ?=
+# Workers of the fast tests; 0 runs them in one process.
+WORKERS ?= 2
+
+.PHONY: help setup test lint format types unit coverage test-integration demo test-airflow-3.2 constraints clean services-stop
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)  ## make .venv with everything for development
+
+# $(call make-venv,FOLDER,CONSTRAINTS): the environment, and this project in it (editable).
+define make-venv
+@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
+	echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1); Python 3.10 to 3.13 is needed." \
+	     "Install one, or name it: make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3.12" >&2; exit 1; }
+@test ! -e $(1) || $(1)/bin/python -c '$(FITS)' 2>/dev/null || { \
+	echo "error: $(1) is there but has no working Python 3.10 to 3.13 in it; remove it (make clean) and try again." >&2; exit 1; }
+@test -e $(1)/bin/python || { \
+	echo "making $(1) with $(PYTHON) ..."; \
+	if uv --version >/dev/null 2>&1; then uv venv -q --seed --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1); \
+	elif $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(1); \
+	else echo "error: $(PYTHON) has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; fi; }
+@set -e; \
+if uv --version >/dev/null 2>&1; then uv=uv; else \
+	$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(1)/bin/python -m ensurepip -q; \
+	$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv; \
+	uv="$(1)/bin/python -m uv"; fi; \
+echo "installing into $(1) (a minute or two the first time) ..."; \
+$$uv pip install -q --python $(1)/bin/python -c $(2) -e '.[dev]'
+@touch $(1)/.setup-complete
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call make-venv,$(VENV),constraints.txt)
+
+$(STAMP_3_2): pyproject.toml constraints-airflow-3.2.txt
+	$(call make-venv,$(VENV_3_2),constraints-airflow-3.2.txt)
+
+test: lint types unit coverage  ## all that needs no server: lint, types, tests, coverage
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## mypy (strict in core)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest tests --ignore=tests/integration -n $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
+
+# A narrowed run covers less, so the bar of 100 % is for whole runs only.
+coverage: unit
+	$(BIN)/coverage report
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@echo "core must be covered whole, branches too:"
+	$(BIN)/coverage report --include='airflow_pipeline_provider/core/*' --fail-under=100
+endif
+
+test-integration: $(STAMP)  ## tests on real servers, which it starts and stops (or takes from the environment)
+	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
+
+services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
+	tests/services/stop-all.sh
+
+demo: $(STAMP)  ## real data through the generated DAGs, on embedded servers
+	$(BIN)/python -m demo
+
+test-airflow-3.2: $(STAMP_3_2)  ## the DAG tests on the oldest supported Airflow
+	$(VENV_3_2)/bin/pytest tests/dags $(PYTEST_ARGS)
+
+# The pins hold for every supported Python on every platform. Present pins stay where they can; delete the file first
+# for the newest of everything.
+COMPILE = uv pip compile -q --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --no-emit-package airflow-pipeline-provider --extra dev pyproject.toml
+constraints:  ## resolve constraints*.txt anew (needs uv)
+	@printf 'apache-airflow==3.3.2\n' >.airflow-pin.txt
+	$(COMPILE) -c .airflow-pin.txt -o constraints.txt
+	@test -e constraints-airflow-3.2.txt || cp constraints.txt constraints-airflow-3.2.txt
+	@printf 'apache-airflow==3.2.*\n' >.airflow-pin.txt
+	$(COMPILE) -c .airflow-pin.txt -o constraints-airflow-3.2.txt
+	@rm -f .airflow-pin.txt
+
+clean:  ## remove the environments, caches and what the demo left
+	rm -rf $(VENV) $(VENV_3_2) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
