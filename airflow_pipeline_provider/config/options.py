@@ -106,4 +106,12 @@ class TargetOptions(Options):
 
 
 class StateOptions(Options):
-    """Keys that every state store has: none yet."""
+    """Keys that every state store has."""
+
+    lease: DurationSeconds = Field(
+        120, ge=1, description="How long a run keeps its window without a sign of life, by the store's clock: 2m."
+    )
+
+    @property
+    def lease_seconds(self) -> int:
+        return self.lease

@@ -1,0 +1,105 @@
+"""A state store in this process's memory, for tests of phases: thread-safe, with a clock that can be moved."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timezone
+from typing import Any, ClassVar, Literal
+
+from airflow_pipeline_provider.config.options import StateOptions
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.state.base import Lease, State
+from airflow_pipeline_provider.state.rules import admit, claim
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class MemoryOptions(StateOptions):
+    type: Literal["memory"] = "memory"
+
+
+@dataclass
+class _Pipeline:
+    entries: list[Entry] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+    runs: dict[str, Interval] = field(default_factory=dict)
+    token: int = 0
+    first_day: date | None = None
+
+
+@dataclass
+class MemoryStore:
+    """What outlives a `MemoryState`: hand the same store to each state of a test.  `clock` gives aware datetimes."""
+
+    clock: Callable[[], datetime] = _wall_clock
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    pipelines: dict[str, _Pipeline] = field(default_factory=dict)
+
+
+class MemoryState(State):
+    """`MemoryState(identity=Identity("flights", "UTC"), store=store)`; without a store it starts empty."""
+
+    Options: ClassVar[type[MemoryOptions]] = MemoryOptions
+    concurrent: ClassVar[bool] = True
+
+    def __init__(
+        self, options: Any = None, identity: Identity | None = None, *, store: MemoryStore | None = None
+    ) -> None:
+        super().__init__(options or MemoryOptions(), identity or Identity("pipeline", "UTC"))
+        self.store = store or MemoryStore()
+
+    @property
+    def _mine(self) -> _Pipeline:
+        return self.store.pipelines.setdefault(self.identity.pipeline_id, _Pipeline())
+
+    def now(self) -> datetime:
+        return self.store.clock().astimezone(timezone.utc)
+
+    def entries(self, within: Interval | None = None) -> list[Entry]:
+        with self.store.lock:
+            return [e for e in self._mine.entries if within is None or e.interval.overlaps(within)]
+
+    def append(self, entry: Entry) -> None:
+        with self.store.lock:
+            if admit(entry, self._mine.entries):
+                self._mine.entries.append(replace(entry, at=self.now(), detail=dict(entry.detail)))
+
+    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+        with self.store.lock:
+            self._mine.leases = claim(self._mine.leases, interval, owner, self.now(), ttl_seconds)
+            return self._mine.leases[-1]
+
+    def release(self, interval: Interval, owner: str) -> None:
+        with self.store.lock:
+            self._mine.leases = [x for x in self._mine.leases if (x.interval, x.owner) != (interval, owner)]
+
+    def leases(self) -> list[Lease]:
+        with self.store.lock:
+            now = self.now()
+            return sorted((x for x in self._mine.leases if x.until > now), key=lambda x: (x.interval, x.owner))
+
+    def mint_token(self, floor: int = 0) -> int:
+        with self.store.lock:
+            self._mine.token = max(self._mine.token, floor) + 1
+            return self._mine.token
+
+    def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
+        with self.store.lock:
+            if replace:
+                self._mine.runs[run] = interval
+            return self._mine.runs.setdefault(run, interval)
+
+    def bound(self, run: str) -> Interval | None:
+        with self.store.lock:
+            return self._mine.runs.get(run)
+
+    def first_day(self, day: date) -> date:
+        with self.store.lock:
+            self._mine.first_day = self._mine.first_day or day
+            return self._mine.first_day
