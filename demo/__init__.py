@@ -1,0 +1,1 @@
+"""Embedded servers, real input and the script behind `make demo`."""
