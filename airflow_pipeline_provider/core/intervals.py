@@ -1,7 +1,7 @@
 """Half-open intervals of time and the algebra on them: pure functions on sorted, plain values.
 
-An `Interval` holds two aware UTC datetimes, `start <= end`, and means every instant `t` with `start <= t < end`.
-All comparisons are between instants: nothing here knows a timezone.
+An `Interval` holds two aware UTC datetimes, `start <= end`, and means every instant `t` with `start <= t <
+end`.  All comparisons are between instants: nothing here knows a timezone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 
 
 def to_utc(value: datetime, name: str) -> datetime:
@@ -48,7 +49,9 @@ class Interval:
         object.__setattr__(self, "start", to_utc(self.start, "start"))
         object.__setattr__(self, "end", to_utc(self.end, "end"))
         if self.end < self.start:
-            raise ValueError(f"end: expected an instant at or after {iso_utc(self.start)}, got {iso_utc(self.end)}")
+            raise ValueError(
+                f"end: expected an instant at or after {iso_utc(self.start)}, got {iso_utc(self.end)}"
+            )
 
     @property
     def is_empty(self) -> bool:
@@ -104,21 +107,36 @@ def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[I
     """What of `intervals` none of `taken` holds: sorted, disjoint."""
     left: list[Interval] = []
     holes = merge(taken)
+    first = 0  # the holes before it end before the current interval, and so before all later ones
     for interval in merge(intervals):
+        while first < len(holes) and holes[first].end <= interval.start:
+            first += 1
         start = interval.start
-        for hole in holes:
-            if hole.end <= start:
-                continue
+        for hole in islice(holes, first, None):
             if hole.start >= interval.end:
                 break
             if hole.start > start:
                 left.append(Interval(start, hole.start))
-            start = max(start, hole.end)
-            if start >= interval.end:
-                break
+            start = hole.end
         if start < interval.end:
             left.append(Interval(start, interval.end))
     return left
+
+
+def common(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """What both `intervals` and `others` hold: sorted, disjoint."""
+    left, right = merge(intervals), merge(others)
+    shared: list[Interval] = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        both = intersect(left[i], right[j])
+        if both is not None:
+            shared.append(both)
+        if left[i].end < right[j].end:
+            i += 1
+        else:
+            j += 1
+    return shared
 
 
 def gaps(within: Interval, covered: Iterable[Interval]) -> list[Interval]:

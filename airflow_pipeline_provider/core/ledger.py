@@ -3,19 +3,35 @@
 The ledger is append-only.  Coverage, continuation, blocked windows and a day's status are functions of its
 entries; nothing of that is ever stored beside it.
 
-A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the attempt
-and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a newer token, then
-``committed`` with that token.
+A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
+attempt and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a
+newer token, then ``committed`` with that token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
+from heapq import heappop, heappush
+from itertools import pairwise
+from math import floor
 from typing import Any
 
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import (
+    Interval,
+    common,
+    contiguous_end,
+    gaps,
+    merge,
+    subtract,
+    to_utc,
+)
+from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError, SupersededError
+
+DATA_ERROR = DataError.__name__
 
 
 class Kind(str, Enum):
@@ -45,3 +61,252 @@ class Entry:
     rows: int | None = None
     manifest: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+# --- coverage
+
+
+def committed(entries: Iterable[Entry]) -> list[Interval]:
+    """What was ever committed: covered for planning, also while it is being replaced."""
+    return merge(entry.interval for entry in entries if entry.kind is Kind.COMMITTED)
+
+
+def waived(entries: Iterable[Entry]) -> list[Interval]:
+    """What a person gave up on."""
+    return merge(entry.interval for entry in entries if entry.kind is Kind.WAIVED)
+
+
+def blocked(entries: Iterable[Entry], max_attempts: int) -> list[Interval]:
+    """Windows that failed with a DataError `max_attempts` times since a commit or waive last touched them."""
+    if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
+        raise ConfigError(f"max_attempts: expected a whole number, 1 or more, got {max_attempts!r}")
+    failures: dict[Interval, int] = {}
+    for entry in entries:
+        if entry.kind is Kind.FAILED and entry.detail.get("error") == DATA_ERROR:
+            failures[entry.interval] = failures.get(entry.interval, 0) + 1
+        elif entry.kind in (Kind.COMMITTED, Kind.WAIVED):
+            failures = {window: n for window, n in failures.items() if not window.overlaps(entry.interval)}
+    return merge(window for window, n in failures.items() if n >= max_attempts)
+
+
+def unverified(entries: Iterable[Entry]) -> list[Interval]:
+    """Committed once, but since then a newer token began to replace it and has not committed.
+
+    The target may hold either version there.  A first load that was not committed is no such place: it is
+    simply a gap.  What a person waived afterwards is not either.
+    """
+    written = list(entries)
+    begun = []
+    for interval, entry, number in _newest(written, (Kind.REPLACING, Kind.COMMITTED)):
+        if entry.kind is Kind.REPLACING:
+            later = [other.interval for other in written[number + 1 :] if other.kind is Kind.WAIVED]
+            begun += subtract([interval], later)
+    return common(begun, committed(written))
+
+
+def continuation(entries: Iterable[Entry], day: Interval) -> datetime | None:
+    """End of the committed or waived prefix of the day; None when the day has none."""
+    written = list(entries)
+    end = contiguous_end(day, committed(written) + waived(written))
+    return end if end > day.start else None
+
+
+def committed_token(entries: Iterable[Entry], interval: Interval) -> int | None:
+    """The newest token that committed anything of the interval."""
+    tokens = [_token(e) for e in entries if e.kind is Kind.COMMITTED and e.interval.overlaps(interval)]
+    return max(tokens, default=None)
+
+
+def committed_rows(entries: Iterable[Entry], interval: Interval) -> int | None:
+    """How many rows the interval is known to hold at least, by its commits; None when nothing is known.
+
+    Exact where the newest commits tile the interval.  A commit that reaches beyond the interval, or that a
+    newer one replaced in part, cannot say how many of its rows are left inside, and counts as 0.
+    """
+    return _rows(entries, interval)[0]
+
+
+def _rows(entries: Iterable[Entry], interval: Interval) -> tuple[int | None, bool]:
+    """(rows known to be committed inside, is that all of what is committed inside?)"""
+    rows, exact = None, True
+    for piece, entry, _ in _newest(list(entries), (Kind.COMMITTED,)):
+        if not piece.overlaps(interval):
+            continue
+        if piece == entry.interval and interval.covers(piece) and entry.rows is not None:
+            rows = (rows or 0) + entry.rows
+        else:
+            exact = False
+    return rows, exact
+
+
+def _newest(entries: list[Entry], kinds: tuple[Kind, ...]) -> list[tuple[Interval, Entry, int]]:
+    """Which entry of these kinds rules where: disjoint pieces in order, each with its entry and its number.
+
+    The newest token rules; of one token the commit, else the one written last.
+    """
+    found = [(i, e) for i, e in enumerate(entries) if e.kind in kinds and not e.interval.is_empty]
+    found.sort(key=lambda numbered: numbered[1].interval.start)
+    bounds = sorted({bound for _, e in found for bound in (e.interval.start, e.interval.end)})
+    rulers: list[tuple[int, bool, int, Entry]] = []  # a heap, the newest on top
+    pieces: list[tuple[Interval, Entry, int]] = []
+    coming = 0
+    for start, end in pairwise(bounds):
+        while coming < len(found) and found[coming][1].interval.start <= start:
+            number, entry = found[coming]
+            heappush(rulers, (-_token(entry), entry.kind is not Kind.COMMITTED, -number, entry))
+            coming += 1
+        while rulers and rulers[0][3].interval.end <= start:
+            heappop(rulers)
+        if not rulers:
+            continue
+        number, entry = -rulers[0][2], rulers[0][3]
+        if pieces and pieces[-1][2] == number and pieces[-1][0].end == start:
+            start = pieces.pop()[0].start
+        pieces.append((Interval(start, end), entry, number))
+    return pieces
+
+
+def _token(entry: Entry) -> int:
+    return entry.token or 0
+
+
+# --- transitions
+
+
+def check_transition(entries: Iterable[Entry], new: Entry) -> None:
+    """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
+
+    Attempts, failures and waives may always be written.  Raises SupersededError when an overlapping interval
+    has a newer token, ConfigError for an empty interval or a missing token, PipelineError for what is no legal
+    step of a window's life.
+    """
+    if new.interval.is_empty:
+        raise ConfigError(
+            f"{new.kind.value}: expected an interval with an end after its start, got {new.interval}"
+        )
+    if new.kind not in (Kind.REPLACING, Kind.COMMITTED):
+        return
+    if isinstance(new.token, bool) or not isinstance(new.token, int) or new.token < 1:
+        raise PipelineError(
+            f"{new.kind.value} {new.interval}: expected a token of 1 or more, got {new.token!r}"
+        )
+    fenced = [e for e in entries if e.kind in (Kind.REPLACING, Kind.COMMITTED)]
+    for entry in fenced:
+        if _token(entry) > new.token and entry.interval.overlaps(new.interval):
+            raise SupersededError(
+                f"{new.kind.value} {new.interval} has token {new.token}, but {entry.interval} "
+                f"is {entry.kind.value} under the newer token {entry.token}: a newer run owns the window, so "
+                "this one changes nothing"
+            )
+        if entry.token == new.token and entry.interval != new.interval:
+            raise PipelineError(
+                f"{new.kind.value} {new.interval} uses token {new.token}, which belongs to {entry.interval}: "
+                "a token is for one window, so mint a new one"
+            )
+    if new.kind is Kind.COMMITTED and not any(entry.token == new.token for entry in fenced):
+        raise PipelineError(
+            f"committed {new.interval} under token {new.token} needs a replacing entry of the same interval "
+            "and token before it: nothing was loaded under that token"
+        )
+
+
+# --- a day at a glance
+
+
+class DayStatus(str, Enum):
+    """How a day stands; where several hold, the first of unverified, blocked, in_progress, not_settled."""
+
+    COMPLETE = "complete"
+    WAIVED = "waived"  # nothing is left to do, but some of it was given up
+    IN_PROGRESS = "in_progress"  # settled time is not committed yet
+    NOT_SETTLED = "not_settled"  # all settled time is committed
+    BLOCKED = "blocked"
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """`committed_seconds` are audited and stand; `percent` is their share of the day, never rounded up.
+
+    `rows` is the sum over the day's commits; None while only the target can tell (a window was replaced in
+    part, or is unverified).  `gaps` is neither committed nor waived.  `reason` has no full stop.
+    """
+
+    status: DayStatus
+    reason: str
+    committed_seconds: float
+    percent: float
+    rows: int | None
+    gaps: tuple[Interval, ...]
+
+
+def day_status(
+    day: Interval,
+    entries: Iterable[Entry],
+    *,
+    now: datetime,
+    settle_seconds: int,
+    max_attempts: int,
+    timezone: str = "UTC",
+) -> DayReport:
+    """How the day stands at `now`; `timezone` is that of the sentence."""
+    written = list(entries)
+    missing = gaps(day, committed(written) + waived(written))
+    doubtful = common(unverified(written), [day])
+    sure = subtract(common(committed(written), [day]), doubtful)
+    committed_seconds = sum(piece.seconds for piece in sure)
+    rows, exact = _rows(written, day)
+    status, reason = _judge(
+        day, written, missing, doubtful, to_utc(now, "now"), settle_seconds, max_attempts, timezone
+    )
+    return DayReport(
+        status,
+        reason,
+        committed_seconds,
+        100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
+        (rows or 0) if exact and not doubtful else None,
+        tuple(missing),
+    )
+
+
+def _judge(
+    day: Interval,
+    entries: list[Entry],
+    missing: list[Interval],
+    doubtful: list[Interval],
+    now: datetime,
+    settle_seconds: int,
+    max_attempts: int,
+    timezone: str,
+) -> tuple[DayStatus, str]:
+    def named(pieces: list[Interval]) -> str:
+        more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
+        return local_window(pieces[0], timezone) + more
+
+    stuck = common(blocked(entries, max_attempts), missing)
+    settled = now - timedelta(seconds=settle_seconds)
+    if doubtful:
+        return (
+            DayStatus.UNVERIFIED,
+            f"a replacement of {named(doubtful)} was begun and never committed: run it again",
+        )
+    if stuck:
+        return (
+            DayStatus.BLOCKED,
+            f"{named(stuck)} failed {max_attempts} times or more on its data: look, run it again or waive it",
+        )
+    if not missing:
+        left_out = subtract(common(waived(entries), [day]), committed(entries))
+        if left_out:
+            return DayStatus.WAIVED, f"{named(left_out)} was given up; the rest is committed"
+        return (
+            DayStatus.COMPLETE,
+            "the zone skipped this date" if day.is_empty else "every instant is committed",
+        )
+    late = [gap for gap in missing if gap.start < settled]
+    if late:
+        return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
+    return (
+        DayStatus.NOT_SETTLED,
+        f"committed up to {local_time(missing[0].start, timezone)}; what follows has not settled",
+    )

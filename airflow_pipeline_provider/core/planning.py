@@ -1,0 +1,211 @@
+"""Which window, or which reason: given rules, a reference time, and what is done, blocked or leased.
+
+Pure: no clock, no I/O.  When a window may run is `core.readiness`, whose names are given on here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+
+from airflow_pipeline_provider.core.days import day_interval, day_of, window_end
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract, to_utc
+from airflow_pipeline_provider.core.readiness import (
+    PlanRules,
+    day_plan,
+    horizon,
+    opens,
+    ready_at,
+    target_day,
+)
+from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.exceptions import ConfigError
+
+__all__ = [
+    "Known",
+    "Plan",
+    "PlanRules",
+    "Reason",
+    "day_plan",
+    "horizon",
+    "opens",
+    "plan_live",
+    "plan_window",
+    "ready_at",
+    "target_day",
+]
+
+_DAY = timedelta(days=1)
+
+
+class Reason(str, Enum):
+    """Why there is nothing to do."""
+
+    COMPLETE = "complete"
+    NOT_SETTLED = "not_settled"
+    LEASED = "leased"
+    BLOCKED = "blocked"
+    BEFORE_START_DAY = "before_start_day"
+    AFTER_END_DAY = "after_end_day"
+    SUPERSEDED = "superseded"  # a newer run owns the window; said by the phases, never by the planner
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger and the leases say, in any order; only what lies in the `horizon` matters.
+
+    `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.
+    """
+
+    committed: tuple[Interval, ...] = ()
+    waived: tuple[Interval, ...] = ()
+    blocked: tuple[Interval, ...] = ()
+    leased: tuple[Interval, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Either an interval to move or the reason why there is none; `day` is the local day that it is about.
+
+    `detail` is a sentence for people, in local time, without a full stop.
+    """
+
+    interval: Interval | None
+    day: date | None
+    reason: Reason | None
+    detail: str
+
+    def __post_init__(self) -> None:
+        if (self.interval is None) == (self.reason is None):
+            raise ValueError(f"a plan has an interval or a reason, got {self.interval} and {self.reason}")
+
+
+def plan_live(
+    rules: PlanRules, reference_time: datetime, known: Known, first_day: date | None = None
+) -> Plan:
+    """The first gap of the earliest incomplete day, if it is ready; else the reason.
+
+    Leased gaps are passed over, blocked ones as `on_blocked` says.  Readiness grows with time, so where the
+    first gap is not ready no later one is.
+    """
+    reference_time = to_utc(reference_time, "reference_time")
+    target = target_day(rules, reference_time)
+    span = horizon(rules, reference_time, first_day)
+    if span is None:
+        return _out_of_days(rules, target)
+    done = merge((*known.committed, *known.waived))
+    leased = subtract(common(known.leased, [span]), done)
+    blocked = subtract(common(known.blocked, [span]), done)
+    free = gaps(span, (*done, *leased, *blocked))
+    if rules.on_blocked == "stop" and blocked and (not free or blocked[0].start < free[0].start):
+        return _blocked(rules, blocked, "planning stops there (on_blocked: stop)")
+    if free:
+        window = _first_window(rules, free[0])
+        ready = ready_at(rules, window)
+        if ready <= reference_time:
+            text = f"{local_window(window, rules.timezone)}, ready since {local_time(ready, rules.timezone)}"
+            return Plan(window, day_of(window.start, rules.timezone), None, f"the first gap is {text}")
+    if leased and (not free or ready_at(rules, _first_window(rules, leased[0])) <= reference_time):
+        return _leased(rules, leased)
+    if free:
+        return _not_settled(rules, window, ready, leased, blocked)
+    if blocked:
+        return _blocked(rules, blocked, "all else is complete")
+    return _complete(rules, target)
+
+
+def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: bool) -> Plan:
+    """Exactly this window, for a backfill (`cut`: its end is cut to the day that holds its start) or Params.
+
+    `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut.
+    """
+    now = to_utc(now, "now")
+    if interval.is_empty:
+        raise ConfigError(f"window: expected an end after its start, got the empty {interval}")
+    day = day_of(interval.start, rules.timezone)
+    whole = day_interval(day, rules.timezone)
+    window = Interval(interval.start, min(interval.end, whole.end))
+    text = local_window(window, rules.timezone)
+    if window != interval:
+        if not cut:
+            raise ConfigError(
+                f"window: expected one inside of one day of {rules.timezone}, got "
+                f"{local_window(interval, rules.timezone)}; {day} ends at "
+                f"{local_time(whole.end, rules.timezone)}: run one window for each day"
+            )
+        text += f" (cut to {day})"
+    if rules.start_day and day < rules.start_day:
+        return Plan(None, day, Reason.BEFORE_START_DAY, f"{text} is before start_day {rules.start_day}")
+    if rules.end_day and day > rules.end_day:
+        return Plan(None, day, Reason.AFTER_END_DAY, f"{text} is after end_day {rules.end_day}")
+    if (now - window.end).total_seconds() < rules.settle_seconds:
+        settled = local_time(window.end + timedelta(seconds=rules.settle_seconds), rules.timezone)
+        now_text = local_time(now, rules.timezone)
+        return Plan(None, day, Reason.NOT_SETTLED, f"{text} is settled at {settled}, and it is {now_text}")
+    return Plan(window, day, None, f"{text} is the window that was asked for")
+
+
+def _first_window(rules: PlanRules, gap: Interval) -> Interval:
+    """The first window of a gap: no longer than the granularity, the gap and the day."""
+    whole = day_interval(day_of(gap.start, rules.timezone), rules.timezone)
+    return Interval(gap.start, min(window_end(gap.start, whole, rules.granularity), gap.end))
+
+
+# --- why not
+
+
+def _out_of_days(rules: PlanRules, target: date) -> Plan:
+    if rules.start_day and target < rules.start_day:
+        at = local_time(opens(rules, rules.start_day), rules.timezone)
+        text = f"the target day {target} is before start_day {rules.start_day}, which opens at {at}"
+        return Plan(None, target, Reason.BEFORE_START_DAY, text)
+    return _complete(rules, target)
+
+
+def _complete(rules: PlanRules, target: date) -> Plan:
+    if rules.end_day and target > rules.end_day:
+        text = (
+            f"the target day {target} is after end_day {rules.end_day}, and nothing up to there is left to do"
+        )
+        return Plan(None, rules.end_day, Reason.AFTER_END_DAY, text)
+    text = f"everything up to the end of the target day {target} is complete"
+    if rules.end_day is None or target < rules.end_day:
+        following = target + _DAY
+        text += f"; {following} opens at {local_time(opens(rules, following), rules.timezone)}"
+    return Plan(None, target, Reason.COMPLETE, text)
+
+
+def _not_settled(
+    rules: PlanRules, window: Interval, ready: datetime, leased: list[Interval], blocked: list[Interval]
+) -> Plan:
+    day = day_of(window.start, rules.timezone)
+    begin = day_interval(day, rules.timezone).start
+    passed = [piece for piece in (*leased, *blocked) if piece.start < window.start]
+    if passed:
+        head = f"before {local_time(window.start, rules.timezone)} only leased or blocked windows are left"
+    elif window.start > begin:
+        head = f"{day} is complete up to {local_time(window.start, rules.timezone)}"
+    else:
+        head = f"every day before {day} is complete"
+    text = f"{local_window(window, rules.timezone)} is ready at {local_time(ready, rules.timezone)}"
+    return Plan(None, day, Reason.NOT_SETTLED, f"{head}; the next window {text}")
+
+
+def _leased(rules: PlanRules, leased: list[Interval]) -> Plan:
+    text = f"another run works on {local_window(leased[0], rules.timezone)}{_more(leased)}"
+    return Plan(
+        None, day_of(leased[0].start, rules.timezone), Reason.LEASED, f"{text}, and no other window is ready"
+    )
+
+
+def _blocked(rules: PlanRules, blocked: list[Interval], what: str) -> Plan:
+    text = (
+        f"{local_window(blocked[0], rules.timezone)}{_more(blocked)} failed too often on its data; {what}: "
+        "look at the failures, then run the window by hand or waive it"
+    )
+    return Plan(None, day_of(blocked[0].start, rules.timezone), Reason.BLOCKED, text)
+
+
+def _more(pieces: list[Interval]) -> str:
+    return f" (and {len(pieces) - 1} more)" if len(pieces) > 1 else ""

@@ -1,0 +1,191 @@
+"""When a window may run: the planner, the timetable and drain all ask `ready_at`.
+
+Pure: the rules of a pipeline and instants go in, days and instants come out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+from airflow_pipeline_provider.core import days
+from airflow_pipeline_provider.core.days import day_interval, day_of, shift_back
+from airflow_pipeline_provider.core.intervals import Interval, to_utc
+from airflow_pipeline_provider.core.time_utils import Duration
+from airflow_pipeline_provider.exceptions import ConfigError
+
+MIN_GRANULARITY_SECONDS = 60
+_INSTANT = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+# Two offsets of one zone differ by at most 24 hours and some minutes (the date line moved), so this is safe.
+_OFFSETS_APART = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """What of a pipeline's configuration decides about its windows.
+
+    `x_time_back` is how far the target day lies back, `settle_seconds` how long after its end a window's data
+    may still change, `max_backlog_days` how many days before the target day are still looked at (None: all).
+    """
+
+    timezone: str
+    x_time_back: Duration
+    granularity: Duration
+    settle_seconds: int = 0
+    start_day: date | None = None
+    end_day: date | None = None
+    max_backlog_days: int | None = None
+    on_blocked: str = "pass"
+
+    def __post_init__(self) -> None:
+        try:
+            days.zone_of(self.timezone)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        for name in ("x_time_back", "granularity"):
+            value = getattr(self, name)
+            if not isinstance(value, Duration) or min(value) < 0:
+                raise ConfigError(f"{name}: expected a duration such as 1d2h, got {value!r}")
+        if not self.granularity.days and self.granularity.seconds < MIN_GRANULARITY_SECONDS:
+            raise ConfigError(f"granularity: expected 1m or more, got {self.granularity}")
+        _check_count("settle_seconds", self.settle_seconds)
+        if self.max_backlog_days is not None:
+            _check_count("max_backlog_days", self.max_backlog_days)
+        for name in ("start_day", "end_day"):
+            _check_day(name, getattr(self, name))
+        if self.start_day and self.end_day and self.start_day > self.end_day:
+            raise ConfigError(f"start_day: expected a day up to end_day {self.end_day}, got {self.start_day}")
+        if self.on_blocked not in ("pass", "stop"):
+            raise ConfigError(f"on_blocked: expected 'pass' or 'stop', got {self.on_blocked!r}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{name}: expected a whole number, 0 or more, got {value!r}")
+
+
+def _check_day(name: str, value: object) -> None:
+    if value is None:
+        return
+    if (
+        isinstance(value, datetime)
+        or not isinstance(value, date)
+        or not days.FIRST_DAY <= value <= days.LAST_DAY
+    ):
+        raise ConfigError(f"{name}: expected a date from {days.FIRST_DAY} to {days.LAST_DAY}, got {value!r}")
+
+
+def target_day(rules: PlanRules, reference_time: datetime) -> date:
+    """The local day of (reference time - x_time_back)."""
+    return day_of(
+        shift_back(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.timezone),
+        rules.timezone,
+    )
+
+
+def opens(rules: PlanRules, day: date) -> datetime:
+    """The first instant from which the target day is `day` or later for good.
+
+    Calendar days back are taken on the local clock, so while clocks change the target day may fall back to
+    the day before.  Raises ValueError near the calendar's end.
+    """
+    try:
+        return _opens(rules.timezone, rules.x_time_back, day)
+    except OverflowError as error:
+        raise ValueError(
+            f"x_time_back: {rules.x_time_back} after {day} is outside of the calendar"
+        ) from error
+
+
+@lru_cache(maxsize=8192)
+def _opens(timezone: str, back: Duration, day: date) -> datetime:
+    begin = day_interval(day, timezone).start + timedelta(seconds=back.seconds)
+    if not back.days:
+        return begin
+    calendar = Duration(back.days, 0)
+
+    def is_back(instant: datetime) -> bool:
+        return shift_back(instant, calendar, timezone) >= begin
+
+    # Going back by calendar days keeps pace with the clock, except where it jumps.  So the last instant at
+    # which it passes `begin` is one of these few; no search by halving would find it, since it may pass more
+    # than once.
+    passes = [
+        at for at in _passings(timezone, back.days, begin) if is_back(at) and not is_back(at - _INSTANT)
+    ]
+    return max(passes)
+
+
+def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
+    """Where `instant - back_days` on the local clock may pass `begin`: on time, or by a jump of the clock."""
+    zone = days.zone_of(timezone)
+    shift = back_days * _DAY
+    near = (begin + shift - _OFFSETS_APART, begin + shift + _OFFSETS_APART)
+    walls = {begin.astimezone(zone).replace(tzinfo=None)}
+    for change in days.transitions(timezone, begin - _OFFSETS_APART, begin + _OFFSETS_APART):
+        # the clock's reading before and after the change, and the midnight in between, where a missing time
+        # turns from one side of the gap to the other
+        after = change.astimezone(zone).replace(tzinfo=None)
+        before = (change - _INSTANT).astimezone(zone).replace(tzinfo=None) + _INSTANT
+        midnight = datetime.combine(max(before, after).date(), datetime.min.time())
+        walls |= {after, before, midnight}
+    passings = set(days.transitions(timezone, *near))
+    for wall in walls:
+        local = (wall + shift).replace(tzinfo=zone)
+        passings |= {to_utc(local.replace(fold=fold), "passing") for fold in (0, 1)}
+    return passings
+
+
+def day_plan(rules: PlanRules, day: date) -> list[Interval]:
+    """The windows that tile the day."""
+    return days.day_plan(day, rules.timezone, rules.granularity)
+
+
+def ready_at(rules: PlanRules, interval: Interval) -> datetime:
+    """When a window may run: its day open, x_time_back elapsed since its start, and its data settled.
+
+    Grows strictly from window to window of the day plans.  The k-th window of a day waits k seconds longer
+    than the day, because Airflow names runs by this instant and drops, without a word, a second one of the
+    same name.  Raises ValueError near the calendar's end.
+    """
+    day = day_of(interval.start, rules.timezone)
+    open_at = opens(rules, day)
+    try:
+        return max(
+            open_at + timedelta(seconds=_index(rules, day, interval.start)),
+            interval.start + timedelta(seconds=rules.x_time_back.elapsed_seconds),
+            interval.end + timedelta(seconds=rules.settle_seconds),
+        )
+    except OverflowError as error:
+        raise ValueError(f"interval: {interval} is ready only after the calendar's end") from error
+
+
+def _index(rules: PlanRules, day: date, start: datetime) -> int:
+    """Which window of the day plan, counted from 0, holds `start`."""
+    if rules.granularity.days:
+        return 0
+    elapsed = start - day_interval(day, rules.timezone).start
+    return elapsed // timedelta(seconds=rules.granularity.seconds)
+
+
+def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None = None) -> Interval | None:
+    """The days that the planner looks at, as one span: whatever lies outside need not be known.
+
+    `first_day` is the first day ever planned, which counts where `start_day` is not set.  None: no day at
+    all.
+    """
+    first, last = _considered(rules, target_day(rules, reference_time), first_day)
+    if first > last:
+        return None
+    span = Interval(day_interval(first, rules.timezone).start, day_interval(last, rules.timezone).end)
+    return None if span.is_empty else span
+
+
+def _considered(rules: PlanRules, target: date, first_day: date | None) -> tuple[date, date]:
+    """First and last day; the first is after the last where there is none."""
+    first = rules.start_day or min(first_day or target, target)
+    if rules.max_backlog_days is not None and (target - first).days > rules.max_backlog_days:
+        first = target - rules.max_backlog_days * _DAY
+    return first, min(target, rules.end_day or target)

@@ -1,0 +1,35 @@
+"""How instants and windows read in sentences for people: local time with the zone's name."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+
+from airflow_pipeline_provider.core.days import in_zone, zone_of
+from airflow_pipeline_provider.core.intervals import Interval
+
+
+def local_time(instant: datetime, timezone: str | tzinfo) -> str:
+    """`2013-11-03 06:00 EST`; seconds and their fraction only where there are any."""
+    local = in_zone(instant, zone_of(timezone))
+    return f"{local.date()} {_clock(local)} {local.tzname()}"
+
+
+def local_window(interval: Interval, timezone: str | tzinfo) -> str:
+    """`2013-11-03 [06:00, 08:00) EST`, over a clock change `2013-11-03 [01:00 EDT, 01:00 EST)`.
+
+    The end's date stands there unless it is the start's or the midnight that ends it.
+    """
+    zone = zone_of(timezone)
+    start, end = in_zone(interval.start, zone), in_zone(interval.end, zone)
+    midnight = datetime.combine(start.date() + timedelta(days=1), datetime.min.time())
+    same_day = end.date() == start.date() or end.replace(tzinfo=None) == midnight
+    end_clock = _clock(end) if same_day else f"{end.date()} {_clock(end)}"
+    if start.tzname() == end.tzname():
+        return f"{start.date()} [{_clock(start)}, {end_clock}) {start.tzname()}"
+    return f"{start.date()} [{_clock(start)} {start.tzname()}, {end_clock} {end.tzname()})"
+
+
+def _clock(local: datetime) -> str:
+    if local.microsecond:
+        return f"{local:%H:%M:%S.%f}"
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
