@@ -1,0 +1,25 @@
+"""The phases as Airflow operators, for generated DAGs and for anyone's own.
+
+    generate_window >> validate >> extract >> stage >> load >> audit      and generate_window >> each of them
+
+Draw the arrow from `generate_window` to every task below: Airflow then skips a lower task that is cleared alone
+after a run that had nothing to do.
+"""
+
+from airflow_pipeline_provider.operators.audit import AuditOperator
+from airflow_pipeline_provider.operators.drain import DrainOperator
+from airflow_pipeline_provider.operators.extract import ExtractOperator
+from airflow_pipeline_provider.operators.generate import GenerateWindowOperator
+from airflow_pipeline_provider.operators.load import LoadOperator
+from airflow_pipeline_provider.operators.stage import StageOperator
+from airflow_pipeline_provider.operators.validate import ValidateWindowOperator
+
+__all__ = [
+    "AuditOperator",
+    "DrainOperator",
+    "ExtractOperator",
+    "GenerateWindowOperator",
+    "LoadOperator",
+    "StageOperator",
+    "ValidateWindowOperator",
+]

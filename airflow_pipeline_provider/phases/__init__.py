@@ -1,0 +1,5 @@
+"""The way of one window, a function a phase, over the contracts alone: no Airflow is imported here.
+
+generate -> validate -> extract (per slice) -> stage -> load -> audit -> drain; `run.run_window` chains them in one
+process.  Each module's docstring says what a crash at each of its steps leaves behind and why a rerun converges.
+"""

@@ -1,0 +1,117 @@
+"""`schedule: auto`: a run's data interval is one window of the day plan, and it runs when that window is ready.
+
+Serialized under this module's name: the class must not move.  `core.planning` holds all arithmetic.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
+
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
+from airflow_pipeline_provider.core.time_utils import parse_duration
+
+if TYPE_CHECKING:
+    from airflow.timetables.base import TimeRestriction
+
+LONGEST_SEARCH_DAYS = 10  # skipped dates and clock changes leave no longer stretch without a window
+
+
+class DayPlanTimetable(Timetable):
+    """Windows of `granularity` in each local day of `timezone`, each run when it is ready.
+
+    Arguments are the pipeline file's own texts; days are ISO dates or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        timezone: str,
+        granularity: str,
+        x_time_back: str,
+        settle_seconds: int = 0,
+        start_day: str | None = None,
+        end_day: str | None = None,
+    ) -> None:
+        self._arguments = {
+            "timezone": timezone,
+            "granularity": granularity,
+            "x_time_back": x_time_back,
+            "settle_seconds": settle_seconds,
+            "start_day": start_day,
+            "end_day": end_day,
+        }
+        self.rules = PlanRules(
+            timezone=timezone,
+            x_time_back=parse_duration(x_time_back),
+            granularity=parse_duration(granularity),
+            settle_seconds=settle_seconds,
+            start_day=date.fromisoformat(start_day) if start_day else None,
+            end_day=date.fromisoformat(end_day) if end_day else None,
+        )
+        self.description = f"every {granularity} of a day in {timezone}, {x_time_back} back"
+
+    def serialize(self) -> dict[str, Any]:
+        return dict(self._arguments)
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Timetable:
+        return cls(**data)
+
+    @property
+    def summary(self) -> str:
+        return f"{self._arguments['granularity']} windows, {self._arguments['timezone']}"
+
+    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+        """A manual run has no window of its own: the planner, or its Params, choose."""
+        return DataInterval.exact(run_after)
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """The next window in time.  Without catchup, missed ones are left to the planner: only the latest is run."""
+        starts = [restriction.earliest]
+        if last_automated_data_interval is not None:
+            starts.append(last_automated_data_interval.end)
+        if not restriction.catchup:
+            starts.append(self._latest_ready_start(pendulum.now("UTC")))
+        bounds = [start for start in starts if start is not None]
+        window = self._first_window(max(bounds)) if bounds else None
+        if window is None or (restriction.latest is not None and window.start > restriction.latest):
+            return None
+        return DagRunInfo(
+            run_after=pendulum.instance(ready_at(self.rules, window)),
+            data_interval=DataInterval(pendulum.instance(window.start), pendulum.instance(window.end)),
+        )
+
+    def _first_window(self, start: datetime) -> Interval | None:
+        """The first window of the plan that starts at or after the instant."""
+        day = day_of(start, self.rules.timezone)
+        if self.rules.start_day is not None:
+            day = max(day, self.rules.start_day)
+        for offset in range(LONGEST_SEARCH_DAYS):
+            candidate = day + timedelta(days=offset)
+            if self.rules.end_day is not None and candidate > self.rules.end_day:
+                return None
+            for window in day_plan(self.rules, candidate):
+                if window.start >= start:
+                    return window
+        return None
+
+    def _latest_ready_start(self, now: datetime) -> datetime | None:
+        """Start of the newest window that is ready; of the first one of the target day while none of it is."""
+        day = target_day(self.rules, now)
+        for offset in range(LONGEST_SEARCH_DAYS):
+            ready = [
+                w
+                for w in day_plan(self.rules, day - timedelta(days=offset))
+                if ready_at(self.rules, w) <= now
+            ]
+            if ready:
+                return ready[-1].start
+        return None

@@ -1,0 +1,46 @@
+"""`AuditOperator`: count three ways, then commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
+from airflow_pipeline_provider.phases.audit import audit
+from airflow_pipeline_provider.phases.values import Staged
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class AuditOperator(PipelineOperator):
+    """Source = manifest = target = distinct ids, and the window is committed; returns the counts and the token.
+
+    Draw it below both validate and load: it runs when either says so (trigger rule ``none_failed``).
+
+    :param stage_task_id: the task that published the manifest (templated).
+    :param validate_task_id: the task that gave the verdict (templated).
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "stage_task_id", "validate_task_id")
+
+    def __init__(
+        self, *, stage_task_id: str = "stage", validate_task_id: str = "validate", **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("trigger_rule", "none_failed")  # already_loaded skips the three phases between
+        super().__init__(**kwargs)
+        self.stage_task_id = stage_task_id
+        self.validate_task_id = validate_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        claim, ti = self.claim(context), context["ti"]
+        verdict = self.one(
+            ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"
+        )
+        staged = verdict["staged"] or ti.xcom_pull(task_ids=self.stage_task_id)
+        if staged is None:  # a phase above was superseded and skipped itself
+            raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
+        with self.runtime() as runtime:
+            return audit(runtime, claim, Staged.from_json(staged)).to_json()

@@ -1,0 +1,90 @@
+"""What all operators of a pipeline share: the configuration, the runtime, the mapping of errors to Airflow's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.bases.skipmixin import SkipMixin
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.phases.values import Claim
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+RECORD_KEY = "return_value"
+WINDOW_KEY = "window"
+VERDICT_KEY = "verdict"
+
+
+class PipelineOperator(BaseOperator, SkipMixin):
+    """Base of the operators; it does nothing by itself.
+
+    :param pipeline: path of a pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
+        configuration that was loaded already.
+    :param generate_task_id: the task whose window this one works on (templated).
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "generate_task_id")
+    ui_color = "#e4f0e8"
+
+    def __init__(
+        self, *, pipeline: str | PipelineConfig, generate_task_id: str = "generate_window", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._config = pipeline if isinstance(pipeline, PipelineConfig) else None
+        self.pipeline = pipeline if isinstance(pipeline, str) else pipeline.pipeline_id
+        self.generate_task_id = generate_task_id
+
+    def load_config(self) -> PipelineConfig:
+        """The configuration; a path is read when the task runs, not when the DAG is parsed."""
+        if self._config is not None:
+            return self._config
+        path = Path(self.pipeline)
+        if not path.is_absolute() and self.has_dag() and self.dag.fileloc:
+            path = Path(self.dag.fileloc).parent / path
+        return load_pipeline(path, options_model=options_model)
+
+    @contextmanager
+    def runtime(self) -> Iterator[Runtime]:
+        """The pipeline's parts for the block, whose errors become what Airflow should do about them."""
+        try:
+            with open_runtime(self.load_config()) as runtime:
+                yield runtime
+        except SupersededError as error:
+            raise AirflowSkipException(f"superseded: {error}") from error
+        except TransientError:
+            raise  # the task's own retries, with backoff
+        except PipelineError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def claim(self, context: Context) -> Claim:
+        """The window that the generate task of this run claimed."""
+        value = context["ti"].xcom_pull(task_ids=self.generate_task_id, key=WINDOW_KEY)
+        return Claim.from_json(self.one(value, self.generate_task_id, "window"))
+
+    @staticmethod
+    def one(value: Any, task_id: str, what: str) -> Any:
+        """An XCom that must be there; missing, the run cannot go on and no retry helps."""
+        if value is None:
+            raise AirflowFailException(
+                f"task {task_id!r} left no {what} in this run: draw it upstream of this task, or clear it first"
+            )
+        return value
+
+    def skip_below(self, context: Context) -> None:
+        """Skip every task below, whatever its trigger rule, and stay skipped when one is cleared alone.
+
+        Airflow carries this out by an exception: push XComs before, and do nothing after.
+        """
+        task = context["ti"].task
+        self.skip(ti=context["ti"], tasks=list(task.get_flat_relatives(upstream=False)))

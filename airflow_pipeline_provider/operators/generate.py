@@ -1,0 +1,132 @@
+"""`GenerateWindowOperator`: the next window, or a reason and everything below skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.time_utils import convert_to_pendulum
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator
+from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+CONF_KEYS = ("window_start", "window_end", "reference_time")
+
+
+class GenerateWindowOperator(PipelineOperator):
+    """Plan and lease the run's window.
+
+    Returns the complete record (JSON-safe) and pushes the XCom ``window``.  With nothing to do it pushes ``reason``
+    and ``detail`` and skips every task below; the reason is also the task's label on the run's page (Map Index)
+    and a rendered field.
+
+    :param ignore_downstream_trigger_rules: skip tasks below whatever their trigger rule (default).  False skips the
+        direct followers only and leaves the rest to their rules.
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "reason", "window")
+    inherits_from_skipmixin = True
+    overwrite_rtif_after_execution = True  # reason and window are known only then
+    ui_color = "#d7e8f7"
+
+    def __init__(
+        self, *, pipeline: str | PipelineConfig, ignore_downstream_trigger_rules: bool = True, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("map_index_template", "{{ task.window or task.reason }}")
+        super().__init__(pipeline=pipeline, **kwargs)
+        self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
+        self.reason: str | None = None
+        self.window: str | None = None
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        with self.runtime() as runtime:
+            request = run_request(context, runtime.config)
+            generated = generate(runtime, request)
+            zone = runtime.config.timezone
+        ti = context["ti"]
+        if generated.claim is None:
+            self._report_nothing(ti, generated)
+            if self.ignore_downstream_trigger_rules:
+                self.skip_below(context)
+            else:
+                self.skip(ti=ti, tasks=ti.task.downstream_list)
+            return None
+        claim = generated.claim
+        self.window = local_label(claim.window.interval, zone)
+        self.log.info("window %s (%s): %s", self.window, claim.window.window_id, generated.detail)
+        ti.xcom_push(key=WINDOW_KEY, value=claim.to_json())
+        return generated.record
+
+    def _report_nothing(self, ti: Any, generated: Generated) -> None:
+        self.reason = generated.reason
+        self.log.info("nothing to do: %s: %s", generated.reason, generated.detail)
+        ti.xcom_push(key="reason", value=generated.reason)
+        ti.xcom_push(key="detail", value=generated.detail)
+
+
+def local_label(interval: Interval, timezone: str) -> str:
+    """`2013-11-03 01:00 EDT – 01:00 EST`: told apart even in a repeated hour."""
+    start, end = (convert_to_pendulum(t, timezone) for t in (interval.start, interval.end))
+    same_day = start.date() == end.date()
+    return f"{start:%Y-%m-%d %H:%M %Z} – {end:{'%H:%M %Z' if same_day else '%Y-%m-%d %H:%M %Z'}}"
+
+
+def run_request(context: Context, config: PipelineConfig) -> RunRequest:
+    """What this DAG run asks for: its type decides, then its Params."""
+    dag_run = context["dag_run"]
+    run = f"{dag_run.dag_id}/{dag_run.run_id}"
+    conf = dag_run.conf or {}
+    reference = dag_run.run_after
+    if str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "backfill":
+        if config.schedule != "auto":
+            raise ConfigError(
+                f"schedule: a backfill moves the windows of the day plan, which only `schedule: auto` makes the "
+                f"runs' data intervals; this pipeline has {config.schedule!r}. Set schedule: auto, or trigger runs "
+                "with the Params window_start and window_end"
+            )
+        interval = Interval(context["data_interval_start"], context["data_interval_end"])
+        return RunRequest(run, RunKind.BACKFILL, reference, interval)
+    unknown = sorted(set(conf) - set(CONF_KEYS) - set(context["params"]))
+    if unknown:
+        raise ConfigError(f"conf: unknown {', '.join(unknown)}; known: {', '.join(CONF_KEYS)}")
+    if conf.get("reference_time") is not None:
+        reference = _instant(conf["reference_time"], "reference_time")
+    interval = _params_window({**conf, **dict(context["params"])})
+    return RunRequest(run, RunKind.WINDOW if interval else RunKind.LIVE, reference, interval)
+
+
+def _params_window(params: Mapping[str, Any]) -> Interval | None:
+    start, end = (params.get(name) or None for name in ("window_start", "window_end"))
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        missing = "window_start" if start is None else "window_end"
+        raise ConfigError(
+            f"{missing}: expected both window_start and window_end, or neither; this one is missing"
+        )
+    first, last = _instant(start, "window_start"), _instant(end, "window_end")
+    if last <= first:
+        raise ConfigError(f"window_end: expected an instant after window_start {start}, got {end}")
+    return Interval(first, last)
+
+
+def _instant(value: Any, name: str) -> datetime:
+    """An aware date-time from a Param: without an offset nobody can say which hour of a long day is meant."""
+    if not isinstance(value, (str, datetime)):
+        raise ConfigError(f"{name}: expected an ISO 8601 date-time with an offset, got {value!r}")
+    try:
+        parsed = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ConfigError(f"{name}: expected an ISO 8601 date-time with an offset, got {value!r}") from error
+    if parsed.utcoffset() is None:
+        raise ConfigError(
+            f"{name}: expected an offset (like 2013-11-03T01:00:00-04:00), got the naive {value!r}"
+        )
+    return parsed

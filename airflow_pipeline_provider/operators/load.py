@@ -1,0 +1,37 @@
+"""`LoadOperator`: the manifest's rows into the target, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.operators.base import PipelineOperator
+from airflow_pipeline_provider.phases.load import load
+from airflow_pipeline_provider.phases.values import Staged
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class LoadOperator(PipelineOperator):
+    """Replace the window in the target by what the manifest lists; run twice, it changes nothing the second time.
+
+    Returns rows, distinct ids, and whether the load had been there already.
+
+    :param stage_task_id: the task that published the manifest (templated).
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "stage_task_id")
+
+    def __init__(self, *, stage_task_id: str = "stage", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage_task_id = stage_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        claim = self.claim(context)
+        staged = self.one(
+            context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest"
+        )
+        with self.runtime() as runtime:
+            result = load(runtime, claim, Staged.from_json(staged))
+        return {"rows": result.rows, "distinct_ids": result.distinct_ids, "already": result.already}

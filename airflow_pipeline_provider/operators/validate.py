@@ -1,0 +1,42 @@
+"""`ValidateWindowOperator`: run it, audit what is loaded already, or skip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
+from airflow_pipeline_provider.phases.validate import validate
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ValidateWindowOperator(PipelineOperator):
+    """Check the window and freeze the slice plan.
+
+    Returns the slices (a list of JSON objects; map `ExtractOperator` over it for one slice a task) and pushes the
+    XCom ``verdict``.  Verdict ``skip`` skips every task below; ``already_loaded`` (a crash came between load and
+    audit) skips the tasks in `extract_task_id`, and audit goes on with what the target holds.
+
+    :param extract_task_id: the extract task.
+    """
+
+    inherits_from_skipmixin = True
+    template_fields = (*PipelineOperator.template_fields, "extract_task_id")
+
+    def __init__(self, *, extract_task_id: str = "extract", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.extract_task_id = extract_task_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        claim = self.claim(context)
+        with self.runtime() as runtime:
+            validated = validate(runtime, claim)
+        ti = context["ti"]
+        self.log.info("verdict %s: %s", validated.verdict, validated.detail)
+        ti.xcom_push(key=VERDICT_KEY, value=validated.to_json())
+        if validated.verdict == "skip":
+            self.skip_below(context)
+        if validated.verdict == "already_loaded":
+            self.skip(ti=ti, tasks=[t for t in ti.task.downstream_list if t.task_id == self.extract_task_id])
+        return [slice_.to_json() for slice_ in validated.slices]

@@ -1,0 +1,102 @@
+"""Phase 6: count three ways, then commit in the ledger: the last write that matters.
+
+A crash before the commit: the rerun counts again.  After it: the rerun's commit is the same line and changes
+nothing; releasing the lease and removing older attempts' files may be done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
+from airflow_pipeline_provider.exceptions import DataError, PipelineError, SupersededError
+from airflow_pipeline_provider.phases.extract import extract
+from airflow_pipeline_provider.phases.load import load
+from airflow_pipeline_provider.phases.run_phase import run_phase
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import stage
+from airflow_pipeline_provider.phases.validate import begin_attempt
+from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
+
+logger = logging.getLogger(__name__)
+
+REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs then needs a longer settle
+
+
+def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
+    """Commit the window if source = manifest = target = distinct ids; otherwise extract again or fail."""
+    for tries_left in reversed(range(REEXTRACTIONS + 1)):
+        with run_phase(runtime, "audit", claim, staged.attempt) as phase:
+            _check_newest(runtime, claim, staged)
+            counts, result = _count(runtime, claim, staged)
+            phase.counts(
+                source=counts.source, staged=counts.manifest, target=counts.target, distinct=counts.distinct
+            )
+            if result.ok:
+                return _commit(runtime, claim, staged, counts)
+            again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
+            if not again:
+                raise DataError(
+                    f"{result.sentence}. The window is not committed: raise `settle`, or look at the source"
+                )
+            phase.skipped("mismatch")
+        logger.warning("%s: extracting again", result.sentence)
+        staged = _reextract(runtime, claim)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _check_newest(runtime: Runtime, claim: Claim, staged: Staged) -> None:
+    """An audit that was cleared or woke up late must not judge what a newer attempt loaded."""
+    interval = claim.window.interval
+    newest = max((e.token for e in runtime.state.entries(interval) if e.token is not None), default=0)
+    if newest > staged.token:
+        raise SupersededError(f"token {staged.token} of this run is older than token {newest} of a later one")
+
+
+def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
+    target = runtime.target.count(claim.window.interval)
+    source = runtime.source.count(claim.window.interval)
+    counts = Counts(source=source, manifest=staged.rows, target=target.rows, distinct=target.distinct_ids)
+    return counts, reconcile(counts)
+
+
+def _reextract(runtime: Runtime, claim: Claim) -> Staged:
+    attempt, slices = begin_attempt(runtime, claim)
+    receipts = [extract(runtime, claim, attempt, slice_) for slice_ in slices]
+    staged = stage(runtime, claim, attempt, receipts)
+    load(runtime, claim, staged)
+    return staged
+
+
+def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> Audited:
+    interval = claim.window.interval
+    entry = {"token": staged.token, "attempt": staged.attempt, "run": claim.run, "rows": staged.rows}
+    detail = {"source": counts.source, "target": counts.target, "distinct": counts.distinct}
+    now = runtime.clock()
+    # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
+    runtime.state.append(ledger.Entry(ledger.Kind.REPLACING, interval, now, manifest=staged.sha256, **entry))
+    runtime.state.append(
+        ledger.Entry(ledger.Kind.COMMITTED, interval, now, manifest=staged.sha256, detail=detail, **entry)
+    )
+    runtime.state.release(interval, claim.run)
+    _remove_older_attempts(runtime, claim, staged)
+    return Audited(staged.token, counts.source or 0, counts.manifest, counts.target, counts.distinct)
+
+
+def _remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> None:
+    """Files of attempts that the commit made useless; `stage.keep_attempts` of them stay, newest last."""
+    if staged.attempt is None:
+        return
+    try:
+        files = runtime.stage.list(claim.window.stage_path)
+        newest = {}
+        for file in files:
+            attempt = file.path.removeprefix(claim.window.stage_path + "/").partition("/")[0]
+            newest[attempt] = max(file.modified, newest.get(attempt, file.modified))
+        newest.pop(staged.attempt, None)
+        older = sorted(newest, key=newest.__getitem__, reverse=True)[runtime.config.stage.keep_attempts :]
+        prefixes = tuple(f"{claim.window.stage_path}/{attempt}/" for attempt in older)
+        runtime.stage.delete([file.path for file in files if file.path.startswith(prefixes)])
+    except PipelineError as error:  # the window is committed: left-over files must not turn it into a failure
+        logger.warning("files of older attempts stay behind: %s", error)

@@ -1,0 +1,25 @@
+"""Phase 7: when this commit leaves another window ready, name the run that shall move it."""
+
+from __future__ import annotations
+
+from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.phases.generate import plan_next
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim, Next, RunKind
+
+
+def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
+    """The next window by the same reference time; nothing is claimed, the new run plans for itself.
+
+    The run's id holds the window and the token of the commit that caused it: with the window alone, one that was
+    drained before could never be drained again.
+    """
+    if claim.kind is not RunKind.LIVE:
+        return Next(None, None, f"a {claim.kind.value} run starts no other run")
+    if runtime.config.backlog != "drain":
+        return Next(None, None, f"backlog is {runtime.config.backlog!r}: the schedule brings the next window")
+    plan = plan_next(runtime, claim.reference_time, claim.run)
+    if plan.interval is None:
+        return Next(None, None, plan.detail)
+    window: Window = runtime.window(plan.interval)
+    return Next(window, f"drain__{window.window_id}__t{token}", plan.detail)

@@ -1,0 +1,132 @@
+"""Phase 3: one slice of the window into part files, then one receipt that lists them.
+
+Part names are unique to the execution, and a receipt lists only its own finished parts, so a crash, a retry or a
+zombie leaves files that nobody reads.  A lost point in time voids everything read under it: the parts are deleted
+and the slice is read anew, whole; never resumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.envelope.manifest import Part, Receipt
+from airflow_pipeline_provider.exceptions import PipelineError, SnapshotLostError, TransientError
+from airflow_pipeline_provider.phases.run_phase import Phase, run_phase
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOT_TRIES = 3  # then the task's own retry, with its longer pause, takes over
+
+
+def attempt_folder(claim: Claim, attempt: str) -> str:
+    """Where the attempt's files are, below the stage's base."""
+    return f"{claim.window.stage_path}/{attempt}"
+
+
+def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
+    """Read the slice, write its parts and its receipt; returns the receipt's path."""
+    folder = attempt_folder(claim, attempt)
+    with run_phase(runtime, "extract", claim, attempt) as phase:
+        parts = _read_whole(runtime, phase, folder, slice_)
+        phase.check_lease()
+        receipt = Receipt(slice_.index, slice_.of, slice_.interval, tuple(parts))
+        path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
+        runtime.stage.write(path, receipt.to_bytes())
+        phase.counts(rows=receipt.rows, parts=len(parts), bytes=receipt.bytes)
+        return path
+
+
+def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> list[Part]:
+    options = runtime.config.source
+    readers = options.slices if options.distribute == "threads" else 1
+    for tries_left in reversed(range(SNAPSHOT_TRIES)):
+        written = _Written()
+        try:
+            with runtime.source.open(slice_, readers) as iterators:
+                _write_all(runtime, phase, folder, slice_, iterators, written)
+            return written.parts
+        except BaseException as error:
+            _discard(runtime, written.parts)
+            if not isinstance(error, SnapshotLostError) or not tries_left:
+                raise
+            logger.warning("the source's point in time was lost, the slice is read anew: %s", error.message)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Written:
+    """Parts finished so far, over all readers, and the sign for the others to stop."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.stop = threading.Event()
+
+
+class _Stopped(TransientError):
+    """Another reader of the slice failed first."""
+
+
+def _write_all(
+    runtime: Runtime,
+    phase: Phase,
+    folder: str,
+    slice_: Slice,
+    iterators: Sequence[Iterator[pa.RecordBatch]],
+    written: _Written,
+) -> None:
+    from airflow_pipeline_provider.envelope.parts import write_parts
+
+    def watched(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if written.stop.is_set():
+                raise _Stopped("another reader of the slice failed")
+            phase.check_lease()
+            yield batch
+
+    def read(batches: Iterator[pa.RecordBatch]) -> None:
+        try:
+            for part in write_parts(
+                watched(batches),
+                open_write=runtime.stage.open_write,
+                folder=folder,
+                index=slice_.index,
+                interval=slice_.interval,
+                part_bytes=runtime.config.stage.part_size,
+                max_body_bytes=runtime.target.limits.max_body_bytes,
+            ):
+                written.parts.append(part)
+        except BaseException:
+            written.stop.set()
+            raise
+
+    if len(iterators) == 1:
+        read(iterators[0])
+        return
+    with ThreadPoolExecutor(len(iterators), thread_name_prefix="extract") as pool:
+        futures = [pool.submit(read, batches) for batches in iterators]
+        try:
+            wait(futures)
+        except BaseException:  # the task was told to end: the readers must end too before the pool can
+            written.stop.set()
+            raise
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
+
+
+def _discard(runtime: Runtime, parts: Sequence[Part]) -> None:
+    """Unread files do no harm, so failing to delete them must not hide why."""
+    try:
+        runtime.stage.delete([part.path for part in parts])
+    except PipelineError as error:
+        logger.warning("%d part files of a failed read stay behind: %s", len(parts), error)

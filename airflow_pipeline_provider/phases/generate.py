@@ -1,0 +1,155 @@
+"""Phase 1: which window, or which reason; then the lease and the run's binding.
+
+Order: plan, lease, look again, bind.  A crash before the lease leaves nothing; after it, a lease of this run, which
+the rerun of the same run renews and which otherwise expires; after the binding, the rerun gets the same window.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval, gaps
+from airflow_pipeline_provider.core.planning import (
+    Known,
+    Plan,
+    Reason,
+    horizon,
+    plan_live,
+    plan_window,
+    target_day,
+)
+from airflow_pipeline_provider.core.record_generation import build_window_record, json_safe
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
+from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
+
+logger = logging.getLogger(__name__)
+
+PLANNING_ROUNDS = 20  # each lost race shows another run at work, so the next plan differs
+
+
+def generate(runtime: Runtime, request: RunRequest) -> Generated:
+    """Plan and claim a window for the run.
+
+    Raises LeaseHeldError when a named window (backfill, Params) is in another run's hands, ConfigError when the
+    request cannot be served at all.
+    """
+    with phase_log(
+        logger, pipeline=runtime.config.pipeline_id, window=None, attempt=None, phase="generate"
+    ) as log:
+        try:
+            generated = _generate(runtime, request)
+        except PipelineError as error:
+            error.add_context(f"pipeline {runtime.config.pipeline_id}, run {request.run}, generate")
+            raise
+        if generated.claim is None:
+            log.status, log.reason = "skipped", generated.reason
+        else:
+            log.window = str(generated.claim.window.interval)
+        return generated
+
+
+def _generate(runtime: Runtime, request: RunRequest) -> Generated:
+    bound = runtime.state.bound(request.run)
+    if request.kind is RunKind.BACKFILL:
+        plan = _plan_named(runtime, request, cut=True)
+    elif bound is not None:
+        return _again(runtime, request, bound)
+    elif request.kind is RunKind.WINDOW:
+        plan = _plan_named(runtime, request, cut=False)
+    else:
+        return _claim_live(runtime, request)
+    if plan.interval is None:
+        return _nothing(plan)
+    runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
+    runtime.state.bind_run(request.run, plan.interval, replace=True)
+    return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
+
+
+def plan_next(runtime: Runtime, reference_time: object, owner: str) -> Plan:
+    """What the planner would give this owner now; nothing is claimed."""
+    rules = runtime.config.rules
+    first_day = None
+    if rules.start_day is None:
+        first_day = runtime.state.first_day(target_day(rules, reference_time))
+    span = horizon(rules, reference_time, first_day)
+    entries = runtime.state.entries(span) if span is not None else []
+    leased = tuple(lease.interval for lease in runtime.state.leases() if lease.owner != owner)
+    known = Known(
+        committed=tuple(ledger.committed(entries)),
+        waived=tuple(ledger.waived(entries)),
+        blocked=tuple(ledger.blocked(entries, runtime.config.max_attempts)),
+        leased=leased,
+    )
+    return plan_live(rules, reference_time, known, first_day)
+
+
+def is_committed(runtime: Runtime, interval: Interval) -> bool:
+    """Is every instant of the interval committed, at any time, by any run?"""
+    return not gaps(interval, ledger.committed(runtime.state.entries(interval)))
+
+
+def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
+    for _ in range(PLANNING_ROUNDS):
+        plan = plan_next(runtime, request.reference_time, request.run)
+        if plan.interval is None:
+            return _nothing(plan)
+        try:
+            runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
+        except LeaseHeldError:
+            continue  # another run was quicker; the next plan passes its lease over
+        entries = runtime.state.entries(plan.interval)
+        if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
+            runtime.state.release(plan.interval, request.run)
+            continue
+        interval = runtime.state.bind_run(request.run, plan.interval)
+        if interval != plan.interval:  # a twin of this task bound the run first
+            runtime.state.release(plan.interval, request.run)
+            return _again(runtime, request, interval)
+        return _claimed(runtime, request, interval, plan.detail, replace=False)
+    raise TransientError(
+        f"lost the race for a window {PLANNING_ROUNDS} times in a row; "
+        "too many runs plan at once: lower max_active_runs, or let the retry try again"
+    )
+
+
+def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generated:
+    """The window that this run has: a retry or a clear.  Committed: the old record, and no new lease."""
+    if is_committed(runtime, interval):
+        detail = "this run's window is committed already; its record is given again without a new lease"
+    else:
+        runtime.state.acquire(interval, request.run, runtime.config.state.lease_seconds)
+        detail = "this run continues with the window it had"
+    return _claimed(runtime, request, interval, detail, replace=request.kind is RunKind.WINDOW)
+
+
+def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:
+    if not runtime.state.concurrent and request.kind is RunKind.BACKFILL:
+        raise ConfigError(
+            f"a backfill run needs a state store that several runs may use at once, and state.type is "
+            f"{runtime.config.state.type!r}: use state.type sql"
+        )
+    if request.interval is None:
+        raise ConfigError(f"interval: a {request.kind.value} run needs a window, got None")
+    return plan_window(runtime.config.rules, request.interval, runtime.clock(), cut=cut)
+
+
+def _nothing(plan: Plan) -> Generated:
+    reason = (plan.reason or Reason.COMPLETE).value
+    return Generated(None, None, reason, plan.detail)
+
+
+def _claimed(
+    runtime: Runtime, request: RunRequest, interval: Interval, detail: str, *, replace: bool
+) -> Generated:
+    claim = Claim(runtime.window(interval), request.run, request.kind, request.reference_time, replace)
+    record = build_window_record(
+        runtime.config.record_config(),
+        interval,
+        day_interval(claim.window.day, runtime.config.timezone),
+        record_functions=runtime.config.resolve_record_functions(),
+    )
+    return Generated(claim, json_safe(record), None, detail)

@@ -1,0 +1,67 @@
+"""A phase holds its window's lease while it works.
+
+At a phase's start the lease is renewed, or taken again if nobody else did; a thread renews it while the phase
+runs.  Held by somebody else: the run is superseded.  The lease keeps honest runs apart; what keeps a zombie from
+doing harm is the fencing token, so a lease that is lost in mid-work is noticed (`check`) but not relied upon.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim
+
+
+@dataclass
+class Held:
+    """The lease as the phase sees it; `check` raises SupersededError once it was lost."""
+
+    lost: LeaseHeldError | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        if self.lost is not None:
+            raise SupersededError(_superseded(self.lost)) from self.lost
+
+
+def _superseded(error: LeaseHeldError) -> str:
+    return f"another run took the window: {error.message}. This run ends here and changes nothing"
+
+
+@contextmanager
+def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
+    """Hold the claim's lease during the block; it is kept afterwards, for the next phase."""
+    ttl = runtime.config.state.lease_seconds
+    held = Held()
+    try:
+        runtime.state.acquire(claim.window.interval, claim.run, ttl)
+    except LeaseHeldError as error:
+        raise SupersededError(_superseded(error)) from error
+    if (
+        not runtime.state.concurrent
+    ):  # one run at a time: nobody to keep away, and Variables want no second thread
+        yield held
+        return
+
+    def renew() -> None:
+        while not held.stop.wait(ttl / 3):
+            try:
+                runtime.state.acquire(claim.window.interval, claim.run, ttl)
+            except LeaseHeldError as error:
+                held.lost = error
+                return
+            except PipelineError:  # the store is out of reach for the moment: the next round tries again
+                continue
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield held
+    finally:
+        held.stop.set()
+        thread.join()

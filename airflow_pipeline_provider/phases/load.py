@@ -1,0 +1,59 @@
+"""Phase 5: `replacing(token)` in the ledger, then one transaction in the target.
+
+A crash before the transaction's end leaves the target as it was; after it, the commit row in the target says so:
+the same token and manifest again is `already`, and a run that comes later finds the window loaded but not audited.
+"""
+
+from __future__ import annotations
+
+from airflow_pipeline_provider.connectors.base import LoadResult
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.envelope.manifest import Manifest
+from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.phases.run_phase import run_phase
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import read_manifest
+from airflow_pipeline_provider.phases.values import Claim, Staged
+
+
+def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
+    """Bring exactly the manifest's rows into the target, replacing what stood in the window."""
+    with run_phase(runtime, "load", claim, staged.attempt) as phase:
+        manifest = read_manifest(runtime, staged)
+        runtime.target.prepare()
+        _check_policies(runtime, claim, manifest)
+        phase.check_lease()
+        runtime.state.append(
+            ledger.Entry(
+                ledger.Kind.REPLACING,
+                claim.window.interval,
+                runtime.clock(),
+                token=staged.token,
+                attempt=staged.attempt,
+                run=claim.run,
+                rows=manifest.rows,
+                manifest=staged.sha256,
+            )
+        )
+        result = runtime.target.load(manifest, runtime.stage)
+        phase.counts(rows=result.rows, distinct=result.distinct_ids, token=staged.token)
+        return result
+
+
+def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
+    """Decide on empty and shrunken windows before anything changes."""
+    audit = runtime.config.audit
+    if manifest.rows == 0 and audit.on_empty == "fail":
+        raise DataError(
+            "the source has no row in this window and audit.on_empty is 'fail': look at the source, "
+            "or set audit.on_empty to commit"
+        )
+    if audit.on_shrink == "accept" or not ledger.committed(runtime.state.entries(claim.window.interval)):
+        return
+    before = runtime.target.count(claim.window.interval).rows
+    if manifest.rows < before:
+        raise DataError(
+            f"the target holds {before} rows of this committed window and the source now gives {manifest.rows}: "
+            "nothing was changed, since retention at the source must not erase the warehouse; "
+            "set audit.on_shrink to accept if the rows are really to go"
+        )

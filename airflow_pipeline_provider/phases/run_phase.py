@@ -1,0 +1,79 @@
+"""What every phase has around it: the lease, the log line, the error's context, the ledger's line on failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    DataError,
+    FatalError,
+    PipelineError,
+    SupersededError,
+)
+from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
+from airflow_pipeline_provider.phases.leases import Held, hold
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim
+
+logger = logging.getLogger("airflow_pipeline_provider.phases")
+
+
+@dataclass
+class Phase:
+    """What a phase's body may say: counts for the log, that it skipped, and whether its lease still stands."""
+
+    record: PhaseRecord
+    held: Held = field(default_factory=Held)
+
+    def counts(self, **counts: int | None) -> None:
+        self.record.counts.update({name: count for name, count in counts.items() if count is not None})
+
+    def skipped(self, reason: str) -> None:
+        self.record.status, self.record.reason = "skipped", reason
+
+    def check_lease(self) -> None:
+        self.held.check()
+
+
+@contextmanager
+def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = None) -> Iterator[Phase]:
+    """Run the block as a phase of the claim's window."""
+    window = claim.window
+    with phase_log(
+        logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
+    ) as record:
+        try:
+            with hold(runtime, claim) as held:
+                yield Phase(record, held)
+        except PipelineError as error:
+            error.add_context(f"pipeline {window.pipeline_id}, window {window.interval}, {name}")
+            if isinstance(error, (DataError, FatalError, ConfigError)):
+                _give_up(runtime, claim, name, attempt, error)
+            if isinstance(error, SupersededError):
+                record.status, record.reason = "skipped", "superseded"
+            raise
+
+
+def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: PipelineError) -> None:
+    """No retry will follow: write the failure down and let others have the window."""
+    kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
+    detail = {"error": kind, "phase": name, "message": error.message[:500]}
+    try:
+        runtime.state.append(
+            Entry(
+                Kind.FAILED,
+                claim.window.interval,
+                runtime.clock(),
+                attempt=attempt,
+                run=claim.run,
+                detail=detail,
+            )
+        )
+        runtime.state.release(claim.window.interval, claim.run)
+    except PipelineError as second:  # the first error is the one to report; the lease ends by itself
+        logger.warning("could not write the failure to the ledger: %s", second)

@@ -1,0 +1,51 @@
+"""A pipeline's parts put together: configuration, connectors, state and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import Identity, Source, Stage, Target
+from airflow_pipeline_provider.connectors.registry import connector_class
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.state.base import State
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Everything a phase works with.  `clock` gives the wall clock as an aware datetime."""
+
+    config: PipelineConfig
+    source: Source
+    stage: Stage
+    target: Target
+    state: State
+    clock: Callable[[], datetime] = utc_now
+
+    def window(self, interval: Interval) -> Window:
+        """The interval as a window of this pipeline, with the local day that holds it."""
+        return Window(self.config.pipeline_id, interval, day_of(interval.start, self.config.timezone))
+
+
+@contextmanager
+def open_runtime(config: PipelineConfig, clock: Callable[[], datetime] = utc_now) -> Iterator[Runtime]:
+    """Build the connectors that the configuration names; they are closed when the block ends."""
+    identity = Identity(config.pipeline_id, config.timezone)
+    with ExitStack() as stack:
+
+        def build(kind: str) -> object:
+            options = getattr(config, kind)
+            connector = connector_class(kind, options.type)(options, identity)
+            stack.callback(connector.close)
+            return connector
+
+        yield Runtime(config, build("source"), build("stage"), build("target"), build("state"), clock)  # type: ignore[arg-type]

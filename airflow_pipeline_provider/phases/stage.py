@@ -1,0 +1,73 @@
+"""Phase 4: mint the token, check every part, publish the manifest.
+
+The token's floor is the newest one in the target, so tokens grow even when the state was lost.  Each execution has
+its own token; a crash before the manifest is written wastes one, a crash after it leaves a manifest nobody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_pipeline_provider.core.intervals import gaps
+from airflow_pipeline_provider.envelope.manifest import Manifest, Receipt
+from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.phases.extract import attempt_folder
+from airflow_pipeline_provider.phases.run_phase import run_phase
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim, Staged
+
+
+def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[str]) -> Staged:
+    """Read exactly these receipts, verify their parts, publish one immutable manifest."""
+    with run_phase(runtime, "stage", claim, attempt) as phase:
+        receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in receipt_paths]
+        _check_complete(claim, receipts)
+        parts = tuple(part for receipt in sorted(receipts, key=lambda r: r.index) for part in receipt.parts)
+        _verify(runtime, parts)
+        token = runtime.state.mint_token(floor=runtime.target.newest_token())
+        manifest = Manifest(claim.window.pipeline_id, claim.window.interval, attempt, token, parts)
+        path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
+        phase.check_lease()
+        runtime.stage.write(path, manifest.to_bytes())
+        phase.counts(rows=manifest.rows, parts=len(parts), bytes=manifest.bytes, token=token)
+        return Staged(attempt, path, manifest.sha256, token, manifest.rows)
+
+
+def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
+    """The published manifest; one that is not what its name says is a DataError."""
+    if staged.path is None:
+        raise DataError(
+            "the manifest's path is unknown, since another run staged it: clear this run's extract task"
+        )
+    manifest = Manifest.from_bytes(runtime.stage.read(staged.path))
+    if manifest.sha256 != staged.sha256:
+        raise DataError(
+            f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {manifest.sha256}; "
+            "somebody changed the file: clear this run's extract task and what follows it"
+        )
+    return manifest
+
+
+def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
+    """One receipt for each slice of one plan, tiling the window."""
+    expected = list(range(receipts[0].of if receipts else 1))
+    seen = sorted(receipt.index for receipt in receipts)
+    ranges = [receipt.interval for receipt in receipts]
+    missing = gaps(claim.window.interval, ranges)
+    overlap = sum(r.seconds for r in ranges) != claim.window.interval.seconds
+    if seen != expected or len({r.of for r in receipts}) != 1 or missing or overlap:
+        raise DataError(
+            f"expected one receipt for each of {len(expected)} slices that tile {claim.window.interval}, "
+            f"got slices {seen} with {', '.join(map(str, ranges)) or 'no ranges'}: clear extract and what follows it"
+        )
+
+
+def _verify(runtime: Runtime, parts: Sequence[object]) -> None:
+    from airflow_pipeline_provider.envelope.parts import verify_part
+
+    for part in parts:
+        size = runtime.stage.size(part.path)
+        if size is None:
+            raise DataError(f"part {runtime.stage.url(part.path)} is gone: clear extract and what follows it")
+        with runtime.stage.open_read(part.path) as file:
+            verify_part(part, file, size)

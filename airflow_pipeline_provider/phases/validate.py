@@ -1,0 +1,108 @@
+"""Phase 2: may this window be moved, and in which slices?  Reads only, but for the attempt's line in the ledger.
+
+Asked in this order: is it in the future, committed already, loaded but not audited; does the source exist; how many
+rows has it, how many without a time, how old is the newest.  A crash anywhere leaves nothing but a lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge
+from airflow_pipeline_provider.exceptions import DataError, TransientError
+from airflow_pipeline_provider.phases.run_phase import run_phase
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim, Staged, Validated
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def validate(runtime: Runtime, claim: Claim) -> Validated:
+    """The verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
+    with run_phase(runtime, "validate", claim) as phase:
+        verdict, source_rows = _judge(runtime, claim)
+        phase.counts(source=source_rows)
+        if verdict.kind is VerdictKind.STALE:
+            raise DataError(verdict.detail)
+        for note in verdict.degraded:
+            logger.warning("validate goes on without a probe: %s", note)
+        if verdict.kind is VerdictKind.SKIP:
+            phase.skipped(verdict.reason or "skip")
+            runtime.state.release(claim.window.interval, claim.run)
+            return Validated("skip", verdict.detail, verdict.reason, source_rows=source_rows)
+        if verdict.kind is VerdictKind.ALREADY_LOADED:
+            row = runtime.target.newest_commit(claim.window.interval)
+            if row is None:
+                raise TransientError("the target's commit row vanished while validate was looking: try again")
+            staged = Staged(None, None, row.manifest_sha, row.token, row.rows)
+            return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=staged)
+        attempt, slices = begin_attempt(runtime, claim)
+        return Validated("run", verdict.detail, attempt=attempt, slices=slices, source_rows=source_rows)
+
+
+def begin_attempt(runtime: Runtime, claim: Claim) -> tuple[str, tuple[Slice, ...]]:
+    """Freeze a slice plan under a new attempt id, and write that down."""
+    options = runtime.config.source
+    n = options.slices if options.distribute == "tasks" else 1
+    slices = tuple(runtime.source.plan_slices(claim.window.interval, n))
+    attempt = uuid.uuid4().hex[:12]
+    runtime.state.append(
+        ledger.Entry(
+            ledger.Kind.ATTEMPT,
+            claim.window.interval,
+            runtime.clock(),
+            attempt=attempt,
+            run=claim.run,
+            detail={"slices": len(slices)},
+        )
+    )
+    return attempt, slices
+
+
+def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
+    config, interval = runtime.config, claim.window.interval
+    unavailable: dict[str, str] = {}
+
+    def probe(name: str, ask: Callable[[], T]) -> T | None:
+        try:
+            return ask()
+        except TransientError as error:
+            if config.validation.on_unavailable == "fail":
+                raise
+            unavailable[name] = str(error)
+            return None
+
+    entries = runtime.state.entries(interval)
+    newest = runtime.target.newest_commit(interval)
+    probe("exists", runtime.source.check)
+    source_rows = probe("count", lambda: runtime.source.count(interval))
+    untimed = probe("count_untimed", runtime.source.count_untimed)
+    if untimed:
+        logger.warning(
+            "%d rows of the source have no event time: they belong to no window and are not moved", untimed
+        )
+    staleness = config.validation.max_staleness_seconds
+    newest_event = (
+        probe("newest_event_time", runtime.source.newest_event_time) if staleness is not None else None
+    )
+    verdict = judge(
+        interval,
+        now=runtime.clock(),
+        settle_seconds=config.rules.settle_seconds,
+        committed=ledger.committed(entries),
+        newest_target=(newest.interval, newest.token) if newest else None,
+        ledger_token=ledger.committed_token(entries, interval),
+        replace=claim.replace,
+        source_count=source_rows,
+        newest_event_time=newest_event,
+        max_staleness_seconds=staleness,
+        on_unavailable=config.validation.on_unavailable,
+        unavailable=unavailable,
+    )
+    return verdict, source_rows

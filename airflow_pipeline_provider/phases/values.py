@@ -1,0 +1,150 @@
+"""What the phases hand to each other: small, frozen, JSON-safe (they travel as XComs, a few hundred bytes each)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.windows import Window
+
+
+class RunKind(str, Enum):
+    """How a run came to be, which decides its window (docs/architecture.md, "Which window")."""
+
+    LIVE = "live"  # scheduled, drained, asset-triggered, manual without Params: the planner chooses
+    BACKFILL = "backfill"  # exactly the run's data interval; a committed window is replaced
+    WINDOW = "window"  # Params window_start and window_end; a committed window is replaced
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs."""
+
+    run: str
+    kind: RunKind
+    reference_time: datetime
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A window that this run holds a lease on.  `replace`: a committed window is loaded anew."""
+
+    window: Window
+    run: str
+    kind: RunKind
+    reference_time: datetime
+    replace: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.window.to_json(),
+            "run": self.run,
+            "kind": self.kind.value,
+            "reference_time": self.reference_time.isoformat(),
+            "replace": self.replace,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Claim:
+        return cls(
+            Window.from_json(value),
+            value["run"],
+            RunKind(value["kind"]),
+            datetime.fromisoformat(value["reference_time"]),
+            value["replace"],
+        )
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Either a claim with its record, or the reason why there is nothing to do."""
+
+    claim: Claim | None
+    record: dict[str, Any] | None
+    reason: str | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Validated:
+    """`verdict` is run, already_loaded or skip (then `reason` and `detail` say why).
+
+    run: `attempt` and `slices` are set.  already_loaded: `staged` is what the target holds, audit comes next.
+    """
+
+    verdict: str
+    detail: str
+    reason: str | None = None
+    attempt: str | None = None
+    slices: tuple[Slice, ...] = ()
+    source_rows: int | None = None
+    staged: Staged | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the slices, which travel by themselves: Airflow maps over them."""
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "detail": self.detail,
+            "attempt": self.attempt,
+            "source_rows": self.source_rows,
+            "staged": self.staged.to_json() if self.staged else None,
+        }
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One published manifest.  `path` is None when it is known from the target's commit row alone."""
+
+    attempt: str | None
+    path: str | None
+    sha256: str
+    token: int
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "path": self.path,
+            "sha256": self.sha256,
+            "token": self.token,
+            "rows": self.rows,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Staged:
+        return cls(value["attempt"], value["path"], value["sha256"], value["token"], value["rows"])
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Source = staged = target = distinct, committed under `token`."""
+
+    token: int
+    source_rows: int
+    staged_rows: int
+    target_rows: int
+    distinct_ids: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "token": self.token,
+            "source_rows": self.source_rows,
+            "staged_rows": self.staged_rows,
+            "target_rows": self.target_rows,
+            "distinct_ids": self.distinct_ids,
+        }
+
+
+@dataclass(frozen=True)
+class Next:
+    """What drain found: the next window with the id of the run that shall move it, or the reason for none."""
+
+    window: Window | None
+    run_id: str | None
+    detail: str
