@@ -26,6 +26,15 @@ class Duration(NamedTuple):
         return _join((self.days, hours, *divmod(rest, 60)))
 
 
+def quote(value: object, limit: int = 200) -> str:
+    """How error messages show a value: its repr, cut to a readable length."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        return f"an {type(value).__name__} too long to show"
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def _join(amounts: tuple[int, int, int, int]) -> str:
     parts = (f"{amount}{unit}" for amount, unit in zip(amounts, "dhms", strict=True) if amount)
     return "".join(parts) or "0s"
@@ -40,12 +49,12 @@ def parse_duration(text: str, name: str = "duration") -> Duration:
     if match is None:
         raise ValueError(
             f"{name}: expected a duration such as '2h' or '1d2h30m20s' (d, h, m, s in that order, each at "
-            f"most once, no sign, no spaces), got {text!r}"
+            f"most once, no sign, no spaces), got {quote(text)}"
         )
     try:
         days, hours, minutes, seconds = (int(digits or 0) for digits in match.groups())
     except ValueError as error:  # Python refuses to read thousands of digits
-        raise ValueError(f"{name}: expected numbers of a sensible length, got {text[:40]!r}…") from error
+        raise ValueError(f"{name}: expected numbers of a sensible length, got {quote(text)}") from error
     return Duration(days, hours * 3600 + minutes * 60 + seconds)
 
 
@@ -60,9 +69,9 @@ def seconds_to_time_string(seconds: int) -> str:
     Raises TypeError for what is not an int, ValueError for a negative one; both name the value.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int):
-        raise TypeError(f"seconds: expected a whole number, got {seconds!r}")
+        raise TypeError(f"seconds: expected a whole number, got {quote(seconds)}")
     if seconds < 0:
-        raise ValueError(f"seconds: expected 0 or more, got {seconds}")
+        raise ValueError(f"seconds: expected 0 or more, got {quote(seconds)}")
     days, rest = divmod(seconds, SECONDS_OF_DAY)
     hours, rest = divmod(rest, 3600)
     return _join((days, hours, *divmod(rest, 60)))
