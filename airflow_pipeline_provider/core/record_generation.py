@@ -30,10 +30,10 @@ from airflow_pipeline_provider.exceptions import ConfigError
 __all__ = [
     "MIN_GRANULARITY_SECONDS",
     "build_complete_pipeline_record",
+    "build_window_record",
     "calculate_time_window",
     "generate_pipeline_time_window_record",
     "json_safe",
-    "record_of_window",
 ]
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def build_complete_pipeline_record(
 ) -> dict[str, Any] | None:
     """The complete record of the next window of the target day, or None when the day has none left.
 
-    Like `generate_pipeline_time_window_record`, and completed like `record_of_window`.
+    Like `generate_pipeline_time_window_record`, and completed like `build_window_record`.
     """
     _default_record(final_config)
     functions = _functions_of(final_config, record_functions)
@@ -130,23 +130,29 @@ def build_complete_pipeline_record(
     return None if fields is None else _complete(final_config, fields, functions)
 
 
-def record_of_window(
+def build_window_record(
     final_config: Mapping[str, Any],
     interval: Interval,
+    day: Interval | None = None,
     *,
     record_functions: Mapping[str, RecordFunction] | None = None,
 ) -> dict[str, Any]:
-    """The complete record of a window that is known already.
+    """The complete record of a known window, which lies inside of `day` (without it: the day of its start).
 
     It is a deep copy of `default_record`, the keys of `generate_pipeline_time_window_record`, and the fields
     `TARGET_DAY` (date), `WINDOW_START_TIME`, `WINDOW_END_TIME` (ISO 8601 with offset), `TIME_INTERVAL`; with
     a `pipeline_id` also `PIPELINE_ID`, `WINDOW_ID`, `STAGE_PATH`; then the fields of the record functions,
     those of `final_config` first: UPPERCASE name -> callable(copy of the record so far) -> str, int or None.
 
-    Raises ConfigError that names the key or the field and its function.
+    Raises ConfigError that names the key or the field and its function, ValueError for a window that does not
+    lie inside of the day.
     """
     settings = _settings_of(final_config)
     functions = _functions_of(final_config, record_functions)
+    if day is None:
+        day = day_interval(day_of(interval.start, settings.timezone), settings.timezone)
+    if interval.is_empty or not day.covers(interval):
+        raise ValueError(f"interval: expected a window inside of the day {day}, got {interval}")
     window = _time_window(interval, zone_of(settings.timezone))
     return _complete(final_config, _window_fields(window, settings.timezone), functions)
 
