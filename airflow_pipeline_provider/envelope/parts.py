@@ -1,7 +1,7 @@
 """Rows to part files and back: Parquet, zstd, in bounded memory.
 
-A part holds row groups of at most `ROW_GROUP_BYTES` of uncompressed rows, and its footer holds the smallest and
-the largest EVENT_TIME, so that it can be checked without reading the rows.
+A part holds row groups of at most `ROW_GROUP_BYTES` of uncompressed rows, and its footer holds the smallest
+and the largest EVENT_TIME, so that it can be checked without reading the rows.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def _checked(batch: pa.RecordBatch, interval: Interval, max_body_bytes: int | No
         if pc.max(lengths).as_py() > max_body_bytes:
             row = pc.index(pc.greater(lengths, max_body_bytes), True).as_py()
             raise DataError(
-                f"record {_record(batch, row)}: its body has {lengths[row].as_py():,} bytes, the target takes at "
-                f"most {max_body_bytes:,}; shorten the document at the source or load it elsewhere"
+                f"record {_record(batch, row)}: its body has {lengths[row].as_py():,} bytes, the target takes "
+                f"at most {max_body_bytes:,}; shorten the document at the source or load it elsewhere"
             )
     return batch
 

@@ -1,0 +1,172 @@
+"""The local half of `object_store`: files in a folder, without Airflow or fsspec, safe against a kill.
+
+A file is written under `<base>/.incomplete/`, synced, and renamed to its name, so what has a name is whole.
+What a killed process leaves in `.incomplete` is removed a day later.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from uuid import uuid4
+
+from airflow_pipeline_provider.connectors.base import StageFile
+from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+
+INCOMPLETE = ".incomplete"
+_STALE_SECONDS = 86_400
+_FATAL = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EEXIST,
+}
+
+
+class _NewFile(io.FileIO):
+    """Says what a failed write means (a full disk); errors of the block around it are not the stage's."""
+
+    def __init__(self, path: Path, final: Path) -> None:
+        super().__init__(path, "xb")
+        self._final = final
+
+    def write(self, data: Any) -> int:
+        with _mapped("write", self._final):
+            return super().write(data)
+
+
+class LocalFiles:
+    """Paths are relative to `root` and were checked by the stage."""
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root)
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[BinaryIO]:
+        final = self._root / path
+        waiting = self._root / INCOMPLETE / uuid4().hex
+        with _mapped("write", final):
+            waiting.parent.mkdir(parents=True, exist_ok=True)
+            raw = _NewFile(waiting, final)
+        try:
+            with io.BufferedWriter(raw) as file:
+                yield cast(BinaryIO, file)
+                file.flush()
+                with _mapped("write", final):
+                    os.fsync(raw.fileno())
+            with _mapped("write", final):
+                _publish(waiting, final)
+        finally:
+            waiting.unlink(missing_ok=True)
+
+    @contextmanager
+    def open_read(self, path: str) -> Iterator[BinaryIO]:
+        full = self._root / path
+        with _mapped("read", full):
+            file = full.open("rb")
+        with file:
+            yield file
+
+    def size(self, path: str) -> int | None:
+        full = self._root / path
+        with _mapped("look at", full):
+            try:
+                return full.stat().st_size if full.is_file() else None
+            except FileNotFoundError:
+                return None
+
+    def list(self, folder: str) -> list[StageFile]:
+        top = self._root / folder if folder else self._root
+        found: list[StageFile] = []
+
+        def failed(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise error
+
+        with _mapped("list", top):
+            for parent, folders, names in os.walk(top, onerror=failed):
+                if Path(parent) == self._root and INCOMPLETE in folders:
+                    folders.remove(INCOMPLETE)
+                for name in names:
+                    with suppress(FileNotFoundError):  # deleted in the meantime
+                        found.append(self._listed(Path(parent, name)))
+        return sorted(found)
+
+    def _listed(self, full: Path) -> StageFile:
+        status = full.stat()
+        modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
+        return StageFile(full.relative_to(self._root).as_posix(), status.st_size, modified)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            full = self._root / path
+            with _mapped("delete", full):
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    full.unlink()
+                _prune(full.parent, self._root)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed a day ago did not finish."""
+        with suppress(FileNotFoundError), os.scandir(self._root / INCOMPLETE) as entries:
+            for entry in entries:
+                with suppress(OSError):  # another process sweeps too
+                    if entry.stat().st_mtime < time.time() - _STALE_SECONDS:
+                        Path(entry.path).unlink()
+
+
+def _publish(waiting: Path, final: Path) -> None:
+    for left in reversed(range(100)):
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            waiting.replace(final)
+            break
+        except FileNotFoundError:  # somebody who deletes pruned the still empty folder in between
+            if not left:
+                raise
+    folder = os.open(final.parent, os.O_RDONLY)  # the name must outlive a power cut as well
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _prune(folder: Path, root: Path) -> None:
+    """Remove folders that have become empty, up to the base."""
+    while folder != root and root in folder.parents:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:  # not empty
+            return
+        folder = folder.parent
+
+
+@contextmanager
+def _mapped(action: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _error(action, path, error) from error
+
+
+def _error(action: str, path: Path, error: OSError) -> PipelineError:
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError) and action == "read":
+        return DataError(f"file://{path} does not exist; extract the window again")
+    if error.errno in _FATAL:
+        return FatalError(
+            f"cannot {action} file://{path}: {reason}; check the stage's path and its permissions"
+        )
+    return TransientError(f"cannot {action} file://{path}: {reason}")
