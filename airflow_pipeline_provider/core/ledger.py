@@ -177,8 +177,8 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
 
     Attempts, failures and waives may always be written.  Raises SupersededError when an overlapping interval
-    has a newer token, ConfigError for an empty interval or a missing token, PipelineError for what is no legal
-    step of a window's life.
+    has a newer token, ConfigError for an empty interval or a missing token, PipelineError for what is no
+    legal step of a window's life.
     """
     if new.interval.is_empty:
         raise ConfigError(

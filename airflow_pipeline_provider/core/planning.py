@@ -15,6 +15,7 @@ from airflow_pipeline_provider.core.readiness import (
     PlanRules,
     day_plan,
     horizon,
+    oldest_day,
     opens,
     ready_at,
     target_day,
@@ -93,7 +94,7 @@ def plan_live(
     target = target_day(rules, reference_time)
     span = horizon(rules, reference_time, first_day)
     if span is None:
-        return _out_of_days(rules, target)
+        return _nothing_left(rules, target, first_day)
     done = merge((*known.committed, *known.waived))
     leased = subtract(common(known.leased, [span]), done)
     blocked = subtract(common(known.blocked, [span]), done)
@@ -112,7 +113,7 @@ def plan_live(
         return _not_settled(rules, window, ready, leased, blocked)
     if blocked:
         return _blocked(rules, blocked, "all else is complete")
-    return _complete(rules, target)
+    return _nothing_left(rules, target, first_day)
 
 
 def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: bool) -> Plan:
@@ -155,22 +156,23 @@ def _first_window(rules: PlanRules, gap: Interval) -> Interval:
 # --- why not
 
 
-def _out_of_days(rules: PlanRules, target: date) -> Plan:
+def _nothing_left(rules: PlanRules, target: date, first_day: date | None) -> Plan:
+    """Of the days that are looked at, none has a gap; days that are too old to be looked at are mentioned."""
     if rules.start_day and target < rules.start_day:
         at = local_time(opens(rules, rules.start_day), rules.timezone)
         text = f"the target day {target} is before start_day {rules.start_day}, which opens at {at}"
         return Plan(None, target, Reason.BEFORE_START_DAY, text)
-    return _complete(rules, target)
-
-
-def _complete(rules: PlanRules, target: date) -> Plan:
+    oldest = oldest_day(rules, target, first_day)
+    unseen = ""
+    if oldest > (rules.start_day or first_day or oldest):
+        unseen = f" (days before {oldest} are not looked at: max_backlog_days is {rules.max_backlog_days})"
     if rules.end_day and target > rules.end_day:
         text = (
-            f"the target day {target} is after end_day {rules.end_day}, and nothing up to there is left to do"
+            f"the target day {target} is after end_day {rules.end_day}, and nothing is left to do up to there"
         )
-        return Plan(None, rules.end_day, Reason.AFTER_END_DAY, text)
-    text = f"everything up to the end of the target day {target} is complete"
-    if rules.end_day is None or target < rules.end_day:
+        return Plan(None, rules.end_day, Reason.AFTER_END_DAY, text + unseen)
+    text = f"everything up to the end of the target day {target} is complete{unseen}"
+    if target != rules.end_day:
         following = target + _DAY
         text += f"; {following} opens at {local_time(opens(rules, following), rules.timezone)}"
     return Plan(None, target, Reason.COMPLETE, text)
@@ -187,7 +189,7 @@ def _not_settled(
     elif window.start > begin:
         head = f"{day} is complete up to {local_time(window.start, rules.timezone)}"
     else:
-        head = f"every day before {day} is complete"
+        head = f"nothing is left to do before {day}"
     text = f"{local_window(window, rules.timezone)} is ready at {local_time(ready, rules.timezone)}"
     return Plan(None, day, Reason.NOT_SETTLED, f"{head}; the next window {text}")
 

@@ -125,12 +125,13 @@ def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
     near = (begin + shift - _OFFSETS_APART, begin + shift + _OFFSETS_APART)
     walls = {begin.astimezone(zone).replace(tzinfo=None)}
     for change in days.transitions(timezone, begin - _OFFSETS_APART, begin + _OFFSETS_APART):
-        # the clock's reading before and after the change, and the midnight in between, where a missing time
-        # turns from one side of the gap to the other
+        # The clock's reading at either side of the change, and the midnight between them, from which a missing
+        # time means the other side of the gap; and `begin` as a missing time means it, by the offset of either.
         after = change.astimezone(zone).replace(tzinfo=None)
         before = (change - _INSTANT).astimezone(zone).replace(tzinfo=None) + _INSTANT
-        midnight = datetime.combine(max(before, after).date(), datetime.min.time())
-        walls |= {after, before, midnight}
+        walls |= {after, before, datetime.combine(max(before, after).date(), datetime.min.time())}
+        since_change = begin - change
+        walls |= {after + since_change, before + since_change}
     passings = set(days.transitions(timezone, *near))
     for wall in walls:
         local = (wall + shift).replace(tzinfo=zone)
@@ -176,16 +177,17 @@ def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None =
     `first_day` is the first day ever planned, which counts where `start_day` is not set.  None: no day at
     all.
     """
-    first, last = _considered(rules, target_day(rules, reference_time), first_day)
+    target = target_day(rules, reference_time)
+    first, last = oldest_day(rules, target, first_day), min(target, rules.end_day or target)
     if first > last:
         return None
     span = Interval(day_interval(first, rules.timezone).start, day_interval(last, rules.timezone).end)
     return None if span.is_empty else span
 
 
-def _considered(rules: PlanRules, target: date, first_day: date | None) -> tuple[date, date]:
-    """First and last day; the first is after the last where there is none."""
+def oldest_day(rules: PlanRules, target: date, first_day: date | None = None) -> date:
+    """Where planning begins: `start_day`, else `first_day`, else the target day; not beyond the backlog."""
     first = rules.start_day or min(first_day or target, target)
     if rules.max_backlog_days is not None and (target - first).days > rules.max_backlog_days:
         first = target - rules.max_backlog_days * _DAY
-    return first, min(target, rules.end_day or target)
+    return first
