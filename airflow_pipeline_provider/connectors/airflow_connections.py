@@ -7,24 +7,20 @@ plain process (the command line) that lookup stops at the environment, so the me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
 
-
-def get_connection(conn_id: str) -> Connection:
+def get_connection(conn_id: str) -> Any:
     """The Airflow connection (`host`, `port`, `schema`, `login`, `password`, `extra_dejson`, `conn_type`).
 
     A connection that is nowhere defined is a FatalError naming its id, an API that does not answer a TransientError;
     secrets are never in the message.
     """
     try:
-        from airflow.exceptions import AirflowNotFoundException
         from airflow.sdk import BaseHook
-        from airflow.sdk.exceptions import AirflowRuntimeError
+        from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
     except ImportError as error:
         raise FatalError(
             f"connection {conn_id!r} cannot be read: Airflow is not installed ({error})"
@@ -50,8 +46,8 @@ def _in_task() -> bool:
 
 
 def _from_metadata_database(conn_id: str) -> Any:
-    from airflow.exceptions import AirflowException
     from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:

@@ -1,0 +1,300 @@
+"""Source `elasticsearch`: windows of documents from Elasticsearch 8 and 9 or OpenSearch 2 and 3.
+
+One point in time serves all readers of a slice; each reads its server-side slice of it in pages, in the order that
+costs the server least.  Documents pass through byte for byte; a page that is not whole is never accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
+from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
+    EVERY_INDEX,
+    Client,
+    index_path,
+)
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import check_shards, read_json
+from airflow_pipeline_provider.connectors.sources.elasticsearch_options import ElasticsearchOptions
+from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
+    FetchPage,
+    decode_page,
+    read_pages,
+)
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.exceptions import DataError, FatalError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NANOS_END = datetime(2262, 4, 11, tzinfo=timezone.utc)  # signed 64 bits of nanoseconds end that day
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class ElasticsearchSource(Source):
+    """See the module; `Options` says what can be set."""
+
+    Options = ElasticsearchOptions
+    options: ElasticsearchOptions
+
+    def __init__(self, options: ElasticsearchOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        self._indices = list(options.index)
+        self._what = f"index {','.join(options.index)}"
+        self._made: Client | None = None
+        self._kinds: frozenset[str] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def _client(self) -> Client:
+        from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+
+        with self._lock:
+            if self._made is None:
+                self._made = Client(
+                    self.options.conn_id,
+                    get_connection(self.options.conn_id),
+                    timeout=self.options.request_timeout,
+                    compress=self.options.compress,
+                    threads=self.options.slices,
+                )
+            return self._made
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._made = self._made, None
+        if client is not None:
+            client.close()
+
+    # --- what is there
+
+    def check(self) -> None:
+        """The index, the type of the time field and the query, each asked of the server."""
+        self._kinds = None
+        self._time_kinds()
+        self._count(self._filter(None))
+
+    def count(self, interval: Interval) -> int:
+        if interval.is_empty:
+            return 0
+        return self._count(self._filter(interval))
+
+    def count_untimed(self) -> int:
+        """Documents that match the query and have no (valid) time field."""
+        untimed = {"bool": {"must_not": [{"exists": {"field": self.options.time_field}}]}}
+        return self._count(self._filter(None, untimed))
+
+    def newest_event_time(self) -> datetime | None:
+        """By the `max` aggregation: floored to a millisecond."""
+        found = self._aggregate(self._filter(None), {"max": {"field": self.options.time_field}})["value"]
+        if found is None:
+            return None
+        try:
+            newest: datetime = _EPOCH + math.floor(found) * _MILLISECOND
+            return newest
+        except OverflowError:  # a date field takes years up to 292 million
+            return (
+                datetime.max.replace(tzinfo=timezone.utc)
+                if found > 0
+                else datetime.min.replace(tzinfo=timezone.utc)
+            )
+
+    def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
+        """Sub-ranges of about equal count, cut at whole milliseconds by the percentiles of the time field."""
+        if n <= 1 or interval.is_empty:
+            return [Slice(0, 1, interval)]
+        percentiles = {
+            "field": self.options.time_field,
+            "percents": [100 * i / n for i in range(1, n)],
+            "keyed": False,
+        }
+        found = self._aggregate(self._filter(interval), {"percentiles": percentiles})["values"]
+        cuts = {_EPOCH + int(entry["value"]) * _MILLISECOND for entry in found if entry["value"] is not None}
+        bounds = [
+            interval.start,
+            *sorted(cut for cut in cuts if interval.holds(cut) and cut > interval.start),
+        ]
+        bounds.append(interval.end)
+        pieces = [Interval(start, end) for start, end in itertools.pairwise(bounds)]
+        return [Slice(i, len(pieces), piece) for i, piece in enumerate(pieces)]
+
+    # --- reading
+
+    @contextmanager
+    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+        """One point in time; with several readers each takes one of the server's slices of it."""
+        if slice_.interval.is_empty:
+            yield [iter(()) for _ in range(readers)]
+            return
+        snapshot = _Snapshot(self, slice_.interval)
+        with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
+            try:
+                yield [
+                    read_pages(
+                        snapshot.fetcher(reader, readers),
+                        self.options.time_field,
+                        self.options.page_size,
+                        prefetch,
+                    )
+                    for reader in range(readers)
+                ]
+            finally:
+                snapshot.stop.set()  # ends the pauses between tries
+                prefetch.shutdown(wait=True, cancel_futures=True)
+                snapshot.close()
+
+    # --- what is asked
+
+    def _time_kinds(self) -> frozenset[str]:
+        """`date`, `date_nanos` or both (a pattern over several indices); anything else is an error."""
+        if self._kinds is None:
+            self._kinds = self._find_time_kinds()
+        return self._kinds
+
+    def _find_time_kinds(self) -> frozenset[str]:
+        name = self.options.time_field
+        answer = self._client.request(
+            "GET",
+            f"/{index_path(self._indices)}/_field_caps",
+            params={"fields": name, "include_unmapped": "true", **EVERY_INDEX},
+            what=self._what,
+            read=lambda body: read_json(body, self._what),
+        )
+        types = {
+            kind: caps for kind, caps in answer.get("fields", {}).get(name, {}).items() if kind != "unmapped"
+        }
+        if not types:
+            if not answer.get("indices"):
+                self._count({"match_all": {}})  # says which index is closed or missing
+            raise FatalError(f"{self._what}: no field {name!r} in its mapping; check `source.time_field`")
+        for kind, caps in types.items():
+            held_by = f" (in {', '.join(caps['indices'][:5])})" if caps.get("indices") else ""
+            if kind not in ("date", "date_nanos"):
+                raise FatalError(
+                    f"{self._what}: field {name!r} has the type {kind}{held_by}; expected date or date_nanos, "
+                    "check `source.time_field`"
+                )
+            if not (caps["searchable"] and caps["aggregatable"]):
+                raise FatalError(
+                    f"{self._what}: field {name!r} is mapped without index or doc_values{held_by}; "
+                    "both are needed to read it by time"
+                )
+        return frozenset(types)
+
+    def _filter(self, interval: Interval | None, *more: dict[str, Any]) -> dict[str, Any]:
+        kinds = self._time_kinds()
+        clauses = list(more)
+        if interval is not None:
+            clauses.append(time_range(self.options.time_field, kinds, interval, self._what))
+        if self.options.query:
+            clauses.append(self.options.query)
+        return {"bool": {"filter": clauses}}
+
+    def _count(self, query: dict[str, Any]) -> int:
+        def read(body: bytes) -> int:
+            answer = read_json(body, self._what)
+            check_shards(answer, self._what)
+            return int(answer["count"])
+
+        path = f"/{index_path(self._indices)}/_count"
+        return self._client.request(
+            "POST", path, {"query": query}, params=EVERY_INDEX, what=self._what, read=read
+        )
+
+    def _aggregate(self, query: dict[str, Any], aggregation: dict[str, Any]) -> dict[str, Any]:
+        def read(body: bytes) -> dict[str, Any]:
+            answer = read_json(body, self._what)
+            check_shards(answer, self._what)
+            found: dict[str, Any] = answer["aggregations"]["found"]
+            return found
+
+        return self._client.request(
+            "POST",
+            f"/{index_path(self._indices)}/_search",
+            {"size": 0, "track_total_hits": False, "query": query, "aggs": {"found": aggregation}},
+            params={"allow_partial_search_results": "false", **EVERY_INDEX},
+            what=self._what,
+            read=read,
+        )
+
+
+class _Snapshot:
+    """One point in time on the server, shared by the readers of a slice."""
+
+    def __init__(self, source: ElasticsearchSource, interval: Interval) -> None:
+        self._source = source
+        self._keep_alive = f"{source.options.keep_alive}s"
+        self._query = source._filter(interval)
+        self._client = source._client
+        self._what = source._what
+        self._pit_id = self._client.open_point_in_time(source._indices, self._keep_alive, self._what)
+        self.stop = threading.Event()
+
+    def fetcher(self, reader: int, readers: int) -> FetchPage:
+        time_field = self._source.options.time_field
+        search: dict[str, Any] = {
+            "query": self._query,
+            "sort": self._client.dialect.page_order,
+            "track_total_hits": False,
+            "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
+        }
+        if readers > 1:
+            search["slice"] = {"id": reader, "max": readers}
+
+        def read(body: bytes) -> tuple[Any, int]:
+            return decode_page(body, time_field, self._what), len(body)
+
+        def fetch(size: int, after: list[Any] | None) -> tuple[Any, int]:
+            page, bytes_read = self._client.request(
+                "POST",
+                "/_search",
+                {
+                    **search,
+                    "size": size,
+                    "pit": {"id": self._pit_id, "keep_alive": self._keep_alive},
+                    **({"search_after": after} if after else {}),
+                },
+                params={"allow_partial_search_results": "false"},
+                what=self._what,
+                read=read,
+                in_snapshot=True,
+                stop=self.stop,
+            )
+            self._pit_id = page.pit_id or self._pit_id  # the server may hand out a new one with any page
+            return page, bytes_read
+
+        return fetch
+
+    def close(self) -> None:
+        self._client.close_point_in_time(self._pit_id, self._what)
+
+
+def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, Any]:
+    """Exactly the documents of the interval.
+
+    A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up to the next one: the
+    same documents lie behind it.  A `date_nanos` starts in 1970, and an earlier bound is an error there.
+    """
+    start, end = interval.start, interval.end
+    if "date" in kinds:
+        rounded = [-((_EPOCH - bound) // _MILLISECOND) * _MILLISECOND + _EPOCH for bound in (start, end)]
+        if "date_nanos" in kinds and rounded != [start, end]:
+            raise DataError(
+                f"{what}: {time_field!r} is a date in some indices and a date_nanos in others, so a window must "
+                f"begin and end at whole milliseconds; got {interval}"
+            )
+        start, end = rounded
+    else:
+        start, end = max(start, _EPOCH), min(end, _NANOS_END)
+    if start >= end:
+        return {"match_none": {}}
+    bounds = {"gte": iso_utc(start), "lt": iso_utc(end), "format": "strict_date_optional_time_nanos"}
+    return {"range": {time_field: bounds}}

@@ -1,0 +1,247 @@
+"""Requests to Elasticsearch 8 and 9 and OpenSearch 2 and 3: dialect, retries, points in time.
+
+`elastic_transport` is used directly with plain JSON: the `elasticsearch` client refuses servers of another major
+version, and OpenSearch.  Bodies stay bytes; whoever asked decodes what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
+    PageTooLargeError,
+    check_shards,
+    error_of,
+    one_line,
+    read_json,
+)
+from airflow_pipeline_provider.exceptions import (
+    FatalError,
+    PipelineError,
+    SnapshotLostError,
+    TransientError,
+)
+
+if TYPE_CHECKING:
+    from elastic_transport import Transport
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+ATTEMPTS = 6
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
+
+# Closed indices are looked for so that the server refuses them: left out, their rows would be missing unseen.
+EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expand_wildcards": "open,closed"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What differs between the servers."""
+
+    name: str
+    version: tuple[int, int]
+
+    @property
+    def is_opensearch(self) -> bool:
+        return self.name == "OpenSearch"
+
+    @property
+    def page_order(self) -> list[dict[str, str]]:
+        """The cheapest sort that is unique inside one point in time."""
+        if not self.is_opensearch:
+            return [{"_shard_doc": "asc"}]
+        if self.version >= (3, 3):
+            # OpenSearch counts shards from 0 in each index, so _shard_doc alone repeats itself behind a pattern
+            return [{"_shard_doc": "asc"}, {"_index": "asc"}]
+        return [{"_doc": "asc"}, {"_index": "asc"}, {"_id": "asc"}]
+
+
+class Client:
+    """One cluster, as an Airflow connection describes it.  Safe for several threads.
+
+    `compress` asks for gzip (worth it over a slow network only), `timeout` is a request's, in seconds.
+    """
+
+    def __init__(self, conn_id: str, connection: Any, *, timeout: int, compress: bool, threads: int) -> None:
+        nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
+        self.where = ", ".join(f"{node.scheme}://{node.host}:{node.port}{node.path_prefix}" for node in nodes)
+        self._transport = _transport(nodes)
+        self._dialect: Dialect | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    @property
+    def dialect(self) -> Dialect:
+        """Asked for once."""
+        with self._lock:
+            if self._dialect is None:
+                self._dialect = self._find_dialect()
+            return self._dialect
+
+    def _find_dialect(self) -> Dialect:
+        try:
+            body = self.request("GET", "/", what="the server's version", read=bytes)
+        except _ForbiddenError as error:
+            # this login may read indices but not ask for the version; only Elasticsearch names its product
+            return (
+                Dialect("Elasticsearch", (8, 0)) if error.is_elasticsearch else Dialect("OpenSearch", (2, 4))
+            )
+        try:
+            version = json.loads(body)["version"]
+            major, minor = (int(part) for part in version["number"].split(".")[:2])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise FatalError(
+                f"{self.where} answers, but not as Elasticsearch or OpenSearch do: {one_line(body)}"
+            ) from None
+        name = "OpenSearch" if version.get("distribution") == "opensearch" else "Elasticsearch"
+        oldest = (2, 4) if name == "OpenSearch" else (8, 0)
+        if (major, minor) < oldest:
+            raise FatalError(
+                f"{self.where} is {name} {version['number']}: expected {oldest[0]}.{oldest[1]} or newer"
+            )
+        return Dialect(name, (major, minor))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        params: dict[str, str] | None = None,
+        what: str,
+        read: Callable[[bytes], T],
+        in_snapshot: bool = False,
+        stop: threading.Event | None = None,
+    ) -> T:
+        """What `read` makes of the body of a 200.
+
+        What may pass (also where `read` finds the answer cut off or not whole) is tried again after jittered pauses,
+        until `stop` is set.  A lost point in time and a page that is too large are raised at once: they need another
+        request.
+        """
+        from tenacity import (
+            Retrying,
+            retry_if_exception,
+            sleep_using_event,
+            stop_after_attempt,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
+
+        stop = stop or threading.Event()
+        target = f"{path}?{urlencode(params)}" if params else path
+        data = None if body is None else json.dumps(body).encode()
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(stop),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
+            sleep=sleep_using_event(stop),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        return retrying(lambda: read(self._once(method, target, data, what, in_snapshot)))
+
+    def _once(self, method: str, target: str, data: bytes | None, what: str, in_snapshot: bool) -> bytes:
+        from elastic_transport import TlsError, TransportError
+
+        headers = {"accept": "application/json"}
+        if data is not None:
+            headers["content-type"] = "application/json"
+        try:
+            response = self._transport.perform_request(method, target, body=data, headers=headers)
+        except TlsError as error:
+            raise FatalError(
+                f"{what}: TLS with {self.where} failed ({one_line(str(error))}); give the connection's extra "
+                "ca_certs, or verify_certs false for a server whose certificate nobody signed"
+            ) from error
+        except TransportError as error:
+            raise TransientError(
+                f"{what}: {self.where} cannot be reached ({one_line(str(error))})"
+            ) from error
+        answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
+        if response.meta.status == 200:
+            return answer
+        if response.meta.status == 403 and target == "/":
+            raise _ForbiddenError("x-elastic-product" in response.meta.headers)
+        raise error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
+
+    def open_point_in_time(self, indices: list[str], keep_alive: str, what: str) -> str:
+        """Its id; it never covers a part of the shards only."""
+        opensearch = self.dialect.is_opensearch
+        params = {"keep_alive": keep_alive, **EVERY_INDEX}
+        if opensearch:
+            params["allow_partial_pit_creation"] = "false"
+        path = f"/{index_path(indices)}/{'_search/point_in_time' if opensearch else '_pit'}"
+
+        def read(body: bytes) -> str:
+            answer = read_json(body, what)
+            check_shards(answer, what)
+            return str(answer["pit_id" if opensearch else "id"])
+
+        return self.request("POST", path, params=params, what=what, read=read)
+
+    def close_point_in_time(self, pit_id: str, what: str) -> None:
+        """Best effort: the server closes it by itself after its keep-alive."""
+        path, body = "/_pit", {"id": pit_id}
+        if self.dialect.is_opensearch:
+            path, body = "/_search/point_in_time", {"pit_id": [pit_id]}  # type: ignore[dict-item]
+        try:
+            self._once("DELETE", path, json.dumps(body).encode(), what, True)
+        except SnapshotLostError:
+            logger.debug("the point in time was gone already")
+        except PipelineError as error:
+            logger.warning("the point in time stays open until its keep_alive ends: %s", error)
+
+
+class _ForbiddenError(Exception):
+    """`GET /` was refused."""
+
+    def __init__(self, is_elasticsearch: bool) -> None:
+        super().__init__("GET / is forbidden")
+        self.is_elasticsearch = is_elasticsearch
+
+
+def _transport(nodes: list[Any]) -> Transport:
+    from elastic_transport import Serializer, Transport
+
+    class Verbatim(Serializer):
+        """Bodies as they are."""
+
+        mimetype = "application/json"
+
+        def loads(self, data: bytes) -> bytes:
+            return data
+
+        def dumps(self, data: Any) -> bytes:
+            return bytes(data)
+
+    requests_log = logging.getLogger("elastic_transport.transport")
+    if requests_log.level == logging.NOTSET:
+        requests_log.setLevel(logging.WARNING)  # a line a page would drown the task's log
+    return Transport(nodes, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and not isinstance(error, SnapshotLostError | PageTooLargeError)
+
+
+def _log_retry(state: Any) -> None:
+    pause = state.next_action.sleep if state.next_action else 0
+    logger.warning(
+        "try %d of %d again in %.1f s: %s", state.attempt_number, ATTEMPTS, pause, state.outcome.exception()
+    )
+
+
+def index_path(indices: list[str]) -> str:
+    """The list as one segment of a path."""
+    return quote(",".join(indices), safe="*,:")

@@ -1,0 +1,65 @@
+"""The section `source` of type `elasticsearch` in a pipeline file."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from airflow_pipeline_provider.config.options import DurationSeconds, SourceOptions
+
+_FORBIDDEN_IN_INDEX = re.compile(r"[\s\\/?\"'<>|,#]")
+
+
+def _indices(value: Any) -> Any:
+    """A name, a pattern, or a list of them; `-name` leaves one out of the patterns before it."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not names:
+        raise ValueError(
+            f"must be an index name, a pattern such as flights-*, or a list of them, got {value!r}"
+        )
+    for position, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"must hold index names, got {name!r}")
+        bare = name[1:] if position and name.startswith("-") else name
+        if bare[:1] in ("-", "_", "+") or bare in ("", ".", ".."):
+            raise ValueError(f"must not start with '-', '_' or '+', got {name!r}")
+        found = _FORBIDDEN_IN_INDEX.search(bare)
+        if found:
+            hint = "; write several names as a list" if found[0] == "," else ""
+            raise ValueError(f"must not contain {found[0]!r}, got {name!r}{hint}")
+    return tuple(names)
+
+
+class ElasticsearchOptions(SourceOptions):
+    """The section `source` of type elasticsearch."""
+
+    type: Literal["elasticsearch"] = Field("elasticsearch", description="Name of the connector.")
+    conn_id: str = Field(
+        "elasticsearch_default", min_length=1, description="Airflow connection of the cluster."
+    )
+    index: Annotated[tuple[str, ...], BeforeValidator(_indices, json_schema_input_type=str | list[str])] = (
+        Field(description="Index, alias, data stream or pattern (flights-*), or a list of them.")
+    )
+    time_field: str = Field(
+        "@timestamp",
+        min_length=1,
+        pattern=r"^[^*\s]+$",
+        description="Field of type date or date_nanos that says to which window a document belongs.",
+    )
+    query: dict[str, Any] | None = Field(
+        None, description="Query that a document must match besides the window, in the server's query DSL."
+    )
+    page_size: int = Field(
+        5000, ge=1, le=10_000, strict=True, description="Documents asked for at once, 1 to 10000."
+    )
+    keep_alive: DurationSeconds = Field(
+        300, ge=1, description="How long the server keeps a point in time between two pages: 5m."
+    )
+    request_timeout: DurationSeconds = Field(
+        60, ge=1, description="How long one request may take before it is tried again: 1m."
+    )
+    compress: bool = Field(
+        False, strict=True, description="Ask for gzip; worth its CPU over a slow network only."
+    )

@@ -1,0 +1,195 @@
+"""The hot path: pages of one point in time become batches of the envelope.
+
+Nothing of a document is decoded: `_source` stays the bytes that were indexed.  The event time comes beside it from
+the field's doc values, as the server understood it, whatever the document's own date format.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import PageTooLargeError
+from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger(__name__)
+
+LARGE_PAGE_BYTES = 64_000_000  # a page above it makes the next one smaller, so that memory stays flat
+SMALLEST_PAGE = 10
+
+# fetch(size, search_after) -> (page, bytes of the answer)
+FetchPage = Callable[[int, "list[Any] | None"], "tuple[Any, int]"]
+
+
+@lru_cache(maxsize=32)
+def page_decoder(time_field: str) -> Any:
+    """Of answers to `_search` that ask for `docvalue_fields` of the time field."""
+    from msgspec import Raw, defstruct, field
+    from msgspec.json import Decoder
+
+    times = defstruct(
+        "Fields", [("times", list[str], field(name=time_field, default_factory=list))], gc=False
+    )
+    hit = defstruct(
+        "Hit",
+        [
+            ("index", str, field(name="_index")),
+            ("id", str, field(name="_id")),
+            ("sort", list[Any]),
+            ("fields", times, field(default_factory=times)),
+            ("source", Raw, field(name="_source", default=Raw(b""))),
+        ],
+        gc=False,
+    )
+    hits = defstruct("Hits", [("hits", list[hit])])  # type: ignore[valid-type]
+    shards = defstruct("Shards", [("total", int), ("failed", int)])
+    page = defstruct(
+        "Page",
+        [
+            ("timed_out", bool),
+            ("shards", shards, field(name="_shards")),
+            ("hits", hits),
+            ("pit_id", str | None, None),
+        ],
+    )
+    return Decoder(page)
+
+
+def decode_page(body: bytes, time_field: str, what: str) -> Any:
+    """The page, if it is whole; a part of one is never accepted."""
+    import msgspec
+
+    try:
+        page = page_decoder(time_field).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if body.rstrip().endswith(b"}"):
+            raise DataError(f"{what}: a page of documents cannot be read ({error})") from error
+        raise TransientError(f"{what}: the answer is cut off ({error})") from error
+    if page.timed_out:
+        raise PageTooLargeError(
+            f"{what}: the search timed out, its page is not whole; lower `source.page_size`"
+        )
+    if page.shards.failed:
+        raise TransientError(
+            f"{what}: {page.shards.failed} of {page.shards.total} shards failed, so the page is not whole"
+        )
+    if not page.shards.total:
+        raise DataError(
+            f"{what}: no shard stands behind it, which must not pass for an empty window; check the index"
+        )
+    return page
+
+
+def read_pages(
+    fetch: FetchPage, time_field: str, page_size: int, prefetch: Executor
+) -> Iterator[pa.RecordBatch]:
+    """Batches until the end, one page ahead: the server works on the next while the caller writes this one."""
+    coming = prefetch.submit(_next_page, fetch, page_size, None)
+    while True:
+        page, size, next_size = coming.result()
+        hits = page.hits.hits
+        last = len(hits) < size
+        if not last:
+            coming = prefetch.submit(_next_page, fetch, next_size, hits[-1].sort)
+        if hits:
+            yield to_batch(hits, time_field)
+        if last:
+            return
+
+
+def _next_page(fetch: FetchPage, size: int, after: list[Any] | None) -> tuple[Any, int, int]:
+    """The page, the size it was asked with, and the size for the next one."""
+    while True:
+        try:
+            page, bytes_read = fetch(size, after)
+        except PageTooLargeError as error:
+            if size <= SMALLEST_PAGE:
+                raise
+            size = max(SMALLEST_PAGE, size // 2)
+            logger.warning("going on with %d documents a page: %s", size, error)
+            continue
+        shrink = max(1.0, bytes_read / LARGE_PAGE_BYTES)
+        return page, size, max(min(size, SMALLEST_PAGE), int(size / shrink))
+
+
+def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
+    """Hits as one batch of the envelope; a document that does not fit is a DataError naming it."""
+    import pyarrow as pa
+
+    from airflow_pipeline_provider.envelope.schema import ENVELOPE
+
+    bodies = [hit.source for hit in hits]
+    sizes = [len(memoryview(body)) for body in bodies]
+    if not all(sizes) or any(len(hit.fields.times) != 1 for hit in hits):
+        _refuse_document(hits, time_field)
+    try:
+        return pa.record_batch(
+            [
+                pa.array([f"{hit.index}/{hit.id}" for hit in hits], pa.string()),
+                pa.array([to_micros(hit.fields.times[0]) for hit in hits], pa.timestamp("us", tz="UTC")),
+                pa.array([hit.index for hit in hits], pa.string()),
+                _utf8(bodies, sizes),
+            ],
+            schema=ENVELOPE,
+        )
+    except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
+        _refuse_document(hits, time_field)
+        raise DataError(f"a page of documents does not fit the envelope: {error}") from error
+
+
+def _utf8(bodies: list[Any], sizes: list[int]) -> pa.Array:
+    """One copy of the bytes instead of an object a document; pyarrow checks that they are UTF-8."""
+    import pyarrow as pa
+
+    offsets = pa.array([0, *accumulate(sizes)], pa.int32())
+    array = pa.Array.from_buffers(
+        pa.string(), len(bodies), [None, offsets.buffers()[1], pa.py_buffer(b"".join(bodies))]
+    )
+    array.validate(full=True)
+    return array
+
+
+def to_micros(epoch_millis: str) -> int:
+    """Microseconds since 1970, floored, of doc values in the format epoch_millis: "1383436800001" for a date,
+    "1383436800001.000023" (trailing zeros dropped) for date_nanos."""
+    millis, _, fraction = epoch_millis.partition(".")
+    micros = int(millis) * 1000
+    return micros + int(f"{fraction:0<3.3}") if fraction else micros
+
+
+def _refuse_document(hits: list[Any], time_field: str) -> None:
+    """Raise for the first document that no envelope can hold."""
+    for hit in hits:
+        name, times = f"document {hit.index}/{hit.id}", hit.fields.times
+        if len(times) > 1:
+            raise DataError(
+                f"{name}: {time_field} holds {len(times)} dates, so it belongs to several windows; expected one date"
+            )
+        if not times:
+            raise DataError(
+                f"{name}: {time_field} has no doc value to tell its event time; expected one date"
+            )
+        body = bytes(hit.source)
+        if not body:
+            raise FatalError(
+                f"{name} comes without _source; the index must store it (mapping `_source.enabled`)"
+            )
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name} is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
+            ) from error
+        try:
+            to_micros(times[0])
+        except ValueError:
+            raise DataError(
+                f"{name}: {time_field} is {times[0]!r}; expected milliseconds since 1970"
+            ) from None
