@@ -1,0 +1,166 @@
+"""Source `memory`: rows in this process, changed by the test while phases run, with faults on demand.
+
+    register("source", "memory", MemorySource)
+    rows = MemorySource.table("flights")
+    rows.put("1", "2013-11-03T04:00:00Z", '{"n": 1}')
+    rows.lose_snapshots = 1                 # the next `open` loses its view after the first page
+
+YAML: `source: {type: memory, table: flights, page_size: 100}`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from airflow_pipeline_provider.config.options import SourceOptions
+from airflow_pipeline_provider.connectors.base import Slice, Source
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc, to_utc
+from airflow_pipeline_provider.exceptions import FatalError, PipelineError, SnapshotLostError, TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Row(NamedTuple):
+    """`event_time` is None for a row that belongs to no window."""
+
+    record_id: str
+    event_time: datetime | None
+    body: str
+
+
+@dataclass
+class MemoryTable:
+    """Rows by record id.  Reads see the rows as they were when `open` was called.
+
+    Faults, each counted down as it strikes: `lose_snapshots` views lose themselves after their first page,
+    `fail_pages` pages raise a TransientError, `fail_counts` counts do.  `on_page` is called before each page.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    lose_snapshots: int = 0
+    fail_pages: int = 0
+    fail_counts: int = 0
+    on_page: Callable[[], None] | None = None
+    opened: int = 0
+    open_now: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def put(self, record_id: str, event_time: datetime | str | None, body: str = "{}") -> None:
+        """Add a row, or move and change the one with this id; times aware, or ISO 8601 with an offset."""
+        moment = parse_utc(event_time) if isinstance(event_time, str) else event_time
+        self.rows[record_id] = Row(record_id, None if moment is None else to_utc(moment, "event_time"), body)
+
+    def delete(self, record_id: str) -> None:
+        del self.rows[record_id]
+
+    def within(self, interval: Interval) -> list[Row]:
+        return [row for row in list(self.rows.values()) if row.event_time and interval.holds(row.event_time)]
+
+    def strikes(self, fault: str) -> bool:
+        """Is one of these faults left?  Then it is used up by asking."""
+        with self.lock:
+            left: int = getattr(self, fault)
+            if left:
+                setattr(self, fault, left - 1)
+            return bool(left)
+
+
+class MemoryOptions(SourceOptions):
+    """The section `source` of type memory."""
+
+    type: Literal["memory"] = Field("memory", description="Name of the connector.")
+    table: str = Field("rows", description="Which of the process's tables.")
+    page_size: int = Field(1000, ge=1, description="Rows a batch.")
+
+
+class MemorySource(Source):
+    """See the module."""
+
+    Options = MemoryOptions
+    options: MemoryOptions
+    tables: ClassVar[dict[str, MemoryTable]] = {}
+
+    @classmethod
+    def table(cls, name: str = "rows") -> MemoryTable:
+        """The table of this name, made when there is none."""
+        return cls.tables.setdefault(name, MemoryTable())
+
+    @classmethod
+    def clear(cls) -> None:
+        """Forget all tables."""
+        cls.tables.clear()
+
+    def _rows(self) -> MemoryTable:
+        try:
+            return self.tables[self.options.table]
+        except KeyError:
+            raise FatalError(
+                f"table {self.options.table!r} does not exist in this process; MemorySource.table(name) makes one"
+            ) from None
+
+    def check(self) -> None:
+        self._rows()
+
+    def count(self, interval: Interval) -> int:
+        rows = self._rows()
+        if rows.strikes("fail_counts"):
+            raise TransientError("the count failed on demand")
+        return len(rows.within(interval))
+
+    def count_untimed(self) -> int:
+        return sum(row.event_time is None for row in self._rows().rows.values())
+
+    def newest_event_time(self) -> datetime | None:
+        return max((row.event_time for row in self._rows().rows.values() if row.event_time), default=None)
+
+    @contextmanager
+    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+        table = self._rows()
+        view = table.within(slice_.interval)
+        with table.lock:
+            table.opened += 1
+            table.open_now += 1
+        lost = table.strikes("lose_snapshots")
+        try:
+            yield [self._read(table, view[reader::readers], lost) for reader in range(readers)]
+        finally:
+            with table.lock:
+                table.open_now -= 1
+
+    def _read(self, table: MemoryTable, view: list[Row], lost: bool) -> Iterator[pa.RecordBatch]:
+        size = self.options.page_size
+        for start in range(0, len(view), size):
+            if table.on_page is not None:
+                table.on_page()
+            fault: PipelineError | None = None
+            if lost and start:
+                fault = SnapshotLostError("the view was lost on demand")
+            elif table.strikes("fail_pages"):
+                fault = TransientError("the page failed on demand")
+            if fault is not None:
+                raise fault
+            yield self._batch(view[start : start + size])
+        if lost:  # a short read loses its view at the end
+            raise SnapshotLostError("the view was lost on demand")
+
+    def _batch(self, rows: list[Row]) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        from airflow_pipeline_provider.envelope.schema import ENVELOPE
+
+        columns: list[list[Any]] = [
+            [row.record_id for row in rows],
+            [row.event_time for row in rows],
+            [self.options.table] * len(rows),
+            [row.body for row in rows],
+        ]
+        arrays = [pa.array(values, kind.type) for values, kind in zip(columns, ENVELOPE, strict=True)]
+        return pa.record_batch(arrays, schema=ENVELOPE)

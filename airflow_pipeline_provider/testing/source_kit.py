@@ -1,0 +1,324 @@
+"""Conformance of sources: subclass `SourceConformance`, override two fixtures, and pytest does the rest::
+
+    class TestMySource(SourceConformance):
+        precision = timedelta(milliseconds=1)
+
+        @pytest.fixture
+        def load(self):
+            def load(rows):
+                ...  # make a place that holds exactly these rows
+                source = MySource(MySource.Options(..., page_size=self.page_size), Identity("kit", "UTC"))
+                return Loaded(source, {record_id: Expected(row.event_time, body), ...})
+            yield load
+            ...  # close the sources, remove the places
+
+        @pytest.fixture
+        def missing(self):
+            return MySource(MySource.Options(table="no_such_table"), Identity("kit", "UTC"))
+
+A source whose `open` is a snapshot also proves that with `SnapshotConformance` and `Loaded.delete_all`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import ClassVar, NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Slice, Source
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.schema import ENVELOPE
+from airflow_pipeline_provider.exceptions import DataError, FatalError
+
+START = datetime(2013, 11, 3, 5, tzinfo=timezone.utc)
+END = START + timedelta(hours=2)
+WINDOW = Interval(START, END)
+SECOND = timedelta(seconds=1)
+
+
+class KitRow(NamedTuple):
+    """What the kit asks to be loaded: `key` is unique, `event_time` aware or None, `text` a column or field."""
+
+    key: str
+    event_time: datetime | None
+    text: str = ""
+
+
+class Expected(NamedTuple):
+    """How a loaded row must come out; `event_time` floored to the source's precision, `body` to the byte."""
+
+    event_time: datetime
+    body: str
+
+
+@dataclass
+class Loaded:
+    """A source that holds exactly the asked rows, and what its timed rows are by record id.
+
+    `delete_all` removes every row from the place, at once visible to a new reader.
+    """
+
+    source: Source
+    expected: dict[str, Expected]
+    delete_all: Callable[[], None] | None = None
+
+
+Load = Callable[[Sequence[KitRow]], Loaded]
+
+
+def read_all(
+    source: Source, interval: Interval, readers: int = 1, index: int = 0, of: int = 1
+) -> list[pa.RecordBatch]:
+    """Every batch of one `open`, each iterator in a thread of its own."""
+    with (
+        source.open(Slice(index, of, interval), readers) as iterators,
+        ThreadPoolExecutor(max(1, len(iterators))) as pool,
+    ):
+        read: Iterator[list[pa.RecordBatch]] = pool.map(list, iterators)
+        return [batch for batches in read for batch in batches]
+
+
+def rows_of(batches: Sequence[pa.RecordBatch]) -> Counter[tuple[str, datetime, str]]:
+    """(record id, event time, body), each with how often it came."""
+    return Counter(
+        (row["RECORD_ID"], row["EVENT_TIME"], row["BODY"]) for batch in batches for row in batch.to_pylist()
+    )
+
+
+def expected_within(loaded: Loaded, interval: Interval) -> Counter[tuple[str, datetime, str]]:
+    return Counter(
+        (key, row.event_time, row.body)
+        for key, row in loaded.expected.items()
+        if interval.holds(row.event_time)
+    )
+
+
+def spread(count: int, every: timedelta = SECOND) -> list[KitRow]:
+    """Rows from the window's start on."""
+    return [KitRow(f"r{i:05d}", START + i * every, f"text {i}") for i in range(count)]
+
+
+class SourceConformance:
+    """What `connectors.base.Source` promises."""
+
+    precision: ClassVar[timedelta] = timedelta(microseconds=1)  # the finest time the place keeps
+    page_size: ClassVar[int] = 50  # `load` must read in pages or batches of at most so many rows
+
+    @pytest.fixture
+    def load(self) -> Iterator[Load]:
+        raise NotImplementedError("override the fixture `load`")
+
+    @pytest.fixture
+    def missing(self) -> Source:
+        raise NotImplementedError("override the fixture `missing`")
+
+    # --- half-open to the last digit
+
+    @pytest.mark.parametrize(
+        ("edge", "steps", "inside"),
+        [
+            pytest.param(START, -1, False, id="just before the start"),
+            pytest.param(START, 0, True, id="at the start"),
+            pytest.param(START, 1, True, id="just after the start"),
+            pytest.param(END, -1, True, id="just before the end"),
+            pytest.param(END, 0, False, id="at the end"),
+            pytest.param(END, 1, False, id="just after the end"),
+        ],
+    )
+    def test_the_window_is_half_open(self, load: Load, edge: datetime, steps: int, inside: bool) -> None:
+        loaded = load([KitRow("edge", edge + steps * self.precision), KitRow("far", END + timedelta(days=1))])
+        assert loaded.source.count(WINDOW) == int(inside)
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+        assert len(expected_within(loaded, WINDOW)) == int(inside)
+
+    @pytest.mark.parametrize("steps", [0, 1, 2, 3])
+    def test_a_bound_may_have_a_fraction(self, load: Load, steps: int) -> None:
+        loaded = load([KitRow(f"r{i}", START + i * self.precision) for i in range(4)])
+        for interval in (
+            Interval(START, START + steps * self.precision),
+            Interval(START + steps * self.precision, END),
+        ):
+            inside = expected_within(loaded, interval)
+            assert loaded.source.count(interval) == sum(inside.values())
+            assert rows_of(read_all(loaded.source, interval)) == inside
+
+    def test_a_bound_finer_than_the_source_keeps_is_exact(self, load: Load) -> None:
+        loaded = load([KitRow("start", START), KitRow("second", START + SECOND)])
+        micro = timedelta(microseconds=1)
+        for interval, count in [
+            (Interval(START, START + micro), 1),
+            (Interval(START + micro, END), 1),
+            (Interval(START + micro, START + SECOND), 0),
+            (Interval(START + micro, START + SECOND + micro), 1),
+        ]:
+            assert loaded.source.count(interval) == count
+            assert sum(rows_of(read_all(loaded.source, interval)).values()) == count
+
+    # --- every row exactly once
+
+    @pytest.mark.parametrize("readers", [1, 2, 3, 8])
+    def test_readers_share_the_rows(self, load: Load, readers: int) -> None:
+        loaded = load(spread(230))
+        batches = read_all(loaded.source, WINDOW, readers)
+        assert rows_of(batches) == expected_within(loaded, WINDOW)
+        assert all(batch.schema.equals(ENVELOPE) for batch in batches)
+        assert all(0 < batch.num_rows <= self.page_size for batch in batches)
+
+    @pytest.mark.parametrize("count", [49, 50, 51, 100], ids=lambda n: f"{n} rows")
+    def test_the_end_of_a_page_is_no_seam(self, load: Load, count: int) -> None:
+        loaded = load(spread(count))
+        assert loaded.source.count(WINDOW) == count
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+
+    @pytest.mark.parametrize("readers", [1, 3])
+    def test_equal_times_beyond_a_page(self, load: Load, readers: int) -> None:
+        loaded = load([KitRow(f"r{i}", START) for i in range(130)])
+        assert rows_of(read_all(loaded.source, WINDOW, readers)) == expected_within(loaded, WINDOW)
+
+    def test_more_readers_than_rows(self, load: Load) -> None:
+        loaded = load(spread(2))
+        assert rows_of(read_all(loaded.source, WINDOW, 8)) == expected_within(loaded, WINDOW)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "ü é ✈ 🛫",
+            'a "quoted" \\ one',
+            "line\nbreak\ttab",
+            "nul \x00 and \x1f",
+            "1.10",
+            "null",
+            "x" * 200_000,
+        ],
+        ids=["empty", "unicode", "quotes", "white space", "control", "number", "null", "large"],
+    )
+    def test_a_body_comes_out_to_the_byte(self, load: Load, text: str) -> None:
+        loaded = load([KitRow("one", START, text)])
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+
+    @pytest.mark.parametrize("key", ["ü✈🛫", "a b", 'a"b', "a'b", "a%2Fb", "A", "0"])
+    def test_any_key_is_a_record_id(self, load: Load, key: str) -> None:
+        loaded = load([KitRow(key, START), KitRow("other", START)])
+        assert len(loaded.expected) == 2
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+
+    # --- slices
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 7])
+    def test_slices_tile_the_window(self, load: Load, n: int) -> None:
+        loaded = load(spread(40))
+        slices = loaded.source.plan_slices(WINDOW, n)
+        assert 1 <= len(slices) <= n
+        assert [(s.index, s.of) for s in slices] == [(i, len(slices)) for i in range(len(slices))]
+        assert slices[0].interval.start == START
+        assert slices[-1].interval.end == END
+        for before, after in itertools.pairwise(slices):
+            assert before.interval.end == after.interval.start
+        assert not any(s.interval.is_empty for s in slices)
+        assert sum(loaded.source.count(s.interval) for s in slices) == 40
+        batches = [b for s in slices for b in read_all(loaded.source, s.interval, 1, s.index, s.of)]
+        assert rows_of(batches) == expected_within(loaded, WINDOW)
+
+    @pytest.mark.parametrize(
+        "times", [[], [START], [START] * 30, [END - SECOND] * 30], ids=["none", "one", "first", "last"]
+    )
+    def test_slices_of_uneven_rows_tile_too(self, load: Load, times: list[datetime]) -> None:
+        loaded = load([KitRow(f"r{i}", time) for i, time in enumerate(times)])
+        slices = loaded.source.plan_slices(WINDOW, 4)
+        assert [slices[0].interval.start, slices[-1].interval.end] == [START, END]
+        assert all(a.interval.end == b.interval.start for a, b in itertools.pairwise(slices))
+        assert sum(loaded.source.count(s.interval) for s in slices) == len(times)
+
+    # --- nothing there
+
+    @pytest.mark.parametrize(
+        "interval",
+        [
+            Interval(START, START),
+            Interval(END, END + SECOND),
+            Interval(START - 400 * timedelta(days=365), START),
+        ],
+        ids=["no length", "no rows", "long ago"],
+    )
+    def test_an_empty_interval_has_no_rows(self, load: Load, interval: Interval) -> None:
+        source = load(spread(3)).source
+        assert source.count(interval) == 0
+        assert read_all(source, interval, 2) == []
+
+    def test_rows_without_a_time_are_in_no_window(self, load: Load) -> None:
+        loaded = load([KitRow("timed", START), KitRow("untimed 1", None), KitRow("untimed 2", None)])
+        assert loaded.source.count(Interval(START - timedelta(days=3650), END)) == 1
+        assert loaded.source.count_untimed() in (2, None)
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+
+    def test_the_newest_event_time(self, load: Load) -> None:
+        newest = load(
+            [KitRow("a", START), KitRow("b", END - self.precision), KitRow("c", None)]
+        ).source.newest_event_time()
+        assert newest is None or timedelta(0) <= END - self.precision - newest < timedelta(milliseconds=1)
+        assert load([]).source.newest_event_time() is None
+
+    def test_a_source_that_is_there_passes_its_check(self, load: Load) -> None:
+        load([]).source.check()
+        load(spread(1)).source.check()
+
+    def test_a_missing_source_is_said_in_one_sentence(self, missing: Source) -> None:
+        for ask in (missing.check, lambda: missing.count(WINDOW), lambda: read_all(missing, WINDOW)):
+            with pytest.raises((DataError, FatalError)) as caught:
+                ask()
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 500
+        missing.close()
+
+    # --- the life of a view
+
+    def test_close_may_be_called_twice(self, load: Load) -> None:
+        source = load(spread(1)).source
+        assert source.count(WINDOW) == 1
+        source.close()
+        source.close()
+
+    def test_a_view_may_be_left_early(self, load: Load) -> None:
+        loaded = load(spread(230))
+        with loaded.source.open(Slice(0, 1, WINDOW), 2) as iterators:
+            assert next(iter(iterators[0])).num_rows
+        assert rows_of(read_all(loaded.source, WINDOW)) == expected_within(loaded, WINDOW)
+
+    def test_an_error_of_the_reader_passes_through(self, load: Load) -> None:
+        source = load(spread(230)).source
+
+        def break_off() -> None:
+            with source.open(Slice(0, 1, WINDOW), 2) as iterators:
+                next(iter(iterators[0]))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            break_off()
+        assert source.count(WINDOW) == 230
+
+    def test_each_view_is_read_anew(self, load: Load) -> None:
+        loaded = load(spread(3))
+        assert rows_of(read_all(loaded.source, WINDOW)) == rows_of(read_all(loaded.source, WINDOW))
+
+
+class SnapshotConformance(SourceConformance):
+    """For sources whose `open` is one point in time; `load` gives `delete_all`."""
+
+    @pytest.mark.parametrize("readers", [1, 3])
+    def test_what_changes_later_is_not_seen(self, load: Load, readers: int) -> None:
+        loaded = load(spread(230))
+        assert loaded.delete_all is not None
+        with loaded.source.open(Slice(0, 1, WINDOW), readers) as iterators:
+            batches = [next(iter(iterators[0]))]
+            loaded.delete_all()
+            batches += [batch for iterator in iterators for batch in iterator]
+        assert rows_of(batches) == expected_within(loaded, WINDOW)
+        assert loaded.source.count(WINDOW) == 0
