@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 
@@ -55,10 +57,21 @@ class State(ABC):
     def append(self, entry: Entry) -> None:
         """Write one entry; `entry.at` is replaced by the store's clock.
 
-        A replacing or committed entry is keyed by (kind, interval, token): writing it again changes nothing.  It is
-        refused with SupersededError when an overlapping interval has a replacing or committed entry with a newer
-        token; check and write are one atomic step where `concurrent`.
+        A replacing or committed entry is keyed by (kind, interval, token): writing it again changes nothing.
+        What `ledger.check_transition` refuses is refused, so a newer token on an overlapping interval is a
+        SupersededError, also for an entry that was written before it; check and write are one atomic step where
+        `concurrent`.
         """
+
+    def latest_timestamp_available(self, target_day: date | datetime) -> datetime | None:
+        """End of the contiguous committed or waived prefix of the day in UTC; None when there is none.
+
+        `target_day` is the day's date, or any aware instant of it.
+        """
+        if isinstance(target_day, datetime):
+            target_day = day_of(target_day, self.identity.timezone)
+        day = day_interval(target_day, self.identity.timezone)
+        return ledger.continuation(self.entries(day), day)
 
     # --- leases
 

@@ -67,7 +67,7 @@ class MemoryState(State):
 
     def append(self, entry: Entry) -> None:
         with self.store.lock:
-            if admit(entry, self._mine.entries):
+            if admit(entry, self.entries(entry.interval)):
                 self._mine.entries.append(replace(entry, at=self.now(), detail=dict(entry.detail)))
 
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
@@ -82,7 +82,9 @@ class MemoryState(State):
     def leases(self) -> list[Lease]:
         with self.store.lock:
             now = self.now()
-            return sorted((x for x in self._mine.leases if x.until > now), key=lambda x: (x.interval, x.owner))
+            return sorted(
+                (x for x in self._mine.leases if x.until > now), key=lambda x: (x.interval, x.owner)
+            )
 
     def mint_token(self, floor: int = 0) -> int:
         with self.store.lock:

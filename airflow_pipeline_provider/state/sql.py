@@ -1,0 +1,300 @@
+"""State in a database: PostgreSQL, or SQLite for one machine.  Any number of runs may use it at once.
+
+Every change of a pipeline begins with an update of its row in `<prefix>pipelines`, so changes of one pipeline come
+one after another and what is checked is still true when it is written.  Leases end by the database's clock.  The
+tables are created on first use; `<prefix>ledger` is never updated and never deleted from.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from airflow_pipeline_provider.config.options import StateOptions
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.state.base import Lease, State
+from airflow_pipeline_provider.state.rules import admit, claim
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from airflow_pipeline_provider.state.sql_database import Database
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SqlStateOptions(StateOptions):
+    """`state: {type: sql, conn_id: pipeline_state}`"""
+
+    type: Literal["sql"]
+    conn_id: str = Field(min_length=1, description="Airflow connection of type postgres or sqlite.")
+    schema_name: str | None = Field(
+        None,
+        alias="schema",
+        min_length=1,
+        description="PostgreSQL schema of the tables; created when missing.",
+    )
+    table_prefix: str = Field(
+        "pipeline_",
+        pattern=r"^[a-z_][a-z0-9_]{0,29}$",
+        description="What the names of the tables start with.",
+    )
+
+
+class SqlState(State):
+    Options: ClassVar[type[SqlStateOptions]] = SqlStateOptions
+    concurrent: ClassVar[bool] = True
+
+    def __init__(self, options: SqlStateOptions, identity: Identity, *, url: str | None = None) -> None:
+        super().__init__(options, identity)
+        self._url = url
+        self._opened: Database | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        identity: Identity,
+        *,
+        lease: str = "2m",
+        schema: str | None = None,
+        table_prefix: str = "pipeline_",
+    ) -> SqlState:
+        """Without Airflow: `postgresql+psycopg://user:password@host/database` or `sqlite:///path`."""
+        options = SqlStateOptions.model_validate(
+            {"type": "sql", "conn_id": "-", "lease": lease, "schema": schema, "table_prefix": table_prefix}
+        )
+        return cls(options, identity, url=url)
+
+    @property
+    def _pipeline(self) -> str:
+        return self.identity.pipeline_id
+
+    def _database(self) -> Database:
+        from airflow_pipeline_provider.state import sql_database
+        from airflow_pipeline_provider.state.sql_tables import tables
+
+        with self._lock:
+            if self._opened is None:
+                what = f"state of pipeline {self._pipeline}"
+                if self._url is None:
+                    what += f" (connection {self.options.conn_id!r})"
+                with database_errors(what):
+                    engine = (
+                        sql_database.engine_from_url(self._url)
+                        if self._url is not None
+                        else sql_database.engine_from_connection(self.options.conn_id)
+                    )
+                names = tables(self.options.schema_name, self.options.table_prefix)
+                self._opened = sql_database.Database(engine, names, what)
+            return self._opened
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.engine.dispose()
+                self._opened = None
+
+    def now(self) -> datetime:
+        database = self._database()
+        with database.read() as connection:
+            return database.clock(connection)
+
+    # --- ledger
+
+    def entries(self, within: Interval | None = None) -> list[Entry]:
+        with self._database().read() as connection:
+            return self._entries(connection, within)
+
+    def _entries(self, connection: sa.Connection, within: Interval | None) -> list[Entry]:
+        tables = self._database().tables
+        ledger = tables.ledger
+        query = ledger.select().where(ledger.c.pipeline_id == self._pipeline).order_by(ledger.c.id)
+        if within is not None:
+            if within.is_empty:
+                return []
+            longest = connection.execute(
+                tables.pipelines.select().where(tables.pipelines.c.pipeline_id == self._pipeline)
+            ).one_or_none()
+            if longest is None:
+                return []
+            query = query.where(
+                # no entry is longer than the longest, so the index serves both ends of the range
+                ledger.c.window_start > _before(within.start, longest.longest_us),
+                ledger.c.window_start < within.end,
+                ledger.c.window_end > within.start,
+            )
+        return [_entry(row) for row in connection.execute(query)]
+
+    def append(self, entry: Entry) -> None:
+        self._database().write(self._pipeline, lambda connection: self._append(connection, entry))
+
+    def _append(self, connection: sa.Connection, entry: Entry) -> None:
+        if not admit(entry, self._entries(connection, entry.interval)):
+            return
+        database = self._database()
+        pipelines, ledger = database.tables.pipelines, database.tables.ledger
+        length = (entry.interval.end - entry.interval.start) // _MICROSECOND
+        connection.execute(
+            pipelines.update()
+            .where(pipelines.c.pipeline_id == self._pipeline, pipelines.c.longest_us < length)
+            .values(longest_us=length)
+        )
+        connection.execute(
+            ledger.insert().values(
+                pipeline_id=self._pipeline,
+                kind=entry.kind.value,
+                window_start=entry.interval.start,
+                window_end=entry.interval.end,
+                at=database.clock(connection),
+                token=entry.token,
+                attempt=entry.attempt,
+                run=entry.run,
+                rows=entry.rows,
+                manifest=entry.manifest,
+                detail=json.dumps(entry.detail, default=str),
+            )
+        )
+
+    # --- leases
+
+    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+        def work(connection: sa.Connection) -> Lease:
+            database = self._database()
+            leases = database.tables.leases
+            held = self._leases(connection)
+            after = claim(held, interval, owner, database.clock(connection), ttl_seconds)
+            for lease in held:
+                if lease not in after[:-1]:
+                    connection.execute(leases.delete().where(*self._is(leases, lease.interval, lease.owner)))
+            lease = after[-1]
+            connection.execute(
+                leases.insert().values(
+                    pipeline_id=self._pipeline,
+                    window_start=interval.start,
+                    window_end=interval.end,
+                    owner=owner,
+                    since=lease.since,
+                    until=lease.until,
+                )
+            )
+            return lease
+
+        return self._database().write(self._pipeline, work)
+
+    def _is(self, leases: sa.Table, interval: Interval, owner: str) -> tuple[Any, ...]:
+        return (
+            leases.c.pipeline_id == self._pipeline,
+            leases.c.window_start == interval.start,
+            leases.c.window_end == interval.end,
+            leases.c.owner == owner,
+        )
+
+    def _leases(self, connection: sa.Connection) -> list[Lease]:
+        leases = self._database().tables.leases
+        query = leases.select().where(leases.c.pipeline_id == self._pipeline)
+        rows = connection.execute(query.order_by(leases.c.window_start, leases.c.window_end, leases.c.owner))
+        return [
+            Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until) for row in rows
+        ]
+
+    def release(self, interval: Interval, owner: str) -> None:
+        leases = self._database().tables.leases
+        delete = leases.delete().where(*self._is(leases, interval, owner))
+        self._database().write(self._pipeline, lambda connection: connection.execute(delete).close())
+
+    def leases(self) -> list[Lease]:
+        database = self._database()
+        with database.read() as connection:
+            now = database.clock(connection)
+            return [lease for lease in self._leases(connection) if lease.until > now]
+
+    # --- tokens
+
+    def mint_token(self, floor: int = 0) -> int:
+        def work(connection: sa.Connection) -> int:
+            pipelines = self._database().tables.pipelines
+            mine = pipelines.c.pipeline_id == self._pipeline
+            newest = connection.execute(pipelines.select().where(mine)).one().token
+            token: int = max(newest, floor) + 1
+            connection.execute(pipelines.update().where(mine).values(token=token))
+            return token
+
+        return self._database().write(self._pipeline, work)
+
+    # --- runs
+
+    def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
+        def work(connection: sa.Connection) -> Interval:
+            database = self._database()
+            runs = database.tables.runs
+            bound = self._bound(connection, run)
+            if bound is not None and (bound == interval or not replace):
+                return bound
+            mine = (runs.c.pipeline_id == self._pipeline, runs.c.run == run)
+            connection.execute(runs.delete().where(*mine))
+            connection.execute(
+                runs.insert().values(
+                    pipeline_id=self._pipeline,
+                    run=run,
+                    window_start=interval.start,
+                    window_end=interval.end,
+                    bound_at=database.clock(connection),
+                )
+            )
+            return interval
+
+        return self._database().write(self._pipeline, work)
+
+    def bound(self, run: str) -> Interval | None:
+        with self._database().read() as connection:
+            return self._bound(connection, run)
+
+    def _bound(self, connection: sa.Connection, run: str) -> Interval | None:
+        runs = self._database().tables.runs
+        query = runs.select().where(runs.c.pipeline_id == self._pipeline, runs.c.run == run)
+        row = connection.execute(query).one_or_none()
+        return None if row is None else Interval(row.window_start, row.window_end)
+
+    def first_day(self, day: date) -> date:
+        pipelines = self._database().tables.pipelines
+        mine = pipelines.select().where(pipelines.c.pipeline_id == self._pipeline)
+        with self._database().read() as connection:  # planning asks often: no lock once it is known
+            row = connection.execute(mine).one_or_none()
+        if row is not None and row.first_day is not None:
+            return row.first_day  # type: ignore[no-any-return]
+
+        def work(connection: sa.Connection) -> date:
+            unset = (pipelines.c.pipeline_id == self._pipeline, pipelines.c.first_day.is_(None))
+            connection.execute(pipelines.update().where(*unset).values(first_day=day))
+            return connection.execute(mine).one().first_day  # type: ignore[no-any-return]
+
+        return self._database().write(self._pipeline, work)
+
+
+def _before(instant: datetime, microseconds: int) -> datetime:
+    """The instant less so many microseconds; where the calendar begins, its beginning."""
+    room = (instant - datetime.min.replace(tzinfo=instant.tzinfo)) // _MICROSECOND
+    return instant - min(microseconds, room) * _MICROSECOND
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        kind=Kind(row.kind),
+        interval=Interval(row.window_start, row.window_end),
+        at=row.at,
+        token=row.token,
+        attempt=row.attempt,
+        run=row.run,
+        rows=row.rows,
+        manifest=row.manifest,
+        detail=json.loads(row.detail),
+    )

@@ -1,0 +1,205 @@
+"""Engine, transactions and migrations of the sql state store.
+
+Connections are opened for one transaction and closed after it (`NullPool`): a task that reads for an hour holds
+none, and nothing is left open when a process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import NullPool
+
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.databases import (
+    database_errors,
+    hook_of,
+    open_sqlite,
+    sqlite_uri,
+    sqlite_uri_of,
+)
+from airflow_pipeline_provider.core.intervals import parse_utc, to_utc
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
+from airflow_pipeline_provider.state.sql_tables import Tables
+
+HEAD = "0001"
+"""The newest migration: a set of tables with this version is ready."""
+
+TRIES = 3  # how often a transaction that met another process's lock on the SQLite file is begun
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_SUPPORTED = "PostgreSQL, or SQLite for one machine"
+T = TypeVar("T")
+
+
+def _sqlite_engine(uri: str) -> sa.Engine:
+    engine = sa.create_engine("sqlite://", creator=lambda: open_sqlite(uri), poolclass=NullPool)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # IMMEDIATE: the write lock comes first, so nothing that was read can be stale when it is written
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
+
+    return engine
+
+
+def engine_from_url(url: str) -> sa.Engine:
+    """An engine without Airflow: `postgresql+psycopg://…` or `sqlite:///path`."""
+    parsed = sa.make_url(url)
+    dialect = parsed.get_backend_name()
+    if dialect == "sqlite":
+        return _sqlite_engine(sqlite_uri(parsed.database or "", mode="rwc"))
+    if dialect == "postgresql":
+        return sa.create_engine(parsed, poolclass=NullPool, isolation_level="READ COMMITTED")
+    raise ConfigError(f"state: expected {_SUPPORTED}, got the database {dialect!r}")
+
+
+def engine_from_connection(conn_id: str) -> sa.Engine:
+    """An engine whose connections the Airflow hook opens, so that its TLS and token settings hold here too."""
+    connection = get_connection(conn_id)
+    if connection.conn_type == "sqlite":
+        return _sqlite_engine(sqlite_uri_of(connection, mode="rwc"))
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise ConfigError(
+            f"state.conn_id: expected a connection to {_SUPPORTED}, "
+            f"got {conn_id!r} of type {connection.conn_type!r}"
+        )
+    hook = hook_of(connection)
+    import airflow.providers.postgres.hooks.postgres as hooks
+
+    newer = getattr(hooks, "USE_PSYCOPG3", False)
+
+    def connect() -> Any:
+        opened = hook.get_conn()
+        if newer:  # the connection's extra may ask for rows as dicts; SQLAlchemy reads tuples
+            from psycopg.rows import tuple_row
+
+            opened.row_factory = tuple_row
+        else:
+            opened.cursor_factory = None
+        return opened
+
+    driver = "psycopg" if newer else "psycopg2"
+    return sa.create_engine(
+        f"postgresql+{driver}://", creator=connect, poolclass=NullPool, isolation_level="READ COMMITTED"
+    )
+
+
+class Database:
+    """One set of tables behind an engine.  `what` begins every error's sentence."""
+
+    def __init__(self, engine: sa.Engine, tables: Tables, what: str) -> None:
+        self.engine, self.tables, self.what = engine, tables, what
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        if self.is_sqlite and tables.schema:
+            raise ConfigError(f"state.schema: SQLite has no schemas, got {tables.schema!r}: leave it out")
+        self._ready = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent look; what it reads may be old by the time it is used."""
+        self._prepare()
+        with database_errors(self.what), self.engine.connect() as connection:
+            yield connection.execution_options(begin="BEGIN")
+
+    def write(self, pipeline_id: str, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction that holds the pipeline: reads in it are true until it commits.
+
+        A SQLite file that stays locked is a TransientError after `TRIES` rounds of waiting.
+        """
+        self._prepare()
+
+        def transaction(connection: sa.Connection) -> T:
+            self._hold(connection, pipeline_id)
+            return work(connection)
+
+        return self._in_transaction(transaction)
+
+    def _in_transaction(self, work: Callable[[sa.Connection], T]) -> T:
+        for tries_left in reversed(range(TRIES if self.is_sqlite else 1)):
+            try:
+                with database_errors(self.what), self.engine.begin() as connection:
+                    return work(connection)
+            except TransientError as error:
+                if not tries_left or "locked" not in error.message:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _hold(self, connection: sa.Connection, pipeline_id: str) -> None:
+        """Compare-and-set on the pipeline's row: its lock lasts until the transaction ends."""
+        pipelines = self.tables.pipelines
+        bump = (
+            pipelines.update()
+            .where(pipelines.c.pipeline_id == pipeline_id)
+            .values(version=pipelines.c.version + 1)
+        )
+        if connection.execute(bump).rowcount:
+            return
+        insert = (sqlite if self.is_sqlite else postgresql).insert(pipelines)
+        first = insert.values(pipeline_id=pipeline_id, version=0, token=0, longest_us=0)
+        connection.execute(first.on_conflict_do_nothing())
+        connection.execute(bump)
+
+    def clock(self, connection: sa.Connection) -> datetime:
+        """The database's clock, aware UTC: microseconds in PostgreSQL, milliseconds in SQLite."""
+        if self.is_sqlite:
+            text = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')").scalar_one()
+            return parse_utc(text)
+        return to_utc(
+            connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one(), "clock_timestamp()"
+        )
+
+    # --- migrations
+
+    def _prepare(self) -> None:
+        """Create or upgrade the tables on first use."""
+        with self._lock:
+            if self._ready:
+                return
+            with database_errors(self.what), self.engine.connect() as connection:
+                version = self._version(connection.execution_options(begin="BEGIN"))
+            if version != HEAD:
+                self._in_transaction(self._upgrade)
+            self._ready = True
+
+    def _version(self, connection: sa.Connection) -> str | None:
+        name, schema = self.tables.version_table, self.tables.schema
+        if not sa.inspect(connection).has_table(name, schema=schema):
+            return None
+        table = sa.table(name, sa.column("version_num"), schema=schema)
+        return connection.execute(sa.select(table.c.version_num)).scalar()
+
+    def _upgrade(self, connection: sa.Connection) -> None:
+        """In one transaction that only one worker at a time can be in; the others find the work done."""
+        from alembic import command
+        from alembic.config import Config
+
+        schema = self.tables.schema
+        if not self.is_sqlite:
+            key = zlib.crc32(f"{schema}.{self.tables.version_table}".encode())
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(:space, :key)"), {"space": 77, "key": key >> 1}
+            )
+            if schema and not sa.inspect(connection).has_schema(schema):
+                connection.execute(sa.schema.CreateSchema(schema))
+        version = self._version(connection)
+        if version == HEAD:
+            return
+        known = {path.name[1:5] for path in (_MIGRATIONS / "versions").glob("v*.py")}
+        if version is not None and version not in known:
+            raise FatalError(
+                f"{self.what}: its tables have version {version}, this package knows up to {HEAD}: "
+                "install the newer airflow-pipeline-provider here too"
+            )
+        config = Config(attributes={"connection": connection, "tables": self.tables})
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        command.upgrade(config, "head")

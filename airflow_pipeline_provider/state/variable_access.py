@@ -1,0 +1,165 @@
+"""Airflow Variables for reading and writing, wherever this process runs.
+
+A task asks `airflow.sdk`, which talks to Airflow's API; everything else (api-server, command line) asks
+`airflow.models`, which talks to the metadata database: there `airflow.sdk` would answer with the default and say
+nothing.  Both hide a failed lookup behind "not defined"; a state that is taken for empty would be begun anew, so
+"not defined" is believed only after it was confirmed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Protocol
+
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
+
+KEY_LENGTH = 250  # what Airflow's table takes
+
+
+class VariableAccess(Protocol):
+    """Variables as texts by key."""
+
+    def get(self, key: str) -> str | None:
+        """The text, or None when no such variable is defined."""
+
+    def set(self, key: str, value: str) -> None:
+        """Define or overwrite."""
+
+
+class DictVariables:
+    """Variables in a dict, for tests and for use without Airflow."""
+
+    def __init__(self, values: dict[str, str] | None = None) -> None:
+        self.values = {} if values is None else values
+
+    def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+
+class AirflowVariables:
+    """The real ones.  Errors: ConfigError for a key that cannot work, TransientError when Airflow does not answer,
+    FatalError when it refuses."""
+
+    def get(self, key: str) -> str | None:
+        check_key(key)
+        return _sdk_get(key) if _supervisor() is not None else _metadata_get(key)
+
+    def set(self, key: str, value: str) -> None:
+        check_key(key)
+        if _supervisor() is not None:
+            _sdk_set(key, value)
+        else:
+            _metadata_set(key, value)
+
+
+def check_key(key: str) -> None:
+    """ConfigError when the environment shadows the variable, or Airflow cannot hold its name."""
+    shadow = f"AIRFLOW_VAR_{key.upper()}"
+    if shadow in os.environ:
+        raise ConfigError(
+            f"variable {key!r} is shadowed by the environment variable {shadow}, so what is written would never be "
+            "read: remove it from the environment, or set another state.prefix"
+        )
+    if len(key) > KEY_LENGTH:
+        raise ConfigError(
+            f"variable {key!r} has {len(key)} characters, Airflow takes {KEY_LENGTH}: "
+            "shorten pipeline_id or state.prefix"
+        )
+
+
+def _supervisor() -> Any:
+    """What answers a task's requests, or None outside of a task."""
+    return getattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS", None)
+
+
+def _unanswered(key: str, doing: str, error: object) -> TransientError:
+    return TransientError(f"variable {key!r} could not be {doing}: {error}; the next try may succeed")
+
+
+# --- in a task
+
+
+def _sdk_get(key: str) -> str | None:
+    from airflow.sdk import Variable
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    try:
+        value = Variable.get(key, default=None)
+    except AirflowRuntimeError as error:
+        raise _unanswered(key, "read", error) from error
+    except PermissionError as error:
+        raise FatalError(f"variable {key!r} may not be read by this task: {error}") from error
+    if value is None:
+        _confirm_missing(key)
+        return None
+    return str(value)
+
+
+def _confirm_missing(key: str) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+
+    supervisor = _supervisor()
+    if supervisor is None:
+        raise _unanswered(key, "read", "the task's supervisor is gone")
+    try:
+        answer = supervisor.send(GetVariable(key=key))
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if not isinstance(answer, ErrorResponse) or answer.error != ErrorType.VARIABLE_NOT_FOUND:
+        raise _unanswered(key, "read", f"first it was not defined, then Airflow answered {_short(answer)}")
+
+
+def _short(answer: object) -> str:
+    text = repr(answer)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _sdk_set(key: str, value: str) -> None:
+    from airflow.sdk import Variable
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    try:
+        Variable.set(key, value)
+    except AirflowRuntimeError as error:
+        raise _unanswered(key, "written", error) from error
+
+
+# --- with the metadata database
+
+
+def _metadata_get(key: str) -> str | None:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    value = Variable.get(key, default_var=None)
+    if value is not None:
+        return str(value)
+    try:
+        with create_session(scoped=False) as session:
+            exists = session.scalar(select(Variable.key).where(Variable.key == key)) is not None
+    except SQLAlchemyError as error:
+        raise _unanswered(key, "read from the metadata database", _reason(error)) from error
+    if exists:
+        raise _unanswered(key, "read", "it is in the metadata database, but Airflow gave no value")
+    return None
+
+
+def _metadata_set(key: str, value: str) -> None:
+    from airflow.models.variable import Variable
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        Variable.set(key, value)
+    except SQLAlchemyError as error:
+        raise _unanswered(key, "written to the metadata database", _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]

@@ -1,0 +1,400 @@
+"""What every state store promises, as tests: a new store proves itself with a subclass.
+
+::
+
+    class TestMyState(StateConformance):
+        @pytest.fixture
+        def open_state(self, tmp_path):
+            return partial(open_my_state, str(tmp_path))      # called with (pipeline_id, timezone)
+
+`open_state(pipeline_id, timezone)` gives a new `State` over the same store each time; for a `concurrent` store it must
+be picklable, since other processes call it too (`processes = False` for a store that lives in one process).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, ClassVar
+
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
+from airflow_pipeline_provider.state.base import State
+
+OpenState = Callable[[str, str], State]
+
+ZONE = "America/New_York"
+DAY = date(2013, 11, 3)  # 25 hours there, from 04:00 UTC
+MIDNIGHT = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
+FAR = 3600.0  # a lease that no test outlives
+
+
+def hours(start: float, end: float) -> Interval:
+    """Hours of the test's day."""
+    return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))
+
+
+def entry(kind: Kind, interval: Interval, token: int | None = None, **fields: Any) -> Entry:
+    return Entry(kind, interval, MIDNIGHT, token, **fields)
+
+
+@dataclass(frozen=True)
+class OpenSqlState:
+    """A picklable `open_state` for the sql store."""
+
+    url: str
+    schema: str | None = None
+    table_prefix: str = "pipeline_"
+
+    def __call__(self, pipeline_id: str, timezone: str) -> State:
+        from airflow_pipeline_provider.state.sql import SqlState
+
+        identity = Identity(pipeline_id, timezone)
+        return SqlState.from_url(self.url, identity, schema=self.schema, table_prefix=self.table_prefix)
+
+
+def mint_some(open_state: OpenState, count: int) -> list[int]:
+    """What one of several processes does."""
+    with closing(open_state("flights", ZONE)) as state:
+        return [state.mint_token() for _ in range(count)]
+
+
+class StateConformance:
+    processes: ClassVar[bool] = True
+
+    @pytest.fixture
+    def open_state(self) -> OpenState:
+        raise NotImplementedError("override: a function (pipeline_id, timezone) -> State over one store")
+
+    @pytest.fixture
+    def state(self, open_state: OpenState) -> Iterator[State]:
+        with closing(open_state("flights", ZONE)) as state:
+            yield state
+
+    @pytest.fixture
+    def reopened(self, open_state: OpenState) -> Iterator[State]:
+        """Another object over the same store, as the next task has it."""
+        with closing(open_state("flights", ZONE)) as state:
+            yield state
+
+    # --- an empty store
+
+    def test_an_empty_store_knows_nothing(self, state: State) -> None:
+        assert state.entries() == state.entries(hours(0, 25)) == []
+        assert state.leases() == []
+        assert state.bound("dag/run") is None
+        assert state.latest_timestamp_available(DAY) is None
+
+    def test_its_clock_is_aware_and_near_ours(self, state: State) -> None:
+        assert state.now().utcoffset() == timedelta(0)
+        assert abs(state.now() - datetime.now(timezone.utc)) < timedelta(minutes=5)
+
+    def test_closing_twice_is_fine_and_it_opens_again(self, state: State) -> None:
+        state.mint_token()
+        state.close()
+        state.close()
+        assert state.mint_token() == 2
+
+    # --- ledger
+
+    def test_entries_come_back_as_written_in_order(self, state: State, reopened: State) -> None:
+        odd = Interval(
+            MIDNIGHT + timedelta(microseconds=1), MIDNIGHT + timedelta(seconds=1, microseconds=999_999)
+        )
+        written = [
+            entry(Kind.ATTEMPT, hours(4, 6), attempt="a1", run="dag/scheduled__2013-11-03T00:00:00-04:00"),
+            entry(
+                Kind.FAILED,
+                hours(0, 2),
+                detail={"error": "DataError", "message": 'é "∑" \\', "n": [1, None, 0.1]},
+            ),
+            entry(Kind.REPLACING, hours(2, 4), 2**53 + 1, attempt="a2", manifest="ab" * 32, rows=0),
+            entry(Kind.COMMITTED, hours(2, 4), 2**53 + 1, attempt="a2", manifest="ab" * 32, rows=2**40),
+            entry(Kind.WAIVED, odd, detail={"reason": "lost at the source"}),
+        ]
+        before = state.now()
+        for one in written:
+            state.append(one)
+        read = reopened.entries()
+        assert [replace(one, at=MIDNIGHT) for one in read] == written
+        assert [one.at for one in read] == sorted(one.at for one in read)
+        assert all(before <= one.at <= state.now() for one in read)
+
+    def test_entries_across_days_come_in_order(self, state: State) -> None:
+        starts = [48, 0, -24, 24, 0]
+        for number, start in enumerate(starts):
+            state.append(entry(Kind.ATTEMPT, hours(start, start + 1), attempt=str(number)))
+            time.sleep(0.002)
+        assert [one.attempt for one in state.entries()] == ["0", "1", "2", "3", "4"]
+
+    @pytest.mark.parametrize(
+        ("within", "expected"),
+        [
+            pytest.param(hours(0, 25), ["a", "b", "long"], id="the day"),
+            pytest.param(
+                hours(2, 4), ["b", "long"], id="exactly one: its neighbours touch and do not overlap"
+            ),
+            pytest.param(hours(1.5, 2.5), ["a", "b", "long"], id="across two"),
+            pytest.param(hours(3, 3.001), ["b", "long"], id="inside of one"),
+            pytest.param(hours(30, 40), ["long"], id="inside of one that began two days before"),
+            pytest.param(hours(72, 90), [], id="after all"),
+            pytest.param(hours(-48, -24), [], id="before all, touching"),
+            pytest.param(hours(3, 3), [], id="an empty interval overlaps nothing"),
+        ],
+    )
+    def test_entries_within_an_interval(self, state: State, within: Interval, expected: list[str]) -> None:
+        state.append(entry(Kind.ATTEMPT, hours(0, 2), attempt="a"))
+        state.append(entry(Kind.ATTEMPT, hours(2, 4), attempt="b"))
+        state.append(entry(Kind.WAIVED, hours(-24, 72), attempt="long"))
+        assert [one.attempt for one in state.entries(within)] == expected
+
+    @pytest.mark.parametrize("kind", [Kind.REPLACING, Kind.COMMITTED])
+    def test_writing_a_keyed_entry_again_changes_nothing(
+        self, state: State, reopened: State, kind: Kind
+    ) -> None:
+        state.append(entry(Kind.REPLACING, hours(0, 2), 5, rows=1))
+        state.append(entry(kind, hours(0, 2), 5, rows=1))
+        before = state.entries()
+        reopened.append(entry(kind, hours(0, 2), 5, rows=2))
+        assert state.entries() == before
+
+    def test_attempts_and_failures_add_up(self, state: State) -> None:
+        for _ in range(2):
+            state.append(entry(Kind.ATTEMPT, hours(0, 2), attempt="a"))
+            state.append(entry(Kind.FAILED, hours(0, 2), attempt="a", detail={"error": "DataError"}))
+        assert len(state.entries()) == 4
+
+    @pytest.mark.parametrize(
+        "interval",
+        [
+            pytest.param(hours(2, 4), id="the same interval"),
+            pytest.param(hours(3, 5), id="a part of it"),
+            pytest.param(hours(0, 25), id="an interval around it"),
+            pytest.param(hours(2.5, 3), id="an interval inside of it"),
+        ],
+    )
+    @pytest.mark.parametrize("newer", [Kind.REPLACING, Kind.COMMITTED])
+    def test_an_older_token_is_refused_on_any_overlap(
+        self, state: State, reopened: State, interval: Interval, newer: Kind
+    ) -> None:
+        state.append(entry(Kind.REPLACING, hours(2, 4), 7))
+        state.append(entry(newer, hours(2, 4), 7))
+        before = state.entries()
+        for kind in (Kind.REPLACING, Kind.COMMITTED):
+            with pytest.raises(SupersededError, match="7"):
+                reopened.append(entry(kind, interval, 6))
+        assert state.entries() == before
+
+    def test_an_older_token_is_refused_though_it_was_written_before(self, state: State) -> None:
+        state.append(entry(Kind.REPLACING, hours(0, 2), 1))
+        state.append(entry(Kind.COMMITTED, hours(0, 2), 1))
+        state.append(entry(Kind.REPLACING, hours(1, 2), 2))
+        with pytest.raises(SupersededError):
+            state.append(entry(Kind.COMMITTED, hours(0, 2), 1))
+
+    def test_an_older_token_beside_a_newer_one_is_fine(self, state: State) -> None:
+        state.append(entry(Kind.REPLACING, hours(2, 4), 7))
+        state.append(entry(Kind.REPLACING, hours(0, 2), 6))
+        assert [one.token for one in state.entries()] == [7, 6]
+
+    def test_a_step_that_is_none_is_refused(self, state: State) -> None:
+        for bad in (entry(Kind.COMMITTED, hours(0, 2), 3), entry(Kind.REPLACING, hours(0, 2), None)):
+            with pytest.raises(PipelineError, match="token"):
+                state.append(bad)
+        assert state.entries() == []
+
+    def test_the_continuation_is_the_days_contiguous_prefix(self, state: State, reopened: State) -> None:
+        for interval, token in ((hours(0, 2), 1), (hours(4, 6), 2)):
+            state.append(entry(Kind.REPLACING, interval, token))
+            state.append(entry(Kind.COMMITTED, interval, token))
+        assert reopened.latest_timestamp_available(DAY) == hours(0, 2).end
+        state.append(entry(Kind.WAIVED, hours(2, 4)))
+        assert reopened.latest_timestamp_available(DAY) == hours(4, 6).end
+        assert reopened.latest_timestamp_available(hours(24.5, 25).start) == hours(4, 6).end
+        assert reopened.latest_timestamp_available(DAY + timedelta(days=1)) is None
+
+    # --- leases
+
+    def test_a_lease_is_given_shown_and_given_back(self, state: State, reopened: State) -> None:
+        before = state.now()
+        lease = state.acquire(hours(0, 2), "dag/run-1", FAR)
+        assert (lease.interval, lease.owner) == (hours(0, 2), "dag/run-1")
+        assert before <= lease.since <= state.now()
+        assert lease.until - lease.since == timedelta(seconds=FAR)
+        assert reopened.leases() == [lease]
+        reopened.release(hours(0, 2), "dag/run-1")
+        assert state.leases() == []
+        reopened.release(hours(0, 2), "dag/run-1")
+
+    @pytest.mark.parametrize(
+        ("interval", "held"),
+        [
+            pytest.param(hours(2, 4), True, id="the same interval"),
+            pytest.param(hours(1, 2.001), True, id="one that reaches in"),
+            pytest.param(hours(0, 25), True, id="one around it"),
+            pytest.param(hours(3, 3.5), True, id="one inside of it"),
+            pytest.param(hours(0, 2), False, id="one that ends where it begins"),
+            pytest.param(hours(4, 6), False, id="one that begins where it ends"),
+        ],
+    )
+    def test_leases_conflict_on_overlap(
+        self, state: State, reopened: State, interval: Interval, held: bool
+    ) -> None:
+        first = state.acquire(hours(2, 4), "one", FAR)
+        if not held:
+            reopened.acquire(interval, "two", FAR)
+            assert {lease.owner for lease in state.leases()} == {"one", "two"}
+            return
+        with pytest.raises(LeaseHeldError) as caught:
+            reopened.acquire(interval, "two", FAR)
+        assert (caught.value.owner, caught.value.since, caught.value.until) == (
+            "one",
+            first.since,
+            first.until,
+        )
+        assert state.leases() == [first]
+
+    def test_renewing_keeps_since_and_moves_until(self, state: State, reopened: State) -> None:
+        first = state.acquire(hours(0, 2), "one", FAR)
+        time.sleep(0.01)
+        renewed = reopened.acquire(hours(0, 2), "one", FAR)
+        assert renewed.since == first.since
+        assert renewed.until > first.until
+        assert state.leases() == [renewed]
+        for _ in range(5):
+            reopened.acquire(hours(0, 2), "one", FAR)  # also within one tick of the store's clock
+        assert len(state.leases()) == 1
+
+    def test_an_owners_own_leases_do_not_conflict(self, state: State) -> None:
+        state.acquire(hours(0, 2), "one", FAR)
+        state.acquire(hours(1, 3), "one", FAR)
+        assert [lease.interval for lease in state.leases()] == [hours(0, 2), hours(1, 3)]
+
+    def test_an_expired_lease_is_gone_and_taken_over(self, state: State, reopened: State) -> None:
+        short = state.acquire(hours(0, 2), "one", 0.05)
+        while state.now() < short.until:
+            time.sleep(0.01)
+        assert state.leases() == []
+        taken = reopened.acquire(hours(1, 3), "two", FAR)
+        assert taken.since >= short.until
+        with pytest.raises(LeaseHeldError, match="two"):
+            state.acquire(hours(0, 2), "one", FAR)
+
+    def test_releasing_somebody_elses_lease_does_nothing(self, state: State) -> None:
+        lease = state.acquire(hours(0, 2), "one", FAR)
+        state.release(hours(0, 2), "two")
+        state.release(hours(0, 1), "one")
+        assert state.leases() == [lease]
+
+    @pytest.mark.parametrize("ttl", [0, -1.0])
+    def test_a_lease_without_time_is_refused(self, state: State, ttl: float) -> None:
+        with pytest.raises(ValueError, match="ttl_seconds"):
+            state.acquire(hours(0, 2), "one", ttl)
+
+    # --- tokens
+
+    def test_tokens_grow_above_the_floor(self, state: State, reopened: State) -> None:
+        minted = [state.mint_token(), reopened.mint_token(), state.mint_token(floor=100)]
+        minted += [reopened.mint_token(floor=50), state.mint_token(floor=2**53)]
+        assert minted == [1, 2, 101, 102, 2**53 + 1]
+
+    # --- runs
+
+    def test_the_first_binding_of_a_run_wins(self, state: State, reopened: State) -> None:
+        run = "dag/manual__2013-11-03T05:30:00+00:00"
+        assert state.bind_run(run, hours(0, 2)) == hours(0, 2)
+        assert reopened.bind_run(run, hours(2, 4)) == hours(0, 2)
+        assert reopened.bound(run) == hours(0, 2)
+        assert reopened.bind_run(run, hours(4, 6), replace=True) == hours(4, 6)
+        assert state.bound(run) == hours(4, 6)
+        assert state.bound("dag/another") is None
+        assert state.bind_run("dag/new", hours(0, 1), replace=True) == hours(0, 1)
+
+    def test_the_first_day_is_remembered(self, state: State, reopened: State) -> None:
+        assert state.first_day(DAY) == DAY
+        assert reopened.first_day(DAY - timedelta(days=9)) == DAY
+        assert type(reopened.first_day(DAY)) is date
+
+    # --- several pipelines, several workers
+
+    def test_pipelines_do_not_see_each_other(self, state: State, open_state: OpenState) -> None:
+        with closing(open_state("flights.2013-11-03", ZONE)) as other:
+            state.append(entry(Kind.REPLACING, hours(0, 2), 9))
+            state.acquire(hours(0, 2), "one", FAR)
+            state.bind_run("dag/run", hours(0, 2))
+            state.mint_token(floor=10)
+            state.first_day(DAY)
+            assert other.entries() == other.leases() == []
+            assert other.bound("dag/run") is None
+            other.append(entry(Kind.REPLACING, hours(0, 2), 1))
+            assert other.acquire(hours(0, 2), "two", FAR).owner == "two"
+            assert other.mint_token() == 1
+            assert other.first_day(DAY + timedelta(days=1)) == DAY + timedelta(days=1)
+        assert [one.token for one in state.entries()] == [9]
+
+    def _in_threads(self, open_state: OpenState, count: int, work: Callable[[State, int], Any]) -> list[Any]:
+        """`work` in that many threads at the same moment, each with a store object of its own."""
+        barrier = threading.Barrier(count)
+
+        def run(number: int) -> Any:
+            with closing(open_state("flights", ZONE)) as state:
+                barrier.wait(30)
+                return work(state, number)
+
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(run, range(count)))
+
+    def test_first_use_by_many_and_tokens_of_many_are_distinct(self, open_state: OpenState) -> None:
+        probe = open_state("flights", ZONE)
+        count = 8 if probe.concurrent else 1
+        lists = self._in_threads(open_state, count, lambda state, _: [state.mint_token() for _ in range(10)])
+        assert sorted(token for tokens in lists for token in tokens) == list(range(1, count * 10 + 1))
+
+    def test_tokens_of_several_processes_are_distinct(self, open_state: OpenState) -> None:
+        if not (open_state("flights", ZONE).concurrent and self.processes):
+            lists = [mint_some(open_state, 10) for _ in range(4)]  # one after another
+        else:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(4, mp_context=context) as pool:
+                lists = [job.result() for job in [pool.submit(mint_some, open_state, 10) for _ in range(4)]]
+        assert sorted(token for tokens in lists for token in tokens) == list(range(1, 41))
+        assert all(tokens == sorted(tokens) for tokens in lists)
+
+    def test_of_many_acquirers_one_wins(self, open_state: OpenState) -> None:
+        def acquire(state: State, number: int) -> str | None:
+            try:
+                return state.acquire(hours(number / 10, 2 + number / 10), f"run-{number}", FAR).owner
+            except LeaseHeldError:
+                return None
+
+        with closing(open_state("flights", ZONE)) as probe:
+            count = 8 if probe.concurrent else 1
+            winners = [winner for winner in self._in_threads(open_state, count, acquire) if winner]
+            assert len(winners) == 1
+            assert [lease.owner for lease in probe.leases()] == winners
+
+    def test_of_many_writers_of_one_window_the_newest_token_stands(self, open_state: OpenState) -> None:
+        def replace_window(state: State, number: int) -> bool:
+            try:
+                state.append(entry(Kind.REPLACING, hours(0, 2), number + 1))
+            except SupersededError:
+                return False
+            return True
+
+        with closing(open_state("flights", ZONE)) as probe:
+            count = 8 if probe.concurrent else 1
+            admitted = self._in_threads(open_state, count, replace_window)
+            tokens = [one.token for one in probe.entries()]
+            assert tokens == sorted(tokens)  # type: ignore[type-var]
+            assert tokens[-1] == count
+            assert len(tokens) == sum(admitted)
