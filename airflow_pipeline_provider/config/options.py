@@ -9,25 +9,42 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
+from airflow_pipeline_provider.config.problems import shown
+from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_string
+from airflow_pipeline_provider.core.durations import parse_duration as core_parse_duration
+
+MAX_DAYS = 10_000  # keeps every instant that a duration is taken from inside the calendar
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-_SIZE = re.compile(r"([0-9]+)\s*([KMGT]I?B|B)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18})\s*([KMGT]I?B|B)", re.IGNORECASE)
 _UNITS = {"B": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
 _UNITS.update({f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)})
 _SMALLEST_SIZE, _LARGEST_SIZE = 1_000, 5 * 1000**3
 
 
-def parse_duration(value: Any) -> int:
-    """Seconds of "1d2h30m20s" (`d` counts as 86,400); anything else is a ValueError with the expectation."""
-    from airflow_pipeline_provider.core.time_utils import parse_time_to_seconds
+def parse_duration(value: Any) -> Duration:
+    """Read "1d2h30m20s"; anything else is a ValueError with the expectation."""
+    if isinstance(value, Duration):
+        return value
+    try:
+        return core_parse_duration(value)
+    except ValueError:
+        raise ValueError(f"must be a duration such as 30s, 10m, 2h or 1d2h30m, got {shown(value)}") from None
 
-    if isinstance(value, str):
-        try:
-            return parse_time_to_seconds(value)
-        except ValueError:
-            pass
-    raise ValueError(f"must be a duration such as 30s, 10m, 2h or 1d2h30m, got {_shown(value)}")
+
+def _parse_seconds(value: Any) -> int:
+    seconds = parse_duration(value).elapsed_seconds
+    if seconds > MAX_DAYS * 86_400:
+        raise ValueError(f"must be at most {MAX_DAYS}d, got {shown(value)}")
+    return seconds
 
 
 def parse_size(value: Any) -> int:
@@ -38,27 +55,16 @@ def parse_size(value: Any) -> int:
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         size = int(match[1]) * _UNITS[match[2].upper()]
     if size is None:
-        raise ValueError(f"must be a size such as 128MB or 64MiB, got {_shown(value)}")
+        raise ValueError(f"must be a size such as 128MB or 64MiB, got {shown(value)}")
     if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
-        raise ValueError(f"must be between 1KB and 5GB, got {_shown(value)}")
+        raise ValueError(f"must be between 1KB and 5GB, got {shown(value)}")
     return size
-
-
-def _shown(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _duration_text(seconds: int) -> str:
-    from airflow_pipeline_provider.core.time_utils import seconds_to_time_string
-
-    return seconds_to_time_string(seconds)
 
 
 DurationSeconds = Annotated[
     int,
-    BeforeValidator(parse_duration),
-    PlainSerializer(_duration_text),
+    BeforeValidator(_parse_seconds),
+    PlainSerializer(seconds_to_time_string),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
 """Elapsed seconds, written as `30s`, `10m`, `1d2h` (where a calendar day and 24 hours are not told apart)."""
@@ -83,10 +89,14 @@ class SourceOptions(Options):
     """Keys that every source has."""
 
     slices: int = Field(
-        1, ge=1, le=64, strict=True, description="Parts of a window that are read at the same time, 1 to 64."
+        default=1,
+        ge=1,
+        le=64,
+        strict=True,
+        description="Parts of a window that are read at the same time, 1 to 64.",
     )
     distribute: Literal["threads", "tasks"] = Field(
-        "threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."
+        default="threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."
     )
 
 
@@ -94,10 +104,11 @@ class StageOptions(Options):
     """Keys that every stage has."""
 
     part_size: ByteCount = Field(
-        128_000_000, description="Compressed size at which a part file ends: 128MB, 64MiB; 1KB to 5GB."
+        default=128_000_000,
+        description="Compressed size at which a part file ends: 128MB, 64MiB; 1KB to 5GB.",
     )
     keep_attempts: int = Field(
-        0, ge=0, le=1000, strict=True, description="Older attempts of a window kept after its commit."
+        default=0, ge=0, le=1000, strict=True, description="Older attempts of a window kept after its commit."
     )
 
 
@@ -109,7 +120,9 @@ class StateOptions(Options):
     """Keys that every state store has."""
 
     lease: DurationSeconds = Field(
-        120, ge=1, description="How long a run keeps its window without a sign of life, by the store's clock: 2m."
+        default=120,
+        ge=1,
+        description="How long a run keeps its window without a sign of life, by the store's clock: 2m.",
     )
 
     @property

@@ -1,0 +1,72 @@
+"""What two fields together must not say, and what they probably do not mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_pipeline_provider.config.fields import RECORD_FIELDS, cron_expression, shortest_tick_seconds
+from airflow_pipeline_provider.config.problems import Problem
+from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, seconds_to_time_string
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.config.model import PipelineConfig
+
+_RECORD_WINDOW = frozenset(
+    {"target_day", "target_day_str", "window_start_time", "window_end_time", "time_interval"}
+)
+
+INVOLVED: dict[str, tuple[str, ...]] = {
+    "start_day": ("start_day", "end_day"),
+    "airflow": ("airflow", "state"),
+}
+"""Errors by the first part of their path: the fields that must be valid for the error to mean anything."""
+
+
+def cross_field_problems(config: PipelineConfig) -> list[Problem]:
+    """Errors and warnings, in the order of the file's fields."""
+    return [*_errors(config), *_warnings(config)]
+
+
+def _errors(config: PipelineConfig) -> Iterator[Problem]:
+    start, end = config.start_day, config.end_day
+    if start is not None and end is not None and start > end:
+        yield Problem("start_day", f"must not be after end_day ({end}), got {start}")
+    runs = config.airflow.max_active_runs
+    if config.state.type == "variable" and runs > 1:
+        yield Problem(
+            "airflow.max_active_runs",
+            f"must be 1 with state.type variable, which serves one run at a time, got {runs}: use state.type sql",
+        )
+
+
+def _warnings(config: PipelineConfig) -> Iterator[Problem]:
+    granularity = config.granularity.elapsed_seconds
+    back, settle = config.x_time_back.elapsed_seconds, config.settle
+    if back < granularity + settle:
+        yield _warning(
+            "x_time_back",
+            f"{config.x_time_back} is shorter than granularity + settle "
+            f"({config.granularity} + {seconds_to_time_string(settle)}): windows wait for settle instead",
+        )
+    if granularity > SECONDS_OF_DAY:
+        yield _warning(
+            "granularity", f"{config.granularity} is longer than a day: every window ends with its day"
+        )
+    cron = cron_expression(config.schedule) if config.schedule not in (None, "auto") else None
+    if cron is not None and (tick := shortest_tick_seconds(cron)) > granularity:
+        then = (
+            "each run drains the windows that are ready"
+            if config.backlog == "drain"
+            else "with backlog: wait the pipeline falls behind for good"
+        )
+        every = seconds_to_time_string(int(tick))
+        yield _warning(
+            "schedule", f"fires every {every} at most, while a window is {config.granularity}: {then}"
+        )
+    for field in sorted(config.default_record.keys() & (_RECORD_WINDOW | RECORD_FIELDS)):
+        yield _warning(f"default_record.{field}", "is overwritten by the window's own value")
+
+
+def _warning(path: str, message: str) -> Problem:
+    return Problem(path, message, severity="warning")

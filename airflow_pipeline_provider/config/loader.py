@@ -1,0 +1,239 @@
+"""Pipeline files → `PipelineConfig`; whatever is wrong with a file is told at once, with file and line.
+
+A `defaults.yaml` beside the files is merged under each of them: mappings deeply, lists whole, and a `null` in the
+file overrides.  A section whose `type` differs from the one in `defaults.yaml` takes nothing from there: those keys
+belong to another connector.
+
+`options_model(kind, name)` gives the pydantic model of a section (`connectors.registry.options_model`); it raises
+ConfigError for an unknown name.  Nothing here reads a Variable, a Connection or the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from airflow_pipeline_provider.config.build import build_config
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
+from airflow_pipeline_provider.config.yaml_tree import MAX_BYTES, Node, YamlError, from_plain, read_yaml
+from airflow_pipeline_provider.exceptions import ConfigError
+
+__all__ = [
+    "ConfigFileError",
+    "Loaded",
+    "OptionsModel",
+    "Problem",
+    "find_file",
+    "load_folder",
+    "load_pipeline",
+    "parse_pipeline",
+    "pipeline_files",
+]
+
+OptionsModel = Callable[[str, str], type[BaseModel]]
+
+DEFAULTS = ("defaults.yaml", "defaults.yml")
+SECTIONS = ("source", "stage", "target", "state")
+_ID_LINE = re.compile(
+    rb"""^(?:pipeline_id|"pipeline_id"|'pipeline_id')[ \t]*:[ \t]+"""
+    rb"""(["']?)([A-Za-z0-9_.\-]+)\1[ \t]*(?:[ \t]#.*)?\r?$""",
+    re.M,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A folder's pipelines by id with the file of each, and what is wrong with the other files."""
+
+    pipelines: dict[str, tuple[Path, PipelineConfig]] = field(default_factory=dict)
+    errors: dict[Path, ConfigFileError] = field(default_factory=dict)
+
+
+def load_pipeline(path: str | Path, *, options_model: OptionsModel) -> PipelineConfig:
+    """One file, with the `defaults.yaml` beside it; ConfigFileError with every problem."""
+    path = Path(path)
+    return _load(path, _defaults_beside(path.parent), options_model)
+
+
+def parse_pipeline(data: Mapping[str, Any], *, options_model: OptionsModel) -> PipelineConfig:
+    """The same from a mapping, as the YAML would give it; no defaults.yaml, no lines."""
+    return build_config(from_plain(dict(data)), None, options_model)
+
+
+def load_folder(folder: str | Path, *, options_model: OptionsModel) -> Loaded:
+    """Every pipeline file of the folder (not of folders in it); one broken file removes no other.
+
+    Two files with one id: the one that is named after it stays, else the first by name; the other is an error.
+    """
+    loaded = Loaded()
+    found: dict[str, list[tuple[Path, PipelineConfig]]] = {}
+    files = pipeline_files(folder)
+    defaults: Node | ConfigFileError | None
+    try:
+        defaults = _defaults_beside(Path(folder))
+    except ConfigFileError as error:
+        defaults = error
+        loaded.errors[Path(error.file or folder)] = error
+    for path in files:
+        try:
+            if isinstance(defaults, ConfigFileError):
+                raise ConfigFileError(defaults.problems, str(path))
+            config = _load(path, defaults, options_model)
+        except ConfigFileError as error:
+            loaded.errors[path] = error
+        else:
+            found.setdefault(config.pipeline_id, []).append((path, config))
+    for pipeline_id, claims in found.items():
+        first = next((claim for claim in claims if claim[0].stem == pipeline_id), claims[0])
+        loaded.pipelines[pipeline_id] = first
+        for path, _ in claims:
+            if path != first[0]:
+                loaded.errors[path] = _second(path, first[0], pipeline_id)
+    return loaded
+
+
+def pipeline_files(folder: str | Path) -> list[Path]:
+    """The YAML files of the folder by name, without defaults.yaml and hidden files; no folder: ConfigError."""
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            f"folder: expected a folder of pipeline files, got {str(folder)!r}: {reason}"
+        ) from error
+    return [
+        path
+        for path in entries
+        if path.suffix in (".yaml", ".yml") and not path.name.startswith(".") and path.name not in DEFAULTS
+    ]
+
+
+def find_file(folder: str | Path, pipeline_id: str) -> Path | None:
+    """The file of a pipeline without loading the others: the one named after it first, then each one's id.
+
+    Agrees with `load_folder` on which of two files with the same id counts.
+    """
+    files = pipeline_files(folder)
+    named = [path for path in files if path.stem == pipeline_id]
+    others = [path for path in files if path.stem != pipeline_id]
+    return next((path for path in [*named, *others] if _id_in(path) == pipeline_id), None)
+
+
+def _id_in(path: Path) -> str | None:
+    """The `pipeline_id` that a file gives itself, None when it gives none that can be read."""
+    try:
+        data = _read(path)
+        lines = _ID_LINE.findall(data)
+        if len(lines) == 1 and data.count(b"pipeline_id") == 1:
+            return str(lines[0][1].decode())
+        tree = read_yaml(data)
+    except (ConfigFileError, YamlError):
+        return None
+    node = tree.value.get("pipeline_id") if tree is not None and isinstance(tree.value, dict) else None
+    return node.value if node is not None and isinstance(node.value, str) else None
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            what = (
+                "is a folder"
+                if path.is_dir()
+                else "is not a regular file"
+                if path.exists()
+                else "does not exist"
+            )
+            raise ConfigFileError([Problem("", what, str(path))], str(path))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigFileError([Problem("", f"cannot be read: {reason}", str(path))], str(path)) from error
+    if len(data) > MAX_BYTES:
+        message = f"is larger than {MAX_BYTES:,} bytes: a pipeline file holds one pipeline"
+        raise ConfigFileError([Problem("", message, str(path))], str(path))
+    return data
+
+
+def _tree(path: Path) -> Node:
+    """The file's mapping; an empty file is an empty one."""
+    try:
+        tree = read_yaml(_read(path), str(path))
+    except YamlError as error:
+        raise ConfigFileError(error.problems, str(path)) from error
+    if tree is None or tree.value is None:
+        return Node({}, 1, str(path))
+    if not isinstance(tree.value, dict):
+        what = "a list" if isinstance(tree.value, list) else "a single value"
+        message = f"must hold a mapping (lines of 'key: value'), got {what}"
+        raise ConfigFileError([Problem("", message, str(path), tree.line)], str(path))
+    return tree
+
+
+def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> PipelineConfig:
+    tree = _tree(path)
+    if not tree.value:
+        message = "is empty: a pipeline needs at least pipeline_id, source, stage and target"
+        raise ConfigFileError([Problem("", message, str(path))], str(path))
+    return build_config(tree if defaults is None else _merged(defaults, tree), str(path), options_model)
+
+
+# --- defaults -----------------------------------------------------------------------------------------------------
+
+
+def _defaults_beside(folder: Path) -> Node | None:
+    for name in DEFAULTS:
+        path = folder / name
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        return _defaults(path, stat.st_mtime_ns, stat.st_size)
+    return None
+
+
+@lru_cache(maxsize=8)
+def _defaults(path: Path, _modified: int, _size: int) -> Node:
+    tree = _tree(path)
+    if "pipeline_id" in tree.value:
+        message = "belongs into each pipeline's own file, not into the defaults of all"
+        raise ConfigFileError(
+            [Problem("pipeline_id", message, str(path), tree.value["pipeline_id"].line)], str(path)
+        )
+    return tree
+
+
+def _merged(under: Node, over: Node, depth: int = 0) -> Node:
+    """`over` on top of `under`; nodes keep the file that they came from."""
+    if not (isinstance(under.value, dict) and isinstance(over.value, dict)):
+        return over
+    value = dict(under.value)
+    for key, node in over.value.items():
+        below = value.get(key)
+        if below is None or (depth == 0 and key in SECTIONS and _other_type(below, node)):
+            value[key] = node
+        else:
+            value[key] = _merged(below, node, depth + 1)
+    return Node(value, over.line, over.file)
+
+
+def _other_type(below: Node, node: Node) -> bool:
+    types = [n.value["type"].value for n in (below, node) if isinstance(n.value, dict) and "type" in n.value]
+    return len(types) == 2 and types[0] != types[1]
+
+
+def _second(path: Path, first: Path, pipeline_id: str) -> ConfigFileError:
+    tree = _tree(path)
+    line = tree.value["pipeline_id"].line
+    message = f"{pipeline_id!r} is taken by {first.name}: choose another id, or remove one of the two files"
+    return ConfigFileError([Problem("pipeline_id", message, str(path), line)], str(path))

@@ -1,0 +1,261 @@
+"""A pipeline's configuration as values that cannot change.
+
+The field descriptions below are what an editor shows (they go into the JSON Schema).  The sections `source`,
+`stage`, `target` and `state` hold the connectors' own option models; `loader` finds those by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    SerializeAsAny,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from airflow_pipeline_provider.config import fields
+from airflow_pipeline_provider.config.checks import cross_field_problems
+from airflow_pipeline_provider.config.options import (
+    DURATION_PATTERN,
+    DurationSeconds,
+    SourceOptions,
+    StageOptions,
+    StateOptions,
+    TargetOptions,
+)
+from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
+from airflow_pipeline_provider.core.durations import Duration
+from airflow_pipeline_provider.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.core.planning import PlanRules
+
+CalendarDuration = Annotated[
+    Duration,
+    PlainValidator(fields.duration),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+"""`1d2h`: calendar days first, then elapsed time."""
+
+Day = Annotated[date, BeforeValidator(fields.day), WithJsonSchema({"type": "string", "format": "date"})]
+Names = Annotated[tuple[str, ...], BeforeValidator(fields.names)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ValidateOptions(Section):
+    """What the validate phase does when it cannot be sure."""
+
+    on_unavailable: Literal["fail", "proceed"] = Field(
+        default="fail",
+        description="When a probe of the source cannot be made: fail, or proceed without its answer.",
+    )
+    max_staleness: DurationSeconds | None = Field(
+        default=None,
+        description="Age that the source's newest event may have at the window's end, such as 6h; null: any.",
+    )
+
+    @property
+    def max_staleness_seconds(self) -> int | None:
+        return self.max_staleness
+
+
+class AuditOptions(Section):
+    """What the audit does about windows that are not as expected."""
+
+    on_mismatch: Literal["reextract", "fail"] = Field(
+        default="reextract", description="When the counts differ: read the window again, or fail."
+    )
+    on_shrink: Literal["fail", "accept"] = Field(
+        default="fail", description="When a replacement has fewer rows than the committed version."
+    )
+    on_empty: Literal["commit", "fail"] = Field(default="commit", description="When the window has no rows.")
+
+
+class AirflowOptions(Section):
+    """What becomes of the pipeline in Airflow."""
+
+    retries: int = Field(default=3, ge=0, le=100, strict=True, description="Airflow retries of each task.")
+    pool: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Airflow pool of the tasks."
+    )
+    tags: Names = Field(default=(), description="Tags of the DAG, at most 100 characters each.")
+    max_active_runs: int = Field(
+        default=1, ge=1, le=1000, strict=True, description="Runs at once; more than 1 needs state.type sql."
+    )
+    owner: str | None = Field(
+        default=None, min_length=1, max_length=500, description="Owner shown by Airflow."
+    )
+
+
+class PipelineConfig(BaseModel):
+    """One pipeline file, valid as a whole.  `warnings` holds what is allowed but probably not meant.
+
+    Construction raises pydantic's ValidationError; `loader` turns that into sentences with file and line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Pipeline")
+
+    pipeline_id: Annotated[str, BeforeValidator(fields.pipeline_id)] = Field(
+        description="Name of the pipeline and of its DAG: letters, digits, '_', '-' and '.', at most 120.",
+        json_schema_extra={"pattern": fields.PIPELINE_ID.pattern, "maxLength": fields.LONGEST_ID},
+    )
+    timezone: Annotated[str, BeforeValidator(fields.timezone)] = Field(
+        default="UTC", description="IANA timezone whose calendar days are moved, such as America/New_York."
+    )
+    x_time_back: CalendarDuration = Field(
+        default=Duration(1, 0),
+        description="How far back the target day lies, such as 1d2h; d is a calendar day.",
+    )
+    granularity: CalendarDuration = Field(
+        default=Duration(0, 3600),
+        description="Length of a window, 1m or more, such as 2h; 1d is the whole day.",
+    )
+    settle: DurationSeconds = Field(
+        default=600, description="How long after its end a window waits for late documents, such as 10m."
+    )
+    start_day: Day | None = Field(
+        default=None, description="First day to move, such as 2013-11-01; null: the first day ever planned."
+    )
+    end_day: Day | None = Field(default=None, description="Last day to move; null: none.")
+    max_backlog_days: int | None = Field(
+        default=31,
+        ge=1,
+        le=100_000,
+        strict=True,
+        description="Days before the target day that are caught up; null: all.",
+    )
+    schedule: Annotated[str, BeforeValidator(fields.schedule)] | None = Field(
+        default="auto",
+        description="auto: a run for each window; a cron with five fields: a tick; null: runs by hand.",
+    )
+    backlog: Literal["drain", "wait"] = Field(
+        default="drain",
+        description="drain: a commit starts the next window that is ready; wait: the schedule does.",
+    )
+    source: SerializeAsAny[SourceOptions] = Field(description="Where windows are read from.")
+    stage: SerializeAsAny[StageOptions] = Field(
+        description="Where part files are kept between read and load."
+    )
+    target: SerializeAsAny[TargetOptions] = Field(description="Where windows are loaded to.")
+    state: SerializeAsAny[StateOptions] = Field(description="Where leases and the ledger are kept.")
+    validation: ValidateOptions = Field(
+        default=ValidateOptions(), alias="validate", description="What happens before a window is read."
+    )
+    audit: AuditOptions = Field(
+        default=AuditOptions(), description="What happens before a window is committed."
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, le=1000, strict=True, description="DataErrors after which a window is blocked."
+    )
+    on_blocked: Literal["pass", "stop"] = Field(
+        default="pass", description="Planning passes over a blocked window, or stops at it."
+    )
+    airflow: AirflowOptions = Field(
+        default=AirflowOptions(), description="What becomes of the pipeline in Airflow."
+    )
+    default_record: dict[str, Any] = Field(
+        default={}, description="Fields that every window's record starts with."
+    )
+    record_functions: dict[str, str] = Field(
+        default={}, description="UPPERCASE field: dotted path of a function(record) that gives its value."
+    )
+
+    _warnings: tuple[Problem, ...] = PrivateAttr(())
+
+    @field_validator("x_time_back", "granularity")
+    @classmethod
+    def _inside_the_calendar(cls, value: Duration, info: Any) -> Duration:
+        return fields.bounded(value, shortest_seconds=60 if info.field_name == "granularity" else 0)
+
+    @field_validator("default_record")
+    @classmethod
+    def _json_only(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must hold what JSON can hold: {error}") from None
+        return value
+
+    @field_validator("record_functions")
+    @classmethod
+    def _function_paths(cls, value: dict[str, str]) -> dict[str, str]:
+        return fields.function_paths(value)
+
+    @model_validator(mode="after")
+    def _across_fields(self) -> PipelineConfig:
+        problems = cross_field_problems(self)
+        if errors := [problem for problem in problems if problem.severity == "error"]:
+            raise CrossFieldError(errors)
+        self._warnings = tuple(problems)
+        return self
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return self._warnings
+
+    @property
+    def rules(self) -> PlanRules:
+        """What the planner needs to know."""
+        from airflow_pipeline_provider.core.planning import PlanRules
+
+        return PlanRules(
+            timezone=self.timezone,
+            x_time_back=self.x_time_back,
+            granularity=self.granularity,
+            settle_seconds=self.settle,
+            start_day=self.start_day,
+            end_day=self.end_day,
+            max_backlog_days=self.max_backlog_days,
+            on_blocked=self.on_blocked,
+        )
+
+    def record_config(self) -> dict[str, Any]:
+        """The `final_config` of `core.record_generation`."""
+        return {
+            "pipeline_id": self.pipeline_id,
+            "timezone": self.timezone,
+            "x_time_back": str(self.x_time_back),
+            "granularity": str(self.granularity),
+            "default_record": self.default_record,
+        }
+
+    def resolve_record_functions(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """Import the registered functions; ConfigError names the field, the path and what is wrong with it."""
+        return {field: _resolve(field, path) for field, path in self.record_functions.items()}
+
+
+def _resolve(field: str, path: str) -> Callable[[dict[str, Any]], Any]:
+    module_name, attribute = path.split(":") if ":" in path else path.rsplit(".", 1)
+    place = f"record_functions.{field}: {path!r}"
+    try:
+        function = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{place} cannot be imported: there is no module {error.name!r} on the path"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}") from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{place} cannot be imported: module {module_name!r} raised {what}") from error
+    if not callable(function):
+        raise ConfigError(f"{place} must be a function, got {type(function).__name__}")
+    return function

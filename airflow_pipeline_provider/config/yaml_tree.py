@@ -1,0 +1,287 @@
+"""YAML text as a tree that remembers file and line of every value.
+
+Read from the events of libyaml's parser, not by a constructor, for three reasons: every value keeps its line;
+nesting is bounded before anything recurses (PyYAML's C composer crashes the process on a few thousand brackets);
+and plain scalars follow the YAML 1.2 core schema that editors use.  Under YAML 1.1 the filter `country: NO` would
+ask for `false`, `12:30:00` for 45000 and `010` for 8, without a word.  So only `true` and `false` are booleans,
+digits with a leading zero stay text, and days stay text until a field wants one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from airflow_pipeline_provider.config.problems import Problem, dotted
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+MAX_VALUES = 50_000
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_MERGE: Any = type("Merge", (str,), {})("<<")  # the merge key, unlike a quoted "<<"
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS.update(dict.fromkeys(("true", "True", "TRUE"), True))
+_WORDS.update(dict.fromkeys(("false", "False", "FALSE"), False))
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})|0x[0-9a-fA-F]{1,200}|0o[0-7]{1,200}")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
+
+
+class YamlError(Exception):
+    """The text cannot be read at all; carries the problems."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass
+class Node:
+    """`value` is a scalar, a dict of nodes or a list of nodes; `line` (from 1) is the key's in a mapping."""
+
+    value: Any
+    line: int
+    file: str | None
+
+
+class _Open:
+    """A collection whose end has not been seen yet."""
+
+    __slots__ = ("anchor", "key", "key_line", "merges", "node")
+
+    def __init__(self, node: Node, anchor: str | None) -> None:
+        self.node, self.anchor = node, anchor
+        self.key: Any = None
+        self.key_line: int | None = None  # set while a key waits for its value
+        self.merges: list[Node] = []
+
+
+class _Builder:
+    def __init__(self, file: str | None) -> None:
+        self.file = file
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, Node] = {}
+        self.root: Node | None = None
+        self.problems: list[Problem] = []
+
+    def problem(self, message: str, line: int, *last: str | int) -> None:
+        path = [p for o in self.stack if (p := self._position(o)) is not None]
+        self.problems.append(Problem(dotted([*path, *last]), message, self.file, line))
+
+    @staticmethod
+    def _position(collection: _Open) -> str | int | None:
+        if isinstance(collection.node.value, list):
+            return len(collection.node.value)
+        return collection.key if collection.key_line is not None else None
+
+    def open(self, event: Any, value: Any) -> None:
+        line = event.start_mark.line + 1
+        expected = "map" if isinstance(value, dict) else "seq"
+        if event.tag not in (None, "!", _TAG + expected):
+            self.problem(f"the tag {_shown_tag(event.tag)} is not supported", line)
+        if len(self.stack) >= MAX_DEPTH:
+            raise YamlError([Problem("", f"is nested deeper than {MAX_DEPTH} levels", self.file, line)])
+        if value == {} and self._awaits_key():
+            self.problem("a key must be text, got a mapping (text like {{ … }} needs quotes)", line)
+            raise YamlError(self.problems)
+        if value == [] and self._awaits_key():
+            self.problem("a key must be text, got a list (text that starts with [ needs quotes)", line)
+            raise YamlError(self.problems)
+        self.stack.append(_Open(Node(value, line, self.file), event.anchor))
+
+    def second_document(self, event: Any) -> None:
+        self.problem("holds a second document (---): one file is one pipeline", event.start_mark.line + 1)
+        raise YamlError(self.problems)
+
+    def _awaits_key(self) -> bool:
+        return (
+            bool(self.stack)
+            and isinstance(self.stack[-1].node.value, dict)
+            and self.stack[-1].key_line is None
+        )
+
+    def close(self) -> None:
+        done = self.stack.pop()
+        for merged in done.merges:
+            for key, child in merged.value.items():
+                done.node.value.setdefault(key, child)
+        self.add(done.node, done.anchor)
+
+    def alias(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        if self._awaits_key():
+            self.problem(f"a key must be text, got the alias *{event.anchor}", line)
+            raise YamlError(self.problems)
+        target = self.anchors.get(event.anchor)
+        if target is None:
+            self.problem(f"the alias *{event.anchor} has no anchor before it, or stands inside its own", line)
+            target = Node(None, line, self.file)
+        self.add(Node(target.value, line, self.file), None)
+
+    def scalar(self, event: Any) -> None:
+        line = event.start_mark.line + 1
+        if self._awaits_key():
+            self.key(event, line)
+            return
+        try:
+            value = _resolve(event)
+        except ValueError as error:
+            self.problem(str(error), line)
+            value = event.value
+        self.add(Node(value, line, self.file), event.anchor)
+
+    def key(self, event: Any, line: int) -> None:
+        top = self.stack[-1]
+        plain = event.implicit[0] and event.tag is None
+        if plain and not isinstance(_resolve(event), str):
+            self.problem(f"a key must be text: write '{event.value}' in quotes", line, event.value)
+        top.key, top.key_line = event.value, line
+        if plain and event.value == "<<":
+            top.key = _MERGE
+            return
+        if event.value in top.node.value:
+            top.key_line = None
+            first = top.node.value[event.value].line
+            self.problem(f"is given twice, first in line {first}: remove one", line, event.value)
+            top.key_line = line
+
+    def add(self, node: Node, anchor: str | None) -> None:
+        if anchor is not None:
+            self.anchors[anchor] = node
+        if not self.stack:
+            self.root = node
+            return
+        top = self.stack[-1]
+        if isinstance(top.node.value, list):
+            top.node.value.append(node)
+            return
+        if top.key is _MERGE:
+            self.merge(top, node)
+        else:
+            top.node.value[top.key] = Node(node.value, top.key_line or node.line, self.file)
+        top.key_line = None
+
+    def merge(self, top: _Open, node: Node) -> None:
+        parts = node.value if isinstance(node.value, list) else [node]
+        if all(isinstance(part.value, dict) for part in parts):
+            top.merges.extend(parts)
+        else:
+            self.problem("must be a mapping to merge, or a list of mappings", node.line)
+
+
+def _shown_tag(tag: str) -> str:
+    return tag.replace(_TAG, "!!")
+
+
+def _resolve(event: Any) -> Any:
+    text: str = event.value
+    if event.tag is None:
+        return _plain(text) if event.implicit[0] else text
+    kind = event.tag.removeprefix(_TAG)
+    if event.tag in ("!", _TAG + "str"):
+        return text
+    value = _plain(text)
+    matches = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(kind)
+    if matches is None:
+        raise ValueError(f"the tag {_shown_tag(event.tag)} is not supported")
+    if not isinstance(value, matches) or (isinstance(value, bool) and kind != "bool"):  # type: ignore[arg-type]
+        raise ValueError(f"is not a {kind}: {text[:40]!r}")
+    return float(value) if kind == "float" else value
+
+
+def _plain(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text, 16 if text.startswith("0x") else 8 if text.startswith("0o") else 10)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        # a number that JSON cannot hold, or an exponent that is really a name such as a commit's hash
+        return number if abs(number) < float("inf") else text
+    return text
+
+
+def read_yaml(data: bytes, file: str | None = None) -> Node | None:
+    """The tree of one document, None for an empty file; YamlError with every problem that can be told."""
+    builder = _Builder(file)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = (
+            f"is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}; save it as UTF-8"
+        )
+        raise YamlError([Problem("", message, file, line)]) from error
+    try:
+        _build(_Loader(text), builder)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        place = mark.line + 1 if mark is not None else None
+        problem = Problem("", f"is not valid YAML: {what}", file, place)
+        raise YamlError([problem, *builder.problems]) from error
+    except yaml.YAMLError as error:
+        raise YamlError([Problem("", f"is not valid YAML: {str(error).splitlines()[0]}", file)]) from error
+    if builder.problems:
+        raise YamlError(builder.problems)
+    if builder.root is not None:
+        _measure(builder.root, file)
+    return builder.root
+
+
+def _build(events: Any, builder: _Builder) -> None:
+    documents = 0
+    while (event := events.get_event()) is not None:
+        if isinstance(event, yaml.ScalarEvent):
+            builder.scalar(event)
+        elif isinstance(event, yaml.MappingStartEvent):
+            builder.open(event, {})
+        elif isinstance(event, yaml.SequenceStartEvent):
+            builder.open(event, [])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            builder.close()
+        elif isinstance(event, yaml.AliasEvent):
+            builder.alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                builder.second_document(event)
+        elif isinstance(event, yaml.StreamEndEvent):
+            return
+
+
+def _measure(root: Node, file: str | None) -> None:
+    """Refuse a tree that its aliases make huge or very deep."""
+    count = 0
+    stack = [(root, 0)]
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            limit = (
+                f"more than {MAX_VALUES} values" if count > MAX_VALUES else f"more than {MAX_DEPTH} levels"
+            )
+            raise YamlError([Problem("", f"is {limit} once its aliases are expanded", file, node.line)])
+        children = node.value.values() if isinstance(node.value, dict) else node.value
+        if isinstance(children, str) or not hasattr(children, "__iter__"):
+            continue
+        stack.extend((child, depth + 1) for child in children)
+
+
+def plain(node: Node) -> Any:
+    """Dicts, lists and scalars."""
+    value = node.value
+    if isinstance(value, dict):
+        return {key: plain(child) for key, child in value.items()}
+    return [plain(child) for child in value] if isinstance(value, list) else value
+
+
+def from_plain(value: Any) -> Node:
+    """A tree without lines or file, of dicts, lists and scalars."""
+    if isinstance(value, dict):
+        return Node({key: from_plain(child) for key, child in value.items()}, 0, None)
+    return Node([from_plain(child) for child in value] if isinstance(value, list | tuple) else value, 0, None)
