@@ -105,5 +105,8 @@ class State(ABC):
         """The window that the run has."""
 
     @abstractmethod
-    def first_day(self, day: date) -> date:
-        """The first day ever planned: remembers `day` when there is none yet, returns what is remembered."""
+    def first_day(self, day: date | None) -> date | None:
+        """The first day ever planned: remembers `day` when there is none yet, returns what is remembered.
+
+        None only asks, and may be the answer.
+        """

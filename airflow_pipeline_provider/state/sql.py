@@ -264,13 +264,15 @@ class SqlState(State):
         row = connection.execute(query).one_or_none()
         return None if row is None else Interval(row.window_start, row.window_end)
 
-    def first_day(self, day: date) -> date:
+    def first_day(self, day: date | None) -> date | None:
         pipelines = self._database().tables.pipelines
         mine = pipelines.select().where(pipelines.c.pipeline_id == self._pipeline)
         with self._database().read() as connection:  # planning asks often: no lock once it is known
             row = connection.execute(mine).one_or_none()
         if row is not None and row.first_day is not None:
             return row.first_day  # type: ignore[no-any-return]
+        if day is None:
+            return None
 
         def work(connection: sa.Connection) -> date:
             unset = (pipelines.c.pipeline_id == self._pipeline, pipelines.c.first_day.is_(None))

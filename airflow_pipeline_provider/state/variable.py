@@ -183,12 +183,12 @@ class VariableState(State):
     def bound(self, run: str) -> Interval | None:
         return self._state().runs.get(run)
 
-    def first_day(self, day: date) -> date:
+    def first_day(self, day: date | None) -> date | None:
         known = self._state().first_day
-        if known is not None:
+        if known is not None or day is None:
             return known
 
-        def change(state: PipelineState) -> date:
+        def change(state: PipelineState) -> date | None:
             state.first_day = state.first_day or day
             return state.first_day
 

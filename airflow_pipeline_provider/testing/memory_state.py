@@ -101,7 +101,7 @@ class MemoryState(State):
         with self.store.lock:
             return self._mine.runs.get(run)
 
-    def first_day(self, day: date) -> date:
+    def first_day(self, day: date | None) -> date | None:
         with self.store.lock:
             self._mine.first_day = self._mine.first_day or day
             return self._mine.first_day

@@ -321,7 +321,9 @@ class StateConformance:
         assert state.bind_run("dag/new", hours(0, 1), replace=True) == hours(0, 1)
 
     def test_the_first_day_is_remembered(self, state: State, reopened: State) -> None:
+        assert state.first_day(None) is None
         assert state.first_day(DAY) == DAY
+        assert state.first_day(None) == DAY
         assert reopened.first_day(DAY - timedelta(days=9)) == DAY
         assert type(reopened.first_day(DAY)) is date
 
