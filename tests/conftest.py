@@ -105,7 +105,7 @@ def guard_network() -> Iterator[None]:
     patches = {"connect": guarded_connect, "connect_ex": guarded_connect_ex}
     for attribute, replacement in patches.items():
         setattr(socket.socket, attribute, replacement)
-    socket.getaddrinfo = guarded_getaddrinfo  # type: ignore[assignment]
+    socket.getaddrinfo = guarded_getaddrinfo
     yield
     socket.socket.connect = connect  # type: ignore[method-assign]
     socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]

@@ -1,0 +1,109 @@
+"""The demo's servers: they answer, work together, and never outlive the process that started them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.children import Child, ServerFailed
+from demo.servers import ROOT, DemoServers, environment
+
+HOLD = """
+import json, sys, time
+from demo.servers import DemoServers
+with DemoServers(sys.argv[1], load=False) as servers:
+    print(json.dumps(servers.pids), flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServers]:
+    with DemoServers(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return dict(json.load(response))
+
+
+def test_the_cut_is_indexed_with_dates_as_dates(servers: DemoServers) -> None:
+    assert servers.documents == {"flights": 3555, "weather": 269}
+    for name, count in servers.documents.items():
+        assert get(f"{servers.elasticsearch_url}/{name}-*/_count")["count"] == count
+    mapping = get(f"{servers.elasticsearch_url}/weather-2013-11/_mapping/field/time_hour")
+    assert json.dumps(mapping).count('"type": "date"') == 1
+
+
+def test_snowflake_copies_what_s3_holds(servers: DemoServers) -> None:
+    with environment(servers.env):
+        import boto3
+        import snowflake.connector
+
+        s3 = boto3.client("s3", endpoint_url=servers.s3_url)
+        s3.put_object(Bucket="data-stage", Key="probe/a.csv", Body=b"1,one\n2,two\n")
+        connection = snowflake.connector.connect(
+            host=servers.env["SNOWFLAKE_HOST"],
+            port=int(servers.env["SNOWFLAKE_PORT"]),
+            user=servers.env["SNOWFLAKE_USER"],
+            password=servers.env["SNOWFLAKE_PASSWORD"],
+            account=servers.env["SNOWFLAKE_ACCOUNT"],
+            database="ANALYTICS",
+            schema="RAW",
+        )
+        try:
+            cursor = connection.cursor()
+            cursor.execute("CREATE TABLE PROBE (N INT, WORD VARCHAR)")
+            cursor.execute("COPY INTO PROBE FROM @LAKE/probe/ FILES = ('a.csv') FILE_FORMAT = (TYPE = CSV)")
+            cursor.execute("SELECT N, WORD FROM PROBE ORDER BY N")
+            assert cursor.fetchall() == [(1, "one"), (2, "two")]
+        finally:
+            connection.close()
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(servers: DemoServers) -> None:
+    with pytest.raises(RuntimeError, match="another demo is running"), DemoServers(servers.workdir):
+        pass
+
+
+def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('no such thing')"]
+    child = Child("broken", command, tmp_path / "broken.log")
+    with child, pytest.raises(ServerFailed, match=r"(?s)exit status 1.*no such thing"):
+        child.wait_ready()
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of `pids` that run; an ended process that nobody has reaped yet does not."""
+    states = {pid: subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True) for pid in pids}
+    return [pid for pid, ps in states.items() if ps.stdout.strip() and not ps.stdout.startswith(b"Z")]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_nothing_outlives_the_parent(how: signal.Signals, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pids = json.loads(parent.stdout.readline())
+        assert len(alive(pids)) == 3
+        parent.send_signal(how)
+        parent.wait(15)
+        deadline = time.monotonic() + 10
+        while alive(pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert alive(pids) == []
