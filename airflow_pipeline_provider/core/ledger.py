@@ -187,7 +187,7 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     if new.kind not in (Kind.REPLACING, Kind.COMMITTED):
         return
     if isinstance(new.token, bool) or not isinstance(new.token, int) or new.token < 1:
-        raise PipelineError(
+        raise ConfigError(
             f"{new.kind.value} {new.interval}: expected a token of 1 or more, got {new.token!r}"
         )
     fenced = [e for e in entries if e.kind in (Kind.REPLACING, Kind.COMMITTED)]
@@ -306,7 +306,4 @@ def _judge(
     late = [gap for gap in missing if gap.start < settled]
     if late:
         return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
-    return (
-        DayStatus.NOT_SETTLED,
-        f"committed up to {local_time(missing[0].start, timezone)}; what follows has not settled",
-    )
+    return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"

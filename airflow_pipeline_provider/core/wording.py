@@ -17,13 +17,17 @@ def local_time(instant: datetime, timezone: str | tzinfo) -> str:
 def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     """`2013-11-03 [06:00, 08:00) EST`, over a clock change `2013-11-03 [01:00 EDT, 01:00 EST)`.
 
-    The end's date stands there unless it is the start's or the midnight that ends it.
+    The midnight that ends the start's date reads 24:00; the end has a date of its own only where it lies beyond.
     """
     zone = zone_of(timezone)
     start, end = in_zone(interval.start, zone), in_zone(interval.end, zone)
     midnight = datetime.combine(start.date() + timedelta(days=1), datetime.min.time())
-    same_day = end.date() == start.date() or end.replace(tzinfo=None) == midnight
-    end_clock = _clock(end) if same_day else f"{end.date()} {_clock(end)}"
+    if end.date() == start.date():
+        end_clock = _clock(end)
+    elif end.replace(tzinfo=None) == midnight:
+        end_clock = "24:00"
+    else:
+        end_clock = f"{end.date()} {_clock(end)}"
     if start.tzname() == end.tzname():
         return f"{start.date()} [{_clock(start)}, {end_clock}) {start.tzname()}"
     return f"{start.date()} [{_clock(start)} {start.tzname()}, {end_clock} {end.tzname()})"

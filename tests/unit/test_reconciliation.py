@@ -1,0 +1,140 @@
+"""Which counts pass, and what is said about those that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_pipeline_provider.core.reconciliation import Counts, Difference, reconcile
+
+
+@pytest.mark.parametrize("rows", [0, 1, 20_000])
+def test_four_equal_counts_pass(rows: int) -> None:
+    result = reconcile(Counts(rows, rows, rows, rows))
+    assert (result.ok, result.shortfall, result.excess, result.kind) == (True, 0, 0, Difference.NONE)
+    assert result.sentence == f"source = manifest = target = distinct ids = {rows:,}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "kind", "shortfall", "excess", "said"),
+    [
+        pytest.param(
+            (20_000, 20_000, 20_000, 18_000),
+            Difference.DUPLICATES,
+            2_000,
+            2_000,
+            [
+                "source 20,000, manifest 20,000, target 20,000, distinct ids 18,000",
+                "2,000 rows",
+                "extract read them twice",
+            ],
+            id="slices of different points in time: all counts equal but the distinct one",
+        ),
+        pytest.param(
+            (10, 10, 20, 10),
+            Difference.DUPLICATES,
+            0,
+            10,
+            [
+                "10 rows in the target repeat a record id",
+                "the load wrote them twice",
+                "10 rows that the manifest does",
+            ],
+            id="loaded twice",
+        ),
+        pytest.param(
+            (10, 10, 9, 9),
+            Difference.LOAD_LOST_ROWS,
+            1,
+            0,
+            ["the load lost 1 row of the manifest"],
+            id="load lost",
+        ),
+        pytest.param(
+            (10, 10, 12, 12),
+            Difference.LOAD_ADDED_ROWS,
+            0,
+            2,
+            ["2 rows that the manifest does not list", "something else wrote"],
+            id="a foreign writer",
+        ),
+        pytest.param(
+            (11, 10, 10, 10),
+            Difference.SOURCE_GREW,
+            1,
+            0,
+            ["1 row more than were extracted", "grew after the extraction"],
+            id="source grew",
+        ),
+        pytest.param(
+            (9, 10, 10, 10),
+            Difference.SOURCE_SHRANK,
+            0,
+            1,
+            ["1 row fewer than were extracted", "shrank after the extraction"],
+            id="source shrank",
+        ),
+        pytest.param(
+            (0, 10, 10, 10), Difference.SOURCE_SHRANK, 0, 10, ["10 rows fewer"], id="source emptied"
+        ),
+        pytest.param(
+            (5, 0, 0, 0), Difference.SOURCE_GREW, 5, 0, ["source has 5 rows more"], id="nothing extracted"
+        ),
+        pytest.param(
+            (12, 10, 9, 8),
+            Difference.DUPLICATES,
+            4,
+            1,
+            ["1 row in the target repeat", "the load lost 1 row", "2 rows more than were extracted"],
+            id="everything at once is all said",
+        ),
+        pytest.param(
+            (None, 10, 10, 10),
+            Difference.UNVERIFIABLE,
+            0,
+            0,
+            ["source unknown", "the source could not be counted"],
+            id="unknown source: a failure, never a pass",
+        ),
+        pytest.param(
+            (None, 10, 9, 9),
+            Difference.UNVERIFIABLE,
+            1,
+            0,
+            ["could not be counted", "the load lost 1 row"],
+            id="unknown source, lost rows",
+        ),
+        pytest.param(
+            (10, 10, 10, 11),
+            Difference.UNVERIFIABLE,
+            0,
+            0,
+            ["1 distinct id more than it has rows"],
+            id="the target contradicts itself",
+        ),
+    ],
+)
+def test_differences(
+    counts: tuple[int | None, int, int, int], kind: Difference, shortfall: int, excess: int, said: list[str]
+) -> None:
+    result = reconcile(Counts(*counts))
+    assert (result.ok, result.kind, result.shortfall, result.excess) == (False, kind, shortfall, excess)
+    for words in said:
+        assert words in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", -1),
+        ("manifest", -1),
+        ("target", 1.5),
+        ("distinct", None),
+        ("manifest", True),
+        ("target", "9"),
+    ],
+)
+def test_bad_counts_are_named(field: str, value: object) -> None:
+    counts = {"source": 1, "manifest": 1, "target": 1, "distinct": 1, field: value}
+    with pytest.raises(ValueError, match=f"^{field}: expected a count of 0 or more, got ") as caught:
+        Counts(**counts)  # type: ignore[arg-type]
+    assert repr(value) in str(caught.value)
