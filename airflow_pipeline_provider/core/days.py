@@ -89,10 +89,14 @@ def _changes(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]
 def transitions(timezone: str | tzinfo, start: datetime, end: datetime) -> list[datetime]:
     """UTC instants in `(start, end]` from which another offset holds, earliest first, to the second.
 
-    `start` is floored and `end` raised to a whole second.
+    `start` is floored and `end` raised to a whole second.  Raises ValueError for an unknown timezone and in the
+    first or last days of the calendar.
     """
     zone = zone_of(timezone)
     first, last = to_utc(start, "start"), to_utc(end, "end")
+    for name, instant in (("start", first), ("end", last)):
+        if not FIRST_DAY <= instant.date() <= LAST_DAY:
+            raise ValueError(f"{name}: expected an instant from {FIRST_DAY} to {LAST_DAY}, got {instant}")
     if last.microsecond:
         last += _SECOND
     return list(_changes(first.replace(microsecond=0), last.replace(microsecond=0), zone))
