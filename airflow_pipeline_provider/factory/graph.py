@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -49,6 +50,6 @@ def pipeline_graph(config: PipelineConfig) -> GraphSpec:
         *((TaskSpec("drain", "DrainOperator"),) if config.backlog == "drain" else ()),
     )
     names = [task.task_id for task in tasks]
-    chain = list(zip(names, names[1:], strict=False))
+    chain = list(pairwise(names))
     below = [(names[0], name) for name in names[2:]]
     return GraphSpec(tasks, (*chain, *below, ("validate", "audit")))

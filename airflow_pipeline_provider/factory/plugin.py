@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -13,4 +13,4 @@ class PipelinePlugin(AirflowPlugin):
     """Registers the timetable in the scheduler, the api-server and the dag-processor."""
 
     name = "airflow_pipeline_provider"
-    timetables: list[Any] = [DayPlanTimetable]
+    timetables: ClassVar[list[Any]] = [DayPlanTimetable]

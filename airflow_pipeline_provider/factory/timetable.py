@@ -104,8 +104,10 @@ class DayPlanTimetable(Timetable):
         return None
 
     def _latest_ready_start(self, now: datetime) -> datetime | None:
-        """Start of the newest window that is ready; of the first one of the target day while none of it is."""
+        """Start of the newest window that is ready; after the end day the last one of all, whose run drains."""
         day = target_day(self.rules, now)
+        if self.rules.end_day is not None:
+            day = min(day, self.rules.end_day)
         for offset in range(LONGEST_SEARCH_DAYS):
             ready = [
                 w

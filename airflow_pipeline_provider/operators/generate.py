@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.time_utils import convert_to_pendulum
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator
 from airflow_pipeline_provider.phases.generate import generate
@@ -59,7 +59,7 @@ class GenerateWindowOperator(PipelineOperator):
                 self.skip(ti=ti, tasks=ti.task.downstream_list)
             return None
         claim = generated.claim
-        self.window = local_label(claim.window.interval, zone)
+        self.window = local_window(claim.window.interval, zone)
         self.log.info("window %s (%s): %s", self.window, claim.window.window_id, generated.detail)
         ti.xcom_push(key=WINDOW_KEY, value=claim.to_json())
         return generated.record
@@ -69,13 +69,6 @@ class GenerateWindowOperator(PipelineOperator):
         self.log.info("nothing to do: %s: %s", generated.reason, generated.detail)
         ti.xcom_push(key="reason", value=generated.reason)
         ti.xcom_push(key="detail", value=generated.detail)
-
-
-def local_label(interval: Interval, timezone: str) -> str:
-    """`2013-11-03 01:00 EDT – 01:00 EST`: told apart even in a repeated hour."""
-    start, end = (convert_to_pendulum(t, timezone) for t in (interval.start, interval.end))
-    same_day = start.date() == end.date()
-    return f"{start:%Y-%m-%d %H:%M %Z} – {end:{'%H:%M %Z' if same_day else '%Y-%m-%d %H:%M %Z'}}"
 
 
 def run_request(context: Context, config: PipelineConfig) -> RunRequest:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 
 from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.planning import (
     Known,
@@ -146,10 +145,6 @@ def _claimed(
     runtime: Runtime, request: RunRequest, interval: Interval, detail: str, *, replace: bool
 ) -> Generated:
     claim = Claim(runtime.window(interval), request.run, request.kind, request.reference_time, replace)
-    record = build_window_record(
-        runtime.config.record_config(),
-        interval,
-        day_interval(claim.window.day, runtime.config.timezone),
-        record_functions=runtime.config.resolve_record_functions(),
-    )
+    functions = runtime.config.resolve_record_functions()
+    record = build_window_record(runtime.config.record_config(), interval, record_functions=functions)
     return Generated(claim, json_safe(record), None, detail)

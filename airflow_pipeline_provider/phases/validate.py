@@ -79,7 +79,8 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
             return None
 
     entries = runtime.state.entries(interval)
-    newest = runtime.target.newest_commit(interval)
+    # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
+    newest = None if claim.replace else runtime.target.newest_commit(interval)
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     untimed = probe("count_untimed", runtime.source.count_untimed)
@@ -104,5 +105,6 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
         max_staleness_seconds=staleness,
         on_unavailable=config.validation.on_unavailable,
         unavailable=unavailable,
+        loaded_rows=newest.rows if newest else None,
     )
     return verdict, source_rows

@@ -1,0 +1,87 @@
+"""Arrows between the packages point one way only (docs/architecture.md), read off the source's imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import airflow_pipeline_provider
+
+PACKAGE = "airflow_pipeline_provider"
+ROOT = Path(airflow_pipeline_provider.__file__).parent
+
+LOWEST = {"core", "exceptions"}
+VALUES = LOWEST | {"config", "envelope", "observability"}
+PARTS = VALUES | {"connectors", "state"}
+ALLOWED = {  # package -> what it may import of ours, beside itself
+    "exceptions": set(),
+    "provider": set(),
+    "core": {"exceptions"},
+    "config": LOWEST,
+    "envelope": LOWEST,
+    "observability": LOWEST,
+    "connectors": PARTS,
+    "state": PARTS,
+    "phases": PARTS,
+    "operators": PARTS | {"phases"},
+    "factory": PARTS | {"phases", "operators"},
+    "cli": PARTS | {"phases", "operators"},
+    "testing": PARTS | {"phases", "operators", "factory", "cli"},
+}
+WITHOUT_AIRFLOW = {"exceptions", "core", "config", "envelope", "phases", "observability", "provider"}
+VENDORS = {"pyarrow", "duckdb", "elastic_transport", "snowflake", "fsspec", "s3fs", "sqlalchemy", "airflow"}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of what is imported; blocks under `if TYPE_CHECKING` do not count."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield f"{node.module}"
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        else:
+            yield from imports(node)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_point_one_way(path: Path) -> None:
+    package = package_of(path)
+    if package == "__init__":
+        return
+    assert package in ALLOWED, (
+        f"{package} is not in the layout: add it to docs/architecture.md and to this table"
+    )
+    tree = ast.parse(path.read_text())
+    ours = {name.split(".")[1] for name in imports(tree) if name.startswith(PACKAGE + ".")}
+    assert ours <= ALLOWED[package] | {package}
+    if package in WITHOUT_AIRFLOW:
+        assert not [name for name in imports(tree) if name.split(".")[0] == "airflow"]
+
+
+def test_reading_pipeline_files_imports_no_vendor_library() -> None:
+    """DAG files are parsed every half minute, and each parse imports the connectors' modules for their options."""
+    script = f"""
+import sys
+from {PACKAGE}.connectors.registry import BUILT_IN, options_model
+for key in BUILT_IN:
+    options_model(*key.split("."))
+print(*({{name.partition(".")[0] for name in sys.modules}} & {VENDORS!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
