@@ -1,0 +1,263 @@
+# ruff: noqa: S608  (names are checked by `parse_name` and quoted, values are bound)
+"""What the SQL targets share: names, statements, and what one load transaction does.
+
+Beside a data table `T` stand `T_COMMITS` (one row a load, append-only), `T_FENCE` (one row that every load changes
+first, so that loads come one after the other) and the view `T_LATEST` (one row a record id).  Names are checked and
+quoted; everything else, times and ids, is a bound parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Runs one statement; a statement that changes rows answers how many in its first column."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*", re.ASCII)
+_LONGEST = 240  # with the suffixes below the 255 of Snowflake
+ENVELOPE_COLUMNS = ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY")
+_STAMPS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
+
+
+class WriteConflictError(TransientError):
+    """Another transaction changed the same rows; the transaction is over and may be tried again."""
+
+
+@dataclass(frozen=True)
+class ObjectName:
+    """A checked name of one to three parts; `str()` is its quoted SQL text."""
+
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ".".join(f'"{part}"' for part in self.parts)
+
+    @property
+    def last(self) -> str:
+        return self.parts[-1]
+
+    def sibling(self, suffix: str) -> ObjectName:
+        return ObjectName((*self.parts[:-1], self.last + suffix))
+
+
+def parse_name(text: str, *, upper: bool = False) -> ObjectName:
+    """`ANALYTICS.RAW.FLIGHTS`; a ValueError says what was expected."""
+    parts = text.split(".")
+    if len(parts) > 3 or not all(_NAME.fullmatch(part) and len(part) <= _LONGEST for part in parts):
+        raise ValueError(
+            "must be a name of one to three parts with dots between them (ANALYTICS.RAW.FLIGHTS), each of letters, "
+            f"digits, _ and $ and not beginning with a digit, got {text!r}"
+        )
+    return ObjectName(tuple(part.upper() if upper else part for part in parts))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Column types and the mark of a bound parameter."""
+
+    text: str
+    instant: str
+    body: str
+    integer: str
+    mark: str
+    read_instant: str = "{}"  # what to select so that a client gets a datetime, or microseconds since 1970
+
+
+class Statements:
+    """The SQL of one target table."""
+
+    def __init__(self, table: ObjectName, dialect: Dialect) -> None:
+        self.table, self.dialect = table, dialect
+        self.commits = table.sibling("_COMMITS")
+        self.fence = table.sibling("_FENCE")
+        self.latest = table.sibling("_LATEST")
+        self._at = f"CAST({dialect.mark} AS {dialect.instant})"
+
+    @property
+    def columns(self) -> dict[str, dict[str, str]]:
+        """Name of each table -> its columns and their types."""
+        text, instant, integer = self.dialect.text, self.dialect.instant, self.dialect.integer
+        window = {"PIPELINE_ID": text, "WINDOW_START": instant, "WINDOW_END": instant, "TOKEN": integer}
+        data = {"RECORD_ID": text, "EVENT_TIME": instant, "SOURCE_NAME": text, "BODY": self.dialect.body}
+        return {
+            str(self.table): {**data, **window, "LOADED_AT": instant},
+            str(self.commits): {
+                **window,
+                "MANIFEST_SHA256": text,
+                "ROW_COUNT": integer,
+                "COMMITTED_AT": instant,
+            },
+            str(self.fence): {"PIPELINE_ID": text, "TOKEN": integer, "TAKEN_AT": instant},
+        }
+
+    def create_tables(self) -> list[str]:
+        """Statements that create what is missing, each atomic: the fence is born together with its one row."""
+        data, commits = self.columns[str(self.table)], self.columns[str(self.commits)]
+        text, instant, integer = self.dialect.text, self.dialect.instant, self.dialect.integer
+        return [
+            f"CREATE TABLE IF NOT EXISTS {self.table} ({_definition(data)})",
+            f"CREATE TABLE IF NOT EXISTS {self.commits} ({_definition(commits)})",
+            f"CREATE TABLE IF NOT EXISTS {self.fence} AS SELECT CAST('' AS {text}) AS \"PIPELINE_ID\", "
+            f'CAST(0 AS {integer}) AS "TOKEN", CAST(CURRENT_TIMESTAMP AS {instant}) AS "TAKEN_AT"',
+        ]
+
+    def create_view(self) -> str:
+        """Newest is what was loaded last: a record that moved to another window is there with a newer token."""
+        return (
+            f"CREATE VIEW IF NOT EXISTS {self.latest} AS SELECT {_listed([*ENVELOPE_COLUMNS, *_STAMPS])} "
+            f'FROM {self.table} QUALIFY ROW_NUMBER() OVER (PARTITION BY "PIPELINE_ID", "RECORD_ID" '
+            'ORDER BY "TOKEN" DESC, "EVENT_TIME" DESC) = 1'
+        )
+
+    def insert(self, rows: str) -> str:
+        """Copy the envelope columns of `rows`; parameters: `stamps`."""
+        mark = self.dialect.mark
+        return (
+            f"INSERT INTO {self.table} ({_listed([*ENVELOPE_COLUMNS, *_STAMPS])}) "
+            f"SELECT {_listed(ENVELOPE_COLUMNS)}, "
+            f"{mark}, {self._at}, {self._at}, {mark}, CURRENT_TIMESTAMP FROM {rows}"
+        )
+
+    def stamps(self, manifest: Manifest) -> list[Any]:
+        return [manifest.pipeline_id, *_bounds(manifest.interval), manifest.token]
+
+    def read_commits(self, execute: Execute, pipeline_id: str, within: Interval | None) -> list[CommitRow]:
+        mark = self.dialect.mark
+        overlaps = f' AND "WINDOW_START" < {self._at} AND "WINDOW_END" > {self._at}' if within else ""
+        bounds = [iso_utc(within.end), iso_utc(within.start)] if within else []
+        found = execute(
+            f'SELECT {self._read("WINDOW_START")}, {self._read("WINDOW_END")}, "TOKEN", "MANIFEST_SHA256", '
+            f'"ROW_COUNT" FROM {self.commits} WHERE "PIPELINE_ID" = {mark}{overlaps} '
+            'ORDER BY "TOKEN", "WINDOW_START"',
+            [pipeline_id, *bounds],
+        )
+        rows = [
+            CommitRow(Interval(_instant(start), _instant(end)), int(token), sha, int(n))
+            for start, end, token, sha, n in found
+        ]
+        return [row for row in rows if within is None or row.interval.overlaps(within)]
+
+    def _read(self, column: str) -> str:
+        return self.dialect.read_instant.format(f'"{column}"')
+
+    def read_counts(self, execute: Execute, pipeline_id: str, interval: Interval) -> TargetCounts:
+        [(rows, ids)] = execute(
+            f'SELECT COUNT(*), COUNT(DISTINCT "RECORD_ID") FROM {self.table} {self._inside}',
+            [pipeline_id, *_bounds(interval)],
+        )
+        return TargetCounts(int(rows), int(ids))
+
+    @property
+    def _inside(self) -> str:
+        at = self._at
+        return f'WHERE "PIPELINE_ID" = {self.dialect.mark} AND "EVENT_TIME" >= {at} AND "EVENT_TIME" < {at}'
+
+    def replace_window(self, execute: Execute, manifest: Manifest, copy: Callable[[], int]) -> LoadResult:
+        """What a load does inside of its open transaction; the caller commits, or rolls back when it is `already`.
+
+        `copy` inserts the manifest's rows and returns how many.  SupersededError and DataError as `Target.load`
+        promises them.
+        """
+        mark, pipeline_id, interval = self.dialect.mark, manifest.pipeline_id, manifest.interval
+        # first of all: from here on no other load of this table can commit before this one ends
+        [(fenced, *_)] = execute(
+            f'UPDATE {self.fence} SET "PIPELINE_ID" = {mark}, "TOKEN" = {mark}, "TAKEN_AT" = CURRENT_TIMESTAMP',
+            [pipeline_id, manifest.token],
+        )
+        if fenced != 1:
+            raise FatalError(
+                f"fence table {self.fence}: expected exactly one row, got {fenced}; drop the table while "
+                "nothing loads, it is made anew"
+            )
+        already = is_loaded(self.read_commits(execute, pipeline_id, interval), manifest)
+        if not already:
+            execute(f"DELETE FROM {self.table} {self._inside}", [pipeline_id, *_bounds(interval)])
+            copied = copy()
+            if copied != manifest.rows:
+                raise DataError(
+                    f"{self.table}: expected {manifest.rows:,} rows in the parts of {manifest.interval}, "
+                    f"got {copied:,}; nothing was changed, extract the window again"
+                )
+        counts = self.read_counts(execute, pipeline_id, interval)
+        if already:
+            return LoadResult(counts.rows, counts.distinct_ids, already=True)
+        check_counts(str(self.table), manifest, counts)
+        execute(
+            f"INSERT INTO {self.commits} ({_listed(self.columns[str(self.commits)])}) "
+            f"SELECT {mark}, {self._at}, {self._at}, {mark}, {mark}, {mark}, CURRENT_TIMESTAMP",
+            [*self.stamps(manifest), manifest.sha256, manifest.rows],
+        )
+        return LoadResult(counts.rows, counts.distinct_ids)
+
+
+def is_loaded(overlapping: Sequence[CommitRow], manifest: Manifest) -> bool:
+    """Is this very manifest what its interval holds?  SupersededError when another load owns part of it."""
+    for row in sorted(overlapping, key=lambda row: row.token, reverse=True):
+        if row.token < manifest.token:
+            break
+        same = row.token == manifest.token
+        if same and row.interval == manifest.interval and row.manifest_sha == manifest.sha256:
+            return True
+        raise SupersededError(
+            f"{manifest.interval} with token {manifest.token} is too late: {row.interval} was loaded with "
+            + (
+                f"this token and another manifest, {row.manifest_sha}"
+                if same
+                else f"the newer token {row.token}"
+            )
+        )
+    return False
+
+
+def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
+    if (counts.rows, counts.distinct_ids) != (manifest.rows, manifest.rows):
+        raise DataError(
+            f"{table}: expected {manifest.rows:,} rows with as many distinct record ids in {manifest.interval}, got "
+            f"{counts.rows:,} rows and {counts.distinct_ids:,} distinct ids; nothing was changed, extract the window "
+            "again"
+        )
+
+
+def check_shape(table: str, expected: Mapping[str, str], seen: Mapping[str, str]) -> None:
+    """FatalError naming each missing or differently typed column; columns beyond the expected are welcome."""
+    wrong = [
+        f"column {name} is {seen[name]}, expected {kind}"
+        if name in seen
+        else f"column {name} {kind} is missing"
+        for name, kind in expected.items()
+        if seen.get(name) != kind
+    ]
+    if wrong:
+        raise FatalError(
+            f"{table} exists and has another shape: {'; '.join(wrong)}. Give target.table another name, "
+            "or rename that table; it is created when it is missing"
+        )
+
+
+def _instant(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(value))
+
+
+def _bounds(interval: Interval) -> list[str]:
+    return [iso_utc(interval.start), iso_utc(interval.end)]
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _definition(columns: Mapping[str, str]) -> str:
+    return ", ".join(f'"{name}" {kind} NOT NULL' for name, kind in columns.items())

@@ -1,0 +1,478 @@
+"""Conformance of targets: subclass `TargetConformance`, override its fixtures, and pytest does the rest::
+
+class TestMyTarget(TargetConformance):
+    @pytest.fixture
+    def make_target(self, tmp_path):          # pipeline id -> a target; one table, new for each test
+        return lambda pipeline_id: MyTarget(MyTarget.Options(...), Identity(pipeline_id, "UTC"))
+
+    @pytest.fixture
+    def fetch(self): ...                      # "" or "_LATEST" -> rows as dicts; bodies as text, aware times
+
+    @pytest.fixture
+    def make_other_shape(self): ...           # () -> create the table with "RECORD_ID" text and "BODY" integer only
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, Target, TargetCounts
+from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+from airflow_pipeline_provider.core.intervals import Interval, to_utc
+from airflow_pipeline_provider.envelope.manifest import Manifest, Part
+from airflow_pipeline_provider.envelope.parts import write_parts
+from airflow_pipeline_provider.envelope.schema import ENVELOPE
+from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+
+MakeTarget = Callable[[str], Target]
+Fetch = Callable[[str], list[dict[str, Any]]]
+
+MIDNIGHT = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
+MICRO = timedelta(microseconds=1)
+
+
+def hours(start: float, end: float) -> Interval:
+    """Hours since the day's first instant."""
+    return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))
+
+
+class Row(NamedTuple):
+    record_id: str
+    event_time: datetime
+    body: str = "{}"
+
+
+def rows(interval: Interval, count: int, prefix: str = "r") -> list[Row]:
+    """Evenly spread, first one at the start; ids hold the hour, so that rows of two windows differ."""
+    step = (interval.end - interval.start) / max(count, 1)
+    return [
+        Row(f"{prefix}/{(interval.start + i * step):%H%M%S%f}", interval.start + i * step, f'{{"i":{i}}}')
+        for i in range(count)
+    ]
+
+
+class Loader:
+    """Stages rows and loads them as the phases do, with patience for what is transient."""
+
+    def __init__(self, make_target: MakeTarget, stage: Stage) -> None:
+        self._make_target, self._stage = make_target, stage
+
+    def manifest(
+        self,
+        interval: Interval,
+        of: Iterable[Row],
+        *,
+        token: int,
+        pipeline_id: str = "flights",
+        part_bytes: int = 10**6,
+    ) -> Manifest:
+        folder = f"{pipeline_id}/{hashlib.sha256(str(interval).encode()).hexdigest()[:8]}/{token}"
+        parts = write_parts(
+            _batches(list(of)),
+            open_write=self._stage.open_write,
+            folder=folder,
+            index=0,
+            interval=interval,
+            part_bytes=part_bytes,
+            max_body_bytes=None,
+        )
+        return Manifest(pipeline_id, interval, f"a{token}", token, tuple(parts))
+
+    def load(self, manifest: Manifest) -> LoadResult:
+        target = self._make_target(manifest.pipeline_id)
+        try:
+            return patiently(lambda: target.load(manifest, self._stage))
+        finally:
+            target.close()
+
+    def __call__(
+        self, interval: Interval, of: Iterable[Row], *, token: int, pipeline_id: str = "flights"
+    ) -> LoadResult:
+        return self.load(self.manifest(interval, of, token=token, pipeline_id=pipeline_id))
+
+
+def patiently(call: Callable[[], LoadResult]) -> LoadResult:
+    for _ in range(100):
+        try:
+            return call()
+        except TransientError:
+            time.sleep(0.05)
+    return call()
+
+
+def _batches(of: list[Row]) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(of), 1000):
+        some = of[start : start + 1000]
+        columns = [[r[0] for r in some], [r[1] for r in some], ["kit"] * len(some), [r[2] for r in some]]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)
+
+
+class TargetConformance:
+    """What `connectors.base.Target` promises.  `body_exact`: are bodies kept byte for byte, or by JSON value?"""
+
+    body_exact: ClassVar[bool] = True
+
+    @pytest.fixture
+    def make_target(self) -> MakeTarget:
+        raise NotImplementedError("override the fixture `make_target`")
+
+    @pytest.fixture
+    def fetch(self) -> Fetch:
+        raise NotImplementedError("override the fixture `fetch`")
+
+    @pytest.fixture
+    def make_other_shape(self) -> Callable[[], None]:
+        raise NotImplementedError("override the fixture `make_other_shape`")
+
+    @pytest.fixture
+    def stage(self, tmp_path: Path) -> Stage:
+        options = ObjectStoreStage.Options(type="object_store", path=str(tmp_path / "kit-stage"))
+        return ObjectStoreStage(options, Identity("kit", "UTC"))
+
+    @pytest.fixture
+    def target(self, make_target: MakeTarget) -> Iterator[Target]:
+        target = make_target("flights")
+        target.prepare()
+        yield target
+        target.close()
+
+    @pytest.fixture
+    def load(self, target: Target, make_target: MakeTarget, stage: Stage) -> Loader:  # noqa: ARG002
+        return Loader(make_target, stage)
+
+    # --- before anything was loaded
+
+    def test_before_prepare_there_is_nothing(self, make_target: MakeTarget) -> None:
+        target = make_target("flights")
+        assert target.commits() == []
+        assert target.newest_token() == 0
+        assert target.newest_commit(hours(0, 2)) is None
+        assert target.count(hours(0, 24)) == TargetCounts(0, 0)
+        target.close()
+        target.close()
+
+    def test_prepare_may_be_repeated_and_keeps_what_is_there(
+        self, load: Loader, make_target: MakeTarget
+    ) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        other = make_target("weather")
+        other.prepare()
+        other.prepare()
+        assert make_target("flights").count(hours(0, 2)) == (5, 5)
+        assert load(hours(0, 2), rows(hours(0, 2), 6), token=2).rows == 6
+
+    def test_prepare_at_once_by_many(self, make_target: MakeTarget, stage: Stage) -> None:
+        gate = threading.Barrier(4)
+
+        def prepare(number: int) -> None:
+            target = make_target(f"p{number}")
+            gate.wait()
+            for attempt in range(20):
+                try:
+                    target.prepare()
+                    break
+                except TransientError:
+                    assert attempt < 19
+                    time.sleep(0.05)
+            target.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(prepare, range(4)))
+        load = Loader(make_target, stage)
+        for number in range(4):
+            assert load(hours(0, 2), rows(hours(0, 2), 3), token=1, pipeline_id=f"p{number}").rows == 3
+
+    def test_a_table_of_another_shape_is_refused(
+        self, make_target: MakeTarget, make_other_shape: Callable[[], None]
+    ) -> None:
+        make_other_shape()
+        with pytest.raises(FatalError) as caught:
+            make_target("flights").prepare()
+        message = str(caught.value)
+        assert "EVENT_TIME" in message
+        assert "missing" in message
+        assert "BODY" in message
+        assert "RECORD_ID" not in message
+
+    # --- one load
+
+    def test_a_load_brings_every_row_with_its_window(
+        self, load: Loader, target: Target, fetch: Fetch
+    ) -> None:
+        window = hours(0, 2)
+        manifest = load.manifest(window, rows(window, 2500), token=7, part_bytes=5_000)
+        assert len(manifest.parts) > 1
+        assert load.load(manifest) == LoadResult(2500, 2500, already=False)
+        assert target.count(window) == (2500, 2500)
+        [commit] = target.commits()
+        assert commit == target.newest_commit(window)
+        assert (commit.interval, commit.token, commit.manifest_sha, commit.rows) == (
+            window,
+            7,
+            manifest.sha256,
+            2500,
+        )
+        assert target.newest_token() == 7
+        found = {row["RECORD_ID"]: row for row in fetch("")}
+        for row in rows(window, 2500):
+            assert to_utc(found[row.record_id]["EVENT_TIME"], "EVENT_TIME") == row.event_time
+            assert json.loads(found[row.record_id]["BODY"]) == json.loads(row.body)
+        one = found[rows(window, 1)[0].record_id]
+        assert (one["PIPELINE_ID"], one["TOKEN"], one["SOURCE_NAME"]) == ("flights", 7, "kit")
+        assert Interval(one["WINDOW_START"], one["WINDOW_END"]) == window
+        assert abs(to_utc(one["LOADED_AT"], "LOADED_AT") - datetime.now(timezone.utc)) < timedelta(minutes=10)
+
+    def test_the_same_manifest_again_changes_nothing(
+        self, load: Loader, target: Target, fetch: Fetch
+    ) -> None:
+        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        load.load(manifest)
+        before = sorted(fetch(""), key=str)
+        assert load.load(manifest) == LoadResult(5, 5, already=True)
+        assert sorted(fetch(""), key=str) == before
+        assert len(target.commits()) == 1
+
+    def test_the_same_manifest_needs_no_files(self, load: Loader, stage: Stage) -> None:
+        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        load.load(manifest)
+        stage.delete([part.path for part in manifest.parts])
+        assert load.load(manifest) == LoadResult(5, 5, already=True)
+
+    def test_an_empty_manifest_empties_the_window(self, load: Loader, target: Target) -> None:
+        assert load(hours(0, 2), [], token=1) == LoadResult(0, 0)
+        load(hours(0, 2), rows(hours(0, 2), 5), token=2)
+        load(hours(2, 4), rows(hours(2, 4), 3), token=3)
+        assert load(hours(0, 2), [], token=4) == LoadResult(0, 0)
+        assert target.count(hours(0, 4)) == (3, 3)
+        assert [(row.token, row.rows) for row in target.commits(hours(0, 2))] == [(1, 0), (2, 5), (4, 0)]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"ü": "🛩", "quote": "\'\\"", "esc": "\\u00fc\\n\\\\", "empty": "", "null": null}',
+            '{ "spaces" : [ 1, 2 ],\n "deep": {"a": {"b": [{}]}} }',
+            '{"number": 1234567890123456789, "float": 1.5, "exp": 1e3, "neg": -0.25}',
+            '"text"',
+            "[1, 2, 3]",
+            "null",
+            "false",
+            '{"percent": "%s %(a)s ?", "dollar": "$1 $$", "semicolon": "; DROP TABLE x --"}',
+        ],
+        ids=["unicode", "whitespace", "numbers", "a string", "a list", "null", "false", "sql"],
+    )
+    def test_bodies_come_through(self, load: Loader, fetch: Fetch, body: str) -> None:
+        load(hours(0, 2), [Row("a", MIDNIGHT, body)], token=1)
+        [row] = fetch("")
+        if self.body_exact:
+            assert row["BODY"] == body
+        else:
+            assert json.loads(row["BODY"]) == json.loads(body)
+
+    @pytest.mark.parametrize(
+        "text", ["o'neil", 'say "x"', "back\\slash", "ü/🛩", "%s", "?", "$1", " a ", "--", ""]
+    )
+    def test_ids_come_through(self, load: Loader, make_target: MakeTarget, fetch: Fetch, text: str) -> None:
+        pipeline = f"p{text}"
+        interval = hours(0, 2)
+        folder_safe = load.manifest(interval, [Row(f"id{text}", MIDNIGHT)], token=1)
+        load.load(replace(folder_safe, pipeline_id=pipeline))
+        [row] = fetch("")
+        assert (row["RECORD_ID"], row["PIPELINE_ID"]) == (f"id{text}", pipeline)
+        assert make_target(pipeline).count(interval) == (1, 1)
+        assert [c.token for c in make_target(pipeline).commits(interval)] == [1]
+
+    def test_microseconds_at_both_bounds(self, load: Loader, target: Target) -> None:
+        window = Interval(MIDNIGHT + MICRO, MIDNIGHT + timedelta(hours=1) + 5 * MICRO)
+        load(Interval(MIDNIGHT, window.start), [Row("before", MIDNIGHT)], token=1)
+        load(Interval(window.end, window.end + MICRO), [Row("after", window.end)], token=2)
+        load(window, [Row("first", window.start), Row("last", window.end - MICRO)], token=3)
+        assert target.count(window) == (2, 2)
+        assert target.count(Interval(window.start + MICRO, window.end)) == (1, 1)
+        assert target.count(Interval(window.start, window.end - MICRO)) == (1, 1)
+        assert target.count(Interval(MIDNIGHT, window.end + MICRO)) == (4, 4)
+        load(window, [], token=4)
+        assert target.count(Interval(MIDNIGHT, window.end + MICRO)) == (2, 2)
+
+    # --- replacing
+
+    def test_a_newer_token_replaces_the_window(self, load: Loader, target: Target, fetch: Fetch) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 50, "old"), token=1)
+        assert load(hours(0, 2), rows(hours(0, 2), 20, "new"), token=2) == LoadResult(20, 20)
+        assert {row["RECORD_ID"].partition("/")[0] for row in fetch("")} == {"new"}
+        assert [row.token for row in target.commits()] == [1, 2]
+
+    def test_a_part_of_a_window_is_replaced(self, load: Loader, target: Target) -> None:
+        load(hours(0, 4), rows(hours(0, 4), 40), token=1)
+        assert load(hours(1, 2), rows(hours(1, 2), 3, "new"), token=2) == LoadResult(3, 3)
+        assert target.count(hours(0, 4)) == (33, 33)
+        assert target.count(hours(1, 2)) == (3, 3)
+
+    def test_another_granularity_replaces_several_windows(self, load: Loader, target: Target) -> None:
+        for n in range(4):
+            load(hours(n, n + 1), rows(hours(n, n + 1), 10), token=n + 1)
+        assert load(hours(0.5, 3.5), rows(hours(0.5, 3.5), 7, "new"), token=9) == LoadResult(7, 7)
+        assert target.count(hours(0, 4)) == (17, 17)
+        assert [row.token for row in target.commits(hours(0, 1))] == [1, 9]
+        assert target.newest_commit(hours(3.5, 4)).token == 4  # type: ignore[union-attr]
+
+    def test_neighbours_and_other_pipelines_stay(
+        self, load: Loader, make_target: MakeTarget, fetch: Fetch
+    ) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        load(hours(4, 6), rows(hours(4, 6), 6), token=2)
+        load(hours(2, 4), rows(hours(2, 4), 8), token=99, pipeline_id="weather")
+        before = {row["RECORD_ID"] + row["PIPELINE_ID"]: str(row) for row in fetch("")}
+        load(hours(2, 4), rows(hours(2, 4), 7), token=3)
+        load(hours(2, 4), rows(hours(2, 4), 9), token=4)
+        after = {row["RECORD_ID"] + row["PIPELINE_ID"]: str(row) for row in fetch("")}
+        assert before.items() <= after.items()
+        assert make_target("flights").count(hours(0, 6)) == (20, 20)
+        assert make_target("weather").count(hours(0, 6)) == (8, 8)
+        assert make_target("flights").newest_token() == 4
+        assert [c.token for c in make_target("weather").commits()] == [99]
+
+    # --- refusals
+
+    @pytest.mark.parametrize(
+        "late",
+        [
+            hours(0, 2),
+            hours(1, 2),
+            hours(1, 5),
+            hours(0, 24),
+            Interval(MIDNIGHT + timedelta(hours=2) - MICRO, MIDNIGHT + timedelta(hours=3)),
+        ],
+        ids=["same", "part", "across the end", "around", "by a microsecond"],
+    )
+    def test_an_older_token_on_an_overlapping_interval_is_refused(
+        self, load: Loader, target: Target, fetch: Fetch, late: Interval
+    ) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=5)
+        before = sorted(fetch(""), key=str)
+        with pytest.raises(SupersededError, match="5"):
+            load(late, rows(late, 9, "late"), token=4)
+        assert sorted(fetch(""), key=str) == before
+        assert [row.token for row in target.commits()] == [5]
+
+    def test_an_older_token_beside_a_newer_one_is_taken(self, load: Loader, target: Target) -> None:
+        load(hours(2, 4), rows(hours(2, 4), 5), token=5)
+        assert load(hours(0, 2), rows(hours(0, 2), 9), token=4) == LoadResult(9, 9)
+        assert target.newest_token() == 5
+
+    def test_the_same_token_with_another_manifest_is_refused(self, load: Loader, target: Target) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=5)
+        with pytest.raises(SupersededError):
+            load(hours(0, 2), rows(hours(0, 2), 6), token=5)
+        with pytest.raises(SupersededError):
+            load(hours(1, 3), rows(hours(1, 3), 6), token=5)
+        assert target.count(hours(0, 4)) == (5, 5)
+
+    def test_a_manifest_that_was_replaced_is_not_already_there(self, load: Loader, target: Target) -> None:
+        first = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        load.load(first)
+        load(hours(1, 2), rows(hours(1, 2), 1), token=2)
+        with pytest.raises(SupersededError):
+            load.load(first)
+        assert (
+            target.count(hours(0, 2)).rows == 4
+        )  # three of the first load outside of the replaced hour, and one
+
+    def test_a_count_that_differs_is_rolled_back(self, load: Loader, target: Target, fetch: Fetch) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        before = sorted(fetch(""), key=str)
+        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
+        more = replace(manifest, parts=tuple(replace(part, rows=part.rows + 1) for part in manifest.parts))
+        with pytest.raises(DataError, match=r"8.*7"):
+            load.load(more)
+        assert sorted(fetch(""), key=str) == before
+        assert [row.token for row in target.commits()] == [1]
+        assert load.load(manifest) == LoadResult(7, 7)
+
+    def test_the_same_id_twice_is_rolled_back(self, load: Loader, target: Target) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        with pytest.raises(DataError, match="distinct"):
+            load(hours(0, 2), [Row("a", MIDNIGHT), Row("a", MIDNIGHT + MICRO)], token=2)
+        assert target.count(hours(0, 2)) == (5, 5)
+
+    def test_rows_outside_of_the_window_are_rolled_back(self, load: Loader, target: Target) -> None:
+        wide = load.manifest(hours(0, 4), rows(hours(0, 4), 8), token=1)
+        with pytest.raises(DataError):
+            load.load(replace(wide, interval=hours(0, 2)))
+        assert target.count(hours(0, 24)) == (0, 0)
+
+    def test_a_missing_part_is_rolled_back(self, load: Loader, target: Target) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        gone = Part("flights/none/part-0-0-none.parquet", 3, 100, MIDNIGHT, MIDNIGHT)
+        with pytest.raises(DataError):
+            load.load(Manifest("flights", hours(0, 2), "a2", 2, (gone,)))
+        assert target.count(hours(0, 2)) == (5, 5)
+        assert [row.token for row in target.commits()] == [1]
+
+    # --- at once
+
+    def test_two_loads_of_one_window_at_once_leave_one_winner(
+        self, load: Loader, target: Target, fetch: Fetch
+    ) -> None:
+        manifests = [
+            load.manifest(hours(0, 2), rows(hours(0, 2), 100 + token, f"t{token}"), token=token)
+            for token in (1, 2, 3, 4)
+        ]
+        gate = threading.Barrier(len(manifests))
+
+        def run(manifest: Manifest) -> str:
+            gate.wait()
+            try:
+                return f"{load.load(manifest).rows}"
+            except SupersededError:
+                return "superseded"
+
+        with ThreadPoolExecutor(len(manifests)) as pool:
+            results = list(pool.map(run, manifests))
+        assert results[-1] == "104"
+        assert set(results[:-1]) <= {"101", "102", "103", "superseded"}
+        assert {row["RECORD_ID"].partition("/")[0] for row in fetch("")} == {"t4"}
+        assert target.count(hours(0, 2)) == (104, 104)
+        tokens = [row.token for row in target.commits()]
+        assert tokens[-1] == 4
+        assert len(tokens) == 4 - results.count("superseded")
+
+    def test_different_windows_at_once_all_arrive(self, load: Loader, target: Target) -> None:
+        manifests = [load.manifest(hours(n, n + 1), rows(hours(n, n + 1), 10), token=n + 1) for n in range(6)]
+        with ThreadPoolExecutor(3) as pool:
+            assert [result.rows for result in pool.map(load.load, manifests)] == [10] * 6
+        assert target.count(hours(0, 6)) == (60, 60)
+        assert [row.token for row in target.commits()] == [1, 2, 3, 4, 5, 6]
+
+    # --- reading
+
+    def test_commits_within_an_interval(self, load: Loader, target: Target) -> None:
+        for n, token in enumerate((30, 10, 20)):
+            load(hours(2 * n, 2 * n + 2), rows(hours(2 * n, 2 * n + 2), 1), token=token)
+        assert [row.token for row in target.commits()] == [10, 20, 30]
+        assert [row.token for row in target.commits(hours(1, 3))] == [10, 30]
+        assert [row.token for row in target.commits(hours(2, 4))] == [10]
+        assert target.commits(hours(6, 8)) == []
+        assert target.newest_token() == 30
+
+    def test_latest_has_one_row_a_record(self, load: Loader, fetch: Fetch) -> None:
+        load(hours(0, 2), [Row("moved", MIDNIGHT, '{"v":1}'), Row("stays", MIDNIGHT, '{"v":1}')], token=1)
+        load(hours(2, 4), [Row("moved", MIDNIGHT + timedelta(hours=3), '{"v":2}')], token=2)
+        load(hours(0, 2), [Row("moved", MIDNIGHT, '{"v":7}')], token=1, pipeline_id="w")
+        found = sorted(
+            (row["PIPELINE_ID"], row["RECORD_ID"], json.loads(row["BODY"])["v"]) for row in fetch("_LATEST")
+        )
+        assert found == [("flights", "moved", 2), ("flights", "stays", 1), ("w", "moved", 7)]
+        assert len([r for r in fetch("") if r["RECORD_ID"] == "moved"]) == 3
