@@ -1,0 +1,64 @@
+"""What people type as arguments, read with one clear sentence for each mistake."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timezone
+
+from airflow_pipeline_provider.core.durations import parse_duration, quote
+from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.exceptions import ConfigError
+
+_OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
+_LONGEST_SECONDS = 10_000 * 86_400
+
+
+def read_instant(text: str, name: str) -> datetime:
+    """An aware UTC datetime; without an offset nobody can say which hour of a 25-hour day is meant."""
+    given = text.strip().upper()
+    time = given.replace(" ", "T").partition("T")[2]
+    try:
+        return parse_utc(given)
+    except (ValueError, OverflowError):
+        missing = "an offset is missing" if time and not _OFFSET.search(time) else "got"
+    if missing == "got":
+        raise ConfigError(
+            f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)}"
+        )
+    raise ConfigError(
+        f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)} without one: "
+        "add Z for UTC or the offset that you mean"
+    )
+
+
+def read_reference_time(text: str | None) -> datetime:
+    """The instant to reason from: now, unless it is given."""
+    return datetime.now(timezone.utc) if text is None else read_instant(text, "--reference-time")
+
+
+def read_day(text: str, name: str) -> date:
+    """A calendar day as 2013-11-03."""
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise ConfigError(f"{name}: expected a calendar day such as 2013-11-03, got {quote(text)}")
+
+
+def read_seconds(text: str, name: str) -> int:
+    """Elapsed seconds of `30s`, `10m`, `1d6h`."""
+    try:
+        seconds = parse_duration(text, name).elapsed_seconds
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if seconds > _LONGEST_SECONDS:
+        raise ConfigError(f"{name}: expected at most 10000d, got {quote(text)}")
+    return seconds
+
+
+def read_count(text: str, name: str, *, least: int, most: int) -> int:
+    """A whole number between two bounds."""
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and least <= int(text) <= most:
+        return int(text)
+    raise ConfigError(f"{name}: expected a whole number between {least} and {most}, got {quote(text)}")

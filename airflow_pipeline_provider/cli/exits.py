@@ -1,0 +1,33 @@
+"""Exit codes, and which error gives which: `commands.EXIT_CODES` tells people."""
+
+from __future__ import annotations
+
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    DataError,
+    FatalError,
+    PipelineError,
+    TransientError,
+)
+
+OK = 0
+NO = 1  # the command worked, and its answer is no
+USAGE = 2
+TRANSIENT = 3
+DATA = 4
+FATAL = 5
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+TERMINATED = 143
+
+_BY_ERROR: tuple[tuple[type[PipelineError], int], ...] = (
+    (ConfigError, USAGE),
+    (TransientError, TRANSIENT),
+    (DataError, DATA),
+    (FatalError, FATAL),
+)
+
+
+def code_of(error: BaseException) -> int:
+    """What the process ends with; an error that nobody foresaw is fatal."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), FATAL)

@@ -1,0 +1,179 @@
+"""Where pipeline files are: below `--folder`, or below Airflow's DAGs folder, found without importing Airflow."""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    Problem,
+    find_file,
+    load_folder,
+    load_pipeline,
+    pipeline_files,
+)
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.exceptions import ConfigError
+
+_ID_KEY = re.compile(rb"""(?:^|[{,])[ \t]*["']?pipeline_id["']?[ \t]*:""", re.M)
+_LONGEST_HEAD = 1_000_000  # bytes of a YAML file in which its id must stand
+_SHOWN_IDS = 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """One pipeline and its file."""
+
+    file: Path
+    config: PipelineConfig
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every pipeline below `root` by id, and what is wrong with files there."""
+
+    root: Path
+    pipelines: dict[str, Found] = field(default_factory=dict)
+    errors: dict[Path, ConfigFileError] = field(default_factory=dict)
+
+
+def dags_folder() -> Path:
+    """Airflow's DAGs folder as Airflow would find it: environment, `airflow.cfg`, `$AIRFLOW_HOME/dags`."""
+    given = os.environ.get("AIRFLOW__CORE__DAGS_FOLDER")
+    if given:
+        return _expanded(given)
+    home = _expanded(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    file = _expanded(os.environ.get("AIRFLOW_CONFIG") or str(home / "airflow.cfg"))
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read(file, encoding="utf-8")
+        configured = parser.get("core", "dags_folder", fallback="").strip()
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"Airflow's configuration {file} cannot be read ({error.__class__.__name__}): mend it, or name the "
+            "pipelines' folder with --folder DIR"
+        ) from error
+    return _expanded(configured.replace("{AIRFLOW_HOME}", str(home))) if configured else home / "dags"
+
+
+def _expanded(text: str) -> Path:
+    return Path(os.path.expandvars(text)).expanduser()
+
+
+def root_folder(folder: str | None) -> Path:
+    """Where to look; ConfigError when it is no folder."""
+    root = _expanded(folder) if folder is not None else dags_folder()
+    if root.is_dir():
+        return root
+    if folder is not None:
+        raise ConfigError(f"--folder: expected a folder of pipeline files, got {folder!r}, which is none")
+    raise ConfigError(
+        f"Airflow's DAGs folder {root} is not there: set AIRFLOW_HOME or AIRFLOW__CORE__DAGS_FOLDER, or name the "
+        "pipelines' folder with --folder DIR"
+    )
+
+
+def pipeline_folders(root: Path, *, given: bool) -> list[Path]:
+    """Folders at and below `root` that hold pipeline files; a `given` root counts with any YAML file in it.
+
+    A folder counts as soon as one of its YAML files has a `pipeline_id`; then all of them are pipelines, as they
+    are for `load_pipelines`.
+    """
+    folders = []
+    for folder in _folders_below(root):
+        try:
+            files = pipeline_files(folder)
+        except ConfigError:  # not allowed to look inside: somebody else's
+            continue
+        if files and ((given and folder == root) or any(_has_id(file) for file in files)):
+            folders.append(folder)
+    return folders
+
+
+def _folders_below(root: Path) -> Iterator[Path]:
+    """`root` and the folders below it by name, each once: DAGs folders are often links, and links may go round."""
+    seen: set[str] = set()
+    for folder, names, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = sorted(
+            n for n in names if not n.startswith(".") and n not in ("__pycache__", "node_modules")
+        )
+        yield Path(folder)
+
+
+def _has_id(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return _ID_KEY.search(opened.read(_LONGEST_HEAD)) is not None
+    except OSError:
+        return False
+
+
+def load_all(folder: str | None) -> Catalog:
+    """Every pipeline; a broken file is an entry of `errors`, and so is an id that another folder has already."""
+    catalog = Catalog(root_folder(folder))
+    for place in pipeline_folders(catalog.root, given=folder is not None):
+        loaded = load_folder(place, options_model=options_model)
+        catalog.errors.update(loaded.errors)
+        for pipeline_id, (file, config) in loaded.pipelines.items():
+            first = catalog.pipelines.setdefault(pipeline_id, Found(file, config))
+            if first.file != file:
+                problem = Problem(
+                    "pipeline_id", f"{pipeline_id!r} is taken by {first.file}: choose another id", str(file)
+                )
+                catalog.errors[file] = ConfigFileError([problem], str(file))
+    return catalog
+
+
+def load_one(pipeline: str, folder: str | None) -> Found:
+    """The pipeline with this id, or in this file.  ConfigError: unknown (the nearest names are told), or broken."""
+    if _is_path(pipeline):
+        path = _expanded(pipeline)
+        if not path.is_file():
+            raise ConfigError(
+                f"PIPELINE: there is no file {pipeline!r}; give the path of a YAML file, or an id"
+            )
+        return Found(path, load_pipeline(path, options_model=options_model))
+    root = root_folder(folder)
+    folders = pipeline_folders(root, given=folder is not None)
+    files = [file for place in folders if (file := find_file(place, pipeline)) is not None]
+    if not files:
+        raise ConfigError(_unknown(pipeline, root, folders))
+    if len(files) > 1:
+        places = " and ".join(str(file) for file in files)
+        raise ConfigError(
+            f"PIPELINE: {pipeline!r} is the id of {places}: give the path of the one that you mean"
+        )
+    return Found(files[0], load_pipeline(files[0], options_model=options_model))
+
+
+def _is_path(pipeline: str) -> bool:
+    return pipeline.endswith((".yaml", ".yml")) or os.sep in pipeline
+
+
+def _unknown(pipeline: str, root: Path, folders: list[Path]) -> str:
+    ids: list[str] = []
+    for folder in folders:
+        loaded = load_folder(folder, options_model=options_model)
+        ids += [*loaded.pipelines, *(file.stem for file in loaded.errors)]
+    ids = sorted(set(ids) - {"defaults"})
+    near = difflib.get_close_matches(pipeline, ids, n=3)
+    if near:
+        hint = f"did you mean {' or '.join(repr(name) for name in near)}?"
+    elif ids:
+        more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+        hint = f"known: {', '.join(ids[:_SHOWN_IDS])}{more}"
+    else:
+        hint = "there is no pipeline file; name the pipelines' folder with --folder DIR"
+    return f"PIPELINE: no pipeline {pipeline!r} in or below {root}; {hint}"

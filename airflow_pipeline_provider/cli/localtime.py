@@ -1,0 +1,103 @@
+"""How instants stand in tables and JSON: local time with the zone's abbreviation and its offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+
+from airflow_pipeline_provider.core.days import in_zone, transitions, zone_of
+from airflow_pipeline_provider.core.durations import seconds_to_time_string
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.wording import local_window
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_INSTANT = timedelta(microseconds=1)
+
+
+def local_iso(instant: datetime, timezone: str) -> str:
+    """`2013-11-03T01:00:00-04:00`."""
+    return in_zone(instant, zone_of(timezone)).isoformat()
+
+
+def offset_text(instant: datetime, timezone: str) -> str:
+    """`-04:00`, with seconds only where a zone of old has them."""
+    offset = in_zone(instant, zone_of(timezone)).utcoffset() or timedelta()
+    sign, rest = ("-", -offset) if offset < timedelta() else ("+", offset)
+    minutes, seconds = divmod(int(rest.total_seconds()), 60)
+    return f"{sign}{minutes // 60:02}:{minutes % 60:02}" + (f":{seconds:02}" if seconds else "")
+
+
+def abbreviation(instant: datetime, timezone: str) -> str:
+    """`EDT`; a zone without names gives its offset."""
+    name = in_zone(instant, zone_of(timezone)).tzname() or ""
+    return name if name[:1].isalpha() else offset_text(instant, timezone)
+
+
+def local_text(instant: datetime, timezone: str, day: date | None = None) -> str:
+    """`2013-11-03 01:00 EDT -04:00`; without the date where it is `day`, whose last midnight reads 24:00."""
+    local = in_zone(instant, zone_of(timezone))
+    name, offset = abbreviation(instant, timezone), offset_text(instant, timezone)
+    midnight = day is not None and local.replace(tzinfo=None) == datetime.combine(day + _DAY, time.min)
+    clock = "24:00" if midnight else clock_text(local)
+    date_text = "" if midnight or local.date() == day else f"{local.date()} "
+    return f"{date_text}{clock} {name}" + ("" if name == offset else f" {offset}")
+
+
+def utc_text(instant: datetime) -> str:
+    """`2013-11-03 05:00Z`."""
+    return f"{instant.date()} {clock_text(instant)}Z"
+
+
+def clock_text(local: datetime) -> str:
+    """`01:00`; seconds and their fraction only where there are any."""
+    if local.microsecond:
+        return f"{local:%H:%M:%S.%f}"
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+
+
+def changes_in(interval: Interval, timezone: str) -> list[datetime]:
+    """Instants of the interval from which another offset holds; one at its very start counts."""
+    if interval.is_empty:
+        return []
+    return transitions(timezone, interval.start - _SECOND, interval.end - _SECOND)
+
+
+def change_text(change: datetime, timezone: str) -> str:
+    """`clock goes back 1h: 02:00 EDT -> 01:00 EST`."""
+    zone = zone_of(timezone)
+    before = in_zone(change - _INSTANT, zone).replace(tzinfo=None) + _INSTANT
+    after = in_zone(change, zone).replace(tzinfo=None)
+    seconds = int((after - before).total_seconds())
+    old = f"{clock_text(before)} {abbreviation(change - _INSTANT, timezone)}"
+    day = "" if after.date() == before.date() else f"{after.date()} "
+    new = f"{day}{clock_text(after)} {abbreviation(change, timezone)}"
+    if not seconds:
+        return f"zone changes its name: {old} -> {new}"
+    direction = "back" if seconds < 0 else "forward"
+    return f"clock goes {direction} {length_text(abs(seconds))}: {old} -> {new}"
+
+
+def change_json(change: datetime, timezone: str) -> dict[str, str]:
+    """`{"at", "before", "after", "text"}`: the instant in UTC, the offsets on either side."""
+    return {
+        "at": iso_utc(change),
+        "before": offset_text(change - _INSTANT, timezone),
+        "after": offset_text(change, timezone),
+        "text": change_text(change, timezone),
+    }
+
+
+def length_text(seconds: float) -> str:
+    """`25h`, `24h30m`: elapsed time, in hours even where it is more than a day."""
+    hours, rest = divmod(int(seconds), 3600)
+    if not rest:
+        return f"{hours}h" if hours else "0s"
+    return (f"{hours}h" if hours else "") + seconds_to_time_string(rest)
+
+
+def ranges_text(pieces: Sequence[Interval], timezone: str, most: int = 3) -> str:
+    """`[06:00, 08:00) EST`, without the date of its start, which the day's row shows already."""
+    shown = [local_window(piece, timezone).partition(" ")[2] for piece in pieces[:most]]
+    more = f" and {len(pieces) - most} more" if len(pieces) > most else ""
+    return ", ".join(shown) + more

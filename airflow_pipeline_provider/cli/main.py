@@ -1,0 +1,92 @@
+"""The console script `airflow-pipelines`, and what stands around every command wherever it is called from."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
+from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.observability.redaction import redact_text
+
+PROGRAM = "airflow-pipelines"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (`commands.EXIT_CODES`)."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    return dispatch(args.command, args)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of argparse's whole usage."""
+        self.exit(exits.USAGE, f"error: {message} (see `{self.prog} --help`)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the console script."""
+    from airflow_pipeline_provider import __version__
+
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog=PROGRAM, description=GROUP_HELP + ".", epilog=EXIT_CODES, formatter_class=layout)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=EXIT_CODES,
+            formatter_class=layout,
+        )
+        sub.set_defaults(command=command)
+        for argument in command.arguments:
+            sub.add_argument(*argument.flags, **argument.options)
+    return parser
+
+
+def dispatch(command: Command, args: argparse.Namespace) -> int:
+    """Run the command; every error becomes one sentence on standard error and an exit code.
+
+    Standard output is kept for the command's answer: whatever libraries print goes to standard error.
+    """
+    screen = Screen(sys.stdout, sys.stderr, as_json=args.output == "json", verbose=args.verbose)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            module, _, function = command.handler.partition(":")
+            code: int = getattr(import_module(module), function)(args, screen)
+        screen.flush()
+        return code
+    except BrokenPipeError:
+        # whoever read our output has left: nothing more to say, at the interpreter's end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    except KeyboardInterrupt:
+        screen.error("interrupted")
+        return exits.INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (the last place where an error can become a sentence)
+        if args.verbose:
+            traceback.print_exc(file=sys.stderr)
+        screen.error(_sentence(error, args.verbose))
+        return exits.code_of(error)
+
+
+def _sentence(error: Exception, verbose: bool) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    more = "" if verbose else "; --verbose shows where it happened"
+    return f"{type(error).__name__}: {one_line(redact_text(str(error)))}{more}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""`run PIPELINE`: the phases in this process, without a scheduler.
+
+JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
+[{"window_id", "start", "end", "local_start", "local_end", "status", "detail", "source_rows", "staged_rows",
+"target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed, skipped or failed, counts are null
+unless committed; `reason` says why there was nothing (more) to do, `error` is `{"kind", "message"}`.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime
+from typing import Any
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import (
+    read_count,
+    read_instant,
+    read_reference_time,
+    read_seconds,
+)
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.localtime import local_iso
+from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.progress import Display, followed_log
+from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
+from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
+from airflow_pipeline_provider.cli.standing import ready_seconds
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.planning import Reason
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+
+_NUMBERS = ("source", "staged", "target", "distinct", "token", "seconds")
+
+
+def run(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    options = read_options(args)
+    config = load_one(args.pipeline, args.folder).config
+    display = Display(screen, config.pipeline_id, config.timezone)
+    with visible_connections(config), open_runtime(config) as runtime, followed_log(display, args.verbose):
+        runner = Runner(runtime, options, display.tell, display.moved)
+        error: Exception | Ended | None = None
+        try:
+            with signals_end_the_block():
+                try:
+                    with display.live(lambda: _ready_seconds(runtime, options)):
+                        runner.go()
+                except BaseException:
+                    runner.release()
+                    raise
+        except (Exception, Ended) as caught:  # noqa: BLE001  (what was moved before it is reported first)
+            error = caught
+    _report(config, options, runner, error, screen)
+    return _exit_code(runner, options, error, screen)
+
+
+def read_options(args: Namespace) -> RunOptions:
+    """The arguments; ConfigError for what does not fit together."""
+    starts, ends = args.window_start, args.window_end
+    interval = None
+    if (starts is None) != (ends is None):
+        missing = "--window-start" if starts is None else "--window-end"
+        raise ConfigError(
+            f"{missing}: expected both --window-start and --window-end, or neither; this one is missing"
+        )
+    if starts is not None:
+        if args.until_done:
+            raise ConfigError(
+                "--until-done: a named window is one window; leave out --until-done or the window"
+            )
+        start, end = read_instant(starts, "--window-start"), read_instant(ends, "--window-end")
+        if end <= start:
+            raise ConfigError(f"--window-end: expected an instant after --window-start {starts}, got {ends}")
+        interval = Interval(start, end)
+    return RunOptions(
+        reference_time=read_reference_time(args.reference_time),
+        interval=interval,
+        until_done=args.until_done,
+        wait_seconds=read_seconds(args.wait, "--wait"),
+        retries=read_count(args.retries, "--retries", least=0, most=1000),
+    )
+
+
+def _ready_seconds(runtime: Runtime, options: RunOptions) -> float:
+    """What the bar is out of; 0 where it cannot be known."""
+    if not options.until_done:
+        return 0.0
+    try:
+        return ready_seconds(runtime, options.reference_time)
+    except PipelineError:  # the run itself meets it too, and has patience
+        return 0.0
+
+
+def _exit_code(runner: Runner, options: RunOptions, error: Exception | Ended | None, screen: Screen) -> int:
+    if isinstance(error, Ended):
+        screen.error(f"ended by {error}; what was held is given back")
+        return error.exit_code
+    if error is not None:
+        raise error
+    if options.interval is not None and not any(moved.audited for moved in runner.moved):
+        return exits.NO
+    return exits.DATA if runner.reason == Reason.BLOCKED.value else exits.OK
+
+
+# --- the report
+
+
+def _report(
+    config: PipelineConfig, options: RunOptions, runner: Runner, error: BaseException | None, screen: Screen
+) -> None:
+    if screen.as_json:
+        screen.answer(_json(config, options.reference_time, runner, error))
+        return
+    if runner.moved:
+        screen.table(
+            ("window", "source", "staged", "target", "distinct", "token", "seconds", "status"),
+            [_row(moved, config.timezone) for moved in runner.moved],
+            right=_NUMBERS,
+            styles=[{"committed": "green", "failed": "red"}.get(moved.status) for moved in runner.moved],
+        )
+    committed = [moved.audited for moved in runner.moved if moved.audited is not None]
+    if committed:
+        rows = sum(audited.target_rows for audited in committed)
+        windows = f"{len(committed)} window{'' if len(committed) == 1 else 's'}"
+        screen.say(f"{windows} committed, {rows:,} rows: source = staged = target = distinct", "bold green")
+    if runner.reason is not None and error is None:
+        screen.say(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
+
+
+def _row(moved: Moved, timezone: str) -> tuple[str, ...]:
+    window = local_window(moved.interval, timezone) if moved.interval else "?"
+    status = f"{moved.status}: {one_line(moved.detail)}" if moved.detail else moved.status
+    if moved.audited is None:
+        return (window, "-", "-", "-", "-", "-", f"{moved.seconds:.1f}", status)
+    audited = moved.audited
+    counts = (audited.source_rows, audited.staged_rows, audited.target_rows, audited.distinct_ids)
+    return (window, *(f"{count:,}" for count in counts), str(audited.token), f"{moved.seconds:.1f}", status)
+
+
+def _json(
+    config: PipelineConfig, reference_time: datetime, runner: Runner, error: BaseException | None
+) -> dict[str, Any]:
+    return {
+        "pipeline_id": config.pipeline_id,
+        "timezone": config.timezone,
+        "reference_time": iso_utc(reference_time),
+        "reason": runner.reason,
+        "detail": runner.detail,
+        "error": {"kind": type(error).__name__, "message": str(error)} if error is not None else None,
+        "windows": [_moved_json(config, runner, moved) for moved in runner.moved],
+    }
+
+
+def _moved_json(config: PipelineConfig, runner: Runner, moved: Moved) -> dict[str, Any]:
+    interval, audited, zone = moved.interval, moved.audited, config.timezone
+    return {
+        "window_id": runner.runtime.window(interval).window_id if interval else None,
+        "start": iso_utc(interval.start) if interval else None,
+        "end": iso_utc(interval.end) if interval else None,
+        "local_start": local_iso(interval.start, zone) if interval else None,
+        "local_end": local_iso(interval.end, zone) if interval else None,
+        "status": moved.status,
+        "detail": moved.detail,
+        "source_rows": audited.source_rows if audited else None,
+        "staged_rows": audited.staged_rows if audited else None,
+        "target_rows": audited.target_rows if audited else None,
+        "distinct_ids": audited.distinct_ids if audited else None,
+        "token": audited.token if audited else None,
+        "seconds": round(moved.seconds, 3),
+    }

@@ -1,0 +1,214 @@
+"""Windows one after another in this process: what to do about leases of others, errors that may pass, and the end.
+
+Every window is a run of its own, "cli/<host>-<pid>-<uuid>": another process, or this one later, is another run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from airflow_pipeline_provider.cli.localtime import length_text
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.planning import Reason
+from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.exceptions import (
+    LeaseHeldError,
+    PipelineError,
+    SupersededError,
+    TransientError,
+)
+from airflow_pipeline_provider.phases.run import Outcome, run_window
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Audited, RunKind, RunRequest
+from airflow_pipeline_provider.state.base import Lease
+
+POLL_SECONDS = 1.0  # another process may be done long before its lease ends
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """`interval`: exactly this window; otherwise the planner chooses by the reference time."""
+
+    reference_time: datetime
+    interval: Interval | None = None
+    until_done: bool = False
+    wait_seconds: int = 600
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of a window: `status` is committed, skipped or failed; the interval of a failure may be unknown."""
+
+    interval: Interval | None
+    status: str
+    detail: str
+    audited: Audited | None
+    seconds: float
+
+
+@dataclass
+class Runner:
+    """`go` until there is nothing more to do; `moved` says what was done, also when `go` raises.
+
+    `tell` is called with a sentence whenever nothing seems to happen, `on_moved` after each window.
+    """
+
+    runtime: Runtime
+    options: RunOptions
+    tell: Callable[[str], None]
+    on_moved: Callable[[Moved], None] = lambda _: None
+    moved: list[Moved] = field(default_factory=list)
+    reason: str | None = None
+    detail: str = ""
+    run: str = ""
+    _waiting_since: float | None = None
+    _told: set[tuple[str, Interval]] = field(default_factory=set)
+
+    def go(self) -> None:
+        """Move one window, or with `until_done` all that are ready.
+
+        Raises the error that ended it: of the phases, or TransientError after `wait_seconds` of waiting.
+        """
+        passed: set[Interval] = set()
+        while True:
+            outcome = self._one_window()
+            self.reason, self.detail = outcome.reason, outcome.detail
+            if outcome.claim is None or not self.options.until_done or self.options.interval is not None:
+                return
+            if outcome.audited is None:
+                if outcome.claim.window.interval in passed:
+                    return  # the planner offers again what validate passes over: no progress is to be made here
+                passed.add(outcome.claim.window.interval)
+
+    def release(self) -> None:
+        """Give back what the present run holds, so that nobody has to wait for its lease to end."""
+        try:
+            for lease in self.runtime.state.leases():
+                if lease.owner == self.run:
+                    self.runtime.state.release(lease.interval, lease.owner)
+        except PipelineError as error:
+            self.tell(f"the lease could not be given back, it ends by itself: {error.message}")
+
+    # --- one window
+
+    def _one_window(self) -> Outcome:
+        """Run until there is an outcome that is none of another process's doing."""
+        request, failures = self._request(), 0
+        while True:
+            began = time.monotonic()
+            try:
+                outcome = run_window(self.runtime, request)
+            except LeaseHeldError:
+                self._wait()
+                request = self._request()
+                continue
+            except TransientError as error:
+                failures += 1
+                if failures > self.options.retries:
+                    self._failed(error, began)
+                    self.release()
+                    raise
+                self._pause(failures, error)
+                continue
+            except SupersededError as error:
+                return self._superseded(error, began)
+            except PipelineError as error:
+                self._failed(error, began)
+                raise
+            if outcome.claim is None and outcome.reason == Reason.LEASED.value:
+                self._wait()
+                request = self._request()
+                continue
+            self._waiting_since = None
+            self._ended(outcome, began)
+            return outcome
+
+    def _request(self) -> RunRequest:
+        self.run = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
+        interval = self.options.interval
+        kind = RunKind.LIVE if interval is None else RunKind.WINDOW
+        return RunRequest(self.run, kind, self.options.reference_time, interval)
+
+    def _ended(self, outcome: Outcome, began: float) -> None:
+        if outcome.claim is None:
+            return
+        interval, seconds = outcome.claim.window.interval, time.monotonic() - began
+        if outcome.audited is not None:
+            self._add(Moved(interval, "committed", "", outcome.audited, seconds))
+        else:
+            self._add(Moved(interval, "skipped", f"{outcome.reason}: {outcome.detail}", None, seconds))
+
+    def _superseded(self, error: SupersededError, began: float) -> Outcome:
+        """Another run owns the window now; this one ends quietly, and the planner is asked again."""
+        self.release()
+        detail = f"{Reason.SUPERSEDED.value}: {error.message}"
+        self._add(Moved(self._interval(), "skipped", detail, None, time.monotonic() - began))
+        if self.options.until_done and self.options.interval is None:
+            return self._one_window()
+        return Outcome(None, None, Reason.SUPERSEDED.value, error.message)
+
+    def _failed(self, error: PipelineError, began: float) -> None:
+        self._add(Moved(self._interval(), "failed", error.message, None, time.monotonic() - began))
+
+    def _add(self, moved: Moved) -> None:
+        self.moved.append(moved)
+        self.on_moved(moved)
+
+    def _interval(self) -> Interval | None:
+        try:
+            return self.options.interval or self.runtime.state.bound(self.run)
+        except PipelineError:  # the state itself may be what is out of reach
+            return None
+
+    # --- patience
+
+    def _pause(self, failures: int, error: TransientError) -> None:
+        """Longer after each failure, and never the same for two processes that fail together."""
+        longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
+        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311  (spread, no secret)
+        self.tell(f"{error}; try {failures + 1} of {self.options.retries + 1} in {seconds:.1f}s")
+        time.sleep(seconds)
+
+    def _wait(self) -> None:
+        """Wait a moment for the runs that hold what this one wants; TransientError once it was long enough."""
+        began = self._waiting_since = self._waiting_since or time.monotonic()
+        holders = self._holders()
+        if not holders:  # just given back: look again at once
+            time.sleep(POLL_SECONDS / 10)
+            return
+        first = min(holders, key=lambda lease: lease.until)
+        patience = self.options.wait_seconds - (time.monotonic() - began)
+        if patience <= 0:
+            raise TransientError(f"{self._held(first)}: run again later, or wait longer with --wait DURATION")
+        if (first.owner, first.interval) not in self._told:
+            self._told.add((first.owner, first.interval))
+            self.tell(f"{self._held(first)}: waiting up to {length_text(max(1, round(patience)))}")
+        left = (first.until - self.runtime.state.now()).total_seconds()
+        time.sleep(max(0.0, min(POLL_SECONDS, patience, left)) + 0.01)
+        gone = first.owner not in {lease.owner for lease in self._holders()}
+        if gone and self.runtime.state.now() >= first.until:
+            self.tell(f"the lease of {first.owner} has expired: its window is free")
+
+    def _holders(self) -> list[Lease]:
+        wanted = self.options.interval
+        return [
+            lease
+            for lease in self.runtime.state.leases()
+            if lease.owner != self.run and (wanted is None or lease.interval.overlaps(wanted))
+        ]
+
+    def _held(self, lease: Lease) -> str:
+        zone = self.runtime.config.timezone
+        return (
+            f"{local_window(lease.interval, zone)} is held by {lease.owner} since {local_time(lease.since, zone)}, "
+            f"and its lease ends at {local_time(lease.until, zone)} unless it is renewed"
+        )

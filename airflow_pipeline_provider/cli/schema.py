@@ -1,0 +1,30 @@
+"""`schema`: the JSON Schema of pipeline files, with the connectors that are installed."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.exceptions import ConfigError
+
+
+def schema(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    from airflow_pipeline_provider.config.json_schema import pipeline_schema
+    from airflow_pipeline_provider.connectors.registry import KINDS, known, options_model
+
+    options = {kind: {name: options_model(kind, name) for name in known(kind)} for kind in KINDS}
+    document = pipeline_schema(options)
+    if args.write is None:
+        screen.answer(document)
+        return exits.OK
+    path = Path(args.write)
+    try:
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--write: {args.write!r} cannot be written: {error.strerror or error}") from error
+    screen.note(f"wrote {path}")
+    return exits.OK

@@ -1,0 +1,273 @@
+"""`status [PIPELINE] [--days N] [--fail-if-behind 6h]`: which days are complete, what is missing, and why.
+
+JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
+"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "leases": [{"start", "end", "owner", "since",
+"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
+"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}]}]}`; instants are ISO
+8601, those without `local_` in UTC; `status` is one of `core.ledger.DayStatus`.
+
+JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
+
+Exit code 1 when `--fail-if-behind` is given and a pipeline is further behind than that.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import Found, load_all, load_one
+from airflow_pipeline_provider.cli.localtime import length_text, local_iso, local_text, ranges_text
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.standing import Day, Standing, standing
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.core.ledger import DayStatus
+from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.state.base import Lease
+
+# What a person must see first.
+_WORST_FIRST = (
+    DayStatus.UNVERIFIED,
+    DayStatus.BLOCKED,
+    DayStatus.IN_PROGRESS,
+    DayStatus.NOT_SETTLED,
+    DayStatus.WAIVED,
+    DayStatus.COMPLETE,
+)
+_STYLES = {DayStatus.UNVERIFIED: "red", DayStatus.BLOCKED: "red", DayStatus.COMPLETE: "green"}
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One pipeline as it stands, with the leases that are held now."""
+
+    config: PipelineConfig
+    standing: Standing
+    leases: list[Lease]
+    too_far_behind: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """The arguments, read."""
+
+    reference_time: datetime
+    days: int
+    behind_seconds: int | None
+
+
+def status(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    question = Question(
+        read_reference_time(args.reference_time),
+        read_count(args.days, "--days", least=1, most=10_000),
+        None if args.fail_if_behind is None else read_seconds(args.fail_if_behind, "--fail-if-behind"),
+    )
+    if args.pipeline is not None:
+        looked = look(load_one(args.pipeline, args.folder), question)
+        if screen.as_json:
+            screen.answer(_json(looked, question))
+        else:
+            _print_one(looked, question, screen)
+        return _late([looked], question, screen)
+    return _all(args.folder, question, screen)
+
+
+def look(found: Found, question: Question) -> Looked:
+    """Ask the pipeline's state."""
+    config = found.config
+    with visible_connections(config, ["state"]), open_runtime(config) as runtime:
+        try:
+            stands = standing(runtime, question.reference_time, question.days)
+            leases = runtime.state.leases()
+        except PipelineError as error:
+            error.add_context(f"pipeline {config.pipeline_id}, state")
+            raise
+    limit = question.behind_seconds
+    return Looked(config, stands, leases, limit is not None and stands.behind_seconds > limit)
+
+
+def _all(folder: str | None, question: Question, screen: Screen) -> int:
+    catalog = load_all(folder)
+    if not catalog.pipelines and not catalog.errors:
+        raise ConfigError(
+            f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
+        )
+    looked: list[Looked] = []
+    errors: list[tuple[Path, str | None, Exception]] = [
+        (file, None, error) for file, error in catalog.errors.items()
+    ]
+    for pipeline_id, found in sorted(catalog.pipelines.items()):
+        try:
+            looked.append(look(found, question))
+        except PipelineError as error:  # the other pipelines are still shown
+            errors.append((found.file, pipeline_id, error))
+    if screen.as_json:
+        broken = [
+            {"file": str(file), "pipeline_id": pipeline_id, "message": str(problem)}
+            for file, pipeline_id, problem in errors
+        ]
+        screen.answer({"pipelines": [_json(one, question) for one in looked], "errors": broken})
+    else:
+        _print_all(looked, screen)
+    for _, _, problem in errors:
+        screen.error(str(problem))
+    late = _late(looked, question, screen)
+    return max((exits.code_of(problem) for _, _, problem in errors), default=late)
+
+
+def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
+    late = [one for one in looked if one.too_far_behind]
+    for one in late:
+        behind, limit = (length_text(s) for s in (one.standing.behind_seconds, question.behind_seconds or 0))
+        since = local_time(one.standing.continuation or question.reference_time, one.config.timezone)
+        screen.error(
+            f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: {since} is its oldest gap"
+        )
+    return exits.NO if late else exits.OK
+
+
+# --- for people
+
+
+def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
+    config, stands = looked.config, looked.standing
+    zone = config.timezone
+    screen.say(
+        f"{config.pipeline_id} at {local_text(question.reference_time, zone)}: {_behind_text(looked)}", "bold"
+    )
+    for lease in looked.leases:
+        screen.say(
+            f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
+            f"{lease.owner} since {local_time(lease.since, zone)}, until {local_time(lease.until, zone)}",
+            "yellow",
+        )
+    if not stands.days:
+        screen.say(f"no day to show: the target day {stands.target_day} is outside of start_day and end_day")
+        return
+    rows = [
+        (
+            day.day.isoformat(),
+            length_text(day.whole.seconds),
+            f"{day.report.percent:.1f}%",
+            _rows_text(day),
+            day.report.status.value,
+            ranges_text(day.report.gaps, zone) or "-",
+            day.report.reason,
+        )
+        for day in stands.days
+    ]
+    screen.table(
+        ("day", "length", "covered", "rows", "status", "missing", "reason"),
+        rows,
+        right=("length", "covered", "rows"),
+        styles=[_STYLES.get(day.report.status) for day in stands.days],
+    )
+
+
+def _print_all(looked: list[Looked], screen: Screen) -> None:
+    rows, styles = [], []
+    for one in looked:
+        worst = _worst(one.standing)
+        days = one.standing.days
+        total = sum(day.whole.seconds for day in days)
+        covered = sum(day.report.committed_seconds for day in days)
+        rows.append(
+            (
+                one.config.pipeline_id,
+                one.standing.target_day.isoformat(),
+                str(len(days)),
+                f"{covered * 1000 // total / 10 if total else 0:.1f}%",
+                length_text(one.standing.behind_seconds),
+                worst.report.status.value if worst else "-",
+                f"{worst.day}: {worst.report.reason}"
+                if worst
+                else "no day between start_day and end_day yet",
+            )
+        )
+        styles.append("red" if one.too_far_behind else _STYLES.get(worst.report.status) if worst else None)
+    columns = ("pipeline", "target day", "days", "covered", "behind", "status", "reason")
+    if rows:
+        screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
+
+
+def _worst(stands: Standing) -> Day | None:
+    return min(stands.days, key=lambda day: (_WORST_FIRST.index(day.report.status), day.day), default=None)
+
+
+def _behind_text(looked: Looked) -> str:
+    stands, zone = looked.standing, looked.config.timezone
+    if stands.ready_until is None or stands.continuation is None:
+        return "no window is ready yet"
+    ready = local_time(stands.ready_until, zone)
+    if not stands.behind_seconds:
+        return f"up to date, all that is ready is committed (up to {ready})"
+    behind, gap = length_text(stands.behind_seconds), local_time(stands.continuation, zone)
+    return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
+
+
+def _rows_text(day: Day) -> str:
+    return "?" if day.report.rows is None else f"{day.report.rows:,}"
+
+
+# --- for programs
+
+
+def _json(looked: Looked, question: Question) -> dict[str, Any]:
+    stands, zone = looked.standing, looked.config.timezone
+    return {
+        "pipeline_id": looked.config.pipeline_id,
+        "timezone": zone,
+        "reference_time": iso_utc(question.reference_time),
+        "target_day": stands.target_day.isoformat(),
+        "continuation": iso_utc(stands.continuation) if stands.continuation else None,
+        "ready_until": iso_utc(stands.ready_until) if stands.ready_until else None,
+        "behind_seconds": stands.behind_seconds,
+        "behind": length_text(stands.behind_seconds),
+        "too_far_behind": looked.too_far_behind,
+        "leases": [
+            {
+                "start": iso_utc(lease.interval.start),
+                "end": iso_utc(lease.interval.end),
+                "owner": lease.owner,
+                "since": iso_utc(lease.since),
+                "until": iso_utc(lease.until),
+            }
+            for lease in looked.leases
+        ],
+        "days": [_day_json(day, zone) for day in stands.days],
+    }
+
+
+def _day_json(day: Day, zone: str) -> dict[str, Any]:
+    report = day.report
+    return {
+        "day": day.day.isoformat(),
+        "start": iso_utc(day.whole.start),
+        "end": iso_utc(day.whole.end),
+        "length": length_text(day.whole.seconds),
+        "length_seconds": int(day.whole.seconds),
+        "status": report.status.value,
+        "reason": report.reason,
+        "percent": report.percent,
+        "committed_seconds": report.committed_seconds,
+        "rows": report.rows,
+        "missing": [
+            {
+                "start": iso_utc(gap.start),
+                "end": iso_utc(gap.end),
+                "local_start": local_iso(gap.start, zone),
+                "local_end": local_iso(gap.end, zone),
+            }
+            for gap in report.gaps
+        ],
+    }
