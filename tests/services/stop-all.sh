@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Stops every service that runs from its default data directory; data and builds stay.
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+for name in airflow snowflake s3 elasticsearch redis postgres; do
+  "$here/$name/stop.sh"
+done
