@@ -114,14 +114,12 @@ def _check_day(day: date) -> date:
 def _first_instant(day: date, zone: tzinfo) -> datetime:
     """The first instant whose local date is `day` or later."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    start, end = midnight - _DAY, midnight + _DAY  # offsets are shorter than a day
-    for until in (*_changes(start, end, zone), end):
-        # from `start` up to `until` one offset holds
-        candidate = max(start, midnight - _offset(start, zone))
-        if candidate < until:
-            return candidate
-        start = until
-    return end
+    start = midnight - _DAY  # offsets are shorter than a day
+    for change in _changes(start, midnight + _DAY, zone):
+        if midnight - _offset(start, zone) < change:  # up to the change one offset holds
+            break
+        start = change
+    return max(start, midnight - _offset(start, zone))
 
 
 def day_interval(day: date, timezone: str | tzinfo) -> Interval:

@@ -41,7 +41,8 @@ def zones_and_days(draw: st.DrawFn) -> tuple[str, date]:
     return zone, day
 
 
-# Sizes that keep a day plan short, the odd ones included.
 granularities = st.builds(Duration, st.just(0), st.integers(61, 200_000)) | st.builds(
     Duration, st.integers(0, 3), st.sampled_from([60, 600, 3_600, 5_400, 7_200, 10_800, 86_400])
 )
+# For what costs more a window: at most some fifty of them a day.
+coarse_granularities = granularities.filter(lambda size: size.days or size.seconds >= 1_800)

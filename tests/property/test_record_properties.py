@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 
 from airflow_pipeline_provider.core.days import day_interval, day_plan
 from airflow_pipeline_provider.core.durations import Duration, parse_time_to_seconds
@@ -15,10 +15,10 @@ from airflow_pipeline_provider.core.record_generation import (
     json_safe,
 )
 from airflow_pipeline_provider.core.time_utils import calculate_day_from_timestamp, shown_in
-from tests.property.strategies import UTC, granularities, instants, zones, zones_and_days
+from tests.property.strategies import UTC, coarse_granularities, instants, zones, zones_and_days
 
 
-@given(zones_and_days(), granularities)
+@given(zones_and_days(), coarse_granularities)
 def test_windows_driven_by_their_own_ends_are_the_day_plan(
     zone_and_day: tuple[str, date], granularity: Duration
 ) -> None:
@@ -37,7 +37,8 @@ def test_windows_driven_by_their_own_ends_are_the_day_plan(
     assert seen == day_plan(day, zone, granularity)
 
 
-@given(zones, instants, granularities)
+@settings(max_examples=40)
+@given(zones, instants, coarse_granularities)
 def test_records_cover_the_target_day(zone: str, reference: datetime, granularity: Duration) -> None:
     config = {
         "timezone": zone,
