@@ -1,0 +1,352 @@
+"""Target `snowflake`, through Airflow's SnowflakeHook.
+
+A load copies the parts into a table of its session first (from a named external stage, or uploaded by PUT), and
+only then takes the fence row: the part under lock is a DELETE and an INSERT from that table.  Credentials are never
+in SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from uuid import uuid4
+
+from pydantic import Field, field_validator
+
+from airflow_pipeline_provider.config.options import TargetOptions
+from airflow_pipeline_provider.connectors.base import (
+    CommitRow,
+    LoadResult,
+    Stage,
+    Target,
+    TargetCounts,
+    TargetLimits,
+)
+from airflow_pipeline_provider.connectors.registry import require
+from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
+from airflow_pipeline_provider.connectors.targets.snowflake_errors import mapped
+from airflow_pipeline_provider.connectors.targets.sql_text import (
+    ObjectName,
+    Statements,
+    WriteConflictError,
+    check_shape,
+    is_loaded,
+    parse_name,
+)
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+# VARIANT holds 16 MiB; accounts with the newer limit of 128 MiB lose nothing but documents that are larger than this
+MAX_BODY_BYTES = 16 * 2**20
+CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
+_UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
+
+
+class SnowflakeOptions(TargetOptions):
+    """`target: {type: snowflake, table: ANALYTICS.RAW.FLIGHTS, external_stage: ANALYTICS.RAW.LAKE}`"""
+
+    type: Literal["snowflake"] = "snowflake"
+    conn_id: str = Field(
+        "snowflake_default", min_length=1, description="Airflow connection of type Snowflake."
+    )
+    table: str = Field(
+        description="The table: DATABASE.SCHEMA.TABLE, or less where the connection says the rest."
+    )
+    external_stage: str | None = Field(
+        None, description="Named stage that reads stage.path; without it parts are uploaded with PUT."
+    )
+    external_stage_path: str | None = Field(
+        None, description="Where stage.path lies below the external stage; without it found by SHOW STAGES."
+    )
+
+    @field_validator("table", "external_stage")
+    @classmethod
+    def _check_name(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_name(value, upper=True)
+        return value
+
+    @field_validator("external_stage_path")
+    @classmethod
+    def _check_path(cls, value: str | None) -> str | None:
+        if value is not None and any(
+            s in ("", ".", "..") for s in value.strip("/").split("/") if value.strip("/")
+        ):
+            raise ValueError(f"must be a path below the external stage, such as lake/flights, got {value!r}")
+        return value
+
+
+class SnowflakeTarget(Target):
+    Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES)
+
+    @property
+    def _statements(self) -> Statements:
+        return Statements(parse_name(self.options.table, upper=True), sql.DIALECT)
+
+    # --- the contract
+
+    def prepare(self) -> None:
+        for pause in (0.1, 0.3, 1.0, None):
+            try:
+                with self._session("prepare") as session:
+                    return self._prepare(session)
+            except WriteConflictError:  # two that create at once
+                if pause is None:
+                    raise
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    def _prepare(self, session: Session) -> None:
+        statements = self._statements
+        for statement in statements.create_tables():
+            session.execute(statement)
+        for table, columns in statements.columns.items():
+            seen = {row[0]: _kind(row[1]) for row in session.execute(f"DESC TABLE {table}")}
+            check_shape(f"table {table}", {name: _kind(kind) for name, kind in columns.items()}, seen)
+        session.execute(statements.create_view())
+
+    def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        with self._session("load", manifest.interval) as session:
+            commits = self._statements.read_commits(session.execute, manifest.pipeline_id, manifest.interval)
+            staged = ObjectName((f"STAGED_{uuid4().hex.upper()}",))
+            if not is_loaded(commits, manifest):  # no need to copy what is there, or what is too late anyway
+                self._copy(session, manifest, stage, staged)
+            return self._replace(session, manifest, staged)
+
+    def count(self, interval: Interval) -> TargetCounts:
+        with self._session("count", interval) as session:
+            if not self._exists(session, self._statements.table):
+                return TargetCounts(0, 0)
+            return self._statements.read_counts(session.execute, self.identity.pipeline_id, interval)
+
+    def commits(self, within: Interval | None = None) -> list[CommitRow]:
+        with self._session("commits", within) as session:
+            if not self._exists(session, self._statements.commits):
+                return []
+            return self._statements.read_commits(session.execute, self.identity.pipeline_id, within)
+
+    # --- the transaction
+
+    def _replace(self, session: Session, manifest: Manifest, staged: ObjectName) -> LoadResult:
+        """Take the fence, replace, commit; against a faster one again and again, the copied rows stay."""
+        statements = self._statements
+        insert = statements.insert(str(staged))
+
+        def copy() -> int:
+            if not manifest.parts:
+                return 0
+            return int(session.execute(insert, statements.stamps(manifest))[0][0])
+
+        deadline = time.monotonic() + CONFLICT_SECONDS
+        while True:
+            try:
+                with session.transaction():
+                    result = statements.replace_window(session.execute, manifest, copy)
+                    if result.already:
+                        session.execute("ROLLBACK")
+                    else:
+                        self._commit(session, manifest)
+                return result
+            except WriteConflictError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
+
+    def _commit(self, session: Session, manifest: Manifest) -> None:
+        try:
+            session.execute("COMMIT")
+        except TransientError as error:
+            # the reply may be lost and the commit done, or not: the commit row tells
+            log.warning("the reply to COMMIT is lost (%s); asking a new session for the commit row", error)
+            with self._session("load", manifest.interval) as another:
+                commits = self._statements.read_commits(
+                    another.execute, manifest.pipeline_id, manifest.interval
+                )
+            if not is_loaded(commits, manifest):
+                raise TransientError(
+                    f"{error}; the target holds no commit row of it, so nothing was changed"
+                ) from error
+
+    # --- parts into the session's table
+
+    def _copy(self, session: Session, manifest: Manifest, stage: Stage, staged: ObjectName) -> None:
+        session.execute(sql.create_staged(staged))
+        if not manifest.parts:
+            return
+        if self.options.external_stage:
+            external = parse_name(self.options.external_stage, upper=True)
+            folder = self._folder(session, external, stage)
+            statements = list(
+                sql.copy_files(staged, external, [folder + part.path for part in manifest.parts])
+            )
+        else:
+            uploaded = ObjectName((f"PARTS_{uuid4().hex.upper()}",))
+            session.execute(f"CREATE TEMPORARY STAGE {uploaded}")
+            self._upload(session, manifest, stage, uploaded)
+            statements = [sql.copy_all(staged, uploaded)]
+        loaded = sum(session.copy(statement) for statement in statements)
+        if loaded != manifest.rows:
+            raise DataError(
+                f"{self._statements.table}: expected {manifest.rows:,} rows in {len(manifest.parts)} parts, COPY "
+                f"read {loaded:,}; nothing was changed, extract the window again"
+            )
+
+    def _folder(self, session: Session, external: ObjectName, stage: Stage) -> str:
+        """The path of the stage's base below the external stage, "" or with a slash at its end."""
+        if self.options.external_stage_path is not None:
+            path = self.options.external_stage_path.strip("/")
+            return f"{path}/" if path else ""
+        rows = session.execute_dicts(sql.show_stage(external))
+        found = [row for row in rows if row["name"] == external.last]
+        name = ".".join(external.parts)
+        if not found:
+            raise FatalError(
+                f"target.external_stage: {name} does not exist, or the connection's role may not use it; create "
+                "it with a storage integration, grant USAGE on it, or leave external_stage out to upload with PUT"
+            )
+        if not found[0]["url"]:
+            raise FatalError(
+                f"target.external_stage: {name} is an internal stage; name one with a URL, or leave it out"
+            )
+        return sql.path_in_stage(external, found[0]["url"], stage.base)
+
+    def _upload(self, session: Session, manifest: Manifest, stage: Stage, uploaded: ObjectName) -> None:
+        with tempfile.TemporaryDirectory(prefix="parts-") as folder:
+            for part in manifest.parts:
+                path = stage.url(part.path).removeprefix("file://")
+                local = path.startswith("/") and not _UNSAFE_FOR_PUT & set(path)
+                if not local:
+                    path = str(Path(folder, Path(part.path).name))
+                    with stage.open_read(part.path) as source, Path(path).open("wb") as copy:
+                        shutil.copyfileobj(source, copy, 8 * 2**20)
+                elif stage.size(part.path) is None:
+                    raise DataError(f"part {stage.url(part.path)} is gone; extract the window again")
+                for row in session.execute_dicts(sql.put_file(path, uploaded)):
+                    if row["status"] != "UPLOADED":
+                        raise TransientError(
+                            f"PUT of {part.path}: {row['status']} {row.get('message') or ''}"
+                        )
+                if not local:
+                    Path(path).unlink()
+
+    def _exists(self, session: Session, table: ObjectName) -> bool:
+        inside = f" IN SCHEMA {ObjectName(table.parts[:-1])}" if len(table.parts) > 1 else ""
+        rows = session.execute_dicts(f"SHOW TABLES LIKE {sql.literal(table.last)}{inside}")
+        return any(row["name"] == table.last for row in rows)
+
+    # --- sessions
+
+    _open: Session | None = None
+
+    def close(self) -> None:
+        if self._open is not None:
+            session, self._open = self._open, None
+            session.close()
+
+    @contextmanager
+    def _session(self, phase: str, interval: Interval | None = None) -> Iterator[Session]:
+        """This target's session; after an error the next call opens a new one."""
+        session = self._open or self._connect()
+        self._open = None
+        try:
+            tag = {"app": "airflow-pipeline-provider", "pipeline": self.identity.pipeline_id, "phase": phase}
+            session.phase = phase
+            session.execute(sql.set_session(tag | ({"window": str(interval)} if interval else {})))
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        if self._open is None:
+            self._open = session
+        else:  # one was opened inside of the block
+            session.close()
+
+    def _connect(self) -> Session:
+        with mapped(f"connecting with {self.options.conn_id!r}"):
+            session = Session(_hook(self.options.conn_id).get_conn())
+        try:
+            schema = self._statements.table.parts[:-1]
+            if schema:
+                session.execute(f"USE SCHEMA {ObjectName(schema)}")  # where the session's own table goes
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+
+class Session:
+    """One connection; autocommit outside of `transaction`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self.phase = connection, "connecting"
+        connection.autocommit(True)
+
+    def close(self) -> None:
+        """Rolls an open transaction back."""
+        try:
+            with mapped("closing"):
+                self._connection.close()
+        except PipelineError as error:  # the server ends the session by itself
+            log.debug("%s", error)
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._run(statement, parameters)[0]
+
+    def execute_dicts(self, statement: str) -> list[dict[str, Any]]:
+        rows, names = self._run(statement, ())
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def copy(self, statement: str) -> int:
+        """Rows that a COPY loaded; a COPY that found no file has no such column, and is a success to Snowflake."""
+        return sum(int(row.get("rows_loaded") or 0) for row in self.execute_dicts(statement))
+
+    def _run(self, statement: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
+        with mapped(f"{self.phase} ({statement.split(' (')[0][:80]})"), self._connection.cursor() as cursor:
+            cursor.execute(statement, list(parameters) or None)
+            return cursor.fetchall(), [column[0] for column in cursor.description]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN, and ROLLBACK when the block raises; the block commits."""
+        self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            try:
+                self.execute("ROLLBACK")
+            except PipelineError as error:  # closing the session rolls back as well
+                log.debug("ROLLBACK: %s", error)
+            raise
+
+
+def _hook(conn_id: str) -> Any:
+    module = require("airflow.providers.snowflake.hooks.snowflake", "snowflake", "target snowflake")
+
+    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+
+    class Hook(module.SnowflakeHook):  # type: ignore[misc, name-defined]
+        """Finds connections where this package finds them: also on the command line."""
+
+        @classmethod
+        def get_connection(cls, conn_id: str) -> Any:
+            return get_connection(conn_id)
+
+    return Hook(snowflake_conn_id=conn_id)
+
+
+def _kind(column_type: str) -> str:
+    """NUMBER(38,0) -> NUMBER."""
+    return column_type.partition("(")[0]
