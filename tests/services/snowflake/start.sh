@@ -42,4 +42,5 @@ SNOWFLAKE_PASSWORD=$SNOWFLAKE_PASSWORD
 SNOWFLAKE_DATABASE=$database
 SNOWFLAKE_SCHEMA=$schema
 REQUESTS_CA_BUNDLE=$bundle
+AIRFLOW_CONN_SNOWFLAKE_DEFAULT='{"conn_type":"snowflake","login":"$SNOWFLAKE_USER","password":"$SNOWFLAKE_PASSWORD","schema":"$schema","extra":{"account":"pipeline","database":"$database","host":"127.0.0.1","port":$PORT}}'
 ENV
