@@ -1,0 +1,102 @@
+"""Secrets are taken out of whatever is logged: by the name of the field, by the look of the text, by value.
+
+The fencing token is no secret: a field `token` with a whole number is shown, one with text is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Mapping, Set
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+SHORTEST_SECRET = 3
+_DEEPEST = 12
+_LONGEST = 20_000
+
+_NAMES = (
+    r"password|passwd|passphrase|pwd|secret|credential|authorization|cookie|"
+    r"api[_-]?key|private[_-]?key|access[_-]?key|account[_-]?key|signature|sas[_-]?token"
+)
+_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+_TOKEN_NAME = re.compile(r"token", re.IGNORECASE)
+
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s]+@")
+_HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|apikey)\s+)?[^\s\"',;}]+")
+_SCHEME = re.compile(r"\b(Bearer|ApiKey)\s+[^\s\"',;}]{6,}")
+# nothing before the name belongs to the match, and what comes after it is bounded: linear on any text
+_REST = r"[\w-]{0,40}\\?[\"']?\s{0,8}[:=]\s{0,8}"
+_QUOTED_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(\\?[\"'])(.*?)(?:\2|\Z)", re.IGNORECASE | re.DOTALL)
+_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IGNORECASE)
+_TOKEN_PAIR = re.compile(rf"(token{_REST}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&}})\]\\]+", re.IGNORECASE)
+
+_lock = threading.Lock()
+_registered: tuple[str, ...] = ()
+
+
+def register_secret(value: str | None) -> None:
+    """Never log this value again, nor its URL-quoted, JSON-escaped and base64 forms.  Shorter than 3: ignored."""
+    global _registered
+    if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
+        return
+    forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
+    forms.add(base64.b64encode(value.encode("utf-8", "surrogatepass")).decode().rstrip("="))
+    with _lock:
+        _registered = tuple(sorted({*_registered, *forms}, key=len, reverse=True))
+
+
+def forget_secrets() -> None:
+    """Drop the registered values (for tests)."""
+    global _registered
+    with _lock:
+        _registered = ()
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Must a field of this name with this value be hidden?"""
+    if _SECRET_NAME.search(name):
+        return value is not None
+    harmless = value is None or (isinstance(value, int) and not isinstance(value, bool))
+    return bool(_TOKEN_NAME.search(name)) and not harmless
+
+
+def redact_text(text: str) -> str:
+    """The text without what looks like a secret, and without registered values; cut after 20,000 characters."""
+    for value in _registered:
+        text = text.replace(value, MASK)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}…"
+    text = _KEY_BLOCK.sub(f"{MASK} private key {MASK}", text)
+    if "@" in text:
+        text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _SCHEME.sub(rf"\1 {MASK}", text)
+    text = _QUOTED_PAIR.sub(rf"\1\2{MASK}\2", text)
+    text = _PAIR.sub(rf"\1{MASK}", text)
+    return _TOKEN_PAIR.sub(rf"\1{MASK}", text)
+
+
+def redact(value: Any, name: str = "", depth: int = 0) -> Any:
+    """A copy that may be logged: same shape, secrets masked; mappings, lists and texts are looked into."""
+    if is_secret(name, value):
+        return MASK
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if depth > _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return {redact_text(str(key)): redact(child, str(key), depth + 1) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(child, name, depth + 1) for child in value]
+    if isinstance(value, Set):
+        return sorted((redact(child, name, depth + 1) for child in value), key=str)
+    return value
