@@ -135,7 +135,7 @@ def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
     """The line, without secrets."""
     if as_json is None:
         as_json = os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
-    clean = {str(key): _loggable(redact(value, str(key))) for key, value in fields.items()}
+    clean = {redact_text(str(key)): _loggable(redact(value, str(key))) for key, value in fields.items()}
     if as_json:
         return json.dumps(clean, ensure_ascii=False, allow_nan=False)
     return " ".join(f"{_word(key)}={_shown(value)}" for key, value in clean.items())
