@@ -295,6 +295,26 @@ class NowhereInParticular(tzinfo):
     tzname = dst = utcoffset
 
 
+class Summers(tzinfo):
+    """A zone of its own making, with a summer but no name."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        return None if when is None else timedelta(hours=2 if 3 < when.month < 11 else 1)
+
+    def tzname(self, when: datetime | None) -> str:
+        return "summers"
+
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("month", "offset"), [(1, "+01:00"), (7, "+02:00")])
+def test_a_zone_without_a_name_stands_by_its_offset(month: int, offset: str) -> None:
+    value = datetime(2024, month, 15, 10, tzinfo=Summers())
+    assert convert_to_pendulum(value).isoformat() == f"2024-0{month}-15T10:00:00{offset}"
+    assert convert_to_pendulum(value, "UTC").timestamp() == value.timestamp()
+
+
 def test_a_datetime_whose_zone_has_no_offset_is_naive() -> None:
     value = datetime(2024, 1, 15, 10, tzinfo=NowhereInParticular())
     assert convert_to_pendulum(value, NY).isoformat() == "2024-01-15T10:00:00-05:00"
@@ -304,7 +324,7 @@ def test_a_datetime_whose_zone_has_no_offset_is_naive() -> None:
     "zone",
     [
         *["Mars/Olympus", "", "America", "../etc/passwd", "/etc/passwd", "a\0b", "x" * 5000, 5, 1.5, [], {}],
-        *[dateutil.tz.gettz(NY), NowhereInParticular()],
+        *[Summers(), NowhereInParticular()],
     ],
     ids=lambda zone: quote(zone, 30),
 )
