@@ -124,7 +124,9 @@ class SnowflakeTarget(Target):
             staged = ObjectName((f"STAGED_{uuid4().hex.upper()}",))
             if not is_loaded(commits, manifest):  # no need to copy what is there, or what is too late anyway
                 self._copy(session, manifest, stage, staged)
-            return self._replace(session, manifest, staged)
+            result = self._replace(session, manifest, staged)
+        self.close()  # and with the session its table of copied rows and its stage of uploaded files
+        return result
 
     def count(self, interval: Interval) -> TargetCounts:
         with self._session("count", interval) as session:

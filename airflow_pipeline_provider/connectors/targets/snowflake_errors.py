@@ -75,8 +75,9 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
                 return mapped_to(said)
     if errno in _DATA or kind in ("DataError", "IntegrityError"):
         return DataError(f"{said}; look at the document, then extract the window again")
-    if 390_000 <= errno < 391_000 and "expired" not in text:
-        return FatalError(f"{said}; correct the connection")
+    if 390_000 <= errno < 391_000:
+        expired = "expired" in text  # a new session is all it needs
+        return TransientError(said) if expired else FatalError(f"{said}; correct the connection")
     if kind in ("ProgrammingError", "NotSupportedError", "MissingDependencyError"):
         return FatalError(said)
     return TransientError(said)

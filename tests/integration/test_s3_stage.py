@@ -1,0 +1,177 @@
+"""Stage object_store on a real S3 server: the conformance kit, multipart uploads, and what the server refuses.
+
+Environment: S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, S3_BUCKET.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from uuid import uuid4
+
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+from airflow_pipeline_provider.exceptions import FatalError, TransientError
+from airflow_pipeline_provider.testing.stage_kit import StageConformance
+
+pytestmark = pytest.mark.integration
+
+PIECES = 40  # of 1 MiB: more than one piece of a multipart upload
+
+
+def setting(name: str) -> str:
+    if name not in os.environ:
+        pytest.fail(f"no S3 server: {name} not set")
+    return os.environ[name]
+
+
+def connection(monkeypatch, conn_id: str, **changes: str) -> None:
+    given = {
+        "endpoint_url": setting("S3_ENDPOINT_URL"),
+        "login": setting("AWS_ACCESS_KEY_ID"),
+        "password": setting("AWS_SECRET_ACCESS_KEY"),
+        **changes,
+    }
+    extra = {"endpoint_url": given.pop("endpoint_url"), "region_name": "us-east-1"}
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps({"conn_type": "aws", **given, "extra": extra})
+    )
+
+
+def stage_at(path: str) -> ObjectStoreStage:
+    return ObjectStoreStage(ObjectStoreStage.Options(type="object_store", path=path), Identity("kit", "UTC"))
+
+
+@pytest.fixture
+def client():
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=setting("S3_ENDPOINT_URL"),
+        aws_access_key_id=setting("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=setting("AWS_SECRET_ACCESS_KEY"),
+        region_name="us-east-1",
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def folder():
+    return f"kit/{uuid4().hex}"
+
+
+class TestS3(StageConformance):
+    @pytest.fixture
+    def stage(self, monkeypatch, folder):
+        connection(monkeypatch, "kit_s3")
+        stage = stage_at(f"s3://kit_s3@{setting('S3_BUCKET')}/{folder}")
+        yield stage
+        stage.delete([file.path for file in stage.list("")])
+
+    @pytest.mark.parametrize("pieces", [1, PIECES], ids=["little", "several uploads"])
+    def test_no_upload_is_left_when_the_block_raises(self, stage, client, folder, pieces):
+        seen = []
+        with pytest.raises(RuntimeError):
+            write_and_raise(stage, pieces, lambda: seen.append(uploads(client, folder)))
+        assert len(seen[0]) == (1 if pieces > 16 else 0)  # there was one while the block ran
+        assert uploads(client, folder) == []
+        assert stage.list("") == []
+
+    def test_a_finished_multipart_upload_leaves_none_open(self, stage, client, folder):
+        with stage.open_write("a/b") as file:
+            for _ in range(PIECES):
+                file.write(b"x" * 2**20)
+        assert uploads(client, folder) == []
+        assert stage.size("a/b") == PIECES * 2**20
+
+    def test_a_terminated_writer_publishes_nothing_and_aborts(self, stage, client, folder):
+        """SIGTERM, as Airflow sends it to a task: turned into an exception that the block sees."""
+        code = (
+            "import signal, sys, time\n"
+            "def stop(*_): raise SystemExit(3)\n"
+            "signal.signal(signal.SIGTERM, stop)\n"
+            "from airflow_pipeline_provider.connectors.base import Identity\n"
+            "from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage as S\n"
+            "s = S(S.Options(type='object_store', path=sys.argv[1]), Identity('p', 'UTC'))\n"
+            "with s.open_write('a/b') as f:\n"
+            f"    for _ in range({PIECES}): f.write(b'x' * 2**20)\n"
+            "    print('written', flush=True)\n"
+            "    time.sleep(60)\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, stage.options.path], stdout=subprocess.PIPE, text=True
+        )
+        assert "written" in [line.strip() for line in iter(process.stdout.readline, "written\n")] + [
+            "written"
+        ]
+        assert len(uploads(client, folder)) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 3
+        process.stdout.close()
+        assert uploads(client, folder) == []
+        assert stage.size("a/b") is None
+
+
+def write_and_raise(stage, pieces, look) -> None:
+    with stage.open_write("a/b") as file:
+        for _ in range(pieces):
+            file.write(b"x" * 2**20)
+        look()
+        raise RuntimeError("broken off")
+
+
+def uploads(client, folder: str) -> list[str]:
+    # MinIO lists the uploads of one key only
+    answer = client.list_multipart_uploads(Bucket=setting("S3_BUCKET"), Prefix=f"{folder}/a/b")
+    return [upload["Key"] for upload in answer.get("Uploads", [])]
+
+
+CALLS = {
+    "write": lambda stage: stage.write("a", b"1"),
+    "read": lambda stage: stage.read("a"),
+    "size": lambda stage: stage.size("a"),
+    "list": lambda stage: stage.list("a"),
+    "delete": lambda stage: stage.delete(["a"]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_missing_bucket_is_fatal(monkeypatch, call):
+    connection(monkeypatch, "kit_s3")
+    with pytest.raises(
+        FatalError, match=r"bucket 'no-such-bucket' of stage s3://no-such-bucket/x does not exist"
+    ):
+        CALLS[call](stage_at("s3://kit_s3@no-such-bucket/x"))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "wrong", [{"password": "not-the-secret"}, {"login": "nobody"}], ids=["secret", "key"]
+)
+def test_denied_access_is_fatal_and_holds_no_secret(monkeypatch, call, wrong):
+    connection(monkeypatch, "kit_wrong", **wrong)
+    with pytest.raises(FatalError, match="access was denied with connection 'kit_wrong'") as caught:
+        CALLS[call](stage_at(f"s3://kit_wrong@{setting('S3_BUCKET')}/x"))
+    assert "not-the-secret" not in str(caught.value)
+    assert setting("AWS_SECRET_ACCESS_KEY") not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["write", "read", "size"])
+def test_a_server_that_does_not_answer_is_transient(monkeypatch, call):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    connection(monkeypatch, "kit_down", endpoint_url=f"http://127.0.0.1:{port}")
+    begin = time.monotonic()
+    with pytest.raises(TransientError, match=f"cannot .* s3://{setting('S3_BUCKET')}/x/a"):
+        CALLS[call](stage_at(f"s3://kit_down@{setting('S3_BUCKET')}/x"))
+    assert time.monotonic() - begin < 120
