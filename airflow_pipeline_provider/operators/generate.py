@@ -86,9 +86,11 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
             )
         interval = Interval(context["data_interval_start"], context["data_interval_end"])
         return RunRequest(run, RunKind.BACKFILL, reference, interval)
-    unknown = sorted(set(conf) - set(CONF_KEYS) - set(context["params"]))
+    declared = set(context["dag"].params)  # the context's params hold whatever came with the conf
+    unknown = sorted(set(conf) - set(CONF_KEYS) - declared)
     if unknown:
-        raise ConfigError(f"conf: unknown {', '.join(unknown)}; known: {', '.join(CONF_KEYS)}")
+        known = ", ".join(sorted({*CONF_KEYS, *declared}))
+        raise ConfigError(f"conf: unknown {', '.join(map(repr, unknown))}; known: {known}")
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**conf, **dict(context["params"])})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 
 import pendulum
 import pytest
@@ -53,7 +54,7 @@ def test_a_backfilled_day_is_its_windows_and_nothing_else(day: str, windows: int
     bounds = [info.data_interval for info in found]
     assert bounds[0].start == start
     assert bounds[-1].end == start.add(days=1)
-    assert all(a.end == b.start for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(bounds))
 
 
 def test_backfill_run_ids_are_unique_since_run_after_is() -> None:

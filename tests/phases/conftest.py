@@ -21,7 +21,7 @@ from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
 from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
 
-LATER = "2013-11-06T12:00:00Z"
+LATER = parse_utc("2013-11-06T12:00:00Z")
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Pipeline:
     """What a test drives; `now` is the wall clock of everything."""
 
     folder: Path
-    now: datetime = parse_utc(LATER)
+    now: datetime = LATER
     store: MemoryStore = field(init=False)
     runs: int = 0
 

@@ -177,7 +177,7 @@ def test_a_failed_page_is_no_short_window(seeded: Pipeline, slices: int) -> None
     runtime = seeded.runtime(source={"slices": slices, "page_size": 7})
     seeded.rows.fail_pages = 1
     with pytest.raises(
-        TransientError, match="pipeline flights, window .*, extract: the page failed on demand"
+        TransientError, match=r"pipeline flights, window .*, extract: the page failed on demand"
     ):
         seeded.move(runtime, run="flights/a")
     assert [path for path in seeded.stage_files() if "/part-" in path] == []
@@ -312,7 +312,7 @@ def test_a_backfill_needs_a_state_that_takes_several_runs(
 ) -> None:
     runtime = seeded.runtime()
     monkeypatch.setattr(type(runtime.state), "concurrent", False)
-    with pytest.raises(ConfigError, match="use state.type sql"):
+    with pytest.raises(ConfigError, match=r"use state\.type sql"):
         generate(runtime, seeded.request(kind=RunKind.BACKFILL, interval=FIRST))
 
 

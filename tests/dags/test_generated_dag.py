@@ -1,0 +1,112 @@
+"""The generated DAG, run by Airflow's own `dag.test`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .conftest import Folder
+
+DAY = ("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")
+TASKS = ["generate_window", "validate", "extract", "stage", "load", "audit", "drain"]
+
+
+def states(run: Any) -> dict[str, str]:
+    return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+
+
+def xcom(run: Any, task_id: str, key: str = "return_value") -> Any:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    query = select(XComModel).where(
+        XComModel.dag_id == run.dag_id,
+        XComModel.run_id == run.run_id,
+        XComModel.task_id == task_id,
+        XComModel.key == key,
+    )
+    with create_session() as session:
+        return XComModel.deserialize_value(session.scalars(query).one())
+
+
+def test_a_run_moves_its_window_and_names_the_next(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write()
+    dag = folder.dag()
+    run = run_dag(dag)
+    assert str(run.state) == "success"
+    assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+    assert states(run)["audit"] == "success"
+
+
+def test_runs_move_the_whole_long_day_and_then_say_why_not(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    for _ in range(5):
+        assert str(run_dag(dag).state) == "success"
+    assert sorted(folder.target().values()) == folder.source(*DAY)
+    run = run_dag(dag)
+    assert str(run.state) == "success"
+    assert {state for task, state in states(run).items() if task != "generate_window"} == {"skipped"}
+    assert states(run)["generate_window"] == "success"
+    assert xcom(run, "generate_window", "reason") == "after_end_day"
+    assert sorted(folder.target().values()) == folder.source(*DAY)
+
+
+def test_mapped_slices_move_the_same_rows(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(
+        backlog="wait",
+        granularity="1d",
+        source="{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], "
+        "slices: 3, distribute: tasks}",
+    )
+    run = run_dag(folder.dag())
+    assert str(run.state) == "success"
+    assert [str(ti.state) for ti in run.get_task_instances() if ti.task_id == "extract"] == ["success"] * 3
+    assert sorted(folder.target().values()) == folder.source(*DAY)
+
+
+def test_params_choose_exactly_that_window_and_replace_it(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    run_dag(dag)
+    folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    conf = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-03T01:00:00-05:00"}
+    assert str(run_dag(dag, run_conf=conf).state) == "success"
+    assert sorted(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+
+
+def test_bad_params_fail_the_run_and_move_nothing(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write()
+    run = run_dag(folder.dag(), run_conf={"window_start": "2013-11-03T00:00:00-04:00"})
+    assert str(run.state) == "failed"
+    assert states(run)["generate_window"] == "failed"
+    assert not (folder.path / "lake.duckdb").exists()
+
+
+def test_no_task_can_turn_a_failed_run_into_a_success(folder: Folder) -> None:
+    folder.write()
+    dag = folder.dag()
+    assert [task.task_id for task in dag.topological_sort()] == TASKS
+    assert {task.trigger_rule.value for task in dag.tasks} == {"all_success", "none_failed"}
+    below = {task.task_id for task in dag.get_task("generate_window").downstream_list}
+    assert below == set(TASKS) - {"generate_window"}
+
+
+def test_a_failing_load_fails_the_run(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    import duckdb
+
+    folder.write()
+    with duckdb.connect(str(folder.path / "lake.duckdb")) as connection:
+        connection.execute(f"CREATE TABLE main.{folder.pipeline_id} (something_else INTEGER)")
+    run = run_dag(folder.dag())
+    assert str(run.state) == "failed"
+    assert [states(run)[task] for task in ("stage", "load", "audit")] == [
+        "success",
+        "failed",
+        "upstream_failed",
+    ]

@@ -1,0 +1,103 @@
+"""What a DAG run asks for, read off its type, conf and Params."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.operators.generate import run_request
+from airflow_pipeline_provider.phases.values import RunKind
+
+RUN_AFTER = datetime(2013, 11, 4, 12, tzinfo=timezone.utc)
+DECLARED = {"window_start": None, "window_end": None}
+
+
+def context(run_type: str = "manual", conf: dict[str, Any] | None = None, **more: Any) -> Any:
+    run = SimpleNamespace(dag_id="flights", run_id="r1", run_type=run_type, run_after=RUN_AFTER, conf=conf)
+    return {
+        "dag_run": run,
+        "dag": SimpleNamespace(params=DECLARED),
+        "params": {**DECLARED, **(conf or {})},
+        **more,
+    }
+
+
+def config(schedule: str | None = "auto") -> Any:
+    return SimpleNamespace(schedule=schedule)
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "manual", "asset_triggered", "operator_triggered"])
+def test_without_params_the_planner_chooses(run_type: str) -> None:
+    request = run_request(context(run_type), config())
+    assert (request.run, request.kind, request.reference_time) == ("flights/r1", RunKind.LIVE, RUN_AFTER)
+    assert request.interval is None
+
+
+def test_a_drained_run_reasons_from_its_parents_time() -> None:
+    request = run_request(context(conf={"reference_time": "2013-11-03T07:00:00+00:00"}), config())
+    assert request.reference_time == datetime(2013, 11, 3, 7, tzinfo=timezone.utc)
+
+
+def test_params_name_the_window() -> None:
+    conf = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-03T01:00:00-05:00"}
+    request = run_request(context(conf=conf), config())
+    assert request.kind is RunKind.WINDOW
+    assert request.interval is not None
+    assert request.interval.to_json() == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        ({"window_start": "2013-11-03T00:00:00-04:00"}, "window_end: expected both"),
+        ({"window_end": "2013-11-03T00:00:00-04:00"}, "window_start: expected both"),
+        ({"window_start": "2013-11-03T00:00:00", "window_end": "2013-11-03T01:00:00Z"}, "expected an offset"),
+        (
+            {"window_start": "2013-11-03T05:00:00Z", "window_end": "2013-11-03T04:00:00Z"},
+            "after window_start",
+        ),
+        (
+            {"window_start": "2013-11-03T05:00:00Z", "window_end": "2013-11-03T05:00:00Z"},
+            "after window_start",
+        ),
+        ({"window_start": "yesterday", "window_end": "2013-11-03T05:00:00Z"}, "ISO 8601 .*'yesterday'"),
+        ({"window_start": 5, "window_end": "2013-11-03T05:00:00Z"}, "ISO 8601 .*got 5"),
+        ({"window_strat": "2013-11-03T05:00:00Z"}, "unknown 'window_strat'; known: .*window_start"),
+        ({"reference_time": "2013-11-03"}, "reference_time: expected an offset"),
+    ],
+    ids=[
+        "no end",
+        "no start",
+        "naive",
+        "backwards",
+        "empty",
+        "no time",
+        "a number",
+        "unknown key",
+        "reference",
+    ],
+)
+def test_bad_conf_is_a_sentence(conf: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        run_request(context(conf=conf), config())
+
+
+def test_a_backfill_is_its_data_interval() -> None:
+    bounds = {
+        "data_interval_start": RUN_AFTER.replace(hour=5),
+        "data_interval_end": RUN_AFTER.replace(hour=7),
+    }
+    request = run_request(context("backfill", **bounds), config())
+    assert request.kind is RunKind.BACKFILL
+    assert request.interval is not None
+    assert request.interval.to_json() == ["2013-11-04T05:00:00Z", "2013-11-04T07:00:00Z"]
+
+
+@pytest.mark.parametrize("schedule", ["0 * * * *", None])
+def test_a_backfill_of_another_schedule_is_refused(schedule: str | None) -> None:
+    with pytest.raises(ConfigError, match="Set schedule: auto"):
+        run_request(context("backfill"), config(schedule))
