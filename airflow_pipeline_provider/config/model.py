@@ -169,7 +169,7 @@ class PipelineConfig(BaseModel):
         default="pass", description="Planning passes over a blocked window, or stops at it."
     )
     airflow: AirflowOptions = Field(
-        default=AirflowOptions(), description="What becomes of the pipeline in Airflow."
+        default=AirflowOptions(), description="Retries, pool, tags and number of runs in Airflow."
     )
     default_record: dict[str, Any] = Field(
         default={}, description="Fields that every window's record starts with."

@@ -1,0 +1,109 @@
+"""The JSON Schema of pipeline files, for editors: completion, descriptions, typos.
+
+It judges what is in a file, not what is missing: a key may come from `defaults.yaml`.  `airflow-pipelines check`
+says whether a pipeline is complete.  The schema of the built-in connectors ships as `pipeline.schema.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.config.options import DURATION_PATTERN
+from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_string
+
+SCHEMA_FILE = "pipeline.schema.json"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SECTIONS_WITH_DEFAULTS = ("state", "validate", "audit", "airflow", "default_record", "record_functions")
+
+
+def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
+    """The schema, with the option models of each section: `{"source": {"elasticsearch": Model, …}, …}`."""
+    definitions: dict[str, Any] = {}
+    root = _model_schema(PipelineConfig, "", definitions)
+    for kind, models in options.items():
+        references = []
+        for name, model in sorted(models.items()):
+            key = f"{kind}.{name}"
+            definitions[key] = _connector(key, name, model, definitions)
+            references.append({"$ref": f"#/$defs/{key}"})
+        section = root["properties"][kind]
+        root["properties"][kind] = {"description": section["description"], "anyOf": references}
+    for name in _SECTIONS_WITH_DEFAULTS:  # "audit:" with nothing below it means its defaults
+        section = root["properties"][name]
+        description = section.pop("description")
+        section.pop("default", None)
+        members = section.pop("anyOf", None) or [section]
+        root["properties"][name] = {"description": description, "anyOf": [*members, {"type": "null"}]}
+    used = _reachable(root, definitions)
+    head = {"$schema": _DIALECT, "title": "Pipeline", "description": "One pipeline: source, stage, target."}
+    return {
+        **head,
+        **_without(root, "title", "description"),
+        "$defs": {key: definitions[key] for key in sorted(used)},
+    }
+
+
+def _connector(key: str, name: str, model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _model_schema(model, f"{key}.", definitions)
+    properties = schema["properties"]
+    properties["type"] = {"const": name, "description": f"The connector {name}."}
+    order = ["type", *(field for field in properties if field != "type")]
+    return {**_without(schema, "title"), "properties": {field: properties[field] for field in order}}
+
+
+def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The model's own schema; what it refers to goes into `definitions` under names with the prefix."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    for name, definition in schema.pop("$defs", {}).items():
+        definitions[f"{prefix}{name}"] = _tidy(definition)
+    tidy: dict[str, Any] = _tidy(schema)
+    return tidy
+
+
+def _tidy(value: Any) -> Any:
+    """Without generated titles, and without `required` (see the module); keys of data are left alone."""
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tidy: dict[str, Any] = {}
+    for key, item in value.items():
+        if key == "properties":
+            tidy[key] = {name: _tidy(schema) for name, schema in item.items()}
+        elif key in ("default", "const", "enum", "examples"):
+            tidy[key] = item
+        elif key not in ("title", "required"):
+            tidy[key] = _tidy(item)
+    if tidy.get("pattern") == DURATION_PATTERN and "default" in tidy:
+        default = tidy["default"]  # as Python holds it: seconds, or calendar days and seconds
+        tidy["default"] = (
+            seconds_to_time_string(default) if isinstance(default, int) else str(Duration(*default))
+        )
+    if isinstance(tidy.get("description"), str):
+        tidy["description"] = " ".join(tidy["description"].split())
+    return tidy
+
+
+def _reachable(schema: Any, definitions: Mapping[str, Any]) -> set[str]:
+    """Names of the definitions that the schema refers to, directly or through others."""
+    found: set[str] = set()
+    todo = [schema]
+    while todo:
+        at = todo.pop()
+        if isinstance(at, list):
+            todo.extend(at)
+        elif isinstance(at, dict):
+            todo.extend(at.values())
+            name = str(at.get("$ref", "")).removeprefix("#/$defs/")
+            if name in definitions and name not in found:
+                found.add(name)
+                todo.append(definitions[name])
+    return found
+
+
+def _without(schema: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in keys}
