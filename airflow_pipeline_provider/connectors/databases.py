@@ -78,6 +78,18 @@ def hook_of(connection: Any) -> Any:
     return hook
 
 
+def plain_rows(connection: Any) -> Any:
+    """A PostgreSQL connection with transactions and rows as tuples, whatever the Airflow connection's extra says."""
+    connection.autocommit = False
+    if type(connection).__module__.startswith("psycopg2"):
+        connection.cursor_factory = None
+    else:
+        from psycopg.rows import tuple_row
+
+        connection.row_factory = tuple_row
+    return connection
+
+
 def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], Any]]:
     """(dialect, hook or None for SQLite, function that opens a DB-API connection) of an Airflow connection.
 
@@ -89,14 +101,16 @@ def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], An
             uri = sqlite_uri_of(connection, mode=sqlite_mode)
             return "sqlite", None, lambda: open_sqlite(uri)
         hook = hook_of(connection)
-        dialect = "postgres" if connection.conn_type == "postgresql" else connection.conn_type
-        return dialect, hook, hook.get_conn
+        if connection.conn_type in ("postgres", "postgresql"):
+            return "postgres", hook, lambda: plain_rows(hook.get_conn())
+        return connection.conn_type, hook, hook.get_conn
 
 
 # --- errors
 
 # connection, rollback, resources, lock, intervention, system
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
+_TIMED_OUT = ("25P03", "25P04")  # the server ended a transaction that idled or took too long
 _DATA_STATES = ("21", "22", "23")
 _FATAL_WORDS = (
     "authentication failed",
@@ -142,7 +156,7 @@ def database_error(error: BaseException, doing: str) -> PipelineError | None:
 
 def _kind(state: str | None, text: str, names: set[str]) -> type[PipelineError]:
     if state:
-        if state.startswith(_TRANSIENT_STATES):
+        if state.startswith(_TRANSIENT_STATES) or state in _TIMED_OUT:
             return TransientError
         return DataError if state.startswith(_DATA_STATES) else FatalError
     if any(words in text for words in _FATAL_WORDS):

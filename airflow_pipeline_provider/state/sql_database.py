@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +23,7 @@ from airflow_pipeline_provider.connectors.databases import (
     database_errors,
     hook_of,
     open_sqlite,
+    plain_rows,
     sqlite_uri,
     sqlite_uri_of,
 )
@@ -76,20 +77,12 @@ def engine_from_connection(conn_id: str) -> sa.Engine:
     import airflow.providers.postgres.hooks.postgres as hooks
 
     newer = getattr(hooks, "USE_PSYCOPG3", False)
-
-    def connect() -> Any:
-        opened = hook.get_conn()
-        if newer:  # the connection's extra may ask for rows as dicts; SQLAlchemy reads tuples
-            from psycopg.rows import tuple_row
-
-            opened.row_factory = tuple_row
-        else:
-            opened.cursor_factory = None
-        return opened
-
     driver = "psycopg" if newer else "psycopg2"
     return sa.create_engine(
-        f"postgresql+{driver}://", creator=connect, poolclass=NullPool, isolation_level="READ COMMITTED"
+        f"postgresql+{driver}://",
+        creator=lambda: plain_rows(hook.get_conn()),
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED",
     )
 
 

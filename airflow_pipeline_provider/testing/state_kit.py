@@ -7,8 +7,8 @@
         def open_state(self, tmp_path):
             return partial(open_my_state, str(tmp_path))      # called with (pipeline_id, timezone)
 
-`open_state(pipeline_id, timezone)` gives a new `State` over the same store each time; for a `concurrent` store it must
-be picklable, since other processes call it too (`processes = False` for a store that lives in one process).
+`open_state(pipeline_id, timezone)` gives a new `State` over the same store each time; for a `concurrent` store it
+must be picklable, since other processes call it too (`processes = False` for a store that lives in one process).
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class StateConformance:
     # --- an empty store
 
     def test_an_empty_store_knows_nothing(self, state: State) -> None:
-        assert state.entries() == state.entries(hours(0, 25)) == []
+        assert state.entries() == []
+        assert state.entries(hours(0, 25)) == []
         assert state.leases() == []
         assert state.bound("dag/run") is None
         assert state.latest_timestamp_available(DAY) is None
@@ -336,7 +337,8 @@ class StateConformance:
             state.bind_run("dag/run", hours(0, 2))
             state.mint_token(floor=10)
             state.first_day(DAY)
-            assert other.entries() == other.leases() == []
+            assert other.entries() == []
+            assert other.leases() == []
             assert other.bound("dag/run") is None
             other.append(entry(Kind.REPLACING, hours(0, 2), 1))
             assert other.acquire(hours(0, 2), "two", FAR).owner == "two"

@@ -1,0 +1,179 @@
+"""Source `sql`: windows of rows from a table or query behind any Airflow DB-API hook.
+
+PostgreSQL and SQLite are read in keyset pages inside one read-only transaction, so a slice is one consistent view.
+Of other databases no such transaction is known here: a slice is one statement there, whose rows are fetched in
+portions.
+
+SQLite has no date-times: there the time column holds ISO 8601 text (`2013-11-03 05:30:00`, `…T05:30:00.5Z`,
+`…+01:00`); rows with anything else in it belong to no window and are counted as untimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
+from airflow_pipeline_provider.connectors.databases import database_errors, opener
+from airflow_pipeline_provider.connectors.sources.sql_options import SqlSourceOptions
+from airflow_pipeline_provider.connectors.sources.sql_reader import Reader, Shape
+from airflow_pipeline_provider.connectors.sources.sql_rows import RowWriter
+from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect, Statement
+from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class SqlSource(Source):
+    """See the module; rows become JSON as `sql_rows` says, times instants as `sql_times` says."""
+
+    Options: ClassVar[type[SqlSourceOptions]] = SqlSourceOptions
+    options: SqlSourceOptions
+
+    def __init__(self, options: SqlSourceOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        self._opener: tuple[Dialect, Callable[[], Any]] | None = None
+        what = f"table {options.table}" if options.table else "the query"
+        self._what = f"{what} of connection {options.conn_id!r}"
+
+    # --- what is there
+
+    def check(self) -> None:
+        with self._reader() as reader:
+            reader.shape()
+
+    def count(self, interval: Interval) -> int:
+        if interval.is_empty:
+            return 0
+        with self._reader() as reader:
+            shape = reader.shape()
+            if shape.time.kind is not Kind.TEXT:
+                return int(reader.one(shape.relation.count(shape.time, interval))[0])
+            found = reader.rows(shape.relation.count_by_time(shape.time, interval))
+            return sum(n for value, n in found if interval.holds(shape.time.instant_of(value)))
+
+    def count_untimed(self) -> int | None:
+        with self._reader() as reader:
+            return int(reader.one(reader.shape().relation.untimed(self.options.time_column))[0])
+
+    def newest_event_time(self) -> datetime | None:
+        with self._reader() as reader:
+            shape = reader.shape()
+            row = reader.one(shape.relation.newest(shape.time.name))
+            return None if row is None or row[0] is None else shape.time.instant_of(row[0])
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        with database_errors(self._what):
+            if self._opener is None:
+                name, hook, connect = opener(self.options.conn_id, sqlite_mode="rw")
+                dialect = Dialect(name)
+                if hook is not None:
+                    dialect = Dialect(name, hook.placeholder, hook.escape_word_format)
+                self._opener = dialect, connect
+            dialect, connect = self._opener
+            connection = connect()
+        with closing(connection):
+            yield Reader(connection, dialect, self.options, self._what)
+
+    # --- rows
+
+    @contextmanager
+    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:  # noqa: ARG002
+        """One iterator: the pages of one transaction come one after another (wider: `slices`)."""
+        if slice_.interval.is_empty:
+            yield [iter(())]
+            return
+        with self._reader() as reader:
+            reader.begin()
+            shape = reader.shape()
+            expected = self._count_readable(reader, shape, slice_.interval)
+            yield [self._batches(reader, shape, slice_.interval, expected)]
+
+    def _count_readable(self, reader: Reader, shape: Shape, interval: Interval) -> int:
+        """Rows that the pages must bring; a NULL in a key column would fall through between two pages."""
+        rows, *with_key = reader.one(shape.relation.count(shape.time, interval, self.options.key_columns))
+        for key, count in zip(self.options.key_columns, with_key, strict=True):
+            if count != rows:
+                raise DataError(
+                    f"{self._what}: key column {key!r} is NULL in {rows - count} of {rows} rows of {interval}: "
+                    "choose key_columns that identify every row"
+                )
+        return int(rows)
+
+    def _batches(
+        self, reader: Reader, shape: Shape, interval: Interval, expected: int
+    ) -> Iterator[pa.RecordBatch]:
+        writer = RowWriter(self.options.source_name, shape.columns, shape.json_columns)
+        width = 1 + len(self.options.key_columns)
+        seen, last = 0, None
+        for page in self._pages(reader, shape, interval):
+            for row in page:
+                if row[:width] == last:
+                    raise self._not_unique(f"two rows have {writer.record_id(row[1:width])}")
+                last = row[:width]
+            seen += len(page)
+            batch = self._batch(writer, shape.time, interval, width, page)
+            if batch.num_rows:
+                yield batch
+        if seen != expected:
+            raise self._not_unique(f"the pages brought {seen} of the {expected} rows of {interval}")
+
+    def _not_unique(self, seen: str) -> DataError:
+        keys = ", ".join(self.options.key_columns)
+        return DataError(
+            f"{self._what}: key_columns ({keys}) do not identify a row: {seen}; name more columns"
+        )
+
+    def _pages(self, reader: Reader, shape: Shape, interval: Interval) -> Iterator[list[tuple[Any, ...]]]:
+        size, keys = self.options.page_size, self.options.key_columns
+
+        def page(after: Sequence[Any] | None, limit: int | None) -> Statement:
+            return shape.relation.page(
+                shape.time, interval, keys, shape.columns, shape.json_columns, after, limit
+            )
+
+        if not reader.is_snapshot:
+            yield from reader.portions(page(None, None), size)
+            return
+        after: tuple[Any, ...] | None = None
+        while True:
+            rows = reader.snapshot_rows(page(after, size))
+            if rows:
+                yield rows
+            if len(rows) < size:
+                return
+            after = rows[-1][: 1 + len(keys)]
+
+    def _batch(
+        self,
+        writer: RowWriter,
+        time: TimeColumn,
+        interval: Interval,
+        width: int,
+        rows: Sequence[tuple[Any, ...]],
+    ) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        from airflow_pipeline_provider.envelope.schema import ENVELOPE
+
+        timed = [(time.instant_of(row[0]), row) for row in rows]
+        inside = [(moment, row) for moment, row in timed if interval.holds(moment)]
+        if time.kind is not Kind.TEXT and len(inside) != len(timed):
+            raise DataError(
+                f"{self._what}: the database gave rows outside of {interval}: "
+                "is time_column a column of date-times?"
+            )
+        columns = [
+            [writer.record_id(row[1:width]) for _, row in inside],
+            [moment for moment, _ in inside],
+            [writer.name] * len(inside),
+            [writer.body(row[width:]) for _, row in inside],
+        ]
+        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)

@@ -1,0 +1,60 @@
+"""What can be set for source `sql`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from airflow_pipeline_provider.config.options import SourceOptions
+from airflow_pipeline_provider.core.days import zone_of
+
+
+def _listed(value: Any) -> Any:
+    """A tuple, since the strict reading of a file takes no list for one."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
+
+
+class SqlSourceOptions(SourceOptions):
+    """`source: {type: sql, conn_id: warehouse, table: public.weather, time_column: time_hour, key_columns: [id]}`"""
+
+    type: Literal["sql"]
+    conn_id: str = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
+    table: str | None = Field(
+        None, min_length=1, description="Table or view, `schema.table`, written exactly."
+    )
+    query: str | None = Field(None, min_length=1, description="A SELECT instead of a table.")
+    time_column: str = Field(min_length=1, description="Column with the event time.")
+    time_column_zone: str | None = Field(
+        None, description="Zone of its values where they carry no offset, such as UTC or Europe/Berlin."
+    )
+    key_columns: Names = Field(min_length=1, description="Columns that together identify a row; never NULL.")
+    columns: Names | None = Field(
+        None, min_length=1, description="Columns of BODY, in this order; all by default."
+    )
+    page_size: int = Field(5000, ge=1, le=100_000, strict=True, description="Rows read at once, 1 to 100000.")
+    name: str | None = Field(
+        None,
+        min_length=1,
+        description="SOURCE_NAME and the beginning of RECORD_ID; the table's name by default.",
+    )
+
+    @field_validator("time_column_zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            zone_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _table_or_query(self) -> SqlSourceOptions:
+        if (self.table is None) == (self.query is None):
+            raise ValueError(f"needs exactly one of table and query, got {'both' if self.table else 'none'}")
+        return self
+
+    @property
+    def source_name(self) -> str:
+        return self.name or self.table or "query"

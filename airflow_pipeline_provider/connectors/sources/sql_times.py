@@ -1,0 +1,135 @@
+"""Event times of SQL rows: from what a column holds to an instant, and from a window to a condition on the column.
+
+Both directions are one function, `instant_of`, so no row is lost between windows or read by two of them.  Wall times
+without an offset are read in `zone`: one that a clock change repeats means the first of the two (the column cannot
+tell them apart, so the second hour's rows lie in the first hour's window), one that it left out means the instant as
+far after the change as the clock was ahead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from enum import Enum
+from typing import Any
+
+from airflow_pipeline_provider.core.days import transitions
+from airflow_pipeline_provider.core.intervals import Interval, to_utc
+from airflow_pipeline_provider.exceptions import ConfigError, DataError
+
+UTC = timezone.utc
+_DAY = timedelta(days=1)
+_MARGIN = 2 * _DAY  # offsets stay below 24 hours
+_ISO_TEXT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T\s]+(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\s*(Z|z|[+-]\d\d:\d\d)?)?\s*",
+    re.ASCII,
+)
+
+
+class Kind(str, Enum):
+    """What the time column holds."""
+
+    AWARE = "aware"  # instants
+    NAIVE = "naive"  # wall times or dates
+    TEXT = "text"  # ISO 8601 text with or without an offset: SQLite has no date-times of its own
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """`zone` is None when the pipeline states none; values without an offset are then a ConfigError."""
+
+    name: str
+    kind: Kind
+    zone: tzinfo | None
+
+    def instant_of(self, value: Any) -> datetime:
+        """The event time of a column's value, floored to microseconds; DataError for what is no date-time."""
+        try:
+            moment = _parse(value) if self.kind is Kind.TEXT else value
+            if isinstance(moment, date) and not isinstance(moment, datetime):
+                moment = datetime.combine(moment, time.min)
+            if not isinstance(moment, datetime):
+                raise TypeError(f"a value of type {type(value).__name__}")
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=self.require_zone(), fold=0)
+            return to_utc(moment, self.name)
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"time column {self.name!r}: expected a date-time, got {value!r} ({error}); "
+                "convert it with `query`, or correct the row"
+            ) from error
+
+    def require_zone(self) -> tzinfo:
+        """The zone of values without an offset; ConfigError when none is stated."""
+        if self.zone is None:
+            raise ConfigError(
+                f"source.time_column_zone: column {self.name!r} holds wall times without an offset: state the zone "
+                "they are in, such as UTC or Europe/Berlin"
+            )
+        return self.zone
+
+    def ranges(self, interval: Interval) -> list[tuple[datetime, datetime]]:
+        """Half-open ranges of the column's values that are exactly the interval (for text: see `text_range`)."""
+        if self.kind is Kind.AWARE:
+            return [(interval.start, interval.end)]
+        return wall_ranges(interval, self.require_zone())
+
+    def text_range(self, interval: Interval) -> tuple[datetime, datetime]:
+        """Both ends, as naive UTC, of what SQLite's date functions may make of a text inside the interval."""
+        ends = [interval.start.replace(tzinfo=None), interval.end.replace(tzinfo=None)]
+        if self.zone is not None:
+            ends += [end for pair in wall_ranges(interval, self.zone) for end in pair]
+        return min(ends), max(ends)
+
+
+def wall_ranges(interval: Interval, zone: tzinfo) -> list[tuple[datetime, datetime]]:
+    """Which naive wall times of the zone (`fold=0`) are instants of the interval: disjoint half-open ranges in order.
+
+    A clock change at T from offset a to b takes effect for wall times from T + max(a, b): up to there a repeated
+    time means its first occurrence, and one that was left out is read by the old offset.
+    """
+    start, end = max(interval.start, _FIRST), min(interval.end, _LAST)
+    if start >= end:
+        return []
+    changes = transitions(zone, start - _MARGIN, end + _MARGIN)
+    offsets = [_offset(moment, zone) for moment in (start - _MARGIN, *changes)]
+    bounds = [start.replace(tzinfo=None) - _MARGIN]
+    for change, before, after in zip(changes, offsets, offsets[1:], strict=False):
+        bounds.append(change.replace(tzinfo=None) + max(before, after))
+    bounds.append(end.replace(tzinfo=None) + _MARGIN)
+    ranges = []
+    for number, offset in enumerate(offsets):
+        first = max(start.replace(tzinfo=None) + offset, bounds[number])
+        last = min(end.replace(tzinfo=None) + offset, bounds[number + 1])
+        if first < last:
+            ranges.append((first, last))
+    return ranges
+
+
+_FIRST = datetime.min.replace(tzinfo=UTC) + 4 * _DAY
+_LAST = datetime.max.replace(tzinfo=UTC) - 4 * _DAY
+
+
+def _offset(instant: datetime, zone: tzinfo) -> timedelta:
+    local = instant.astimezone(zone)
+    return local.replace(tzinfo=UTC) - instant
+
+
+def _parse(value: Any) -> datetime:
+    """SQLite's ISO 8601 forms; digits beyond microseconds are cut off."""
+    match = _ISO_TEXT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("no ISO 8601 text such as 2013-11-03T05:30:00Z")
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    micros = int((fraction or "")[:6].ljust(6, "0"))
+    clock = [int(part or 0) for part in (year, month, day, hour, minute, second)]
+    moment = datetime(*clock, micros)  # type: ignore[arg-type]  # noqa: DTZ001  (the offset follows, if any)
+    if offset is None:
+        return moment
+    if offset in "Zz":
+        return moment.replace(tzinfo=UTC)
+    sign = -1 if offset[0] == "-" else 1
+    return moment.replace(tzinfo=timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[4:]))))
