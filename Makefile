@@ -64,9 +64,12 @@ $(STAMP_3_2): pyproject.toml constraints-airflow-3.2.txt
 
 test: lint types unit coverage  ## all that needs no server: lint, types, tests, coverage
 
-lint: $(STAMP)  ## ruff: rules and format
+lint: $(STAMP)  ## ruff, and docker-compose.yaml where the command to check it exists
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if docker compose version >/dev/null 2>&1; then compose='docker compose'; \
+	elif docker-compose version >/dev/null 2>&1; then compose=docker-compose; else compose=; fi; \
+	test -z "$$compose" || { $$compose -f docker-compose.yaml config -q && echo "docker-compose.yaml: valid"; }
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -74,6 +77,7 @@ format: $(STAMP)  ## let ruff mend what it can
 
 types: $(STAMP)  ## mypy (strict in core)
 	$(BIN)/mypy
+	$(BIN)/mypy demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
 
 unit: $(STAMP)
 	$(BIN)/pytest tests --ignore=tests/integration -n $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
