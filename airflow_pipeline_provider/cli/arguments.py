@@ -33,7 +33,9 @@ def read_instant(text: str, name: str) -> datetime:
 
 def read_reference_time(text: str | None) -> datetime:
     """The instant to reason from: now, unless it is given."""
-    return datetime.now(timezone.utc) if text is None else read_instant(text, "--reference-time")
+    if text is None:
+        return datetime.now(timezone.utc).replace(microsecond=0)
+    return read_instant(text, "--reference-time")
 
 
 def read_day(text: str, name: str) -> date:

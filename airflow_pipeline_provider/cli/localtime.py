@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from airflow_pipeline_provider.core.days import in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import local_time, local_window
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -42,6 +42,11 @@ def local_text(instant: datetime, timezone: str, day: date | None = None) -> str
     clock = "24:00" if midnight else clock_text(local)
     date_text = "" if midnight or local.date() == day else f"{local.date()} "
     return f"{date_text}{clock} {name}" + ("" if name == offset else f" {offset}")
+
+
+def whole_second(instant: datetime, timezone: str) -> str:
+    """`2013-11-03 01:00:07 EDT`, for clocks that count microseconds."""
+    return local_time(instant.replace(microsecond=0), timezone)
 
 
 def utc_text(instant: datetime) -> str:

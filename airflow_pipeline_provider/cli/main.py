@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -62,7 +63,7 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
     """
     screen = Screen(sys.stdout, sys.stderr, as_json=args.output == "json", verbose=args.verbose)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _quiet_libraries(args.verbose):
             module, _, function = command.handler.partition(":")
             code: int = getattr(import_module(module), function)(args, screen)
         screen.flush()
@@ -79,6 +80,20 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
             traceback.print_exc(file=sys.stderr)
         screen.error(_sentence(error, args.verbose))
         return exits.code_of(error)
+
+
+@contextlib.contextmanager
+def _quiet_libraries(verbose: bool) -> Iterator[None]:
+    """What libraries tell about their own doings is no part of the answer, unless it is a warning."""
+    root = logging.getLogger()
+    level = root.level
+    if not verbose:
+        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")  # if Airflow is imported later
+        root.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _sentence(error: Exception, verbose: bool) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from airflow_pipeline_provider.cli.localtime import length_text
+from airflow_pipeline_provider.cli.localtime import length_text, whole_second
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import Reason
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import (
     LeaseHeldError,
     PipelineError,
@@ -209,6 +209,6 @@ class Runner:
     def _held(self, lease: Lease) -> str:
         zone = self.runtime.config.timezone
         return (
-            f"{local_window(lease.interval, zone)} is held by {lease.owner} since {local_time(lease.since, zone)}, "
-            f"and its lease ends at {local_time(lease.until, zone)} unless it is renewed"
+            f"{local_window(lease.interval, zone)} is held by {lease.owner} since {whole_second(lease.since, zone)}, "
+            f"and its lease ends at {whole_second(lease.until, zone)} unless it is renewed"
         )

@@ -10,8 +10,18 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.ledger import DayReport, Entry, day_status
-from airflow_pipeline_provider.core.planning import PlanRules, day_plan, horizon, ready_at, target_day
+from airflow_pipeline_provider.core.planning import (
+    Known,
+    Plan,
+    PlanRules,
+    day_plan,
+    horizon,
+    plan_live,
+    ready_at,
+    target_day,
+)
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.base import Lease
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
@@ -30,11 +40,13 @@ class Day:
 class Standing:
     """`continuation` is where the oldest gap begins (the end of what is looked at, without one), `ready_until` the
     end of the newest window that is ready; None: nothing is looked at, or nothing is ready.  `behind_seconds` is the
-    time from the one to the other."""
+    time from the one to the other.  `plan` is what a run would get now."""
 
     target_day: date
     continuation: datetime | None
     ready_until: datetime | None
+    plan: Plan
+    leases: tuple[Lease, ...]
     days: tuple[Day, ...]
 
     @property
@@ -57,12 +69,21 @@ def standing(runtime: Runtime, reference_time: datetime, days: int) -> Standing:
     first = max(last - (days - 1) * _DAY, min(rules.start_day or first_day or target, target))
     shown = [first + n * _DAY for n in range((last - first).days + 1)]
     entries = _entries(runtime, span, shown, rules)
-    missing = gaps(span, (*ledger.committed(entries), *ledger.waived(entries))) if span else []
+    leases = tuple(runtime.state.leases())
+    known = Known(
+        committed=tuple(ledger.committed(entries)),
+        waived=tuple(ledger.waived(entries)),
+        blocked=tuple(ledger.blocked(entries, runtime.config.max_attempts)),
+        leased=tuple(lease.interval for lease in leases),
+    )
+    missing = gaps(span, (*known.committed, *known.waived)) if span else []
     continuation = missing[0].start if missing else span.end if span else None
     return Standing(
         target,
         continuation,
         ready_until(rules, reference_time, span) if span else None,
+        plan_live(rules, reference_time, known, first_day),
+        leases,
         tuple(_day(runtime, rules, day, entries, reference_time) for day in shown),
     )
 

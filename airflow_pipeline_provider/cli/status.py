@@ -1,10 +1,11 @@
 """`status [PIPELINE] [--days N] [--fail-if-behind 6h]`: which days are complete, what is missing, and why.
 
 JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
-"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "leases": [{"start", "end", "owner", "since",
-"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
-"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}]}]}`; instants are ISO
-8601, those without `local_` in UTC; `status` is one of `core.ledger.DayStatus`.
+"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "next": {"window": [start, end] | null, "reason" |
+null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days": [{"day", "start", "end", "length",
+"length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing": [{"start", "end",
+"local_start", "local_end"}]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
+`core.ledger.DayStatus`.
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
@@ -23,7 +24,13 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Found, load_all, load_one
-from airflow_pipeline_provider.cli.localtime import length_text, local_iso, local_text, ranges_text
+from airflow_pipeline_provider.cli.localtime import (
+    length_text,
+    local_iso,
+    local_text,
+    ranges_text,
+    whole_second,
+)
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.standing import Day, Standing, standing
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -32,7 +39,6 @@ from airflow_pipeline_provider.core.ledger import DayStatus
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.state.base import Lease
 
 # What a person must see first.
 _WORST_FIRST = (
@@ -48,11 +54,10 @@ _STYLES = {DayStatus.UNVERIFIED: "red", DayStatus.BLOCKED: "red", DayStatus.COMP
 
 @dataclass(frozen=True)
 class Looked:
-    """One pipeline as it stands, with the leases that are held now."""
+    """One pipeline as it stands."""
 
     config: PipelineConfig
     standing: Standing
-    leases: list[Lease]
     too_far_behind: bool
 
 
@@ -88,12 +93,11 @@ def look(found: Found, question: Question) -> Looked:
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
             stands = standing(runtime, question.reference_time, question.days)
-            leases = runtime.state.leases()
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")
             raise
     limit = question.behind_seconds
-    return Looked(config, stands, leases, limit is not None and stands.behind_seconds > limit)
+    return Looked(config, stands, limit is not None and stands.behind_seconds > limit)
 
 
 def _all(folder: str | None, question: Question, screen: Screen) -> int:
@@ -145,14 +149,14 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
     screen.say(
         f"{config.pipeline_id} at {local_text(question.reference_time, zone)}: {_behind_text(looked)}", "bold"
     )
-    for lease in looked.leases:
+    for lease in stands.leases:
         screen.say(
             f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
-            f"{lease.owner} since {local_time(lease.since, zone)}, until {local_time(lease.until, zone)}",
+            f"{lease.owner} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
             "yellow",
         )
+    screen.say(f"next: {stands.plan.detail}")
     if not stands.days:
-        screen.say(f"no day to show: the target day {stands.target_day} is outside of start_day and end_day")
         return
     rows = [
         (
@@ -206,7 +210,9 @@ def _worst(stands: Standing) -> Day | None:
 
 def _behind_text(looked: Looked) -> str:
     stands, zone = looked.standing, looked.config.timezone
-    if stands.ready_until is None or stands.continuation is None:
+    if stands.continuation is None:
+        return "no day is looked at"
+    if stands.ready_until is None:
         return "no window is ready yet"
     ready = local_time(stands.ready_until, zone)
     if not stands.behind_seconds:
@@ -234,6 +240,11 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "behind_seconds": stands.behind_seconds,
         "behind": length_text(stands.behind_seconds),
         "too_far_behind": looked.too_far_behind,
+        "next": {
+            "window": stands.plan.interval.to_json() if stands.plan.interval else None,
+            "reason": stands.plan.reason.value if stands.plan.reason else None,
+            "detail": stands.plan.detail,
+        },
         "leases": [
             {
                 "start": iso_utc(lease.interval.start),
@@ -242,7 +253,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
                 "since": iso_utc(lease.since),
                 "until": iso_utc(lease.until),
             }
-            for lease in looked.leases
+            for lease in stands.leases
         ],
         "days": [_day_json(day, zone) for day in stands.days],
     }
