@@ -75,15 +75,17 @@ class Display:
             self._progress.update(self._task, description=f"{self.pipeline_id}: {name}")
 
     def moved(self, moved: Moved) -> None:
-        """A line for each window."""
-        window = local_window(moved.interval, self.timezone) if moved.interval else "a window"
+        """A line for each window that was committed or skipped."""
+        if moved.status == "failed":
+            return  # its error ends the run and is told there
+        window = local_window(moved.interval, self.timezone)
         if moved.audited is not None:
             rows, token = moved.audited.target_rows, moved.audited.token
             text = f"{window}: {rows:,} rows in {moved.seconds:.1f}s (token {token})"
         else:
-            text = f"{window}: {moved.status}: {one_line(moved.detail)}"
+            text = f"{window}: {moved.status}: {moved.reason}: {one_line(moved.detail)}"
         self.line(f"{self.pipeline_id}: {text}", None if moved.audited else "yellow")
-        if self._progress is not None and moved.interval is not None and moved.status != "failed":
+        if self._progress is not None:
             self._progress.advance(self._task, moved.interval.seconds)
 
     def line(self, text: str, style: str | None = None) -> None:

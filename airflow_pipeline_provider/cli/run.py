@@ -1,9 +1,9 @@
 """`run PIPELINE`: the phases in this process, without a scheduler.
 
 JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
-[{"window_id", "start", "end", "local_start", "local_end", "status", "detail", "source_rows", "staged_rows",
-"target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed, skipped or failed, counts are null
-unless committed; `reason` says why there was nothing (more) to do, `error` is `{"kind", "message"}`.
+[{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
+"staged_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed, skipped or failed, counts
+are null unless committed; the outer `reason` says why there was nothing (more) to do, `error` is `{"kind", "message"}`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_pipeline_provider.cli.arguments import (
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import local_iso
-from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.progress import Display, followed_log
 from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
 from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
@@ -50,8 +50,8 @@ def run(args: Namespace, screen: Screen) -> int:
                 try:
                     with display.live(lambda: _ready_seconds(runtime, options)):
                         runner.go()
-                except BaseException:
-                    runner.release()
+                except BaseException as ending:
+                    runner.release(ending)
                     raise
         except (Exception, Ended) as caught:  # noqa: BLE001  (what was moved before it is reported first)
             error = caught
@@ -133,8 +133,8 @@ def _report(
 
 
 def _row(moved: Moved, timezone: str) -> tuple[str, ...]:
-    window = local_window(moved.interval, timezone) if moved.interval else "?"
-    status = f"{moved.status}: {one_line(moved.detail)}" if moved.detail else moved.status
+    window = local_window(moved.interval, timezone)
+    status = f"{moved.status}: {moved.reason}" if moved.reason else moved.status
     if moved.audited is None:
         return (window, "-", "-", "-", "-", "-", f"{moved.seconds:.1f}", status)
     audited = moved.audited
@@ -159,12 +159,13 @@ def _json(
 def _moved_json(config: PipelineConfig, runner: Runner, moved: Moved) -> dict[str, Any]:
     interval, audited, zone = moved.interval, moved.audited, config.timezone
     return {
-        "window_id": runner.runtime.window(interval).window_id if interval else None,
-        "start": iso_utc(interval.start) if interval else None,
-        "end": iso_utc(interval.end) if interval else None,
-        "local_start": local_iso(interval.start, zone) if interval else None,
-        "local_end": local_iso(interval.end, zone) if interval else None,
+        "window_id": runner.runtime.window(interval).window_id,
+        "start": iso_utc(interval.start),
+        "end": iso_utc(interval.end),
+        "local_start": local_iso(interval.start, zone),
+        "local_end": local_iso(interval.end, zone),
         "status": moved.status,
+        "reason": moved.reason,
         "detail": moved.detail,
         "source_rows": audited.source_rows if audited else None,
         "staged_rows": audited.staged_rows if audited else None,

@@ -46,10 +46,11 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Moved:
-    """What became of a window: `status` is committed, skipped or failed; the interval of a failure may be unknown."""
+    """What became of a window: `status` is committed, or skipped or failed with a reason and a sentence."""
 
-    interval: Interval | None
+    interval: Interval
     status: str
+    reason: str | None
     detail: str
     audited: Audited | None
     seconds: float
@@ -76,7 +77,8 @@ class Runner:
     def go(self) -> None:
         """Move one window, or with `until_done` all that are ready.
 
-        Raises the error that ended it: of the phases, or TransientError after `wait_seconds` of waiting.
+        Raises the error that ended it: of the phases, or TransientError after `wait_seconds` of waiting.  The
+        caller then says `release`.
         """
         passed: set[Interval] = set()
         while True:
@@ -89,13 +91,15 @@ class Runner:
                     return  # the planner offers again what validate passes over: no progress is to be made here
                 passed.add(outcome.claim.window.interval)
 
-    def release(self) -> None:
+    def release(self, because: BaseException) -> None:
         """Give back what the present run holds, so that nobody has to wait for its lease to end."""
         try:
             for lease in self.runtime.state.leases():
                 if lease.owner == self.run:
                     self.runtime.state.release(lease.interval, lease.owner)
         except PipelineError as error:
+            if getattr(because, "message", None) == error.message:
+                return  # the state is out of reach: that is said already
             self.tell(f"the lease could not be given back, it ends by itself: {error.message}")
 
     # --- one window
@@ -115,7 +119,6 @@ class Runner:
                 failures += 1
                 if failures > self.options.retries:
                     self._failed(error, began)
-                    self.release()
                     raise
                 self._pause(failures, error)
                 continue
@@ -143,31 +146,33 @@ class Runner:
             return
         interval, seconds = outcome.claim.window.interval, time.monotonic() - began
         if outcome.audited is not None:
-            self._add(Moved(interval, "committed", "", outcome.audited, seconds))
+            self._add(Moved(interval, "committed", None, "", outcome.audited, seconds))
         else:
-            self._add(Moved(interval, "skipped", f"{outcome.reason}: {outcome.detail}", None, seconds))
+            self._add(Moved(interval, "skipped", outcome.reason, outcome.detail, None, seconds))
 
     def _superseded(self, error: SupersededError, began: float) -> Outcome:
         """Another run owns the window now; this one ends quietly, and the planner is asked again."""
-        self.release()
-        detail = f"{Reason.SUPERSEDED.value}: {error.message}"
-        self._add(Moved(self._interval(), "skipped", detail, None, time.monotonic() - began))
+        self.release(error)
+        self._add_known("skipped", Reason.SUPERSEDED.value, error, began)
         if self.options.until_done and self.options.interval is None:
             return self._one_window()
         return Outcome(None, None, Reason.SUPERSEDED.value, error.message)
 
     def _failed(self, error: PipelineError, began: float) -> None:
-        self._add(Moved(self._interval(), "failed", error.message, None, time.monotonic() - began))
+        self._add_known("failed", type(error).__name__, error, began)
+
+    def _add_known(self, status: str, reason: str, error: PipelineError, began: float) -> None:
+        """Add what an error ended, if it came so far as to have a window."""
+        try:
+            interval = self.options.interval or self.runtime.state.bound(self.run)
+        except PipelineError:  # the state itself may be what is out of reach
+            interval = self.options.interval
+        if interval is not None:
+            self._add(Moved(interval, status, reason, error.message, None, time.monotonic() - began))
 
     def _add(self, moved: Moved) -> None:
         self.moved.append(moved)
         self.on_moved(moved)
-
-    def _interval(self) -> Interval | None:
-        try:
-            return self.options.interval or self.runtime.state.bound(self.run)
-        except PipelineError:  # the state itself may be what is out of reach
-            return None
 
     # --- patience
 
