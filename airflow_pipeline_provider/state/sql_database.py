@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,6 +30,9 @@ from airflow_pipeline_provider.connectors.databases import (
 from airflow_pipeline_provider.core.intervals import parse_utc, to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.state.sql_tables import Tables
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 """The newest migration: a set of tables with this version is ready."""
@@ -84,6 +87,15 @@ def engine_from_connection(conn_id: str) -> sa.Engine:
         poolclass=NullPool,
         isolation_level="READ COMMITTED",
     )
+
+
+def migration_config(**attributes: Any) -> Config:
+    """Alembic's configuration; `migrations/env.py` reads the attributes."""
+    from alembic.config import Config
+
+    config = Config(attributes=attributes)
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 class Database:
@@ -174,7 +186,6 @@ class Database:
     def _upgrade(self, connection: sa.Connection) -> None:
         """In one transaction that only one worker at a time can be in; the others find the work done."""
         from alembic import command
-        from alembic.config import Config
 
         schema = self.tables.schema
         if not self.is_sqlite:
@@ -193,6 +204,4 @@ class Database:
                 f"{self.what}: its tables have version {version}, this package knows up to {HEAD}: "
                 "install the newer airflow-pipeline-provider here too"
             )
-        config = Config(attributes={"connection": connection, "tables": self.tables})
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-        command.upgrade(config, "head")
+        command.upgrade(migration_config(connection=connection, tables=self.tables), "head")
