@@ -11,6 +11,7 @@ Unique means that no two executions ever write the same name, so a zombie can ad
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import json
 from dataclasses import dataclass
@@ -64,10 +65,10 @@ class Receipt:
         return sum(part.rows for part in self.parts)
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return sum(part.bytes for part in self.parts)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         return _dump(
             {
                 "version": 1,
@@ -79,7 +80,7 @@ class Receipt:
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Receipt:
+    def from_bytes(cls, data: builtins.bytes) -> Receipt:
         value = json.loads(data)
         return cls(
             value["index"],
@@ -104,14 +105,14 @@ class Manifest:
         return sum(part.rows for part in self.parts)
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return sum(part.bytes for part in self.parts)
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         return _dump(
             {
                 "version": 1,
@@ -124,7 +125,7 @@ class Manifest:
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Manifest:
+    def from_bytes(cls, data: builtins.bytes) -> Manifest:
         value = json.loads(data)
         return cls(
             value["pipeline_id"],

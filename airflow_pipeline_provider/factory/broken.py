@@ -18,8 +18,10 @@ from airflow_pipeline_provider.exceptions import ConfigError
 class BrokenPipeline(DAG):
     """Stands in the namespace of the DAG file for a pipeline file with problems; it never reaches the database."""
 
+    _pipeline_file: str = ""
+
     @property
-    def relative_fileloc(self) -> str:  # type: ignore[override]
+    def relative_fileloc(self) -> str:
         return self._pipeline_file
 
     @relative_fileloc.setter

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
@@ -13,4 +11,4 @@ class PipelinePlugin(AirflowPlugin):
     """Registers the timetable in the scheduler, the api-server and the dag-processor."""
 
     name = "airflow_pipeline_provider"
-    timetables: ClassVar[list[Any]] = [DayPlanTimetable]
+    timetables = [DayPlanTimetable]  # noqa: RUF012  (Airflow declares it so)

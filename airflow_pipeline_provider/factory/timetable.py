@@ -75,7 +75,7 @@ class DayPlanTimetable(Timetable):
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """The next window in time.  Without catchup, missed ones are left to the planner: only the latest is run."""
-        starts = [restriction.earliest]
+        starts: list[datetime | None] = [restriction.earliest]
         if last_automated_data_interval is not None:
             starts.append(last_automated_data_interval.end)
         if not restriction.catchup:

@@ -50,7 +50,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         if self._config is not None:
             return self._config
         path = Path(self.pipeline)
-        if not path.is_absolute() and self.has_dag() and self.dag.fileloc:
+        if not path.is_absolute() and self.dag.fileloc:
             path = Path(self.dag.fileloc).parent / path
         return load_pipeline(path, options_model=options_model)
 

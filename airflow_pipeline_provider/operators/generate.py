@@ -84,8 +84,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
                 f"runs' data intervals; this pipeline has {config.schedule!r}. Set schedule: auto, or trigger runs "
                 "with the Params window_start and window_end"
             )
-        interval = Interval(context["data_interval_start"], context["data_interval_end"])
-        return RunRequest(run, RunKind.BACKFILL, reference, interval)
+        start, end = context["data_interval_start"], context["data_interval_end"]
+        return RunRequest(run, RunKind.BACKFILL, reference, Interval(start, end))  # type: ignore[arg-type]
     declared = set(context["dag"].params)  # the context's params hold whatever came with the conf
     unknown = sorted(set(conf) - set(CONF_KEYS) - declared)
     if unknown:

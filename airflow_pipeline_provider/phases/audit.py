@@ -7,6 +7,8 @@ nothing; releasing the lease and removing older attempts' files may be done twic
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
@@ -71,14 +73,20 @@ def _reextract(runtime: Runtime, claim: Claim) -> Staged:
 
 def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> Audited:
     interval = claim.window.interval
-    entry = {"token": staged.token, "attempt": staged.attempt, "run": claim.run, "rows": staged.rows}
     detail = {"source": counts.source, "target": counts.target, "distinct": counts.distinct}
-    now = runtime.clock()
-    # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
-    runtime.state.append(ledger.Entry(ledger.Kind.REPLACING, interval, now, manifest=staged.sha256, **entry))
-    runtime.state.append(
-        ledger.Entry(ledger.Kind.COMMITTED, interval, now, manifest=staged.sha256, detail=detail, **entry)
+    replacing = ledger.Entry(
+        ledger.Kind.REPLACING,
+        interval,
+        runtime.clock(),
+        token=staged.token,
+        attempt=staged.attempt,
+        run=claim.run,
+        rows=staged.rows,
+        manifest=staged.sha256,
     )
+    # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
+    runtime.state.append(replacing)
+    runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
     runtime.state.release(interval, claim.run)
     _remove_older_attempts(runtime, claim, staged)
     return Audited(staged.token, counts.source or 0, counts.manifest, counts.target, counts.distinct)
@@ -90,7 +98,7 @@ def _remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> No
         return
     try:
         files = runtime.stage.list(claim.window.stage_path)
-        newest = {}
+        newest: dict[str, datetime] = {}
         for file in files:
             attempt = file.path.removeprefix(claim.window.stage_path + "/").partition("/")[0]
             newest[attempt] = max(file.modified, newest.get(attempt, file.modified))

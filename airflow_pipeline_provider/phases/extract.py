@@ -43,7 +43,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
         receipt = Receipt(slice_.index, slice_.of, slice_.interval, tuple(parts))
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
-        phase.counts(rows=receipt.rows, parts=len(parts), bytes=receipt.bytes)
+        phase.counts(rows=receipt.rows, parts=len(parts), bytes=receipt.size_bytes)
         return path
 
 

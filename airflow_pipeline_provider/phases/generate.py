@@ -7,6 +7,7 @@ the rerun of the same run renews and which otherwise expires; after the binding,
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, gaps
@@ -68,7 +69,7 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
     return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
 
 
-def plan_next(runtime: Runtime, reference_time: object, owner: str) -> Plan:
+def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
     """What the planner would give this owner now; nothing is claimed."""
     rules = runtime.config.rules
     first_day = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_pipeline_provider.core.intervals import gaps
-from airflow_pipeline_provider.envelope.manifest import Manifest, Receipt
+from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.phases.extract import attempt_folder
 from airflow_pipeline_provider.phases.run_phase import run_phase
@@ -29,7 +29,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
         runtime.stage.write(path, manifest.to_bytes())
-        phase.counts(rows=manifest.rows, parts=len(parts), bytes=manifest.bytes, token=token)
+        phase.counts(rows=manifest.rows, parts=len(parts), bytes=manifest.size_bytes, token=token)
         return Staged(attempt, path, manifest.sha256, token, manifest.rows)
 
 
@@ -62,7 +62,7 @@ def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
         )
 
 
-def _verify(runtime: Runtime, parts: Sequence[object]) -> None:
+def _verify(runtime: Runtime, parts: Sequence[Part]) -> None:
     from airflow_pipeline_provider.envelope.parts import verify_part
 
     for part in parts:
