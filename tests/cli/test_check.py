@@ -1,0 +1,140 @@
+"""`check`: every problem with file and line, and nothing but JSON with `--output json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Place
+
+
+def test_a_good_file_is_ok(place: Place) -> None:
+    file = place.write()
+    result = place("check")
+    assert result.code == 0
+    assert result.out == f"{file}: ok (flights)\n1 file, no problems, no warnings\n"
+    assert result.err == ""
+
+
+def test_every_problem_has_path_file_and_line(place: Place) -> None:
+    place.write(granularity="5x", max_attempts=0, tiemzone="UTC")
+    result = place("check")
+    assert result.code == 1
+    lines = result.out.splitlines()
+    assert lines[0] == f"{place.folder / 'flights.yaml'}:"
+    found = {line.strip().partition(":")[0]: line for line in lines[1:-1]}
+    assert set(found) == {"granularity", "max_attempts", "tiemzone"}
+    assert found["granularity"].endswith("(flights.yaml:3)")
+    assert "did you mean 'timezone'?" in found["tiemzone"]
+    assert lines[-1] == "1 file, 3 problems, no warnings"
+
+
+def test_a_warning_is_shown_and_is_no_problem(place: Place) -> None:
+    place.write(x_time_back="1h", granularity="2h")
+    result = place("check")
+    assert result.code == 0
+    assert "  warning: x_time_back:" in result.out
+    assert result.out.endswith("1 file, no problems, 1 warning\n")
+
+
+def test_one_broken_file_hides_no_other(place: Place) -> None:
+    place.write("good")
+    place.write("bad", granularity=0)
+    (place.folder / "torn.yaml").write_text("pipeline_id: torn\nsource: {type: memory\n")
+    result = place("check", "--output", "json")
+    assert result.code == 1
+    files = {Path(one["file"]).stem: one for one in result.json["files"]}
+    assert {name: one["ok"] for name, one in files.items()} == {"good": True, "bad": False, "torn": False}
+    assert files["torn"]["problems"][0]["line"] in (2, 3)
+    assert (result.json["errors"], result.json["warnings"]) == (2, 0)
+    assert result.err == ""
+
+
+def test_json_of_a_problem(place: Place) -> None:
+    file = place.write(granularity="5x")
+    (one,) = place("check", str(file), "-o", "json").json["files"]
+    (problem,) = one["problems"]
+    assert one["pipeline_id"] is None
+    assert problem["message"].startswith("must be a duration")
+    assert {k: v for k, v in problem.items() if k != "message"} == {
+        "severity": "error",
+        "path": "granularity",
+        "file": str(file),
+        "line": 3,
+    }
+
+
+def test_named_files_are_checked_alone(place: Place) -> None:
+    good, bad = place.write("good"), place.write("bad", granularity=0)
+    assert place("check", str(good)).code == 0
+    assert place("check", str(good), str(bad)).code == 1
+
+
+def test_a_named_folder_is_checked_as_airflow_would_load_it(place: Place) -> None:
+    place.write("one")
+    place.write("one", file="two.yaml")
+    result = place("check", str(place.folder), folder=False)
+    assert result.code == 1
+    assert "pipeline_id: 'one' is taken by one.yaml" in result.out
+
+
+def test_one_id_in_two_named_files(place: Place) -> None:
+    first, second = place.write("one", file="a/one.yaml"), place.write("one", file="b/one.yaml")
+    result = place("check", str(first), str(second))
+    assert result.code == 1
+    assert f"pipeline_id: 'one' is taken by {first}" in result.out
+
+
+def test_one_id_in_two_folders(place: Place) -> None:
+    place.write("one", file="a/one.yaml")
+    place.write("one", file="b/one.yaml")
+    result = place("check")
+    assert result.code == 1
+    assert "'one' is taken by" in result.out
+
+
+def test_defaults_are_no_pipeline(place: Place) -> None:
+    place.write()
+    (place.folder / "defaults.yaml").write_text("max_attempts: 3\n")
+    named = [str(file) for file in sorted(place.folder.glob("*.yaml"))]
+    result = place("check", *named)
+    assert result.code == 0
+    assert result.out.endswith("1 file, no problems, no warnings\n")
+    assert "defaults.yaml is checked with each file that it is merged under" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["check", "nowhere.yaml"], "FILES: there is no file 'nowhere.yaml'", id="no-such-file"),
+        pytest.param(["check"], "no pipeline file in or below", id="no-file-at-all"),
+        pytest.param(["check", "--folder", "/no/such/place"], "--folder: expected a folder", id="no-folder"),
+        pytest.param(
+            ["check", "--output", "xml"], "argument -o/--output: invalid choice: 'xml'", id="output"
+        ),
+        pytest.param(["chekc"], "invalid choice: 'chekc'", id="command"),
+        pytest.param([], "the following arguments are required: COMMAND", id="nothing"),
+    ],
+)
+def test_mistakes_are_one_sentence(place: Place, arguments: list[str], sentence: str) -> None:
+    named = "--folder" in arguments or not arguments or arguments == ["chekc"]
+    result = place(*arguments, folder=not named)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert sentence in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_yaml_of_others_in_the_dags_folder_is_left_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write("flights", file="team/pipelines/flights.yaml")
+    (place.folder / "k8s").mkdir()
+    (place.folder / "k8s" / "pod.yaml").write_text("kind: Pod\nspec: {}\n")
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(place.folder))
+    result = place("check", folder=False)
+    assert result.code == 0
+    assert "flights.yaml: ok (flights)" in result.out
+    assert "pod.yaml" not in result.out
