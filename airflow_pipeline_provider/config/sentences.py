@@ -75,6 +75,8 @@ def problems_of(
         elif expectation not in expected.setdefault(whole, []):
             expected[whole].append(expectation)
     for whole, expectations in expected.items():
+        if any(len(deeper) > len(whole) and deeper[: len(whole)] == whole for deeper in (*told, *expected)):
+            continue  # another alternative took the value, and says what is wrong inside of it
         seen = _value_at(data, whole[len(prefix) :])
         told.setdefault(whole, []).insert(0, _must_be(expectations, seen, whole[-1] if whole else ""))
     return [(path, sentence) for path, sentences in told.items() for sentence in sentences]
@@ -157,7 +159,8 @@ def _bound(kind: str, ctx: dict[str, Any]) -> str:
     }
     words = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
     short = comparisons[kind]
-    return f"{words[short]} {ctx.get(short)}"
+    limit = ctx.get(short)
+    return f"{words[short]} {f'{limit:g}' if isinstance(limit, float) else limit}"
 
 
 def _bounds(schema: dict[str, Any]) -> str | None:

@@ -1,0 +1,231 @@
+"""Pipeline files: what is read, and what becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    load_folder,
+    parse_pipeline,
+)
+from airflow_pipeline_provider.core.durations import Duration
+from airflow_pipeline_provider.core.planning import PlanRules
+from airflow_pipeline_provider.core.record_generation import generate_pipeline_time_window_record
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from tests.unit.config_examples import (
+    LEAST,
+    WHOLE,
+    SearchOptions,
+    load,
+    options_model,
+    write,
+)
+
+# --- what is read -------------------------------------------------------------------------------------------------
+
+
+def test_the_least_a_pipeline_needs(tmp_path):
+    config = load(tmp_path, LEAST)
+    assert (config.pipeline_id, config.timezone, config.schedule, config.backlog) == (
+        "flights",
+        "UTC",
+        "auto",
+        "drain",
+    )
+    assert (str(config.x_time_back), str(config.granularity), config.settle) == ("1d", "1h", 600)
+    assert (config.start_day, config.end_day, config.max_backlog_days) == (None, None, 31)
+    assert (config.source.slices, config.source.distribute) == (1, "threads")
+    assert (config.stage.part_size, config.stage.keep_attempts) == (128_000_000, 0)
+    assert (config.state.type, config.state.lease_seconds) == ("variable", 120)
+    assert (config.validation.on_unavailable, config.validation.max_staleness_seconds) == ("fail", None)
+    assert (config.audit.on_mismatch, config.audit.on_shrink, config.audit.on_empty) == (
+        "reextract",
+        "fail",
+        "commit",
+    )
+    assert (config.max_attempts, config.on_blocked) == (5, "pass")
+    assert (config.airflow.retries, config.airflow.pool, config.airflow.tags) == (3, None, ())
+    assert (config.airflow.max_active_runs, config.default_record, config.record_functions) == (1, {}, {})
+    assert config.warnings == ()
+
+
+def test_every_key(tmp_path):
+    config = load(tmp_path, WHOLE)
+    assert (config.x_time_back, config.granularity) == (Duration(1, 7200), Duration(0, 7200))
+    assert (config.start_day, config.end_day, config.max_backlog_days) == (date(2013, 11, 1), None, None)
+    assert config.source == SearchOptions(
+        type="search",
+        index=["flights-a", "flights-b"],
+        page_size=100,
+        slices=2,
+        distribute="tasks",
+        keep_alive="1m30s",  # type: ignore[arg-type]
+    )
+    assert (config.source.keep_alive, config.stage.part_size, config.target.schema_name) == (
+        90,
+        64 * 2**20,
+        "raw",
+    )
+    assert config.validation.max_staleness_seconds == 6 * 3600
+    assert (config.airflow.tags, config.airflow.owner) == (("a", "b"), "ops")
+    assert config.default_record == {"team": "ops", "nested": {"list": [1, None]}}
+
+
+def test_nothing_can_be_changed_afterwards(tmp_path):
+    config = load(tmp_path, LEAST)
+    for thing, name in ((config, "timezone"), (config.source, "slices"), (config.audit, "on_empty")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(thing, name, "x")
+
+
+def test_what_the_core_is_given(tmp_path):
+    config = load(tmp_path, WHOLE)
+    assert config.rules == PlanRules(
+        timezone="America/New_York",
+        x_time_back=Duration(1, 7200),
+        granularity=Duration(0, 7200),
+        settle_seconds=600,
+        start_day=date(2013, 11, 1),
+        end_day=None,
+        max_backlog_days=None,
+        on_blocked="stop",
+    )
+    assert config.record_config() == {
+        "pipeline_id": "flights",
+        "timezone": "America/New_York",
+        "x_time_back": "1d2h",
+        "granularity": "2h",
+        "default_record": config.default_record,
+    }
+    record = generate_pipeline_time_window_record(
+        config.record_config(),
+        reference_time="2013-11-04T12:00:00Z",
+        latest_timestamp_available=lambda day: None,
+    )
+    assert record is not None
+    assert (record["target_day_str"], record["time_interval"]) == ("2013-11-03", "2h")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            "state:\nvalidate:\naudit:\nairflow:\ndefault_record:\nrecord_functions:\n", id="empty sections"
+        ),
+        pytest.param("schedule: auto\nmax_backlog_days: 31\n", id="defaults spelled out"),
+    ],
+)
+def test_the_same_as_the_least(tmp_path, text):
+    assert load(tmp_path, LEAST + text) == load(tmp_path, LEAST)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(LEAST.encode("utf-8-sig"), id="byte order mark"),
+        pytest.param(LEAST.replace("\n", "\r\n").encode(), id="windows line ends"),
+        pytest.param(b"---\n" + LEAST.encode() + b"...\n", id="document marks"),
+        pytest.param(b"%YAML 1.2\n---\n" + LEAST.encode(), id="version"),
+    ],
+)
+def test_ways_to_write_a_file(tmp_path, data):
+    assert load(tmp_path, data).pipeline_id == "flights"
+
+
+def test_a_mapping_instead_of_a_file():
+    data = {
+        "pipeline_id": "p",
+        "source": {"type": "search", "index": "i"},
+        "stage": {"type": "files", "path": "/s"},
+        "target": {"type": "table", "table": "t"},
+    }
+    assert parse_pipeline(data, options_model=options_model).pipeline_id == "p"
+    with pytest.raises(ConfigFileError) as raised:
+        parse_pipeline(data | {"settle": "soon"}, options_model=options_model)
+    assert str(raised.value) == "settle: must be a duration such as 30s, 10m, 2h or 1d2h30m, got 'soon'"
+
+
+@pytest.mark.parametrize(
+    "schedule", ["auto", "null", "'0 * * * *'", "'@daily'", "'*/5 8-18 * * 1-5'", "'0 0 29 2 *'"]
+)
+def test_schedules(tmp_path, schedule):
+    assert load(tmp_path, LEAST + f"schedule: {schedule}\n").schedule == (
+        None if schedule == "null" else schedule.strip("'")
+    )
+
+
+# --- record functions ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _modules(tmp_path, monkeypatch):
+    write(
+        tmp_path,
+        "cfg_records.py",
+        "def one(record): return 1\nclass K:\n    @staticmethod\n    def two(record): return 2\nnumber = 5\n",
+    )
+    write(tmp_path, "cfg_needs.py", "import cfg_not_installed\n")
+    write(tmp_path, "cfg_raises.py", "raise RuntimeError('at import')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in ("cfg_records", "cfg_needs", "cfg_raises"):
+        sys.modules.pop(name, None)
+
+
+def with_function(folder: Path, path: str) -> Any:
+    return load(folder, LEAST + f"record_functions: {{PARTNER: '{path}'}}\n")
+
+
+@pytest.mark.usefixtures("_modules")
+@pytest.mark.parametrize(
+    ("path", "value"), [("cfg_records.one", 1), ("cfg_records:one", 1), ("cfg_records:K.two", 2)]
+)
+def test_record_functions_are_imported_when_asked_for(tmp_path, path, value):
+    config = with_function(tmp_path, path)
+    assert "cfg_records" not in sys.modules
+    assert config.resolve_record_functions()["PARTNER"]({}) == value
+
+
+@pytest.mark.usefixtures("_modules")
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("cfg_no.where", "cannot be imported: there is no module 'cfg_no' on the path"),
+        ("cfg_records.three", "module 'cfg_records' has no 'three'"),
+        ("cfg_records.number", "must be a function, got int"),
+        ("cfg_needs.one", "cannot be imported: there is no module 'cfg_not_installed' on the path"),
+        ("cfg_raises.one", "cannot be imported: module 'cfg_raises' raised RuntimeError: at import"),
+    ],
+)
+def test_a_bad_record_function_is_named(tmp_path, path, says):
+    with pytest.raises(PipelineError) as raised:
+        with_function(tmp_path, path).resolve_record_functions()
+    assert isinstance(raised.value, ConfigError)
+    assert str(raised.value) == f"record_functions.PARTNER: '{path}' {says}" or (
+        str(raised.value) == f"record_functions.PARTNER: '{path}': {says}"
+    )
+
+
+# --- speed --------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_takes_single_digit_milliseconds(tmp_path):
+    for n in range(200):
+        write(tmp_path, f"p{n}.yaml", WHOLE.replace("pipeline_id: flights", f"pipeline_id: p{n}"))
+    write(tmp_path, "defaults.yaml", "airflow: {owner: ops}\n")
+    best = float("inf")
+    for _ in range(3):  # the best of three: other processes share the machine
+        begun = time.perf_counter()
+        assert len(load_folder(tmp_path, options_model=options_model).pipelines) == 200
+        best = min(best, time.perf_counter() - begun)
+    logging.getLogger(__name__).info("%.2f ms a file", best / 200 * 1000)
+    assert best / 200 < 0.010

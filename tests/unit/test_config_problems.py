@@ -1,0 +1,310 @@
+"""Pipeline files: how everything that is wrong with one is said."""
+
+# ruff: noqa: E501  (one case a line, whatever its sentence needs)
+
+from __future__ import annotations
+
+import os
+import pickle
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    load_folder,
+)
+from airflow_pipeline_provider.exceptions import ConfigError
+from tests.unit.config_examples import (
+    LEAST,
+    load,
+    options_model,
+    problems,
+)
+
+# --- what is wrong ------------------------------------------------------------------------------------------------
+
+SEARCH = "source: {type: search, index: flights}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("pipeline_id: 2013", "pipeline_id: must be text, got 2013 (put it in quotes) (flights.yaml:1)", id="number as id"),
+        pytest.param("pipeline_id: ''", "pipeline_id: must start with a letter or digit and hold letters, digits, '_', '-' and single '.' between them only, got '' (flights.yaml:1)", id="empty id"),
+        pytest.param("pipeline_id: a..b", "got 'a..b'", id="two dots"),
+        pytest.param("pipeline_id: ../x", "got '../x'", id="path as id"),
+        pytest.param("pipeline_id: a/b", "got 'a/b'", id="slash in id"),
+        pytest.param("pipeline_id: .a", "got '.a'", id="dot first"),
+        pytest.param("pipeline_id: a.", "got 'a.'", id="dot last"),
+        pytest.param('pipeline_id: "a\\n"', "pipeline_id: must start", id="line end in id"),
+        pytest.param("pipeline_id: é", "got 'é'", id="umlaut in id"),
+        pytest.param(f"pipeline_id: {'a' * 121}", "pipeline_id: must be at most 120 characters long, got 121", id="long id"),
+        pytest.param("timezone: America/New York", "timezone: must be an IANA timezone such as America/New_York, got 'America/New York'; did you mean 'America/New_York'? (flights.yaml:5)", id="zone with a space"),
+        pytest.param("timezone: europe/berlin", "did you mean 'Europe/Berlin'?", id="zone in lower case"),
+        pytest.param("timezone: '+02:00'", "got '+02:00' (", id="offset"),
+        pytest.param("timezone: ../../etc/passwd", "got '../../etc/passwd'", id="path as zone"),
+        pytest.param("timezone: America", "got 'America'", id="folder as zone"),
+        pytest.param("timezone: right/UTC", "got 'right/UTC'", id="leap seconds"),
+        pytest.param("timezone: localtime", "got 'localtime'", id="the machine's own zone"),
+        pytest.param("timezone: null", "got null", id="no zone"),
+        pytest.param("granularity: 59s", "granularity: must be 1m or more, got '59s' (flights.yaml:5)", id="granularity too short"),
+        pytest.param("granularity: 0s", "granularity: must be 1m or more", id="granularity of nothing"),
+        pytest.param("granularity: 2 h", "granularity: must be a duration such as 30s, 10m, 2h or 1d2h30m, got '2 h'", id="space in duration"),
+        pytest.param("granularity: 1:30", "got '1:30'", id="no base sixty"),
+        pytest.param("granularity: null", "granularity: must be a duration such as 30s, 10m, 2h or 1d2h30m, got null", id="no granularity"),
+        pytest.param("x_time_back: -1d", "got '-1d'", id="negative duration"),
+        pytest.param("x_time_back: 10001d", "x_time_back: must be at most 10000d, got '10001d'", id="out of the calendar"),
+        pytest.param("settle: 10", "settle: must be a duration such as 30s, 10m, 2h or 1d2h30m, got 10", id="bare number as duration"),
+        pytest.param("start_day: 2013-02-29", "start_day: must be a day of the calendar such as 2013-11-01, got '2013-02-29'", id="no such day"),
+        pytest.param("start_day: 20131101", "start_day: must be a day such as 2013-11-01, got 20131101", id="day as a number"),
+        pytest.param("start_day: 2013-11-01T00:00:00", "start_day: must be a day such as 2013-11-01, got '2013-11-01T00:00:00'", id="time as a day"),
+        pytest.param("start_day: 0001-01-01", "start_day: must be a day of the years 1900 to 2199, got 0001-01-01", id="first day of all"),
+        pytest.param("end_day: 9999-12-31", "end_day: must be a day of the years 1900 to 2199", id="last day of all"),
+        pytest.param("max_backlog_days: 0", "max_backlog_days: must be between 1 and 100000, got 0", id="no backlog"),
+        pytest.param("max_backlog_days: 1.5", "max_backlog_days: must be a whole number, got 1.5", id="half a day"),
+        pytest.param("max_attempts: '5'", "max_attempts: must be a whole number, got '5'", id="text as a number"),
+        pytest.param("max_attempts: true", "max_attempts: must be a whole number, got true", id="bool as a number"),
+        pytest.param("schedule: hourly", "schedule: must be auto, null or a cron with five fields such as '0 * * * *', got 'hourly'", id="word as schedule"),
+        pytest.param("schedule: '* * * * * *'", "got '* * * * * *'", id="six fields"),
+        pytest.param("schedule: '61 * * * *'", "got '61 * * * *', which is not valid or never fires", id="minute 61"),
+        pytest.param("schedule: '0 0 30 2 *'", "which is not valid or never fires", id="30 February"),
+        pytest.param("schedule: '@once'", "got '@once'", id="once"),
+        pytest.param("backlog: drian", "backlog: must be drain or wait, got 'drian'", id="choice"),
+        pytest.param("audit: {on_mismatch: fial}", "audit.on_mismatch: must be reextract or fail, got 'fial'", id="choice in a section"),
+        pytest.param("audit: strict", "audit: must be a mapping, got 'strict'", id="text as section"),
+        pytest.param("validate: {max_staleness: forever}", "validate.max_staleness: must be a duration", id="staleness"),
+        pytest.param("validation: {}", "validation: unknown key; did you mean 'validate'?", id="the attribute's name is no key"),
+        pytest.param("airflow: {tags: flights}", "airflow.tags: must be a list of text such as [a, b], got 'flights'", id="text as list"),
+        pytest.param("airflow: {tags: [1]}", "airflow.tags: must be a list of text such as [a, b], got 1 in it", id="number in a list"),
+        pytest.param("airflow: {pool: ''}", "airflow.pool: must be given, not empty, got ''", id="empty pool"),
+        pytest.param("airflow: {retries: -1}", "airflow.retries: must be between 0 and 100, got -1", id="negative retries"),
+        pytest.param("airflow: {retry: 1}", "airflow.retry: unknown key; did you mean 'retries'?", id="unknown key in a section"),
+        pytest.param("default_record: [1]", "default_record: must be a mapping, got a list", id="list as record"),
+        pytest.param("record_functions: {partner: a.b}", "record_functions.partner: the field's name must be UPPERCASE letters, digits and '_' (flights.yaml:5)", id="lower case field"),
+        pytest.param("record_functions: {PARTNER: b}", "record_functions.PARTNER: must be the dotted path of a function such as mycompany.records.partner_of, got 'b'", id="no dotted path"),
+        pytest.param("record_functions: {WINDOW_ID: a.b}", "record_functions.WINDOW_ID: is filled by the window itself: choose another name", id="field of the window"),
+        pytest.param("record_functions: {PARTNER: null}", "record_functions.PARTNER: must be text, got null", id="no function"),
+        pytest.param("x-time-back: 1d", "x-time-back: unknown key; did you mean 'x_time_back'?", id="hyphens"),
+        pytest.param("zzz: 1", "zzz: unknown key; known: airflow, audit, backlog, ", id="nothing like it"),
+    ],
+)  # fmt: skip
+def test_problems_of_a_key(tmp_path, text, expected):
+    least = (
+        LEAST.replace("pipeline_id: flights\n", f"{text}\n", 1)
+        if text.startswith("pipeline_id")
+        else f"{LEAST}{text}\n"
+    )
+    found = problems(tmp_path, least)
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        pytest.param("source: search", "source: must be a mapping with a type and its keys, got 'search' (flights.yaml:2)", id="text"),
+        pytest.param("source: {index: a}", "source.type: is missing (flights.yaml:2)", id="no type"),
+        pytest.param("source: {type: 5}", "source.type: must be text, got 5 (flights.yaml:2)", id="number as type"),
+        pytest.param("source: {type: serach}", "source.type: unknown 'serach'; did you mean 'search'? (flights.yaml:2)", id="unknown type"),
+        pytest.param("source: {type: unimportable}", "source.type: the connector 'unimportable' cannot be used: ImportError: No module named 'kafka'", id="connector that cannot be imported"),
+        pytest.param("source: {type: broken, x: 1}", "source.type: the connector 'broken' cannot be used: KeyError", id="connector with a bug"),
+        pytest.param("source: {type: foreign}", "source.type: the connector 'foreign' cannot be used: TypeError: its Options must be a subclass of SourceOptions", id="options of another kind"),
+        pytest.param("source:", "source: is missing (flights.yaml:2)", id="empty"),
+        pytest.param("source: {type: search}", "source.index: is missing (flights.yaml:2)", id="missing key"),
+        pytest.param("source: {type: search, index: a, page_size: 0}", "source.page_size: must be between 1 and 10000, got 0 (flights.yaml:2)", id="bounds"),
+        pytest.param("source: {type: search, index: a, ratio: 0}", "source.ratio: must be more than 0, got 0", id="one bound"),
+        pytest.param("source: {type: search, index: a, slices: 65}", "source.slices: must be between 1 and 64, got 65", id="bounds of a shared key"),
+        pytest.param("source: {type: search, index: a, slices: true}", "source.slices: must be a whole number, got true", id="bool as a number"),
+        pytest.param("source: {type: search, index: a, page_size: '10'}", "source.page_size: must be a whole number, got '10'", id="text as a number"),
+        pytest.param("source: {type: search, index: a, compress: yes}", "source.compress: must be true or false, got 'yes'", id="yes"),
+        pytest.param("source: {type: search, index: 5}", "source.index: must be text or a list, got 5 (put it in quotes)", id="alternatives"),
+        pytest.param("source: {type: search, index: [a, 5]}", "source.index[1]: must be text, got 5 (put it in quotes)", id="inside of a list"),
+        pytest.param("source: {type: search, index: a, keep_alive: 300}", "source.keep_alive: must be a duration", id="duration"),
+        pytest.param("source: {type: search, index: a, buffer: 12 potatoes}", "source.buffer: must be a size such as 128MB or 64MiB, got '12 potatoes'", id="size"),
+        pytest.param("source: {type: search, index: a, buffer: 1B}", "source.buffer: must be between 1KB and 5GB, got '1B'", id="size too small"),
+        pytest.param("source: {type: search, index: a, keys: ['*']}", "source.keys: must not hold '*'", id="the connector's own check"),
+        pytest.param("source: {type: search, index: a, keys: [b], query: {a: 1}}", "source: needs one of query and keys, got both (flights.yaml:2)", id="the connector's check across keys"),
+        pytest.param("source: {type: search, index: a, pagesize: 5}", "source.pagesize: unknown key; did you mean 'page_size'?", id="unknown key"),
+        pytest.param("source: {type: search, index: a, password: canary}", "source.password: must be a whole number, got a value that is not shown", id="a secret"),
+        pytest.param("source: {type: search, index: a, slices: 'https://u:canary@h'}", "got 'https://u:***@h'", id="a secret in a url"),
+        pytest.param(f"source: {{type: search, index: a, slices: {'x' * 500}}}", f"got '{'x' * 59}…'", id="a long value"),
+        pytest.param("source: {type: search, index: a, slices: {a: {b: canary}}}", "source.slices: must be a whole number, got a mapping", id="a mapping is not shown"),
+    ],
+)  # fmt: skip
+def test_problems_of_a_connector_s_section(tmp_path, section, expected):
+    found = problems(tmp_path, LEAST.replace(SEARCH, section))
+    assert len(found) == 1
+    assert expected in found[0]
+    assert "canary" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param("", ["is empty: a pipeline needs at least pipeline_id, source, stage and target (flights.yaml)"], id="empty"),
+        pytest.param("# nothing\n", ["is empty: a pipeline needs"], id="comments alone"),
+        pytest.param("{}", ["is empty: a pipeline needs"], id="empty mapping"),
+        pytest.param("- a\n- b\n", ["must hold a mapping (lines of 'key: value'), got a list (flights.yaml:1)"], id="list"),
+        pytest.param("flights", ["must hold a mapping (lines of 'key: value'), got a single value (flights.yaml:1)"], id="scalar"),
+        pytest.param(LEAST + "a: b: c\n", ["is not valid YAML: mapping values are not allowed in this context (flights.yaml:5)"], id="syntax"),
+        pytest.param(LEAST + "audit:\n\ton_empty: fail\n", ["is not valid YAML: while scanning for the next token found character that cannot start any token (flights.yaml:6)"], id="tab"),
+        pytest.param(LEAST + "x: 'a\n", ["found unexpected end of stream"], id="quote without end"),
+        pytest.param(LEAST.encode() + b"x: \xe9\n", ["is not UTF-8 text: byte 0xe9 at offset 136; save it as UTF-8 (flights.yaml:5)"], id="latin 1"),
+        pytest.param(LEAST.encode("utf-16"), ["is not UTF-8 text: byte 0xff at offset 0"], id="utf-16"),
+        pytest.param(LEAST + "x: \0\n", ["is not valid YAML: unacceptable character #x0000"], id="control character"),
+        pytest.param(LEAST + "---\n" + LEAST, ["holds a second document (---): one file is one pipeline (flights.yaml:5)"], id="two documents"),
+        pytest.param(LEAST + "settle: 1m\nsettle: 2m\n", ["settle: is given twice, first in line 5: remove one (flights.yaml:6)"], id="duplicate key"),
+        pytest.param(LEAST.replace("index: flights", "index: a, index: b"), ["source.index: is given twice, first in line 2: remove one (flights.yaml:2)"], id="duplicate key in a section"),
+        pytest.param(LEAST + "x: &a 1\ny: *b\n", ["y: the alias *b has no anchor before it, or stands inside its own (flights.yaml:6)"], id="unknown alias"),
+        pytest.param(LEAST + "default_record: &a {x: *a}\n", ["default_record.x: the alias *a has no anchor before it, or stands inside its own"], id="alias inside of itself"),
+        pytest.param(LEAST + "x: !!python/object/apply:os.system [ls]\n", ["x: the tag !!python/object/apply:os.system is not supported (flights.yaml:5)"], id="python object"),
+        pytest.param(LEAST + "x: !vault abc\n", ["x: the tag !vault is not supported"], id="own tag"),
+        pytest.param(LEAST + "settle: {{ var.value.x }}\n", ["settle: a key must be text, got a mapping (text like {{ … }} needs quotes) (flights.yaml:5)"], id="template without quotes"),
+        pytest.param(LEAST + "default_record: {1: a}\n", ["default_record.1: a key must be text: write '1' in quotes (flights.yaml:5)"], id="number as key"),
+        pytest.param(LEAST + "x: " + "[" * 200_000, ["is nested deeper than 50 levels (flights.yaml:5)"], id="deep flow"),
+        pytest.param(LEAST + "x:\n  " + "- " * 5_000, ["is nested deeper than 50 levels (flights.yaml:6)"], id="deep block"),
+        pytest.param(LEAST + "x: " + "{a: " * 5_000, ["is nested deeper than 50 levels"], id="deep mappings"),
+        pytest.param(LEAST + "#" * 1_000_001, ["is larger than 1,000,000 bytes: a pipeline file holds one pipeline (flights.yaml)"], id="large"),
+        pytest.param(
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40)),
+            ["is more than 50000 values once its aliases are expanded"],
+            id="aliases of aliases, wide",
+        ),
+        pytest.param(
+            "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000)),
+            ["is more than 50 levels once its aliases are expanded"],
+            id="aliases of aliases, deep",
+        ),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_read(tmp_path, data, expected):
+    found = problems(tmp_path, data)
+    assert len(found) == len(expected)
+    for text, part in zip(found, expected, strict=True):
+        assert part in text
+
+
+def test_hostile_files_are_refused_quickly(tmp_path):
+    begun = time.monotonic()
+    for data in (
+        "[" * 999_000,
+        "{" * 999_000,
+        "- " * 499_000,
+        "a: &a [" + "*a," * 300_000 + "]",
+        "? " * 400_000,
+    ):
+        problems(tmp_path, data)
+    assert time.monotonic() - begun < 20
+
+
+def test_files_that_are_no_files(tmp_path):
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "dangling.yaml").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    said = {
+        path.name: str(error)
+        for path, error in load_folder(tmp_path, options_model=options_model).errors.items()
+    }
+    assert said == {
+        "folder.yaml": "is a folder (folder.yaml)",
+        "dangling.yaml": "does not exist (dangling.yaml)",
+        "pipe.yaml": "is not a regular file (pipe.yaml)",
+    }
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_the_lines(tmp_path):
+    text = """\
+        pipeline_id: flights
+        granularity: soon
+        sourc: {}
+        source:
+          type: search
+          page_size: 0
+          pagesize: 1
+        stage: {type: files, path: 7}
+        start_day: 2013-11-02
+        end_day: 2013-11-01
+        airflow: {max_active_runs: 2, tags: a}
+        """
+    with pytest.raises(ConfigFileError) as raised:
+        load(tmp_path, textwrap.dedent(text))
+    assert str(raised.value).splitlines() == [
+        "flights.yaml has 9 problems:",
+        "  target: is missing (flights.yaml)",
+        "  granularity: must be a duration such as 30s, 10m, 2h or 1d2h30m, got 'soon' (flights.yaml:2)",
+        "  sourc: unknown key; did you mean 'source'? (flights.yaml:3)",
+        "  source.index: is missing (flights.yaml:4)",
+        "  source.page_size: must be between 1 and 10000, got 0 (flights.yaml:6)",
+        "  source.pagesize: unknown key; did you mean 'page_size'? (flights.yaml:7)",
+        "  stage.path: must be text, got 7 (put it in quotes) (flights.yaml:8)",
+        "  start_day: must not be after end_day (2013-11-01), got 2013-11-02 (flights.yaml:9)",
+        "  airflow.tags: must be a list of text such as [a, b], got 'a' (flights.yaml:11)",
+    ]
+    assert isinstance(raised.value, ConfigError)
+    assert isinstance(raised.value, ValueError)
+    problem = raised.value.problems[4]
+    assert (problem.path, problem.line, Path(problem.file)) == (
+        "source.page_size",
+        6,
+        tmp_path / "flights.yaml",
+    )
+    assert "pydantic" not in str(raised.value)
+
+
+def test_the_error_survives_pickling(tmp_path):
+    with pytest.raises(ConfigFileError) as raised:
+        load(tmp_path, LEAST + "settle: x\nbacklog: y\n")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), again.problems) == (str(raised.value), raised.value.problems)
+
+
+# --- across fields ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("start_day: 2013-11-02\nend_day: 2013-11-01", "start_day: must not be after end_day (2013-11-01), got 2013-11-02 (flights.yaml:5)", id="days in the wrong order"),
+        pytest.param("airflow: {max_active_runs: 2}", "airflow.max_active_runs: must be 1 with state.type variable, which serves one run at a time, got 2: use state.type sql (flights.yaml:5)", id="two runs on variables"),
+    ],
+)  # fmt: skip
+def test_what_two_fields_must_not_say(tmp_path, text, expected):
+    assert problems(tmp_path, LEAST + text) == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "start_day: 2013-11-01\nend_day: 2013-11-01",
+        "airflow: {max_active_runs: 2}\nstate: {type: sql}",
+        "granularity: 1d\nx_time_back: 1d10m",
+        "schedule: '@hourly'\ngranularity: 1h",
+        "schedule: '*/5 8-9 * * 1'\ngranularity: 5m",
+    ],
+)
+def test_what_two_fields_may_say(tmp_path, text):
+    assert load(tmp_path, LEAST + text).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("x_time_back: 2h\ngranularity: 2h", "x_time_back: 2h is shorter than granularity + settle (2h + 10m): windows wait for settle instead (flights.yaml:5)", id="x_time_back"),
+        pytest.param("granularity: 2d\nx_time_back: 3d", "granularity: 2d is longer than a day: every window ends with its day (flights.yaml:5)", id="granularity"),
+        pytest.param("schedule: '@daily'", "schedule: fires every 1d at most, while a window is 1h: each run drains the windows that are ready (flights.yaml:5)", id="coarse cron, drained"),
+        pytest.param("schedule: '0 */6 * * *'\nbacklog: wait", "schedule: fires every 6h at most, while a window is 1h: with backlog: wait the pipeline falls behind for good (flights.yaml:5)", id="coarse cron, waiting"),
+        pytest.param("default_record: {WINDOW_ID: 1}", "default_record.WINDOW_ID: is overwritten by the window's own value (flights.yaml:5)", id="default_record"),
+    ],
+)  # fmt: skip
+def test_what_is_probably_not_meant_is_a_warning(tmp_path, text, expected):
+    config = load(tmp_path, LEAST + text + "\n")
+    assert [str(warning) for warning in config.warnings] == [expected]
+    assert {warning.severity for warning in config.warnings} == {"warning"}
+
+
+def test_a_warning_about_a_default_names_the_defaults(tmp_path):
+    (warning,) = load(tmp_path, LEAST, "# hourly\nx_time_back: 10m\n").warnings
+    assert str(warning).endswith("(defaults.yaml:2)")
