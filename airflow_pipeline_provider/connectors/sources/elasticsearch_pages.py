@@ -6,6 +6,7 @@ the field's doc values, as the server understood it, whatever the document's own
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -70,7 +71,7 @@ def decode_page(body: bytes, time_field: str, what: str) -> Any:
         page = page_decoder(time_field).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if body.rstrip().endswith(b"}"):
-            raise DataError(f"{what}: a page of documents cannot be read ({error})") from error
+            raise _unreadable(body, error, what) from error
         raise TransientError(f"{what}: the answer is cut off ({error})") from error
     if page.timed_out:
         raise PageTooLargeError(
@@ -85,6 +86,23 @@ def decode_page(body: bytes, time_field: str, what: str) -> Any:
             f"{what}: no shard stands behind it, which must not pass for an empty window; check the index"
         )
     return page
+
+
+def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
+    """Python's own parser takes what the fast one refuses, so the document can be named."""
+    try:
+        hits = json.loads(body.decode("utf-8", "surrogateescape"))["hits"]["hits"]
+    except (ValueError, KeyError, TypeError):
+        return DataError(f"{what}: a page of documents cannot be read ({error})")
+    for hit in hits:
+        try:
+            json.dumps(hit, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return DataError(
+                f"document {hit['_index']}/{hit['_id']} holds half a surrogate pair (\\ud800 alone, say), which is "
+                "no text to any target; correct it, or leave it out by `source.query`"
+            )
+    return DataError(f"{what}: a page of documents cannot be read ({error})")
 
 
 def read_pages(

@@ -1,0 +1,487 @@
+"""Source elasticsearch against a server that answers what it is told to: faults no real one gives on demand."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_pages
+from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
+from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
+from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
+from tests.connectors.elasticsearch_places import CONN_ID, make
+
+DOCUMENTS = 95
+DROP = b"DROP"  # the connection ends without an answer
+CUT = b"CUT"  # the answer ends before its announced length
+
+Fault = tuple[int, "dict[str, Any] | bytes"]
+
+
+def error(kind: str, reason: str = "because", **more: Any) -> dict[str, Any]:
+    """As Elasticsearch nests them: the cause is inside."""
+    cause = {"type": kind, "reason": reason, **more}
+    return {
+        "error": {
+            "root_cause": [cause],
+            "type": "search_phase_execution_exception",
+            "reason": "all shards failed",
+        }
+    }
+
+
+class Replay(ThreadingHTTPServer):
+    """One index of DOCUMENTS documents, one a second; `faults` stand in for the next pages."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.faults: list[Fault | None] = []  # None: the page itself
+        self.answers: dict[str, Fault] = {}  # by "METHOD /path", for good
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.headers_seen: list[dict[str, str]] = []
+        self.pages = 0
+        self.new_pit_ids = False
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up waiting is no error here."""
+
+    def searches(self) -> list[dict[str, Any]]:
+        return [body for method, path, body in self.asked if path == "/_search"]
+
+    def closed(self) -> list[dict[str, Any]]:
+        return [body for method, path, body in self.asked if method == "DELETE"]
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> Fault:
+        with self.lock:
+            self.asked.append((method, path, body))
+            if f"{method} {path}" in self.answers:
+                return self.answers[f"{method} {path}"]
+            fault = self.faults.pop(0) if path == "/_search" and self.faults else None
+            if fault is not None:
+                return fault
+        if path == "/":
+            return 200, {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"}
+        if path.endswith("/_field_caps"):
+            caps = {"searchable": True, "aggregatable": True}
+            return 200, {"indices": ["i"], "fields": {"ts": {"date": caps}}}
+        if path.endswith("/_pit"):
+            return 200, {"id": "pit-0"} if method == "POST" else {"succeeded": True}
+        if path.endswith("/_count"):
+            return 200, {"count": DOCUMENTS, "_shards": {"total": 1, "failed": 0}}
+        return 200, self.page(body)
+
+    def page(self, body: dict[str, Any]) -> dict[str, Any]:
+        start = body["search_after"][0] + 1 if "search_after" in body else 0
+        numbers = range(start, min(DOCUMENTS, start + body["size"]))
+        self.pages += 1
+        pit_id = f"pit-{self.pages}" if self.new_pit_ids else body["pit"]["id"]
+        return {"pit_id": pit_id, "timed_out": False, "_shards": {"total": 1, "failed": 0}, "hits": {"hits": [
+            {"_index": "i", "_id": str(n), "_source": {"n": n}, "sort": [n],
+             "fields": {"ts": [str(int((START + n * timedelta(seconds=1)).timestamp() * 1000))]}}
+            for n in numbers
+        ]}}  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Replay
+
+    def respond(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        raw = self.rfile.read(length)
+        if self.headers.get("content-encoding") == "gzip":
+            raw = gzip.decompress(raw)
+        self.server.headers_seen.append({key.lower(): value for key, value in self.headers.items()})
+        status, body = self.server.answer(self.command, self.path.partition("?")[0], json.loads(raw or "{}"))
+        if body == DROP:
+            self.close_connection = True
+            return
+        cut = body == CUT
+        if cut:
+            body = self.server.page(json.loads(raw))
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json" if data[:1] == b"{" else "text/html")
+        self.send_header("content-length", str(len(data)))
+        if self.path == "/" and status == 403 and b"elastic" in data:
+            self.send_header("x-elastic-product", "Elasticsearch")
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.close_connection = True
+
+    do_GET = do_POST = do_DELETE = respond
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
+    monkeypatch.setattr(elasticsearch_client, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(elasticsearch_client, "LONGEST_PAUSE_SECONDS", 0.01)
+    server = Replay()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{CONN_ID.upper()}", f"elasticsearch://kit:s3cr3t-word@127.0.0.1:{server.server_port}"
+    )
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def source(replay: Replay) -> Iterator[ElasticsearchSource]:
+    source = make("i", page_size=20)
+    yield source
+    source.close()
+
+
+PASSING: dict[str, Fault] = {
+    "429 back-pressure": (429, error("es_rejected_execution_exception")),
+    "500": (500, {"error": "internal"}),
+    "502 of a proxy": (502, b"<html>bad gateway</html>"),
+    "503": (503, error("cluster_block_exception", "no master")),
+    "504 without a body": (504, b""),
+    "connection dropped": (0, DROP),
+    "body cut off": (200, CUT),
+    "JSON cut off": (200, b'{"hits": {"hits": ['),
+    "an empty 200": (200, b""),
+    "failed shards": (200, {"timed_out": False, "_shards": {"total": 2, "failed": 1}, "hits": {"hits": []}}),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("page", [0, 2], ids=["first page", "third page"])
+def test_what_passes_is_tried_again(
+    replay: Replay, source: ElasticsearchSource, fault: str, times: int, page: int
+) -> None:
+    batches = []
+    with source.open(Slice(0, 1, WINDOW)) as (rows,):
+        if page == 0:
+            replay.faults = [PASSING[fault]] * times
+        for number, batch in enumerate(rows):
+            if number == 0 and page:
+                replay.faults = [PASSING[fault]] * times
+            batches.append(batch)
+    assert sorted(rows_of(batches).values()) == [1] * DOCUMENTS
+    assert len(replay.searches()) == 5 + times
+    assert [closed["id"] for closed in replay.closed()] == ["pit-0"]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_does_not_pass_ends_as_transient(
+    replay: Replay, source: ElasticsearchSource, fault: str
+) -> None:
+    replay.faults = [PASSING[fault]] * 100
+    with pytest.raises(TransientError, match="index i") as caught:
+        read_all(source, WINDOW)
+    assert not isinstance(caught.value, SnapshotLostError)
+    assert len(replay.searches()) == elasticsearch_client.ATTEMPTS
+    assert len(replay.closed()) == 1
+
+
+SMALLER: dict[str, Fault] = {
+    "timed out": (200, {"timed_out": True, "_shards": {"total": 1, "failed": 0}, "hits": {"hits": []}}),
+    "429 time-out": (429, error("search_timeout_exception")),
+    "429 breaker": (429, error("circuit_breaking_exception", durability="TRANSIENT")),
+    "503 breaker": (503, error("circuit_breaking_exception", durability="TRANSIENT")),
+}
+
+
+@pytest.mark.parametrize("fault", SMALLER)
+def test_what_is_too_much_is_asked_for_in_smaller_pages(
+    replay: Replay, source: ElasticsearchSource, fault: str
+) -> None:
+    replay.faults = [SMALLER[fault]]
+    assert sorted(rows_of(read_all(source, WINDOW)).values()) == [1] * DOCUMENTS
+    assert [search["size"] for search in replay.searches()] == [20] + [10] * 10
+
+
+@pytest.mark.parametrize("fault", SMALLER)
+def test_the_smallest_page_is_given_up_on(replay: Replay, source: ElasticsearchSource, fault: str) -> None:
+    replay.faults = [SMALLER[fault]] * 100
+    with pytest.raises(TransientError, match="page_size"):
+        read_all(source, WINDOW)
+    assert [search["size"] for search in replay.searches()] == [20, 10]
+
+
+GIVEN_UP: dict[str, tuple[Fault, type[Exception], str]] = {
+    "permanent breaker": (
+        (429, error("circuit_breaking_exception", durability="PERMANENT")),
+        FatalError,
+        "page_size",
+    ),
+    "401": (
+        (401, error("security_exception", "missing credentials")),
+        FatalError,
+        "login, password or api_key",
+    ),
+    "403": (
+        (403, error("security_exception", "is unauthorized for user [kit]")),
+        FatalError,
+        "right to read",
+    ),
+    "400": (
+        (400, error("illegal_argument_exception", "line one\nline two")),
+        FatalError,
+        "line one line two",
+    ),
+    "no point in time": ((404, error("search_context_missing_exception")), SnapshotLostError, "read anew"),
+    "no shard": ((503, error("no_shard_available_action_exception")), SnapshotLostError, "read anew"),
+    "index gone": ((404, error("index_not_found_exception")), SnapshotLostError, "read anew"),
+    "no shards at all": (
+        (200, {"timed_out": False, "_shards": {"total": 0, "failed": 0}, "hits": {"hits": []}}),
+        DataError,
+        "no shard",
+    ),
+    "a hit without its sort": (
+        (
+            200,
+            {
+                "timed_out": False,
+                "_shards": {"total": 1, "failed": 0},
+                "hits": {"hits": [{"_index": "i", "_id": "1"}]},
+            },
+        ),
+        DataError,
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+@pytest.mark.parametrize("fault", GIVEN_UP)
+def test_what_cannot_pass_is_raised_at_once(
+    replay: Replay, source: ElasticsearchSource, fault: str, readers: int
+) -> None:
+    answer, kind, words = GIVEN_UP[fault]
+    replay.faults = [answer] * readers
+    with pytest.raises(kind, match=words) as caught:
+        read_all(source, WINDOW, readers)
+    assert type(caught.value) is kind
+    assert len(replay.searches()) <= readers
+    assert len(replay.closed()) == 1
+    assert "\n" not in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+ELSEWHERE: dict[str, tuple[str, Fault, type[Exception], str]] = {
+    "version, garbage": ("GET /", (200, b"hello"), FatalError, "not as Elasticsearch"),
+    "version 7": ("GET /", (200, {"version": {"number": "7.17.0"}}), FatalError, "7.17.0"),
+    "OpenSearch 1": (
+        "GET /",
+        (200, {"version": {"number": "1.3.0", "distribution": "opensearch"}}),
+        FatalError,
+        "OpenSearch 1.3.0",
+    ),
+    "version, 401": ("GET /", (401, error("security_exception")), FatalError, "api_key"),
+    "point in time over no shard": (
+        "POST /i/_pit",
+        (200, {"id": "x", "_shards": {"total": 0, "failed": 0}}),
+        DataError,
+        "no shard",
+    ),
+    "point in time over some shards": (
+        "POST /i/_pit",
+        (200, {"id": "x", "_shards": {"total": 2, "failed": 1}}),
+        TransientError,
+        "1 of 2 shards",
+    ),
+    "point in time refused": (
+        "POST /i/_pit",
+        (403, error("security_exception")),
+        FatalError,
+        "right to read",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_what_stops_an_open(replay: Replay, source: ElasticsearchSource, case: str) -> None:
+    where, answer, kind, words = ELSEWHERE[case]
+    replay.answers[where] = answer
+    with pytest.raises(kind, match=words):
+        read_all(source, WINDOW)
+    assert replay.searches() == []
+
+
+COUNTS: dict[str, tuple[Fault, type[Exception], str]] = {
+    "failed shards": (
+        (200, {"count": 1, "_shards": {"total": 2, "failed": 1}}),
+        TransientError,
+        "1 of 2 shards",
+    ),
+    "no shards": ((200, {"count": 0, "_shards": {"total": 0, "failed": 0}}), DataError, "no shard"),
+    "busy": ((429, error("es_rejected_execution_exception")), TransientError, "429"),
+    "no JSON": ((200, b"<html>"), TransientError, "no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", COUNTS)
+def test_a_count_is_whole_or_refused(replay: Replay, source: ElasticsearchSource, case: str) -> None:
+    answer, kind, words = COUNTS[case]
+    replay.answers["POST /i/_count"] = answer
+    for ask in (lambda: source.count(WINDOW), source.check, source.count_untimed):
+        with pytest.raises(kind, match=words):
+            ask()
+
+
+@pytest.mark.parametrize("status", [404, 500], ids=["gone already", "failing"])
+def test_a_close_that_fails_hides_nothing(replay: Replay, source: ElasticsearchSource, status: int) -> None:
+    replay.answers["DELETE /_pit"] = (status, {"succeeded": False})
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    assert len(replay.closed()) == 1
+
+
+def test_the_newest_point_in_time_id_is_used_and_closed(replay: Replay, source: ElasticsearchSource) -> None:
+    replay.new_pit_ids = True
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    assert [search["pit"]["id"] for search in replay.searches()] == [f"pit-{n}" for n in range(5)]
+    assert [closed["id"] for closed in replay.closed()] == ["pit-5"]
+
+
+def test_heavy_documents_make_pages_smaller(
+    replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elasticsearch_pages, "LARGE_PAGE_BYTES", 2000)
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    sizes = [search["size"] for search in replay.searches()]
+    assert sizes[0] == 20
+    assert all(elasticsearch_pages.SMALLEST_PAGE <= size < 20 for size in sizes[1:])
+
+
+def test_leaving_ends_the_pauses_between_tries(
+    replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next page is asked for ahead; its long pauses must not hold up a reader that gives up."""
+    monkeypatch.setattr(elasticsearch_client, "FIRST_PAUSE_SECONDS", 1000)
+    monkeypatch.setattr(elasticsearch_client, "LONGEST_PAUSE_SECONDS", 1000)
+    replay.faults = [None, *[PASSING["503"]] * 100]
+    begin = time.monotonic()
+    with source.open(Slice(0, 1, WINDOW)) as (rows,):
+        next(iter(rows))
+        while len(replay.searches()) < 2:
+            time.sleep(0.01)
+    assert time.monotonic() - begin < 30
+    assert len(replay.closed()) == 1
+
+
+def test_what_is_asked_for(replay: Replay, source: ElasticsearchSource) -> None:
+    read_all(source, WINDOW, 2)
+    search = replay.searches()[0]
+    assert search["sort"] == [{"_shard_doc": "asc"}]
+    assert search["track_total_hits"] is False
+    assert {body["slice"]["id"] for body in replay.searches()} == {0, 1}
+    (clause,) = search["query"]["bool"]["filter"]
+    assert clause["range"]["ts"]["gte"] == "2013-11-03T05:00:00Z"
+    assert clause["range"]["ts"]["lt"] == "2013-11-03T07:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("answer", "order"),
+    [
+        ((200, {"version": {"number": "8.0.0"}}), ["_shard_doc"]),
+        ((200, {"version": {"number": "3.3.0", "distribution": "opensearch"}}), ["_shard_doc", "_index"]),
+        ((200, {"version": {"number": "2.4.0", "distribution": "opensearch"}}), ["_doc", "_index", "_id"]),
+        ((403, {"error": "elastic says no"}), ["_shard_doc"]),
+        ((403, {"error": "no"}), ["_doc", "_index", "_id"]),
+    ],
+    ids=[
+        "Elasticsearch 8",
+        "OpenSearch 3.3",
+        "OpenSearch 2",
+        "Elasticsearch, forbidden",
+        "OpenSearch, forbidden",
+    ],
+)
+def test_the_dialect(replay: Replay, source: ElasticsearchSource, answer: Fault, order: list[str]) -> None:
+    replay.answers["GET /"] = answer
+    pit = (200, {"pit_id": "os", "id": "es"})
+    replay.answers |= {"POST /i/_search/point_in_time": pit, "POST /i/_pit": pit}
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    search = replay.searches()[0]
+    assert [key for part in search["sort"] for key in part] == order
+    opensearch = "_index" in order
+    assert search["pit"]["id"] == ("os" if opensearch else "es")
+    assert replay.closed() == [{"pit_id": ["os"]} if opensearch else {"id": "es"}]
+
+
+def test_another_host_takes_over(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_dead = f"http://127.0.0.1:9,{replay.url}"
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps({"conn_type": "elasticsearch", "host": with_dead})
+    )
+    source = make("i", page_size=20)
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    source.close()
+
+
+def test_no_server_is_transient(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", "http://127.0.0.1:9")
+    source = make("i")
+    with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+        source.check()
+    source.close()
+
+
+def test_a_slow_answer_times_out_and_is_asked_for_again(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    answer: Callable[..., Fault] = replay.answer
+
+    def slow_once(method: str, path: str, body: dict[str, Any]) -> Fault:
+        if path == "/i/_count":
+            waits.append(1)
+            if len(waits) == 1:
+                time.sleep(1.5)
+        return answer(method, path, body)
+
+    monkeypatch.setattr(replay, "answer", slow_once)
+    source = make("i", request_timeout="1s")
+    assert source.count(WINDOW) == DOCUMENTS
+    assert len(waits) == 2
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("connection", "header", "value"),
+    [
+        ({"login": "kit", "password": "pä:ss"}, "authorization", "Basic a2l0OnDDpDpzcw=="),
+        ({"extra": {"api_key": "abc=="}}, "authorization", "ApiKey abc=="),
+        ({"extra": {"api_key": ["id", "key"]}}, "authorization", "ApiKey aWQ6a2V5"),
+        ({"extra": {"bearer_auth": "t0ken"}}, "authorization", "Bearer t0ken"),
+        ({"extra": {"http_compress": "true"}}, "accept-encoding", "gzip"),
+        ({}, "accept", "application/json"),
+    ],
+    ids=["basic", "api key", "api key pair", "bearer", "gzip", "plain JSON"],
+)
+def test_headers(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], header: str, value: str
+) -> None:
+    given = {"conn_type": "elasticsearch", "host": "127.0.0.1", "port": replay.server_port, **connection}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(given))
+    source = make("i")
+    assert source.count(WINDOW) == DOCUMENTS
+    assert all(value in headers[header] for headers in replay.headers_seen)
+    source.close()

@@ -1,0 +1,171 @@
+"""Source elasticsearch against the real server that ELASTICSEARCH_URL names."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
+from airflow_pipeline_provider.exceptions import SnapshotLostError
+from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
+from tests.connectors.elasticsearch_places import (
+    ElasticsearchBehaviour,
+    ElasticsearchConformance,
+    ElasticsearchTests,
+    Server,
+    documents,
+    iso,
+    make,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def real() -> str:
+    url = os.environ.get("ELASTICSEARCH_URL")
+    assert url, "ELASTICSEARCH_URL is not set: start the server (tests/services) and name it"
+    return url.rstrip("/")
+
+
+class RealServer(ElasticsearchTests):
+    @pytest.fixture
+    def url(self, real: str) -> str:
+        return real
+
+
+class TestOneShard(RealServer, ElasticsearchConformance):
+    pass
+
+
+class TestNanosOnFiveShards(RealServer, ElasticsearchConformance):
+    precision = timedelta(microseconds=1)
+    time = {"type": "date_nanos"}  # noqa: RUF012
+    shards = 5
+
+
+class TestDatesOfAnotherFormat(RealServer, ElasticsearchConformance):
+    precision = timedelta(milliseconds=1)
+    time = {"type": "date", "format": "dd.MM.yyyy HH:mm:ss.SSS"}  # noqa: RUF012
+    shards = 2
+
+    def written(self, moment: datetime) -> Any:
+        return f"{moment:%d.%m.%Y %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+class TestBehaviour(RealServer, ElasticsearchBehaviour):
+    pass
+
+
+class TestReal(RealServer):
+    @pytest.fixture
+    def source(self, server: Server) -> ElasticsearchSource:
+        """20,000 documents on five shards, 10,001 of them at one instant."""
+        index = server.index(shards=5)
+        server.put(index, {f"same{i}": f'{{"ts":"{iso(START)}","n":{i}}}' for i in range(10_001)})
+        server.put(index, documents(9_999))
+        return make(index, page_size=1000)
+
+    def test_ten_thousand_and_one_equal_times(self, source: ElasticsearchSource) -> None:
+        window = type(WINDOW)(START, START + timedelta(milliseconds=1))
+        assert source.count(window) == 10_002
+        for readers in range(1, 9):
+            rows = rows_of(read_all(source, window, readers))
+            assert len(rows) == sum(rows.values()) == 10_002
+        source.close()
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 8])
+    def test_slices_and_readers_together(self, source: ElasticsearchSource, n: int) -> None:
+        pieces = source.plan_slices(WINDOW, n)
+        batches = [batch for piece in pieces for batch in read_all(source, piece.interval, n)]
+        rows = rows_of(batches)
+        assert len(rows) == sum(rows.values()) == source.count(WINDOW) == 20_000
+        source.close()
+
+    def test_updates_and_a_force_merge_while_reading(self, server: Server) -> None:
+        index = server.index(shards=2)
+        texts = documents(20_000)
+        for start in range(0, 20_000, 2000):  # several segments
+            keys = list(texts)[start : start + 2000]
+            server.put(index, {key: texts[key] for key in keys})
+        source = make(index, page_size=500)
+        batches = []
+        with source.open(Slice(0, 1, type(WINDOW)(START, START + timedelta(minutes=1))), 4) as iterators:
+            batches += [next(iter(rows)) for rows in iterators]
+            server.put(
+                index, {str(i): '{"ts":"2013-11-03T05:00:00Z","updated":1}' for i in range(0, 20_000, 3)}
+            )
+            server.must("POST", f"/{index}/_forcemerge?max_num_segments=1")
+            for rows in iterators:
+                batches += list(rows)
+        rows_seen = rows_of(batches)
+        assert len(rows_seen) == sum(rows_seen.values()) == 20_000
+        assert {body for _, _, body in rows_seen} == set(texts.values())
+        source.close()
+
+    @pytest.mark.parametrize("end", ["read", "left early", "error", "lost"])
+    def test_no_point_in_time_stays_open(self, server: Server, end: str) -> None:
+        def open_contexts() -> int:
+            return int(
+                server.must("GET", f"/{index}/_stats/search")["_all"]["total"]["search"]["open_contexts"]
+            )
+
+        index = server.index(shards=2)
+        server.put(index, documents(300))
+        source = make(index, page_size=20)
+
+        def read() -> None:
+            with source.open(Slice(0, 1, WINDOW), 2) as iterators:
+                next(iter(iterators[0]))
+                assert open_contexts() >= 2
+                if end == "error":
+                    raise ZeroDivisionError
+                if end == "lost":
+                    server.must("POST", f"/{index}/_close")
+                if end != "left early":
+                    for rows in iterators:
+                        list(rows)
+
+        if end == "error":
+            with pytest.raises(ZeroDivisionError):
+                read()
+        elif end == "lost":
+            with pytest.raises(SnapshotLostError):
+                read()
+            server.must("POST", f"/{index}/_open?wait_for_active_shards=1")
+        else:
+            read()
+        assert open_contexts() == 0
+        source.close()
+
+    @pytest.mark.parametrize("space", ["\n", "\r\n", "\t", "  "], ids=["newline", "crlf", "tab", "spaces"])
+    def test_white_space_of_a_document_is_kept(self, server: Server, space: str) -> None:
+        index, body = (
+            server.index(),
+            f'{{{space}"ts":{space}1383454800000,{space}"a":[{space}1.0,{space}2 ]{space}}}',
+        )
+        server.must("PUT", f"/{index}/_doc/1?refresh=true", body.encode())
+        source = make(index)
+        ((_, _, seen),) = rows_of(read_all(source, WINDOW))
+        assert seen == body
+        source.close()
+
+    def test_an_index_that_disappears_behind_a_pattern_is_noticed(self, server: Server) -> None:
+        prefix = server.name("two")
+        for name in ("a", "b"):
+            server.put(server.index(f"{prefix}-{name}"), documents(100))
+        source = make(f"{prefix}-*", page_size=10)
+
+        def read() -> None:
+            with source.open(Slice(0, 1, WINDOW)) as (rows,):
+                next(iter(rows))
+                server.must("DELETE", f"/{prefix}-b")
+                list(rows)
+
+        with pytest.raises(SnapshotLostError, match="read anew"):
+            read()
+        source.close()
