@@ -148,7 +148,10 @@ def database_error(error: BaseException, doing: str) -> PipelineError | None:
         "OSError",
     }:
         return None
-    text = " ".join(str(error).split())
+    primary = getattr(
+        getattr(error, "diag", None), "message_primary", None
+    )  # without the statement and its caret
+    text = " ".join(str(primary or error).split())
     kind = _kind(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None), text.lower(), names)
     shown = text if len(text) <= 400 else f"{text[:397]}..."
     return kind(f"{doing}: the database answered {shown!r}; {_ADVICE[kind]}")

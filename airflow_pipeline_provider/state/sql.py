@@ -68,7 +68,7 @@ class SqlState(State):
         schema: str | None = None,
         table_prefix: str = "pipeline_",
     ) -> SqlState:
-        """Without Airflow: `postgresql+psycopg://user:password@host/database` or `sqlite:///path`."""
+        """Without Airflow: `postgresql://user:password@host/database` or `sqlite:///path`."""
         options = SqlStateOptions.model_validate(
             {"type": "sql", "conn_id": "-", "lease": lease, "schema": schema, "table_prefix": table_prefix}
         )

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,12 +57,15 @@ def _sqlite_engine(uri: str) -> sa.Engine:
 
 
 def engine_from_url(url: str) -> sa.Engine:
-    """An engine without Airflow: `postgresql+psycopg://…` or `sqlite:///path`."""
+    """An engine without Airflow: `postgresql://…` (with the driver that is installed) or `sqlite:///path`."""
     parsed = sa.make_url(url)
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
         return _sqlite_engine(sqlite_uri(parsed.database or "", mode="rwc"))
-    if dialect == "postgresql":
+    if dialect in ("postgresql", "postgres"):
+        if "+" not in parsed.drivername:
+            driver = "psycopg" if find_spec("psycopg") else "psycopg2"
+            parsed = parsed.set(drivername=f"postgresql+{driver}")
         return sa.create_engine(parsed, poolclass=NullPool, isolation_level="READ COMMITTED")
     raise ConfigError(f"state: expected {_SUPPORTED}, got the database {dialect!r}")
 
