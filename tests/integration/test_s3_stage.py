@@ -110,9 +110,7 @@ class TestS3(StageConformance):
         process = subprocess.Popen(
             [sys.executable, "-c", code, stage.options.path], stdout=subprocess.PIPE, text=True
         )
-        assert "written" in [line.strip() for line in iter(process.stdout.readline, "written\n")] + [
-            "written"
-        ]
+        assert any(line.strip() == "written" for line in process.stdout)
         assert len(uploads(client, folder)) == 1
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 3

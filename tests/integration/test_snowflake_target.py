@@ -146,6 +146,15 @@ class TestPut(SnowflakeConformance):
         assert target.count(hours(0, 2)) == (0, 0)
 
 
+@pytest.fixture(scope="module")
+def lake(connection, schema):
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    credentials = f"AWS_KEY_ID = '{key}' AWS_SECRET_KEY = '{secret}'"
+    url = f"s3://{os.environ['S3_BUCKET']}/kit/"
+    connection.cursor().execute(f"CREATE STAGE {schema}.LAKE URL = '{url}' CREDENTIALS = ({credentials})")
+    return f"{schema}.LAKE"
+
+
 class TestExternalStage(SnowflakeConformance):
     """Parts are read from S3 by the server."""
 
@@ -163,14 +172,6 @@ class TestExternalStage(SnowflakeConformance):
         )
         yield stage
         stage.delete([file.path for file in stage.list("")])
-
-    @pytest.fixture(scope="module")
-    def lake(self, connection, schema):
-        key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-        credentials = f"AWS_KEY_ID = '{key}' AWS_SECRET_KEY = '{secret}'"
-        url = f"s3://{os.environ['S3_BUCKET']}/kit/"
-        connection.cursor().execute(f"CREATE STAGE {schema}.LAKE URL = '{url}' CREDENTIALS = ({credentials})")
-        return f"{schema}.LAKE"
 
     @pytest.fixture
     def make_target(self, table, lake):

@@ -210,7 +210,8 @@ class DuckDBTarget(Target):
 def _executor(connection: Any, path: str) -> Execute:
     def execute(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         with _mapped(path):
-            return connection.execute(sql, list(parameters)).fetchall()
+            rows: list[tuple[Any, ...]] = connection.execute(sql, list(parameters)).fetchall()
+            return rows
 
     return execute
 

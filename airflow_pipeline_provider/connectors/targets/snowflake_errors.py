@@ -69,6 +69,8 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
         return DataError(f"{said}; extract the window again")
     if errno in _CONFLICT or state in ("40001", "25P02"):
         return WriteConflictError(f"{said}; the transaction was rolled back, try again")
+    if errno == 100_072 and "Duplicate key" in text:  # the stand-in, when two create at once
+        return WriteConflictError(said)
     if errno == 100_000:
         for word, mapped_to in _STAND_IN.items():
             if word in text:
