@@ -125,13 +125,12 @@ def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
     near = (begin + shift - _OFFSETS_APART, begin + shift + _OFFSETS_APART)
     walls = {begin.astimezone(zone).replace(tzinfo=None)}
     for change in days.transitions(timezone, begin - _OFFSETS_APART, begin + _OFFSETS_APART):
-        # The clock's reading at either side of the change, and the midnight between them, from which a missing
-        # time means the other side of the gap; and `begin` as a missing time means it, by the offset of either.
+        # A time that repeats means the first of the two, so what is reached at the end of both jumps forward; so
+        # does, at midnight, a time that a change left out.  And `begin` may be meant by a time that was left out.
         after = change.astimezone(zone).replace(tzinfo=None)
         before = (change - _INSTANT).astimezone(zone).replace(tzinfo=None) + _INSTANT
-        walls |= {after, before, datetime.combine(max(before, after).date(), datetime.min.time())}
-        since_change = begin - change
-        walls |= {after + since_change, before + since_change}
+        midnight = datetime.combine(max(before, after).date(), datetime.min.time())
+        walls |= {before, midnight, after + (begin - change), before + (begin - change)}
     passings = set(days.transitions(timezone, *near))
     for wall in walls:
         local = (wall + shift).replace(tzinfo=zone)

@@ -348,6 +348,30 @@ def test_target_day(x_time_back: str, reference: str, day: int) -> None:
             "America/New_York", "1d2h", "2013-03-09", "2013-03-10T07:00:00", id="at the missing hour"
         ),
         pytest.param(
+            "America/New_York", "1d1h", "2013-11-02", "2013-11-03T05:00:00", id="01:00 twice: the first"
+        ),
+        pytest.param(
+            "America/New_York", "1d1h30m", "2013-11-02", "2013-11-03T06:30:00", id="01:30 twice: the second"
+        ),
+        pytest.param(
+            "America/New_York",
+            "1d2h30m",
+            "2013-11-03",
+            "2013-11-04T07:00:00",
+            id="01:30 EST has no day after",
+        ),
+        pytest.param(
+            "America/New_York",
+            "1d2h30m",
+            "2013-03-10",
+            "2013-03-11T07:30:00",
+            id="02:30 left out: passes twice",
+        ),
+        pytest.param("America/Toronto", "1d", "1919-03-31", "1919-04-01T04:00:00", id="midnight left out"),
+        pytest.param(
+            "Pacific/Apia", "2d1h", "2011-12-29", "2011-12-31T11:00:00", id="two days before a skipped one"
+        ),
+        pytest.param(
             "Pacific/Apia", "1d", "2011-12-29", "2011-12-30T10:00:00", id="a day before a skipped one"
         ),
         pytest.param("Pacific/Apia", "1d", "2011-12-30", "2011-12-31T10:00:00", id="with it, two days pass"),
