@@ -207,6 +207,25 @@ class TestS3InThisProcess(StageConformance):
             stage.read("a")
 
 
+def test_a_connection_that_only_the_metadata_database_has(s3_client, monkeypatch):
+    from airflow.models import Connection
+
+    from airflow_pipeline_provider.connectors import airflow_connections
+
+    found = Connection(conn_id="lake_db", uri=Connection(**_connection_fields()).get_uri())
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_DB", "")
+    monkeypatch.delenv("AIRFLOW_CONN_LAKE_DB")
+    monkeypatch.setattr(airflow_connections, "_from_metadata_database", lambda conn_id: found)
+    stage = make("s3://lake_db@lake/some")
+    stage.write("a", b"1")
+    assert s3_client.get_object(Bucket="lake", Key="some/a")["Body"].read() == b"1"
+
+
+def _connection_fields() -> dict:
+    fields = json.loads(os.environ["AIRFLOW_CONN_LAKE_KIT"])
+    return {**fields, "extra": json.dumps(fields["extra"])}
+
+
 def test_a_missing_connection_is_fatal_and_named():
     with pytest.raises(FatalError, match="no_such_connection"):
         make("s3://no_such_connection@lake/x").write("a", b"1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -36,10 +37,8 @@ class RemoteFiles:
     def _fs(self) -> Any:
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-
         if self._conn_id is not None:
-            get_connection(self._conn_id)  # Airflow's S3 hook would go on without credentials
+            _make_visible(self._conn_id)
         try:
             fs = ObjectStoragePath(f"{self._scheme}://{self._bucket}", conn_id=self._conn_id).fs
         except ImportError as error:
@@ -143,6 +142,24 @@ class RemoteFiles:
             ) from error
         except Exception as error:
             raise _error(action, self._url(path), error, self._conn_id) from error
+
+
+def _make_visible(conn_id: str) -> None:
+    """Airflow's file systems look the connection up by themselves; where they do not find it, they go on without.
+
+    So a missing one is refused here, and one that only the metadata database has is put where a plain process (the
+    command line) looks: into its own environment.
+    """
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+
+    connection = get_connection(conn_id)
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection.as_json()
 
 
 class _File(io.RawIOBase):
