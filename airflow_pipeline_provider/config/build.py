@@ -20,7 +20,7 @@ from airflow_pipeline_provider.config.options import (
 )
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, dotted, shown
 from airflow_pipeline_provider.config.sentences import child_at, problems_of
-from airflow_pipeline_provider.config.yaml_tree import Node, plain
+from airflow_pipeline_provider.config.yaml_tree import MAX_PROBLEMS, Node, plain
 from airflow_pipeline_provider.exceptions import PipelineError
 
 _SECTIONS: dict[str, type[Options]] = {
@@ -141,4 +141,8 @@ def _problem(tree: Node, file: str | None, path: Path, message: str) -> Problem:
 
 def _in_order(problems: Iterable[Problem]) -> Sequence[Problem]:
     """By file and line, what belongs to the whole file first; one problem once."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file or "", problem.line or 0))
+    found = sorted(dict.fromkeys(problems), key=lambda problem: (problem.file or "", problem.line or 0))
+    if len(found) > MAX_PROBLEMS:
+        rest = Problem("", f"and {len(found) - MAX_PROBLEMS} or more problems after these", found[0].file)
+        return [*found[:MAX_PROBLEMS], rest]
+    return found

@@ -43,7 +43,7 @@ def _errors(config: PipelineConfig) -> Iterator[Problem]:
 def _warnings(config: PipelineConfig) -> Iterator[Problem]:
     granularity = config.granularity.elapsed_seconds
     back, settle = config.x_time_back.elapsed_seconds, config.settle
-    if back < granularity + settle:
+    if "x_time_back" in config.model_fields_set and back < granularity + settle:
         yield _warning(
             "x_time_back",
             f"{config.x_time_back} is shorter than granularity + settle "

@@ -65,8 +65,12 @@ def dotted(path: Sequence[str | int]) -> str:
     """`("airflow", "tags", 1)` -> `airflow.tags[1]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{brief(part)}" if text else brief(part)
     return text
+
+
+def brief(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def shown(value: Any, key: str | int = "") -> str:
@@ -82,6 +86,4 @@ def shown(value: Any, key: str | int = "") -> str:
     if _SECRET_KEY.search(str(key)):
         return "a value that is not shown"
     text = _CREDENTIALS_IN_URL.sub(r"\1:***@", value if isinstance(value, str) else str(value))
-    if len(text) > _LONGEST_VALUE:
-        text = f"{text[: _LONGEST_VALUE - 1]}…"
-    return repr(text) if isinstance(value, str) else text
+    return repr(brief(text)) if isinstance(value, str) else brief(text)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from airflow_pipeline_provider.config.problems import CrossFieldError, shown
 
+MAX_ERRORS = 200  # of one section; nobody reads more
 _EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -61,7 +63,7 @@ def problems_of(
     """
     told: dict[tuple[str | int, ...], list[str]] = {}
     expected: dict[tuple[str | int, ...], list[str]] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:MAX_ERRORS]:
         path = _real_path(item["loc"], data, item["type"])
         whole = (*prefix, *path)
         cause = item.get("ctx", {}).get("error")
@@ -185,12 +187,17 @@ def _sentence(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) ->
     return f"{words[:1].lower()}{words[1:]}, got {shown(item['input'], path[-1] if path else '')}"
 
 
-def _schema_at(model: type[BaseModel], path: Sequence[str | int]) -> dict[str, Any]:
-    """The JSON Schema of one place, {} where there is none: only asked once something is wrong."""
+@lru_cache(maxsize=64)
+def _root_schema(model: type[BaseModel]) -> dict[str, Any]:
     try:
-        root = model.model_json_schema()
+        return model.model_json_schema()
     except Exception:  # noqa: BLE001  a connector's own types may have no schema; the sentence then says less
         return {}
+
+
+def _schema_at(model: type[BaseModel], path: Sequence[str | int]) -> dict[str, Any]:
+    """The JSON Schema of one place, {} where there is none: only asked once something is wrong."""
+    root = _root_schema(model)
     at = _resolve(root, root)
     for part in path:
         children = [at, *(_resolve(part_of, root) for part_of in at.get("anyOf", ()))]

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from airflow_pipeline_provider.config.problems import Problem, dotted
+from airflow_pipeline_provider.config.problems import Problem, brief, dotted
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
+MAX_PROBLEMS = 50
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -71,6 +72,8 @@ class _Builder:
     def problem(self, message: str, line: int, *last: str | int) -> None:
         path = [p for o in self.stack if (p := self._position(o)) is not None]
         self.problems.append(Problem(dotted([*path, *last]), message, self.file, line))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise YamlError(self.problems)
 
     @staticmethod
     def _position(collection: _Open) -> str | int | None:
@@ -114,11 +117,13 @@ class _Builder:
     def alias(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if self._awaits_key():
-            self.problem(f"a key must be text, got the alias *{event.anchor}", line)
+            self.problem(f"a key must be text, got the alias *{brief(event.anchor)}", line)
             raise YamlError(self.problems)
         target = self.anchors.get(event.anchor)
         if target is None:
-            self.problem(f"the alias *{event.anchor} has no anchor before it, or stands inside its own", line)
+            self.problem(
+                f"the alias *{brief(event.anchor)} has no anchor before it, or stands inside its own", line
+            )
             target = Node(None, line, self.file)
         self.add(Node(target.value, line, self.file), None)
 
@@ -138,7 +143,7 @@ class _Builder:
         top = self.stack[-1]
         plain = event.implicit[0] and event.tag is None
         if plain and not isinstance(_resolve(event), str):
-            self.problem(f"a key must be text: write '{event.value}' in quotes", line, event.value)
+            self.problem(f"a key must be text: write '{brief(event.value)}' in quotes", line, event.value)
         top.key, top.key_line = event.value, line
         if plain and event.value == "<<":
             top.key = _MERGE
@@ -174,7 +179,7 @@ class _Builder:
 
 
 def _shown_tag(tag: str) -> str:
-    return tag.replace(_TAG, "!!")
+    return brief(tag.replace(_TAG, "!!"))
 
 
 def _resolve(event: Any) -> Any:
@@ -234,8 +239,11 @@ def read_yaml(data: bytes, file: str | None = None) -> Node | None:
 
 
 def _build(events: Any, builder: _Builder) -> None:
-    documents = 0
+    documents = values = 0
     while (event := events.get_event()) is not None:
+        values += 1
+        if values > 3 * MAX_VALUES:  # a value, its key, the end of a collection
+            raise YamlError([Problem("", f"holds more than {MAX_VALUES} values", builder.file)])
         if isinstance(event, yaml.ScalarEvent):
             builder.scalar(event)
         elif isinstance(event, yaml.MappingStartEvent):
