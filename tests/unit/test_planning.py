@@ -551,8 +551,8 @@ def test_five_years_with_a_gap_every_day_are_planned_at_once() -> None:
     days = [start + timedelta(hours=4 * n) for n in range(10_000)]
     committed = tuple(Interval(day, day + timedelta(hours=3)) for day in days)
     waived = tuple(Interval(day + timedelta(hours=3), day + timedelta(hours=4)) for day in days)
-    begun = time.perf_counter()
+    begun = time.process_time()
     plan = plan_live(changed, at(100), Known(committed=committed[::-1], waived=waived))
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2, "seconds of CPU"
     assert plan.interval is not None
     assert plan.interval.start == days[-1] + timedelta(hours=4)
