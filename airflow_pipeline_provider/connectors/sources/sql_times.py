@@ -125,8 +125,10 @@ def _parse(value: Any) -> datetime:
         raise ValueError("no ISO 8601 text such as 2013-11-03T05:30:00Z")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     micros = int((fraction or "")[:6].ljust(6, "0"))
-    clock = [int(part or 0) for part in (year, month, day, hour, minute, second)]
-    moment = datetime(*clock, micros)  # type: ignore[arg-type]  # noqa: DTZ001  (the offset follows, if any)
+    moment = datetime.combine(
+        date(int(year), int(month), int(day)),
+        time(int(hour or 0), int(minute or 0), int(second or 0), micros),
+    )
     if offset is None:
         return moment
     if offset in "Zz":
