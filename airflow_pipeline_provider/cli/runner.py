@@ -164,9 +164,9 @@ class Runner:
     def _add_known(self, status: str, reason: str, error: PipelineError, began: float) -> None:
         """Add what an error ended, if it came so far as to have a window."""
         try:
-            interval = self.options.interval or self.runtime.state.bound(self.run)
+            interval = self.runtime.state.bound(self.run)
         except PipelineError:  # the state itself may be what is out of reach
-            interval = self.options.interval
+            interval = None
         if interval is not None:
             self._add(Moved(interval, status, reason, error.message, None, time.monotonic() - began))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,6 +50,7 @@ class Place:
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    store: MemoryStore = field(default_factory=MemoryStore)
     clock_ahead: timedelta = timedelta()
 
     def write(self, pipeline_id: str = "flights", *, file: str | None = None, **changes: Any) -> Path:
@@ -120,7 +121,8 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]
     MemorySource.clear()
     made = Place(tmp_path / "pipelines", capsys)
     made.folder.mkdir()
-    SharedState.store_of_test = MemoryStore(clock=lambda: datetime.now(timezone.utc) + made.clock_ahead)
+    made.store.clock = lambda: datetime.now(timezone.utc) + made.clock_ahead
+    SharedState.store_of_test = made.store
     yield made
     MemorySource.clear()
 
