@@ -7,12 +7,15 @@ Each step can be repeated: it replaces what it finds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from demo import nyc
@@ -52,6 +55,21 @@ def index_documents(url: str, name: nyc.Name, documents: Iterable[nyc.Document],
     for index in sorted(seen):
         _request("POST", f"{url}/{index}/_refresh")
     return count
+
+
+def make_weather_db(path: Path) -> int:
+    """The cut's weather as a table of a SQLite file, for `dags/pipelines/stations.yaml`; returns its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    bodies = [json.loads(document.body) for document in nyc.cut("weather")]
+    columns = list(bodies[0])
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE weather ({', '.join(columns)}, PRIMARY KEY (time_hour, origin))")
+        marks = ", ".join("?" * len(columns))
+        connection.executemany(
+            f"INSERT INTO weather VALUES ({marks})", [list(body.values()) for body in bodies]
+        )
+    return len(bodies)
 
 
 def make_bucket(
@@ -117,6 +135,8 @@ def main() -> None:
     """Fill the servers that the environment names."""
     env = os.environ
     print("documents:", load_cut(env["ELASTICSEARCH_URL"]))
+    if "WEATHER_DB" in env:
+        print("rows of the table weather:", make_weather_db(Path(env["WEATHER_DB"])))
     make_bucket(env["S3_ENDPOINT_URL"], env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"])
     print(f"bucket: {BUCKET}")
     make_stage(

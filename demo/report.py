@@ -72,6 +72,7 @@ def day(console: Console, demo: Demo, pipeline_id: str) -> None:
             now=state.now(),
             settle_seconds=config.rules.settle_seconds,
             max_attempts=config.max_attempts,
+            timezone=config.timezone,
         )
     finally:
         state.close()

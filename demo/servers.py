@@ -62,6 +62,7 @@ class DemoServers:
             self.elasticsearch_url = search.wait_ready()
             if self.load:
                 self.documents = prepare.load_cut(self.elasticsearch_url)
+                prepare.make_weather_db(self.workdir / "weather.db")
                 prepare.make_bucket(self.s3_url, KEY, SECRET)
                 import_module("snowflake.connector")  # seconds, in which the server starts
             self.snowflake_url = snowflake.wait_ready()
@@ -134,6 +135,9 @@ class DemoServers:
             ),
             "AIRFLOW_CONN_PIPELINE_STATE": json.dumps(
                 {"conn_type": "sqlite", "host": str(self.workdir / "state.db")}
+            ),
+            "AIRFLOW_CONN_WEATHER_DB": json.dumps(
+                {"conn_type": "sqlite", "host": str(self.workdir / "weather.db")}
             ),
         }
 
