@@ -6,7 +6,7 @@ portions.
 
 SQLite has no date-times: there the time column holds ISO 8601 text (`2013-11-03 05:30:00`, `…T05:30:00.5Z`,
 `…+01:00`); rows with anything else in it belong to no window and are counted as untimed.
-A SQLite file that others write while it is read should be in WAL mode: otherwise writers wait until the slice is read.
+A SQLite file that others write meanwhile should be in WAL mode: otherwise writers wait until the slice is read.
 """
 
 from __future__ import annotations
