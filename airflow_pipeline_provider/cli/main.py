@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
-from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.output import ReaderLeftError, Screen, one_line
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_text
 
@@ -68,8 +68,8 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
             code: int = getattr(import_module(module), function)(args, screen)
         screen.flush()
         return code
-    except BrokenPipeError:
-        # whoever read our output has left: nothing more to say, at the interpreter's end either
+    except ReaderLeftError:
+        # nothing more to say, at the interpreter's end either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     except KeyboardInterrupt:

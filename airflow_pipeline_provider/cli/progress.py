@@ -35,7 +35,7 @@ class Display:
     @contextmanager
     def live(self, total_seconds: Callable[[], float]) -> Iterator[None]:
         """A bar over the time that is to be moved (asked for once; 0: unknown), on a terminal."""
-        console = self.screen.console(err=True)
+        console = self.screen.console(self.screen.err)
         if not console.is_terminal:
             yield
             return
