@@ -1,0 +1,45 @@
+"""Receipts and manifests: what is written is what is read, and a hash names one content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
+
+HOUR = Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-03T05:00:00Z"))
+PART = Part(
+    "2013-11-03/w/a/part-0-0-ü.parquet", 3, 1024, HOUR.start, parse_utc("2013-11-03T04:59:59.999999Z")
+)
+MANIFEST = Manifest("flights", HOUR, "a", 7, (PART, replace(PART, path="other", rows=4)))
+
+
+def test_a_receipt_is_read_as_it_was_written() -> None:
+    receipt = Receipt(0, 2, HOUR, (PART,))
+    again = Receipt.from_bytes(receipt.to_bytes())
+    assert again == receipt
+    assert (again.rows, again.size_bytes) == (3, 1024)
+
+
+def test_a_manifest_is_read_as_it_was_written() -> None:
+    again = Manifest.from_bytes(MANIFEST.to_bytes())
+    assert again == MANIFEST
+    assert again.sha256 == MANIFEST.sha256
+    assert (again.rows, again.size_bytes) == (7, 2048)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(MANIFEST, token=8),
+        replace(MANIFEST, attempt="b"),
+        replace(MANIFEST, pipeline_id="weather"),
+        replace(MANIFEST, parts=(PART,)),
+        replace(MANIFEST, interval=Interval(HOUR.start, parse_utc("2013-11-03T06:00:00Z"))),
+    ],
+    ids=["token", "attempt", "pipeline", "parts", "interval"],
+)
+def test_another_content_has_another_hash(changed: Manifest) -> None:
+    assert changed.sha256 != MANIFEST.sha256

@@ -1,0 +1,44 @@
+"""A window's names and its JSON."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.windows import Window
+
+
+def window(start: str, end: str) -> Window:
+    return Window("flights", Interval(parse_utc(start), parse_utc(end)), date(2013, 11, 3))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [
+        ("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z", "flights.20131103T040000Z-20131103T060000Z"),
+        (
+            "2013-11-03T00:00:00-04:00",
+            "2013-11-03T01:00:00-05:00",
+            "flights.20131103T040000Z-20131103T060000Z",
+        ),
+        (
+            "2013-11-03T04:00:00.5Z",
+            "2013-11-03T06:00:00Z",
+            "flights.20131103T040000.500000Z-20131103T060000Z",
+        ),
+    ],
+    ids=["UTC", "local times of the same instants", "a fraction is kept"],
+)
+def test_the_name_says_the_instants(start: str, end: str, name: str) -> None:
+    made = window(start.replace(".5Z", ".500000Z"), end)
+    assert made.window_id == name
+    assert made.stage_path == f"2013-11-03/{name}"
+
+
+def test_windows_survive_json() -> None:
+    made = window("2013-11-03T04:00:00.000001Z", "2013-11-03T06:00:00Z")
+    again = Window.from_json(made.to_json())
+    assert again == made
+    assert (again.start, again.end) == (made.interval.start, made.interval.end)
