@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.config.build import build_config
+from airflow_pipeline_provider.config.fields import PIPELINE_ID
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
 from airflow_pipeline_provider.config.yaml_tree import MAX_BYTES, Node, YamlError, from_plain, read_yaml
@@ -40,6 +41,7 @@ __all__ = [
 OptionsModel = Callable[[str, str], type[BaseModel]]
 
 DEFAULTS = ("defaults.yaml", "defaults.yml")
+SUFFIXES = (".yaml", ".yml")
 SECTIONS = ("source", "stage", "target", "state")
 _ID_LINE = re.compile(
     rb"""^(?:pipeline_id|"pipeline_id"|'pipeline_id')[ \t]*:[ \t]+"""
@@ -111,7 +113,7 @@ def pipeline_files(folder: str | Path) -> list[Path]:
     return [
         path
         for path in entries
-        if path.suffix in (".yaml", ".yml") and not path.name.startswith(".") and path.name not in DEFAULTS
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.name not in DEFAULTS
     ]
 
 
@@ -120,10 +122,15 @@ def find_file(folder: str | Path, pipeline_id: str) -> Path | None:
 
     Agrees with `load_folder` on which of two files with the same id counts.
     """
-    files = pipeline_files(folder)
-    named = [path for path in files if path.stem == pipeline_id]
-    others = [path for path in files if path.stem != pipeline_id]
-    return next((path for path in [*named, *others] if _id_in(path) == pipeline_id), None)
+    if not PIPELINE_ID.fullmatch(pipeline_id):
+        return None
+    named = [Path(folder) / f"{pipeline_id}{suffix}" for suffix in SUFFIXES]
+    for path in named:  # the usual way needs no look at the other files
+        if path.name not in DEFAULTS and _id_in(path) == pipeline_id:
+            return path
+    return next(
+        (path for path in pipeline_files(folder) if path not in named and _id_in(path) == pipeline_id), None
+    )
 
 
 def _id_in(path: Path) -> str | None:

@@ -177,6 +177,14 @@ def test_the_file_of_a_pipeline_is_found_by_its_id(tmp_path, text, found):
     assert find_file(tmp_path, "wanted") == (path if found else None)
 
 
+@pytest.mark.parametrize("pipeline_id", ["../outside", "", "a\0b", ".", "a/b"], ids=repr)
+def test_what_is_no_pipeline_id_has_no_file(tmp_path, pipeline_id):
+    folder = tmp_path / "pipelines"
+    folder.mkdir()
+    write(tmp_path, "outside.yaml", "pipeline_id: ../outside\n")
+    assert find_file(folder, pipeline_id) is None
+
+
 def test_the_name_of_a_file_alone_does_not_make_it_the_pipeline_s(tmp_path):
     write(tmp_path, "wanted.yaml", pipeline("other"))
     path = write(tmp_path, "z.yaml", pipeline("wanted"))
