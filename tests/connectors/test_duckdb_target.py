@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import duckdb
 import pytest
@@ -156,10 +155,8 @@ def test_a_file_that_stays_busy_is_transient(path, held, monkeypatch):
     target = target_at(path)
     target.prepare()
     held(60)
-    begin = time.monotonic()
     with pytest.raises(TransientError, match="open in another process"):
         target.count(hours(0, 2))
-    assert time.monotonic() - begin < 5
 
 
 def test_a_file_of_something_else_is_fatal(path):

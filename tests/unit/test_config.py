@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from pydantic import ValidationError
 
 from airflow_pipeline_provider.config.loader import (
     ConfigFileError,
-    load_folder,
     parse_pipeline,
 )
 from airflow_pipeline_provider.core.durations import Duration
@@ -213,19 +210,3 @@ def test_a_bad_record_function_is_named(tmp_path, path, says):
     assert str(raised.value) == f"record_functions.PARTNER: '{path}' {says}" or (
         str(raised.value) == f"record_functions.PARTNER: '{path}': {says}"
     )
-
-
-# --- speed --------------------------------------------------------------------------------------------------------
-
-
-def test_a_file_takes_single_digit_milliseconds(tmp_path):
-    for n in range(200):
-        write(tmp_path, f"p{n}.yaml", WHOLE.replace("pipeline_id: flights", f"pipeline_id: p{n}"))
-    write(tmp_path, "defaults.yaml", "airflow: {owner: ops}\n")
-    best = float("inf")
-    for _ in range(3):  # the best of three: other processes share the machine
-        begun = time.perf_counter()
-        assert len(load_folder(tmp_path, options_model=options_model).pipelines) == 200
-        best = min(best, time.perf_counter() - begun)
-    logging.getLogger(__name__).info("%.2f ms a file", best / 200 * 1000)
-    assert best / 200 < 0.010
