@@ -10,6 +10,7 @@ from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError
 
 _OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
+_FIRST_YEAR, _LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
 _LONGEST_SECONDS = 10_000 * 86_400
 
 
@@ -17,18 +18,18 @@ def read_instant(text: str, name: str) -> datetime:
     """An aware UTC datetime; without an offset nobody can say which hour of a 25-hour day is meant."""
     given = text.strip().upper()
     time = given.replace(" ", "T").partition("T")[2]
-    try:
-        return parse_utc(given)
-    except (ValueError, OverflowError):
-        missing = "an offset is missing" if time and not _OFFSET.search(time) else "got"
-    if missing == "got":
-        raise ConfigError(
-            f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)}"
-        )
-    raise ConfigError(
-        f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)} without one: "
-        "add Z for UTC or the offset that you mean"
+    expected = (
+        f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)}"
     )
+    try:
+        instant = parse_utc(given)
+    except (ValueError, OverflowError):
+        if time and not _OFFSET.search(time):
+            raise ConfigError(f"{expected} without one: add Z for UTC or the offset that you mean") from None
+        raise ConfigError(expected) from None
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise ConfigError(f"{name}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {quote(text)}")
+    return instant
 
 
 def read_reference_time(text: str | None) -> datetime:

@@ -37,6 +37,7 @@ def test_instants(text: str) -> None:
         pytest.param("2013-13-03T00:00:00Z", "got '2013-13-03T00:00:00Z'", id="month"),
         pytest.param("2013-11-03T25:00:00Z", "got '2013-11-03T25:00:00Z'", id="hour"),
         pytest.param("0001-01-01T00:00:00+14:00", "got '0001-01-01", id="before-the-calendar"),
+        pytest.param("2013-11-03T00:00:00+25:00", "got '2013-11-03T00:00:00+25:00'", id="offset"),
     ],
 )
 def test_bad_instants(text: str, sentence: str) -> None:
@@ -44,6 +45,12 @@ def test_bad_instants(text: str, sentence: str) -> None:
         read_instant(text, "--reference-time")
     assert str(caught.value).startswith("--reference-time: expected ISO 8601 with an offset")
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0999-12-31T23:59:59Z", "9001-01-01T00:00:00Z"])
+def test_instants_too_near_to_the_calendars_ends(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"--t: expected a year from 1000 to 9000, got '{text}'"):
+        read_instant(text, "--t")
 
 
 def test_days() -> None:
