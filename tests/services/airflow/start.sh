@@ -104,7 +104,8 @@ else "$python" -m airflow db migrate >"$run/db.log" 2>&1 || { tail "$run/db.log"
 component() { local name="$1"; shift; launch "$run/$name.pid" "$run/$name.log" "$python" -m airflow "$@"; }
 component api-server api-server
 wait_for 120 "$run/api-server.pid" "$run/api-server.log" curl -fsS --noproxy '*' "http://127.0.0.1:$PORT/api/v2/version"
-component scheduler scheduler
+# LocalExecutor forks tasks from the scheduler
+PYTHONPATH="$here/preload${PYTHONPATH:+:$PYTHONPATH}" component scheduler scheduler
 component dag-processor dag-processor
 want=(metadatabase scheduler dag_processor)
 if [ "${TRIGGERER:-1}" = 1 ]; then component triggerer triggerer; want+=(triggerer); fi

@@ -1,0 +1,82 @@
+"""The pipelines of these tests: what each moves, and how its runs are begun.
+
+All begin together as soon as a collected test asks for one of them, so that they wait for each other's pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any, NamedTuple
+
+from tests.integration.real_airflow import lake
+from tests.integration.real_airflow.rest import Airflow
+
+THE_LONG_DAY = (date(2013, 11, 3), date(2013, 11, 3))
+
+
+def unpause(airflow: Airflow, dag_id: str) -> None:
+    airflow.unpause(dag_id)
+
+
+def backfill(airflow: Airflow, dag_id: str, first: date, last: date) -> None:
+    """Of all windows that start in these days: the API takes both ends as such starts."""
+    airflow.unpause(dag_id)
+    start, end = lake.whole(first, last)
+    airflow.backfill(dag_id, lake.iso(start), lake.iso(end - lake.MILLISECOND))
+
+
+class Story(NamedTuple):
+    """`of`: flights or weather; `settings`: of the pipeline file, over the folder's defaults."""
+
+    of: str
+    days: tuple[date, lake.date]
+    settings: dict[str, Any]
+    begin: Callable[[Airflow, str], None] = unpause
+
+
+STORIES = {
+    # backfilled, while one scheduled run takes the first gap
+    "weather": Story(
+        "weather",
+        lake.NOVEMBER,
+        {"backlog": "wait", "airflow": {"retries": 10}},
+        lambda airflow, dag_id: backfill(airflow, dag_id, *lake.NOVEMBER),
+    ),
+    "weather_march": Story(
+        "weather",
+        lake.MARCH,
+        {
+            "granularity": "4h",
+            "backlog": "wait",
+            "airflow": {"retries": 10},
+            "source": {"slices": 2, "distribute": "tasks"},  # mapped extract
+        },
+        lambda airflow, dag_id: backfill(airflow, dag_id, *lake.MARCH),
+    ),
+    # scheduled once, for the last window of all; what lies before it is drained
+    "flights": Story("flights", lake.NOVEMBER, {"granularity": "6h", "source": {"slices": 2}}),
+    # its source cannot be reached at first
+    "flights_march": Story(
+        "flights",
+        lake.MARCH,
+        {
+            "granularity": "8h",
+            "airflow": {"retries": 1},
+            "source": {"conn_id": "nyc_search_outage"},
+        },
+    ),
+    # its stage cannot be reached at first
+    "retried": Story(
+        "weather",
+        THE_LONG_DAY,
+        {
+            "granularity": "1d",
+            "airflow": {"retries": 20},
+            "stage": {"path": "s3://nyc_aws_outage@BUCKET/NAME/retried"},
+        },
+    ),
+    "manual": Story("weather", THE_LONG_DAY, {"granularity": "12h"}),
+    "variable": Story("weather", THE_LONG_DAY, {"granularity": "12h", "state": {"type": "variable"}}),
+    "cron": Story("weather", THE_LONG_DAY, {"granularity": "1d", "schedule": "0 0 * * *"}),
+}

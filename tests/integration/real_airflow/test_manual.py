@@ -1,0 +1,95 @@
+"""Runs by hand: with Params exactly that window, with bad ones a sentence, without any the planner's choice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.integration.real_airflow import lake
+from tests.integration.real_airflow.conftest import World
+from tests.integration.real_airflow.rest import Refused
+from tests.integration.real_airflow.stories import THE_LONG_DAY
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
+]
+BELOW = ("validate", "extract", "stage", "load", "audit", "drain")
+
+
+@pytest.fixture
+def done(world: World, manual: str) -> str:
+    """The pipeline with all its days moved."""
+    world.airflow.quiet(manual, len(lake.windows(*THE_LONG_DAY, 12)))
+    return manual
+
+
+def test_params_replace_exactly_that_window(world: World, done: str) -> None:
+    """The second 1 o'clock, which is a part of a window that was moved whole."""
+    start = lake.instant(THE_LONG_DAY[0]) + timedelta(hours=2)
+    world.search.late("manual", start + timedelta(minutes=1))
+    local = start.astimezone(lake.NEW_YORK).isoformat()
+    params = {"window_start": local, "window_end": (start + timedelta(hours=1)).isoformat()}
+    run_id = world.airflow.trigger(done, params)
+    assert world.airflow.finished(done, run_id) == "success"
+    world.assert_equal(done, "weather", lake.whole(*THE_LONG_DAY))
+    states = world.airflow.states(done, run_id)
+    assert states["drain"] == "skipped"  # a run for a named window starts no other
+    assert world.airflow.xcom(done, run_id, "generate_window", "window")["kind"] == "window"
+
+
+def test_nothing_to_do_is_said_where_people_look(world: World, done: str) -> None:
+    run_id = world.airflow.trigger(done)
+    assert world.airflow.finished(done, run_id) == "success"
+    tasks = world.airflow.tasks(done, run_id)
+    assert {name: task["state"] for name, task in tasks.items()} == {
+        "generate_window": "success",
+        **dict.fromkeys(BELOW, "skipped"),
+    }
+    assert tasks["generate_window"]["rendered_map_index"] == "after_end_day"
+    assert tasks["generate_window"]["rendered_fields"]["reason"] == "after_end_day"
+    assert world.airflow.xcom(done, run_id, "generate_window", "reason") == "after_end_day"
+    detail = world.airflow.xcom(done, run_id, "generate_window", "detail")
+    assert "nothing is left to do" in detail
+    assert detail in world.airflow.log(done, run_id, "generate_window")
+
+
+START, END = "2013-11-03T01:00:00-04:00", "2013-11-03T01:00:00-05:00"
+
+
+@pytest.mark.parametrize(
+    ("conf", "sentence"),
+    [
+        pytest.param(
+            {"window_start": START}, "window_end: expected both window_start and window_end", id="half"
+        ),
+        pytest.param(
+            {"window_start": START, "window_end": "2013-11-03T03:00:00"}, "expected an offset", id="naive"
+        ),
+        pytest.param({"window_start": END, "window_end": START}, "expected an instant after", id="backwards"),
+        pytest.param(
+            {"window_start": START, "window_end": "2013-11-04T01:00:00-05:00"},
+            "inside of one day",
+            id="two days",
+        ),
+        pytest.param({"window_start": "noon", "window_end": END}, "got 'noon'", id="no date"),
+        pytest.param({"window_strat": START}, "unknown 'window_strat'", id="unknown key"),
+    ],
+)
+def test_bad_params_fail_with_a_sentence(
+    world: World, done: str, conf: dict[str, Any], sentence: str
+) -> None:
+    before = world.warehouse.tokens(done)
+    run_id = world.airflow.trigger(done, conf)
+    assert world.airflow.finished(done, run_id) == "failed"
+    assert world.airflow.states(done, run_id)["generate_window"] == "failed"
+    assert sentence in world.airflow.log(done, run_id, "generate_window")
+    assert world.warehouse.tokens(done) == before
+
+
+def test_params_of_another_type_are_refused_at_once(world: World, done: str) -> None:
+    with pytest.raises(Refused) as refused:
+        world.airflow.trigger(done, {"window_start": 5, "window_end": 6})
+    assert refused.value.status == 400

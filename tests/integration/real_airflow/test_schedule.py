@@ -1,0 +1,71 @@
+"""Scheduled runs over past days: the first one starts, drain does the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.integration.real_airflow import lake
+from tests.integration.real_airflow.conftest import World
+from tests.integration.real_airflow.test_backfill import interval
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
+]
+
+
+def test_one_scheduled_run_drains_all_that_was_missed(world: World, flights: str) -> None:
+    planned = lake.windows(*lake.NOVEMBER, 6)
+    runs = world.airflow.quiet(flights, len(planned))
+    assert Counter(run["state"] for run in runs) == {"success": len(planned)}
+    (scheduled,) = (run for run in runs if run["run_type"] == "scheduled")
+    assert interval(scheduled) == planned[-1]
+    drained = [run for run in runs if run is not scheduled]
+    assert {run["triggered_by"] for run in drained} == {"operator"}
+    assert all(run["dag_run_id"].startswith("drain__") for run in drained)
+    assert sorted(world.committed(flights)) == planned
+    world.assert_complete(flights, "flights", *lake.NOVEMBER)
+
+
+def test_a_cron_is_a_tick_and_the_planner_chooses(world: World, cron: str) -> None:
+    runs = world.airflow.quiet(cron, 1)
+    assert [run["state"] for run in runs] == ["success"]
+    day = lake.days(*lake.NOVEMBER)[1]
+    world.assert_complete(cron, "weather", day, day)
+
+
+def test_state_in_variables_runs_and_drains(world: World, variable: str) -> None:
+    day = lake.days(*lake.NOVEMBER)[1]
+    planned = lake.windows(day, day, 12)
+    runs = world.airflow.quiet(variable, len(planned))
+    assert Counter(run["state"] for run in runs) == {"success": 3}
+    world.assert_equal(variable, "weather", lake.whole(day, day))
+    assert sorted(world.warehouse.tokens(variable)) == planned
+    names = {row["key"] for row in world.airflow.listed("variables", "variables")}
+    assert {f"pipelines.{variable}.state", f"pipelines.{variable}.{day}"} <= names
+
+
+@pytest.mark.parametrize(
+    ("story", "sentence"),
+    [
+        ("cron", "a backfill moves the windows of the day plan, which only `schedule: auto`"),
+        ("variable", "use state.type sql"),
+    ],
+)
+def test_a_backfill_that_cannot_be_is_refused(
+    world: World, begun: dict[str, str], story: str, sentence: str
+) -> None:
+    dag_id, airflow = begun[story], world.airflow
+    airflow.quiet(dag_id, 1 if story == "cron" else 3)
+    before = world.warehouse.tokens(dag_id)
+    day = lake.NOVEMBER[0].replace(day=3)
+    start, end = lake.whole(day, day)
+    airflow.backfilled(airflow.backfill(dag_id, lake.iso(start), lake.iso(end), reprocess="completed"))
+    runs = [run for run in airflow.runs(dag_id) if run["run_type"] == "backfill"]
+    assert runs
+    assert {run["state"] for run in runs} == {"failed"}
+    for run in runs:
+        assert sentence in airflow.log(dag_id, run["dag_run_id"], "generate_window")
+    assert world.warehouse.tokens(dag_id) == before
