@@ -110,7 +110,8 @@ constraints:  ## resolve constraints*.txt anew (needs uv)
 	@printf 'apache-airflow==3.3.2\n' >.airflow-pin.txt
 	$(COMPILE) -c .airflow-pin.txt -o constraints.txt
 	@test -e constraints-airflow-3.2.txt || cp constraints.txt constraints-airflow-3.2.txt
-	@printf 'apache-airflow==3.2.*\nsqlalchemy<2.1\n' >.airflow-pin.txt  # 3.2 came before SQLAlchemy 2.1, which warns of it
+	@# Airflow 3.2 sets no ceilings for these two, and its `dag.test` does not work with what came after it.
+	@printf 'apache-airflow==3.2.*\nsqlalchemy<2.1\nsvcs<26\n' >.airflow-pin.txt
 	$(COMPILE) -c .airflow-pin.txt -o constraints-airflow-3.2.txt
 	@rm -f .airflow-pin.txt
 
