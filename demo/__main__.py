@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from airflow_pipeline_provider.config.loader import load_folder
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.planning import day_plan
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.state.sql import SqlState
 from demo import report
 from demo.airflow_home import DAY, environment, make_dags
-from demo.airflow_runs import Runner, RunnerFailed
+from demo.airflow_runs import Runner, RunnerFailed, follow
 from demo.children import ServerFailed
 from demo.servers import DemoServers
 
@@ -37,20 +40,41 @@ PIPELINES = ("weather", "flights")
 
 
 class Demo:
-    """One demonstration; `console` is where it speaks."""
+    """One demonstration; `console` is where it speaks, `stack` ends all that it starts."""
 
-    def __init__(self, console: Console, servers: DemoServers, configs: dict[str, PipelineConfig]) -> None:
-        self.console, self.servers, self.configs = console, servers, configs
-        self.env = {**environment(servers.workdir, servers.workdir / "dags"), **servers.env}
-        self.log = servers.workdir / "logs" / "airflow.log"
+    def __init__(self, console: Console, workdir: Path, stack: ExitStack) -> None:
+        self.console, self.workdir, self.stack = console, workdir, stack
         self.day = date.fromisoformat(DAY)
+        self.events: queue.Queue[Any] = queue.Queue()
+        self.runners: dict[str, Runner] = {}
+        workdir.mkdir(parents=True, exist_ok=True)
+        loaded = load_folder(make_dags(workdir) / "pipelines", options_model=options_model)
+        self.configs = {name: config for name, (_, config) in loaded.pipelines.items()}
+        self.servers = DemoServers(workdir, beside=self._start_airflow)
 
     def state(self, pipeline_id: str) -> SqlState:
         identity = Identity(pipeline_id, self.configs[pipeline_id].timezone)
-        return SqlState.from_url(f"sqlite:///{self.servers.workdir / 'state.db'}", identity)
+        return SqlState.from_url(f"sqlite:///{self.workdir / 'state.db'}", identity)
 
     def windows(self, pipeline_id: str) -> list[Interval]:
         return day_plan(self.configs[pipeline_id].rules, self.day)
+
+    def start(self) -> None:
+        """The servers, and beside them an Airflow for each pipeline."""
+        self.stack.enter_context(self.servers)
+        os.environ["REQUESTS_CA_BUNDLE"] = str(self.servers.ca_bundle)
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.servers.documents.items())
+        self.console.print(f"  {counts} of four days indexed; Airflow starts ...")
+        for _ in follow(self.events, list(self.runners.values()), "ready"):
+            pass
+        for runner in self.runners.values():
+            runner.tell(env=self.servers.env)
+
+    def _start_airflow(self, *names: str) -> None:
+        for name in names or PIPELINES:
+            log = self.workdir / f"airflow-{name}.log"
+            runner = Runner(name, env=environment(self.workdir, name), log=log, events=self.events)
+            self.runners[name] = self.stack.enter_context(runner)
 
     def move_the_day(self) -> None:
         """Every window of the day, each by a run of the generated DAG, until the planner has nothing left."""
@@ -64,54 +88,66 @@ class Demo:
         ]
         with Progress(*columns, console=self.console) as progress:
             bars = {
-                name: progress.add_task(name, total=len(self.windows(name)), now="", start=False)
-                for name in PIPELINES
+                name: progress.add_task(name, total=len(self.windows(name)), now="") for name in PIPELINES
             }
-            with Runner(["drain", *PIPELINES], env=self.env, log=self.log) as runner:
-                for event in runner.events():
-                    self._show(progress, bars, event)
-                runner.finish()
+            for name in PIPELINES:
+                self.runners[name].tell(drain=name)
+            for runner, event in follow(self.events, list(self.runners.values()), "done"):
+                self._show(progress, bars[runner.name], event, self.configs[runner.name].timezone)
 
-    def _show(self, progress: Progress, bars: dict[str, Any], event: dict[str, Any]) -> None:
-        phase = event.get("phase")
-        if phase is None:
-            run = event["run"]
-            if run["audit"] == "success":
-                progress.advance(bars[run["dag_id"]])
-            elif run["audit"] == "skipped":
-                progress.update(bars[run["dag_id"]], now="nothing left to do")
-                progress.stop_task(bars[run["dag_id"]])
-            return
-        bar = bars[phase["pipeline"]]
-        if not progress.tasks[bar].started:
-            progress.start_task(bar)
-        if phase.get("window"):
-            zone = self.configs[phase["pipeline"]].timezone
+    def _show(self, progress: Progress, bar: Any, event: dict[str, Any], zone: str) -> None:
+        run, phase = event.get("run", {}), event.get("phase", {})
+        if run.get("audit") == "success":
+            progress.advance(bar)
+        elif run.get("audit") == "skipped":
+            progress.update(bar, now="nothing left to do")
+            progress.stop_task(bar)
+        elif phase.get("window"):
             progress.update(bar, now=f"{report.clock(interval_of(phase['window']), zone)} {phase['phase']}")
 
-    def replace(self, pipeline_id: str, window: Interval, *, kill_at: str | None = None) -> bool:
-        """One run for exactly this window; killed as the phase `kill_at` begins. Did it end by itself?"""
-        bounds = window.to_json()
-        with Runner(["window", pipeline_id, *bounds], env=self.env, log=self.log) as runner:
-            for event in runner.events():
-                phase = event.get("phase", {})
-                if phase.get("phase") == kill_at and phase.get("status") == "started":
-                    runner.kill()
-                    return False
-            runner.finish()
-        return True
+    def replace(self, pipeline_id: str, window: Interval) -> None:
+        """One run for exactly this window, to its end."""
+        runner = self.runners[pipeline_id]
+        runner.tell(window=[pipeline_id, *window.to_json()])
+        for _ in follow(self.events, [runner], "done"):
+            pass
 
-    def wait_for_the_dead_run(self, pipeline_id: str) -> None:
+    def kill_while_loading(self, pipeline_id: str, window: Interval) -> None:
+        """The same, killed when the ledger says that the target is being changed; a new Airflow takes its place."""
+        runner = self.runners[pipeline_id]
+        runner.tell(window=[pipeline_id, *window.to_json()])
+        for _, event in follow(self.events, [runner], "done"):
+            phase = event.get("phase", {})
+            if (phase.get("phase"), phase.get("status")) == ("load", "started"):
+                self._wait_for_replacing(pipeline_id)
+                break
+        runner.kill()
+        self._start_airflow(pipeline_id)
+
+    def _wait_for_replacing(self, pipeline_id: str) -> None:
+        state = self.state(pipeline_id)
+        try:
+            while state.entries()[-1].kind is not Kind.REPLACING:
+                time.sleep(0.01)
+        finally:
+            state.close()
+
+    def wait_for_the_lease(self, pipeline_id: str) -> None:
+        """Until the dead run's lease has expired, and the new Airflow is there."""
         state = self.state(pipeline_id)
         try:
             while leases := state.leases():
                 left = max((lease.until - state.now()).total_seconds() for lease in leases)
                 self.console.print(
-                    f"  its lease ends in {left:.0f} s: until then nobody else may touch the window"
+                    f"  the dead run's lease ends in {left:.0f} s; then another run may have the window"
                 )
                 time.sleep(max(left, 0) + 0.2)
         finally:
             state.close()
+        runner = self.runners[pipeline_id]
+        for _ in follow(self.events, [runner], "ready"):
+            pass
+        runner.tell(env=self.servers.env)
 
 
 def interval_of(text: str) -> Interval:
@@ -120,33 +156,11 @@ def interval_of(text: str) -> Interval:
     return Interval(parse_utc(start), parse_utc(end))
 
 
-def start(console: Console, workdir: Path) -> DemoServers:
-    """The servers, while Airflow makes its database beside them."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    dags = make_dags(workdir)
-    console.print(
-        "[bold]1. Servers[/] an Elasticsearch-compatible one, S3, and a Snowflake stand-in, on this machine"
-    )
-    log = workdir / "airflow-init.log"
-    servers = DemoServers(workdir)
-    with Runner(["init"], env=environment(workdir, dags), log=log) as init:
-        servers.__enter__()
-        try:
-            console.print(
-                "  "
-                + ", ".join(f"{count:,} {name}" for name, count in servers.documents.items())
-                + " of four days indexed; Airflow makes its database ..."
-            )
-            init.finish()
-        except BaseException:
-            servers.__exit__(None, None, None)
-            raise
-    return servers
-
-
 def story(demo: Demo) -> bool:
     """What is shown, in order; False when a count is not what it should be."""
     console = demo.console
+    console.print("[bold]1. Servers[/] for Elasticsearch, S3 and Snowflake start on this machine")
+    demo.start()
     hours = day_interval(demo.day, "America/New_York").seconds / 3600
     console.print(
         f"\n[bold]2. The day[/] {DAY} in New York has {hours:.0f} hours; the generated DAGs move it"
@@ -157,16 +171,16 @@ def story(demo: Demo) -> bool:
 
     window = demo.windows("flights")[6]
     shown = local_window(window, "America/New_York")
-    console.print(f"\n[bold]3. Again[/] the window {shown} of flights, by a run with Params")
+    console.print(f"\n[bold]3. Replaced[/] flights {shown}, by a run with Params")
     before = report.target_count(demo, "flights")
     demo.replace("flights", window)
     after = report.target_count(demo, "flights")
-    console.print(f"  rows of the day in the target: {before} before, {after} after: replaced, not doubled")
+    console.print(f"  rows of the day in the target: {before} before, {after} after")
 
-    console.print("\n[bold]4. Killed[/] the same window once more, and kill -9 as the load begins")
-    demo.replace("flights", window, kill_at="load")
+    console.print("\n[bold]4. Killed[/] once more the same window, and kill -9 as the load begins")
+    demo.kill_while_loading("flights", window)
     report.day(console, demo, "flights")
-    demo.wait_for_the_dead_run("flights")
+    demo.wait_for_the_lease("flights")
     demo.replace("flights", window)
     report.day(console, demo, "flights")
 
@@ -182,16 +196,10 @@ def main() -> int:
     console = Console(highlight=False)
     began = time.monotonic()
     try:
-        servers = start(console, workdir)
-        try:
-            loaded = load_folder(workdir / "dags" / "pipelines", options_model=options_model)
-            configs = {name: config for name, (_, config) in loaded.pipelines.items()}
-            os.environ["REQUESTS_CA_BUNDLE"] = str(servers.ca_bundle)
-            good = story(Demo(console, servers, configs))
-        finally:
-            servers.__exit__(None, None, None)
+        with ExitStack() as stack:
+            good = story(Demo(console, workdir, stack))
     except (ServerFailed, RunnerFailed, RuntimeError) as error:
-        console.print(f"[red]error:[/] {error}", markup=True)
+        console.print(f"[red]error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         console.print("\nstopped; no process is left behind")

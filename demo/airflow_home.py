@@ -20,14 +20,15 @@ def make_dags(workdir: Path) -> Path:
     file = folder / "pipelines" / "defaults.yaml"
     defaults = yaml.safe_load(file.read_text())
     defaults |= {"start_day": DAY, "end_day": DAY}
+    defaults["backlog"] = "wait"  # no scheduler is here to run what a drain task would start
     defaults["state"]["lease"] = LEASE
     file.write_text(yaml.safe_dump(defaults, sort_keys=False))
     return folder
 
 
-def environment(workdir: Path, dags: Path) -> dict[str, str]:
-    """What makes an Airflow process use this home, quietly."""
-    home = workdir / "airflow"
+def environment(workdir: Path, name: str) -> dict[str, str]:
+    """What makes an Airflow process use a home of its own, quietly: two would fight over one SQLite file."""
+    home, dags = workdir / "airflow" / name, workdir / "dags"
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),

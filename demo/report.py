@@ -38,7 +38,7 @@ def windows(console: Console, demo: Demo, pipeline_id: str) -> None:
     """The day's windows with their counts, as the audits committed them."""
     zone = demo.configs[pipeline_id].timezone
     table = Table(
-        title=f"{pipeline_id}, {DAY}", title_justify="left", box=None, header_style="bold", padding=(0, 2)
+        title=f"{pipeline_id}, {DAY}", title_justify="left", box=None, header_style="bold", padding=(0, 1)
     )
     table.add_column("window", no_wrap=True)
     for name in ("source", "staged", "target", "distinct", "token"):
@@ -86,9 +86,9 @@ def proof(console: Console, demo: Demo, pipelines: tuple[str, ...]) -> bool:
         source, (rows, distinct) = source_count(demo, pipeline_id), target_counts(demo, pipeline_id)
         same = source == rows == distinct
         good = good and same
-        verdict = "[green]equal[/]" if same else "[red]not equal[/]"
-        target = f"Snowflake {rows:>5} rows, {distinct:>5} distinct ids"
-        console.print(f"  {pipeline_id:8} Elasticsearch {source:>5}   {target}   {verdict}")
+        sign = "[green]=[/]" if same else "[red]≠[/]"
+        target = f"Snowflake {rows} rows, {distinct} distinct ids"
+        console.print(f"  {pipeline_id:8} Elasticsearch {source} {sign} {target}")
     return good
 
 
@@ -144,7 +144,7 @@ def next_steps(console: Console, seconds: float) -> None:
     console.print(
         f"""
 Done in {seconds:.0f} s. Try next:
-  .venv/bin/airflow-pipelines plan weather --day {DAY} --folder dags/pipelines
+  .venv/bin/airflow-pipelines plan weather --day {DAY} --folder dags
       the windows of the long day, in UTC and local time
   .venv/bin/airflow-pipelines check dags/pipelines/*.yaml
       every problem of a pipeline file at once: break one and see

@@ -1,11 +1,13 @@
-"""The demo's Airflow: runs the generated DAGs in this process by Airflow's own `dag.test`, and tells what happens.
+"""The demo's Airflow: runs generated DAGs in this process by Airflow's own `dag.test`, and tells what happens.
 
-    python -m demo.runner init                                   Airflow's metadata database
-    python -m demo.runner drain DAG_ID...                        run each DAG until its planner has nothing left
-    python -m demo.runner window DAG_ID START END                one run with the Params window_start and window_end
+    python -m demo.runner FD        commands come from that file descriptor, one JSON object a line:
 
-Standard output is one JSON object a line: `{"phase": …}` as a phase starts and ends, `{"run": …}` after each run.
-All else that Airflow prints goes to standard error. The environment says where Airflow and the servers are.
+    {"env": {…}}                    the servers, which may have started later than this process
+    {"drain": DAG_ID}               run the DAG until its planner has nothing left
+    {"window": [DAG_ID, START, END]}    one run with the Params window_start and window_end
+
+Standard output is one JSON object a line as well: `{"ready": true}` once, `{"phase": …}` as a phase starts and ends,
+`{"run": …}` after each run, `{"done": …}` after each drain or window. What Airflow prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
@@ -72,32 +75,48 @@ def run(events: Events, dag: Any, conf: dict[str, str] | None = None) -> str:
     return audit if str(done.state) == "success" else "failed"
 
 
-def main(arguments: list[str]) -> int:
+def obey(events: Events, commands: Iterable[str]) -> None:
+    """Carry out the commands, one JSON object a line, and tell when each is done."""
+    known: dict[str, Any] = {}
+    for line in commands:
+        command = json.loads(line)
+        if "env" in command:
+            os.environ.update(command["env"])
+            continue
+        failed = False
+        if "drain" in command:
+            dag_id = command["drain"]
+            known = known or _registered(dag_id)
+            while (audit := run(events, known[dag_id])) == "success":
+                pass
+            failed = audit != "skipped"
+        elif "window" in command:
+            dag_id, start, end = command["window"]
+            known = known or _registered(dag_id)
+            failed = run(events, known[dag_id], {"window_start": start, "window_end": end}) != "success"
+        events.say(done={"failed": failed})
+
+
+def _registered(dag_id: str) -> dict[str, Any]:
+    known = dags()
+    register(known[dag_id])
+    return known
+
+
+def main() -> None:
     die_with_parent()
     events = Events(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
-    what, *rest = arguments
-    if what == "init":
-        from airflow.utils.db import initdb
+    from airflow.utils.db import initdb
 
-        initdb()
-        return 0
+    initdb()
     phases = logging.getLogger("airflow_pipeline_provider.phases")
     phases.setLevel(logging.INFO)
     phases.addHandler(events)
-    known = dags()
-    if what == "drain":
-        register(*(known[dag_id] for dag_id in rest))
-        for dag_id in rest:
-            while (audit := run(events, known[dag_id])) == "success":
-                pass
-            if audit != "skipped":
-                return 1
-        return 0
-    dag_id, start, end = rest
-    register(known[dag_id])
-    return 0 if run(events, known[dag_id], {"window_start": start, "window_end": end}) == "success" else 1
+    events.say(ready=True)
+    with os.fdopen(int(sys.argv[1])) as commands:
+        obey(events, commands)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -41,9 +41,12 @@ class DemoServers:
     Raises ServerFailed when a server does not come up, RuntimeError when WORKDIR is in use by another demo.
     """
 
-    def __init__(self, workdir: str | Path = ".demo", *, load: bool = True) -> None:
+    def __init__(
+        self, workdir: str | Path = ".demo", *, load: bool = True, beside: Callable[[], None] | None = None
+    ) -> None:
+        """`beside` is called when WORKDIR is ours, to start what can start while the servers do."""
         self.workdir = Path(workdir).resolve()
-        self.load = load
+        self.load, self.beside = load, beside
         self.elasticsearch_url = self.s3_url = self.snowflake_url = ""
         self.documents: dict[str, int] = {}
         self.pids: list[int] = []
@@ -52,6 +55,8 @@ class DemoServers:
     def __enter__(self) -> DemoServers:
         with contextlib.ExitStack() as stack:
             self._claim(stack)
+            if self.beside is not None:
+                self.beside()
             search = self._start(stack, "elasticsearch", _osmem_command())
             s3 = self._start(stack, "s3", [*PYTHON, "-m", "demo.s3"])
             self.s3_url = s3.wait_ready()
