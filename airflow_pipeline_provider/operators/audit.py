@@ -42,5 +42,5 @@ class AuditOperator(PipelineOperator):
         staged = verdict["staged"] or ti.xcom_pull(task_ids=self.stage_task_id)
         if staged is None:  # a phase above was superseded and skipped itself
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             return audit(runtime, claim, Staged.from_json(staged)).to_json()

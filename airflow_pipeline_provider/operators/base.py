@@ -15,6 +15,7 @@ from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.phases.leases import give_back
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.phases.values import Claim
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 RECORD_KEY = "return_value"
 WINDOW_KEY = "window"
 VERDICT_KEY = "verdict"
+
+
+def run_of(context: Context) -> str:
+    """What the state store knows this DAG run by."""
+    dag_run = context["dag_run"]
+    return f"{dag_run.dag_id}/{dag_run.run_id}"
+
+
+def _is_last_try(ti: Any) -> bool:
+    """Is this a try after which Airflow gives up?"""
+    return bool(ti.try_number > ti.max_tries)
 
 
 class PipelineOperator(BaseOperator, SkipMixin):
@@ -55,11 +67,16 @@ class PipelineOperator(BaseOperator, SkipMixin):
         return load_pipeline(path, options_model=options_model)
 
     @contextmanager
-    def runtime(self) -> Iterator[Runtime]:
+    def runtime(self, context: Context) -> Iterator[Runtime]:
         """The pipeline's parts for the block, whose errors become what Airflow should do about them."""
         try:
             with open_runtime(self.load_config()) as runtime:
-                yield runtime
+                try:
+                    yield runtime
+                except TransientError:
+                    if _is_last_try(context["ti"]):
+                        give_back(runtime, run_of(context))
+                    raise
         except SupersededError as error:
             raise AirflowSkipException(f"superseded: {error}") from error
         except TransientError:

@@ -31,7 +31,7 @@ class DrainOperator(PipelineOperator):
     def execute(self, context: Context) -> None:
         claim = self.claim(context)
         audited = self.one(context["ti"].xcom_pull(task_ids=self.audit_task_id), self.audit_task_id, "commit")
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             following = drain(runtime, claim, audited["token"])
         if following.run_id is None:
             raise AirflowSkipException(following.detail)

@@ -40,5 +40,5 @@ class ExtractOperator(PipelineOperator):
         )
         attempt = self.one(verdict["attempt"], self.validate_task_id, "attempt")
         slices = [self.slice] if self.slice is not None else ti.xcom_pull(task_ids=self.validate_task_id)
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             return [extract(runtime, claim, attempt, Slice.from_json(value)) for value in slices]

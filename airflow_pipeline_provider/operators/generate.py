@@ -10,7 +10,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator
+from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator, run_of
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 
@@ -46,7 +46,7 @@ class GenerateWindowOperator(PipelineOperator):
         self.window: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             request = run_request(context, runtime.config)
             generated = generate(runtime, request)
             zone = runtime.config.timezone
@@ -73,8 +73,7 @@ class GenerateWindowOperator(PipelineOperator):
 
 def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     """What this DAG run asks for: its type decides, then its Params."""
-    dag_run = context["dag_run"]
-    run = f"{dag_run.dag_id}/{dag_run.run_id}"
+    dag_run, run = context["dag_run"], run_of(context)
     conf = dag_run.conf or {}
     reference = dag_run.run_after
     if str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "backfill":

@@ -32,6 +32,6 @@ class LoadOperator(PipelineOperator):
         staged = self.one(
             context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest"
         )
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             result = load(runtime, claim, Staged.from_json(staged))
         return {"rows": result.rows, "distinct_ids": result.distinct_ids, "already": result.already}

@@ -38,7 +38,7 @@ class StageOperator(PipelineOperator):
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"
         )
         pulled = self.one(ti.xcom_pull(task_ids=self.extract_task_id), self.extract_task_id, "receipt")
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             return stage(runtime, claim, verdict["attempt"], _flat(pulled)).to_json()
 
 

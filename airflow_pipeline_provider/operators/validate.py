@@ -30,7 +30,7 @@ class ValidateWindowOperator(PipelineOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         claim = self.claim(context)
-        with self.runtime() as runtime:
+        with self.runtime(context) as runtime:
             validated = validate(runtime, claim)
         ti = context["ti"]
         self.log.info("verdict %s: %s", validated.verdict, validated.detail)

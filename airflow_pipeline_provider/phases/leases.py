@@ -7,6 +7,7 @@ doing harm is the fencing token, so a lease that is lost in mid-work is noticed 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +30,16 @@ class Held:
     def check(self) -> None:
         if self.lost is not None:
             raise SupersededError(_superseded(self.lost)) from self.lost
+
+
+def give_back(runtime: Runtime, run: str) -> None:
+    """Release what the run holds: it failed for good, and nobody should wait for its lease to end."""
+    try:
+        interval = runtime.state.bound(run)
+        if interval is not None:
+            runtime.state.release(interval, run)
+    except PipelineError as error:  # the task's own error is the one to report; the lease ends by itself
+        logger.warning("could not give back the lease of %s: %s", run, error)
 
 
 def _superseded(error: LeaseHeldError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -110,3 +112,24 @@ def test_a_failing_load_fails_the_run(folder: Folder, run_dag: Callable[..., Any
         "failed",
         "upstream_failed",
     ]
+
+
+HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_run_that_failed_for_good_gives_its_window_back(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    """The next run need not wait for the lease of one whose tries are used up."""
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    command = [sys.executable, "-c", HOLD, str(folder.path / "lake.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        failed = run_dag(dag)
+        other.communicate()
+    assert str(failed.state) == "failed"
+    run = run_dag(dag)
+    assert str(run.state) == "success"
+    assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")

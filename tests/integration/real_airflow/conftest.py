@@ -6,9 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, day_status
+from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState
+from demo import nyc
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.rest import Airflow
 from tests.integration.real_airflow.stories import STORIES
@@ -56,7 +58,7 @@ class World:
     warehouse: lake.Snowflake
     folder: Path
 
-    def pipeline(self, short: str, of: str, days: tuple[date, date], settings: dict[str, Any]) -> str:
+    def pipeline(self, short: str, of: nyc.Name, days: tuple[date, date], settings: dict[str, Any]) -> str:
         """Write the file of a pipeline that moves these days of `of` (flights or weather); returns its id."""
         pipeline_id = f"{self.name}_{short}"
         stage = settings.get("stage", {"path": f"s3://nyc_aws@BUCKET/NAME/{short}"})
@@ -82,18 +84,19 @@ class World:
         return SqlState.from_url(url, identity, schema=self.name)
 
     def entries(self, pipeline_id: str) -> list[Entry]:
-        state = self.state(pipeline_id)
-        try:
+        with closing(self.state(pipeline_id)) as state:
             return state.entries()
-        finally:
-            state.close()
+
+    def leases(self, pipeline_id: str) -> list[Lease]:
+        with closing(self.state(pipeline_id)) as state:
+            return state.leases()
 
     def day_status(self, pipeline_id: str, day: date) -> str:
         """How the ledger says the day stands."""
         report = day_status(
             day_interval(day, "America/New_York"),
             self.entries(pipeline_id),
-            now=datetime.now(lake.timezone.utc),
+            now=datetime.now(timezone.utc),
             settle_seconds=600,
             max_attempts=5,
         )
@@ -162,10 +165,11 @@ def world(
 @pytest.fixture(scope="session")
 def begun(world: World, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """DAG ids by story: those that the collected tests ask for, all begun."""
-    asked: set[str] = set()
+    asked: set[Any] = set()
     for item in request.session.items:
         asked.update(getattr(item, "fixturenames", ()))
-        asked.add(getattr(item, "callspec", None) and item.callspec.params.get("story"))
+        if (called_with := getattr(item, "callspec", None)) is not None:
+            asked.add(called_with.params.get("story"))
     chosen = {name: story for name, story in STORIES.items() if name in asked}
     ids = {name: world.pipeline(name, story.of, story.days, story.settings) for name, story in chosen.items()}
     loader = world.folder.with_suffix(".py")

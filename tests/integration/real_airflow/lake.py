@@ -66,7 +66,6 @@ class Elasticsearch:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)  # by name, then by "index/id"
-        self._made: set[str] = set()
         url = os.environ["ELASTICSEARCH_URL"]
         self._http = httpx.Client(base_url=url, timeout=120)
 
@@ -84,6 +83,8 @@ class Elasticsearch:
             for first, last in (MARCH, NOVEMBER):
                 span = whole(first - timedelta(days=1), last + timedelta(days=1))
                 real += [*nyc.documents(name, *span), *seeds(name, first, last)]
+            for index in sorted({document.index_name for document in real}):
+                self.make(f"{self.prefix}-{index}", name)
             for part in range(3):  # several segments in each shard
                 self.put(name, real[part::3])
         self.ask("POST", f"/{self.prefix}-weather-2013-11/_forcemerge?max_num_segments=1")
@@ -94,19 +95,16 @@ class Elasticsearch:
         lines = []
         for document in documents:
             index = f"{self.prefix}-{document.index_name}"
-            if index not in self._made:
-                self.make(index, name)
             lines += [json.dumps({"index": {"_index": index, "_id": document.id}}), document.body]
             self.rows[name][f"{index}/{document.id}"] = Row(document.time_hour, json.loads(document.body))
         answer = self.ask("POST", "/_bulk?refresh=true", text="\n".join(lines) + "\n")
         refused = [item for item in answer["items"] if "error" in item["index"]]
         assert not refused, refused[0]
 
-    def make(self, index: str, name: str) -> str:
+    def make(self, index: str, name: nyc.Name) -> str:
         settings = {"number_of_shards": SHARDS, "number_of_replicas": 0, "refresh_interval": "-1"}
         mappings = {"properties": nyc.MAPPINGS[name]}
         self.ask("PUT", f"/{index}", {"settings": settings, "mappings": mappings})
-        self._made.add(index)
         return index
 
     def late(self, story: str, at: datetime) -> None:

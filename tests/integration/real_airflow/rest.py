@@ -88,7 +88,8 @@ class Airflow:
 
     # --- DAGs
 
-    def dag(self, dag_id: str) -> dict[str, Any] | None:
+    def dag(self, dag_id: str) -> Any:
+        """None: there is none."""
         try:
             return self.get(f"dags/{dag_id}")
         except Refused as error:
@@ -115,14 +116,13 @@ class Airflow:
     def runs(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
         return self.listed(f"dags/{dag_id}/dagRuns", "dag_runs", order_by="run_after", **query)
 
-    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+    def run(self, dag_id: str, run_id: str) -> Any:
         return self.get(f"dags/{dag_id}/dagRuns/{run_id}")
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a manual run; returns its id."""
-        return self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})[
-            "dag_run_id"
-        ]
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
+        return str(run["dag_run_id"])
 
     def finished(self, dag_id: str, run_id: str) -> str:
         """Wait for the run's end; returns its state."""
@@ -152,7 +152,7 @@ class Airflow:
             "reprocess_behavior": reprocess,
             "max_active_runs": at_once,
         }
-        return self.call("POST", "backfills", body)["id"]
+        return int(self.call("POST", "backfills", body)["id"])
 
     def backfilled(self, backfill_id: int) -> None:
         wait(lambda: self.get(f"backfills/{backfill_id}")["completed_at"], f"backfill {backfill_id} ends")
@@ -174,10 +174,12 @@ class Airflow:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.get(path, deserialize=True)["value"]
 
-    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
-        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
-        lines = self.get(path, full_content=True)["content"]
-        return "\n".join(line if isinstance(line, str) else str(line) for line in lines)
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """The log of the task's last try."""
+        task = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        lines = self.get(f"{task}/logs/{self.get(task)['try_number']}", full_content=True)["content"]
+        errors = [error["exc_value"] for line in lines for error in line.get("error_detail") or ()]
+        return "\n".join([*(line["event"] for line in lines), *errors])
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
         """Clear tasks of a run, or without any the whole run."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, NamedTuple
 
+from demo import nyc
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.rest import Airflow
 
@@ -27,10 +28,10 @@ def backfill(airflow: Airflow, dag_id: str, first: date, last: date) -> None:
 
 
 class Story(NamedTuple):
-    """`of`: flights or weather; `settings`: of the pipeline file, over the folder's defaults."""
+    """`settings`: of the pipeline file, over the folder's defaults."""
 
-    of: str
-    days: tuple[date, lake.date]
+    of: nyc.Name
+    days: tuple[date, date]
     settings: dict[str, Any]
     begin: Callable[[Airflow, str], None] = unpause
 
