@@ -65,7 +65,7 @@ def judge(
 
     Raises ValueError or TypeError that names the argument and its value.
     """
-    settle = _seconds("settle_seconds", settle_seconds)
+    _seconds("settle_seconds", settle_seconds)
     limit = (
         None if max_staleness_seconds is None else _seconds("max_staleness_seconds", max_staleness_seconds)
     )
@@ -74,10 +74,11 @@ def judge(
     _count("loaded_rows", loaded_rows)
     if on_unavailable not in ("fail", "proceed"):
         raise ValueError(f"on_unavailable: expected 'fail' or 'proceed', got {quote(on_unavailable)}")
-    if now - interval.end < settle:
-        return _not_settled(interval, now, settle_seconds)
-    if not replace and not gaps(interval, committed):
-        return Verdict(VerdictKind.SKIP, f"{interval} is committed already", "complete")
+    early = needs_no_probe(
+        interval, now=now, settle_seconds=settle_seconds, committed=committed, replace=replace
+    )
+    if early is not None:
+        return early
     degraded = tuple(f"{probe}: {message}" for probe, message in sorted(unavailable.items()))
     if degraded and on_unavailable == "fail":
         raise TransientError(
@@ -95,6 +96,18 @@ def judge(
             return _stale(interval, newest_event_time, limit, degraded)
     rows = "an unknown number of rows" if source_count is None else f"{source_count} rows"
     return Verdict(VerdictKind.RUN, f"{interval} is to be moved, the source has {rows}", degraded=degraded)
+
+
+def needs_no_probe(
+    interval: Interval, *, now: datetime, settle_seconds: int, committed: Sequence[Interval], replace: bool
+) -> Verdict | None:
+    """The first two rules of `judge`, which ask neither source nor target; None when they do not apply."""
+    now = to_utc(now, "now")
+    if now - interval.end < _seconds("settle_seconds", settle_seconds):
+        return _not_settled(interval, now, settle_seconds)
+    if not replace and not gaps(interval, committed):
+        return Verdict(VerdictKind.SKIP, f"{interval} is committed already", "complete")
+    return None
 
 
 def _is_loaded(

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge
+from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import DataError, TransientError
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -79,6 +79,16 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
             return None
 
     entries = runtime.state.entries(interval)
+    now, committed = runtime.clock(), ledger.committed(entries)
+    early = needs_no_probe(
+        interval,
+        now=now,
+        settle_seconds=config.rules.settle_seconds,
+        committed=committed,
+        replace=claim.replace,
+    )
+    if early is not None:  # a source that is gone by now does not matter then
+        return early, None
     # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     probe("exists", runtime.source.check)
@@ -94,9 +104,9 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
     )
     verdict = judge(
         interval,
-        now=runtime.clock(),
+        now=now,
         settle_seconds=config.rules.settle_seconds,
-        committed=ledger.committed(entries),
+        committed=committed,
         newest_target=(newest.interval, newest.token) if newest else None,
         ledger_token=ledger.committed_token(entries, interval),
         replace=claim.replace,
