@@ -12,7 +12,8 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.envelope.manifest import Part, Receipt
@@ -57,7 +58,7 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> l
                 _write_all(runtime, phase, folder, slice_, iterators, written)
             return written.parts
         except BaseException as error:
-            _discard(runtime, written.parts)
+            _discard(runtime, written.paths)
             if not isinstance(error, SnapshotLostError) or not tries_left:
                 raise
             logger.warning("the source's point in time was lost, the slice is read anew: %s", error.message)
@@ -65,10 +66,14 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> l
 
 
 class _Written:
-    """Parts finished so far, over all readers, and the sign for the others to stop."""
+    """What all readers have finished so far, and the sign for the others to stop.
+
+    `paths` holds each file as soon as it is there; `parts` only what readers that came to their end have returned.
+    """
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
+        self.paths: list[str] = []
         self.stop = threading.Event()
 
 
@@ -93,18 +98,24 @@ def _write_all(
             phase.check_lease()
             yield batch
 
+    @contextmanager
+    def open_write(path: str) -> Iterator[BinaryIO]:
+        with runtime.stage.open_write(path) as file:
+            yield file
+        written.paths.append(path)
+
     def read(batches: Iterator[pa.RecordBatch]) -> None:
         try:
-            for part in write_parts(
+            parts = write_parts(
                 watched(batches),
-                open_write=runtime.stage.open_write,
+                open_write=open_write,
                 folder=folder,
                 index=slice_.index,
                 interval=slice_.interval,
                 part_bytes=runtime.config.stage.part_size,
                 max_body_bytes=runtime.target.limits.max_body_bytes,
-            ):
-                written.parts.append(part)
+            )
+            written.parts.extend(parts)
         except BaseException:
             written.stop.set()
             raise
@@ -124,9 +135,9 @@ def _write_all(
         raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
 
 
-def _discard(runtime: Runtime, parts: Sequence[Part]) -> None:
+def _discard(runtime: Runtime, paths: Sequence[str]) -> None:
     """Unread files do no harm, so failing to delete them must not hide why."""
     try:
-        runtime.stage.delete([part.path for part in parts])
+        runtime.stage.delete(paths)
     except PipelineError as error:
-        logger.warning("%d part files of a failed read stay behind: %s", len(parts), error)
+        logger.warning("%d part files of a failed read stay behind: %s", len(paths), error)
