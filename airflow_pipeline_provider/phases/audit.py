@@ -1,7 +1,8 @@
 """Phase 6: count three ways, then commit in the ledger: the last write that matters.
 
 A crash before the commit: the rerun counts again.  After it: the rerun's commit is the same line and changes
-nothing; releasing the lease and removing older attempts' files may be done twice.
+nothing; removing older attempts' files and releasing the lease may be done twice.  While it extracts again: the
+rerun, which knows the first manifest alone, finds the newer token of its own run in the ledger and goes on there.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs 
 
 def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
     """Commit the window if source = manifest = target = distinct ids; otherwise extract again or fail."""
+    staged = _own_newest(runtime, claim, staged)
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
-            _check_newest(runtime, claim, staged)
+            _check_loaded(runtime, claim, staged)
             counts, result = _count(runtime, claim, staged)
             phase.counts(
                 source=counts.source, staged=counts.manifest, target=counts.target, distinct=counts.distinct
@@ -48,12 +50,43 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _check_newest(runtime: Runtime, claim: Claim, staged: Staged) -> None:
-    """An audit that was cleared or woke up late must not judge what a newer attempt loaded."""
+def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged:
+    """What this run staged last: an earlier execution of this task may have extracted again and been cut off.
+
+    An audit that was cleared or woke up late must not judge what another run loaded since: SupersededError.
+    """
     interval = claim.window.interval
-    newest = max((e.token for e in runtime.state.entries(interval) if e.token is not None), default=0)
-    if newest > staged.token:
-        raise SupersededError(f"token {staged.token} of this run is older than token {newest} of a later one")
+    with run_phase(runtime, "audit", claim, staged.attempt) as phase:
+        newer = [e for e in runtime.state.entries(interval) if (e.token or 0) > staged.token]
+        for entry in newer:
+            if entry.run != claim.run:
+                raise SupersededError(
+                    f"token {staged.token} of this run is older than token {entry.token} of {entry.run}"
+                )
+        last = max(newer, key=lambda entry: entry.token or 0, default=None)
+        if last is None:
+            return staged
+        phase.skipped("cut off")
+        row = runtime.target.newest_commit(interval)
+        if row is not None and (row.interval, row.token) == (interval, last.token):
+            return Staged(last.attempt, None, row.manifest_sha, row.token, row.rows)
+    logger.warning("an earlier audit of this run was cut off while it extracted again: extracting again")
+    return _reextract(runtime, claim)
+
+
+def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
+    """Counts may agree by chance: the commit row proves that it was this manifest that was loaded."""
+    row = runtime.target.newest_commit(claim.window.interval)
+    if row is not None and row.token > staged.token:
+        raise SupersededError(
+            f"token {staged.token} of this run is older than token {row.token} in the target"
+        )
+    expected = (claim.window.interval, staged.token, staged.sha256)
+    if row is None or (row.interval, row.token, row.manifest_sha) != expected:
+        raise DataError(
+            f"the manifest with token {staged.token} was never loaded, the target's newest commit row is "
+            f"{f'of token {row.token}' if row else 'missing'}: clear this run's load task and what follows it"
+        )
 
 
 def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
@@ -87,8 +120,10 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
     # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
     runtime.state.append(replacing)
     runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
+    _remove_older_attempts(
+        runtime, claim, staged
+    )  # under the lease: nobody's new attempt looks like an older one
     runtime.state.release(interval, claim.run)
-    _remove_older_attempts(runtime, claim, staged)
     return Audited(staged.token, counts.source or 0, counts.manifest, counts.target, counts.distinct)
 
 

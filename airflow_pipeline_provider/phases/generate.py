@@ -117,11 +117,17 @@ def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
 
 
 def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generated:
-    """The window that this run has: a retry or a clear.  Committed: the old record, and no new lease."""
+    """The window that this run has: a retry or a clear.  Committed: the old record, and no new lease.  In another
+    run's hands: a live run has nothing to do, a named window is waited for."""
     if is_committed(runtime, interval):
         detail = "this run's window is committed already; its record is given again without a new lease"
     else:
-        runtime.state.acquire(interval, request.run, runtime.config.state.lease_seconds)
+        try:
+            runtime.state.acquire(interval, request.run, runtime.config.state.lease_seconds)
+        except LeaseHeldError as error:
+            if request.kind is not RunKind.LIVE:
+                raise
+            return Generated(None, None, Reason.SUPERSEDED.value, error.message)
         detail = "this run continues with the window it had"
     return _claimed(runtime, request, interval, detail, replace=request.kind is RunKind.WINDOW)
 

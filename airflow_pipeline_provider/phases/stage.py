@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_pipeline_provider.core.intervals import gaps
+from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.phases.extract import attempt_folder
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -20,6 +21,7 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[str]) -> Staged:
     """Read exactly these receipts, verify their parts, publish one immutable manifest."""
     with run_phase(runtime, "stage", claim, attempt) as phase:
+        _check_attempt(runtime, claim, attempt)
         receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in receipt_paths]
         _check_complete(claim, receipts)
         parts = tuple(part for receipt in sorted(receipts, key=lambda r: r.index) for part in receipt.parts)
@@ -46,6 +48,20 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
             "somebody changed the file: clear this run's extract task and what follows it"
         )
     return manifest
+
+
+def _check_attempt(runtime: Runtime, claim: Claim, attempt: str) -> None:
+    """A run that lost its lease and woke up late has read the window earlier than who committed it meanwhile: its
+    rows would be the older ones, under the newer token."""
+    began = False
+    for entry in runtime.state.entries(claim.window.interval):
+        if entry.kind is Kind.ATTEMPT and entry.attempt == attempt:
+            began = True
+        elif began and entry.kind is Kind.COMMITTED and entry.run != claim.run:
+            raise SupersededError(
+                f"{entry.run} committed {entry.interval} after this attempt began: clear validate and what follows "
+                "it to move the window anew"
+            )
 
 
 def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
