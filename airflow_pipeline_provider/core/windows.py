@@ -41,8 +41,14 @@ class Window:
         return f"{self.day.isoformat()}/{self.window_id}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"pipeline_id": self.pipeline_id, "interval": self.interval.to_json(), "day": self.day.isoformat()}
+        return {
+            "pipeline_id": self.pipeline_id,
+            "interval": self.interval.to_json(),
+            "day": self.day.isoformat(),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Window:
-        return cls(value["pipeline_id"], Interval.from_json(value["interval"]), date.fromisoformat(value["day"]))
+        return cls(
+            value["pipeline_id"], Interval.from_json(value["interval"]), date.fromisoformat(value["day"])
+        )
