@@ -77,7 +77,7 @@ format: $(STAMP)  ## let ruff mend what it can
 
 types: $(STAMP)  ## mypy (strict in core)
 	$(BIN)/mypy
-	$(BIN)/mypy demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
+	$(BIN)/mypy --explicit-package-bases demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
 
 unit: $(STAMP)
 	$(BIN)/pytest tests --ignore=tests/integration -n $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
