@@ -1,4 +1,4 @@
-"""Every file of `pipelines/` as a DAG. Airflow's safe mode reads a file only if it has both words, airflow and dag."""
+"""Every file of `pipelines/` as a DAG. (Airflow reads a file only if it has both words, airflow and dag.)"""
 
 from airflow_pipeline_provider.factory import load_pipelines
 

@@ -126,15 +126,13 @@ def target_counts(demo: Demo, pipeline_id: str) -> tuple[int, int]:
         schema=prepare.SCHEMA,
     )
     try:
-        row = (
-            connection.cursor()
-            .execute(
-                f"SELECT COUNT(*), COUNT(DISTINCT RECORD_ID) FROM {pipeline_id.upper()} "
-                "WHERE EVENT_TIME >= %s AND EVENT_TIME < %s",
-                (interval.start.isoformat(), interval.end.isoformat()),
-            )
-            .fetchone()
+        cursor = connection.cursor()
+        cursor.execute(
+            f"SELECT COUNT(*), COUNT(DISTINCT RECORD_ID) FROM {pipeline_id.upper()} "
+            "WHERE EVENT_TIME >= %s AND EVENT_TIME < %s",
+            (interval.start.isoformat(), interval.end.isoformat()),
         )
+        (row,) = cursor.fetchall()
         return int(row[0]), int(row[1])
     finally:
         connection.close()

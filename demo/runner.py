@@ -60,7 +60,7 @@ def register(*chosen: Any) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     bag = DagBag(os.devnull, collect_dags=False)
     for dag in chosen:
         bag.bag_dag(dag)

@@ -87,6 +87,8 @@ class DayPlanTimetable(Timetable):
         return DagRunInfo(
             run_after=pendulum.instance(ready_at(self.rules, window)),
             data_interval=DataInterval(pendulum.instance(window.start), pendulum.instance(window.end)),
+            partition_date=None,  # Airflow 3.2 has no default for these two
+            partition_key=None,
         )
 
     def _first_window(self, start: datetime) -> Interval | None:

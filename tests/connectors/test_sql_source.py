@@ -303,7 +303,7 @@ def test_the_instant_of_a_value(value: Any, kind: Kind, expected: str) -> None:
         ({"b": 1, "a": [1.5]}, '{"b":1,"a":[1.5]}'),
         ('quote " back \\ nul \x00', '"quote \\" back \\\\ nul \\u0000"'),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_values_as_json(value: Any, expected: str) -> None:
     assert json_text(value) == expected
