@@ -32,11 +32,11 @@ def test_the_table_reaches_duckdb_day_by_day(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "stations.yaml").write_text(yaml.safe_dump(document))
     config = load_pipeline(tmp_path / "stations.yaml", options_model=options_model)
     identity = Identity(config.pipeline_id, config.timezone)
-    parts = [
+    source, stage, target = (
         connector_class(kind, getattr(config, kind).type)(getattr(config, kind), identity)
         for kind in ("source", "stage", "target")
-    ]
-    runtime = Runtime(config, *parts, MemoryState(identity=identity))
+    )
+    runtime = Runtime(config, source, stage, target, MemoryState(identity=identity))
     moved: list[int] = []
     reason = None
     for n in range(5):
