@@ -207,6 +207,10 @@ class PipelineConfig(BaseModel):
         self._warnings = tuple(problems)
         return self
 
+    def __str__(self) -> str:
+        """Its id: Airflow writes an operator's arguments as text into the serialized DAG and its pages."""
+        return self.pipeline_id
+
     @property
     def warnings(self) -> tuple[Problem, ...]:
         return self._warnings

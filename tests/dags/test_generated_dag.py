@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,3 +134,18 @@ def test_a_run_that_failed_for_good_gives_its_window_back(
     run = run_dag(dag)
     assert str(run.state) == "success"
     assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+
+
+def test_the_serialized_dag_names_the_pipeline_and_holds_none_of_its_file(folder: Folder) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    folder.write(
+        source="{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], "
+        "slices: 3, distribute: tasks}",
+        default_record="{note: only for the record}",
+    )
+    tasks = {task.task_id: task for task in folder.dag().tasks}
+    assert tasks["extract"].is_mapped
+    text = json.dumps(DagSerialization.to_dict(folder.dag()), default=str)
+    assert "events_db" not in text
+    assert "only for the record" not in text
