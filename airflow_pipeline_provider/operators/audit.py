@@ -40,7 +40,9 @@ class AuditOperator(PipelineOperator):
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"
         )
         staged = verdict["staged"] or ti.xcom_pull(task_ids=self.stage_task_id)
-        if staged is None:  # a phase above was superseded and skipped itself
+        if (
+            staged is None or verdict["verdict"] == "superseded"
+        ):  # a phase above was superseded and skipped itself
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
         with self.runtime(context) as runtime:
             return audit(runtime, claim, Staged.from_json(staged)).to_json()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.exceptions import SupersededError
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
 from airflow_pipeline_provider.phases.validate import validate
+from airflow_pipeline_provider.phases.values import Validated
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,10 +31,14 @@ class ValidateWindowOperator(PipelineOperator):
         self.extract_task_id = extract_task_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        claim = self.claim(context)
+        claim, ti = self.claim(context), context["ti"]
         with self.runtime(context) as runtime:
-            validated = validate(runtime, claim)
-        ti = context["ti"]
+            try:
+                validated = validate(runtime, claim)
+            except SupersededError as error:  # audit runs below skipped tasks too, and must know
+                lost = Validated("superseded", error.message)
+                ti.xcom_push(key=VERDICT_KEY, value=lost.to_json())
+                raise
         self.log.info("verdict %s: %s", validated.verdict, validated.detail)
         ti.xcom_push(key=VERDICT_KEY, value=validated.to_json())
         if validated.verdict == "skip":

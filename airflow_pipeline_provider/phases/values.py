@@ -72,7 +72,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Validated:
-    """`verdict` is run, already_loaded or skip (then `reason` and `detail` say why).
+    """`verdict` is run, already_loaded, skip (then `reason` and `detail` say why), or superseded (an operator's).
 
     run: `attempt` and `slices` are set.  already_loaded: `staged` is what the target holds, audit comes next.
     """
