@@ -96,7 +96,9 @@ class Source(Connector):
         return [Slice(i, n, Interval(bounds[i], bounds[i + 1])) for i in range(n)]
 
     @abstractmethod
-    def open(self, slice_: Slice, readers: int = 1) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
+    def open(
+        self, slice_: Slice, readers: int = 1
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
         """One consistent view of the slice, read by 1..`readers` iterators that may run in parallel threads.
 
         Together they yield every row of the slice exactly once, as batches of `envelope.schema.ENVELOPE`; order is
