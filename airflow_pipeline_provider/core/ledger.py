@@ -293,7 +293,7 @@ def _judge(
     if stuck:
         return (
             DayStatus.BLOCKED,
-            f"{named(stuck)} failed {max_attempts} times or more on its data: look, run it again or waive it",
+            f"{named(stuck)} failed {max_attempts} times or more on its data: look, then run the window by hand",
         )
     if not missing:
         left_out = subtract(common(waived(entries), [day]), committed(entries))

@@ -204,7 +204,7 @@ def _leased(rules: PlanRules, leased: list[Interval]) -> Plan:
 def _blocked(rules: PlanRules, blocked: list[Interval], what: str) -> Plan:
     text = (
         f"{local_window(blocked[0], rules.timezone)}{_more(blocked)} failed too often on its data; {what}: "
-        "look at the failures, then run the window by hand or waive it"
+        "look at the failures, then run the window by hand"
     )
     return Plan(None, day_of(blocked[0].start, rules.timezone), Reason.BLOCKED, text)
 

@@ -92,7 +92,7 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         raise ConfigError(f"conf: unknown {', '.join(map(repr, unknown))}; known: {known}")
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
-    interval = _params_window({**conf, **dict(context["params"])})
+    interval = _params_window({**dict(context["params"]), **conf})
     return RunRequest(run, RunKind.WINDOW if interval else RunKind.LIVE, reference, interval)
 
 

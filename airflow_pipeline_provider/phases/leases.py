@@ -19,6 +19,8 @@ from airflow_pipeline_provider.phases.values import Claim
 
 logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Held:
@@ -55,9 +57,7 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
         runtime.state.acquire(claim.window.interval, claim.run, ttl)
     except LeaseHeldError as error:
         raise SupersededError(_superseded(error)) from error
-    if (
-        not runtime.state.concurrent
-    ):  # one run at a time: nobody to keep away, and Variables want no second thread
+    if not runtime.state.concurrent:  # one run at a time: nobody to keep away
         yield held
         return
 
@@ -68,8 +68,8 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
             except LeaseHeldError as error:
                 held.lost = error
                 return
-            except PipelineError:  # the store is out of reach for the moment: the next round tries again
-                continue
+            except Exception as error:  # noqa: BLE001  (a thread has nobody to raise to; the next round tries again)
+                logger.warning("the lease of %s could not be renewed: %s", claim.window.window_id, error)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

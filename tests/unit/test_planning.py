@@ -194,7 +194,7 @@ def test_granularity(granularity: str, window: str) -> None:
             Reason.BLOCKED,
             3,
             "2013-11-03 [00:00 EDT, 01:00 EST) failed too often on its data; all else is complete: look at the "
-            "failures, then run the window by hand or waive it",
+            "failures, then run the window by hand",
             id="blocked, nothing else left",
         ),
         pytest.param(
@@ -204,7 +204,7 @@ def test_granularity(granularity: str, window: str) -> None:
             Reason.BLOCKED,
             3,
             "2013-11-03 [00:00 EDT, 01:00 EST) failed too often on its data; planning stops there (on_blocked: "
-            "stop): look at the failures, then run the window by hand or waive it",
+            "stop): look at the failures, then run the window by hand",
             id="blocked, and planning stops there",
         ),
         pytest.param(
