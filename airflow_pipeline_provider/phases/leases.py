@@ -19,8 +19,6 @@ from airflow_pipeline_provider.phases.values import Claim
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
 class Held:
