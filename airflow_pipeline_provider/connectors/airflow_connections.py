@@ -7,6 +7,7 @@ plain process (the command line) that lookup stops at the environment, so the me
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
@@ -58,7 +59,13 @@ def _from_metadata_database(conn_id: str) -> Any:
 
 
 def _missing(conn_id: str, place: str) -> str:
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if os.environ.get(variable):
+        return (
+            f"connection {conn_id!r}: {variable} is set, but cannot be read as a connection: expected JSON such as "
+            '{"conn_type": "…", "host": "…", "login": "…", "password": "…"}, or a URI'
+        )
     return (
         f"connection {conn_id!r} is not defined in the environment, a secrets backend{place}: add it in Airflow "
-        f"(Admin > Connections), or set AIRFLOW_CONN_{conn_id.upper()}"
+        f"(Admin > Connections), or set {variable}"
     )

@@ -52,6 +52,7 @@ class Replay(ThreadingHTTPServer):
         self.headers_seen: list[dict[str, str]] = []
         self.pages = 0
         self.new_pit_ids = False
+        self.content_type = "text/html"  # of what is not JSON
         self.lock = threading.Lock()
 
     @property
@@ -117,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             body = self.server.page(json.loads(raw))
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("content-type", "application/json" if data[:1] == b"{" else "text/html")
+        self.send_header("content-type", "application/json" if data[:1] == b"{" else self.server.content_type)
         self.send_header("content-length", str(len(data)))
         if self.path == "/" and status == 403 and b"elastic" in data:
             self.send_header("x-elastic-product", "Elasticsearch")
@@ -439,9 +440,36 @@ def test_another_host_takes_over(replay: Replay, monkeypatch: pytest.MonkeyPatch
 def test_no_server_is_transient(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", "http://127.0.0.1:9")
     source = make("i")
-    with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+    with pytest.raises(
+        TransientError, match=r"http://127\.0\.0\.1:9 cannot be reached \(.*Connection refused"
+    ) as caught:
         source.check()
+    assert "check host, port and schema of the connection" in str(caught.value)
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(400, FatalError, id="another kind of server"),
+        pytest.param(403, FatalError, id="access denied"),
+        pytest.param(503, TransientError, id="a proxy without a server"),
+    ],
+)
+def test_an_answer_of_another_kind_counts_by_its_status(
+    replay: Replay, source: ElasticsearchSource, status: int, expected: type[Exception]
+) -> None:
+    replay.content_type = "application/xml"
+    replay.answers["GET /i/_field_caps"] = (status, b"<Error><Code>Nope</Code></Error>")
+    with pytest.raises(expected, match=f"answered {status} .*<Code>Nope"):
+        source.check()
+
+
+def test_a_server_of_another_kind_is_said(replay: Replay, source: ElasticsearchSource) -> None:
+    replay.content_type = "application/xml"
+    replay.answers["GET /"] = (200, b"<ListAllMyBucketsResult/>")
+    with pytest.raises(FatalError, match="not as Elasticsearch or OpenSearch do: <ListAllMyBuckets"):
+        rows_of(read_all(source, WINDOW))
 
 
 def test_a_slow_answer_times_out_and_is_asked_for_again(

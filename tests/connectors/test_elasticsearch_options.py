@@ -317,6 +317,18 @@ def test_a_connection_from_the_metadata_database(airflow_db: Path) -> None:
     assert get_connection("in_the_database").port == 9201
 
 
+@pytest.mark.parametrize("text", ['{"conn_type": "elasticsearch", "password": "hunter2"', "{hunter2}"])
+def test_a_variable_that_is_no_connection_is_named(
+    airflow_db: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CUT_OFF", text)
+    with pytest.raises(
+        FatalError, match="AIRFLOW_CONN_CUT_OFF is set, but cannot be read as a connection"
+    ) as caught:
+        get_connection("cut_off")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_connection_that_is_nowhere(airflow_db: Path) -> None:
     with pytest.raises(FatalError, match="connection 'no_such_place' is not defined") as caught:
         get_connection("no_such_place")

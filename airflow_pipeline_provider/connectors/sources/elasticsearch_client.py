@@ -161,12 +161,14 @@ class Client:
             response = self._transport.perform_request(method, target, body=data, headers=headers)
         except TlsError as error:
             raise FatalError(
-                f"{what}: TLS with {self.where} failed ({one_line(str(error))}); give the connection's extra "
-                "ca_certs, or verify_certs false for a server whose certificate nobody signed"
+                f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
+                "connection's extra ca_certs, or verify_certs false for a server whose certificate nobody signed, or "
+                "the schema http for one that speaks no TLS"
             ) from error
         except TransportError as error:
             raise TransientError(
-                f"{what}: {self.where} cannot be reached ({one_line(str(error))})"
+                f"{what}: {self.where} cannot be reached ({one_line(_innermost(error))}); check host, port and "
+                "schema of the connection, and that the server runs"
             ) from error
         answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
         if response.meta.status == 200:
@@ -212,7 +214,7 @@ class _ForbiddenError(Exception):
 
 
 def _transport(nodes: list[Any]) -> Transport:
-    from elastic_transport import Serializer, Transport
+    from elastic_transport import Serializer, SerializerCollection, Transport
 
     class Verbatim(Serializer):
         """Bodies as they are."""
@@ -225,10 +227,33 @@ def _transport(nodes: list[Any]) -> Transport:
         def dumps(self, data: Any) -> bytes:
             return bytes(data)
 
-    requests_log = logging.getLogger("elastic_transport.transport")
-    if requests_log.level == logging.NOTSET:
-        requests_log.setLevel(logging.WARNING)  # a line a page would drown the task's log
-    return Transport(nodes, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0)
+    class AnyMimetype(SerializerCollection):
+        """A proxy's or another server's answer is read too, so that its status decides."""
+
+        def get_serializer(self, mimetype: str | None) -> Serializer:  # noqa: ARG002
+            return self.default_serializer
+
+    # A line a page would drown the task's log, and `_log_retry` tells of a node that does not answer.
+    for name, level in (("transport", logging.WARNING), ("node_pool", logging.ERROR)):
+        log = logging.getLogger(f"elastic_transport.{name}")
+        if log.level == logging.NOTSET:
+            log.setLevel(level)
+    transport = Transport(nodes, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0)
+    transport.serializers = AnyMimetype({Verbatim.mimetype: Verbatim()})
+    return transport
+
+
+def _innermost(error: BaseException) -> str:
+    """What the system said ("Connection refused"): the library's own text is "Connection error"."""
+    seen = {id(error)}
+    while True:
+        inner = next(iter(getattr(error, "errors", ())), None) or error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            return str(error)
+        if not str(inner):
+            return str(error)
+        seen.add(id(inner))
+        error = inner
 
 
 def _may_pass(error: BaseException) -> bool:
