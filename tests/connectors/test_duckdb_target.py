@@ -166,6 +166,12 @@ def test_a_file_of_something_else_is_fatal(path):
         target_at(path).prepare()
 
 
+def test_a_folder_in_place_of_the_file_is_fatal(path):
+    path.mkdir(parents=True)
+    with pytest.raises(FatalError, match=r"directory.*check target\.path"):
+        target_at(path).prepare()
+
+
 def test_load_before_prepare_is_said(path, tmp_path):
     stage = ObjectStoreStage(
         ObjectStoreStage.Options(type="object_store", path=str(tmp_path)), Identity("k", "UTC")

@@ -81,6 +81,13 @@ class TestLocalFolder(StageConformance):
         with pytest.raises(FatalError, match="cannot write file://"):
             stage.write("a/b", b"1")
 
+    def test_a_file_in_place_of_the_base_is_said_and_tidying_up_does_not_hide_it(self, tmp_path):
+        (tmp_path / "base").write_text("x")
+        stage = make(str(tmp_path / "base"))
+        with pytest.raises(FatalError, match=r"cannot write file://.*check the stage's path"):
+            stage.write("a", b"1")
+        stage.delete(["a"])  # what a failed extract does; there is nothing to delete
+
     def test_it_needs_neither_airflow_nor_a_vendor_library(self, tmp_path):
         code = (
             "import sys\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from uuid import uuid4
 
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+
+log = logging.getLogger(__name__)
 
 INCOMPLETE = ".incomplete"
 _STALE_SECONDS = 86_400
@@ -118,11 +121,16 @@ class LocalFiles:
 
     def _sweep(self) -> None:
         """Remove what processes that were killed a day ago did not finish."""
-        with suppress(FileNotFoundError), os.scandir(self._root / INCOMPLETE) as entries:
-            for entry in entries:
-                with suppress(OSError):  # another process sweeps too
-                    if entry.stat().st_mtime < time.time() - _STALE_SECONDS:
-                        Path(entry.path).unlink()
+        try:
+            with os.scandir(self._root / INCOMPLETE) as entries:
+                for entry in entries:
+                    with suppress(OSError):  # another process sweeps too
+                        if entry.stat().st_mtime < time.time() - _STALE_SECONDS:
+                            Path(entry.path).unlink()
+        except FileNotFoundError:
+            return
+        except OSError as error:  # whoever deletes after a failure must see that one, not this
+            log.warning("%s cannot be tidied up: %s", self._root / INCOMPLETE, error.strerror or error)
 
 
 def _publish(waiting: Path, final: Path) -> None:
@@ -169,4 +177,6 @@ def _error(action: str, path: Path, error: OSError) -> PipelineError:
         return FatalError(
             f"cannot {action} file://{path}: {reason}; check the stage's path and its permissions"
         )
-    return TransientError(f"cannot {action} file://{path}: {reason}")
+    return TransientError(
+        f"cannot {action} file://{path}: {reason}; if it stays so, check the stage's path and its disk"
+    )

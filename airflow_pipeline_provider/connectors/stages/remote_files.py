@@ -240,4 +240,4 @@ def _error(action: str, url: str, error: Exception, conn_id: str | None) -> Pipe
         return FatalError(f"cannot {action} {url}: the store refused ({text}); check stage.path and {who}")
     if isinstance(error, TypeError | AttributeError | NameError):  # a bug, not the store
         raise error
-    return TransientError(f"cannot {action} {url}: {text}")
+    return TransientError(f"cannot {action} {url} ({text}); if it stays so, check the endpoint of {who}")

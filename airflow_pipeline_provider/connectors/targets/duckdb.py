@@ -46,6 +46,8 @@ _GLOB = set("*?[]{}")
 
 T = TypeVar("T")
 
+_FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
+
 
 class DuckDBOptions(TargetOptions):
     """`target: {type: duckdb, path: /data/warehouse.duckdb, table: main.flights}`"""
@@ -254,8 +256,9 @@ def _mapped(path: str) -> Iterator[None]:
             raise WriteConflictError(f"{path}: another connection was faster ({text}); try again") from error
         if kind == "IOException" and "No files found" in text:
             raise DataError(f"a part is gone from the stage ({text}); extract the window again") from error
-        if kind == "IOException" and not any(w in text for w in ("not a valid", "Cannot open", "Permission")):
-            raise TransientError(f"{path}: {text}") from error
+        if kind == "IOException" and not any(w in text for w in _FATAL_IO):
+            raise TransientError(f"{path}: {text}; if it stays so, check target.path and its disk") from error
         if kind in ("ConstraintException", "ConversionException", "InvalidInputException"):
             raise DataError(f"{path}: the rows do not fit the table: {text}") from error
-        raise FatalError(f"{path}: {kind}: {text}") from error
+        what = "; check target.path and its permissions" if kind == "IOException" else ""
+        raise FatalError(f"{path}: {kind}: {text}{what}") from error

@@ -82,6 +82,8 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
         return TransientError(said) if expired else FatalError(f"{said}; correct the connection")
     if kind in ("ProgrammingError", "NotSupportedError", "MissingDependencyError"):
         return FatalError(said)
+    if errno == 250_001:
+        return TransientError(f"{said}; check account, host and port of the connection, and the network")
     return TransientError(said)
 
 
