@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_day
+from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import (
     change_json,
@@ -96,7 +97,7 @@ def _print(config: PipelineConfig, planned: DayPlan, screen: Screen) -> None:
     odd = "" if planned.whole.seconds == 86_400 else f", a day of {length}"
     title = f"{config.pipeline_id}: {planned.day} in {zone}{odd}"
     if planned.windows:
-        title += f", {len(planned.windows)} windows of {config.granularity}"
+        title += f", {counted(len(planned.windows), 'window')} of {config.granularity}"
     screen.say(title, "bold")
     for moment in planned.changes:
         screen.say(f"{change_text(moment, zone)} at {utc_text(moment)}", "yellow")

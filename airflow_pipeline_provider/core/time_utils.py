@@ -117,7 +117,11 @@ def calculate_day_from_timestamp(
     """
     zone = zone_of(timezone)
     instant = convert_to_pendulum(timestamp, zone, name=name)
-    day = day_of(shift_back(instant, parse_duration(time_back, "time_back"), zone), zone)
+    back = parse_duration(time_back, "time_back")
+    try:
+        day = day_of(shift_back(instant, back, zone), zone)
+    except ValueError as error:
+        raise ValueError(f"time_back: {error}") from error
     return shown_in(day_interval(day, zone).start, zone)
 
 

@@ -64,6 +64,13 @@ def test_json_of_a_window(place: Place) -> None:
     }
 
 
+def test_a_whole_day_is_one_window(place: Place) -> None:
+    place.write(granularity="1d")
+    result = place("plan", "flights", "--day", "2013-11-03")
+    first = result.out.splitlines()[0]
+    assert first == "flights: 2013-11-03 in America/New_York, a day of 25h, 1 window of 1d"
+
+
 def test_the_table_shows_the_repeated_hour(place: Place) -> None:
     place.write(granularity="1h")
     result = place("plan", "flights", "--day", "2013-11-03")
