@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 T = TypeVar("T")
-PATIENCE = 600.0  # seconds; a busy machine is slow, a hanging test is worse
+PATIENCE = 1500.0  # seconds; a busy machine is slow, a hanging test is worse
 FINISHED = ("success", "failed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -35,20 +36,40 @@ def test_a_task_that_is_retried_converges(world: World, retried: str) -> None:
     world.assert_complete(retried, "weather", day, day)
 
 
-def test_an_outage_fails_runs_and_a_run_by_hand_drains_it(world: World, flights_march: str) -> None:
+def test_outages_fail_runs_and_a_run_by_hand_drains_the_rest(world: World, flights_march: str) -> None:
+    """The source is away at first, comes back, and goes away once more in the middle of the drain."""
     airflow = world.airflow
-    (failed,) = airflow.quiet(flights_march, 1)
-    assert failed["state"] == "failed"
-    validate = airflow.tasks(flights_march, failed["dag_run_id"])["validate"]
-    assert (validate["state"], validate["try_number"]) == ("failed", 2)
-    assert "127.0.0.1:9" in airflow.log(flights_march, failed["dag_run_id"], "validate")
+    (first,) = airflow.quiet(flights_march, 1)
+    assert_failed_in_validate(world, flights_march, first)
     assert world.committed(flights_march) == {}
-    assert world.leases(flights_march) == []  # nobody has to wait for what nobody will do
 
     airflow.connection("nyc_search_outage", **connections()["nyc_search"])
     airflow.trigger(flights_march)
+    wait(lambda: len(world.committed(flights_march)) >= 2, "two windows are drained")
+    airflow.connection("nyc_search_outage", **connections()["nyc_search_outage"])
+    second = wait(lambda: failed(world, flights_march)[1:], "a run fails again")[0]
+    assert_failed_in_validate(world, flights_march, second)
     planned = lake.windows(*lake.MARCH, 8)
-    runs = airflow.quiet(flights_march, 1 + len(planned))
-    assert Counter(run["state"] for run in runs) == {"success": len(planned), "failed": 1}
+    done = sorted(world.committed(flights_march))
+    assert done == planned[: len(done)]
+    assert len(done) < len(planned)
+
+    airflow.connection("nyc_search_outage", **connections()["nyc_search"])
+    airflow.trigger(flights_march)
+    runs = airflow.quiet(flights_march, 2 + len(planned))
+    assert Counter(run["state"] for run in runs) == {"success": len(planned), "failed": 2}
     assert sorted(world.committed(flights_march)) == planned
     world.assert_complete(flights_march, "flights", *lake.MARCH)
+
+
+def failed(world: World, dag_id: str) -> list[dict[str, Any]]:
+    return [run for run in world.airflow.runs(dag_id) if run["state"] == "failed"]
+
+
+def assert_failed_in_validate(world: World, dag_id: str, run: dict[str, Any]) -> None:
+    """After a retry, with the server's address in the log, and without keeping the window from others."""
+    assert run["state"] == "failed"
+    validate = world.airflow.tasks(dag_id, run["dag_run_id"])["validate"]
+    assert (validate["state"], validate["try_number"]) == ("failed", 2)
+    assert "127.0.0.1:9" in world.airflow.log(dag_id, run["dag_run_id"], "validate")
+    assert world.leases(dag_id) == []

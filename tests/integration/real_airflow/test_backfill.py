@@ -19,9 +19,9 @@ pytestmark = [
 
 
 def backfilled(world: World, dag_id: str) -> list[dict[str, Any]]:
-    """The runs of the DAG's only backfill, once it has ended."""
-    (backfill,) = world.airflow.get("backfills", dag_id=dag_id)["backfills"]
-    world.airflow.backfilled(backfill["id"])
+    """The runs of the DAG's first backfill, once it has ended."""
+    first = min(backfill["id"] for backfill in world.airflow.get("backfills", dag_id=dag_id)["backfills"])
+    world.airflow.backfilled(first)
     return [run for run in world.airflow.runs(dag_id) if run["run_type"] == "backfill"]
 
 

@@ -75,7 +75,7 @@ def hundred(world: World) -> Iterator[Hundred]:
 def test_one_broken_file_among_a_hundred(hundred: Hundred) -> None:
     hundred.see(hundred.all_but(ODD_ONE), {ODD_ONE})
     (text,) = hundred.errors().values()
-    assert f"source.page_size: must be between 1 and 10000, got 0 ({hundred.file(ODD_ONE)}:3)" in text
+    assert f"source.page_size: must be between 1 and 10000, got 0 ({hundred.file(ODD_ONE).name}:3)" in text
     dags = hundred.airflow.dags(f"{hundred.name}%").values()
     assert not [dag["dag_id"] for dag in dags if dag["is_stale"] or dag["has_import_errors"]]
     assert not [
