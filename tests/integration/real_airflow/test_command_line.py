@@ -52,7 +52,6 @@ def test_status_and_plan_agree_with_what_was_moved(world: World, manual: str) ->
     rows = len(world.warehouse.rows(manual))
     assert (shown["status"], shown["percent"], shown["rows"]) == ("complete", 100.0, rows)
     assert status["next"]["reason"] == "after_end_day"
-    assert status["leases"] == []
 
 
 def test_airflow_lists_the_provider(world: World) -> None:
