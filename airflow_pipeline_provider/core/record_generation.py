@@ -102,7 +102,7 @@ def generate_pipeline_time_window_record(
     try:
         target_day = calculate_day_from_timestamp(reference, settings.x_time_back, settings.timezone)
     except ValueError as error:
-        raise ConfigError(f"x_time_back: {error}") from error
+        raise ConfigError(f"x_{error}") from error  # it begins with `time_back: `
     latest = latest_timestamp_available(target_day)
     if latest is not None:
         name = f"latest_timestamp_available({target_day.to_date_string()})"
