@@ -14,6 +14,7 @@ from datetime import datetime
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, SupersededError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run_phase import run_phase
@@ -34,6 +35,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
             _check_loaded(runtime, claim, staged)
             counts, result = _count(runtime, claim, staged)
+            reach("audit.counted")
             phase.counts(
                 source=counts.source, staged=counts.manifest, target=counts.target, distinct=counts.distinct
             )
@@ -120,10 +122,12 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
     # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
     runtime.state.append(replacing)
     runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
-    _remove_older_attempts(
-        runtime, claim, staged
-    )  # under the lease: nobody's new attempt looks like an older one
+    reach("audit.committed")
+    # Under the lease: nobody's new attempt looks like an older one.
+    _remove_older_attempts(runtime, claim, staged)
+    reach("audit.files_removed")
     runtime.state.release(interval, claim.run)
+    reach("audit.released")
     return Audited(staged.token, counts.source or 0, counts.manifest, counts.target, counts.distinct)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.generate import plan_next
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Next, RunKind
@@ -22,4 +23,5 @@ def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
     if plan.interval is None:
         return Next(None, None, plan.detail)
     window: Window = runtime.window(plan.interval)
+    reach("drain.planned")
     return Next(window, f"drain__{window.window_id}__t{token}", plan.detail)

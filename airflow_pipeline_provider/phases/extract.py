@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.envelope.manifest import Part, Receipt
 from airflow_pipeline_provider.exceptions import PipelineError, SnapshotLostError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.run_phase import Phase, run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
@@ -40,10 +41,12 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
     folder = attempt_folder(claim, attempt)
     with run_phase(runtime, "extract", claim, attempt) as phase:
         parts = _read_whole(runtime, phase, folder, slice_)
+        reach("extract.read")
         phase.check_lease()
         receipt = Receipt(slice_.index, slice_.of, slice_.interval, tuple(parts))
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
+        reach("extract.receipt_written")
         phase.counts(rows=receipt.rows, parts=len(parts), bytes=receipt.size_bytes)
         return path
 
@@ -55,6 +58,7 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> l
         written = _Written()
         try:
             with runtime.source.open(slice_, readers) as iterators:
+                reach("extract.opened")
                 _write_all(runtime, phase, folder, slice_, iterators, written)
             return written.parts
         except BaseException as error:
@@ -101,8 +105,10 @@ def _write_all(
     @contextmanager
     def open_write(path: str) -> Iterator[BinaryIO]:
         with runtime.stage.open_write(path) as file:
+            reach("extract.part_begun")
             yield file
         written.paths.append(path)
+        reach("extract.part_written")
 
     def read(batches: Iterator[pa.RecordBatch]) -> None:
         try:

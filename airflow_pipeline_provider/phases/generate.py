@@ -22,6 +22,7 @@ from airflow_pipeline_provider.core.planning import (
 )
 from airflow_pipeline_provider.core.record_generation import build_window_record, json_safe
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
@@ -64,8 +65,11 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
         return _claim_live(runtime, request)
     if plan.interval is None:
         return _nothing(plan)
+    reach("generate.planned")
     runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
+    reach("generate.leased")
     runtime.state.bind_run(request.run, plan.interval, replace=True)
+    reach("generate.bound")
     return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
 
 
@@ -97,15 +101,18 @@ def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
         plan = plan_next(runtime, request.reference_time, request.run)
         if plan.interval is None:
             return _nothing(plan)
+        reach("generate.planned")
         try:
             runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
         except LeaseHeldError:
             continue  # another run was quicker; the next plan passes its lease over
+        reach("generate.leased")
         entries = runtime.state.entries(plan.interval)
         if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
             runtime.state.release(plan.interval, request.run)
             continue
         interval = runtime.state.bind_run(request.run, plan.interval)
+        reach("generate.bound")
         if interval != plan.interval:  # a twin of this task bound the run first
             runtime.state.release(plan.interval, request.run)
             return _again(runtime, request, interval)

@@ -10,6 +10,7 @@ from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import read_manifest
@@ -21,6 +22,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
         manifest = read_manifest(runtime, staged)
         runtime.target.prepare()
+        reach("load.prepared")
         _check_policies(runtime, claim, manifest)
         phase.check_lease()
         runtime.state.append(
@@ -35,7 +37,9 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
                 manifest=staged.sha256,
             )
         )
+        reach("load.recorded")
         result = runtime.target.load(manifest, runtime.stage)
+        reach("load.committed")
         phase.counts(rows=result.rows, distinct=result.distinct_ids, token=staged.token)
         return result
 

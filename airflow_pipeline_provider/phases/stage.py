@@ -12,6 +12,7 @@ from airflow_pipeline_provider.core.intervals import gaps
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.extract import attempt_folder
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -26,11 +27,14 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         _check_complete(claim, receipts)
         parts = tuple(part for receipt in sorted(receipts, key=lambda r: r.index) for part in receipt.parts)
         _verify(runtime, parts)
+        reach("stage.verified")
         token = runtime.state.mint_token(floor=runtime.target.newest_token())
+        reach("stage.token_minted")
         manifest = Manifest(claim.window.pipeline_id, claim.window.interval, attempt, token, parts)
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
         runtime.stage.write(path, manifest.to_bytes())
+        reach("stage.manifest_written")
         phase.counts(rows=manifest.rows, parts=len(parts), bytes=manifest.size_bytes, token=token)
         return Staged(attempt, path, manifest.sha256, token, manifest.rows)
 

@@ -15,6 +15,7 @@ from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import DataError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Staged, Validated
@@ -42,6 +43,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
                 raise TransientError("the target's commit row vanished while validate was looking: try again")
             staged = Staged(None, None, row.manifest_sha, row.token, row.rows)
             return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=staged)
+        reach("validate.judged")
         attempt, slices = begin_attempt(runtime, claim)
         return Validated("run", verdict.detail, attempt=attempt, slices=slices, source_rows=source_rows)
 
@@ -62,6 +64,7 @@ def begin_attempt(runtime: Runtime, claim: Claim) -> tuple[str, tuple[Slice, ...
             detail={"slices": len(slices)},
         )
     )
+    reach("validate.recorded")
     return attempt, slices
 
 

@@ -30,6 +30,7 @@ from airflow_pipeline_provider.connectors.databases import (
 )
 from airflow_pipeline_provider.core.intervals import parse_utc, to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.state.sql_tables import Tables
 
 if TYPE_CHECKING:
@@ -137,7 +138,10 @@ class Database:
         for tries_left in reversed(range(TRIES if self.is_sqlite else 1)):
             try:
                 with database_errors(self.what), self.engine.begin() as connection:
-                    return work(connection)
+                    result = work(connection)
+                    reach("state.before_commit")
+                reach("state.after_commit")
+                return result
             except TransientError as error:
                 if not tries_left or "locked" not in error.message:
                     raise

@@ -27,6 +27,7 @@ from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import TransientError
+from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.state import variable_values as values
 from airflow_pipeline_provider.state.base import Lease, State
 from airflow_pipeline_provider.state.rules import admit, claim
@@ -93,7 +94,9 @@ class VariableState(State):
             text = value.dump()
             if text == before:
                 return result
+            reach("state.before_commit")
             self._variables.set(key, text)
+            reach("state.after_commit")
             seen = self._variables.get(key)
             if seen == text:
                 return result

@@ -15,11 +15,12 @@ import airflow_pipeline_provider
 PACKAGE = "airflow_pipeline_provider"
 ROOT = Path(airflow_pipeline_provider.__file__).parent
 
-LOWEST = {"core", "exceptions"}
+LOWEST = {"core", "exceptions", "fault_points"}
 VALUES = LOWEST | {"config", "envelope", "observability"}
 PARTS = VALUES | {"connectors", "state"}
 ALLOWED = {  # package -> what it may import of ours, beside itself
     "exceptions": set(),
+    "fault_points": set(),
     "provider": set(),
     "core": {"exceptions"},
     "config": LOWEST,
@@ -33,7 +34,16 @@ ALLOWED = {  # package -> what it may import of ours, beside itself
     "cli": PARTS | {"phases", "operators"},
     "testing": PARTS | {"phases", "operators", "factory", "cli"},
 }
-WITHOUT_AIRFLOW = {"exceptions", "core", "config", "envelope", "phases", "observability", "provider"}
+WITHOUT_AIRFLOW = {
+    "exceptions",
+    "fault_points",
+    "core",
+    "config",
+    "envelope",
+    "phases",
+    "observability",
+    "provider",
+}
 VENDORS = {"pyarrow", "duckdb", "elastic_transport", "snowflake", "fsspec", "s3fs", "sqlalchemy", "airflow"}
 
 

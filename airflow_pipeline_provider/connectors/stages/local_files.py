@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,10 @@ class LocalFiles:
                 file.flush()
                 with _mapped("write", final):
                     os.fsync(raw.fileno())
+            reach("file.before_publish")
             with _mapped("write", final):
                 _publish(waiting, final)
+            reach("file.published")
         finally:
             waiting.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,10 @@ class RemoteFiles:
             inner = self._fs.open(f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK)
         try:
             yield cast(BinaryIO, _File(self, inner, "write", path))
+            reach("file.before_publish")
             with self._mapped("write", path):
                 inner.close()
+            reach("file.published")
         except BaseException:
             _discard(inner, url)
             raise

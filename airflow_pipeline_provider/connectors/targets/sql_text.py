@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+from airflow_pipeline_provider.fault_points import reach
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
@@ -180,10 +181,13 @@ class Statements:
                 f"fence table {self.fence}: expected exactly one row, got {fenced}; drop the table while "
                 "nothing loads, it is made anew"
             )
+        reach("load.fence_taken")
         already = is_loaded(self.read_commits(execute, pipeline_id, interval), manifest)
         if not already:
             execute(f"DELETE FROM {self.table} {self._inside}", [pipeline_id, *_bounds(interval)])
+            reach("load.deleted")
             copied = copy()
+            reach("load.copied")
             if copied != manifest.rows:
                 raise DataError(
                     f"{self.table}: expected {manifest.rows:,} rows in the parts of {manifest.interval}, "
@@ -198,6 +202,7 @@ class Statements:
             f"SELECT {mark}, {self._at}, {self._at}, {mark}, {mark}, {mark}, CURRENT_TIMESTAMP",
             [*self.stamps(manifest), manifest.sha256, manifest.rows],
         )
+        reach("load.commit_row_written")
         return LoadResult(counts.rows, counts.distinct_ids)
 
 

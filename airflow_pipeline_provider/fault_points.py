@@ -1,0 +1,57 @@
+"""Named places between two steps, where a test may kill the process or make it fail.
+
+`reach(point)` does nothing in production.  `testing.faults` installs a hook; `docs/reliability.md` shows what a rerun
+makes of a death at each point.  A point stands after the write that it names, so that two neighbours bracket a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+POINTS = {
+    "generate.planned": "a window was chosen, nothing is written",
+    "generate.leased": "the lease is taken, the run is not bound to the window",
+    "generate.bound": "the run is bound to its window",
+    "validate.judged": "the source was asked, nothing is written",
+    "validate.recorded": "the attempt with its frozen slice plan is in the ledger",
+    "extract.opened": "the source's consistent view is open, nothing is read",
+    "extract.part_begun": "a part file is open, nothing is in it",
+    "extract.part_written": "one more part file is published",
+    "extract.read": "the slice is read whole, its receipt is not written",
+    "extract.receipt_written": "the receipt is published",
+    "stage.verified": "every part was checked, no token is minted",
+    "stage.token_minted": "the token is minted, no manifest has it",
+    "stage.manifest_written": "the manifest is published",
+    "load.prepared": "tables, view and fence exist in the target",
+    "load.recorded": "`replacing` is in the ledger, the target is untouched",
+    "load.fence_taken": "inside the target's transaction: the fence row is taken",
+    "load.deleted": "inside: the window's old rows are deleted",
+    "load.copied": "inside: the manifest's rows are copied",
+    "load.commit_row_written": "inside: the commit row is written, the transaction is open",
+    "load.committed": "the target's transaction is committed",
+    "audit.counted": "source and target were counted, nothing is written",
+    "audit.committed": "`committed` is in the ledger, older files and the lease are still there",
+    "audit.files_removed": "the files of older attempts are removed",
+    "audit.released": "the lease is released",
+    "drain.planned": "the next window is known, its run is not started",
+    "state.before_commit": "a change of the state is made and not yet committed (variable: about to be written)",
+    "state.after_commit": "the change is committed (variable: written, not yet read back)",
+    "file.before_publish": "a file of the stage is whole and not yet visible under its name",
+    "file.published": "the file is visible under its name",
+}
+
+Hook = Callable[[str], None]
+_hook: Hook | None = None
+
+
+def reach(point: str) -> None:
+    """Tell the installed hook, if there is one, that the process is at this point."""
+    if _hook is not None:
+        _hook(point)
+
+
+def install(hook: Hook | None) -> Hook | None:
+    """Make `hook` the one that is told, None for nobody; returns the one before.  For tests only."""
+    global _hook
+    before, _hook = _hook, hook
+    return before
