@@ -17,7 +17,8 @@ from demo.children import Child, ServerFailed
 from demo.servers import ROOT, DemoServers, environment
 
 HOLD = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 from demo.servers import DemoServers
 with DemoServers(sys.argv[1], load=False) as servers:
     print(json.dumps(servers.pids), flush=True)
@@ -102,7 +103,10 @@ def test_nothing_outlives_the_parent(how: signal.Signals, tmp_path: Path) -> Non
         pids = json.loads(parent.stdout.readline())
         assert len(alive(pids)) == 3
         parent.send_signal(how)
-        parent.wait(15)
+        try:
+            parent.wait(15)
+        finally:
+            parent.kill()
         deadline = time.monotonic() + 10
         while alive(pids) and time.monotonic() < deadline:
             time.sleep(0.05)
