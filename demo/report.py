@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from airflow_pipeline_provider.core.day_status import day_status
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind, day_status
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.wording import local_window
 from demo import prepare
 from demo.airflow_home import DAY

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, gaps
-from airflow_pipeline_provider.core.ledger import DayReport, Entry, day_status
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,

@@ -5,7 +5,7 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days": [{"day", "start", "end", "length",
 "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing": [{"start", "end",
 "local_start", "local_end"}]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
-`core.ledger.DayStatus`.
+`core.day_status.DayStatus`.
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
@@ -34,8 +34,8 @@ from airflow_pipeline_provider.cli.localtime import (
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.standing import Day, Standing, standing
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.ledger import DayStatus
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime

@@ -1,7 +1,7 @@
-"""The ledger's vocabulary and everything that is computed from its entries.
+"""The ledger's vocabulary, what may follow what, and the coverage that is computed from its entries.
 
-The ledger is append-only.  Coverage, continuation, blocked windows and a day's status are functions of its
-entries; nothing of that is ever stored beside it.
+The ledger is append-only.  Coverage, continuation, blocked windows and a day's status (`core.day_status`) are
+functions of its entries; nothing of that is ever stored beside it.
 
 A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
 attempt and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a
@@ -12,23 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import pairwise
-from math import floor
 from typing import Any
 
 from airflow_pipeline_provider.core.intervals import (
     Interval,
     common,
     contiguous_end,
-    gaps,
     merge,
     subtract,
-    to_utc,
 )
-from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError, SupersededError
 
 DATA_ERROR = DataError.__name__
@@ -97,7 +93,7 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
     """
     written = list(entries)
     begun = []
-    for interval, entry, number in _newest(written, (Kind.REPLACING, Kind.COMMITTED)):
+    for interval, entry, number in effective(written, (Kind.REPLACING, Kind.COMMITTED)):
         if entry.kind is Kind.REPLACING:
             later = [other.interval for other in written[number + 1 :] if other.kind is Kind.WAIVED]
             begun += subtract([interval], later)
@@ -123,13 +119,13 @@ def committed_rows(entries: Iterable[Entry], interval: Interval) -> int | None:
     Exact where the newest commits tile the interval.  A commit that reaches beyond the interval, or that a
     newer one replaced in part, cannot say how many of its rows are left inside, and counts as 0.
     """
-    return _rows(entries, interval)[0]
+    return rows_inside(entries, interval)[0]
 
 
-def _rows(entries: Iterable[Entry], interval: Interval) -> tuple[int | None, bool]:
+def rows_inside(entries: Iterable[Entry], interval: Interval) -> tuple[int | None, bool]:
     """(rows known to be committed inside, is that all of what is committed inside?)"""
     rows, exact = None, True
-    for piece, entry, _ in _newest(list(entries), (Kind.COMMITTED,)):
+    for piece, entry, _ in effective(entries):
         if not piece.overlaps(interval):
             continue
         if piece == entry.interval and interval.covers(piece) and entry.rows is not None:
@@ -139,10 +135,13 @@ def _rows(entries: Iterable[Entry], interval: Interval) -> tuple[int | None, boo
     return rows, exact
 
 
-def _newest(entries: list[Entry], kinds: tuple[Kind, ...]) -> list[tuple[Interval, Entry, int]]:
+def effective(
+    entries: Iterable[Entry], kinds: tuple[Kind, ...] = (Kind.COMMITTED,)
+) -> list[tuple[Interval, Entry, int]]:
     """Which entry of these kinds rules where: disjoint pieces in order, each with its entry and its number.
 
-    The newest token rules; of one token the commit, else the one written last.
+    The newest token rules; of one token the commit, else the one written last.  With the commits alone these are the
+    effective intervals: where commits of several granularities and replaced parts overlap, what each still speaks for.
     """
     found = [(i, e) for i, e in enumerate(entries) if e.kind in kinds and not e.interval.is_empty]
     found.sort(key=lambda numbered: numbered[1].interval.start)
@@ -208,102 +207,3 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
             f"committed {new.interval} under token {new.token} needs a replacing entry of the same interval "
             "and token before it: nothing was loaded under that token"
         )
-
-
-# --- a day at a glance
-
-
-class DayStatus(str, Enum):
-    """How a day stands; where several hold, the first of unverified, blocked, in_progress, not_settled."""
-
-    COMPLETE = "complete"
-    WAIVED = "waived"  # nothing is left to do, but some of it was given up
-    IN_PROGRESS = "in_progress"  # settled time is not committed yet
-    NOT_SETTLED = "not_settled"  # all settled time is committed
-    BLOCKED = "blocked"
-    UNVERIFIED = "unverified"
-
-
-@dataclass(frozen=True)
-class DayReport:
-    """`committed_seconds` are audited and stand; `percent` is their share of the day, never rounded up.
-
-    `rows` is the sum over the day's commits; None while only the target can tell (a window was replaced in
-    part, or is unverified).  `gaps` is neither committed nor waived.  `reason` has no full stop.
-    """
-
-    status: DayStatus
-    reason: str
-    committed_seconds: float
-    percent: float
-    rows: int | None
-    gaps: tuple[Interval, ...]
-
-
-def day_status(
-    day: Interval,
-    entries: Iterable[Entry],
-    *,
-    now: datetime,
-    settle_seconds: int,
-    max_attempts: int,
-    timezone: str = "UTC",
-) -> DayReport:
-    """How the day stands at `now`; `timezone` is that of the sentence."""
-    written = list(entries)
-    missing = gaps(day, committed(written) + waived(written))
-    doubtful = common(unverified(written), [day])
-    sure = subtract(common(committed(written), [day]), doubtful)
-    committed_seconds = sum(piece.seconds for piece in sure)
-    rows, exact = _rows(written, day)
-    status, reason = _judge(
-        day, written, missing, doubtful, to_utc(now, "now"), settle_seconds, max_attempts, timezone
-    )
-    return DayReport(
-        status,
-        reason,
-        committed_seconds,
-        100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
-        (rows or 0) if exact and not doubtful else None,
-        tuple(missing),
-    )
-
-
-def _judge(
-    day: Interval,
-    entries: list[Entry],
-    missing: list[Interval],
-    doubtful: list[Interval],
-    now: datetime,
-    settle_seconds: int,
-    max_attempts: int,
-    timezone: str,
-) -> tuple[DayStatus, str]:
-    def named(pieces: list[Interval]) -> str:
-        more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
-        return local_window(pieces[0], timezone) + more
-
-    stuck = common(blocked(entries, max_attempts), missing)
-    settled = now - timedelta(seconds=settle_seconds)
-    if doubtful:
-        return (
-            DayStatus.UNVERIFIED,
-            f"a replacement of {named(doubtful)} was begun and never committed: run it again",
-        )
-    if stuck:
-        return (
-            DayStatus.BLOCKED,
-            f"{named(stuck)} failed {max_attempts} times or more on its data: look, then run the window by hand",
-        )
-    if not missing:
-        left_out = subtract(common(waived(entries), [day]), committed(entries))
-        if left_out:
-            return DayStatus.WAIVED, f"{named(left_out)} was given up; the rest is committed"
-        return (
-            DayStatus.COMPLETE,
-            "the zone skipped this date" if day.is_empty else "every instant is committed",
-        )
-    late = [gap for gap in missing if gap.start < settled]
-    if late:
-        return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
-    return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.day_status import DayStatus, day_status
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import DayStatus, Entry, Kind, check_transition, day_status
+from airflow_pipeline_provider.core.ledger import Entry, Kind, check_transition
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError, SupersededError
 
 START = datetime(2013, 11, 3, tzinfo=timezone.utc)

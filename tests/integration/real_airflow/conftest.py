@@ -17,8 +17,9 @@ from uuid import uuid4
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.day_status import day_status
 from airflow_pipeline_provider.core.days import day_interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind, day_status
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState
 from demo import nyc

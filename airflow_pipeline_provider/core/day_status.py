@@ -1,0 +1,116 @@
+"""A day at a glance: its status, computed from the ledger's entries, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from math import floor
+
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, subtract, to_utc
+from airflow_pipeline_provider.core.ledger import (
+    Entry,
+    blocked,
+    committed,
+    rows_inside,
+    unverified,
+    waived,
+)
+from airflow_pipeline_provider.core.wording import local_time, local_window
+
+
+class DayStatus(str, Enum):
+    """How a day stands; where several hold, the first of unverified, blocked, in_progress, not_settled."""
+
+    COMPLETE = "complete"
+    WAIVED = "waived"  # nothing is left to do, but some of it was given up
+    IN_PROGRESS = "in_progress"  # settled time is not committed yet
+    NOT_SETTLED = "not_settled"  # all settled time is committed
+    BLOCKED = "blocked"
+    UNVERIFIED = "unverified"
+
+
+@dataclass(frozen=True)
+class DayReport:
+    """`committed_seconds` are audited and stand; `percent` is their share of the day, never rounded up.
+
+    `rows` is the sum over the day's commits; None while only the target can tell (a window was replaced in
+    part, or is unverified).  `gaps` is neither committed nor waived.  `reason` has no full stop.
+    """
+
+    status: DayStatus
+    reason: str
+    committed_seconds: float
+    percent: float
+    rows: int | None
+    gaps: tuple[Interval, ...]
+
+
+def day_status(
+    day: Interval,
+    entries: Iterable[Entry],
+    *,
+    now: datetime,
+    settle_seconds: int,
+    max_attempts: int,
+    timezone: str = "UTC",
+) -> DayReport:
+    """How the day stands at `now`; `timezone` is that of the sentence."""
+    written = list(entries)
+    missing = gaps(day, committed(written) + waived(written))
+    doubtful = common(unverified(written), [day])
+    sure = subtract(common(committed(written), [day]), doubtful)
+    committed_seconds = sum(piece.seconds for piece in sure)
+    rows, exact = rows_inside(written, day)
+    status, reason = _judge(
+        day, written, missing, doubtful, to_utc(now, "now"), settle_seconds, max_attempts, timezone
+    )
+    return DayReport(
+        status,
+        reason,
+        committed_seconds,
+        100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
+        (rows or 0) if exact and not doubtful else None,
+        tuple(missing),
+    )
+
+
+def _judge(
+    day: Interval,
+    entries: list[Entry],
+    missing: list[Interval],
+    doubtful: list[Interval],
+    now: datetime,
+    settle_seconds: int,
+    max_attempts: int,
+    timezone: str,
+) -> tuple[DayStatus, str]:
+    def named(pieces: list[Interval]) -> str:
+        more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
+        return local_window(pieces[0], timezone) + more
+
+    stuck = common(blocked(entries, max_attempts), missing)
+    settled = now - timedelta(seconds=settle_seconds)
+    if doubtful:
+        return (
+            DayStatus.UNVERIFIED,
+            f"a replacement of {named(doubtful)} was begun and never committed: run it again",
+        )
+    if stuck:
+        return (
+            DayStatus.BLOCKED,
+            f"{named(stuck)} failed {max_attempts} times or more on its data: look, then run the window by hand",
+        )
+    if not missing:
+        left_out = subtract(common(waived(entries), [day]), committed(entries))
+        if left_out:
+            return DayStatus.WAIVED, f"{named(left_out)} was given up; the rest is committed"
+        return (
+            DayStatus.COMPLETE,
+            "the zone skipped this date" if day.is_empty else "every instant is committed",
+        )
+    late = [gap for gap in missing if gap.start < settled]
+    if late:
+        return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
+    return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"
