@@ -26,6 +26,7 @@ BUILT_IN: dict[str, str] = {
     "source.sql": f"{_HERE}.connectors.sources.sql:SqlSource",
     "stage.object_store": f"{_HERE}.connectors.stages.object_store:ObjectStoreStage",
     "target.duckdb": f"{_HERE}.connectors.targets.duckdb:DuckDBTarget",
+    "target.postgres": f"{_HERE}.connectors.targets.postgres:PostgresTarget",
     "target.snowflake": f"{_HERE}.connectors.targets.snowflake:SnowflakeTarget",
     "state.variable": f"{_HERE}.state.variable:VariableState",
     "state.sql": f"{_HERE}.state.sql:SqlState",

@@ -28,7 +28,7 @@ Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*", re.ASCII)
 _LONGEST = 240  # with the suffixes below the 255 of Snowflake
 ENVELOPE_COLUMNS = ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY")
-_STAMPS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
+STAMP_COLUMNS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
 
 
 class WriteConflictError(TransientError):
@@ -116,7 +116,7 @@ class Statements:
     def create_view(self) -> str:
         """Newest is what was loaded last: a record that moved to another window is there with a newer token."""
         return (
-            f"CREATE VIEW IF NOT EXISTS {self.latest} AS SELECT {_listed([*ENVELOPE_COLUMNS, *_STAMPS])} "
+            f"CREATE VIEW IF NOT EXISTS {self.latest} AS SELECT {_listed([*ENVELOPE_COLUMNS, *STAMP_COLUMNS])} "
             f'FROM {self.table} QUALIFY ROW_NUMBER() OVER (PARTITION BY "PIPELINE_ID", "RECORD_ID" '
             'ORDER BY "TOKEN" DESC, "EVENT_TIME" DESC) = 1'
         )
@@ -125,7 +125,7 @@ class Statements:
         """Copy the envelope columns of `rows`; parameters: `stamps`."""
         mark = self.dialect.mark
         return (
-            f"INSERT INTO {self.table} ({_listed([*ENVELOPE_COLUMNS, *_STAMPS])}) "
+            f"INSERT INTO {self.table} ({_listed([*ENVELOPE_COLUMNS, *STAMP_COLUMNS])}) "
             f"SELECT {_listed(ENVELOPE_COLUMNS)}, "
             f"{mark}, {self._at}, {self._at}, {mark}, CURRENT_TIMESTAMP FROM {rows}"
         )

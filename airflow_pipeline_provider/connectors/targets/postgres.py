@@ -1,0 +1,189 @@
+"""Target `postgres`: a table in PostgreSQL, filled by binary COPY through Airflow's PostgresHook.
+
+A load is one READ COMMITTED transaction.  Its first statement updates the fence row, so every other load of the table
+waits there; in READ COMMITTED each later statement has a snapshot of its own, taken after that wait, and so sees all
+that the loads before it committed, newer tokens first of all.  REPEATABLE READ would look at the state from before
+the wait, and could only fail.
+
+The rows are streamed from the stage's parts straight into the table: a transient table in between would keep the
+fence shorter and write everything twice.  When the reply to COMMIT is lost the error is transient, and the next try
+finds the commit row, or does not; the row decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from airflow_pipeline_provider.config.options import DurationSeconds, TargetOptions
+from airflow_pipeline_provider.connectors.base import (
+    CommitRow,
+    LoadResult,
+    Stage,
+    Target,
+    TargetCounts,
+    TargetLimits,
+)
+from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
+from airflow_pipeline_provider.connectors.targets.sql_text import (
+    ObjectName,
+    Statements,
+    check_shape,
+    parse_name,
+)
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import FatalError
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.targets.postgres_session import Session
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+# A value and a message are limited to 1 GB, and a text takes up to four times its size while a server or a client of
+# another encoding converts it.
+MAX_BODY_BYTES = 255 * 2**20
+_LONGEST = 63  # PostgreSQL cuts longer names off, and only notes it
+
+
+class PostgresOptions(TargetOptions):
+    """`target: {type: postgres, conn_id: warehouse, table: raw.flights}`"""
+
+    type: Literal["postgres"] = "postgres"
+    conn_id: str = Field(
+        default="postgres_default", min_length=1, description="Airflow connection of type Postgres."
+    )
+    table: str = Field(
+        description="The table: raw.flights, or less where the connection's search_path says the schema."
+    )
+    statement_timeout: DurationSeconds = Field(
+        default=900,
+        ge=3,
+        le=86_400,
+        description="When server and client give a statement up, and a COPY that stands still: 15m; 3s to 1d.",
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _check_table(cls, value: str) -> str:
+        parts = parse_name(value).parts
+        longest = max((len(part) for part in parts[:-1]), default=0)
+        if len(parts) > 2 or longest > _LONGEST or len(f"{parts[-1]}_COMMITS") > _LONGEST:
+            raise ValueError(
+                f"must be table or schema.table, the table of at most {_LONGEST - len('_COMMITS')} characters and "
+                f"the schema of at most {_LONGEST} (longer names are cut off by PostgreSQL), got {value!r}"
+            )
+        return value
+
+
+class PostgresTarget(Target):
+    Options: ClassVar[type[PostgresOptions]] = PostgresOptions
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES)
+
+    _hook: Any = None
+
+    # --- the contract
+
+    def prepare(self) -> None:
+        with self._transaction("prepare") as (session, statements):
+            session.execute(*sql.lock_for_creating(statements.table))
+            self._create_missing(session, statements)
+            session.execute("COMMIT")
+
+    def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        with self._transaction(f"load {manifest.interval}") as (session, statements):
+            missing = [str(name) for name in _tables(statements) if not session.execute(*sql.find(name))]
+            if missing:
+                raise FatalError(f"there is no table {', '.join(missing)}: call prepare() before load()")
+            result = statements.replace_window(
+                session.execute, manifest, lambda: _copy(session, statements, manifest, stage)
+            )
+            session.execute("ROLLBACK" if result.already else "COMMIT")
+        return result
+
+    def count(self, interval: Interval) -> TargetCounts:
+        with self._transaction(f"count {interval}") as (session, statements):
+            if not session.execute(*sql.find(statements.table)):
+                return TargetCounts(0, 0)
+            return statements.read_counts(session.execute, self.identity.pipeline_id, interval)
+
+    def commits(self, within: Interval | None = None) -> list[CommitRow]:
+        with self._transaction("read the commit rows") as (session, statements):
+            if not session.execute(*sql.find(statements.commits)):
+                return []
+            return statements.read_commits(session.execute, self.identity.pipeline_id, within)
+
+    # --- tables
+
+    def _create_missing(self, session: Session, statements: Statements) -> None:
+        """Nothing is created that is there, so that a role without CREATE can load into prepared tables."""
+        schema = statements.table.parts[0]
+        if not session.execute("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]):
+            session.execute(f"CREATE SCHEMA {ObjectName((schema,))}")
+        for name, create in zip(_tables(statements), statements.create_tables(), strict=True):
+            if not session.execute(*sql.find(name)):
+                session.execute(create)
+            seen = {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
+            check_shape(f"table {name}", statements.columns[str(name)], seen)
+        if not session.execute(*sql.find_index(statements.table)):
+            session.execute(sql.create_index(statements.table))
+        view = session.execute(*sql.find(statements.latest))
+        if not view:
+            session.execute(sql.create_view(statements))
+        elif view[0][0] not in ("v", "m"):
+            raise FatalError(
+                f"{statements.latest} exists and is not the view that belongs to {statements.table}"
+            )
+
+    # --- sessions
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[tuple[Session, Statements]]:
+        """A session of its own, in an open transaction that the block commits, or else is rolled back."""
+        from airflow_pipeline_provider.connectors.targets.postgres_session import Session, hook
+
+        if self._hook is None:
+            self._hook = hook(self.options.conn_id)
+        what = f"target {self.options.table} ({self.options.conn_id}), {doing}"
+        with closing(Session(self._hook, what, self.options.statement_timeout)) as session:
+            session.begin()
+            yield session, Statements(self._table(session), sql.DIALECT)
+
+    def _table(self, session: Session) -> ObjectName:
+        """With its schema: a table of that name further down the search_path is another one."""
+        table = parse_name(self.options.table)
+        if len(table.parts) == 2:
+            return table
+        [(schema,)] = session.execute("SELECT current_schema()::text")
+        if schema is None:
+            raise FatalError(
+                f"target.table: {self.options.table!r} has no schema, and the search_path of connection "
+                f"{self.options.conn_id!r} names none that exists: write schema.{self.options.table}"
+            )
+        try:
+            return parse_name(f"{schema}.{self.options.table}")
+        except ValueError as error:
+            raise FatalError(f"target.table: the search_path of {self.options.conn_id!r}: {error}") from None
+
+
+def _tables(statements: Statements) -> tuple[ObjectName, ObjectName, ObjectName]:
+    return statements.table, statements.commits, statements.fence
+
+
+def _copy(session: Session, statements: Statements, manifest: Manifest, stage: Stage) -> int:
+    """Stream the manifest's parts into the table; memory is bounded by a row group of a part."""
+    if not manifest.parts:
+        return 0
+    from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_stream
+    from airflow_pipeline_provider.envelope.parts import iter_part
+
+    def batches() -> Iterator[Any]:
+        for part in manifest.parts:
+            with stage.open_read(part.path) as file:
+                yield from iter_part(file)
+
+    [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
+    interval = manifest.interval
+    stamps = (manifest.pipeline_id, interval.start, interval.end, manifest.token, now)
+    return session.copy(sql.copy_rows(statements.table), copy_stream(batches(), stamps))
