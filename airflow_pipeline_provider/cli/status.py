@@ -44,12 +44,19 @@ from airflow_pipeline_provider.phases.runtime import open_runtime
 _WORST_FIRST = (
     DayStatus.UNVERIFIED,
     DayStatus.BLOCKED,
+    DayStatus.DRIFTED,
     DayStatus.IN_PROGRESS,
     DayStatus.NOT_SETTLED,
     DayStatus.WAIVED,
     DayStatus.COMPLETE,
 )
-_STYLES = {DayStatus.UNVERIFIED: "red", DayStatus.BLOCKED: "red", DayStatus.COMPLETE: "green"}
+_STYLES = {
+    DayStatus.UNVERIFIED: "red",
+    DayStatus.BLOCKED: "red",
+    DayStatus.DRIFTED: "red",
+    DayStatus.WAIVED: "yellow",
+    DayStatus.COMPLETE: "green",
+}
 
 
 @dataclass(frozen=True)

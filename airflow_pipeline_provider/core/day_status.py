@@ -10,9 +10,12 @@ from math import floor
 
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, subtract, to_utc
 from airflow_pipeline_provider.core.ledger import (
+    Check,
     Entry,
+    Kind,
     blocked,
     committed,
+    drifted,
     rows_inside,
     unverified,
     waived,
@@ -21,7 +24,11 @@ from airflow_pipeline_provider.core.wording import local_time, local_window
 
 
 class DayStatus(str, Enum):
-    """How a day stands; where several hold, the first of unverified, blocked, in_progress, not_settled."""
+    """How a day stands.
+
+    Where several hold it is the first of unverified, blocked, drifted, in_progress, not_settled, waived, complete:
+    what waits for a person, then what moves by itself.
+    """
 
     COMPLETE = "complete"
     WAIVED = "waived"  # nothing is left to do, but some of it was given up
@@ -29,6 +36,7 @@ class DayStatus(str, Enum):
     NOT_SETTLED = "not_settled"  # all settled time is committed
     BLOCKED = "blocked"
     UNVERIFIED = "unverified"
+    DRIFTED = "drifted"  # committed, and source and target differ since
 
 
 @dataclass(frozen=True)
@@ -102,10 +110,14 @@ def _judge(
             DayStatus.BLOCKED,
             f"{named(stuck)} failed {max_attempts} times or more on its data: look, then run the window by hand",
         )
+    drift = [(piece, check) for piece, check in drifted(entries) if piece.overlaps(day)]
+    if drift:
+        return DayStatus.DRIFTED, _drift_reason(drift, timezone)
     if not missing:
         left_out = subtract(common(waived(entries), [day]), committed(entries))
         if left_out:
-            return DayStatus.WAIVED, f"{named(left_out)} was given up; the rest is committed"
+            why = _waive_reason(entries, left_out[0])
+            return DayStatus.WAIVED, f"{named(left_out)} was given up{why}; the rest is committed"
         return (
             DayStatus.COMPLETE,
             "the zone skipped this date" if day.is_empty else "every instant is committed",
@@ -114,3 +126,26 @@ def _judge(
     if late:
         return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
     return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"
+
+
+def _waive_reason(entries: list[Entry], piece: Interval) -> str:
+    """What the person said who gave it up, ` ("the archive burnt")`."""
+    said = [e.detail.get("reason") for e in entries if e.kind is Kind.WAIVED and e.interval.overlaps(piece)]
+    return f' ("{said[-1]}")' if said and said[-1] else ""
+
+
+def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
+    """`drifted (shrunk): …`; shrinkage first, since nothing but a person mends it."""
+    shrunk = [found for found in drift if found[1].detail.get("verdict") == Check.SHRANK.value]
+    interval, check = (shrunk or drift)[0]
+    more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+    counts = f"{_count(check, 'source')} in the source, {_count(check, 'target')} in the target"
+    if shrunk:
+        hint = "look at the source, then reprocess with --accept-shrink or waive"
+        return f"drifted (shrunk): {local_window(interval, timezone)} has {counts}{more}: {hint}"
+    return f"drifted (grown): {local_window(interval, timezone)} has {counts}{more}: reload it (recheck, reprocess)"
+
+
+def _count(check: Entry, name: str) -> str:
+    count = check.detail.get(name)
+    return f"{count:,} rows" if isinstance(count, int) else "unknown rows"

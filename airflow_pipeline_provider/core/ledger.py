@@ -5,7 +5,8 @@ functions of its entries; nothing of that is ever stored beside it.
 
 A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
 attempt and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a
-newer token, then ``committed`` with that token.
+newer token, then ``committed`` with that token.  A committed window may be ``checked`` later: late data is seen
+when source and target are counted again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ class Kind(str, Enum):
     COMMITTED = "committed"  # audited: source = manifest = target = distinct ids
     FAILED = "failed"  # detail: {"error": class name, "message": ..., "phase": ...}
     WAIVED = "waived"  # given up on by a person; detail: {"reason": ...}
+    CHECKED = "checked"  # counted again; detail: {"source": n, "target": n, "verdict": one of Check}
+
+
+class Check(str, Enum):
+    """What counting a committed interval again found."""
+
+    EQUAL = "equal"  # written only where it clears an older finding
+    GREW = "grew"  # late data: the source has rows that the target lacks
+    SHRANK = (
+        "shrank"  # the target holds more rows than the source: nobody deletes them without a person's word
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,23 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
     return common(begun, committed(written))
 
 
+def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
+    """Where source and target are known to differ: disjoint pieces in order, each with the check that said so.
+
+    The newest check of an instant counts, and only until a commit or a waive touches it.
+    """
+    standing: list[tuple[Interval, Entry]] = []
+    for entry in entries:
+        if entry.kind not in (Kind.CHECKED, Kind.COMMITTED, Kind.WAIVED):
+            continue
+        standing = [
+            (left, check) for piece, check in standing for left in subtract([piece], [entry.interval])
+        ]
+        if entry.kind is Kind.CHECKED and entry.detail.get("verdict") != Check.EQUAL.value:
+            standing.append((entry.interval, entry))
+    return sorted(standing, key=lambda found: found[0])
+
+
 def continuation(entries: Iterable[Entry], day: Interval) -> datetime | None:
     """End of the committed or waived prefix of the day; None when the day has none."""
     written = list(entries)
@@ -141,7 +170,7 @@ def effective(
     """Which entry of these kinds rules where: disjoint pieces in order, each with its entry and its number.
 
     The newest token rules; of one token the commit, else the one written last.  With the commits alone these are the
-    effective intervals: where commits of several granularities and replaced parts overlap, what each still speaks for.
+    effective intervals: what each commit still speaks for where granularities changed or parts were replaced.
     """
     found = [(i, e) for i, e in enumerate(entries) if e.kind in kinds and not e.interval.is_empty]
     found.sort(key=lambda numbered: numbered[1].interval.start)
@@ -175,7 +204,7 @@ def _token(entry: Entry) -> int:
 def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
 
-    Attempts, failures and waives may always be written.  Raises SupersededError when an overlapping interval
+    Attempts, failures, waives and checks may always be written.  Raises SupersededError when an overlapping interval
     has a newer token, ConfigError for an empty interval or a missing token, PipelineError for what is no
     legal step of a window's life.
     """

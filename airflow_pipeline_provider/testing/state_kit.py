@@ -159,6 +159,15 @@ class StateConformance:
         state.append(entry(Kind.WAIVED, hours(-24, 72), attempt="long"))
         assert [one.attempt for one in state.entries(within)] == expected
 
+    @pytest.mark.parametrize("kind", list(Kind))
+    def test_every_kind_of_entry_comes_back(self, state: State, reopened: State, kind: Kind) -> None:
+        if kind is Kind.COMMITTED:
+            state.append(entry(Kind.REPLACING, hours(0, 2), 5))
+        detail = {"source": 3, "target": 4, "verdict": "shrank"}
+        state.append(entry(kind, hours(0, 2), 5, detail=detail))
+        written = reopened.entries()[-1]
+        assert (written.kind, written.interval, written.detail) == (kind, hours(0, 2), detail)
+
     @pytest.mark.parametrize("kind", [Kind.REPLACING, Kind.COMMITTED])
     def test_writing_a_keyed_entry_again_changes_nothing(
         self, state: State, reopened: State, kind: Kind

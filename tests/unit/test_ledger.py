@@ -2,7 +2,7 @@
 
 A history is written as words, oldest first: `C2-4@7` committed the hours [2, 4) under token 7 with 10 rows an hour,
 `R2-4@7` began to replace them, `F2-4` failed on its data, `T2-4` failed on the network, `A2-4` was attempted,
-`W2-4` was waived.
+`W2-4` was waived, `G2-4`, `S2-4` and `E2-4` found it grown, shrunk and equal.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ KINDS = {
     "F": Kind.FAILED,
     "T": Kind.FAILED,
     "W": Kind.WAIVED,
+    "G": Kind.CHECKED,
+    "S": Kind.CHECKED,
+    "E": Kind.CHECKED,
+}
+DETAILS = {
+    "F": {"error": "DataError"},
+    "T": {"error": "TransientError"},
+    "G": {"source": 1021, "target": 20, "verdict": "grew"},
+    "S": {"source": 19, "target": 20, "verdict": "shrank"},
+    "E": {"source": 20, "target": 20, "verdict": "equal"},
 }
 
 
@@ -46,7 +56,7 @@ def hour(text: str) -> Interval:
 def history(text: str) -> list[Entry]:
     entries = []
     for number, word in enumerate(text.split()):
-        match = re.fullmatch(r"([ARCFTW])([\d.]+-[\d.]+)(?:@(\d+))?", word)
+        match = re.fullmatch(r"([ARCFTWGSE])([\d.]+-[\d.]+)(?:@(\d+))?", word)
         assert match, word
         letter, span, token = match.groups()
         interval = hour(span)
@@ -57,7 +67,7 @@ def history(text: str) -> list[Entry]:
                 at=START + timedelta(days=9, seconds=number),
                 token=int(token) if token else None,
                 rows=int(interval.seconds // 360) if letter == "C" else None,
-                detail={"F": {"error": "DataError"}, "T": {"error": "TransientError"}}.get(letter, {}),
+                detail=DETAILS.get(letter, {}),
             )
         )
     return entries
@@ -138,6 +148,46 @@ def test_unverified(written: str, unverified: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "drifted"),
+    [
+        pytest.param("C0-2@1", "", id="never checked"),
+        pytest.param("C0-2@1 S0-2", "S0-2", id="shrunk"),
+        pytest.param("C0-2@1 G0-2", "G0-2", id="grown"),
+        pytest.param("C0-2@1 G0-2 S0-2", "S0-2", id="the newest check counts"),
+        pytest.param("C0-2@1 G0-2 E0-2", "", id="equal again"),
+        pytest.param("C0-2@1 G0-2 C0-2@2", "", id="reloaded"),
+        pytest.param("C0-2@1 G0-2 R0-2@2", "G0-2", id="a load that did not commit mends nothing"),
+        pytest.param("C0-2@1 G0-2 A0-2 F0-2", "G0-2", id="nor does a failure"),
+        pytest.param("C0-2@1 S0-2 W0-2", "", id="a person keeps the rows"),
+        pytest.param("C0-4@1 S0-4 C1-2@2", "S0-1 S2-4", id="reloaded in part"),
+        pytest.param("C0-4@1 S0-4 E1-2", "S0-1 S2-4", id="equal in part"),
+        pytest.param("C2-4@1 C0-2@2 S2-4 G0-2", "G0-2 S2-4", id="in order of time"),
+        pytest.param("C0-2@1 S0-2 C2-4@2", "S0-2", id="a neighbour's commit does not touch it"),
+    ],
+)
+def test_drifted(written: str, drifted: str) -> None:
+    expected = history(drifted)
+    found = ledger.drifted(history(written))
+    assert [(piece, check.detail) for piece, check in found] == [(e.interval, e.detail) for e in expected]
+
+
+@pytest.mark.parametrize(
+    ("written", "pieces"),
+    [
+        pytest.param("", "", id="nothing"),
+        pytest.param("C0-2@1 C2-4@2", "0-2@1 2-4@2", id="side by side"),
+        pytest.param("C0-4@1 C1-2@2", "0-1@1 1-2@2 2-4@1", id="a part was replaced"),
+        pytest.param("C0-1@1 C1-2@2 C0-2@3", "0-2@3", id="a wider one replaced them"),
+        pytest.param("C0-2@1 W4-6 S0-2 R0-2@2", "0-2@1", id="commits alone"),
+    ],
+)
+def test_effective_intervals(written: str, pieces: str) -> None:
+    words = [word.split("@") for word in pieces.split()]
+    expected = [(hour(span), int(token)) for span, token in words]
+    assert [(piece, entry.token) for piece, entry, _ in ledger.effective(history(written))] == expected
+
+
+@pytest.mark.parametrize(
     ("written", "end"),
     [
         pytest.param("", None, id="nothing"),
@@ -187,6 +237,7 @@ def test_newest_commit(written: str, asked: str, token: int | None, rows: int | 
         pytest.param("", "A0-2", id="attempt"),
         pytest.param("", "F0-2", id="a failure before any attempt"),
         pytest.param("C0-2@9", "W0-2", id="waive"),
+        pytest.param("C0-2@9", "S0-2", id="check"),
         pytest.param("", "R0-2@1", id="first load"),
         pytest.param("R0-2@1", "R0-2@1", id="load again"),
         pytest.param("R0-2@1", "C0-2@1", id="commit"),
@@ -271,7 +322,13 @@ def test_illegal_transitions(written: str, new: str, error: type[PipelineError],
             "C0-24@1 R0-2@2 C0-2@2", 30, DayStatus.COMPLETE, "every", 100.0, None, id="replaced in part"
         ),
         pytest.param(
-            "C0-22@1 W22-24", 30, DayStatus.WAIVED, "[22:00, 24:00) UTC was given up", 91.6, 220, id="waived"
+            "C0-22@1 W22-24",
+            30,
+            DayStatus.WAIVED,
+            "22:00, 24:00) UTC was given up; the",
+            91.6,
+            220,
+            id="waived",
         ),
         pytest.param("W0-24 C0-24@1", 30, DayStatus.COMPLETE, "every", 100.0, 240, id="waived, yet loaded"),
         pytest.param(
@@ -304,6 +361,49 @@ def test_illegal_transitions(written: str, new: str, error: type[PipelineError],
             None,
             id="unsure before blocked",
         ),
+        pytest.param(
+            "C0-24@1 S0-24",
+            30,
+            DayStatus.DRIFTED,
+            "drifted (shrunk): 2013-11-03 [00:00, 24:00) UTC has 19 rows in the source, 20 rows in the target: look",
+            100.0,
+            240,
+            id="shrunk",
+        ),
+        pytest.param(
+            "C0-2@1 G0-2",
+            30,
+            DayStatus.DRIFTED,
+            "drifted (grown): 2013-11-03 [00:00, 02:00) UTC has 1,021 rows in the source, 20 rows in the target: ",
+            8.3,
+            20,
+            id="grown, before in progress",
+        ),
+        pytest.param(
+            "C0-12@1 C12-24@2 G0-12 S12-24",
+            30,
+            DayStatus.DRIFTED,
+            "(shrunk): 2013-11-03 [12:00, 24:00) UTC has 19 rows in the source, 20 rows in the target, and 1 more",
+            100.0,
+            240,
+            id="shrinkage is said first",
+        ),
+        pytest.param(
+            "C2-24@1 S2-4 F0-2 F0-2",
+            30,
+            DayStatus.BLOCKED,
+            "failed 2 times",
+            91.6,
+            220,
+            id="blocked before drifted",
+        ),
+        pytest.param(
+            "C0-24@1 S0-2 R0-2@2", 30, DayStatus.UNVERIFIED, "begun", 91.6, None, id="unsure before drifted"
+        ),
+        pytest.param(
+            "C0-24@1 S0-2 W0-2", 30, DayStatus.COMPLETE, "every", 100.0, 240, id="the target keeps its rows"
+        ),
+        pytest.param("C0-24@1 S24-26", 30, DayStatus.COMPLETE, "every", 100.0, 240, id="another day drifted"),
     ],
 )
 def test_day_status(
@@ -335,3 +435,17 @@ def test_a_skipped_date_is_complete() -> None:
 def test_percent_is_never_rounded_up_to_all() -> None:
     almost = [Entry(Kind.COMMITTED, Interval(at(0), at(24) - timedelta(seconds=1)), at(30), token=1, rows=1)]
     assert day_status(DAY, almost, now=at(99), settle_seconds=0, max_attempts=3).percent == 99.9
+
+
+def test_the_reason_of_a_waive_stays_visible() -> None:
+    said = [Entry(Kind.WAIVED, DAY, at(30), detail={"reason": text}) for text in ("a typo", "the disk burnt")]
+    report = day_status(DAY, said, now=at(99), settle_seconds=0, max_attempts=3)
+    assert report.status is DayStatus.WAIVED
+    assert 'was given up ("the disk burnt")' in report.reason
+
+
+def test_a_check_without_counts_is_still_told() -> None:
+    bare = [*history("C0-24@1"), Entry(Kind.CHECKED, hour("0-2"), at(30), detail={"verdict": "grew"})]
+    report = day_status(DAY, bare, now=at(99), settle_seconds=0, max_attempts=3)
+    assert report.status is DayStatus.DRIFTED
+    assert "unknown rows in the source" in report.reason
