@@ -7,7 +7,7 @@ The store's own clock decides about leases; callers pass durations, never instan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -28,6 +28,20 @@ class Lease:
     owner: str
     since: datetime
     until: datetime
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything of a pipeline that another store needs to go on; leases are not, they belong to running processes.
+
+    `entries` in the order in which they were written, with the `at` of then; `runs` (run -> its window) oldest first;
+    `token` is the newest one that was minted.
+    """
+
+    token: int = 0
+    first_day: date | None = None
+    entries: tuple[Entry, ...] = ()
+    runs: dict[str, Interval] = field(default_factory=dict)
 
 
 class State(ABC):
@@ -85,8 +99,13 @@ class State(ABC):
         """Give it back; not holding it is fine."""
 
     @abstractmethod
-    def leases(self) -> list[Lease]:
-        """Those that have not expired."""
+    def leases(self, *, expired: bool = False) -> list[Lease]:
+        """Those that have not expired, by interval and owner; with `expired` those too that have (`until` tells)."""
+
+    @abstractmethod
+    def drop_expired(self, within: Interval | None = None) -> list[Lease]:
+        """Remove the expired leases that overlap `within` (all without it), and say which; one step, so that a lease
+        that is renewed in the same moment stays."""
 
     # --- tokens
 
@@ -109,4 +128,19 @@ class State(ABC):
         """The first day ever planned: remembers `day` when there is none yet, returns what is remembered.
 
         None only asks, and may be the answer.
+        """
+
+    # --- moving house
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """What `restore` takes.  Runs that are at work meanwhile may be in it or not."""
+
+    @abstractmethod
+    def restore(self, snapshot: Snapshot) -> None:
+        """Write a snapshot: entries with their `at` and in their order, bindings, first day, newest token.
+
+        What is there must be the beginning of the snapshot's entries, so that a restore that was cut off may be done
+        again, and no run may be bound to another window: otherwise ConfigError, and nothing changes.  Tokens only
+        grow, the earlier first day stays.  One atomic step where `concurrent`.
         """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, check_transition
-from airflow_pipeline_provider.exceptions import LeaseHeldError
-from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
+from airflow_pipeline_provider.state.base import Lease, Snapshot
 
 KEYED = (Kind.REPLACING, Kind.COMMITTED)
 
@@ -45,3 +45,48 @@ def claim(
                 raise LeaseHeldError(lease.owner, lease.since, lease.until)
             kept.append(lease)
     return [*kept, Lease(interval, owner, since, now + timedelta(seconds=ttl_seconds))]
+
+
+def split_expired(
+    held: Iterable[Lease], now: datetime, within: Interval | None = None
+) -> tuple[list[Lease], list[Lease]]:
+    """(the leases that stay, those that expired and overlap `within`)"""
+    leases = list(held)
+    gone = [x for x in leases if x.until <= now and (within is None or x.interval.overlaps(within))]
+    return [lease for lease in leases if lease not in gone], gone
+
+
+def rest_of(wanted: Sequence[Entry], present: Sequence[Entry]) -> Sequence[Entry]:
+    """What is to be written after `present`, which must be the beginning of `wanted`: ConfigError otherwise."""
+    same = 0
+    while same < min(len(wanted), len(present)) and wanted[same] == present[same]:
+        same += 1
+    if same < len(present):
+        other = present[same]
+        raise ConfigError(
+            f"expected a state without entries of this pipeline, or with the first ones of the snapshot, got "
+            f"{len(present) - same} others, the first of them: {other.kind.value} {other.interval}; nothing was "
+            "changed: restore into an empty state (another connection, schema, table_prefix or prefix)"
+        )
+    return wanted[same:]
+
+
+def merged_runs(wanted: Mapping[str, Interval], present: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Both bindings, the snapshot's first; ConfigError for a run that is bound to another window."""
+    for run, interval in wanted.items():
+        if present.get(run, interval) != interval:
+            raise ConfigError(
+                f"run {run} has the window {present[run]} in this state and {interval} in the snapshot; nothing was "
+                "changed: restore into an empty state"
+            )
+    return {**wanted, **present}
+
+
+def newest_token(snapshot: Snapshot, present: int) -> int:
+    """Tokens only grow, whatever a snapshot that was edited says."""
+    return max([present, snapshot.token, *(entry.token or 0 for entry in snapshot.entries)])
+
+
+def earlier_day(first: date | None, other: date | None) -> date | None:
+    """The earlier of two first days; None is no day."""
+    return min((day for day in (first, other) if day is not None), default=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,8 +20,9 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.databases import database_errors
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.state.base import Lease, State
-from airflow_pipeline_provider.state.rules import admit, claim
+from airflow_pipeline_provider.state.base import Lease, Snapshot, State
+from airflow_pipeline_provider.state.rules import admit, claim, split_expired
+from airflow_pipeline_provider.state.sql_snapshot import entry_row, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -149,19 +151,7 @@ class SqlState(State):
             .values(longest_us=length)
         )
         connection.execute(
-            ledger.insert().values(
-                pipeline_id=self._pipeline,
-                kind=entry.kind.value,
-                window_start=entry.interval.start,
-                window_end=entry.interval.end,
-                at=database.clock(connection),
-                token=entry.token,
-                attempt=entry.attempt,
-                run=entry.run,
-                rows=entry.rows,
-                manifest=entry.manifest,
-                detail=json.dumps(entry.detail, default=str),
-            )
+            ledger.insert().values(entry_row(self._pipeline, replace(entry, at=database.clock(connection))))
         )
 
     # --- leases
@@ -211,11 +201,22 @@ class SqlState(State):
         delete = leases.delete().where(*self._is(leases, interval, owner))
         self._database().write(self._pipeline, lambda connection: connection.execute(delete).close())
 
-    def leases(self) -> list[Lease]:
+    def leases(self, *, expired: bool = False) -> list[Lease]:
         database = self._database()
         with database.read() as connection:
             now = database.clock(connection)
-            return [lease for lease in self._leases(connection) if lease.until > now]
+            return [lease for lease in self._leases(connection) if expired or lease.until > now]
+
+    def drop_expired(self, within: Interval | None = None) -> list[Lease]:
+        def work(connection: sa.Connection) -> list[Lease]:
+            database = self._database()
+            leases = database.tables.leases
+            _, gone = split_expired(self._leases(connection), database.clock(connection), within)
+            for lease in gone:
+                connection.execute(leases.delete().where(*self._is(leases, lease.interval, lease.owner)))
+            return gone
+
+        return self._database().write(self._pipeline, work)
 
     # --- tokens
 
@@ -280,6 +281,20 @@ class SqlState(State):
             return connection.execute(mine).one().first_day  # type: ignore[no-any-return]
 
         return self._database().write(self._pipeline, work)
+
+    # --- moving house
+
+    def snapshot(self) -> Snapshot:
+        database = self._database()
+        with database.read() as connection:
+            return read_snapshot(database, connection, self._pipeline, self._entries(connection, None))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        def work(connection: sa.Connection) -> None:
+            present = self._entries(connection, None)
+            write_snapshot(self._database(), connection, self._pipeline, snapshot, present)
+
+        self._database().write(self._pipeline, work)
 
 
 def _before(instant: datetime, microseconds: int) -> datetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import ClassVar, Literal, TypeVar
@@ -28,9 +28,9 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.state import rules
 from airflow_pipeline_provider.state import variable_values as values
-from airflow_pipeline_provider.state.base import Lease, State
-from airflow_pipeline_provider.state.rules import admit, claim
+from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
 from airflow_pipeline_provider.state.variable_values import DayLedger, PipelineState
 
@@ -40,6 +40,7 @@ TRIES = 3  # how often a change that did not stick is made again
 _SLACK = timedelta(
     days=2
 )  # two zones' dates differ by at most this: the pipeline's timezone may have been edited
+_INSTANT = timedelta(microseconds=1)
 T = TypeVar("T")
 V = TypeVar("V", DayLedger, PipelineState)
 
@@ -125,7 +126,7 @@ class VariableState(State):
         return sorted(found, key=lambda entry: entry.at)  # stable: a day's entries are in order already
 
     def append(self, entry: Entry) -> None:
-        if not admit(entry, self.entries(entry.interval)):
+        if not rules.admit(entry, self.entries(entry.interval)):
             return
         day = day_of(entry.interval.start, self.identity.timezone)
 
@@ -146,7 +147,7 @@ class VariableState(State):
 
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
         def change(state: PipelineState) -> Lease:
-            state.leases = claim(state.leases, interval, owner, self.now(), ttl_seconds)
+            state.leases = rules.claim(state.leases, interval, owner, self.now(), ttl_seconds)
             return state.leases[-1]
 
         return self._change_state(change)
@@ -157,10 +158,17 @@ class VariableState(State):
 
         self._change_state(change)
 
-    def leases(self) -> list[Lease]:
+    def leases(self, *, expired: bool = False) -> list[Lease]:
         now = self.now()
-        live = (lease for lease in self._state().leases if lease.until > now)
-        return sorted(live, key=lambda lease: (lease.interval, lease.owner))
+        shown = (lease for lease in self._state().leases if expired or lease.until > now)
+        return sorted(shown, key=lambda lease: (lease.interval, lease.owner))
+
+    def drop_expired(self, within: Interval | None = None) -> list[Lease]:
+        def change(state: PipelineState) -> list[Lease]:
+            state.leases, gone = rules.split_expired(state.leases, self.now(), within)
+            return gone
+
+        return self._change_state(change)
 
     # --- tokens
 
@@ -196,6 +204,50 @@ class VariableState(State):
             return state.first_day
 
         return self._change_state(change)
+
+    # --- moving house
+
+    def snapshot(self) -> Snapshot:
+        entries = tuple(self.entries())  # first: a token that is minted meanwhile is newer than all of them
+        state = self._state()
+        return Snapshot(state.token, state.first_day, entries, dict(state.runs))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """A variable after the other: what is cut off in between is finished by doing it again."""
+        days = self._by_day(snapshot.entries)
+        present = self._state().days
+        for day in sorted({*days, *present}):  # look at all before the first is changed
+            rules.rest_of(days.get(day, []), self._day(day).entries)
+
+        def announce(state: PipelineState) -> None:
+            runs = rules.merged_runs(snapshot.runs, state.runs)
+            state.runs = dict(list(runs.items())[-KEPT_RUNS:])
+            state.days = sorted({*state.days, *days})
+            lengths = [int(entry.interval.seconds) + 1 for entry in snapshot.entries]
+            state.longest_seconds = max([state.longest_seconds, *lengths])
+            state.token = rules.newest_token(snapshot, state.token)
+            state.first_day = rules.earlier_day(state.first_day, snapshot.first_day)
+
+        self._change_state(announce)
+        for day, wanted in sorted(days.items()):
+
+            def write(ledger: DayLedger, wanted: list[Entry] = wanted) -> None:
+                ledger.entries.extend(rules.rest_of(wanted, ledger.entries))
+
+            self._change(self._key(day.isoformat()), values.read_day, write)
+
+    def _by_day(self, entries: Iterable[Entry]) -> dict[date, list[Entry]]:
+        """The entries of each day.  Here `at` alone keeps days in order, so one that runs backwards (the clock of the
+        other store was set) is lifted to just after the entry before."""
+        days: dict[date, list[Entry]] = {}
+        newest = None
+        for entry in entries:
+            day = day_of(entry.interval.start, self.identity.timezone)
+            if newest is not None and (entry.at, day) < newest:
+                entry = replace(entry, at=newest[0] + _INSTANT)
+            newest = (entry.at, day)
+            days.setdefault(day, []).append(entry)
+        return days
 
 
 def _date_before(instant: datetime, span: timedelta) -> date:

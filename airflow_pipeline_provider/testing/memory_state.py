@@ -12,8 +12,16 @@ from airflow_pipeline_provider.config.options import StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.state.base import Lease, State
-from airflow_pipeline_provider.state.rules import admit, claim
+from airflow_pipeline_provider.state.base import Lease, Snapshot, State
+from airflow_pipeline_provider.state.rules import (
+    admit,
+    claim,
+    earlier_day,
+    merged_runs,
+    newest_token,
+    rest_of,
+    split_expired,
+)
 
 
 def _wall_clock() -> datetime:
@@ -79,12 +87,16 @@ class MemoryState(State):
         with self.store.lock:
             self._mine.leases = [x for x in self._mine.leases if (x.interval, x.owner) != (interval, owner)]
 
-    def leases(self) -> list[Lease]:
+    def leases(self, *, expired: bool = False) -> list[Lease]:
         with self.store.lock:
             now = self.now()
-            return sorted(
-                (x for x in self._mine.leases if x.until > now), key=lambda x: (x.interval, x.owner)
-            )
+            shown = (x for x in self._mine.leases if expired or x.until > now)
+            return sorted(shown, key=lambda x: (x.interval, x.owner))
+
+    def drop_expired(self, within: Interval | None = None) -> list[Lease]:
+        with self.store.lock:
+            self._mine.leases, gone = split_expired(self._mine.leases, self.now(), within)
+            return gone
 
     def mint_token(self, floor: int = 0) -> int:
         with self.store.lock:
@@ -105,3 +117,17 @@ class MemoryState(State):
         with self.store.lock:
             self._mine.first_day = self._mine.first_day or day
             return self._mine.first_day
+
+    def snapshot(self) -> Snapshot:
+        with self.store.lock:
+            mine = self._mine
+            return Snapshot(mine.token, mine.first_day, tuple(mine.entries), dict(mine.runs))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        with self.store.lock:
+            mine = self._mine
+            rest = rest_of(snapshot.entries, mine.entries)
+            mine.runs = merged_runs(snapshot.runs, mine.runs)
+            mine.entries.extend(rest)
+            mine.token = newest_token(snapshot, mine.token)
+            mine.first_day = earlier_day(mine.first_day, snapshot.first_day)

@@ -28,8 +28,13 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
-from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    LeaseHeldError,
+    PipelineError,
+    SupersededError,
+)
+from airflow_pipeline_provider.state.base import Snapshot, State
 
 OpenState = Callable[[str, str], State]
 
@@ -311,6 +316,22 @@ class StateConformance:
         with pytest.raises(ValueError, match="ttl_seconds"):
             state.acquire(hours(0, 2), "one", ttl)
 
+    def test_expired_leases_are_listed_when_asked_for_and_dropped(
+        self, state: State, reopened: State
+    ) -> None:
+        kept = state.acquire(hours(4, 6), "alive", FAR)
+        first = state.acquire(hours(0, 2), "dead", 0.05)
+        other = state.acquire(hours(2, 4), "dead too", 0.05)
+        assert state.drop_expired(hours(4, 25)) == []
+        while state.now() < max(first.until, other.until):
+            time.sleep(0.01)
+        assert reopened.leases() == [kept]
+        assert reopened.leases(expired=True) == [first, other, kept]
+        assert reopened.drop_expired(hours(1, 2)) == [first]
+        assert state.drop_expired() == [other]
+        assert state.leases(expired=True) == [kept]
+        assert state.drop_expired() == []
+
     # --- tokens
 
     def test_tokens_grow_above_the_floor(self, state: State, reopened: State) -> None:
@@ -336,6 +357,91 @@ class StateConformance:
         assert state.first_day(None) == DAY
         assert reopened.first_day(DAY - timedelta(days=9)) == DAY
         assert type(reopened.first_day(DAY)) is date
+
+    # --- moving house
+
+    def _history(self, state: State) -> None:
+        """Days out of order, every kind, a window that was replaced, runs and a token that nothing used."""
+        state.append(entry(Kind.ATTEMPT, hours(24, 26), attempt="a1", run="dag/one", detail={"slices": 2}))
+        for token, interval in ((1, hours(24, 26)), (2, hours(0, 2)), (3, hours(0, 1)), (7, hours(-3, -1))):
+            state.append(entry(Kind.REPLACING, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
+            state.append(entry(Kind.COMMITTED, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
+        state.append(entry(Kind.FAILED, hours(2, 4), detail={"error": "DataError", "message": 'é "∑"'}))
+        state.append(entry(Kind.WAIVED, hours(2, 4), detail={"reason": "lost"}))
+        for number in range(12):  # more than one digit, so that no order of names can pass for theirs
+            state.bind_run(f"dag/run {number}", hours(number, number + 1))
+        state.mint_token(floor=40)
+        state.first_day(DAY)
+
+    def test_a_pipeline_moves_house(self, state: State, open_state: OpenState) -> None:
+        self._history(state)
+        state.acquire(hours(4, 6), "dag/run 4", FAR)
+        packed = state.snapshot()
+        assert (packed.token, packed.first_day, packed.entries) == (41, DAY, tuple(state.entries()))
+        with closing(open_state("copy", ZONE)) as copy:
+            copy.restore(packed)
+            assert copy.entries() == state.entries()
+            assert copy.snapshot() == packed
+            assert list(copy.snapshot().runs) == [f"dag/run {number}" for number in range(12)]
+            assert copy.bound("dag/run 3") == hours(3, 4)
+            assert copy.first_day(None) == DAY
+            assert copy.leases(expired=True) == []
+            assert copy.latest_timestamp_available(DAY) == hours(2, 4).end
+            with pytest.raises(SupersededError):
+                copy.append(entry(Kind.REPLACING, hours(0, 2), 2, rows=5, manifest="cd" * 32))
+            assert copy.mint_token() == 42
+            copy.append(entry(Kind.WAIVED, hours(4, 6)))
+            assert copy.entries() == [*state.entries(), copy.entries()[-1]]
+            assert copy.entries(hours(5, 6)) == copy.entries()[-1:]
+
+    def test_an_unknown_pipeline_packs_nothing(self, state: State) -> None:
+        assert state.snapshot() == Snapshot()
+        state.restore(Snapshot())
+        assert state.snapshot() == Snapshot()
+
+    def test_a_restore_may_be_done_again(self, state: State, open_state: OpenState) -> None:
+        self._history(state)
+        packed = state.snapshot()
+        with closing(open_state("copy", ZONE)) as copy:
+            copy.restore(replace(packed, entries=packed.entries[:5], runs={}))
+            copy.restore(packed)
+            copy.restore(packed)
+            assert copy.snapshot() == packed
+
+    def test_a_restore_lowers_no_token_and_moves_no_first_day_forward(
+        self, state: State, open_state: OpenState
+    ) -> None:
+        self._history(state)
+        with closing(open_state("copy", ZONE)) as copy:
+            copy.mint_token(floor=99)
+            copy.first_day(DAY - timedelta(days=1))
+            copy.restore(state.snapshot())
+            assert copy.mint_token() == 101
+            assert copy.first_day(None) == DAY - timedelta(days=1)
+        with closing(open_state("third", ZONE)) as third:  # a token that somebody edited away
+            third.first_day(DAY + timedelta(days=1))
+            third.restore(replace(state.snapshot(), token=0))
+            assert third.mint_token() == 8
+            assert third.first_day(None) == DAY
+
+    @pytest.mark.parametrize("other", ["an entry", "an entry more", "a binding"])
+    def test_a_restore_over_another_history_is_refused(
+        self, state: State, open_state: OpenState, other: str
+    ) -> None:
+        self._history(state)
+        packed = state.snapshot()
+        with closing(open_state("copy", ZONE)) as copy:
+            if other == "an entry":
+                copy.append(entry(Kind.WAIVED, hours(10, 12)))
+            elif other == "an entry more":
+                copy.restore(packed)
+                copy.append(entry(Kind.WAIVED, hours(10, 12)))
+            else:
+                copy.bind_run("dag/run 3", hours(10, 12))
+            before = copy.snapshot()
+            with pytest.raises(ConfigError, match="empty state"):
+                copy.restore(packed)
+            assert copy.snapshot() == before
 
     # --- several pipelines, several workers
 

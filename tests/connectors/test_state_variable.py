@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
+from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.state_kit import (
@@ -148,6 +151,48 @@ def test_a_variable_edited_by_hand_is_said_and_left(
         with pytest.raises(DataError, match=f"variable '{key}' does not hold.*({said}).*left as it is"):
             ask()
     assert variables.values == before
+
+
+def unordered() -> Snapshot:
+    """What a store whose clock was set back may hold: three days, the newest entry with the oldest time."""
+    moments = [hours(9, 10).start, hours(9, 10).start, hours(8, 9).start, hours(9, 10).start]
+    days = [25, 0, -24, 0]
+    return Snapshot(
+        entries=tuple(
+            replace(entry(Kind.ATTEMPT, hours(day, day + 1), attempt=str(number)), at=at)
+            for number, (day, at) in enumerate(zip(days, moments, strict=True))
+        )
+    )
+
+
+def test_a_restore_keeps_the_order_of_a_store_whose_clock_was_set_back(state: VariableState) -> None:
+    state.restore(unordered())
+    assert [one.attempt for one in state.entries()] == ["0", "1", "2", "3"]
+    assert state.entries()[0] == unordered().entries[0]
+    before = state.snapshot()
+    state.restore(unordered())
+    assert state.snapshot() == before
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_restore_that_was_cut_off_is_done_again(variables: DictVariables, writes: int) -> None:
+    left = iter(range(writes))
+
+    class Dies(DictVariables):
+        def set(self, key: str, value: str) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            super().set(key, value)
+
+    dying = open_over(Dies(variables.values))
+    with suppress(KeyboardInterrupt):  # the last time it lives: there are four writes
+        dying.restore(unordered())
+    assert len(variables.values) == writes
+    whole = open_over(DictVariables())
+    whole.restore(unordered())
+    state = open_over(variables)
+    state.restore(unordered())
+    assert state.snapshot() == whole.snapshot()
 
 
 class Forgetful(DictVariables):
