@@ -20,6 +20,7 @@ DIALECT = Dialect(
     body="text",  # not jsonb: text stays as it is, byte for byte
     integer="bigint",
     mark="%s",
+    counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 COPY_HOURS = 6  # the server gives a COPY up after that; one that stands still, the client does before

@@ -72,6 +72,7 @@ class Dialect:
     body: str
     integer: str
     mark: str
+    counted_id: str = '"RECORD_ID"'  # what COUNT(DISTINCT ...) is asked for
     read_instant: str = "{}"  # what to select so that a client gets a datetime, or microseconds since 1970
 
 
@@ -154,7 +155,7 @@ class Statements:
 
     def read_counts(self, execute: Execute, pipeline_id: str, interval: Interval) -> TargetCounts:
         [(rows, ids)] = execute(
-            f'SELECT COUNT(*), COUNT(DISTINCT "RECORD_ID") FROM {self.table} {self._inside}',
+            f"SELECT COUNT(*), COUNT(DISTINCT {self.dialect.counted_id}) FROM {self.table} {self._inside}",
             [pipeline_id, *_bounds(interval)],
         )
         return TargetCounts(int(rows), int(ids))
