@@ -1,0 +1,190 @@
+"""Late data: count the committed windows of some days again, at both ends, and say where they differ.
+
+What is compared are the effective intervals: what each commit still speaks for.  What grew must be loaded again, by
+an ordinary run of exactly that interval; what shrank is written down and left alone, since retention at the source
+must not erase the warehouse.  All counting comes before the first write: a source that cannot be asked leaves nothing
+behind.  A crash between two writes leaves findings that are true; a finding is gone with the next commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
+from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective, unverified
+from airflow_pipeline_provider.core.planning import PlanRules, target_day
+from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.base import Lease
+
+logger = logging.getLogger(__name__)
+
+RULERS = (Kind.REPLACING, Kind.COMMITTED)
+
+
+class Left(str, Enum):
+    """Why an interval was not compared."""
+
+    LEASED = "leased"
+    UNVERIFIED = "unverified"
+    NOT_SETTLED = "not_settled"
+    CHANGED = "changed"  # by a run, while it was counted
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One effective interval, counted at both ends.
+
+    `kept`: more rows in the target than in the source, and a person has waived that since the commit.
+    """
+
+    interval: Interval
+    source: int
+    target: int
+    verdict: Check
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An interval that was not compared; `detail` is a sentence without a full stop."""
+
+    interval: Interval
+    reason: Left
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the days; findings in order of time, the equal ones too."""
+
+    days: tuple[date, ...]
+    findings: tuple[Finding, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def grown(self) -> tuple[Finding, ...]:
+        """To be loaded again."""
+        return tuple(found for found in self.findings if found.verdict is Check.GREW)
+
+    @property
+    def shrunk(self) -> tuple[Finding, ...]:
+        """A person's word is wanted."""
+        return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
+
+
+def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> Report:
+    """Compare source and target over the last `days` days up to the target day, and write down what differs.
+
+    `reference_time` decides the target day (the wall clock without one).  TransientError, DataError or FatalError
+    of the source or the target: nothing is written.
+    """
+    shown = recent_days(runtime.config.rules, reference_time or runtime.clock(), days)
+    name = runtime.config.pipeline_id
+    span = f"{shown[0]}..{shown[-1]}" if shown else None
+    with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:
+        runtime.source.check()
+        counted: list[tuple[Finding, list[Entry]]] = []
+        left_out: list[LeftOut] = []
+        for day in shown:
+            found, left = _count_day(runtime, day_interval(day, runtime.config.timezone))
+            counted += found
+            left_out += left
+        findings = []
+        for finding, seen in counted:
+            if _write_down(runtime, finding, seen):
+                findings.append(finding)
+            else:
+                left_out.append(_left(runtime, finding.interval, Left.CHANGED, "a run changed it meanwhile"))
+        report = Report(
+            tuple(shown), tuple(findings), tuple(sorted(left_out, key=lambda left: left.interval))
+        )
+        log.counts.update(
+            checked=len(findings), grown=len(report.grown), shrunk=len(report.shrunk), left_out=len(left_out)
+        )
+        return report
+
+
+def recent_days(rules: PlanRules, reference_time: datetime, days: int) -> list[date]:
+    """The last `days` days up to the target day, those between `start_day` and `end_day`."""
+    last = min(day for day in (target_day(rules, reference_time), rules.end_day) if day)
+    shown = [last - timedelta(days=back) for back in reversed(range(days))]
+    return [day for day in shown if rules.start_day is None or day >= rules.start_day]
+
+
+def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, list[Entry]]], list[LeftOut]]:
+    """Findings with the entries that were known before the counting, and what was left out."""
+    entries = runtime.state.entries(whole)
+    leases = runtime.state.leases()
+    counted, left_out = [], []
+    for doubtful in common(unverified(entries), [whole]):
+        why = "a replacement was begun and never committed: run it again"
+        left_out.append(_left(runtime, doubtful, Left.UNVERIFIED, why))
+    for ruled, ruler, number in effective(entries, RULERS):
+        piece = intersect(ruled, whole)
+        if piece is None or ruler.kind is not Kind.COMMITTED:
+            continue
+        refused = _why_not(runtime, piece, leases)
+        if refused is not None:
+            left_out.append(refused)
+            continue
+        waived = [entry.interval for entry in entries[number + 1 :] if entry.kind is Kind.WAIVED]
+        finding = _count(runtime, piece, kept=not subtract([piece], waived))
+        counted.append((finding, _touching(entries, piece)))
+    return counted, left_out
+
+
+def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> LeftOut | None:
+    for lease in leases:
+        if lease.interval.overlaps(piece):
+            since = local_time(lease.since.replace(microsecond=0), runtime.config.timezone)
+            return _left(runtime, piece, Left.LEASED, f"{lease.owner} works on it since {since}")
+    settled = runtime.clock() - timedelta(seconds=runtime.config.rules.settle_seconds)
+    if piece.end > settled:
+        return _left(runtime, piece, Left.NOT_SETTLED, "late rows are still expected")
+    return None
+
+
+def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
+    return LeftOut(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
+
+
+def _count(runtime: Runtime, piece: Interval, *, kept: bool) -> Finding:
+    """Ids that are missing in the target are growth, unless it holds more rows than the source all in all."""
+    source = runtime.source.count(piece)
+    target = runtime.target.count(piece)
+    if source < target.rows:
+        return Finding(piece, source, target.rows, Check.SHRANK, kept)
+    verdict = Check.GREW if source > target.distinct_ids else Check.EQUAL
+    return Finding(piece, source, target.rows, verdict)
+
+
+def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
+    return [entry for entry in entries if entry.interval.overlaps(piece)]
+
+
+def _write_down(runtime: Runtime, finding: Finding, seen: list[Entry]) -> bool:
+    """Write what is new.  False: a run was at work in between, so the counts say nothing.
+
+    Who commits the piece has a lease from before its counting to its commit, so nobody can slip in between this look
+    and the write with an older truth.
+    """
+    piece = finding.interval
+    if any(lease.interval.overlaps(piece) for lease in runtime.state.leases()):
+        return False
+    if runtime.state.entries(piece) != seen:
+        return False
+    standing = [(where, check.detail) for where, check in drifted(seen) if where.overlaps(piece)]
+    detail = {"source": finding.source, "target": finding.target, "verdict": finding.verdict.value}
+    if finding.kept or (finding.verdict is Check.EQUAL and not standing):
+        return True
+    if standing == [(piece, detail)]:  # known already
+        return True
+    runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=detail))
+    return True
