@@ -21,5 +21,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.operators"]},
         ],
+        "sensors": [
+            {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.sensors"]},
+        ],
+        "triggers": [
+            {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.triggers"]},
+        ],
         "cli": ["airflow_pipeline_provider.cli.definition.get_pipelines_cli_commands"],
     }

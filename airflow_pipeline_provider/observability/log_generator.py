@@ -29,6 +29,7 @@ from enum import Enum
 from typing import Any
 
 from airflow_pipeline_provider.exceptions import SupersededError, TransientError
+from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.observability.redaction import redact, redact_text, register_secret
 
 __all__ = ["PhaseRecord", "log_event", "phase_log", "register_secret", "render"]
@@ -95,9 +96,13 @@ def phase_log(
         level = logging.INFO if record.status == "skipped" else logging.ERROR
         if isinstance(error, TransientError) and level == logging.ERROR:
             level = logging.WARNING  # a retry follows
-        say(level, seconds=monotonic() - begun, error=type(error).__name__, message=_message(error))
+        seconds = monotonic() - begun
+        say(level, seconds=seconds, error=type(error).__name__, message=_message(error))
+        metrics.phase_ended(pipeline, phase, seconds, record.counts)
         raise
-    say(logging.INFO, seconds=monotonic() - begun)
+    seconds = monotonic() - begun
+    say(logging.INFO, seconds=seconds)
+    metrics.phase_ended(pipeline, phase, seconds, record.counts)
 
 
 def _fields(record: PhaseRecord, more: Mapping[str, Any]) -> dict[str, Any]:

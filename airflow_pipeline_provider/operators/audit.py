@@ -1,4 +1,4 @@
-"""`AuditOperator`: count three ways, then commit."""
+"""`AuditOperator`: count three ways, commit, and tell the DAGs downstream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_pipeline_provider.operators import asset_events, lineage
+from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.values import Staged
@@ -19,6 +21,9 @@ class AuditOperator(PipelineOperator):
     """Source = manifest = target = distinct ids, and the window is committed; returns the counts and the token.
 
     Draw it below both validate and load: it runs when either says so (trigger rule ``none_failed``).
+
+    Its success sends asset events (`operators.asset_events`): ``<pipeline id>.windows`` for the window, and
+    ``<pipeline id>.days`` when this commit made the day complete.
 
     :param stage_task_id: the task that published the manifest (templated).
     :param validate_task_id: the task that gave the verdict (templated).
@@ -33,6 +38,9 @@ class AuditOperator(PipelineOperator):
         super().__init__(**kwargs)
         self.stage_task_id = stage_task_id
         self.validate_task_id = validate_task_id
+        self._alias = asset_events.alias_of(self._config or self.pipeline)
+        self.outlets = [*self.outlets, self._alias]
+        self._lineage: lineage.Lineage | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         claim, ti = self.claim(context), context["ti"]
@@ -45,4 +53,24 @@ class AuditOperator(PipelineOperator):
         ):  # a phase above was superseded and skipped itself
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
         with self.runtime(context) as runtime:
-            return audit(runtime, claim, Staged.from_json(staged)).to_json()
+            audited = audit(runtime, claim, Staged.from_json(staged))
+            asset_events.emit(context, self._alias, runtime, claim, audited)
+            report_commit(runtime)
+            self._lineage = lineage.describe(
+                runtime,
+                claim,
+                audited.token,
+                audited.target_rows,
+                source_rows=audited.source_rows,
+                counts={
+                    "source": audited.source_rows,
+                    "staged": audited.staged_rows,
+                    "target": audited.target_rows,
+                    "distinct": audited.distinct_ids,
+                },
+            )
+        return audited.to_json()
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Asked by the OpenLineage provider, where it is installed."""
+        return lineage.operator_lineage(self._lineage)

@@ -15,6 +15,7 @@ from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
 from airflow_pipeline_provider.phases.leases import give_back
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.phases.values import Claim
@@ -38,6 +39,14 @@ def _is_last_try(ti: Any) -> bool:
     return bool(ti.try_number > ti.max_tries)
 
 
+def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
+    """The configuration at a path that is absolute, or relative to the DAG's own file."""
+    path = Path(pipeline)
+    if not path.is_absolute() and dag_file:
+        path = Path(dag_file).parent / path
+    return load_pipeline(path, options_model=options_model)
+
+
 class PipelineOperator(BaseOperator, SkipMixin):
     """Base of the operators; it does nothing by itself.
 
@@ -59,23 +68,24 @@ class PipelineOperator(BaseOperator, SkipMixin):
 
     def load_config(self) -> PipelineConfig:
         """The configuration; a path is read when the task runs, not when the DAG is parsed."""
-        if self._config is not None:
-            return self._config
-        path = Path(self.pipeline)
-        if not path.is_absolute() and self.dag.fileloc:
-            path = Path(self.dag.fileloc).parent / path
-        return load_pipeline(path, options_model=options_model)
+        return self._config or read_pipeline(self.pipeline, self.dag.fileloc)
 
     @contextmanager
     def runtime(self, context: Context) -> Iterator[Runtime]:
         """The pipeline's parts for the block, whose errors become what Airflow should do about them."""
         try:
-            with open_runtime(self.load_config()) as runtime:
+            with airflow_stats(), open_runtime(self.load_config()) as runtime:
                 try:
                     yield runtime
+                except SupersededError:
+                    raise
                 except TransientError:
                     if _is_last_try(context["ti"]):
                         give_back(runtime, run_of(context))
+                        report_failure(runtime, run_of(context))
+                    raise
+                except PipelineError:
+                    report_failure(runtime, run_of(context))
                     raise
         except SupersededError as error:
             raise AirflowSkipException(f"superseded: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.operators import lineage
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.values import Staged
@@ -26,12 +27,18 @@ class LoadOperator(PipelineOperator):
     def __init__(self, *, stage_task_id: str = "stage", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stage_task_id = stage_task_id
+        self._lineage: lineage.Lineage | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         claim = self.claim(context)
-        staged = self.one(
-            context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest"
+        staged = Staged.from_json(
+            self.one(context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest")
         )
         with self.runtime(context) as runtime:
-            result = load(runtime, claim, Staged.from_json(staged))
+            result = load(runtime, claim, staged)
+            self._lineage = lineage.describe_load(runtime, claim, staged, result)
         return {"rows": result.rows, "distinct_ids": result.distinct_ids, "already": result.already}
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
+        """Asked by the OpenLineage provider, where it is installed."""
+        return lineage.operator_lineage(self._lineage)

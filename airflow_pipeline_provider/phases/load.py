@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.intervals import Interval, intersect
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
@@ -35,40 +36,65 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
                 run=claim.run,
                 rows=manifest.rows,
                 manifest=staged.sha256,
+                detail={
+                    "quarantined": manifest.quarantined_rows
+                },  # for an audit that knows the commit row alone
             )
         )
         reach("load.recorded")
         result = runtime.target.load(manifest, runtime.stage)
         reach("load.committed")
-        phase.counts(rows=result.rows, distinct=result.distinct_ids, token=staged.token)
+        moved = None if result.already else manifest.size_bytes
+        phase.counts(rows=result.rows, distinct=result.distinct_ids, bytes=moved, token=staged.token)
         return result
 
 
 def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     """Decide on empty and shrunken windows before anything changes."""
     audit = runtime.config.audit
-    if manifest.rows == 0 and audit.on_empty == "fail":
+    if manifest.rows + manifest.quarantined_rows == 0 and audit.on_empty == "fail":
         raise DataError(
             "the source has no row in this window and audit.on_empty is 'fail': look at the source, "
             "or set audit.on_empty to commit"
         )
-    if audit.on_shrink == "accept" or not _is_committed(runtime, claim):
-        return
-    before = runtime.target.count(claim.window.interval).rows
-    if manifest.rows < before:
-        raise DataError(
-            f"the target holds {before} rows of this committed window and the source now gives {manifest.rows}: "
-            "nothing was changed, since retention at the source must not erase the warehouse; "
-            "set audit.on_shrink to accept if the rows are really to go"
-        )
+    if audit.on_shrink == "fail":
+        _check_shrink(runtime, claim, manifest)
 
 
-def _is_committed(runtime: Runtime, claim: Claim) -> bool:
-    """By the ledger; or by a load that the ledger does not know, since the state was lost: nobody can say that it
-    was not audited."""
-    interval = claim.window.interval
-    entries = runtime.state.entries(interval)
+def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
+    """Each committed piece by itself: what one of them lost must not hide behind what another one gained."""
+    window = claim.window.interval
+    pieces = _committed_pieces(runtime, window)
+    for piece, now in zip(pieces, _rows_in(runtime, manifest, pieces), strict=True):
+        before = runtime.target.count(piece).rows
+        if now < before:
+            where = "this committed window" if piece == window else f"{piece}, which is committed,"
+            aside = f" ({manifest.quarantined_rows} more are quarantined)" if manifest.quarantined else ""
+            raise DataError(
+                f"the target holds {before} rows of {where} and the source now gives {now}{aside}: "
+                "nothing was changed, since retention at the source must not erase the warehouse; "
+                "set audit.on_shrink to accept if the rows are really to go"
+            )
+
+
+def _committed_pieces(runtime: Runtime, window: Interval) -> list[Interval]:
+    """What each commit still speaks for inside of the window: by the ledger; or by a load that the ledger does not
+    know, since the state was lost: nobody can say that it was not audited."""
+    entries = runtime.state.entries(window)
     known = {entry.token for entry in entries}
-    return bool(ledger.committed(entries)) or any(
-        row.token not in known for row in runtime.target.commits(interval)
-    )
+    unknown = [
+        ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token)
+        for row in runtime.target.commits(window)
+        if row.token not in known
+    ]
+    inside = (intersect(piece, window) for piece, _, _ in ledger.effective([*entries, *unknown]))
+    return [piece for piece in inside if piece is not None]
+
+
+def _rows_in(runtime: Runtime, manifest: Manifest, pieces: list[Interval]) -> list[int]:
+    """How many of the manifest's rows lie in each piece."""
+    if pieces in ([], [manifest.interval]):  # the usual ones: no part is read
+        return [manifest.rows for _ in pieces]
+    from airflow_pipeline_provider.envelope.parts import count_rows
+
+    return count_rows(manifest.parts, pieces, runtime.stage.open_read)

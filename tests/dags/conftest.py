@@ -121,7 +121,8 @@ def run_dag(airflow_db: Path) -> Callable[..., Any]:
     return lambda dag, **arguments: _run(dag, **arguments)
 
 
-def _run(dag: Any, **arguments: Any) -> Any:
+def sync(dag: Any) -> None:
+    """Let Airflow's database know the DAG."""
     import os
 
     from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -131,6 +132,10 @@ def _run(dag: Any, **arguments: Any) -> Any:
     bag = DagBag(os.devnull, collect_dags=False)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
+
+
+def _run(dag: Any, **arguments: Any) -> Any:
+    sync(dag)
     arguments.setdefault("logical_date", None)
     arguments.setdefault("run_after", datetime.fromisoformat("2013-11-06T12:00:00+00:00"))
     return dag.test(**arguments)

@@ -30,6 +30,8 @@ ALLOWED = {  # package -> what it may import of ours, beside itself
     "state": PARTS,
     "phases": PARTS,
     "operators": PARTS | {"phases"},
+    "triggers": PARTS,
+    "sensors": PARTS | {"operators", "triggers"},
     "factory": PARTS | {"phases", "operators"},
     "cli": PARTS | {"phases", "operators"},
     "testing": PARTS | {"phases", "operators", "factory", "cli"},

@@ -1,0 +1,85 @@
+"""Asset events for DAGs downstream: a window was committed, a day became complete.
+
+=================== =========================================== ===================================================
+asset               when                                        `extra` of the event
+=================== =========================================== ===================================================
+``<id>.windows``    audit committed a window                    pipeline, day, start, end, rows, token
+``<id>.days``       that commit made its day complete           pipeline, day, start, end, rows (None: ask the
+                                                                target), token
+=================== =========================================== ===================================================
+
+An asset is known by its name alone, ``Asset("flights.days")``, so that nobody can get its URI wrong.  Instants are
+ISO 8601 in UTC, `day` is the local date.
+
+Events leave with the success of the audit task.  One that dies between the commit and its success sends them when it
+is tried again or cleared, so they come at least once: `token` tells a repeated event from a window that was replaced.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.completion import made_complete
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Audited, Claim
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def windows_asset(pipeline_id: str) -> str:
+    """Name of the asset that gets an event for each committed window."""
+    return f"{pipeline_id}.windows"
+
+
+def days_asset(pipeline_id: str) -> str:
+    """Name of the asset that gets an event when a day becomes complete."""
+    return f"{pipeline_id}.days"
+
+
+def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
+    """The outlet through which both assets' events leave.
+
+    An outlet that is an asset gets an event whenever its task succeeds; an alias passes on only what is added to it,
+    and needs no pipeline id while the DAG file is parsed: a path's name will do.
+    """
+    name = pipeline.pipeline_id if isinstance(pipeline, PipelineConfig) else PurePath(pipeline).stem
+    return AssetAlias(f"pipeline {name}")
+
+
+def emit(context: Context, alias: AssetAlias, runtime: Runtime, claim: Claim, audited: Audited) -> None:
+    """Add the events of this commit to the task's outlets."""
+    from airflow.sdk import Asset
+
+    config, window = runtime.config, claim.window
+    accessor = context["outlet_events"][alias]
+    about = _about(config.pipeline_id, window.day.isoformat(), window.interval, audited.target_rows, audited)
+    accessor.add(Asset(windows_asset(config.pipeline_id)), extra=about)
+    day = day_interval(window.day, config.timezone)
+    entries = runtime.state.entries(day)
+    if made_complete(day, entries, audited.token):
+        rows, exact = ledger.rows_inside(entries, day)
+        about = _about(
+            config.pipeline_id, window.day.isoformat(), day, (rows or 0) if exact else None, audited
+        )
+        accessor.add(Asset(days_asset(config.pipeline_id)), extra=about)
+
+
+def _about(
+    pipeline_id: str, day: str, interval: Interval, rows: int | None, audited: Audited
+) -> dict[str, Any]:
+    return {
+        "pipeline": pipeline_id,
+        "day": day,
+        "start": iso_utc(interval.start),
+        "end": iso_utc(interval.end),
+        "rows": rows,
+        "token": audited.token,
+    }

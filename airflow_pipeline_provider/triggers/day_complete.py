@@ -1,0 +1,133 @@
+"""Waiting for a day of a pipeline: the question that sensor and trigger ask, and the trigger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timezone
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.registry import connector_class
+from airflow_pipeline_provider.core.day_status import DayStatus, day_status
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DayQuestion:
+    """Is this day complete?  Holds all that the answer needs, as JSON takes it, and no secret: a triggerer may be
+    another machine, without the pipeline's file.
+
+    `state` is the pipeline's section of that name; `settle_seconds` and `max_attempts` are its settings.
+    """
+
+    pipeline_id: str
+    timezone: str
+    settle_seconds: int
+    max_attempts: int
+    state: dict[str, Any]
+    day: str
+    accept_waived: bool = False
+    fail_on_blocked: bool = True
+
+    @classmethod
+    def about(
+        cls, config: PipelineConfig, day: date, *, accept_waived: bool, fail_on_blocked: bool
+    ) -> DayQuestion:
+        return cls(
+            config.pipeline_id,
+            config.timezone,
+            config.rules.settle_seconds,
+            config.max_attempts,
+            config.state.model_dump(mode="json", by_alias=True),
+            day.isoformat(),
+            accept_waived,
+            fail_on_blocked,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def ask(self) -> dict[str, Any] | None:
+        """The day as `{"pipeline", "day", "status", "rows", "reason"}` when the waiting is over, None before.
+
+        Reads the state; a store that does not answer counts as not yet.  DataError when waiting is in vain: the day
+        is blocked, or given up in part.  Other PipelineErrors are the state's.
+        """
+        kind = connector_class("state", self.state["type"])
+        state = kind(kind.Options.model_validate(self.state), Identity(self.pipeline_id, self.timezone))
+        day = day_interval(date.fromisoformat(self.day), self.timezone)
+        try:
+            report = day_status(
+                day,
+                state.entries(day),
+                now=datetime.now(timezone.utc),
+                settle_seconds=self.settle_seconds,
+                max_attempts=self.max_attempts,
+                timezone=self.timezone,
+            )
+        except TransientError as error:
+            logger.warning("pipeline %s, day %s: %s", self.pipeline_id, self.day, error)
+            return None
+        finally:
+            state.close()
+        logger.info(
+            "pipeline %s, day %s: %s, %s", self.pipeline_id, self.day, report.status.value, report.reason
+        )
+        if report.status is DayStatus.COMPLETE or (report.status is DayStatus.WAIVED and self.accept_waived):
+            return {
+                "pipeline": self.pipeline_id,
+                "day": self.day,
+                "status": report.status.value,
+                "rows": report.rows,
+                "reason": report.reason,
+            }
+        self._check_hope(report.status, report.reason)
+        return None
+
+    def _check_hope(self, status: DayStatus, reason: str) -> None:
+        day = f"day {self.day} of pipeline {self.pipeline_id}"
+        who = f"{day} is {status.value} and will not become complete by itself"
+        if status is DayStatus.WAIVED:
+            raise DataError(f"{who}: {reason}; set accept_waived to go on with what there is")
+        if status is DayStatus.BLOCKED and self.fail_on_blocked:
+            raise DataError(f"{who}: {reason}; set fail_on_blocked to False to wait until somebody has")
+
+
+class DayCompleteTrigger(BaseTrigger):
+    """Fires once the waiting is over: an event `{"answer": ...}` as `DayQuestion.ask` gives it, or `{"error": ...}`.
+
+    :param question: `DayQuestion.to_json()`.
+    :param poke_interval: seconds between two looks at the state.
+    """
+
+    def __init__(self, question: dict[str, Any], poke_interval: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.question = question
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path = f"{DayCompleteTrigger.__module__}.{DayCompleteTrigger.__qualname__}"
+        return path, {"question": self.question, "poke_interval": self.poke_interval}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        question = DayQuestion(**self.question)
+        while True:
+            try:
+                # In a thread: databases and Airflow's API must not hold up the other triggers.
+                answer = await asyncio.to_thread(question.ask)
+            except PipelineError as error:
+                yield TriggerEvent({"error": str(error)})  # type: ignore[no-untyped-call]
+                return
+            if answer is not None:
+                yield TriggerEvent({"answer": answer})  # type: ignore[no-untyped-call]
+                return
+            await asyncio.sleep(self.poke_interval)

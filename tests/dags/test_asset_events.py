@@ -1,0 +1,141 @@
+"""What DAGs downstream are told: a window was committed, a day became complete."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from .conftest import Folder, sync
+from .test_generated_dag import states
+
+HALF_DAYS = {"granularity": "13h", "backlog": "wait"}  # two windows of the 25 hours
+DAY = {"day": "2013-11-03", "start": "2013-11-03T04:00:00Z", "end": "2013-11-04T05:00:00Z"}
+FIRST = {"day": "2013-11-03", "start": "2013-11-03T04:00:00Z", "end": "2013-11-03T17:00:00Z"}
+SECOND = {"day": "2013-11-03", "start": "2013-11-03T17:00:00Z", "end": "2013-11-04T05:00:00Z"}
+
+
+def events(folder: Folder, asset: str) -> list[dict[str, Any]]:
+    """`extra` of the asset's events, oldest first."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    name = f"{folder.pipeline_id}.{asset}"
+    query = select(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+    query = query.where(AssetModel.name == name, AssetModel.uri == name).order_by(AssetEvent.id)
+    with create_session() as session:
+        found = [dict(event.extra) for event in session.scalars(query)]
+    assert all(extra.pop("pipeline") == folder.pipeline_id for extra in found)
+    return found
+
+
+def test_each_commit_is_told_and_the_day_once_it_is_complete(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(**HALF_DAYS)
+    dag = folder.dag()
+    run_dag(dag)
+    assert events(folder, "windows") == [{**FIRST, "rows": 39, "token": 1}]
+    assert events(folder, "days") == []
+    run_dag(dag)
+    assert events(folder, "windows")[1:] == [{**SECOND, "rows": 36, "token": 2}]
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 2}]
+
+
+def test_a_replaced_window_makes_its_day_complete_anew(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(**{**HALF_DAYS, "granularity": "1d"})
+    dag = folder.dag()
+    run_dag(dag)
+    folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    conf = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-04T00:00:00-05:00"}
+    run_dag(dag, run_conf=conf)
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}, {**DAY, "rows": 76, "token": 2}]
+
+
+def test_an_audit_that_dies_after_its_commit_tells_when_it_is_tried_again(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(**{**HALF_DAYS, "granularity": "1d", "airflow": "{retries: 1}"})
+    dag = folder.dag()
+    audit = dag.get_task("audit")
+    audit.retry_delay = timedelta(0)
+    told = []
+
+    def die_once(context: Any, result: Any) -> None:
+        told.append([events(folder, "windows"), events(folder, "days")])
+        if len(told) == 1:
+            raise RuntimeError("the worker is gone")
+
+    audit._post_execute_hook = die_once
+    assert states(run_dag(dag))["audit"] == "success"
+    assert told == [[[], []], [[], []]]
+    assert events(folder, "windows") == [{**DAY, "rows": 75, "token": 1}]
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
+
+
+def test_the_example_of_the_readme_is_started_by_a_complete_day(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    example = readme.partition("## Downstream")[2].partition("```python")[2].partition("```")[0]
+    assert 'Asset("flights.days")' in example
+    file = folder.path / "dags" / "downstream.py"
+    file.write_text(example.replace("flights", folder.pipeline_id))
+    spec = importlib.util.spec_from_file_location("downstream", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sync(module.dag)
+    unpause(module.dag.dag_id)
+    folder.write(**{**HALF_DAYS, "granularity": "1d"})
+    assert waiting(module.dag.dag_id) == 0
+    run_dag(folder.dag())
+    assert waiting(module.dag.dag_id) == 1
+
+
+def unpause(dag_id: str) -> None:
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(DagModel).where(DagModel.dag_id == dag_id).values(is_paused=False))
+
+
+def waiting(dag_id: str) -> int:
+    """How many assets have an event for the DAG's next run."""
+    from airflow.models.asset import AssetDagRunQueue
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    query = select(func.count()).where(AssetDagRunQueue.target_dag_id == dag_id)
+    with create_session() as session:
+        return session.scalar(query) or 0
+
+
+def test_a_dag_of_ones_own_gets_the_events_too(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    """The operator knows only a path while the DAG is parsed, and its file may be called anything."""
+    from airflow.sdk import DAG
+
+    from airflow_pipeline_provider import operators
+
+    file = folder.write(**{**HALF_DAYS, "granularity": "1d"})
+    own = str(file.rename(file.with_name("renamed.yaml")))
+    with DAG(f"{folder.pipeline_id}_own", schedule=None, default_args={"pipeline": own}) as dag:
+        first = operators.GenerateWindowOperator(task_id="generate_window")
+        names = ("ValidateWindow", "Extract", "Stage", "Load", "Audit")
+        tasks = [
+            getattr(operators, f"{name}Operator")(task_id=task_id)
+            for name, task_id in zip(names, ("validate", "extract", "stage", "load", "audit"), strict=True)
+        ]
+        first >> tasks
+        for upstream, downstream in pairwise(tasks):
+            upstream >> downstream
+        tasks[0] >> tasks[-1]
+    assert str(run_dag(dag).state) == "success"
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
