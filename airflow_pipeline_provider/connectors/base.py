@@ -161,6 +161,14 @@ class Stage(Connector):
     def delete(self, paths: Sequence[str]) -> None:
         """Remove these files; one that is gone already is fine."""
 
+    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> Sequence[str]:  # noqa: ARG002
+        """What writers that were killed left behind without a name: pieces of uploads, half-written files.
+
+        Removes those begun before the instant (by the store's clock) and returns a line about each; `dry_run` only
+        tells.  A store that forgets them by itself has nothing to do.
+        """
+        return ()
+
 
 # --- target -------------------------------------------------------------------------------------------------------
 

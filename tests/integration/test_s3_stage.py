@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from uuid import uuid4
 
 import pytest
@@ -117,6 +118,34 @@ class TestS3(StageConformance):
         process.stdout.close()
         assert uploads(client, folder) == []
         assert stage.size("a/b") is None
+
+    def test_what_a_killed_writer_left_is_aborted_once_it_is_old(self, stage, client, folder, monkeypatch):
+        # MinIO lists the uploads of one key only
+        monkeypatch.setattr(type(stage._files), "_uploads_prefix", f"{folder}/a/b")
+        code = (
+            "import sys, time\n"
+            "from airflow_pipeline_provider.connectors.base import Identity\n"
+            "from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage as S\n"
+            "s = S(S.Options(type='object_store', path=sys.argv[1]), Identity('p', 'UTC'))\n"
+            "with s.open_write('a/b') as f:\n"
+            f"    for _ in range({PIECES}): f.write(b'x' * 2**20)\n"
+            "    print('written', flush=True)\n"
+            "    time.sleep(60)\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code, stage.options.path], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert any(line.strip() == "written" for line in process.stdout)
+            process.kill()
+        assert uploads(client, folder) == [f"{folder}/a/b"]
+        now = datetime.now(timezone.utc)
+        hour = timedelta(hours=1)
+        assert list(stage.remove_unfinished(now - hour)) == []
+        expected = [f"upload of s3://{setting('S3_BUCKET')}/{folder}/a/b"]
+        assert list(stage.remove_unfinished(now + hour, dry_run=True)) == expected
+        assert uploads(client, folder) == [f"{folder}/a/b"]
+        assert list(stage.remove_unfinished(now + hour)) == expected
+        assert uploads(client, folder) == []
 
 
 def write_and_raise(stage, pieces, look) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple
 
@@ -124,6 +125,9 @@ class ObjectStoreStage(Stage):
 
     def delete(self, paths: Sequence[str]) -> None:
         self._files.delete([_checked(path) for path in paths])
+
+    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> Sequence[str]:
+        return self._files.remove_unfinished(before, dry_run=dry_run)
 
 
 def _checked(path: str) -> str:

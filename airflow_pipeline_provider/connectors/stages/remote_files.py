@@ -112,6 +112,45 @@ class RemoteFiles:
                 except FileNotFoundError as error:
                     self._check_bucket(error)
 
+    def remove_unfinished(self, before: datetime, *, dry_run: bool) -> Sequence[str]:
+        """Uploads in pieces that nobody completed: S3 keeps and bills them until they are aborted; the others
+        drop theirs by themselves (GCS and Azure after a week; MinIO, which lists none by prefix, after a day)."""
+        if not self._scheme.startswith("s3"):
+            return ()
+        found = []
+        with self._mapped("look for unfinished uploads in", ""):
+            for upload in self._uploads():
+                if upload["Initiated"] < before:
+                    if not dry_run:
+                        self._abort(upload)
+                    found.append(f"upload of {self._scheme}://{self._bucket}/{upload['Key']}")
+        return found
+
+    @property
+    def _uploads_prefix(self) -> str:
+        folder = self._root[len(self._bucket) + 1 :]
+        return f"{folder}/" if folder else ""
+
+    def _uploads(self) -> Iterator[dict[str, Any]]:
+        marker: dict[str, str] = {}
+        while True:
+            page = self._fs.call_s3(
+                "list_multipart_uploads", Bucket=self._bucket, Prefix=self._uploads_prefix, **marker
+            )
+            yield from page.get("Uploads", ())
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _abort(self, upload: dict[str, Any]) -> None:
+        with suppress(FileNotFoundError):  # completed or aborted in the meantime
+            self._fs.call_s3(
+                "abort_multipart_upload",
+                Bucket=self._bucket,
+                Key=upload["Key"],
+                UploadId=upload["UploadId"],
+            )
+
     def _url(self, path: str) -> str:
         return f"{self._scheme}://{self._root}/{path}".rstrip("/")
 

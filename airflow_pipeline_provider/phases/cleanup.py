@@ -1,0 +1,257 @@
+"""Beside the phases: remove what dead attempts left behind, once that is safe, and never a live attempt's files.
+
+An attempt's folder may go when one of these holds:
+
+- a newer commit overlaps its window: the target would refuse its token, and stage its receipts, whoever wakes up;
+- nobody holds a lease there, and for the safe age neither the ledger nor the stage has heard of it.  The safe age is
+  long, since a run that waits for its retry holds no lease and needs its files.
+
+What the newest commits speak for stays: by their attempt, and by the manifest's name where the attempt is not known.
+Each age is taken on one clock alone: entries and leases by the state's, files by the stage's, which a small file that
+is written and removed again asks for.  Everything here may be cut off anywhere and done again, by two at once too.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from airflow_pipeline_provider.connectors.base import CommitRow, StageFile
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.exceptions import PipelineError, TransientError
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.base import Lease
+
+SAFE_AGE_SECONDS = 7 * 86_400
+
+_FOLDER = r"\d{4,}-\d\d-\d\d/%s\.(?P<start>\d{8}T\d{6}(\.\d{6})?Z)-(?P<end>\d{8}T\d{6}(\.\d{6})?Z)"
+_CLOCK = re.compile(r"clock-[0-9a-f]{32}/now")
+_MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The files of one attempt in the stage; `why` says why they may go, without a full stop."""
+
+    folder: str
+    interval: Interval
+    attempt: str
+    files: tuple[StageFile, ...]
+    why: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def newest(self) -> datetime:
+        """By the stage's clock."""
+        return max(file.modified for file in self.files)
+
+    @property
+    def manifests(self) -> set[str]:
+        """The sha-256 of each manifest in the folder."""
+        names = (file.path.rpartition("/")[2] for file in self.files)
+        return {match[1] for name in names if (match := _MANIFEST.fullmatch(name))}
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What was removed, or would be with `dry_run`; `kept` counts the attempts whose files stay.
+
+    `unfinished` names files that were never completed: pieces of uploads, half-written local files.
+    """
+
+    dry_run: bool
+    attempts: tuple[Attempt, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    kept: int = 0
+
+    @property
+    def files(self) -> int:
+        return sum(len(attempt.files) for attempt in self.attempts)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(attempt.size_bytes for attempt in self.attempts)
+
+
+def cleanup(
+    runtime: Runtime, *, safe_age_seconds: float = SAFE_AGE_SECONDS, dry_run: bool = False
+) -> Cleaned:
+    """Remove files of dead attempts, uploads that nobody finished, and expired leases.
+
+    `stage.keep_attempts` dead attempts of each window stay, the newest.  Errors are those of stage, state and target.
+    """
+    try:
+        return _cleanup(runtime, timedelta(seconds=safe_age_seconds), dry_run)
+    except PipelineError as error:
+        error.add_context(f"pipeline {runtime.config.pipeline_id}, cleanup")
+        raise
+
+
+def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
+    files = runtime.stage.list("")  # before the ledger: what is not in the ledger then began without it
+    found = find_attempts(runtime.config.pipeline_id, files)
+    stage_now = _stage_now(runtime)
+    dead = _dead(runtime, found, stage_now, safe_age)
+    probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
+    unfinished = runtime.stage.remove_unfinished(stage_now - safe_age, dry_run=dry_run)
+    if dry_run:
+        now = runtime.state.now()
+        leases = [lease for lease in runtime.state.leases(expired=True) if lease.until <= now]
+    else:
+        runtime.stage.delete(probes + [file.path for attempt in dead for file in attempt.files])
+        leases = runtime.state.drop_expired()
+    return Cleaned(dry_run, tuple(dead), tuple(leases), tuple(unfinished), len(found) - len(dead))
+
+
+def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]:
+    """The attempts of this pipeline among the files; a stage may be shared, and strangers' files are left alone."""
+    pattern = re.compile(f"(?P<folder>{_FOLDER % re.escape(pipeline_id)}/(?P<attempt>[0-9a-f]{{12}}))/.+")
+    folders: dict[str, list[StageFile]] = {}
+    ours: dict[str, tuple[Interval, str]] = {}
+    for file in files:
+        match = pattern.fullmatch(file.path)
+        if match is None:
+            continue
+        try:
+            interval = Interval(_instant(match["start"]), _instant(match["end"]))
+        except ValueError:  # no window of ours has such a name
+            continue
+        ours[match["folder"]] = (interval, match["attempt"])
+        folders.setdefault(match["folder"], []).append(file)
+    return [Attempt(folder, *ours[folder], tuple(found)) for folder, found in sorted(folders.items())]
+
+
+def _instant(compact: str) -> datetime:
+    form = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
+    return datetime.strptime(compact, form).replace(tzinfo=timezone.utc)
+
+
+def _stage_now(runtime: Runtime) -> datetime:
+    folder = f"clock-{uuid.uuid4().hex}"
+    runtime.stage.write(f"{folder}/now", b"what time is it here?\n")
+    found = runtime.stage.list(folder)
+    runtime.stage.delete([f"{folder}/now"])
+    if not found:
+        raise TransientError(f"{runtime.stage.url(folder)} was written and is not listed: try again")
+    return found[0].modified
+
+
+# --- which are dead
+
+
+@dataclass
+class _Known:
+    """The ledger, sorted by what is asked of it."""
+
+    pieces: list[tuple[Interval, Entry, int]]
+    of_attempt: dict[str, list[tuple[int, Entry]]] = field(default_factory=dict)
+    last_of_run: dict[tuple[str, Interval], datetime] = field(default_factory=dict)
+    loaded: set[str] | None = None
+
+    @classmethod
+    def read(cls, entries: list[Entry]) -> _Known:
+        known = cls(effective(entries))
+        for number, entry in enumerate(entries):
+            if entry.attempt is not None:
+                known.of_attempt.setdefault(entry.attempt, []).append((number, entry))
+            if entry.run is not None:
+                key = (entry.run, entry.interval)
+                known.last_of_run[key] = max(entry.at, known.last_of_run.get(key, entry.at))
+        return known
+
+
+def _dead(runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age: timedelta) -> list[Attempt]:
+    if not found:
+        return []
+    span = Interval(min(a.interval.start for a in found), max(a.interval.end for a in found))
+    now, leases = runtime.state.now(), runtime.state.leases()
+    known = _Known.read(runtime.state.entries(span))
+    standing = [entry for _, entry, _ in known.pieces]
+    attempts, manifests = {e.attempt for e in standing}, {e.manifest for e in standing}
+    rulers = _Rulers(known.pieces)
+    dead = []
+    for attempt in found:
+        if attempt.attempt in attempts or attempt.manifests & manifests:
+            continue
+        why = rulers.replaced(attempt, known.of_attempt.get(attempt.attempt, []))
+        if why is None and not any(lease.interval.overlaps(attempt.interval) for lease in leases):
+            why = _abandoned(runtime, attempt, known, now, stage_now, safe_age)
+        if why is not None:
+            dead.append(Attempt(attempt.folder, attempt.interval, attempt.attempt, attempt.files, why))
+    return _without_kept(dead, runtime.config.stage.keep_attempts)
+
+
+class _Rulers:
+    """The newest commits, to be asked by interval; the pieces are disjoint and in order."""
+
+    def __init__(self, pieces: list[tuple[Interval, Entry, int]]) -> None:
+        self._by_day: dict[int, list[tuple[Interval, Entry, int]]] = {}
+        for piece in pieces:
+            for day in _days(piece[0]):
+                self._by_day.setdefault(day, []).append(piece)
+
+    def replaced(self, attempt: Attempt, mine: list[tuple[int, Entry]]) -> str | None:
+        """Why, when a commit over any part of its window is newer than the attempt."""
+        if not mine:
+            return None
+        began = mine[0][0]
+        token = max((entry.token or 0 for _, entry in mine), default=0)
+        for day in _days(attempt.interval):
+            for piece, commit, number in self._by_day.get(day, []):
+                newer = (commit.token or 0) > token if token else number > began
+                if newer and piece.overlaps(attempt.interval):
+                    return f"{commit.interval} was committed with the newer token {commit.token}"
+        return None
+
+
+def _days(interval: Interval) -> range:
+    return range(interval.start.toordinal(), interval.end.toordinal() + 1)
+
+
+def _abandoned(
+    runtime: Runtime, attempt: Attempt, known: _Known, now: datetime, stage_now: datetime, safe_age: timedelta
+) -> str | None:
+    if stage_now - attempt.newest < safe_age:
+        return None
+    mine = known.of_attempt.get(attempt.attempt, [])
+    heard = [entry.at for _, entry in mine]
+    heard += [known.last_of_run[entry.run, entry.interval] for _, entry in mine if entry.run is not None]
+    if not mine:
+        if known.loaded is None:
+            known.loaded = {row.manifest_sha for row in standing_rows(runtime.target.commits())}
+        return None if attempt.manifests & known.loaded else "the ledger does not know it, and it is old"
+    if now - max(heard) < safe_age:
+        return None
+    return f"nobody has gone on with it since {max(heard):%Y-%m-%d %H:%M}Z, and nobody holds its window"
+
+
+def standing_rows(rows: Iterable[CommitRow]) -> list[CommitRow]:
+    """The commit rows that no newer ones replaced whole."""
+    return list({id(row): row for _, row in standing_pieces(rows)}.values())
+
+
+def standing_pieces(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow]]:
+    """Which commit row rules where in the target: disjoint pieces in order."""
+    listed = list(rows)
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    as_entries = [Entry(Kind.COMMITTED, row.interval, epoch, token=row.token) for row in listed]
+    return [(piece, listed[number]) for piece, _, number in effective(as_entries)]
+
+
+def _without_kept(dead: list[Attempt], keep: int) -> list[Attempt]:
+    """`stage.keep_attempts` older attempts of each window stay, the newest."""
+    windows: dict[str, list[Attempt]] = {}
+    for attempt in dead:
+        windows.setdefault(attempt.folder.rpartition("/")[0], []).append(attempt)
+    left = []
+    for attempts in windows.values():
+        left += sorted(attempts, key=lambda attempt: attempt.newest, reverse=True)[keep:]
+    return sorted(left, key=lambda attempt: attempt.folder)
