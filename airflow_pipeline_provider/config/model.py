@@ -87,6 +87,10 @@ class AuditOptions(Section):
         default="fail", description="When a replacement has fewer rows than the committed version."
     )
     on_empty: Literal["commit", "fail"] = Field(default="commit", description="When the window has no rows.")
+    on_reject: Literal["fail", "quarantine"] = Field(
+        default="fail",
+        description="When the target cannot take a document: fail, or load the others and keep it in the stage.",
+    )
 
 
 class AirflowOptions(Section):

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.limits import NO_LIMITS
+from airflow_pipeline_provider.envelope.limits import TargetLimits as TargetLimits  # a word of the contract
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,13 +175,6 @@ class Stage(Connector):
 # --- target -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class TargetLimits:
-    """What the target cannot take; extract decides on it before anything is loaded."""
-
-    max_body_bytes: int | None = None
-
-
 class TargetCounts(NamedTuple):
     rows: int
     distinct_ids: int
@@ -208,7 +203,7 @@ class Target(Connector):
     """Where windows are loaded to.  Deletes and counts are always by
     `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`."""
 
-    limits: TargetLimits = TargetLimits()
+    limits: TargetLimits = NO_LIMITS  # what it cannot take; extract decides on it before anything is loaded
 
     @abstractmethod
     def prepare(self) -> None:

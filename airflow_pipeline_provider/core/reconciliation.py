@@ -1,4 +1,7 @@
-"""The audit's arithmetic: source = manifest = target = distinct ids; else which differ, how far, and why."""
+"""The audit's arithmetic: source = manifest = target = distinct ids; else which differ, how far, and why.
+
+Rows that the target cannot take are quarantined instead of loaded: then source = manifest + quarantined.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,18 @@ class Counts:
     """Rows of one window, counted after the load.
 
     `source` is a fresh count (None: the source could not say), `manifest` what was staged, `target` the rows
-    that the target holds for the window, `distinct` how many different record ids they have.
+    that the target holds for the window, `distinct` how many different record ids they have.  `quarantined` rows were
+    extracted and kept from the load.
     """
 
     source: int | None
     manifest: int
     target: int
     distinct: int
+    quarantined: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("source", "manifest", "target", "distinct"):
+        for name in ("source", "manifest", "target", "distinct", "quarantined"):
             value = getattr(self, name)
             if value is None and name == "source":
                 continue
@@ -41,8 +46,13 @@ class Counts:
 
     def __str__(self) -> str:
         source = "unknown" if self.source is None else f"{self.source:,}"
-        rest = f"manifest {self.manifest:,}, target {self.target:,}, distinct ids {self.distinct:,}"
-        return f"source {source}, {rest}"
+        aside = f", quarantined {self.quarantined:,}" if self.quarantined else ""
+        rest = f"target {self.target:,}, distinct ids {self.distinct:,}"
+        return f"source {source}, manifest {self.manifest:,}{aside}, {rest}"
+
+    @property
+    def extracted(self) -> int:
+        return self.manifest + self.quarantined
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,8 @@ class Reconciliation:
     """The verdict.  `sentence` has no full stop.
 
     `shortfall` is how many records the target lacks, `excess` how many rows it holds too many (repeated ids
-    included), both against the source, or against the manifest where the source is unknown:
-    `target = source - shortfall + excess`.
+    included), both against the source without the quarantined rows, or against the manifest where the source is
+    unknown: `target = source - quarantined - shortfall + excess`.
     """
 
     ok: bool
@@ -62,14 +72,19 @@ class Reconciliation:
 
 
 def reconcile(counts: Counts) -> Reconciliation:
-    """Compare the counts of one window; only four equal numbers pass."""
+    """Compare the counts of one window; only equal numbers pass."""
     findings = _findings(counts)
-    expected = counts.manifest if counts.source is None else counts.source
+    expected = counts.manifest if counts.source is None else counts.source - counts.quarantined
     distinct = min(counts.distinct, counts.target)
     shortfall = max(0, expected - distinct)
     excess = counts.target - distinct + max(0, distinct - expected)
     if not findings:
         sentence = f"source = manifest = target = distinct ids = {counts.target:,}"
+        if counts.quarantined:
+            sentence = (
+                f"source {counts.source:,} = manifest {counts.manifest:,} + quarantined {counts.quarantined:,}, "
+                "and manifest = target = distinct ids"
+            )
         return Reconciliation(True, sentence, shortfall, excess, Difference.NONE)
     reasons = "; ".join(reason for _, reason in findings)
     return Reconciliation(
@@ -80,6 +95,7 @@ def reconcile(counts: Counts) -> Reconciliation:
 def _findings(counts: Counts) -> list[tuple[Difference, str]]:
     """Every difference with its likely cause, the weightiest first."""
     source, manifest, target, distinct = counts.source, counts.manifest, counts.target, counts.distinct
+    extracted = counts.extracted
     found = []
     if source is None:
         found.append(
@@ -115,19 +131,19 @@ def _findings(counts: Counts) -> list[tuple[Difference, str]]:
                 "else wrote into the window",
             )
         )
-    if source is not None and source > manifest:
+    if source is not None and source > extracted:
         found.append(
             (
                 Difference.SOURCE_GREW,
-                f"the source has {_rows(source - manifest)} more than were extracted: it grew after the "
+                f"the source has {_rows(source - extracted)} more than were extracted: it grew after the "
                 "extraction, or the extract missed some",
             )
         )
-    if source is not None and source < manifest:
+    if source is not None and source < extracted:
         found.append(
             (
                 Difference.SOURCE_SHRANK,
-                f"the source has {_rows(manifest - source)} fewer than were extracted: it shrank after the "
+                f"the source has {_rows(extracted - source)} fewer than were extracted: it shrank after the "
                 "extraction, or the extract read some twice",
             )
         )

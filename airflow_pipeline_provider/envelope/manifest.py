@@ -3,10 +3,15 @@
 Names below the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/``::
 
     part-<slice>-<n>-<unique>.parquet     a finished file of rows
+    quarantine-<slice>-<n>-<unique>.parquet
+                                          rows that the target cannot take, each with its REASON
     receipt-<slice>-<unique>.json         what one execution of one extract slice wrote
     manifest-<sha256>.json                the immutable list that one load reads
 
 Unique means that no two executions ever write the same name, so a zombie can add files but change none.
+
+What was extracted is `rows` (to load) + `quarantined_rows`.  Without quarantined rows the JSON has no such key, so
+that files written before there was a quarantine keep their hash.
 """
 
 from __future__ import annotations
@@ -59,10 +64,15 @@ class Receipt:
     of: int
     interval: Interval
     parts: tuple[Part, ...]
+    quarantined: tuple[Part, ...] = ()
 
     @property
     def rows(self) -> int:
         return sum(part.rows for part in self.parts)
+
+    @property
+    def quarantined_rows(self) -> int:
+        return sum(part.rows for part in self.quarantined)
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +85,7 @@ class Receipt:
                 "index": self.index,
                 "of": self.of,
                 "interval": self.interval.to_json(),
-                "parts": [part.to_json() for part in self.parts],
+                **_parts_to_json(self.parts, self.quarantined),
             }
         )
 
@@ -86,23 +96,28 @@ class Receipt:
             value["index"],
             value["of"],
             Interval.from_json(value["interval"]),
-            tuple(Part.from_json(part) for part in value["parts"]),
+            *_parts_from_json(value),
         )
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a load reads.  An empty window is a manifest without parts."""
+    """What a load reads: `parts`; `quarantined` is kept beside them.  An empty window is a manifest without parts."""
 
     pipeline_id: str
     interval: Interval
     attempt: str
     token: int
     parts: tuple[Part, ...]
+    quarantined: tuple[Part, ...] = ()
 
     @property
     def rows(self) -> int:
         return sum(part.rows for part in self.parts)
+
+    @property
+    def quarantined_rows(self) -> int:
+        return sum(part.rows for part in self.quarantined)
 
     @property
     def size_bytes(self) -> int:
@@ -120,7 +135,7 @@ class Manifest:
                 "interval": self.interval.to_json(),
                 "attempt": self.attempt,
                 "token": self.token,
-                "parts": [part.to_json() for part in self.parts],
+                **_parts_to_json(self.parts, self.quarantined),
             }
         )
 
@@ -132,8 +147,22 @@ class Manifest:
             Interval.from_json(value["interval"]),
             value["attempt"],
             value["token"],
-            tuple(Part.from_json(part) for part in value["parts"]),
+            *_parts_from_json(value),
         )
+
+
+def _parts_to_json(parts: tuple[Part, ...], quarantined: tuple[Part, ...]) -> dict[str, Any]:
+    listed = {"parts": [part.to_json() for part in parts]}
+    if quarantined:
+        listed["quarantined"] = [part.to_json() for part in quarantined]
+    return listed
+
+
+def _parts_from_json(value: dict[str, Any]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    return (
+        tuple(Part.from_json(part) for part in value["parts"]),
+        tuple(Part.from_json(part) for part in value.get("quarantined", ())),
+    )
 
 
 def _dump(value: dict[str, Any]) -> bytes:

@@ -1,16 +1,15 @@
-"""Rows to part files and back: Parquet, zstd, in bounded memory.
+"""Rows to part files and back: checked on the way in, verified and counted without reading the bodies.
 
-A part holds row groups of at most `ROW_GROUP_BYTES` of uncompressed rows, and its footer holds the smallest
-and the largest EVENT_TIME, so that it can be checked without reading the rows.
+A part holds row groups of at most `part_writer.ROW_GROUP_BYTES` of uncompressed rows, and its footer holds the
+smallest and the largest EVENT_TIME, so that it can be checked without reading the rows.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta, timezone
-from typing import Any, BinaryIO
+from datetime import datetime
+from typing import BinaryIO, Literal, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -18,162 +17,102 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Part
-from airflow_pipeline_provider.envelope.schema import ENVELOPE
+from airflow_pipeline_provider.envelope.part_writer import (
+    OpenWrite,
+    PartWriter,
+    from_micros,
+    micros,
+    min_max,
+)
+from airflow_pipeline_provider.envelope.refusals import refusals, split
+from airflow_pipeline_provider.envelope.schema import ENVELOPE, QUARANTINE
 from airflow_pipeline_provider.exceptions import DataError
 
-ROW_GROUP_BYTES = 16 * 2**20  # memory is flat: one group being written, one being gathered
 ROWS_A_BATCH = 10_000  # when parts are read back
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NAMES = tuple(ENVELOPE.names)
 
 
-class _Sink(io.RawIOBase):
-    """Counts what goes into the part; once `void`, it swallows what the Parquet writer still has to say."""
+class Written(NamedTuple):
+    """Files of one call: `parts` to load, and what the target cannot take."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.written = 0
-        self.void = False
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.written
-
-    def write(self, data: Any) -> int:
-        size = memoryview(data).nbytes
-        if not self.void:
-            self._file.write(data)
-        self.written += size
-        return size
+    parts: list[Part]
+    quarantined: list[Part]
 
 
 def write_parts(
-    batches: Iterator[pa.RecordBatch],
+    batches: Iterable[pa.RecordBatch],
     *,
-    open_write: Callable[[str], AbstractContextManager[BinaryIO]],
+    open_write: OpenWrite,
     folder: str,
     index: int,
     interval: Interval,
     part_bytes: int,
-    max_body_bytes: int | None,
-) -> list[Part]:
+    limits: TargetLimits = NO_LIMITS,
+    on_reject: Literal["fail", "quarantine"] = "fail",
+) -> Written:
     """Write the batches of slice `index` as parts `<folder>/part-<index>-<n>-<unique>.parquet`.
 
     A new part begins once the compressed size has reached `part_bytes`; no rows, no part.  `unique` differs
-    from call to call.  DataError: a row outside of the interval, a body of more than `max_body_bytes` UTF-8
-    bytes, a batch of another schema.  Whatever goes wrong, the part being written is not published (parts
-    finished before it are; they belong to nobody until a receipt lists them).
+    from call to call.  A row that is beyond the target's `limits` is a DataError, or with `quarantine` it goes into
+    `<folder>/quarantine-<index>-<n>-<unique>.parquet` with its REASON.  DataError in any case: a row outside of the
+    interval or without one of its values, a batch of another schema; those are faults of the source, not of a row.
+    Whatever goes wrong, the part being written is not published (parts finished before it are; they belong to nobody
+    until a receipt lists them).
     """
     unique = uuid4().hex
-    groups = _row_groups(
-        (_checked(batch, interval, max_body_bytes) for batch in batches),
-        max(1, min(ROW_GROUP_BYTES, part_bytes)),
+    load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, part_bytes)
+    keep = PartWriter(open_write, f"{folder}/quarantine-{index}", unique, QUARANTINE, part_bytes)
+    with load, keep:
+        for batch in batches:
+            _check(batch, interval)
+            refused = refusals(batch, limits)
+            if not refused:
+                load.add(batch)
+                continue
+            if on_reject == "fail":
+                raise _rejected(batch, refused)
+            taken, left = split(batch, refused)
+            load.add(taken)
+            keep.add(left)
+    return Written(load.parts, keep.parts)
+
+
+def _rejected(batch: pa.RecordBatch, refused: dict[int, str]) -> DataError:
+    row, reason = next(iter(refused.items()))
+    return DataError(
+        f"record {_record(batch, row)}: {reason}; correct the document at the source, or set audit.on_reject to "
+        "quarantine to load the others without it"
     )
-    parts: list[Part] = []
-    group = next(groups, None)
-    while group is not None:
-        path = f"{folder}/part-{index}-{len(parts)}-{unique}.parquet"
-        with open_write(path) as file:
-            part, group = _write_part(path, file, group, groups, part_bytes)
-        parts.append(part)
-    return parts
 
 
-def _write_part(
-    path: str, file: BinaryIO, group: pa.Table, groups: Iterator[pa.Table], part_bytes: int
-) -> tuple[Part, pa.Table | None]:
-    """Fill one file; also returns the first group of the next one."""
-    sink = _Sink(file)
-    # statistics and dictionaries only where they serve: bodies in the footer would make it as large as them
-    writer = pq.ParquetWriter(
-        sink,
-        ENVELOPE,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=["SOURCE_NAME"],
-        write_statistics=["EVENT_TIME"],
-    )
-    rows = 0
-    times: list[int] = []
-    try:
-        following: pa.Table | None = group
-        while following is not None and (rows == 0 or sink.written < part_bytes):
-            writer.write_table(following, row_group_size=following.num_rows)
-            rows += following.num_rows
-            times.extend(_min_max(following.column("EVENT_TIME")))
-            following = next(groups, None)
-        writer.close()
-    except BaseException:
-        sink.void = (
-            True  # the writer writes a footer when it is closed, and it is closed at the latest by __del__
-        )
-        writer.close()
-        raise
-    return Part(path, rows, sink.written, _from_micros(min(times)), _from_micros(max(times))), following
-
-
-def _row_groups(batches: Iterator[pa.RecordBatch], bound: int) -> Iterator[pa.Table]:
-    """The same rows in the same order, in tables of about `bound` bytes (more only for a single huge row)."""
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        for piece in _split(batch, bound):
-            if waiting and size + piece.nbytes > bound:
-                yield pa.Table.from_batches(waiting, ENVELOPE)
-                waiting, size = [], 0
-            waiting.append(piece)
-            size += piece.nbytes
-    if waiting:
-        yield pa.Table.from_batches(waiting, ENVELOPE)
-
-
-def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
-    """Halve until it fits: rows may be of very different sizes."""
-    if batch.num_rows <= 1 or batch.nbytes <= bound:
-        if batch.num_rows:
-            yield batch
-        return
-    half = batch.num_rows // 2
-    yield from _split(batch.slice(0, half), bound)
-    yield from _split(batch.slice(half), bound)
-
-
-def _checked(batch: pa.RecordBatch, interval: Interval, max_body_bytes: int | None) -> pa.RecordBatch:
+def _check(batch: pa.RecordBatch, interval: Interval) -> None:
     if not batch.schema.equals(ENVELOPE):
         raise DataError(f"rows: expected the columns {_shape(ENVELOPE)}, got {_shape(batch.schema)}")
     if not batch.num_rows:
-        return batch
+        return
     for name in _NAMES:
         column = batch.column(name)
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise DataError(
-                f"record {_record(batch, row)}: {name} is missing; every row needs all of {_NAMES}"
+                f"record {_record(batch, row)}: {name} is missing; every row needs all of {_NAMES}, so this is a "
+                "fault of the source connector, and no row is quarantined for it"
             )
     times = batch.column("EVENT_TIME")
-    low, high = _micros(interval.start), _micros(interval.end)
-    smallest, largest = _min_max(times)
+    low, high = micros(interval.start), micros(interval.end)
+    smallest, largest = min_max(times)
     if smallest < low or largest >= high:
-        micros = times.cast(pa.int64())
-        outside = pc.or_(pc.less(micros, low), pc.greater_equal(micros, high))
+        epochs = times.cast(pa.int64())
+        outside = pc.or_(pc.less(epochs, low), pc.greater_equal(epochs, high))
         row = pc.index(outside, True).as_py()
         raise DataError(
-            f"record {_record(batch, row)}: its event time {iso_utc(_from_micros(micros[row].as_py()))} lies "
-            f"outside of {interval}; the source's time range and the time of its rows disagree"
+            f"record {_record(batch, row)}: its event time {iso_utc(from_micros(epochs[row].as_py()))} lies "
+            f"outside of {interval}; the source's time range and the time of its rows disagree, so "
+            "no row is quarantined for it: look at time_field and the source's mapping of it"
         )
-    if max_body_bytes is not None:
-        lengths = pc.binary_length(batch.column("BODY"))
-        if pc.max(lengths).as_py() > max_body_bytes:
-            row = pc.index(pc.greater(lengths, max_body_bytes), True).as_py()
-            raise DataError(
-                f"record {_record(batch, row)}: its body has {lengths[row].as_py():,} bytes, the target takes "
-                f"at most {max_body_bytes:,}; shorten the document at the source or load it elsewhere"
-            )
-    return batch
 
 
 def verify_part(part: Part, file: BinaryIO, size: int | None) -> None:
@@ -221,7 +160,7 @@ def _footer(metadata: pq.FileMetaData) -> tuple[int, datetime | None, datetime |
         times += [statistics.min_raw, statistics.max_raw]
     if not times:
         return metadata.num_rows, None, None
-    return metadata.num_rows, _from_micros(min(times)), _from_micros(max(times))
+    return metadata.num_rows, from_micros(min(times)), from_micros(max(times))
 
 
 def iter_part(file: BinaryIO) -> Iterator[pa.RecordBatch]:
@@ -234,9 +173,53 @@ def iter_part(file: BinaryIO) -> Iterator[pa.RecordBatch]:
         raise DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}") from error
 
 
-def _min_max(column: Any) -> tuple[int, int]:
-    found = pc.min_max(column.cast(pa.int64()))
-    return found["min"].as_py(), found["max"].as_py()
+def count_rows(
+    parts: Sequence[Part],
+    intervals: Sequence[Interval],
+    open_read: Callable[[str], AbstractContextManager[BinaryIO]],
+) -> list[int]:
+    """How many of the parts' rows lie in each interval.
+
+    A part that lies inside of one interval, or outside of all, is not read; of the others the column EVENT_TIME is,
+    batch by batch.  The intervals do not overlap.
+    """
+    counts = [0] * len(intervals)
+    for part in parts:
+        low, high = micros(part.min_event_time), micros(part.max_event_time)
+        near = _near(intervals, low, high)
+        if not near:
+            continue
+        if _holds_all(intervals[near[0]], low, high):
+            counts[near[0]] += part.rows
+            continue
+        with open_read(part.path) as file:
+            for times in _iter_times(file):
+                for number in _near(intervals, *min_max(times)):
+                    counts[number] += _inside(times, intervals[number])
+    return counts
+
+
+def _near(intervals: Sequence[Interval], low: int, high: int) -> list[int]:
+    """Numbers of the intervals that may hold a time between `low` and `high`, both included."""
+    return [n for n, i in enumerate(intervals) if micros(i.start) <= high and low < micros(i.end)]
+
+
+def _holds_all(interval: Interval, low: int, high: int) -> bool:
+    return micros(interval.start) <= low and high < micros(interval.end)
+
+
+def _inside(times: pa.Array, interval: Interval) -> int:
+    inside = pc.and_(pc.greater_equal(times, micros(interval.start)), pc.less(times, micros(interval.end)))
+    return int(pc.sum(inside, min_count=0).as_py())
+
+
+def _iter_times(file: BinaryIO) -> Iterator[pa.Array]:
+    try:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_A_BATCH, columns=["EVENT_TIME"]):
+            if batch.num_rows:
+                yield batch.column("EVENT_TIME").cast(pa.int64())
+    except pa.ArrowException as error:
+        raise DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}") from error
 
 
 def _record(batch: pa.RecordBatch, row: int) -> str:
@@ -245,11 +228,3 @@ def _record(batch: pa.RecordBatch, row: int) -> str:
 
 def _shape(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}{'' if f.nullable else ' not null'}" for f in schema)
-
-
-def _micros(value: datetime) -> int:
-    return (value - _EPOCH) // timedelta(microseconds=1)
-
-
-def _from_micros(value: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=value)

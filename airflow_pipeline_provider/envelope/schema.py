@@ -20,3 +20,6 @@ ENVELOPE = pa.schema(
         pa.field("BODY", pa.string(), nullable=False),
     ]
 )
+
+QUARANTINE = ENVELOPE.append(pa.field("REASON", pa.string(), nullable=False))
+"""A row that the target cannot take, whole, with the reason."""

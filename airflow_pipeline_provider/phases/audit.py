@@ -19,7 +19,7 @@ from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import stage
+from airflow_pipeline_provider.phases.stage import stage, staged_by
 from airflow_pipeline_provider.phases.validate import begin_attempt
 from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
 
@@ -29,7 +29,8 @@ REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs 
 
 
 def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
-    """Commit the window if source = manifest = target = distinct ids; otherwise extract again or fail."""
+    """Commit the window if source = manifest + quarantined and manifest = target = distinct ids; otherwise extract
+    again or fail."""
     staged = _own_newest(runtime, claim, staged)
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
@@ -37,7 +38,11 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
             counts, result = _count(runtime, claim, staged)
             reach("audit.counted")
             phase.counts(
-                source=counts.source, staged=counts.manifest, target=counts.target, distinct=counts.distinct
+                source=counts.source,
+                staged=counts.manifest,
+                quarantined=counts.quarantined or None,
+                target=counts.target,
+                distinct=counts.distinct,
             )
             if result.ok:
                 return _commit(runtime, claim, staged, counts)
@@ -71,7 +76,7 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged:
         phase.skipped("cut off")
         row = runtime.target.newest_commit(interval)
         if row is not None and (row.interval, row.token) == (interval, last.token):
-            return Staged(last.attempt, None, row.manifest_sha, row.token, row.rows)
+            return staged_by(runtime, claim.window, row)
     logger.warning("an earlier audit of this run was cut off while it extracted again: extracting again")
     return _reextract(runtime, claim)
 
@@ -94,7 +99,7 @@ def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
 def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
     target = runtime.target.count(claim.window.interval)
     source = runtime.source.count(claim.window.interval)
-    counts = Counts(source=source, manifest=staged.rows, target=target.rows, distinct=target.distinct_ids)
+    counts = Counts(source, staged.rows, target.rows, target.distinct_ids, quarantined=staged.quarantined)
     return counts, reconcile(counts)
 
 
@@ -108,7 +113,8 @@ def _reextract(runtime: Runtime, claim: Claim) -> Staged:
 
 def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> Audited:
     interval = claim.window.interval
-    detail = {"source": counts.source, "target": counts.target, "distinct": counts.distinct}
+    quarantined = {"quarantined": counts.quarantined}
+    detail = {"source": counts.source, "target": counts.target, "distinct": counts.distinct, **quarantined}
     replacing = ledger.Entry(
         ledger.Kind.REPLACING,
         interval,
@@ -118,6 +124,7 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
         run=claim.run,
         rows=staged.rows,
         manifest=staged.sha256,
+        detail=quarantined,
     )
     # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
     runtime.state.append(replacing)
@@ -128,7 +135,14 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
     reach("audit.files_removed")
     runtime.state.release(interval, claim.run)
     reach("audit.released")
-    return Audited(staged.token, counts.source or 0, counts.manifest, counts.target, counts.distinct)
+    return Audited(
+        staged.token,
+        counts.source or 0,
+        counts.manifest,
+        counts.target,
+        counts.distinct,
+        counts.quarantined,
+    )
 
 
 def _remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> None:

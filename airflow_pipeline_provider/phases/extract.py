@@ -2,7 +2,8 @@
 
 Part names are unique to the execution, and a receipt lists only its own finished parts, so a crash, a retry or a
 zombie leaves files that nobody reads.  A lost point in time voids everything read under it: the parts are deleted
-and the slice is read anew, whole; never resumed.
+and the slice is read anew, whole; never resumed.  Rows that the target cannot take go into parts of their own
+(`audit.on_reject: quarantine`), which the receipt lists apart.
 """
 
 from __future__ import annotations
@@ -40,18 +41,31 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
     """Read the slice, write its parts and its receipt; returns the receipt's path."""
     folder = attempt_folder(claim, attempt)
     with run_phase(runtime, "extract", claim, attempt) as phase:
-        parts = _read_whole(runtime, phase, folder, slice_)
+        written = _read_whole(runtime, phase, folder, slice_)
         reach("extract.read")
         phase.check_lease()
-        receipt = Receipt(slice_.index, slice_.of, slice_.interval, tuple(parts))
+        receipt = Receipt(
+            slice_.index, slice_.of, slice_.interval, tuple(written.parts), tuple(written.quarantined)
+        )
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
         reach("extract.receipt_written")
-        phase.counts(rows=receipt.rows, parts=len(parts), bytes=receipt.size_bytes)
+        phase.counts(
+            rows=receipt.rows,
+            quarantined=receipt.quarantined_rows or None,
+            parts=len(receipt.parts),
+            bytes=receipt.size_bytes,
+        )
+        if receipt.quarantined:
+            logger.warning(
+                "%d rows that the target cannot take are quarantined, with the reasons, in %s",
+                receipt.quarantined_rows,
+                ", ".join(runtime.stage.url(part.path) for part in receipt.quarantined[:3]),
+            )
         return path
 
 
-def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> list[Part]:
+def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> _Written:
     options = runtime.config.source
     readers = options.slices if options.distribute == "threads" else 1
     for tries_left in reversed(range(SNAPSHOT_TRIES)):
@@ -60,7 +74,7 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> l
             with runtime.source.open(slice_, readers) as iterators:
                 reach("extract.opened")
                 _write_all(runtime, phase, folder, slice_, iterators, written)
-            return written.parts
+            return written
         except BaseException as error:
             _discard(runtime, written.paths)
             if not isinstance(error, SnapshotLostError) or not tries_left:
@@ -72,11 +86,13 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> l
 class _Written:
     """What all readers have finished so far, and the sign for the others to stop.
 
-    `paths` holds each file as soon as it is there; `parts` only what readers that came to their end have returned.
+    `paths` holds each file as soon as it is there; `parts` and `quarantined` only what readers that came to their end
+    have returned.
     """
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
+        self.quarantined: list[Part] = []
         self.paths: list[str] = []
         self.stop = threading.Event()
 
@@ -112,16 +128,18 @@ def _write_all(
 
     def read(batches: Iterator[pa.RecordBatch]) -> None:
         try:
-            parts = write_parts(
+            files = write_parts(
                 watched(batches),
                 open_write=open_write,
                 folder=folder,
                 index=slice_.index,
                 interval=slice_.interval,
                 part_bytes=runtime.config.stage.part_size,
-                max_body_bytes=runtime.target.limits.max_body_bytes,
+                limits=runtime.target.limits,
+                on_reject=runtime.config.audit.on_reject,
             )
-            written.parts.extend(parts)
+            written.parts.extend(files.parts)
+            written.quarantined.extend(files.quarantined)
         except BaseException:
             written.stop.set()
             raise

@@ -6,10 +6,14 @@ its own token; a crash before the manifest is written wastes one, a crash after 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
+from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import gaps
 from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
@@ -18,6 +22,8 @@ from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Staged
 
+logger = logging.getLogger(__name__)
+
 
 def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[str]) -> Staged:
     """Read exactly these receipts, verify their parts, publish one immutable manifest."""
@@ -25,18 +31,28 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         _check_attempt(runtime, claim, attempt)
         receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in receipt_paths]
         _check_complete(claim, receipts)
-        parts = tuple(part for receipt in sorted(receipts, key=lambda r: r.index) for part in receipt.parts)
-        _verify(runtime, parts)
+        receipts.sort(key=lambda receipt: receipt.index)
+        parts = tuple(part for receipt in receipts for part in receipt.parts)
+        quarantined = tuple(part for receipt in receipts for part in receipt.quarantined)
+        _verify(runtime, parts + quarantined)
         reach("stage.verified")
         token = runtime.state.mint_token(floor=runtime.target.newest_token())
         reach("stage.token_minted")
-        manifest = Manifest(claim.window.pipeline_id, claim.window.interval, attempt, token, parts)
+        manifest = Manifest(
+            claim.window.pipeline_id, claim.window.interval, attempt, token, parts, quarantined
+        )
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
         runtime.stage.write(path, manifest.to_bytes())
         reach("stage.manifest_written")
-        phase.counts(rows=manifest.rows, parts=len(parts), bytes=manifest.size_bytes, token=token)
-        return Staged(attempt, path, manifest.sha256, token, manifest.rows)
+        phase.counts(
+            rows=manifest.rows,
+            quarantined=manifest.quarantined_rows or None,
+            parts=len(parts),
+            bytes=manifest.size_bytes,
+            token=token,
+        )
+        return Staged(attempt, path, manifest.sha256, token, manifest.rows, manifest.quarantined_rows)
 
 
 def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
@@ -52,6 +68,31 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
             "somebody changed the file: clear this run's extract task and what follows it"
         )
     return manifest
+
+
+def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
+    """What another execution staged and loaded, from the commit row of exactly this window.
+
+    How many rows it quarantined the target does not know.  The ledger does, since load writes it down before the
+    target changes; where the state was lost, the manifest is found by its hash.  Where that is gone too, it is taken
+    for none, which the audit proves against the source or refutes.
+    """
+    for entry in runtime.state.entries(window.interval):
+        of_this_load = (entry.kind, entry.interval, entry.token) == (Kind.REPLACING, row.interval, row.token)
+        if of_this_load and "quarantined" in entry.detail:
+            return Staged(
+                entry.attempt, None, row.manifest_sha, row.token, row.rows, entry.detail["quarantined"]
+            )
+    name = f"/manifest-{row.manifest_sha}.json"
+    for file in runtime.stage.list(window.stage_path):
+        if file.path.endswith(name):
+            found = Staged(None, file.path, row.manifest_sha, row.token, row.rows)
+            manifest = read_manifest(runtime, found)
+            return replace(found, attempt=manifest.attempt, quarantined=manifest.quarantined_rows)
+    logger.warning(
+        "the manifest of token %d is gone; its load is taken for one without quarantine", row.token
+    )
+    return Staged(None, None, row.manifest_sha, row.token, row.rows)
 
 
 def _check_attempt(runtime: Runtime, claim: Claim, attempt: str) -> None:

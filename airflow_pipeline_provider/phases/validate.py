@@ -18,6 +18,7 @@ from airflow_pipeline_provider.exceptions import DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import staged_by
 from airflow_pipeline_provider.phases.values import Claim, Staged, Validated
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ T = TypeVar("T")
 def validate(runtime: Runtime, claim: Claim) -> Validated:
     """The verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
     with run_phase(runtime, "validate", claim) as phase:
-        verdict, source_rows = _judge(runtime, claim)
+        verdict, source_rows, loaded = _judge(runtime, claim)
         phase.counts(source=source_rows)
         if verdict.kind is VerdictKind.STALE:
             raise DataError(verdict.detail)
@@ -38,11 +39,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
             runtime.state.release(claim.window.interval, claim.run)
             return Validated("skip", verdict.detail, verdict.reason, source_rows=source_rows)
         if verdict.kind is VerdictKind.ALREADY_LOADED:
-            row = runtime.target.newest_commit(claim.window.interval)
-            if row is None:
-                raise TransientError("the target's commit row vanished while validate was looking: try again")
-            staged = Staged(None, None, row.manifest_sha, row.token, row.rows)
-            return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=staged)
+            return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=loaded)
         reach("validate.judged")
         attempt, slices = begin_attempt(runtime, claim)
         return Validated("run", verdict.detail, attempt=attempt, slices=slices, source_rows=source_rows)
@@ -68,7 +65,8 @@ def begin_attempt(runtime: Runtime, claim: Claim) -> tuple[str, tuple[Slice, ...
     return attempt, slices
 
 
-def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
+def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None]:
+    """The verdict, the source's rows where they were counted, and what the target holds of exactly this window."""
     config, interval = runtime.config, claim.window.interval
     unavailable: dict[str, str] = {}
 
@@ -91,9 +89,10 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
         replace=claim.replace,
     )
     if early is not None:  # a source that is gone by now does not matter then
-        return early, None
+        return early, None, None
     # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
+    loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     untimed = probe("count_untimed", runtime.source.count_untimed)
@@ -118,6 +117,6 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None]:
         max_staleness_seconds=staleness,
         on_unavailable=config.validation.on_unavailable,
         unavailable=unavailable,
-        loaded_rows=newest.rows if newest else None,
+        loaded_rows=loaded.rows + loaded.quarantined if loaded else None,
     )
-    return verdict, source_rows
+    return verdict, source_rows, loaded

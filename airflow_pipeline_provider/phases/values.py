@@ -99,13 +99,17 @@ class Validated:
 
 @dataclass(frozen=True)
 class Staged:
-    """One published manifest.  `path` is None when it is known from the target's commit row alone."""
+    """One published manifest: `rows` to load, and what was extracted beside them.
+
+    `path` is None when it is known from the target's commit row alone.
+    """
 
     attempt: str | None
     path: str | None
     sha256: str
     token: int
     rows: int
+    quarantined: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -114,22 +118,31 @@ class Staged:
             "sha256": self.sha256,
             "token": self.token,
             "rows": self.rows,
+            "quarantined": self.quarantined,
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Staged:
-        return cls(value["attempt"], value["path"], value["sha256"], value["token"], value["rows"])
+        return cls(
+            value["attempt"],
+            value["path"],
+            value["sha256"],
+            value["token"],
+            value["rows"],
+            value.get("quarantined", 0),
+        )
 
 
 @dataclass(frozen=True)
 class Audited:
-    """Source = staged = target = distinct, committed under `token`."""
+    """Source = staged + quarantined, and staged = target = distinct, committed under `token`."""
 
     token: int
     source_rows: int
     staged_rows: int
     target_rows: int
     distinct_ids: int
+    quarantined_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -138,6 +151,7 @@ class Audited:
             "staged_rows": self.staged_rows,
             "target_rows": self.target_rows,
             "distinct_ids": self.distinct_ids,
+            "quarantined_rows": self.quarantined_rows,
         }
 
 

@@ -187,8 +187,7 @@ class StageConformance:
             index=0,
             interval=Interval(_START, _START + timedelta(hours=2)),
             part_bytes=100_000,
-            max_body_bytes=None,
-        )
+        ).parts
         assert len(parts) > 1
         assert sorted(part.path for part in parts) == [file.path for file in stage.list(_FOLDER)]
         rows = 0

@@ -86,8 +86,7 @@ class Loader:
             index=0,
             interval=interval,
             part_bytes=part_bytes,
-            max_body_bytes=None,
-        )
+        ).parts
         return Manifest(pipeline_id, interval, f"a{token}", token, tuple(parts))
 
     def load(self, manifest: Manifest) -> LoadResult:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.envelope import parts as parts_module
+from airflow_pipeline_provider.envelope.limits import TargetLimits
+from airflow_pipeline_provider.envelope.part_writer import ROW_GROUP_BYTES
 from airflow_pipeline_provider.envelope.parts import iter_part, verify_part, write_parts
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError
@@ -71,9 +72,10 @@ def write(folder: Folder, batches, **changes):
         "index": 3,
         "interval": WINDOW,
         "part_bytes": 10**6,
-        "max_body_bytes": None,
     }
-    return write_parts(iter(batches), **(arguments | changes))
+    written = write_parts(iter(batches), **(arguments | changes))
+    assert written.quarantined == []
+    return written.parts
 
 
 def read(folder: Folder, path: str) -> list[dict]:
@@ -145,9 +147,13 @@ def test_a_row_outside_of_the_interval_is_named(folder, time, shown):
 
 
 def test_a_body_over_the_limit_is_named_with_both_sizes(folder):
-    assert write(folder, [batch(("a", START, "x" * 100))], max_body_bytes=100)
+    assert write(folder, [batch(("a", START, "x" * 100))], limits=TargetLimits(max_body_bytes=100))
     with pytest.raises(DataError, match=r"record 'b': its body has 102 bytes, the target takes at most 100"):
-        write(folder, [batch(("a", START, "{}"), ("b", START, "ü" * 51))], max_body_bytes=100)
+        write(
+            folder,
+            [batch(("a", START, "{}"), ("b", START, "ü" * 51))],
+            limits=TargetLimits(max_body_bytes=100),
+        )
 
 
 def test_another_schema_is_refused(folder):
@@ -217,8 +223,8 @@ def test_memory_is_flat_in_the_number_of_rows(folder):
     write(folder, batches(), open_write=open_write, part_bytes=10**9)
     python_peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4 * parts_module.ROW_GROUP_BYTES
-    assert python_peak < 4 * parts_module.ROW_GROUP_BYTES
+    assert peak < 4 * ROW_GROUP_BYTES
+    assert python_peak < 4 * ROW_GROUP_BYTES
 
 
 def test_a_huge_row_among_small_ones_gets_through(folder):

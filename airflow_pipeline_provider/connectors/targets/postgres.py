@@ -79,7 +79,7 @@ class PostgresOptions(TargetOptions):
 
 class PostgresTarget(Target):
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
-    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES)
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False)
 
     _hook: Any = None
 

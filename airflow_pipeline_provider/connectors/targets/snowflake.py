@@ -90,7 +90,7 @@ class SnowflakeOptions(TargetOptions):
 
 class SnowflakeTarget(Target):
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
-    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES)
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, needs_json=True)  # BODY goes through PARSE_JSON
 
     @property
     def _statements(self) -> Statements:

@@ -1,0 +1,26 @@
+"""What a target cannot take, row by row: declared by the target, decided on by extract.
+
+No vendor library is imported here, since targets declare their limits when their module is imported;
+`envelope.refusals` compares rows with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TargetLimits:
+    """The default takes everything.
+
+    `max_body_bytes`: the longest BODY, in UTF-8 bytes.  `needs_json`: BODY must be valid JSON (RFC 8259, without
+    lone surrogates), since the target parses it.  `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold
+    the character U+0000 itself; the six characters ``\\u0000`` in a document's JSON are no such character.
+    """
+
+    max_body_bytes: int | None = None
+    needs_json: bool = False
+    takes_nul: bool = True
+
+
+NO_LIMITS = TargetLimits()

@@ -1,0 +1,182 @@
+"""Row batches to Parquet files, zstd, in bounded memory; a new file once one has reached its size."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from airflow_pipeline_provider.envelope.manifest import Part
+
+ROW_GROUP_BYTES = 16 * 2**20  # memory is flat: one group being written, one being gathered
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+OpenWrite = Callable[[str], AbstractContextManager[BinaryIO]]
+
+
+class PartWriter:
+    """Files `<prefix>-<n>-<unique>.parquet`; used as a context manager, `parts` is complete after the block.
+
+    No rows, no file.  When the block raises, the file being written is not published; those finished before it
+    are, and belong to nobody until a receipt lists them.
+    """
+
+    def __init__(
+        self, open_write: OpenWrite, prefix: str, unique: str, schema: pa.Schema, part_bytes: int
+    ) -> None:
+        self.parts: list[Part] = []
+        self._open_write, self._prefix, self._unique = open_write, prefix, unique
+        self._schema, self._part_bytes = schema, part_bytes
+        self._bound = max(1, min(ROW_GROUP_BYTES, part_bytes))
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
+        self._file: _File | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rows are gathered into groups of about `ROW_GROUP_BYTES` (more only for a single huge row)."""
+        for piece in _split(batch, self._bound):
+            if self._waiting and self._waiting_bytes + piece.nbytes > self._bound:
+                self._write_group()
+            self._waiting.append(piece)
+            self._waiting_bytes += piece.nbytes
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                if self._waiting:
+                    self._write_group()
+                self._finish()
+        except BaseException as late:
+            self._abandon(late)
+            raise
+        if error is not None:
+            self._abandon(error)
+
+    def _write_group(self) -> None:
+        group = pa.Table.from_batches(self._waiting, self._schema)
+        self._waiting, self._waiting_bytes = [], 0
+        if self._file is None:
+            path = f"{self._prefix}-{len(self.parts)}-{self._unique}.parquet"
+            self._file = _File(path, self._open_write, self._schema)
+        self._file.write(group)
+        if self._file.size >= self._part_bytes:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._file is not None:
+            self.parts.append(self._file.finish())
+            self._file = None
+
+    def _abandon(self, error: BaseException) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.abandon(error)
+
+
+class _File:
+    """One file being written."""
+
+    def __init__(self, path: str, open_write: OpenWrite, schema: pa.Schema) -> None:
+        self.path, self.rows = path, 0
+        self._times: list[int] = []
+        self._opened = ExitStack()
+        self._sink = _Sink(self._opened.enter_context(open_write(path)))
+        try:
+            # statistics and dictionaries only where they serve: bodies in the footer would make it as large as them
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=["SOURCE_NAME"],
+                write_statistics=["EVENT_TIME"],
+            )
+        except BaseException as error:  # it writes its first bytes already
+            self._opened.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    @property
+    def size(self) -> int:
+        return self._sink.written
+
+    def write(self, group: pa.Table) -> None:
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        self.rows += group.num_rows
+        self._times.extend(min_max(group.column("EVENT_TIME")))
+
+    def finish(self) -> Part:
+        """Publish it."""
+        self._writer.close()
+        self._opened.close()
+        return Part(
+            self.path, self.rows, self.size, from_micros(min(self._times)), from_micros(max(self._times))
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Let the stage know why, so that it publishes nothing."""
+        # the writer writes a footer when it is closed, and it is closed at the latest by __del__
+        self._sink.void = True
+        try:
+            self._writer.close()
+        finally:
+            self._opened.__exit__(type(error), error, error.__traceback__)
+
+
+class _Sink(io.RawIOBase):
+    """Counts what goes into the part; once `void`, it swallows what the Parquet writer still has to say."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.written = 0
+        self.void = False
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.written
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        if not self.void:
+            self._file.write(data)
+        self.written += size
+        return size
+
+
+def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
+    """Halve until it fits: rows may be of very different sizes."""
+    if batch.num_rows <= 1 or batch.nbytes <= bound:
+        if batch.num_rows:
+            yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _split(batch.slice(0, half), bound)
+    yield from _split(batch.slice(half), bound)
+
+
+def min_max(times: Any) -> tuple[int, int]:
+    """Smallest and largest of a column of EVENT_TIME, in microseconds since 1970."""
+    found = pc.min_max(times.cast(pa.int64()))
+    return found["min"].as_py(), found["max"].as_py()
+
+
+def micros(value: datetime) -> int:
+    return (value - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(value: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=value)

@@ -1,0 +1,75 @@
+"""Which rows of a batch the target cannot take, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_pipeline_provider.envelope.limits import TargetLimits
+from airflow_pipeline_provider.envelope.schema import QUARANTINE
+
+_TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
+_JSON = msgspec.json.Decoder(msgspec.Raw)  # reads the document through, keeps nothing of it
+
+
+def refusals(batch: pa.RecordBatch, limits: TargetLimits) -> dict[int, str]:
+    """Row number -> reason, every reason in one text; empty when the target takes all.
+
+    A reason says nothing of what the document holds.
+    """
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for row, reason in _refused(batch, limits):
+        found[row].append(reason)
+    return {row: "; ".join(found[row]) for row in sorted(found)}
+
+
+def split(batch: pa.RecordBatch, refused: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(rows to load, rows to quarantine, which have their REASON beside them)"""
+    rows = pa.array(list(refused), pa.int64())
+    taken = batch.filter(pc.invert(pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=rows)))
+    left = batch.take(rows)
+    reasons = pa.array(list(refused.values()), pa.string())
+    return taken, pa.RecordBatch.from_arrays([*left.columns, reasons], schema=QUARANTINE)
+
+
+def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int, str]]:
+    bodies = batch.column("BODY")
+    if limits.max_body_bytes is not None:
+        lengths = pc.binary_length(bodies)
+        for row in pc.indices_nonzero(pc.greater(lengths, limits.max_body_bytes)).to_pylist():
+            yield (
+                row,
+                f"its body has {lengths[row].as_py():,} bytes, the target takes at most {limits.max_body_bytes:,}",
+            )
+    if not limits.takes_nul:
+        for name in _TEXTS:
+            for row in _with_nul(batch.column(name)):
+                yield row, f"its {name} holds a NUL character, which the target cannot store"
+    if limits.needs_json:
+        for row, body in enumerate(bodies.to_pylist()):
+            if (wrong := _not_json(body)) is not None:
+                yield row, f"its body is no JSON that the target can parse ({wrong})"
+
+
+def _with_nul(column: pa.Array) -> list[int]:
+    # to look through the buffer is many times faster than a kernel that looks into each row; it may hold more than
+    # this batch's rows, so it only tells when there is nothing to find
+    data = column.buffers()[2]
+    if data is None or b"\0" not in data.to_pybytes():
+        return []
+    rows: list[int] = pc.indices_nonzero(pc.match_substring(column, "\0")).to_pylist()
+    return rows
+
+
+def _not_json(body: str) -> str | None:
+    try:
+        _JSON.decode(body)
+    except msgspec.DecodeError as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
