@@ -1,0 +1,190 @@
+"""Target `memory`: a table in this process with real transactions, for tests that move windows by the thousand.
+
+    warehouse = MemoryWarehouse()
+    target = MemoryTarget(identity=Identity("flights", "UTC"), warehouse=warehouse)
+
+A load works on a copy and swaps it in at its end, so whatever ends a load early, a death too, leaves the table as it
+was.  The fence is a lock: a load waits `busy_seconds` for it, then it is a TransientError.  YAML:
+`target: {type: memory}`; each target that is built from it alone has a warehouse of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from airflow_pipeline_provider.config.options import TargetOptions
+from airflow_pipeline_provider.connectors.base import (
+    CommitRow,
+    Identity,
+    LoadResult,
+    Stage,
+    Target,
+    TargetCounts,
+)
+from airflow_pipeline_provider.connectors.targets.sql_text import (
+    WriteConflictError,
+    check_counts,
+    check_shape,
+    is_loaded,
+)
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import DataError, FatalError
+from airflow_pipeline_provider.fault_points import reach
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+COLUMNS = dict.fromkeys(
+    (
+        *("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY"),
+        *("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT"),
+    ),
+    "ANY",
+)
+
+
+class TargetRow(NamedTuple):
+    """One row of the table."""
+
+    record_id: str
+    event_time: datetime
+    source_name: str
+    body: str
+    pipeline_id: str
+    window: Interval
+    token: int
+    loaded_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """By the names of the columns of a SQL target."""
+        first, bounds, rest = self[:5], (self.window.start, self.window.end), self[6:]
+        return dict(zip(COLUMNS, (*first, *bounds, *rest), strict=True))
+
+
+class MemoryOptions(TargetOptions):
+    """The section `target` of type memory."""
+
+    type: Literal["memory"] = "memory"
+    busy_seconds: float = Field(10.0, ge=0, description="How long a load waits for another one.")
+
+
+@dataclass
+class MemoryWarehouse:
+    """What outlives a `MemoryTarget`.  `rows` and `commits` are swapped whole, under `lock`.
+
+    `columns` is None until a table is there.  `fence` is held by the load that is at work.
+    """
+
+    columns: dict[str, str] | None = None
+    rows: tuple[TargetRow, ...] = ()
+    commits: tuple[tuple[str, CommitRow], ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    fence: threading.Lock = field(default_factory=threading.Lock)
+
+    def latest(self) -> list[TargetRow]:
+        """One row a record, the one that was loaded last."""
+        newest: dict[tuple[str, str], TargetRow] = {}
+        for row in sorted(self.rows, key=lambda row: (row.token, row.event_time)):
+            newest[row.pipeline_id, row.record_id] = row
+        return list(newest.values())
+
+
+class MemoryTarget(Target):
+    """See the module."""
+
+    Options: ClassVar[type[MemoryOptions]] = MemoryOptions
+    options: MemoryOptions
+
+    def __init__(
+        self,
+        options: Any = None,
+        identity: Identity | None = None,
+        *,
+        warehouse: MemoryWarehouse | None = None,
+    ) -> None:
+        super().__init__(options or MemoryOptions(), identity or Identity("pipeline", "UTC"))
+        self.warehouse = warehouse or MemoryWarehouse()
+
+    def prepare(self) -> None:
+        with self.warehouse.lock:
+            if self.warehouse.columns is None:
+                self.warehouse.columns = dict(COLUMNS)
+            check_shape("the table", COLUMNS, self.warehouse.columns)
+
+    def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        if self.warehouse.columns is None:
+            raise FatalError("the table does not exist: call prepare() before load()")
+        with self._fenced():
+            reach("load.fence_taken")
+            pipeline_id, interval = manifest.pipeline_id, manifest.interval
+            if is_loaded(self._commits(pipeline_id, interval), manifest):
+                counts = self._count(self.warehouse.rows, pipeline_id, interval)
+                return LoadResult(counts.rows, counts.distinct_ids, already=True)
+            kept = tuple(row for row in self.warehouse.rows if not _inside(row, pipeline_id, interval))
+            reach("load.deleted")
+            rows = (*kept, *self._copy(manifest, stage))
+            reach("load.copied")
+            copied = len(rows) - len(kept)
+            if copied != manifest.rows:
+                raise DataError(
+                    f"the table: expected {manifest.rows:,} rows in the parts of {interval}, got {copied:,}; "
+                    "nothing was changed, extract the window again"
+                )
+            counts = self._count(rows, pipeline_id, interval)
+            check_counts("the table", manifest, counts)
+            commit = CommitRow(interval, manifest.token, manifest.sha256, manifest.rows)
+            commits = (*self.warehouse.commits, (pipeline_id, commit))
+            reach("load.commit_row_written")
+            with self.warehouse.lock:
+                self.warehouse.rows, self.warehouse.commits = rows, commits
+        return LoadResult(counts.rows, counts.distinct_ids)
+
+    @contextmanager
+    def _fenced(self) -> Iterator[None]:
+        fence = self.warehouse.fence
+        if not fence.acquire(timeout=self.options.busy_seconds):
+            raise WriteConflictError("another load is at work on the table; try again when it has ended")
+        try:
+            yield
+        finally:
+            fence.release()
+
+    def _copy(self, manifest: Manifest, stage: Stage) -> Iterator[TargetRow]:
+        from airflow_pipeline_provider.envelope.parts import iter_part
+
+        now = datetime.now(timezone.utc)
+        stamps = (manifest.pipeline_id, manifest.interval, manifest.token, now)
+        for part in manifest.parts:
+            with stage.open_read(part.path) as file:
+                for batch in iter_part(file):
+                    for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                        yield TargetRow(*values, *stamps)
+
+    def count(self, interval: Interval) -> TargetCounts:
+        with self.warehouse.lock:
+            return self._count(self.warehouse.rows, self.identity.pipeline_id, interval)
+
+    def commits(self, within: Interval | None = None) -> list[CommitRow]:
+        with self.warehouse.lock:
+            return self._commits(self.identity.pipeline_id, within)
+
+    def _commits(self, pipeline_id: str, within: Interval | None) -> list[CommitRow]:
+        mine = (row for pipeline, row in self.warehouse.commits if pipeline == pipeline_id)
+        found = [row for row in mine if within is None or row.interval.overlaps(within)]
+        return sorted(found, key=lambda row: (row.token, row.interval.start))
+
+    @staticmethod
+    def _count(rows: tuple[TargetRow, ...], pipeline_id: str, interval: Interval) -> TargetCounts:
+        ids = [row.record_id for row in rows if _inside(row, pipeline_id, interval)]
+        return TargetCounts(len(ids), len(set(ids)))
+
+
+def _inside(row: TargetRow, pipeline_id: str, interval: Interval) -> bool:
+    return row.pipeline_id == pipeline_id and interval.holds(row.event_time)
