@@ -389,10 +389,10 @@ def test_an_error_of_the_stage_comes_through_as_it_is(admin, stage, both_drivers
 
 
 class Proxy:
-    """TCP between us and the server; `at_commit` says what becomes of COMMIT and of its reply."""
+    """TCP to the server; `fault` says what becomes of what we send with `word` in it and of its reply."""
 
-    def __init__(self, to: tuple[str, int], at_commit: str) -> None:
-        self._to, self._at_commit = to, at_commit
+    def __init__(self, to: tuple[str, int], fault: str, word: bytes) -> None:
+        self._to, self._fault, self._word = to, fault, word
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._sockets = [self._listening]
@@ -410,44 +410,51 @@ class Proxy:
                 client = self._listening.accept()[0]
                 server = socket.create_connection(self._to)
                 self._sockets += [client, server]
-                self._mute = False
+                self._mute = self._hole = False
                 threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if up and b"COMMIT\0" in data:  # the whole statement
-                    if self._at_commit == "black hole":
-                        continue
-                    if self._at_commit == "cut before":
+                if up and self._word in data:
+                    if self._fault == "cut before":
                         source.shutdown(socket.SHUT_RDWR)
                         sink.shutdown(socket.SHUT_RDWR)
                         return
-                    self._mute = True
-                if not up and self._mute:  # the reply to COMMIT: done at the server, unknown here
+                    self._hole = self._fault == "black hole"
+                    self._mute = self._fault == "cut after"
+                if up and self._hole:
+                    continue
+                if not up and self._mute:  # the reply: done at the server, unknown here
                     sink.shutdown(socket.SHUT_RDWR)
                     return
                 sink.sendall(data)
 
 
 @pytest.mark.parametrize(
-    ("at_commit", "committed"), [("cut after", True), ("cut before", False), ("black hole", False)]
+    ("fault", "word", "committed"),
+    [
+        pytest.param("cut after", b"COMMIT\0", True, id="the reply to COMMIT is lost"),
+        pytest.param("cut before", b"COMMIT\0", False, id="COMMIT is lost"),
+        pytest.param("black hole", b"COMMIT\0", False, id="silence at COMMIT"),
+        pytest.param("black hole", b"PGCOPY", False, id="silence in COPY"),
+    ],
 )
-def test_a_lost_commit_or_reply_is_transient_and_the_commit_row_decides(
-    admin, database, stage, monkeypatch, both_drivers, at_commit, committed
+def test_a_connection_that_breaks_is_transient_and_the_commit_row_decides(
+    admin, database, stage, monkeypatch, both_drivers, fault, word, committed
 ):
     load = loader(stage)
     load(hours(0, 2), rows(hours(0, 2), 5), token=1)
     manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
     monkeypatch.setattr(postgres_session, "GRACE_SECONDS", 0.2)
     parts = urlsplit(database)
-    with closing(Proxy((parts.hostname, parts.port), at_commit)) as proxy:
+    with closing(Proxy((parts.hostname, parts.port), fault, word)) as proxy:
         plain = connection_json(database, port=proxy.port, extra={"sslmode": "disable"})
         monkeypatch.setenv("AIRFLOW_CONN_PROXIED", plain)
         with pytest.raises(TransientError) as caught:
             load_once(manifest, stage, conn_id="proxied", statement_timeout="3s")
-    if at_commit == "black hole":
+    if fault == "black hole":
         assert "expected an answer of PostgreSQL within 3 s" in str(caught.value)
     assert target_of().newest_token() == (2 if committed else 1)
     assert load_once(manifest, stage) == LoadResult(7, 7, already=committed)
