@@ -24,7 +24,7 @@ class DayCompleteSensor(BaseSensorOperator):
     """Wait until every instant of the day is committed; returns `{"pipeline", "day", "status", "rows", "reason"}`.
 
     Fails without a retry when waiting is in vain: the day is blocked, or part of it was given up.  A day that is
-    being replaced (`unverified`) is waited for.
+    being replaced (`unverified`), or whose source changed since (`drifted`), is waited for.
 
     :param pipeline: path of the pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
         configuration that was loaded already.

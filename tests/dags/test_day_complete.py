@@ -1,0 +1,228 @@
+"""`DayCompleteSensor` over the ledger of a real pipeline, in a worker and deferred to a trigger."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import date, datetime, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.registry import connector_class, options_model
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import DATA_ERROR, Entry, Kind
+from airflow_pipeline_provider.sensors import DayCompleteSensor
+from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.triggers import DayCompleteTrigger
+from airflow_pipeline_provider.triggers.day_complete import DayQuestion
+
+from .conftest import Folder
+from .test_generated_dag import states, xcom
+
+DAY = Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-04T05:00:00Z"))
+MORNING = Interval(DAY.start, parse_utc("2013-11-03T17:00:00Z"))
+EVENING = Interval(MORNING.end, DAY.end)
+
+
+def state_of(folder: Folder) -> State:
+    """The state store that the pipeline's file names."""
+    config = load_pipeline(
+        folder.path / "dags" / "pipelines" / f"{folder.pipeline_id}.yaml", options_model=options_model
+    )
+    identity = Identity(folder.pipeline_id, config.timezone)
+    state: State = connector_class("state", config.state.type)(config.state, identity)
+    return state
+
+
+def write(folder: Folder, *lines: tuple[Kind, Interval]) -> None:
+    """Entries by kind and interval; a commit gets its token and its `replacing`."""
+    state = state_of(folder)
+    for kind, interval in lines:
+        entry = Entry(kind, interval, DAY.end, detail={"error": DATA_ERROR} if kind is Kind.FAILED else {})
+        if kind is Kind.COMMITTED:
+            entry = Entry(kind, interval, DAY.end, token=state.mint_token(), rows=10)
+            state.append(Entry(Kind.REPLACING, interval, DAY.end, token=entry.token))
+        state.append(entry)
+    state.close()
+
+
+def sensor(folder: Folder, **arguments: Any) -> DayCompleteSensor:
+    changes = {"state": arguments.pop("state")} if "state" in arguments else {}
+    values = {
+        "pipeline": str(folder.write(**changes)),
+        "day": "2013-11-03",
+        "poke_interval": 0.05,
+        **arguments,
+    }
+    with DAG(f"{folder.pipeline_id}_waits", schedule=None):
+        return DayCompleteSensor(task_id="day", **values)
+
+
+ANSWER = {"day": "2013-11-03", "status": "complete", "rows": 20, "reason": "every instant is committed"}
+BOTH = ((Kind.COMMITTED, MORNING), (Kind.COMMITTED, EVENING))
+BLOCKED = ((Kind.COMMITTED, MORNING), *[(Kind.FAILED, EVENING)] * 5)
+GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
+
+
+@pytest.mark.parametrize(
+    ("lines", "arguments", "expected"),
+    [
+        ((), {}, None),
+        (BOTH[:1], {}, None),
+        (BOTH, {}, "complete"),
+        (BOTH, {"day": date(2013, 11, 3)}, "complete"),
+        (BOTH, {"day": "2013-11-02"}, None),
+        (BLOCKED, {"fail_on_blocked": False}, None),
+        (GIVEN_UP, {"accept_waived": True}, "waived"),
+        (BLOCKED, {}, "is blocked and will not become complete by itself: .*set fail_on_blocked to False"),
+        (GIVEN_UP, {}, "is waived and will not become complete by itself: .*set accept_waived"),
+        (BOTH, {"day": "yesterday"}, "day: expected a date such as 2013-11-03, got 'yesterday'"),
+        (BOTH, {"day": None}, "this run has no data interval to take it from"),
+    ],
+    ids=[
+        "no ledger yet",
+        "half a day",
+        "complete",
+        "a date as a date",
+        "another day",
+        "blocked, and told to wait",
+        "given up, and told to go on",
+        "blocked",
+        "given up",
+        "no date",
+        "no data interval",
+    ],
+)
+def test_a_look_at_the_day(
+    folder: Folder, lines: Any, arguments: dict[str, Any], expected: str | None
+) -> None:
+    task = sensor(folder, **arguments)
+    write(folder, *lines)
+    if expected is not None and " " in expected:
+        with pytest.raises(AirflowFailException, match=expected):
+            task.poke({})  # type: ignore[typeddict-item]
+        return
+    seen = task.poke({})  # type: ignore[typeddict-item]
+    assert (seen.xcom_value or {}).get("status") == expected
+    assert bool(seen) is (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("start", "complete"),
+    [("2013-11-03T04:00:00Z", True), ("2013-11-04T04:59:00Z", True), ("2013-11-04T05:00:00Z", False)],
+    ids=["its first instant", "its last minute, the 4th in UTC", "the next day"],
+)
+def test_the_day_is_the_local_date_of_the_data_interval(folder: Folder, start: str, complete: bool) -> None:
+    task = sensor(folder, day=None)
+    write(folder, *BOTH)
+    context: Any = {"data_interval_start": datetime.fromisoformat(start.replace("Z", "+00:00"))}
+    assert bool(task.poke(context)) is complete
+
+
+STORES = {"sql": "{type: sql, conn_id: pipeline_state}", "variable": "{type: variable}"}
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in a worker", "deferred"])
+def test_a_task_waits_and_returns_what_it_found(
+    folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, deferrable: bool, store: str
+) -> None:
+    task = sensor(folder, deferrable=deferrable, day="{{ dag_run.conf['day'] }}", state=STORES[store])
+    looks = []
+    ask = DayQuestion.ask
+
+    def commit_between_two_looks(question: DayQuestion) -> Any:
+        answer = ask(question)
+        looks.append(threading.current_thread() is threading.main_thread())
+        if len(looks) <= len(BOTH):
+            write(folder, BOTH[len(looks) - 1])
+        return answer
+
+    monkeypatch.setattr(DayQuestion, "ask", commit_between_two_looks)
+    run = run_dag(task.dag, run_conf={"day": "2013-11-03"})
+    assert states(run) == {"day": "success"}
+    assert xcom(run, "day") == {"pipeline": folder.pipeline_id, **ANSWER}
+    assert looks == [True, not deferrable, not deferrable]
+
+
+async def first_event(trigger: DayCompleteTrigger) -> dict[str, Any]:
+    async for event in trigger.run():
+        return dict(event.payload)
+    raise AssertionError("the trigger ended without an event")
+
+
+def trigger_of(folder: Folder, **state: Any) -> DayCompleteTrigger:
+    """As a triggerer gets it: from its path and what was serialized."""
+    from airflow.sdk.module_loading import import_string
+    from airflow.serialization.serialized_objects import BaseSerialization
+
+    config = load_pipeline(folder.write(**state), options_model=options_model)
+    question = DayQuestion.about(config, date(2013, 11, 3), accept_waived=False, fail_on_blocked=True)
+    path, arguments = DayCompleteTrigger(question.to_json(), 0.05).serialize()
+    stored = BaseSerialization.deserialize(BaseSerialization.serialize(arguments))
+    trigger = import_string(path)(**stored)
+    assert isinstance(trigger, DayCompleteTrigger)
+    return trigger
+
+
+def test_the_trigger_fires_once_the_last_window_is_committed(folder: Folder) -> None:
+    trigger = trigger_of(folder)
+    write(folder, BOTH[0])
+
+    async def story() -> tuple[bool, dict[str, Any]]:
+        waiting = asyncio.create_task(first_event(trigger))
+        await asyncio.sleep(0.3)
+        early = waiting.done()
+        await asyncio.to_thread(write, folder, BOTH[1])
+        return early, await asyncio.wait_for(waiting, 30)
+
+    assert asyncio.run(story()) == (False, {"answer": {"pipeline": folder.pipeline_id, **ANSWER}})
+
+
+@pytest.mark.parametrize(
+    ("state", "lines", "message"),
+    [
+        ({}, BLOCKED, "is blocked"),
+        ({"state": "{type: sql, conn_id: nowhere}"}, (), "connection 'nowhere' is not defined"),
+    ],
+    ids=["a blocked day", "a state that cannot be reached for good"],
+)
+def test_the_trigger_ends_a_wait_in_vain(
+    folder: Folder, airflow_db: Any, state: dict[str, Any], lines: Any, message: str
+) -> None:
+    sensor(folder)
+    write(folder, *lines)
+    trigger = trigger_of(folder, **state)
+    event = asyncio.run(first_event(trigger))
+    assert message in event["error"]
+    with pytest.raises(AirflowFailException, match=message):
+        sensor(folder).execute_complete({}, event=event)  # type: ignore[arg-type]
+
+
+def test_a_state_that_does_not_answer_now_is_asked_again(folder: Folder) -> None:
+    """A locked database counts as not yet, and the trigger's loop runs on while a thread waits for it."""
+    import sqlite3
+
+    trigger = trigger_of(folder)
+    write(folder, *BOTH)
+    held = sqlite3.connect(folder.path / "state.db", isolation_level=None)
+    held.execute("PRAGMA locking_mode = EXCLUSIVE")
+    held.execute("BEGIN EXCLUSIVE")
+
+    async def story() -> dict[str, Any]:
+        waiting = asyncio.create_task(first_event(trigger))
+        begun = datetime.now(timezone.utc)
+        await asyncio.sleep(0.2)
+        assert (datetime.now(timezone.utc) - begun).total_seconds() < 5
+        assert not waiting.done()
+        held.execute("COMMIT")
+        held.close()
+        return await asyncio.wait_for(waiting, 60)
+
+    assert asyncio.run(story())["answer"]["status"] == "complete"

@@ -1,0 +1,129 @@
+"""Names of datasets for OpenLineage: what lineage tools join by, and never a credential."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.operators.lineage import DatasetName, dataset_name
+
+from .conftest import Folder
+
+SECRETS = {"login": "canary-login", "password": "canary-password"}
+SQL = "{type: sql, conn_id: place, table: %s, time_column: at, key_columns: [id]}"
+ELASTIC = "{type: elasticsearch, conn_id: place, index: 'flights-*', time_field: at}"
+SNOWFLAKE = "{type: snowflake, conn_id: place, table: %s}"
+
+
+@pytest.mark.parametrize(
+    ("section", "connection", "expected"),
+    [
+        (
+            {"source": ELASTIC},
+            {
+                "conn_type": "elasticsearch",
+                "host": "es.internal",
+                "port": 9243,
+                "extra": {"api_key": "canary"},
+            },
+            ("elasticsearch://es.internal:9243", "flights-*"),
+        ),
+        (
+            {"source": ELASTIC},
+            {"conn_type": "elasticsearch", "host": "https://canary:canary-password@one:9201/es,two"},
+            ("elasticsearch://one:9201", "flights-*"),
+        ),
+        (
+            {"source": ELASTIC},
+            {"conn_type": "elasticsearch", "host": "one"},
+            ("elasticsearch://one:9200", "flights-*"),
+        ),
+        (
+            {"source": SQL % "weather"},
+            {"conn_type": "postgres", "host": "db", "schema": "lake"},
+            ("postgres://db:5432", "lake.public.weather"),
+        ),
+        (
+            {"source": SQL % "raw.weather"},
+            {"conn_type": "postgres", "host": "db", "port": 6432, "schema": "lake"},
+            ("postgres://db:6432", "lake.raw.weather"),
+        ),
+        (
+            {"source": SQL % "weather"},
+            {"conn_type": "mysql", "host": "db", "schema": "lake"},
+            ("mysql://db:3306", "lake.weather"),
+        ),
+        (
+            {"source": SQL % "weather"},
+            {"conn_type": "sqlite", "host": "/d/w.db"},
+            ("sqlite:/d/w.db", "weather"),
+        ),
+        (
+            {"target": SNOWFLAKE % "ANALYTICS.RAW.FLIGHTS"},
+            {"conn_type": "snowflake", "extra": {"account": "org-acc", "private_key_content": "canary"}},
+            ("snowflake://org-acc", "ANALYTICS.RAW.FLIGHTS"),
+        ),
+        (
+            {"target": SNOWFLAKE % "FLIGHTS"},
+            {
+                "conn_type": "snowflake",
+                "schema": "RAW",
+                "extra": {"account": "org-acc", "database": "ANALYTICS"},
+            },
+            ("snowflake://org-acc", "ANALYTICS.RAW.FLIGHTS"),
+        ),
+        (
+            {"target": "{type: duckdb, path: /data/lake.duckdb, table: flights}"},
+            {"conn_type": "unused"},
+            ("duckdb:/data/lake.duckdb", "main.flights"),
+        ),
+    ],
+    ids=[
+        "elasticsearch",
+        "the first of several hosts, without its credentials",
+        "elasticsearch's own port",
+        "postgres",
+        "postgres with schema and port",
+        "mysql",
+        "sqlite",
+        "snowflake",
+        "snowflake with the connection's database",
+        "duckdb",
+    ],
+)
+def test_a_dataset_has_the_name_that_lineage_tools_know(
+    folder: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    section: dict[str, str],
+    connection: dict[str, Any],
+    expected: tuple[str, str],
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PLACE", json.dumps({**SECRETS, **connection}))
+    config = load_pipeline(folder.write(**section), options_model=options_model)
+    (kind,) = section
+    name = dataset_name(config, kind)
+    assert name == DatasetName(*expected)
+    assert "canary" not in repr(name)
+
+
+def test_a_connector_of_ones_own_says_its_name(folder: Folder) -> None:
+    class Kafka:
+        def lineage_dataset(self) -> tuple[str, str]:
+            return "kafka://broker:9092", "flights"
+
+    config = load_pipeline(folder.write(), options_model=options_model)
+    assert dataset_name(config, "source", Kafka()) == DatasetName("kafka://broker:9092", "flights")
+
+
+def test_a_name_that_cannot_be_worked_out_is_left_out(
+    folder: Folder, airflow_db: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load_pipeline(
+        folder.write(source=SQL.replace("place", "nowhere") % "t"), options_model=options_model
+    )
+    assert dataset_name(config, "source") is None
+    assert "no lineage of the source sql: connection 'nowhere' is not defined" in caplog.text
