@@ -66,6 +66,52 @@ _REFERENCE_TIME = _argument(
     help="the instant to reason from, ISO 8601 with an offset, as 2013-11-05T02:00:00-05:00 (default: now)",
 )
 _PIPELINE = _argument("pipeline", metavar="PIPELINE", help="id of a pipeline, or path of its YAML file")
+_SOME_PIPELINE = _argument(
+    "pipeline",
+    metavar="PIPELINE",
+    nargs="?",
+    default=None,
+    help="id of a pipeline, or path of its YAML file (default: all)",
+)
+_DAYS = _argument("--days", metavar="N", default="7", help="days up to the target day (default: %(default)s)")
+_SPAN = (
+    _argument(
+        "--from",
+        dest="first",
+        metavar="T",
+        required=True,
+        help="first local day, as 2013-11-03, or an instant with its offset, as 2013-11-03T01:00:00-04:00",
+    ),
+    _argument(
+        "--to",
+        dest="last",
+        metavar="T",
+        required=True,
+        help="last local day, which is included, or the instant where it ends",
+    ),
+)
+_WAIT = _argument(
+    "--wait",
+    metavar="DURATION",
+    default="10m",
+    help="how long to wait for windows that another process holds, as 30s or 2h (default: %(default)s)",
+)
+_RETRIES = _argument(
+    "--retries",
+    metavar="N",
+    default="3",
+    help="how often to try a window again after an error that may pass (default: %(default)s)",
+)
+_HERE = _argument(
+    "--here",
+    action="store_true",
+    help="move the windows in this process, instead of by runs of the DAG",
+)
+_ACCEPT_SHRINK = _argument(
+    "--accept-shrink",
+    action="store_true",
+    help="rows that the source has no longer go from the target too; with --here",
+)
 
 COMMANDS = (
     Command(
@@ -110,18 +156,8 @@ COMMANDS = (
                 help="move exactly the window from T, ISO 8601 with an offset; again if it was moved before",
             ),
             _argument("--window-end", metavar="T", default=None, help="end of that window, in the same day"),
-            _argument(
-                "--wait",
-                metavar="DURATION",
-                default="10m",
-                help="how long to wait for windows that another process holds, as 30s or 2h (default: %(default)s)",
-            ),
-            _argument(
-                "--retries",
-                metavar="N",
-                default="3",
-                help="how often to try a window again after an error that may pass (default: %(default)s)",
-            ),
+            _WAIT,
+            _RETRIES,
             *_COMMON,
         ),
     ),
@@ -132,16 +168,8 @@ COMMANDS = (
         "pipeline.",
         "airflow_pipeline_provider.cli.status:status",
         (
-            _argument(
-                "pipeline",
-                metavar="PIPELINE",
-                nargs="?",
-                default=None,
-                help="id of a pipeline, or path of its YAML file (default: all)",
-            ),
-            _argument(
-                "--days", metavar="N", default="7", help="days up to the target day (default: %(default)s)"
-            ),
+            _SOME_PIPELINE,
+            _DAYS,
             _argument(
                 "--fail-if-behind",
                 metavar="DURATION",
@@ -150,6 +178,153 @@ COMMANDS = (
                 "as 6h",
             ),
             _REFERENCE_TIME,
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "gaps",
+        "Show what is missing, and why",
+        "Show each stretch of time that is neither committed nor waived: why, and how often it failed. Exits with 1 "
+        "when one of them is ready. Without PIPELINE, of all pipelines.",
+        "airflow_pipeline_provider.cli.gaps:gaps",
+        (_SOME_PIPELINE, _DAYS, _REFERENCE_TIME, *_COMMON),
+    ),
+    Command(
+        "history",
+        "Show everything that happened to a window",
+        "Show every line of the ledger about a window, in order, and the commit rows of the target. WINDOW is a "
+        "window id, or PIPELINE and then a window id, a day, or two instants with their offsets.",
+        "airflow_pipeline_provider.cli.history:history",
+        (
+            _argument(
+                "window",
+                metavar="WINDOW",
+                nargs="+",
+                help="as flights.20131103T040000Z-20131103T060000Z, or flights 2013-11-03, or flights START END",
+            ),
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "reprocess",
+        "Move windows again, committed ones too",
+        "Move the windows of some days again, by a run of the DAG for each, or in this process. Committed windows "
+        "are replaced, never doubled.",
+        "airflow_pipeline_provider.cli.reprocess:reprocess",
+        (
+            _PIPELINE,
+            *_SPAN,
+            _HERE,
+            _ACCEPT_SHRINK,
+            _argument("--dry-run", action="store_true", help="show the windows and do nothing"),
+            _WAIT,
+            _RETRIES,
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "waive",
+        "Give up on time that is missing",
+        "Give up on time that is not committed: it counts as done, and the reason stays visible. Where a committed "
+        "window has drifted, the target keeps its rows.",
+        "airflow_pipeline_provider.cli.waive:waive",
+        (
+            _PIPELINE,
+            *_SPAN,
+            _argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks later"),
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "recheck",
+        "Find late data in committed windows",
+        "Count the committed windows of the last days again, in the source and in the target. What grew is loaded "
+        "again, by a run of the DAG or in this process; what shrank is told and left alone (exit code 4).",
+        "airflow_pipeline_provider.cli.recheck:recheck",
+        (
+            _PIPELINE,
+            _DAYS,
+            _HERE,
+            _ACCEPT_SHRINK,
+            _argument("--no-reload", action="store_true", help="only find it"),
+            _WAIT,
+            _RETRIES,
+            _REFERENCE_TIME,
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "doctor",
+        "Compare ledger, stage and target, and mend what differs",
+        "Compare the ledger with the target's commit rows and counts, with the files in the stage and with the "
+        "target's external stage; name each gap, overlap, orphan and disagreement with the command that mends it. "
+        "--fix runs those that need nobody's word: it never deletes rows because the source lost them, and gives up "
+        "on nothing. Exit code 1 when something is found.",
+        "airflow_pipeline_provider.cli.doctor:doctor",
+        (
+            _PIPELINE,
+            _argument("--fix", action="store_true", help="run the commands that are safe, then look again"),
+            _argument(
+                "--days", metavar="N", default="31", help="days up to the target day (default: %(default)s)"
+            ),
+            _REFERENCE_TIME,
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "unlock",
+        "Remove expired leases",
+        "Remove the leases of runs that gave no sign of life for too long, and say who held which window since when. "
+        "A live lease is left alone, unless forced.",
+        "airflow_pipeline_provider.cli.unlock:unlock",
+        (
+            _PIPELINE,
+            _argument(
+                "--window",
+                metavar="WINDOW",
+                default=None,
+                help="only leases that overlap it: a window id, a day, or START/END with offsets (default: all)",
+            ),
+            _argument("--force", action="store_true", help="remove live leases too"),
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "cleanup",
+        "Remove what dead attempts left behind",
+        "Remove files of attempts that a newer commit overtook or that nobody went on with, uploads that nobody "
+        "finished, and expired leases. Files of a live attempt, and of one that may wait for its retry, stay.",
+        "airflow_pipeline_provider.cli.cleanup:cleanup",
+        (
+            _PIPELINE,
+            _argument(
+                "--older-than",
+                metavar="DURATION",
+                default="7d",
+                help="how long an attempt must have been silent, as 7d; longer than any retry waits "
+                "(default: %(default)s)",
+            ),
+            _argument("--dry-run", action="store_true", help="only say what would be removed"),
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "state",
+        "Export, import or rebuild a pipeline's state",
+        "export: write ledger, run bindings, first day and newest token as JSON Lines. import: write them into the "
+        "store that the pipeline's file names now, which must not know other entries of the pipeline. rebuild: write "
+        "a lost ledger anew from the target's commit rows, after their rows were counted.",
+        "airflow_pipeline_provider.cli.state:state",
+        (
+            _argument("action", choices=("export", "import", "rebuild"), help="what to do"),
+            _PIPELINE,
+            _argument(
+                "file",
+                metavar="FILE",
+                nargs="?",
+                default=None,
+                help="file to write or to read; - is standard output or input (default for export: -)",
+            ),
             *_COMMON,
         ),
     ),

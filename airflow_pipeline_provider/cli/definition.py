@@ -43,6 +43,7 @@ def _function(command: Command) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
         from airflow_pipeline_provider.cli.main import dispatch
 
+        args.in_airflow = True  # its metadata database is at hand: DAG runs can be started
         sys.exit(dispatch(command, args))
 
     run.__name__ = f"pipelines_{command.name}"

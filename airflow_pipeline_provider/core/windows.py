@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from typing import Any
 
 from airflow_pipeline_provider.core.intervals import Interval
+
+_ID = re.compile(r"(.+)\.([0-9]{8}T[0-9]{6}(?:\.[0-9]{6})?)Z-([0-9]{8}T[0-9]{6}(?:\.[0-9]{6})?)Z", re.ASCII)
+
+
+def parse_window_id(text: str) -> tuple[str, Interval] | None:
+    """(pipeline id, interval) of a `Window.window_id`; None for what is none."""
+    match = _ID.fullmatch(text)
+    try:
+        return (match[1], Interval(_instant(match[2]), _instant(match[3]))) if match else None
+    except ValueError:  # a 31st of February, an end before its start
+        return None
+
+
+def _instant(text: str) -> datetime:
+    form = "%Y%m%dT%H%M%S.%f" if "." in text else "%Y%m%dT%H%M%S"
+    return datetime.strptime(text, form).replace(tzinfo=timezone.utc)
 
 
 def _compact(value: datetime) -> str:

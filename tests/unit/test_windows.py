@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.core.windows import Window, parse_window_id
 
 
 def window(start: str, end: str) -> Window:
@@ -34,7 +34,30 @@ def window(start: str, end: str) -> Window:
 def test_the_name_says_the_instants(start: str, end: str, name: str) -> None:
     made = window(start.replace(".5Z", ".500000Z"), end)
     assert made.window_id == name
+    assert parse_window_id(name) == ("flights", made.interval)
     assert made.stage_path == f"2013-11-03/{name}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "flights",
+        "20131103T040000Z-20131103T060000Z",
+        "flights.20131103T040000Z",
+        "flights.20131303T040000Z-20131103T060000Z",
+        "flights.20131103T060000Z-20131103T040000Z",
+        "flights.2013-11-03T04:00:00Z-2013-11-03T06:00:00Z",
+    ],
+)
+def test_what_is_no_name_of_a_window(text: str) -> None:
+    assert parse_window_id(text) is None
+
+
+def test_a_pipeline_id_may_hold_dots() -> None:
+    found = parse_window_id("a.b.20131103T040000Z-20131103T060000Z")
+    assert found is not None
+    assert found[0] == "a.b"
 
 
 def test_windows_survive_json() -> None:

@@ -1,0 +1,197 @@
+"""`history WINDOW`: every line of the ledger about a window, in order, and the target's commit rows.
+
+WINDOW is a window id (it holds the pipeline's id), or PIPELINE and then a window id, a local day, or two instants.
+Entries that overlap the window count: what a wider or narrower load did is part of its story.
+
+JSON: `{"pipeline_id", "timezone", "window": piece, "window_id", "entries": [piece + {"kind", "at", "run" | null,
+"attempt" | null, "token" | null, "rows" | null, "manifest" | null, "detail"}], "target": [piece + {"token", "rows",
+"manifest", "in_ledger"}] | null}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `target` is null
+when the target cannot be asked, which then is the exit code.  Exit code 1 when nothing is known of the window.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_day, read_instant
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.localtime import whole_second
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.windows import parse_window_id
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases.runtime import open_runtime
+
+FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
+_STYLES = {
+    Kind.COMMITTED: "green",
+    Kind.FAILED: "red",
+    Kind.WAIVED: "yellow",
+    Kind.CHECKED: "yellow",
+}
+
+
+def history(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    pipeline, named = _pipeline_of(args.window)
+    config = load_one(pipeline, args.folder).config
+    window = _window_of(named, config)
+    rows: list[CommitRow] | None = None
+    failed: PipelineError | None = None
+    with visible_connections(config, ["state", "target"]), open_runtime(config) as runtime:
+        entries = runtime.state.entries(window)
+        try:
+            rows = runtime.target.commits(window)
+        except PipelineError as error:  # the ledger is told all the same
+            error.add_context(f"pipeline {config.pipeline_id}, target")
+            failed = error
+        window_id = runtime.window(window).window_id
+    known = {(entry.interval, entry.token) for entry in entries if entry.kind is Kind.COMMITTED}
+    if screen.as_json:
+        screen.answer(_json(config, window, window_id, entries, rows, known))
+    else:
+        _print(config, window, window_id, entries, rows, known, screen)
+    if failed is not None:
+        raise failed
+    return exits.OK if entries or rows else exits.NO
+
+
+def _pipeline_of(words: list[str]) -> tuple[str, list[str]]:
+    """The pipeline, and the words that name the window."""
+    if len(words) == 1:
+        found = parse_window_id(words[0])
+        if found is None:
+            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}")
+        return found[0], words
+    if len(words) > 3:
+        raise ConfigError(f"WINDOW: expected {FORMS}; got {len(words)} arguments")
+    return words[0], words[1:]
+
+
+def _window_of(words: list[str], config: PipelineConfig) -> Interval:
+    if len(words) == 2:
+        start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
+        if end <= start:
+            raise ConfigError(f"end: expected an instant after {words[0]}, got {words[1]}")
+        return Interval(start, end)
+    found = parse_window_id(words[0])
+    if found is None:
+        try:
+            return day_interval(read_day(words[0], "WINDOW"), config.timezone)
+        except (ConfigError, ValueError):
+            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}") from None
+    if found[0] != config.pipeline_id:
+        raise ConfigError(f"WINDOW: {words[0]!r} is a window of {found[0]}, not of {config.pipeline_id}")
+    return found[1]
+
+
+def _print(
+    config: PipelineConfig,
+    window: Interval,
+    window_id: str,
+    entries: list[Entry],
+    rows: list[CommitRow] | None,
+    known: set[tuple[Interval, int | None]],
+    screen: Screen,
+) -> None:
+    zone = config.timezone
+    screen.say(f"{window_id}: {local_window(window, zone)}", "bold")
+    if entries:
+        screen.table(
+            ("at", "what", "window", "token", "rows", "attempt", "manifest", "run", "detail"),
+            [
+                (
+                    whole_second(entry.at, zone),
+                    entry.kind.value,
+                    "same" if entry.interval == window else local_window(entry.interval, zone),
+                    _number(entry.token),
+                    _number(entry.rows),
+                    entry.attempt or "-",
+                    (entry.manifest or "-")[:12],
+                    entry.run or "-",
+                    _detail(entry),
+                )
+                for entry in entries
+            ],
+            right=("token", "rows"),
+            styles=[_STYLES.get(entry.kind) for entry in entries],
+        )
+    else:
+        screen.say("the ledger has no line about it")
+    if rows is None:
+        return
+    if not rows:
+        screen.say("the target has no commit row of it")
+    for row in rows:
+        where = "" if row.interval == window else f" for {local_window(row.interval, zone)}"
+        told = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
+        text = f"in the target: token {row.token}, {row.rows:,} rows, manifest {row.manifest_sha[:12]}{where}{told}"
+        screen.say(text, "red" if told else None)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _detail(entry: Entry) -> str:
+    """The detail as people read it."""
+    detail = dict(entry.detail)
+    if entry.kind is Kind.FAILED:
+        return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
+    if entry.kind is Kind.WAIVED:
+        return str(detail.get("reason", "no reason given"))
+    return (
+        ", ".join(f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in detail.items()) or "-"
+    )
+
+
+def _json(
+    config: PipelineConfig,
+    window: Interval,
+    window_id: str,
+    entries: list[Entry],
+    rows: list[CommitRow] | None,
+    known: set[tuple[Interval, int | None]],
+) -> dict[str, object]:
+    zone = config.timezone
+    return {
+        "pipeline_id": config.pipeline_id,
+        "timezone": zone,
+        "window": piece_json(window, zone),
+        "window_id": window_id,
+        "entries": [
+            {
+                **piece_json(entry.interval, zone),
+                "kind": entry.kind.value,
+                "at": iso_utc(entry.at),
+                "run": entry.run,
+                "attempt": entry.attempt,
+                "token": entry.token,
+                "rows": entry.rows,
+                "manifest": entry.manifest,
+                "detail": entry.detail,
+            }
+            for entry in entries
+        ],
+        "target": None
+        if rows is None
+        else [
+            {
+                **piece_json(row.interval, zone),
+                "token": row.token,
+                "rows": row.rows,
+                "manifest": row.manifest_sha,
+                "in_ledger": (row.interval, row.token) in known,
+            }
+            for row in rows
+        ],
+    }

@@ -1,0 +1,153 @@
+"""`recheck PIPELINE --days N [--here]`: count committed windows again; reload what grew, tell what shrank.
+
+JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [piece + {"source", "target",
+"verdict", "kept", "run_id" | null, "status" | null}], "left_out": [piece + {"reason", "detail"}], "error" | null}`;
+a piece is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is grew or shrank; `kept`: a person
+waived it since; `status` is started, committed, skipped or failed.
+
+Exit code 4 when something shrank: a person looks.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.check import counted
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.reload import (
+    Reloaded,
+    accepting_shrink,
+    moved_json,
+    print_reloaded,
+    refuse_outside_of_airflow,
+    reload_here,
+    start_runs,
+)
+from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.ledger import Check
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.phases import recheck as phase
+from airflow_pipeline_provider.phases.recheck import Finding, Report
+from airflow_pipeline_provider.phases.runtime import open_runtime
+
+
+def recheck(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    days = read_count(args.days, "--days", least=1, most=3_660)
+    wait, retries = (
+        read_seconds(args.wait, "--wait"),
+        read_count(args.retries, "--retries", least=0, most=1000),
+    )
+    at = read_reference_time(args.reference_time)
+    if args.accept_shrink and not args.here:
+        raise ConfigError(
+            "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
+        )
+    if not args.here and not args.no_reload:
+        refuse_outside_of_airflow(getattr(args, "in_airflow", False))
+    config = load_one(args.pipeline, args.folder).config
+    done = Reloaded()
+    with visible_connections(config), open_runtime(config) as runtime:
+        report = phase.recheck(runtime, days, at)
+        if not screen.as_json:
+            _print(config, report, screen)
+        again = [*report.grown, *(report.shrunk if args.accept_shrink else ())]
+        windows = sorted(found.interval for found in again)
+        if windows and not args.no_reload:
+            if args.here:
+                done = reload_here(
+                    accepting_shrink(runtime) if args.accept_shrink else runtime,
+                    windows,
+                    screen,
+                    reference_time=at,
+                    wait_seconds=wait,
+                    retries=retries,
+                    verbose=args.verbose,
+                )
+            else:
+                done = start_runs(runtime, windows, "recheck", read_reference_time(None))
+    if screen.as_json:
+        screen.answer(_json(config, report, done))
+    print_reloaded(done, config.timezone, screen)
+    code = done.exit_code(screen)
+    if report.shrunk and not args.accept_shrink:
+        screen.error(
+            f"pipeline {config.pipeline_id}: {counted(len(report.shrunk), 'window')} shrank at the source, and the "
+            "target keeps its rows: look; then `reprocess --accept-shrink --here` lets them go, `waive` keeps them"
+        )
+        return max(code, exits.DATA)
+    return code
+
+
+def _print(config: PipelineConfig, report: Report, screen: Screen) -> None:
+    zone = config.timezone
+    differing = _differing(report)
+    days = f"{report.days[0]} to {report.days[-1]}" if report.days else "no day between start_day and end_day"
+    equal = len(report.findings) - len(differing)
+    screen.say(
+        f"{config.pipeline_id}, {days}: {counted(len(report.findings), 'committed window')} counted again, "
+        f"{equal} equal, {len(report.grown)} grown, {len(report.shrunk)} shrunk",
+        "bold",
+    )
+    for left in report.left_out:
+        screen.say(f"left out: {left.reason.value}: {left.detail}", "yellow")
+    if differing:
+        screen.table(
+            ("window", "source", "target", "verdict"),
+            [
+                (local_window(one.interval, zone), f"{one.source:,}", f"{one.target:,}", _verdict(one))
+                for one in differing
+            ],
+            right=("source", "target"),
+            styles=["red" if one.verdict is Check.SHRANK and not one.kept else "yellow" for one in differing],
+        )
+
+
+def _verdict(one: Finding) -> str:
+    if one.verdict is Check.GREW:
+        return f"grew by {one.source - one.target:,}: to be loaded again"
+    rows = f"shrank by {one.target - one.source:,}"
+    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is touched"
+
+
+def _differing(report: Report) -> list[Finding]:
+    return [found for found in report.findings if found.verdict is not Check.EQUAL]
+
+
+def _json(config: PipelineConfig, report: Report, done: Reloaded) -> dict[str, Any]:
+    zone = config.timezone
+    moved, started = {one.interval: one for one in done.moved}, dict(done.started)
+    findings = []
+    for found in _differing(report):
+        value: dict[str, Any] = {
+            **piece_json(found.interval, zone),
+            "source": found.source,
+            "target": found.target,
+            "verdict": found.verdict.value,
+            "kept": found.kept,
+            "run_id": started.get(found.interval),
+            "status": "started" if found.interval in started else None,
+        }
+        findings.append({**value, **moved_json(moved.get(found.interval))})
+    left_out = [
+        {**piece_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
+        for left in report.left_out
+    ]
+    errors = [{"kind": type(error).__name__, "message": str(error)} for error in done.errors]
+    return {
+        "pipeline_id": config.pipeline_id,
+        "timezone": zone,
+        "days": [day.isoformat() for day in report.days],
+        "checked": len(report.findings),
+        "equal": len(report.findings) - len(findings),
+        "findings": findings,
+        "left_out": left_out,
+        "error": errors[0] if errors else None,
+    }

@@ -1,0 +1,185 @@
+"""`reprocess PIPELINE --from D --to D`: move windows again, committed ones too; by Airflow runs, or `--here`.
+
+The windows are those of the day plan, cut to what was asked for: a load replaces whatever stood in its window,
+however it was cut before.
+
+JSON: `{"pipeline_id", "timezone", "dry_run", "windows": [piece + {"window_id", "now", "rows" | null, "action",
+"detail", "run_id" | null, "status" | null, "reason" | null, "token" | null}], "error" | null}`; a piece is `{"day",
+"start", "end", "local_start", "local_end"}`; `now` is committed, partly, waived, unverified or missing; `action` is
+replace, load or leave_out; `status` is started, committed, skipped or failed, null where nothing was done.
+
+Exit code 1 when there is nothing to move, or a window was skipped.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.reload import (
+    Reloaded,
+    accepting_shrink,
+    moved_json,
+    print_reloaded,
+    refuse_outside_of_airflow,
+    reload_here,
+    start_runs,
+)
+from airflow_pipeline_provider.cli.spans import days_in, piece_json, read_span
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect
+from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.core.planning import day_plan, plan_window
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done with one window; `detail` says why it is left out, or who holds it."""
+
+    interval: Interval
+    now: str
+    rows: int | None
+    action: str
+    detail: str
+
+
+def reprocess(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    wait, retries = (
+        read_seconds(args.wait, "--wait"),
+        read_count(args.retries, "--retries", least=0, most=1000),
+    )
+    if args.accept_shrink and not args.here and not args.dry_run:
+        raise ConfigError(
+            "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
+        )
+    config = load_one(args.pipeline, args.folder).config
+    span = read_span(args.first, args.last, config.timezone)
+    if not args.here and not args.dry_run:
+        refuse_outside_of_airflow(getattr(args, "in_airflow", False))
+    sections = ("source", "stage", "target", "state") if args.here and not args.dry_run else ("state",)
+    now = read_reference_time(None)
+    done = Reloaded()
+    with visible_connections(config, sections), open_runtime(config) as runtime:
+        steps = plan(runtime, span)
+        windows = [step.interval for step in steps if step.action != "leave_out"]
+        if not screen.as_json:
+            _print_plan(config, steps, screen)
+        if windows and not args.dry_run:
+            if args.here:
+                done = reload_here(
+                    accepting_shrink(runtime) if args.accept_shrink else runtime,
+                    windows,
+                    screen,
+                    reference_time=now,
+                    wait_seconds=wait,
+                    retries=retries,
+                    verbose=args.verbose,
+                )
+            else:
+                done = start_runs(runtime, windows, "reprocess", now)
+        if screen.as_json:
+            screen.answer(_json(runtime, steps, done, dry_run=args.dry_run))
+    print_reloaded(done, config.timezone, screen)
+    if not windows:
+        screen.error("no window to move")
+        return exits.NO
+    if args.dry_run:
+        screen.say(f"dry run: {len(windows)} of {len(steps)} windows would be moved, nothing was done")
+    return done.exit_code(screen)
+
+
+def plan(runtime: Runtime, span: Interval) -> list[Step]:
+    """The day plan's windows, cut to the span, in order."""
+    rules, zone = runtime.config.rules, runtime.config.timezone
+    now, leases = runtime.clock(), runtime.state.leases()
+    steps = []
+    for day, part in days_in(span, zone):
+        entries = runtime.state.entries(part)
+        for window in day_plan(rules, day):
+            piece = intersect(window, part)
+            if piece is None:
+                continue
+            stands, rows = _stands(entries, piece)
+            may = plan_window(rules, piece, now, cut=False)
+            holders = [lease.owner for lease in leases if lease.interval.overlaps(piece)]
+            if may.reason is not None:
+                steps.append(Step(piece, stands, rows, "leave_out", f"{may.reason.value}: {may.detail}"))
+                continue
+            action = "replace" if common([piece], ledger.committed(entries)) else "load"
+            detail = f"held by {holders[0]} now: waits for it" if holders else ""
+            steps.append(Step(piece, stands, rows, action, detail))
+    return steps
+
+
+def _stands(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
+    """How the window stands now, and its rows where the ledger knows them."""
+    committed = ledger.committed(entries)
+    rows, exact = ledger.rows_inside(entries, piece)
+    if common([piece], ledger.unverified(entries)):
+        return "unverified", None
+    if not gaps(piece, committed):
+        return "committed", rows if exact else None
+    if common([piece], committed):
+        return "partly", None
+    return ("waived" if common([piece], ledger.waived(entries)) else "missing"), None
+
+
+def _print_plan(config: PipelineConfig, steps: list[Step], screen: Screen) -> None:
+    zone = config.timezone
+    if not steps:
+        return
+    screen.table(
+        ("window", "now", "rows", "what", "detail"),
+        [
+            (
+                local_window(step.interval, zone),
+                step.now,
+                "-" if step.rows is None else f"{step.rows:,}",
+                step.action.replace("_", " "),
+                step.detail or "-",
+            )
+            for step in steps
+        ],
+        right=("rows",),
+        styles=[{"leave_out": "yellow"}.get(step.action) for step in steps],
+    )
+
+
+def _json(runtime: Runtime, steps: list[Step], done: Reloaded, *, dry_run: bool) -> dict[str, Any]:
+    zone = runtime.config.timezone
+    moved = {one.interval: one for one in done.moved}
+    started = dict(done.started)
+    windows = []
+    for step in steps:
+        value: dict[str, Any] = {
+            **piece_json(step.interval, zone),
+            "window_id": runtime.window(step.interval).window_id,
+            "now": step.now,
+            "rows": step.rows,
+            "action": step.action,
+            "detail": step.detail,
+            "run_id": started.get(step.interval),
+            "status": "started" if step.interval in started else None,
+            "reason": None,
+            "token": None,
+        }
+        windows.append({**value, **moved_json(moved.get(step.interval))})
+    errors = [{"kind": type(error).__name__, "message": str(error)} for error in done.errors]
+    return {
+        "pipeline_id": runtime.config.pipeline_id,
+        "timezone": zone,
+        "dry_run": dry_run,
+        "windows": windows,
+        "error": errors[0] if errors else None,
+    }

@@ -1,0 +1,260 @@
+"""`gaps`, `waive` and `history`: what is missing and why, what was given up, and the story of a window."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from tests.cli.conftest import AFTER, Place
+
+AT = ("--reference-time", AFTER)
+DAY = ("--from", "2013-11-03", "--to", "2013-11-03")
+WINDOW = "flights.20131103T040000Z-20131103T090000Z"
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def hours(first: int, last: int) -> Interval:
+    start = parse_utc("2013-11-03T04:00:00Z")
+    return Interval(start + timedelta(hours=first), start + timedelta(hours=last))
+
+
+def fail(place: Place, window: Interval, message: str = "counts differ") -> None:
+    detail = {"error": "DataError", "phase": "audit", "message": message}
+    place.state().append(Entry(Kind.FAILED, window, place.state().now(), run="flights/r1", detail=detail))
+
+
+def test_each_gap_says_why(place: Place) -> None:
+    place.write(max_attempts=2, granularity="5h")
+    state = place.state()
+    state.append(Entry(Kind.WAIVED, hours(0, 5), state.now(), detail={"reason": "burnt"}))
+    fail(place, hours(5, 10))
+    fail(place, hours(5, 10), "ids repeat")
+    fail(place, hours(10, 12))
+    state.append(Entry(Kind.ATTEMPT, hours(10, 12), state.now(), run="flights/r2"))
+    state.acquire(hours(12, 15), "flights/other", 600)
+    result = place("gaps", "flights", *AT)
+    assert result.code == 1
+    seen = lines(result.out)
+    assert seen[0] == "pipeline day gap length why failures detail"
+    assert seen[1] == (
+        "flights 2013-11-03 [04:00, 09:00) EST 5h blocked 2 DataError in audit: ids repeat: "
+        "look, then reprocess or waive"
+    )
+    assert seen[2] == "flights 2013-11-03 [09:00, 11:00) EST 2h failed 1 DataError in audit: counts differ"
+    assert seen[3].startswith(
+        "flights 2013-11-03 [11:00, 14:00) EST 3h leased 0 flights/other works on it since "
+    )
+    assert seen[4] == "flights 2013-11-03 [14:00, 24:00) EST 10h never_run 0 no run has begun it"
+
+
+@pytest.mark.parametrize(
+    ("at", "reasons", "code"),
+    [
+        pytest.param("2013-11-04T04:30:00Z", [], 0, id="the day is not open yet"),
+        pytest.param("2013-11-04T11:00:00Z", ["never_run", "not_settled"], 1, id="the first window is"),
+        pytest.param("2013-11-05T12:00:00Z", ["never_run"], 1, id="all is"),
+        pytest.param("2014-02-01T12:00:00Z", ["too_old"], 1, id="too far back for any run"),
+    ],
+)
+def test_readiness(place: Place, at: str, reasons: list[str], code: int) -> None:
+    place.write(end_day=None)
+    days = ("--days", "3") if at < "2014" else ("--days", "100")
+    result = place("gaps", "flights", "--reference-time", at, *days, "-o", "json")
+    (one,) = result.json["pipelines"]
+    assert [gap["reason"] for gap in one["gaps"] if gap["day"] == "2013-11-03"] == reasons
+    assert result.code == code
+
+
+def test_no_gap_of_all_pipelines_but_one_file_is_broken(place: Place) -> None:
+    place.write()
+    place.seed()
+    assert place("run", "flights", "--until-done", *AT).code == 0
+    assert lines(place("gaps", *AT).out) == ["flights: no gap in the last 7 days"]
+    place.write("broken", granularity="0s")
+    result = place("gaps", *AT)
+    assert (result.code, "granularity" in result.err) == (2, True)
+
+
+def test_an_unfinished_window_names_its_run(place: Place) -> None:
+    place.write()
+    state = place.state()
+    state.append(Entry(Kind.ATTEMPT, hours(0, 5), state.now(), run="flights/r7"))
+    (one,) = place("gaps", "flights", *AT, "-o", "json").json["pipelines"]
+    (gap,) = one["gaps"]
+    assert (gap["reason"], gap["detail"]) == ("unfinished", "flights/r7 began it and did not finish")
+
+
+def test_a_waived_window_lets_a_stopped_pipeline_go_on(place: Place) -> None:
+    place.write(max_attempts=1, on_blocked="stop")
+    place.seed()
+    fail(place, hours(0, 5))
+    assert place("run", "flights", *AT).code == 4
+    assert (
+        place(
+            "waive",
+            "flights",
+            "--from",
+            "2013-11-03",
+            "--to",
+            "2013-11-03T04:00:00-05:00",
+            "--reason",
+            "burnt",
+        ).code
+        == 0
+    )
+    assert place("run", "flights", "--until-done", *AT).code == 0
+    assert place.moved() == 40
+    status = place("status", "flights", *AT, "-o", "json").json
+    (day,) = status["days"]
+    assert (day["status"], day["missing"], status["behind_seconds"]) == ("waived", [], 0)
+    assert day["reason"] == '2013-11-03 [00:00 EDT, 04:00 EST) was given up ("burnt"); the rest is committed'
+    told = place("history", WINDOW)
+    assert "waived" in told.out
+    assert "burnt" in told.out
+
+
+def test_only_what_is_missing_is_waived_and_only_once(place: Place) -> None:
+    place.write()
+    place.seed()
+    assert place("run", "flights", *AT).code == 0
+    first = place("waive", "flights", *DAY, "--reason", "burnt", "-o", "json")
+    assert first.code == 0
+    assert [piece["local_start"] for piece in first.json["waived"]] == ["2013-11-03T04:00:00-05:00"]
+    assert [(piece["local_start"], piece["why"][:9]) for piece in first.json["left_out"]] == [
+        ("2013-11-03T00:00:00-04:00", "committed")
+    ]
+    lines_before = len(place.state().entries())
+    again = place("waive", "flights", *DAY, "--reason", "burnt twice")
+    assert again.code == 1
+    assert "waived already" in again.out
+    assert "error: nothing was waived" in again.err
+    assert len(place.state().entries()) == lines_before
+    assert place.state().leases() == []
+
+
+def test_what_a_run_works_on_is_not_waived(place: Place) -> None:
+    place.write()
+    place.state().acquire(hours(20, 25), "flights/other", 600)
+    result = place("waive", "flights", *DAY, "--reason", "burnt")
+    assert result.code == 3
+    assert "2013-11-03 [19:00, 24:00) EST is held by flights/other since " in result.err
+    assert place.state().entries() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(DAY, "the following arguments are required: --reason", id="no reason"),
+        pytest.param((*DAY, "--reason", "  \n"), "--reason: expected a sentence", id="a reason of nothing"),
+        pytest.param((*DAY, "--reason", "x" * 501), "--reason: expected a sentence", id="a novel"),
+        pytest.param(
+            ("--from", "2013-11-03", "--to", "2113-11-03", "--reason", "burnt"), "--to: expected", id="future"
+        ),
+        pytest.param(
+            ("--from", "2026-01-01", "--to", "2034-11-03", "--reason", "burnt"),
+            "--to: expected a time that has passed",
+            id="a typo in the year",
+        ),
+    ],
+)
+def test_waive_refuses(place: Place, arguments: tuple[str, ...], sentence: str) -> None:
+    place.write()
+    result = place("waive", "flights", *arguments)
+    assert (result.code, sentence in result.err) == (2, True)
+    assert place.state().entries() == []
+
+
+def test_the_story_of_a_window(place: Place) -> None:
+    place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    result = place("history", WINDOW)
+    assert result.code == 0
+    seen = lines(result.out)
+    assert seen[0] == f"{WINDOW}: 2013-11-03 [00:00 EDT, 04:00 EST)"
+    assert seen[1] == "at what window token rows attempt manifest run detail"
+    whats = [line.split()[3] for line in seen[2:5]]
+    assert whats == ["attempt", "replacing", "committed"]
+    assert "same 1 10" in seen[4]
+    assert "source 10, target 10, distinct 10" in seen[4]
+    assert seen[5].startswith("in the target: token 1, 10 rows, manifest ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((WINDOW,), id="id"),
+        pytest.param(("flights", WINDOW), id="pipeline and id"),
+        pytest.param(("flights", "2013-11-03"), id="day"),
+        pytest.param(("flights", "2013-11-03T00:00:00-04:00", "2013-11-03T04:00:00-05:00"), id="instants"),
+    ],
+)
+def test_ways_to_name_a_window(place: Place, words: tuple[str, ...]) -> None:
+    place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    answer = place("history", *words, "-o", "json").json
+    assert [entry["kind"] for entry in answer["entries"]] == ["attempt", "replacing", "committed"]
+    (row,) = answer["target"]
+    assert (row["token"], row["rows"], row["in_ledger"]) == (1, 10, True)
+
+
+def test_a_load_that_the_ledger_does_not_know_is_said(place: Place) -> None:
+    place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    place.store.pipelines.clear()
+    result = place("history", WINDOW)
+    assert result.code == 0
+    assert "the ledger has no line about it" in result.out
+    assert "NOT committed in the ledger" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        pytest.param(("flights",), 2, "WINDOW: expected a window id, or PIPELINE and", id="a pipeline alone"),
+        pytest.param(("flights", "yesterday"), 2, "WINDOW: expected a window id", id="no day"),
+        pytest.param(("flights", "a", "b", "c"), 2, "got 4 arguments", id="too many"),
+        pytest.param(("other", WINDOW), 2, "no pipeline 'other'", id="unknown"),
+        pytest.param(("flights", WINDOW.replace("flights", "x")), 2, "is a window of x", id="of another"),
+        pytest.param(
+            ("flights", "2013-11-03T04:00:00Z", "2013-11-03T04:00:00Z"), 2, "end: expected", id="empty"
+        ),
+        pytest.param((WINDOW,), 1, "", id="nothing is known"),
+    ],
+)
+def test_history_refuses(place: Place, words: tuple[str, ...], code: int, sentence: str) -> None:
+    place.write()
+    result = place("history", *words)
+    assert (result.code, sentence in result.err) == (code, True)
+
+
+def test_the_ledger_is_told_though_the_target_is_gone(place: Place) -> None:
+    path = place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    path.write_text(path.read_text().replace("flights.duckdb", "pipelines"))  # a folder
+    result = place("history", WINDOW)
+    assert "committed" in result.out
+    assert result.code not in (0, 1)
+    assert "pipeline flights, target" in result.err
+
+
+def test_unverified_time_may_be_given_up(place: Place) -> None:
+    place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    state = place.state()
+    state.append(Entry(Kind.REPLACING, hours(0, 5), state.now(), token=9))
+    assert place("status", "flights", *AT, "-o", "json").json["days"][0]["status"] == "unverified"
+    end = ("--to", "2013-11-03T04:00:00-05:00")
+    assert place("waive", "flights", "--from", "2013-11-03", *end, "--reason", "target is gone").code == 0
+    assert ledger.unverified(place.state().entries()) == []
