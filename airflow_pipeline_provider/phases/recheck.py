@@ -20,6 +20,7 @@ from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, e
 from airflow_pipeline_provider.core.planning import PlanRules, target_day
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -135,7 +136,12 @@ def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, l
             left_out.append(refused)
             continue
         waived = [entry.interval for entry in entries[number + 1 :] if entry.kind is Kind.WAIVED]
-        finding = _count(runtime, piece, kept=not subtract([piece], waived))
+        aside = quarantined_inside(runtime, ruler, piece)
+        if aside is None:
+            why = "its quarantined rows are gone from the stage, so they cannot be told from late ones"
+            left_out.append(_left(runtime, piece, Left.UNVERIFIED, why))
+            continue
+        finding = _count(runtime, piece, aside, kept=not subtract([piece], waived))
         counted.append((finding, _touching(entries, piece)))
     return counted, left_out
 
@@ -155,13 +161,14 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
     return LeftOut(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
 
 
-def _count(runtime: Runtime, piece: Interval, *, kept: bool) -> Finding:
-    """Ids that are missing in the target are growth, unless it holds more rows than the source all in all."""
+def _count(runtime: Runtime, piece: Interval, quarantined: int, *, kept: bool) -> Finding:
+    """Ids that are missing in the target are growth, unless it holds more rows than the source all in all; rows that
+    were quarantined are no more missing than those it holds."""
     source = runtime.source.count(piece)
     target = runtime.target.count(piece)
-    if source < target.rows:
+    if source < target.rows + quarantined:
         return Finding(piece, source, target.rows, Check.SHRANK, kept)
-    verdict = Check.GREW if source > target.distinct_ids else Check.EQUAL
+    verdict = Check.GREW if source > target.distinct_ids + quarantined else Check.EQUAL
     return Finding(piece, source, target.rows, verdict)
 
 

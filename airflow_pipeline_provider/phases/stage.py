@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import gaps
@@ -61,10 +60,14 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
         raise DataError(
             "the manifest's path is unknown, since another run staged it: clear this run's extract task"
         )
-    manifest = Manifest.from_bytes(runtime.stage.read(staged.path))
-    if manifest.sha256 != staged.sha256:
+    return _read_manifest(runtime, staged.path, staged.sha256)
+
+
+def _read_manifest(runtime: Runtime, path: str, sha256: str) -> Manifest:
+    manifest = Manifest.from_bytes(runtime.stage.read(path))
+    if manifest.sha256 != sha256:
         raise DataError(
-            f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {manifest.sha256}; "
+            f"manifest {runtime.stage.url(path)}: expected the sha256 {sha256}, got {manifest.sha256}; "
             "somebody changed the file: clear this run's extract task and what follows it"
         )
     return manifest
@@ -83,16 +86,21 @@ def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
             return Staged(
                 entry.attempt, None, row.manifest_sha, row.token, row.rows, entry.detail["quarantined"]
             )
-    name = f"/manifest-{row.manifest_sha}.json"
-    for file in runtime.stage.list(window.stage_path):
-        if file.path.endswith(name):
-            found = Staged(None, file.path, row.manifest_sha, row.token, row.rows)
-            manifest = read_manifest(runtime, found)
-            return replace(found, attempt=manifest.attempt, quarantined=manifest.quarantined_rows)
-    logger.warning(
-        "the manifest of token %d is gone; its load is taken for one without quarantine", row.token
+    found = find_manifest(runtime, window, row.manifest_sha)
+    if found is None:
+        logger.warning("no manifest of token %d is left: it is taken for one without quarantine", row.token)
+        return Staged(None, None, row.manifest_sha, row.token, row.rows)
+    path, manifest = found
+    return Staged(manifest.attempt, path, row.manifest_sha, row.token, row.rows, manifest.quarantined_rows)
+
+
+def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, Manifest] | None:
+    """The window's manifest of this hash with its path, in whatever attempt it was; None when it is gone."""
+    name = f"/manifest-{sha256}.json"
+    path = next(
+        (file.path for file in runtime.stage.list(window.stage_path) if file.path.endswith(name)), None
     )
-    return Staged(None, None, row.manifest_sha, row.token, row.rows)
+    return None if path is None else (path, _read_manifest(runtime, path, sha256))
 
 
 def _check_attempt(runtime: Runtime, claim: Claim, attempt: str) -> None:

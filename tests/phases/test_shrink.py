@@ -1,0 +1,106 @@
+"""Nothing shrinks by itself: each committed piece of a window that is moved again is judged by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.phases.values import RunKind
+
+from .conftest import Pipeline
+
+
+def hours(start: int, end: int) -> Interval:
+    return Interval(*(parse_utc(f"2013-11-03T{hour:02d}:00:00Z") for hour in (start, end)))
+
+
+def named(start: int, end: int) -> dict[str, Any]:
+    return {"kind": RunKind.WINDOW, "interval": hours(start, end)}
+
+
+def lose(pipeline: Pipeline, interval: Interval, count: int = 1) -> None:
+    for row in pipeline.rows.within(interval)[:count]:
+        pipeline.rows.delete(row.record_id)
+
+
+def gain(pipeline: Pipeline, interval: Interval, count: int = 5) -> None:
+    for number in range(count):
+        at = interval.start + timedelta(seconds=number + 1)
+        pipeline.rows.put(f"late-{at.isoformat()}", at)
+
+
+@pytest.fixture
+def seeded(pipeline: Pipeline) -> Pipeline:
+    """Six rows an hour; 04-06 and 06-08 are committed."""
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T12:00:00Z", timedelta(minutes=10))
+    for _ in range(2):
+        pipeline.move(pipeline.runtime())
+    return pipeline
+
+
+def lost_state(pipeline: Pipeline) -> None:
+    pipeline.store.pipelines.clear()
+
+
+def kept_state(pipeline: Pipeline) -> None:
+    """As it is."""
+
+
+@pytest.mark.parametrize("state", [kept_state, lost_state])
+@pytest.mark.parametrize(
+    ("shrunk", "grown", "window"),
+    [
+        pytest.param(hours(6, 8), hours(4, 6), (4, 8), id="behind another committed piece"),
+        pytest.param(hours(4, 6), hours(8, 10), (4, 10), id="behind what was never moved"),
+    ],
+)
+def test_a_loss_does_not_hide_behind_a_gain(
+    seeded: Pipeline,
+    shrunk: Interval,
+    grown: Interval,
+    window: tuple[int, int],
+    state: Callable[[Pipeline], None],
+) -> None:
+    before = seeded.target_rows()
+    lose(seeded, shrunk)
+    gain(seeded, grown)
+    state(seeded)
+    with pytest.raises(DataError) as caught:
+        seeded.move(seeded.runtime(), **named(*window))
+    assert f"the target holds 12 rows of {shrunk}, which is committed, and the source now gives 11" in str(
+        caught.value
+    )
+    assert seeded.target_rows() == before
+    accepting = seeded.runtime(audit={"on_shrink": "accept"})
+    assert seeded.move(accepting, **named(*window)).audited is not None
+    seeded.assert_target_is(hours(*window), hours(4, 8))
+
+
+def test_a_wider_window_that_lost_nothing_replaces_its_pieces(seeded: Pipeline) -> None:
+    gain(seeded, hours(6, 8))
+    assert seeded.move(seeded.runtime(stage={"part_size": "1KB"}), **named(4, 10)).audited is not None
+    seeded.assert_target_is(hours(4, 10))
+
+
+def test_of_a_commit_that_was_replaced_in_part_the_rest_is_judged(seeded: Pipeline) -> None:
+    seeded.move(seeded.runtime(), **named(5, 7))  # now 04-05, 05-07 and 07-08 stand for themselves
+    lose(seeded, hours(7, 8))
+    gain(seeded, hours(6, 7))
+    with pytest.raises(DataError) as caught:
+        seeded.move(seeded.runtime(), **named(6, 8))
+    assert f"holds 6 rows of {hours(7, 8)}, which is committed, and the source now gives 5" in str(
+        caught.value
+    )
+    assert seeded.move(seeded.runtime(), **named(4, 7)).audited is not None
+
+
+def test_a_part_of_a_committed_window_is_judged_on_that_part(seeded: Pipeline) -> None:
+    lose(seeded, hours(4, 5))
+    assert seeded.move(seeded.runtime(), **named(5, 6)).audited is not None, "this part lost nothing"
+    with pytest.raises(DataError, match="the target holds 6 rows of this committed window"):
+        seeded.move(seeded.runtime(), **named(4, 5))
