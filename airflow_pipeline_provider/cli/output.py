@@ -25,7 +25,7 @@ class ReaderLeftError(Exception):
 
 
 class Screen:
-    """Where a command writes.  `answer`, `say` and `table` go to `out`, notes and errors to `err`.
+    """Where a command writes.  `answer`, `say`, `raw` and `table` go to `out`, notes and errors to `err`.
 
     Texts are written as they are: what looks like rich's markup is none.  A reader that has left is a
     ReaderLeftError; rich, left to itself, would end the process.
@@ -43,6 +43,10 @@ class Screen:
         """A line for people, so not with `--output json`."""
         if not self.as_json:
             self._line(text, style, self.out)
+
+    def raw(self, line: str) -> None:
+        """A line of an answer that is a document of its own, exactly as it is, with `--output json` too."""
+        self._write(line + "\n", self.out)
 
     def table(
         self,

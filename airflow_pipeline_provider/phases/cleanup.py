@@ -19,10 +19,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from airflow_pipeline_provider.connectors.base import CommitRow, StageFile
+from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.core.ledger import Entry, effective
 from airflow_pipeline_provider.exceptions import PipelineError, TransientError
+from airflow_pipeline_provider.phases.commit_rows import standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -226,24 +227,11 @@ def _abandoned(
     heard += [known.last_of_run[entry.run, entry.interval] for _, entry in mine if entry.run is not None]
     if not mine:
         if known.loaded is None:
-            known.loaded = {row.manifest_sha for row in standing_rows(runtime.target.commits())}
+            known.loaded = {row.manifest_sha for _, row in standing_pieces(runtime.target.commits())}
         return None if attempt.manifests & known.loaded else "the ledger does not know it, and it is old"
     if now - max(heard) < safe_age:
         return None
     return f"nobody has gone on with it since {max(heard):%Y-%m-%d %H:%M}Z, and nobody holds its window"
-
-
-def standing_rows(rows: Iterable[CommitRow]) -> list[CommitRow]:
-    """The commit rows that no newer ones replaced whole."""
-    return list({id(row): row for _, row in standing_pieces(rows)}.values())
-
-
-def standing_pieces(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow]]:
-    """Which commit row rules where in the target: disjoint pieces in order."""
-    listed = list(rows)
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-    as_entries = [Entry(Kind.COMMITTED, row.interval, epoch, token=row.token) for row in listed]
-    return [(piece, listed[number]) for piece, _, number in effective(as_entries)]
 
 
 def _without_kept(dead: list[Attempt], keep: int) -> list[Attempt]:

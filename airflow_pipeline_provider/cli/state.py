@@ -1,0 +1,177 @@
+"""`state export PIPELINE [FILE]`, `state import PIPELINE FILE`, `state rebuild PIPELINE`.
+
+`export` writes JSON Lines (`state.portable`) to FILE or standard output.  `import` reads them into whatever store the
+pipeline's file names now, so also from the variable to the sql store.  `rebuild` writes a lost ledger anew from the
+target's commit rows.
+
+JSON of `import`: `{"pipeline_id", "entries", "runs", "token", "first_day" | null}`; of `rebuild`: `{"pipeline_id",
+"written": [row], "known": n, "left_out": [row + {"why"}]}`, a row being `{"start", "end", "token", "rows"}`.
+
+Exit code 1 when `rebuild` left something out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases.rebuild import rebuild
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.state.portable import from_lines, to_lines
+
+STREAM = "-"
+
+
+def state(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    config = load_one(args.pipeline, args.folder).config
+    if args.action == "import" and args.file is None:
+        raise ConfigError("FILE: expected the file that `state export` wrote, or - for standard input")
+    if args.action == "rebuild" and args.file is not None:
+        raise ConfigError(f"FILE: `state rebuild` reads the target, got the file {args.file!r}: leave it out")
+    sections = ["state", "target"] if args.action == "rebuild" else ["state"]
+    action = {"export": _export, "import": _import, "rebuild": _rebuild}[args.action]
+    with visible_connections(config, sections), open_runtime(config) as runtime:
+        try:
+            return action(runtime, args.file or STREAM, screen)
+        except PipelineError as error:
+            error.add_context(f"pipeline {config.pipeline_id}, state {args.action}")
+            raise
+
+
+# --- export
+
+
+def _export(runtime: Runtime, file: str, screen: Screen) -> int:
+    snapshot = runtime.state.snapshot()
+    lines = to_lines(runtime.config.pipeline_id, snapshot)
+    if file == STREAM:
+        for line in lines:
+            screen.raw(line)
+    else:
+        with _new_file(Path(file)) as out:
+            for line in lines:
+                out.write(line + "\n")
+    screen.note(
+        f"{len(snapshot.entries):,} entries, {len(snapshot.runs):,} runs, newest token {snapshot.token}"
+    )
+    for lease in runtime.state.leases():
+        since = local_time(lease.since, runtime.config.timezone)
+        screen.note(
+            f"{lease.owner} is at work since {since}: what it writes from now on is not exported; stop the "
+            "pipeline first if this export is to move it",
+            "yellow",
+        )
+    return exits.OK
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[IO[str]]:
+    """Whole or not at all; what is there is never written over, it may be the only copy."""
+    if path.exists():
+        raise ConfigError(f"FILE: {path} exists: choose another name, or remove it")
+    waiting = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with waiting.open("x", encoding="utf-8") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(waiting, path)
+    except FileExistsError as error:
+        raise ConfigError(f"FILE: {path} exists: choose another name, or remove it") from error
+    except OSError as error:
+        raise ConfigError(f"FILE: {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            waiting.unlink()
+
+
+# --- import
+
+
+def _import(runtime: Runtime, file: str, screen: Screen) -> int:
+    pipeline_id = runtime.config.pipeline_id
+    try:
+        if file == STREAM:
+            snapshot = from_lines(sys.stdin, pipeline_id)
+        else:
+            with Path(file).open(encoding="utf-8") as lines:
+                snapshot = from_lines(lines, pipeline_id)
+    except OSError as error:
+        raise ConfigError(f"FILE: {file} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"FILE: {file} is no UTF-8 text ({error.reason})") from error
+    except ConfigError as error:
+        raise ConfigError(f"FILE: {file}: {error.message}") from error
+    runtime.state.restore(snapshot)
+    if screen.as_json:
+        screen.answer(
+            {
+                "pipeline_id": pipeline_id,
+                "entries": len(snapshot.entries),
+                "runs": len(snapshot.runs),
+                "token": snapshot.token,
+                "first_day": snapshot.first_day.isoformat() if snapshot.first_day else None,
+            }
+        )
+    screen.say(
+        f"{len(snapshot.entries):,} entries and {len(snapshot.runs):,} runs of {pipeline_id} are in the state of "
+        f"type {runtime.config.state.type}; tokens go on above {snapshot.token}",
+        "green",
+    )
+    return exits.OK
+
+
+# --- rebuild
+
+
+def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
+    config, done = runtime.config, rebuild(runtime)
+    if screen.as_json:
+        screen.answer(
+            {
+                "pipeline_id": config.pipeline_id,
+                "written": [_row_json(row) for row in done.written],
+                "known": len(done.known),
+                "left_out": [{**_row_json(row), "why": why} for row, why in done.left_out],
+            }
+        )
+    else:
+        _print(config, [(row, "written") for row in done.written] + list(done.left_out), screen)
+        screen.say(f"{len(done.written):,} commits written, {len(done.known):,} were in the ledger", "green")
+    for row, why in done.left_out:
+        window = local_window(row.interval, config.timezone)
+        screen.error(f"{window} was left out: {why}; `airflow-pipelines doctor` says what to do")
+    return exits.NO if done.left_out else exits.OK
+
+
+def _row_json(row: CommitRow) -> dict[str, Any]:
+    start, end = iso_utc(row.interval.start), iso_utc(row.interval.end)
+    return {"start": start, "end": end, "token": row.token, "rows": row.rows}
+
+
+def _print(config: PipelineConfig, rows: list[tuple[CommitRow, str]], screen: Screen) -> None:
+    if not rows:
+        return
+    shown = sorted(rows, key=lambda pair: pair[0].interval)
+    screen.table(
+        ("window", "token", "rows", "what"),
+        [(local_window(r.interval, config.timezone), str(r.token), f"{r.rows:,}", what) for r, what in shown],
+        right=("token", "rows"),
+        styles=[None if what == "written" else "red" for _, what in shown],
+    )

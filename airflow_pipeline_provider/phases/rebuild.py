@@ -1,0 +1,137 @@
+"""Beside the phases: a ledger that was lost, whole or its end, is written anew from the target's commit rows.
+
+Each commit row that still speaks for some time becomes `replacing` and `committed` with its token, rows and manifest
+and `{"rebuilt": true}`, oldest token first, after its rows were counted in the target.  What is not as its row says,
+or was never audited as far as the ledger knows, is left out: it is a gap then, and the pipeline moves it again.
+
+A crash anywhere: the entries are keyed, so doing it again goes on where it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
+from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.runtime import Runtime
+
+REBUILT = {"rebuilt": True}
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """`written` were not in the ledger, `known` were there already, `left_out` come with the reason."""
+
+    written: tuple[CommitRow, ...]
+    known: tuple[CommitRow, ...]
+    left_out: tuple[tuple[CommitRow, str], ...]
+
+
+def rebuild(runtime: Runtime) -> Rebuilt:
+    """Write what the ledger lacks.
+
+    DataError when the ledger holds a commit that the target has not: a person decides which of them is right.
+    TransientError while a run is at work.
+    """
+    try:
+        return _rebuild(runtime)
+    except PipelineError as error:
+        error.add_context(f"pipeline {runtime.config.pipeline_id}, rebuild")
+        raise
+
+
+def _rebuild(runtime: Runtime) -> Rebuilt:
+    for lease in runtime.state.leases():
+        raise TransientError(
+            f"{lease.owner} works on {lease.interval} since {lease.since.isoformat()}: wait for it, or stop it"
+        )
+    entries = runtime.state.entries()
+    rows = runtime.target.commits()
+    _check_agreement(entries, rows)
+    written, known, left_out = [], [], []
+    pieces: dict[tuple[int, Interval], list[Interval]] = {}
+    by_key = {(row.token, row.interval): row for row in rows}
+    for piece, row in standing_pieces(rows):
+        pieces.setdefault((row.token, row.interval), []).append(piece)
+    for key in sorted(pieces):
+        row = by_key[key]
+        if _is_committed(entries, row):
+            known.append(row)
+            continue
+        why = _doubt(entries, row) or count_differs(runtime, row, pieces[key])
+        if why is not None:
+            left_out.append((row, why))
+            continue
+        _write(runtime, row)
+        written.append(row)
+    _go_past(runtime, rows, [*written, *known])
+    return Rebuilt(tuple(written), tuple(known), tuple(left_out))
+
+
+def _check_agreement(entries: list[Entry], rows: list[CommitRow]) -> None:
+    held = {(row.interval, row.token, row.manifest_sha) for row in rows}
+    for _, entry, _ in effective(entries):
+        if (entry.interval, entry.token, entry.manifest) not in held:
+            raise DataError(
+                f"the ledger has {entry.interval} committed with token {entry.token}, and the target has no such "
+                "commit row: nothing was written; `airflow-pipelines doctor` shows where they differ"
+            )
+
+
+def _is_committed(entries: list[Entry], row: CommitRow) -> bool:
+    key = (Kind.COMMITTED, row.interval, row.token)
+    return any((entry.kind, entry.interval, entry.token) == key for entry in entries)
+
+
+def _doubt(entries: list[Entry], row: CommitRow) -> str | None:
+    for entry in entries:
+        if entry.kind not in (Kind.REPLACING, Kind.COMMITTED) or not entry.interval.overlaps(row.interval):
+            continue
+        if (entry.token or 0) > row.token:
+            return f"the ledger has the newer token {entry.token} there"
+        if entry.token == row.token and not entry.detail.get("rebuilt"):
+            return "it was loaded and never audited"
+    return None
+
+
+def count_differs(runtime: Runtime, row: CommitRow, pieces: list[Interval]) -> str | None:
+    """How the target's rows differ from their commit row; None when they do not.
+
+    Of a commit row that newer ones replaced in part, only the most that can be left is known.
+    """
+    counts = [runtime.target.count(piece) for piece in pieces]
+    seen, distinct = sum(c.rows for c in counts), sum(c.distinct_ids for c in counts)
+    if seen != distinct:
+        return f"the target holds {seen:,} rows there with {distinct:,} distinct ids"
+    whole = pieces == [row.interval]
+    if seen == row.rows or (not whole and seen < row.rows):
+        return None
+    return f"the target holds {seen:,} rows there, its commit row says {row.rows:,}"
+
+
+def _write(runtime: Runtime, row: CommitRow) -> None:
+    entry = Entry(
+        Kind.REPLACING,
+        row.interval,
+        runtime.clock(),
+        token=row.token,
+        rows=row.rows,
+        manifest=row.manifest_sha,
+        detail=dict(REBUILT),
+    )
+    runtime.state.append(entry)
+    runtime.state.append(replace(entry, kind=Kind.COMMITTED))
+
+
+def _go_past(runtime: Runtime, rows: list[CommitRow], committed: list[CommitRow]) -> None:
+    """Tokens go on above the target's, and planning begins where the target does."""
+    if not committed:
+        return
+    runtime.state.mint_token(floor=max(row.token for row in rows))
+    if runtime.config.start_day is None:
+        first = min(row.interval.start for row in committed)
+        runtime.state.first_day(day_of(first, runtime.config.timezone))
