@@ -30,6 +30,31 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
     assert (again.rows, again.size_bytes) == (7, 2048)
 
 
+KEPT = replace(PART, path="2013-11-03/w/a/quarantine-0-0-ü.parquet", rows=2)
+
+
+def test_quarantined_parts_are_listed_apart() -> None:
+    receipt = Receipt(0, 2, HOUR, (PART,), (KEPT,))
+    again = Receipt.from_bytes(receipt.to_bytes())
+    assert again == receipt
+    assert (again.rows, again.quarantined_rows) == (3, 2)
+    manifest = replace(MANIFEST, quarantined=(KEPT, KEPT))
+    read = Manifest.from_bytes(manifest.to_bytes())
+    assert read == manifest
+    assert (read.rows, read.quarantined_rows, read.size_bytes) == (7, 4, 2048)
+
+
+def test_files_from_before_there_was_a_quarantine_keep_their_hash() -> None:
+    old = (
+        b'{"attempt":"a","interval":["2013-11-03T04:00:00Z","2013-11-03T05:00:00Z"],"parts":[],'
+        b'"pipeline_id":"flights","token":7,"version":1}'
+    )
+    manifest = Manifest.from_bytes(old)
+    assert manifest.quarantined == ()
+    assert manifest.to_bytes() == old
+    assert b"quarantined" not in Receipt(0, 1, HOUR, (PART,)).to_bytes()
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -37,9 +62,10 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
         replace(MANIFEST, attempt="b"),
         replace(MANIFEST, pipeline_id="weather"),
         replace(MANIFEST, parts=(PART,)),
+        replace(MANIFEST, quarantined=(PART,)),
         replace(MANIFEST, interval=Interval(HOUR.start, parse_utc("2013-11-03T06:00:00Z"))),
     ],
-    ids=["token", "attempt", "pipeline", "parts", "interval"],
+    ids=["token", "attempt", "pipeline", "parts", "quarantined", "interval"],
 )
 def test_another_content_has_another_hash(changed: Manifest) -> None:
     assert changed.sha256 != MANIFEST.sha256

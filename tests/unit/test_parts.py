@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,8 +16,9 @@ import pytest
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.part_writer import ROW_GROUP_BYTES
-from airflow_pipeline_provider.envelope.parts import iter_part, verify_part, write_parts
-from airflow_pipeline_provider.envelope.schema import ENVELOPE
+from airflow_pipeline_provider.envelope.parts import count_rows, iter_part, verify_part, write_parts
+from airflow_pipeline_provider.envelope.refusals import refusals
+from airflow_pipeline_provider.envelope.schema import ENVELOPE, QUARANTINE
 from airflow_pipeline_provider.exceptions import DataError
 
 START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
@@ -156,6 +158,122 @@ def test_a_body_over_the_limit_is_named_with_both_sizes(folder):
         )
 
 
+def test_what_the_target_cannot_take_goes_into_files_of_its_own(folder):
+    rows = [(f"r{i}", START + i * MICRO, "x" * (102 if i % 4 == 1 else 100)) for i in range(10)]
+    parts, kept = write_parts(
+        iter([batch(*rows[:5]), batch(rows[1]), batch(*rows[6:9])]),
+        open_write=folder.open_write,
+        folder="w/a1",
+        index=2,
+        interval=WINDOW,
+        part_bytes=10**6,
+        limits=TargetLimits(max_body_bytes=100),
+        on_reject="quarantine",
+    )
+    assert [row["RECORD_ID"] for part in parts for row in read(folder, part.path)] == [
+        *("r0", "r2", "r3", "r4", "r6", "r7", "r8")
+    ]
+    [part] = kept
+    assert part.path.startswith("w/a1/quarantine-2-0-")
+    assert (part.rows, part.min_event_time, part.max_event_time) == (2, START + MICRO, START + MICRO)
+    verify_part(part, io.BytesIO(folder.files[part.path]), len(folder.files[part.path]))
+    table = pq.read_table(io.BytesIO(folder.files[part.path]))
+    assert table.schema == QUARANTINE
+    reason = "its body has 102 bytes, the target takes at most 100"
+    assert table.to_pylist()[0] == {
+        "RECORD_ID": "r1",
+        "EVENT_TIME": START + MICRO,
+        "SOURCE_NAME": "flights",
+        "BODY": "x" * 102,
+        "REASON": reason,
+    }
+
+
+def test_many_refused_rows_are_written_in_files_of_the_same_size(folder):
+    parts, kept = write_parts(
+        iter([numbered(500, i * 500, body=1000) for i in range(6)]),
+        open_write=folder.open_write,
+        folder="w/a1",
+        index=0,
+        interval=WINDOW,
+        part_bytes=500_000,
+        limits=TargetLimits(max_body_bytes=10),
+        on_reject="quarantine",
+    )
+    assert parts == []
+    assert len(kept) > 2
+    assert sum(part.rows for part in kept) == 3000
+    assert sorted(folder.files) == sorted(part.path for part in kept)
+
+
+def test_a_source_that_breaks_publishes_no_quarantine_either(folder):
+    def batches():
+        yield batch(("a", START, "{}"), ("b", START, "x" * 11))
+        raise KeyError("source broke")
+
+    with pytest.raises(KeyError):
+        write(folder, batches(), limits=TargetLimits(max_body_bytes=10), on_reject="quarantine")
+    assert folder.files == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(("b", WINDOW.end, "{}"), id="time outside"), pytest.param(("b", None, "{}"), id="no time")],
+)
+def test_a_fault_of_the_source_is_not_quarantined(folder, row):
+    columns = [["a", row[0]], [START, row[1]], ["s", "s"], ["{}", row[2]]]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
+    with pytest.raises(DataError, match=r"record 'b': .* no row is quarantined for it"):
+        write(folder, [pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)], on_reject="quarantine")
+
+
+JSON = TargetLimits(needs_json=True)
+NO_NUL = TargetLimits(takes_nul=False)
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("limits", "row", "reason"),
+    [
+        pytest.param(
+            JSON, ("b", "s", '{"a": [1, 1e999, "\\u0000"],\n"a": null}\n'), None, id="any valid JSON"
+        ),
+        pytest.param(JSON, ("b", "s", ""), "no JSON .*truncated", id="empty"),
+        pytest.param(JSON, ("b", "s", '{"a": NaN}'), "no JSON .*invalid character", id="NaN"),
+        pytest.param(JSON, ("b", "s", '{"a": 1} {"a": 2}'), "no JSON .*trailing", id="two documents"),
+        pytest.param(JSON, ("b", "s", '"a\nb"'), "no JSON .*invalid character", id="raw newline in a text"),
+        pytest.param(JSON, ("b", "s", '{"a": "\\ud800 and on"}'), "no JSON", id="a lone surrogate"),
+        pytest.param(JSON, ("b", "s", DEEP), "no JSON .*nested too deeply", id="too deep"),
+        pytest.param(NO_NUL, ("b", "s", '"\\u0000"'), None, id="NUL as an escape"),
+        pytest.param(NO_NUL, ("b", "s", "a\0b"), "its BODY holds a NUL", id="NUL in the body"),
+        pytest.param(NO_NUL, ("b\0", "s", "{}"), "its RECORD_ID holds a NUL", id="NUL in the id"),
+        pytest.param(NO_NUL, ("b", "\0", "{}"), "its SOURCE_NAME holds a NUL", id="NUL in the name"),
+        pytest.param(
+            TargetLimits(max_body_bytes=2, needs_json=True, takes_nul=False),
+            ("b", "s", "{\0}"),
+            "its body has 3 bytes.*; its BODY holds a NUL.*; its body is no JSON",
+            id="every reason is said",
+        ),
+        pytest.param(TargetLimits(), ("b\0", "\0", "no JSON \0"), None, id="no limits"),
+    ],
+)
+def test_what_limits_refuse(limits, row, reason):
+    ids, names, bodies = zip(("a", "s", "{}"), row, ("c", "s", "{}"), strict=True)
+    columns = [list(ids), [START] * 3, list(names), list(bodies)]
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)],
+        schema=ENVELOPE,
+    )
+    for part, number in ((rows, 1), (rows.slice(1), 0)):
+        found = refusals(part, limits)
+        if reason is None:
+            assert found == {}
+        else:
+            assert list(found) == [number]
+            assert re.search(reason, found[number], re.DOTALL)
+    assert refusals(rows.slice(2), limits) == {}
+
+
 def test_another_schema_is_refused(folder):
     other = pa.RecordBatch.from_pydict({"RECORD_ID": ["a"], "EVENT_TIME": ["2013"]})
     with pytest.raises(DataError, match="expected the columns RECORD_ID string not null"):
@@ -195,6 +313,41 @@ def test_when_the_store_breaks_its_error_comes_through(folder):
 
     with pytest.raises(OSError, match="No space left"):
         write(folder, [numbered(10)], open_write=open_write)
+
+
+def test_a_store_that_breaks_at_the_first_byte_or_at_the_last_gets_to_know(folder):
+    """What a stage must hear of, so that it publishes nothing: an error inside of its block."""
+    heard = []
+
+    class Breaks(io.BytesIO):
+        def __init__(self, after: int) -> None:
+            super().__init__()
+            self.left = after
+
+        def write(self, data):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    for after in range(40):
+
+        @contextmanager
+        def open_write(path, after=after):
+            try:
+                yield Breaks(after)
+            except OSError as error:
+                heard.append((after, error.errno))
+                raise
+
+        try:
+            write(folder, [numbered(10)], open_write=open_write)
+        except OSError:
+            assert heard[-1] == (after, 28)
+        else:
+            break
+    assert [number for number, _ in heard] == list(range(after))
+    assert after > 3
 
 
 def test_memory_is_flat_in_the_number_of_rows(folder):
@@ -295,3 +448,51 @@ def test_verify_refuses_a_file_of_other_columns(folder):
 def test_reading_something_else_is_a_data_error():
     with pytest.raises(DataError, match="not a readable Parquet file"):
         list(iter_part(io.BytesIO(b"PAR1 nonsense PAR1")))
+
+
+def test_rows_of_parts_are_counted_by_interval(folder):
+    minute = timedelta(minutes=1)
+    rows = [(f"r{i}", START + i * minute, "{}") for i in range(120)]
+    parts = write(folder, [batch(*rows[:60]), batch(*rows[60:])], part_bytes=1)
+    assert len(parts) > 2
+    opened = []
+
+    @contextmanager
+    def open_read(path):
+        opened.append(path)
+        yield io.BytesIO(folder.files[path])
+
+    def counted(*minutes):
+        opened.clear()
+        intervals = [Interval(START + low * minute, START + high * minute) for low, high in minutes]
+        return count_rows(parts, intervals, open_read)
+
+    assert counted((0, 120)) == [120]
+    assert opened == [], "every part lies inside"
+    assert counted((-90, 0), (120, 200)) == [0, 0]
+    assert opened == [], "every part lies outside"
+    assert counted((0, 7), (7, 8), (30, 61), (118, 300)) == [7, 1, 31, 2]
+    assert counted() == []
+
+
+def test_rows_of_one_file_are_counted_by_interval_and_to_the_microsecond(folder):
+    rows = [("a", START, "{}"), ("b", START + MICRO, "{}"), ("c", START + 5 * MICRO, "{}")]
+    parts = write(folder, [batch(*reversed(rows))])
+
+    @contextmanager
+    def open_read(path):
+        yield io.BytesIO(folder.files[path])
+
+    bounds = [Interval(START + low * MICRO, START + high * MICRO) for low, high in ((0, 1), (1, 5), (5, 6))]
+    assert count_rows(parts, bounds, open_read) == [1, 1, 1]
+
+
+def test_counting_in_something_else_is_a_data_error(folder):
+    [part] = write(folder, [numbered(3)])
+
+    @contextmanager
+    def open_read(path):
+        yield io.BytesIO(b"PAR1 nonsense PAR1")
+
+    with pytest.raises(DataError, match="not a readable Parquet file"):
+        count_rows([part], [Interval(START, START + MICRO)], open_read)

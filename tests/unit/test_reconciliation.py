@@ -14,6 +14,72 @@ def test_four_equal_counts_pass(rows: int) -> None:
     assert result.sentence == f"source = manifest = target = distinct ids = {rows:,}"
 
 
+def test_quarantined_rows_were_extracted_and_are_not_in_the_target() -> None:
+    result = reconcile(Counts(20_000, 19_998, 19_998, 19_998, quarantined=2))
+    assert (result.ok, result.shortfall, result.excess, result.kind) == (True, 0, 0, Difference.NONE)
+    assert result.sentence == (
+        "source 20,000 = manifest 19,998 + quarantined 2, and manifest = target = distinct ids"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "kind", "shortfall", "excess", "said"),
+    [
+        pytest.param(
+            (10, 10, 10, 10, 2),
+            Difference.SOURCE_SHRANK,
+            0,
+            2,
+            ["source 10, manifest 10, quarantined 2, target 10", "2 rows fewer than were extracted"],
+            id="as many in the target as in the source: two of them are gone from there",
+        ),
+        pytest.param(
+            (13, 10, 10, 10, 2),
+            Difference.SOURCE_GREW,
+            1,
+            0,
+            ["the source has 1 row more than were extracted"],
+            id="source grew",
+        ),
+        pytest.param(
+            (12, 10, 12, 12, 2),
+            Difference.LOAD_ADDED_ROWS,
+            0,
+            2,
+            ["2 rows that the manifest does not list"],
+            id="they are in the target after all",
+        ),
+        pytest.param(
+            (1, 0, 0, 0, 3),
+            Difference.SOURCE_SHRANK,
+            0,
+            2,
+            ["2 rows fewer"],
+            id="fewer in the source than were quarantined",
+        ),
+        pytest.param(
+            (None, 10, 10, 10, 2),
+            Difference.UNVERIFIABLE,
+            0,
+            0,
+            ["source unknown, manifest 10, quarantined 2"],
+            id="unknown source",
+        ),
+    ],
+)
+def test_differences_with_a_quarantine(
+    counts: tuple[int | None, int, int, int, int],
+    kind: Difference,
+    shortfall: int,
+    excess: int,
+    said: list[str],
+) -> None:
+    result = reconcile(Counts(*counts))
+    assert (result.ok, result.kind, result.shortfall, result.excess) == (False, kind, shortfall, excess)
+    for words in said:
+        assert words in result.sentence
+
+
 @pytest.mark.parametrize(
     ("counts", "kind", "shortfall", "excess", "said"),
     [
@@ -131,6 +197,8 @@ def test_differences(
         ("distinct", None),
         ("manifest", True),
         ("target", "9"),
+        ("quarantined", -1),
+        ("quarantined", None),
     ],
 )
 def test_bad_counts_are_named(field: str, value: object) -> None:
