@@ -329,63 +329,6 @@ COMMANDS = (
         ),
     ),
     Command(
-        "unlock",
-        "Remove expired leases",
-        "Remove the leases of runs that gave no sign of life for too long, and say who held which window since when. "
-        "A live lease is left alone, unless forced.",
-        "airflow_pipeline_provider.cli.unlock:unlock",
-        (
-            _PIPELINE,
-            _argument(
-                "--window",
-                metavar="WINDOW",
-                default=None,
-                help="only leases that overlap it: a window id, a day, or START/END with offsets (default: all)",
-            ),
-            _argument("--force", action="store_true", help="remove live leases too"),
-            *_COMMON,
-        ),
-    ),
-    Command(
-        "cleanup",
-        "Remove what dead attempts left behind",
-        "Remove files of attempts that a newer commit overtook or that nobody went on with, uploads that nobody "
-        "finished, and expired leases. Files of a live attempt, and of one that may wait for its retry, stay.",
-        "airflow_pipeline_provider.cli.cleanup:cleanup",
-        (
-            _PIPELINE,
-            _argument(
-                "--older-than",
-                metavar="DURATION",
-                default="7d",
-                help="how long an attempt must have been silent, as 7d; longer than any retry waits "
-                "(default: %(default)s)",
-            ),
-            _argument("--dry-run", action="store_true", help="only say what would be removed"),
-            *_COMMON,
-        ),
-    ),
-    Command(
-        "state",
-        "Export, import or rebuild a pipeline's state",
-        "export: write ledger, run bindings, first day and newest token as JSON Lines. import: write them into the "
-        "store that the pipeline's file names now, which must not know other entries of the pipeline. rebuild: write "
-        "a lost ledger anew from the target's commit rows, after their rows were counted.",
-        "airflow_pipeline_provider.cli.state:state",
-        (
-            _argument("action", choices=("export", "import", "rebuild"), help="what to do"),
-            _PIPELINE,
-            _argument(
-                "file",
-                metavar="FILE",
-                nargs="?",
-                default=None,
-                help="file to write or to read; - is standard output or input (default for export: -)",
-            ),
-            *_COMMON,
-        ),
-    ),
-    Command(
         "schema",
         "Print the JSON Schema of pipeline files",
         "Print the JSON Schema of pipeline files, with the connectors that are installed, for editors that complete "
