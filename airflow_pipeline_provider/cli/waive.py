@@ -109,7 +109,7 @@ def waivable(entries: list[Entry], part: Interval) -> tuple[list[Interval], list
 def _refuse_leased(runtime: Runtime, span: Interval) -> None:
     zone = runtime.config.timezone
     for lease in runtime.state.leases():
-        if lease.interval.overlaps(span):
+        if lease.interval.overlaps(span) or not runtime.state.concurrent:  # one at a time writes there
             raise TransientError(
                 f"{local_window(lease.interval, zone)} is held by {lease.owner} since "
                 f"{whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)} unless renewed: let the "

@@ -1,4 +1,4 @@
-"""Pipeline files into Airflow DAGs: `load_pipelines(globals(), folder)`."""
+"""Pipeline files into Airflow DAGs: `load_pipelines(globals(), folder)`, `load_maintenance(globals(), folder)`."""
 
 from __future__ import annotations
 
@@ -12,4 +12,11 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
     load(namespace, folder)
 
 
-__all__ = ["load_pipelines"]
+def load_maintenance(namespace: dict[str, Any], folder: str, **options: Any) -> None:
+    """See `factory.maintenance.load_maintenance`: schedule, days, on_shrink, dag_id."""
+    from airflow_pipeline_provider.factory.maintenance import load_maintenance as load
+
+    load(namespace, folder, **options)
+
+
+__all__ = ["load_maintenance", "load_pipelines"]

@@ -63,7 +63,7 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
         catchup=False,
         max_active_runs=settings.max_active_runs,
         tags=list(settings.tags),
-        default_args=_default_args(config),
+        default_args=default_args(config),
         params={
             "window_start": _time_param(
                 "Start of the window to move, with an offset; empty: the planner chooses."
@@ -91,7 +91,7 @@ def _schedule(config: PipelineConfig) -> Any:
     )
 
 
-def _default_args(config: PipelineConfig) -> dict[str, Any]:
+def default_args(config: PipelineConfig) -> dict[str, Any]:
     settings = config.airflow
     arguments: dict[str, Any] = {
         "retries": settings.retries,

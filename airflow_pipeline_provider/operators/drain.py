@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.operators.base import PipelineOperator
+from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.drain import drain
 
 if TYPE_CHECKING:
@@ -37,22 +37,10 @@ class DrainOperator(PipelineOperator):
             raise AirflowSkipException(following.detail)
         self.log.info("another window is ready, run %s moves it: %s", following.run_id, following.detail)
         reference = claim.reference_time.astimezone(timezone.utc)
-        arguments: dict[str, Any] = {
-            "trigger_dag_id": context["dag_run"].dag_id,
-            "dag_run_id": following.run_id,
-            "conf": {"reference_time": reference.isoformat()},
-            "logical_date": None,
-            "reset_dag_run": False,
-            "skip_when_already_exists": True,
-            "wait_for_completion": False,
-            "allowed_states": ["success"],
-            "failed_states": ["failed"],
-            "poke_interval": 60,
-            "deferrable": False,
-            "note": f"continues {claim.window.window_id}: {following.detail}",
-        }
-        if (
-            "run_after" in inspect.signature(DagRunTriggerException).parameters
-        ):  # Airflow 3.3; 3.2 has conf alone
-            arguments["run_after"] = reference
-        raise DagRunTriggerException(**arguments)
+        trigger_run(
+            context["dag_run"].dag_id,
+            following.run_id,
+            {"reference_time": reference.isoformat()},
+            f"continues {claim.window.window_id}: {following.detail}",
+            run_after=reference,
+        )

@@ -148,13 +148,18 @@ def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, l
 
 def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> LeftOut | None:
     for lease in leases:
-        if lease.interval.overlaps(piece):
+        if _in_the_way(runtime, lease, piece):
             since = local_time(lease.since.replace(microsecond=0), runtime.config.timezone)
             return _left(runtime, piece, Left.LEASED, f"{lease.owner} works on it since {since}")
     settled = runtime.clock() - timedelta(seconds=runtime.config.rules.settle_seconds)
     if piece.end > settled:
         return _left(runtime, piece, Left.NOT_SETTLED, "late rows are still expected")
     return None
+
+
+def _in_the_way(runtime: Runtime, lease: Lease, piece: Interval) -> bool:
+    """A store for one run at a time must not be written to while any run is at work."""
+    return lease.interval.overlaps(piece) or not runtime.state.concurrent
 
 
 def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
@@ -183,7 +188,7 @@ def _write_down(runtime: Runtime, finding: Finding, seen: list[Entry]) -> bool:
     and the write with an older truth.
     """
     piece = finding.interval
-    if any(lease.interval.overlaps(piece) for lease in runtime.state.leases()):
+    if any(_in_the_way(runtime, lease, piece) for lease in runtime.state.leases()):
         return False
     if runtime.state.entries(piece) != seen:
         return False

@@ -142,6 +142,14 @@ def test_what_is_not_compared_is_said(pipeline: Pipeline, moved: Runtime, window
     assert len(report.findings) == 2  # the two sides of what is unverified
 
 
+def test_a_store_for_one_run_at_a_time_is_left_alone_while_a_run_is_at_work(
+    pipeline: Pipeline, moved: Runtime, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(moved.state), "concurrent", False)
+    moved.state.acquire(window("2013-11-05T05:00:00Z", "2013-11-05T06:00:00Z"), "flights/other", 60)
+    assert [left.reason for left in recheck(moved, 1).left_out] == [Left.LEASED] * 2
+
+
 def test_time_that_has_not_settled_is_left_out(pipeline: Pipeline, moved: Runtime) -> None:
     pipeline.rows.put("late", parse_utc("2013-11-04T04:50:00Z"), "{}")
     pipeline.now = parse_utc("2013-11-04T05:05:00Z")

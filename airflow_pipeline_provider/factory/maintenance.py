@@ -1,0 +1,105 @@
+"""One DAG that looks after all pipelines of a folder: `load_maintenance(globals(), folder)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, get_parsing_context
+
+from airflow_pipeline_provider.config.loader import load_folder
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.factory.dag import LONG_AGO, default_args
+from airflow_pipeline_provider.operators.maintenance import (
+    CleanupOperator,
+    DriftOperator,
+    RecheckOperator,
+    ReloadOperator,
+)
+
+DAG_ID = "pipelines_maintenance"
+ON_SHRINK = ("fail", "warn")
+
+
+def load_maintenance(
+    namespace: dict[str, Any],
+    folder: str,
+    *,
+    schedule: str | None = "0 6 * * *",
+    days: int = 7,
+    on_shrink: str = "fail",
+    dag_id: str = DAG_ID,
+) -> None:
+    """Put the DAG into `namespace`, the DAG file's own ``globals()``, beside what `load_pipelines` puts there.
+
+    For each pipeline it counts the committed windows of the last `days` days again, reloads by runs of the pipeline's
+    own DAG what grew, tells what shrank, and removes what dead attempts left behind.
+
+    :param folder: absolute, or relative to the DAG file.  Broken files are left to `load_pipelines`.
+    :param schedule: a cron in UTC, or None for runs by hand.
+    :param on_shrink: ``fail``: the run is red when a window shrank at the source; ``warn``: its log says so.
+    :raises ConfigError: the folder is missing, or an argument is none of the above.
+    """
+    if on_shrink not in ON_SHRINK:
+        raise ConfigError(f"on_shrink: expected fail or warn, got {on_shrink!r}")
+    if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+        raise ConfigError(f"days: expected a whole number, 1 or more, got {days!r}")
+    path = Path(namespace["__file__"]).parent / folder
+    if not path.is_dir():
+        raise ConfigError(f"folder: expected a folder of pipeline files at {path}, got nothing there")
+    if get_parsing_context().dag_id not in (None, dag_id):
+        return
+    loaded = load_folder(path, options_model=options_model)
+    configs = [config for _, (_, config) in sorted(loaded.pipelines.items())]
+    namespace[dag_id] = build_maintenance(
+        configs, schedule=schedule, days=days, on_shrink=on_shrink, dag_id=dag_id
+    )
+
+
+def build_maintenance(
+    configs: Iterable[PipelineConfig],
+    *,
+    schedule: str | None,
+    days: int,
+    on_shrink: str,
+    dag_id: str = DAG_ID,
+) -> DAG:
+    """Four tasks a pipeline, in a group of their own; no pipeline waits for another."""
+    dag = DAG(
+        dag_id=dag_id,
+        schedule=schedule,
+        start_date=LONG_AGO,
+        catchup=False,
+        max_active_runs=1,
+        tags=["maintenance"],
+        doc_md=(
+            f"For each pipeline: count the committed windows of the last {days} days again, reload what grew by runs "
+            "of the pipeline's own DAG, tell what shrank (the target keeps its rows), and remove what dead attempts "
+            "left behind."
+        ),
+    )
+    with dag:
+        for config in configs:
+            _add_tasks(config, days, on_shrink)
+    return dag
+
+
+def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> None:
+    name, common = config.pipeline_id, default_args(config)
+    with TaskGroup(name.replace(".", "__"), prefix_group_id=False, add_suffix_on_collision=True):
+        recheck_id = f"recheck__{name}"
+        counted = RecheckOperator(task_id=recheck_id, pipeline=config, days=days, **common)
+        reload = ReloadOperator.partial(task_id=f"reload__{name}", pipeline=config, **common)
+        reload.expand(window=counted.output)
+        drift = DriftOperator(
+            task_id=f"drift__{name}",
+            pipeline=config,
+            on_shrink=on_shrink,
+            recheck_task_id=recheck_id,
+            **common,
+        )
+        counted >> drift
+        CleanupOperator(task_id=f"cleanup__{name}", pipeline=config, **common)

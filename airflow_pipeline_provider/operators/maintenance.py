@@ -1,0 +1,138 @@
+"""What keeps a pipeline true after its commits: late data is found and reloaded, leftovers are removed.
+
+    recheck >> [reload (mapped over what grew), drift]        cleanup
+
+`drift` is a task of its own, so that shrinkage turns the run red and what grew is reloaded all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.operators.base import PipelineOperator
+from airflow_pipeline_provider.operators.trigger_run import trigger_run
+from airflow_pipeline_provider.phases.cleanup import cleanup
+from airflow_pipeline_provider.phases.recheck import recheck
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DRIFT_KEY = "drift"
+MOST_RELOADS = 40  # windows of one run: its XCom stays small, and the next run takes the others
+MOST_TOLD = 5
+
+
+class RecheckOperator(PipelineOperator):
+    """Count the committed windows of the last days again; returns what grew as ``[[start, end], …]``.
+
+    The XCom ``drift`` holds what shrank, as sentences.
+
+    :param days: how many days up to the target day.
+    """
+
+    template_fields: Sequence[str] = ("pipeline",)
+
+    def __init__(self, *, days: int = 7, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.days = days
+
+    def execute(self, context: Context) -> list[list[str]]:
+        with self.runtime(context) as runtime:
+            report = recheck(runtime, self.days, context["dag_run"].run_after)
+            zone = runtime.config.timezone
+        for left in report.left_out:
+            self.log.info("left out: %s: %s", left.reason.value, left.detail)
+        shrunk = [
+            f"{local_window(found.interval, zone)} has {found.source:,} rows in the source, "
+            f"{found.target:,} in the target"
+            for found in report.shrunk
+        ]
+        more = len(shrunk) - MOST_TOLD
+        told = shrunk[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
+        context["ti"].xcom_push(key=DRIFT_KEY, value=told)
+        grown = report.grown
+        if len(grown) > MOST_RELOADS:
+            self.log.warning(
+                "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
+            )
+        return [found.interval.to_json() for found in grown[:MOST_RELOADS]]
+
+
+class ReloadOperator(PipelineOperator):
+    """Start a run of the pipeline's DAG that moves exactly this window again.
+
+    :param window: ``[start, end]``, ISO 8601 with offsets (mapped over what `RecheckOperator` returns).
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "window")
+
+    def __init__(self, *, window: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("map_index_template", "{{ task.window[0] }}")
+        super().__init__(**kwargs)
+        self.window = window
+
+    def execute(self, context: Context) -> None:
+        config, interval = self.load_config(), Interval.from_json(self.window)
+        window = Window(config.pipeline_id, interval, day_of(interval.start, config.timezone))
+        stamp = context["dag_run"].run_after.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        trigger_run(
+            config.pipeline_id,
+            f"recheck__{window.window_id}__{stamp}",
+            {"window_start": iso_utc(interval.start), "window_end": iso_utc(interval.end)},
+            f"late data in {local_window(interval, config.timezone)}",
+        )
+
+
+class DriftOperator(PipelineOperator):
+    """Tell what shrank at the source: the target keeps its rows until a person decides.
+
+    :param on_shrink: ``fail`` makes the task red, ``warn`` writes a warning into its log.
+    :param recheck_task_id: the task that counted (templated).
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "recheck_task_id")
+
+    def __init__(self, *, on_shrink: str = "fail", recheck_task_id: str = "recheck", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_shrink = on_shrink
+        self.recheck_task_id = recheck_task_id
+
+    def execute(self, context: Context) -> None:
+        told = context["ti"].xcom_pull(task_ids=self.recheck_task_id, key=DRIFT_KEY)
+        if not self.one(told, self.recheck_task_id, DRIFT_KEY):
+            raise AirflowSkipException("nothing shrank")
+        name = self.load_config().pipeline_id
+        sentence = (
+            f"pipeline {name} drifted (shrunk): {'; '.join(told)}. The target keeps its rows: look at the source, "
+            f"then `airflow pipelines reprocess {name} --accept-shrink --here` lets them go, or `waive` keeps them"
+        )
+        if self.on_shrink == "fail":
+            raise AirflowFailException(sentence)
+        self.log.warning("%s", sentence)
+
+
+class CleanupOperator(PipelineOperator):
+    """Remove files of dead attempts, uploads that nobody finished and expired leases."""
+
+    template_fields: Sequence[str] = ("pipeline",)
+
+    def execute(self, context: Context) -> dict[str, int]:
+        with self.runtime(context) as runtime:
+            cleaned = cleanup(runtime)
+        for attempt in cleaned.attempts:
+            self.log.info("removed %s: %s", attempt.folder, attempt.why)
+        return {
+            "attempts": len(cleaned.attempts),
+            "files": cleaned.files,
+            "unfinished": len(cleaned.unfinished),
+            "leases": len(cleaned.leases),
+            "kept": cleaned.kept,
+        }

@@ -1,0 +1,170 @@
+"""The generated maintenance DAG: late data is reloaded by a run of the pipeline's own DAG, shrinkage is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.exceptions import ConfigError
+
+from .conftest import Folder
+
+LOADER = """
+from airflow_pipeline_provider.factory import load_maintenance, load_pipelines
+
+load_pipelines(globals(), "pipelines")  # a dag for each file
+load_maintenance(globals(), "pipelines", {options})
+"""
+
+
+def with_maintenance(folder: Folder, **options: Any) -> str:
+    """Write the DAG file; returns the maintenance DAG's id, a new one, since Airflow keeps every DAG it saw."""
+    dag_id = f"maintenance_of_{folder.pipeline_id}"
+    given = ", ".join(f"{key}={value!r}" for key, value in {"dag_id": dag_id, **options}.items())
+    (folder.path / "dags" / "pipelines.py").write_text(LOADER.format(options=given))
+    return dag_id
+
+
+def states(run: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for ti in run.get_task_instances():
+        found.setdefault(ti.task_id.partition("__")[0], []).append(str(ti.state))
+    return found
+
+
+def runs_of(dag_id: str) -> list[tuple[str, dict[str, Any] | None]]:
+    from airflow.models import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rows = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id))
+        return [(row.run_id, row.conf) for row in rows]
+
+
+@pytest.fixture
+def moved(folder: Folder, run_dag: Callable[..., Any]) -> Folder:
+    """One window of the whole 25-hour day is committed."""
+    folder.write(granularity="1d", backlog="wait")
+    assert str(run_dag(folder.dag()).state) == "success"
+    return folder
+
+
+def test_growth_is_reloaded_by_a_run_of_the_pipelines_own_dag(
+    moved: Folder, run_dag: Callable[..., Any]
+) -> None:
+    maintenance = with_maintenance(moved)
+    moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    before = len(runs_of(moved.pipeline_id))
+    run = run_dag(moved.dags()[maintenance])
+    assert (str(run.state), states(run)) == (
+        "success",
+        {"recheck": ["success"], "reload": ["success"], "drift": ["skipped"], "cleanup": ["success"]},
+    )
+    (started,) = runs_of(moved.pipeline_id)[before:]
+    assert started == (
+        f"recheck__{moved.pipeline_id}.20131103T040000Z-20131104T050000Z__20131106T120000Z",
+        {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-04T05:00:00Z"},
+    )
+    assert str(run_dag(moved.dag(), run_conf=started[1]).state) == "success"
+    assert sorted(moved.target().values()) == moved.source("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")
+    again = run_dag(moved.dags()[maintenance])
+    assert states(again)["reload"] == ["skipped"]
+
+
+@pytest.mark.parametrize(("on_shrink", "state"), [("fail", "failed"), ("warn", "success")])
+def test_shrinkage_is_told_and_touches_nothing(
+    moved: Folder, run_dag: Callable[..., Any], on_shrink: str, state: str
+) -> None:
+    maintenance = with_maintenance(moved, on_shrink=on_shrink)
+    rows = moved.target()
+    moved.sql("DELETE FROM events WHERE at = '2013-11-03T12:00:00Z'")
+    run = run_dag(moved.dags()[maintenance])
+    assert (str(run.state), states(run)["drift"], states(run)["reload"]) == (state, [state], ["skipped"])
+    assert moved.target() == rows
+
+
+def test_a_pipeline_whose_source_is_gone_keeps_no_other_back(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write()
+    other = f"{folder.pipeline_id}.z"
+    folder.write(
+        other, source="{type: sql, conn_id: events_db, table: gone, time_column: at, key_columns: [id]}"
+    )
+    maintenance = with_maintenance(folder)
+    run = run_dag(folder.dags()[maintenance])
+    assert str(run.state) == "failed"
+    found = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+    assert found[f"recheck__{folder.pipeline_id}"] == "success"
+    assert (found[f"recheck__{other}"], found[f"cleanup__{other}"]) == ("failed", "success")
+
+
+def test_the_dag_is_built_only_where_it_is_wanted(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write()
+    folder.write("broken", text="][")
+    maintenance = with_maintenance(folder, schedule=None)
+    assert {maintenance, folder.pipeline_id} <= set(folder.dags())
+    assert len(folder.dags()[maintenance].tasks) == 4
+    for wanted in (maintenance, folder.pipeline_id):
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
+        assert list(folder.dags()) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"on_shrink": "delete"}, "on_shrink: expected fail or warn, got 'delete'"),
+        ({"days": 0}, "days: expected a whole number, 1 or more, got 0"),
+    ],
+)
+def test_mistakes(folder: Folder, options: dict[str, Any], sentence: str) -> None:
+    with_maintenance(folder, **options)
+    with pytest.raises(ConfigError, match=sentence):
+        folder.dags()
+
+
+def airflow_pipelines(*arguments: str) -> int:
+    """`airflow pipelines …` in this process, by the functions that Airflow's command line calls."""
+    import argparse
+
+    from airflow_pipeline_provider.cli.commands import COMMANDS
+    from airflow_pipeline_provider.cli.definition import get_pipelines_cli_commands
+
+    (group,) = get_pipelines_cli_commands()
+    command = next(one for one in COMMANDS if one.name == arguments[0])
+    action = next(one for one in group.subcommands if one.name == arguments[0])
+    parser = argparse.ArgumentParser()
+    for argument in command.arguments:
+        parser.add_argument(*argument.flags, **argument.options)
+    with pytest.raises(SystemExit) as ended:
+        action.func(parser.parse_args(arguments[1:]))
+    return int(ended.value.code or 0)
+
+
+def test_reprocess_and_recheck_start_runs_of_the_dag(
+    moved: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(runs_of(moved.pipeline_id))
+    place = (moved.pipeline_id, "--folder", str(moved.path / "dags" / "pipelines"))
+    day = ("--from", "2013-11-03", "--to", "2013-11-03")
+    assert airflow_pipelines("reprocess", *place, *day) == 0
+    ((run_id, conf),) = runs_of(moved.pipeline_id)[before:]
+    assert run_id.startswith(f"reprocess__{moved.pipeline_id}.20131103T040000Z-20131104T050000Z__")
+    assert conf == {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-04T05:00:00Z"}
+    assert f"run {run_id}" in capsys.readouterr().out
+    moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    assert airflow_pipelines("recheck", *place) == 0
+    assert runs_of(moved.pipeline_id)[-1][0].startswith("recheck__")
+    assert len(runs_of(moved.pipeline_id)) == before + 2
+
+
+def test_a_dag_that_airflow_does_not_know_is_said(
+    folder: Folder, airflow_db: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.write()
+    place = (folder.pipeline_id, "--folder", str(folder.path / "dags" / "pipelines"))
+    assert airflow_pipelines("reprocess", *place, "--from", "2013-11-03", "--to", "2013-11-03") == 2
+    assert f"Airflow has no DAG '{folder.pipeline_id}' yet" in capsys.readouterr().err
