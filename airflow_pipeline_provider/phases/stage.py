@@ -6,6 +6,7 @@ its own token; a crash before the manifest is written wastes one, a crash after 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 
@@ -60,14 +61,10 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
         raise DataError(
             "the manifest's path is unknown, since another run staged it: clear this run's extract task"
         )
-    return _read_manifest(runtime, staged.path, staged.sha256)
-
-
-def _read_manifest(runtime: Runtime, path: str, sha256: str) -> Manifest:
-    manifest = Manifest.from_bytes(runtime.stage.read(path))
-    if manifest.sha256 != sha256:
+    manifest = Manifest.from_bytes(runtime.stage.read(staged.path))
+    if manifest.sha256 != staged.sha256:
         raise DataError(
-            f"manifest {runtime.stage.url(path)}: expected the sha256 {sha256}, got {manifest.sha256}; "
+            f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {manifest.sha256}; "
             "somebody changed the file: clear this run's extract task and what follows it"
         )
     return manifest
@@ -95,12 +92,18 @@ def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
 
 
 def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, Manifest] | None:
-    """The window's manifest of this hash with its path, in whatever attempt it was; None when it is gone."""
+    """The window's manifest of this hash with its path, in whatever attempt it was.
+
+    None when it is gone, or is not what its name says: what was loaded is loaded, and the audit judges it.
+    """
     name = f"/manifest-{sha256}.json"
-    path = next(
-        (file.path for file in runtime.stage.list(window.stage_path) if file.path.endswith(name)), None
-    )
-    return None if path is None else (path, _read_manifest(runtime, path, sha256))
+    for file in runtime.stage.list(window.stage_path):
+        if file.path.endswith(name):
+            data = runtime.stage.read(file.path)
+            if hashlib.sha256(data).hexdigest() == sha256:
+                return file.path, Manifest.from_bytes(data)
+            logger.warning("%s is not what its name says: somebody changed it", runtime.stage.url(file.path))
+    return None
 
 
 def _check_attempt(runtime: Runtime, claim: Claim, attempt: str) -> None:

@@ -188,22 +188,24 @@ def test_another_run_audits_what_was_loaded(
     assert seeded.entries()[-1].attempt == attempt, "the ledger says where they are"
 
 
-def test_with_state_and_manifest_lost_the_window_is_moved_again(seeded: Pipeline) -> None:
+def change_manifests(pipeline: Pipeline) -> None:
+    for path in pipeline.stage_files():
+        if "/manifest-" in path:
+            file = pipeline.folder / "stage" / path
+            file.write_bytes(file.read_bytes().replace(b'"token":1', b'"token":7'))
+
+
+@pytest.mark.parametrize("loss", [lose_manifests, change_manifests])
+def test_with_state_and_manifest_lost_the_window_is_moved_again(
+    seeded: Pipeline, loss: Callable[[Pipeline], None]
+) -> None:
     die_after_the_load(seeded)
     lose_state(seeded)
-    lose_manifests(seeded)
-    assert run_window(runtime(seeded), seeded.request("flights/b")).audited is not None
+    loss(seeded)
+    outcome = run_window(runtime(seeded), seeded.request("flights/b"))
+    assert outcome.audited is not None
+    assert outcome.audited.token == 2
     assert_moved_without(seeded)
-
-
-def test_a_manifest_that_is_not_what_its_name_says_is_not_believed(seeded: Pipeline) -> None:
-    die_after_the_load(seeded)
-    lose_state(seeded)
-    [path] = [p for p in seeded.stage_files() if "/manifest-" in p]
-    file = seeded.folder / "stage" / path
-    file.write_bytes(file.read_bytes().replace(b'"token":1', b'"token":7'))
-    with pytest.raises(DataError, match="expected the sha256"):
-        run_window(runtime(seeded), seeded.request("flights/b"))
 
 
 def test_an_audit_that_extracts_again_counts_them_again(seeded: Pipeline) -> None:
