@@ -106,25 +106,7 @@ def _print(
     zone = config.timezone
     screen.say(f"{window_id}: {local_window(window, zone)}", "bold")
     if entries:
-        screen.table(
-            ("at", "what", "window", "token", "rows", "attempt", "manifest", "run", "detail"),
-            [
-                (
-                    whole_second(entry.at, zone),
-                    entry.kind.value,
-                    "same" if entry.interval == window else local_window(entry.interval, zone),
-                    _number(entry.token),
-                    _number(entry.rows),
-                    entry.attempt or "-",
-                    (entry.manifest or "-")[:12],
-                    entry.run or "-",
-                    _detail(entry),
-                )
-                for entry in entries
-            ],
-            right=("token", "rows"),
-            styles=[_STYLES.get(entry.kind) for entry in entries],
-        )
+        _print_entries(window, entries, zone, screen)
     else:
         screen.say("the ledger has no line about it")
     if rows is None:
@@ -136,6 +118,34 @@ def _print(
         told = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
         text = f"in the target: token {row.token}, {row.rows:,} rows, manifest {row.manifest_sha[:12]}{where}{told}"
         screen.say(text, "red" if told else None)
+
+
+def _print_entries(window: Interval, entries: list[Entry], zone: str, screen: Screen) -> None:
+    """The window has a column only where an entry is about another one."""
+    other = any(entry.interval != window for entry in entries)
+    rows = []
+    for entry in entries:
+        shown = "same" if entry.interval == window else local_window(entry.interval, zone)
+        rows.append(
+            (
+                whole_second(entry.at, zone),
+                entry.kind.value,
+                *((shown,) if other else ()),
+                _number(entry.token),
+                _number(entry.rows),
+                entry.attempt or "-",
+                (entry.manifest or "-")[:12],
+                entry.run or "-",
+                _detail(entry),
+            )
+        )
+    window_column = ("window",) if other else ()
+    screen.table(
+        ("at", "what", *window_column, "token", "rows", "attempt", "manifest", "run", "detail"),
+        rows,
+        right=("token", "rows"),
+        styles=[_STYLES.get(entry.kind) for entry in entries],
+    )
 
 
 def _number(value: int | None) -> str:

@@ -179,10 +179,10 @@ def test_the_story_of_a_window(place: Place) -> None:
     assert result.code == 0
     seen = lines(result.out)
     assert seen[0] == f"{WINDOW}: 2013-11-03 [00:00 EDT, 04:00 EST)"
-    assert seen[1] == "at what window token rows attempt manifest run detail"
+    assert seen[1] == "at what token rows attempt manifest run detail"
     whats = [line.split()[3] for line in seen[2:5]]
     assert whats == ["attempt", "replacing", "committed"]
-    assert "same 1 10" in seen[4]
+    assert "committed 1 10 " in seen[4]
     assert "source 10, target 10, distinct 10" in seen[4]
     assert seen[5].startswith("in the target: token 1, 10 rows, manifest ")
 
@@ -204,6 +204,17 @@ def test_ways_to_name_a_window(place: Place, words: tuple[str, ...]) -> None:
     assert [entry["kind"] for entry in answer["entries"]] == ["attempt", "replacing", "committed"]
     (row,) = answer["target"]
     assert (row["token"], row["rows"], row["in_ledger"]) == (1, 10, True)
+
+
+def test_what_touched_a_part_of_the_window_is_its_story_too(place: Place) -> None:
+    place.write()
+    place.seed()
+    place("run", "flights", *AT)
+    part = ("--from", "2013-11-03T01:00:00-04:00", "--to", "2013-11-03T01:00:00-05:00")
+    assert place("reprocess", "flights", *part, "--here").code == 0
+    told = lines(place("history", WINDOW).out)
+    assert "committed same 1 10 " in told[4]
+    assert "committed 2013-11-03 [01:00 EDT, 01:00 EST) 2 2 " in told[7]
 
 
 def test_a_load_that_the_ledger_does_not_know_is_said(place: Place) -> None:
