@@ -1,0 +1,283 @@
+"""The process that runs one window, and dies where it is told to.
+
+Started as a script it is a fork server: it imports everything once, then forks a child for each order that it reads
+from stdin (one line of JSON) and answers on stdout what became of it.  Each child is a process of its own: it opens
+its own connections and ends by `os._exit` in mid-work, with nothing flushed, closed or rolled back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    *("airflow.models.variable", "airflow.sdk", "airflow.utils.session"),
+    *("airflow.providers.postgres.hooks.postgres", "airflow.providers.snowflake.hooks.snowflake"),
+    *("alembic.command", "duckdb", "psycopg2", "pyarrow.parquet", "snowflake.connector"),
+    "airflow_pipeline_provider.connectors.stages.object_store",
+    "airflow_pipeline_provider.connectors.targets.duckdb",
+    "airflow_pipeline_provider.connectors.targets.postgres",
+    "airflow_pipeline_provider.connectors.targets.postgres_copy",
+    "airflow_pipeline_provider.connectors.targets.postgres_session",
+    "airflow_pipeline_provider.connectors.targets.snowflake",
+    "airflow_pipeline_provider.envelope.parts",
+    "airflow_pipeline_provider.phases.run",
+    "airflow_pipeline_provider.state.sql",
+    "airflow_pipeline_provider.state.sql_database",
+    "airflow_pipeline_provider.state.variable",
+    "airflow_pipeline_provider.testing.memory_source",
+)
+TOO_LONG_SECONDS = 300  # a child that hangs is ended, and says so by its exit code
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run of one window.
+
+    `rows` are [record id, ISO 8601 event time, body] of the source; `die_at` is "point:visit" as `testing.faults`
+    writes it, None for a run that lives.
+    """
+
+    config: dict[str, Any]
+    environment: dict[str, str]
+    rows: list[list[str]]
+    run: str
+    kind: str
+    reference_time: str
+    interval: list[str] | None = None
+    die_at: str | None = None
+    sabotage: str | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`exit_code` 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised."""
+
+    exit_code: int
+    points: list[str] = field(default_factory=list)
+    outcome: str | None = None
+    error: str | None = None
+
+
+class ForkServers:
+    """Some fork servers, used as a context; as many threads may call `run`, which waits for the child."""
+
+    def __init__(self, count: int) -> None:
+        self._idle: queue.Queue[subprocess.Popen[str]] = queue.Queue()
+        self._all = [self._start() for _ in range(count)]
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._idle.put(process)
+        return process
+
+    def __enter__(self) -> ForkServers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:
+            process.communicate(timeout=TOO_LONG_SECONDS)  # no more orders: they end
+
+    def run(self, order: Order) -> Ended:
+        process = self._idle.get()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(asdict(order)) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        finally:
+            self._idle.put(process)
+        if not answer:
+            raise RuntimeError(f"the fork server ended with {process.wait()}; its stderr says why")
+        return Ended(**json.loads(answer))
+
+
+# --- in the fork server
+
+
+def serve() -> None:
+    preload()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    for line in sys.stdin:
+        answers.write(json.dumps(asdict(fork(Order(**json.loads(line))))) + "\n")
+        answers.flush()
+
+
+def preload() -> None:
+    """Import what a run needs; nothing is opened and no thread begins, so a fork is a clean process."""
+    for module in PRELOADED:
+        importlib.import_module(module)
+    threads = threading.enumerate()
+    assert len(threads) == 1, f"importing began threads, a fork would lose them: {threads}"
+
+
+def fork(order: Order) -> Ended:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        code = 1
+        try:
+            signal.alarm(TOO_LONG_SECONDS)
+            code = work(order, writer)
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        lines = [json.loads(line) for line in said]
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    last = lines.pop() if lines and isinstance(lines[-1], dict) else {}
+    return Ended(code, lines, **last)
+
+
+# --- in the child
+
+
+def work(order: Order, writer: int) -> int:
+    """Say each point as it is reached, and at the end the outcome; returns the exit code."""
+
+    def say(what: object) -> None:
+        os.write(writer, (json.dumps(what) + "\n").encode())
+
+    os.environ.update(order.environment)
+    logging.disable()  # what is said of a death is what the checks find
+    warnings.simplefilter("ignore")  # of vendors' libraries; the fast tests treat ours as errors
+    from airflow_pipeline_provider import fault_points
+    from airflow_pipeline_provider.testing import faults
+
+    dies = None
+    if order.die_at is not None:
+        point, _, visit = order.die_at.partition(":")
+        dies = faults.at(point, int(visit), faults.die)
+
+    def hook(point: str) -> None:
+        say(point)
+        if dies is not None:
+            dies(point)
+
+    try:
+        if order.sabotage is not None:
+            SABOTAGE[order.sabotage]()
+        fault_points.install(hook)
+        say({"outcome": move(order)})
+    except Exception as error:  # noqa: BLE001  (the parent judges)
+        say({"error": f"{type(error).__name__}: {error}"})
+        return 1
+    return 0
+
+
+def move(order: Order) -> str:
+    """The whole way of a window, as the tasks of a DAG go it."""
+    from airflow_pipeline_provider.config.loader import parse_pipeline
+    from airflow_pipeline_provider.connectors.registry import options_model, register
+    from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+    from airflow_pipeline_provider.phases.drain import drain
+    from airflow_pipeline_provider.phases.run import run_window
+    from airflow_pipeline_provider.phases.runtime import open_runtime
+    from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+    from airflow_pipeline_provider.testing.memory_source import MemorySource
+
+    register("source", "memory", MemorySource)
+    for row in order.rows:
+        MemorySource.table().put(*row)
+    request = RunRequest(
+        order.run,
+        RunKind(order.kind),
+        parse_utc(order.reference_time),
+        Interval.from_json(order.interval) if order.interval else None,
+    )
+    with open_runtime(parse_pipeline(order.config, options_model=options_model)) as runtime:
+        outcome = run_window(runtime, request)
+        if outcome.audited is None:
+            return outcome.reason or "nothing"
+        assert outcome.claim is not None
+        drain(runtime, outcome.claim, outcome.audited.token)
+        return "committed"
+
+
+# --- broken systems, which the matrix must find out
+
+
+def _skip_delete() -> None:
+    """A load that does not remove what stood in the window, nor count afterwards."""
+    from airflow_pipeline_provider.connectors.targets import sql_text
+
+    original = sql_text.Statements.replace_window
+
+    def replace_window(self: Any, execute: Any, manifest: Any, copy: Any) -> Any:
+        return original(self, lambda s, p: [] if s.startswith("DELETE") else execute(s, p), manifest, copy)
+
+    sql_text.Statements.replace_window = replace_window  # type: ignore[method-assign]
+    sql_text.check_counts = lambda *_: None  # type: ignore[assignment]
+
+
+def _no_transaction() -> None:
+    """A load whose statements each commit by themselves: DELETE, then INSERT, as many tools do it."""
+    from airflow_pipeline_provider.connectors.targets import duckdb
+
+    original = duckdb._executor
+
+    def executor(connection: Any, path: str) -> Any:
+        execute = original(connection, path)
+        words = ("BEGIN", "COMMIT", "ROLLBACK")
+        return lambda s, p: [] if s.startswith(words) else execute(s, p)
+
+    duckdb._executor = executor
+
+
+def _commit_early() -> None:
+    """A ledger that says committed before the target is loaded."""
+    from airflow_pipeline_provider.core.ledger import Kind
+    from airflow_pipeline_provider.state.sql import SqlState
+
+    append = SqlState.append
+
+    def early(self: Any, entry: Any) -> None:
+        from dataclasses import replace
+
+        append(self, entry)
+        if entry.kind is Kind.REPLACING:
+            append(self, replace(entry, kind=Kind.COMMITTED))
+
+    SqlState.append = early  # type: ignore[method-assign]
+
+
+def _keep_lease() -> None:
+    """A run that never gives its lease back."""
+    from airflow_pipeline_provider.state.sql import SqlState
+
+    SqlState.release = lambda *_: None  # type: ignore[method-assign]
+
+
+def _keep_files() -> None:
+    """A stage that deletes nothing."""
+    from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+
+    ObjectStoreStage.delete = lambda *_: None  # type: ignore[method-assign]
+
+
+SABOTAGE = {
+    "delete skipped": _skip_delete,
+    "no transaction": _no_transaction,
+    "committed early": _commit_early,
+    "lease kept": _keep_lease,
+    "files kept": _keep_files,
+}
+
+if __name__ == "__main__":
+    serve()

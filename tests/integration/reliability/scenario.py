@@ -1,0 +1,93 @@
+"""What is moved, and what stood there before.
+
+A day of three windows: its two outer ones are moved first, so that the one in the middle has neighbours that
+must not change.  Rows lie on the windows' first instants and on their last microseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+
+PIPELINE = "flights"
+TIMEZONE = "America/New_York"
+DAY = "2013-11-03"  # 25 hours
+REFERENCE_TIME = "2013-11-06T12:00:00Z"
+LATER_RUN = "another/run"
+
+_BOUNDS = [parse_utc(f"2013-11-0{text}:00:00Z") for text in ("3T04", "3T13", "3T22", "4T05", "4T14")]
+BEFORE, MIDDLE, AFTER, NEXT_DAY = (Interval(start, end) for start, end in pairwise(_BOUNDS))
+DAY_INTERVAL = Interval(BEFORE.start, AFTER.end)
+
+
+class Row(NamedTuple):
+    """A row of the source."""
+
+    record_id: str
+    event_time: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepared` are windows moved beforehand from `old` rows; the run that dies moves `window` from `new` rows."""
+
+    name: str
+    window: Interval
+    prepared: tuple[Interval, ...]
+    old: tuple[Row, ...]
+    new: tuple[Row, ...]
+    kind: str = "live"
+
+    @property
+    def interval(self) -> list[str] | None:
+        """What the run asks for; a live run takes what the planner gives."""
+        return self.window.to_json() if self.kind == "window" else None
+
+
+def _row(name: str, at: Any, version: int) -> Row:
+    digest = hashlib.sha256(f"{name} {version}".encode()).hexdigest()
+    body = {"name": name, "version": version, "text": f"é'\"\\%\u2028 {digest}"}
+    return Row(name, iso_utc(at), json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+
+
+def _rows(window: Interval, count: int, version: int = 1) -> tuple[Row, ...]:
+    step = (window.end - window.start) / count
+    times = [window.start + i * step for i in range(count)] + [window.end - timedelta(microseconds=1)]
+    return tuple(_row(f"{window.start:%dT%H}-{i}", at, version) for i, at in enumerate(times))
+
+
+def _changed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Every third document is another version now, and there are new ones among them."""
+    updated = [
+        _row(row.record_id, parse_utc(row.event_time), 2) if i % 3 == 0 else row for i, row in enumerate(rows)
+    ]
+    added = [_row(f"late-{i}", MIDDLE.start + timedelta(minutes=7 * i), 1) for i in range(5)]
+    return (*updated, *added)
+
+
+_OUTSIDE = (*_rows(BEFORE, 5), *_rows(AFTER, 5), *_rows(NEXT_DAY, 3))
+_INSIDE = _rows(MIDDLE, 15)
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("first window ever", BEFORE, (), (*_OUTSIDE, *_INSIDE), (*_OUTSIDE, *_INSIDE)),
+        Scenario("first load", MIDDLE, (BEFORE, AFTER), (*_OUTSIDE, *_INSIDE), (*_OUTSIDE, *_INSIDE)),
+        Scenario(
+            "replacement",
+            MIDDLE,
+            (BEFORE, AFTER, MIDDLE),
+            (*_OUTSIDE, *_INSIDE),
+            (*_OUTSIDE, *_changed(_INSIDE)),
+            kind="window",
+        ),
+        Scenario("empty window", MIDDLE, (BEFORE, AFTER), _OUTSIDE, _OUTSIDE),
+    )
+}
