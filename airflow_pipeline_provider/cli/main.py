@@ -16,7 +16,7 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
 from airflow_pipeline_provider.cli.output import ReaderLeftError, Screen, one_line
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.observability.redaction import redact_text
+from airflow_pipeline_provider.observability.redaction import redact_text, redact_values
 
 PROGRAM = "airflow-pipelines"
 
@@ -77,7 +77,7 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
         return exits.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last place where an error can become a sentence)
         if args.verbose:
-            traceback.print_exc(file=sys.stderr)
+            sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
         screen.error(_sentence(error, args.verbose))
         return exits.code_of(error)
 
@@ -98,7 +98,7 @@ def _quiet_libraries(verbose: bool) -> Iterator[None]:
 
 def _sentence(error: Exception, verbose: bool) -> str:
     if isinstance(error, PipelineError):
-        return str(error)
+        return redact_values(str(error))
     more = "" if verbose else "; --verbose shows where it happened"
     return f"{type(error).__name__}: {one_line(redact_text(str(error)))}{more}"
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.observability.redaction import redact_values
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -104,7 +106,7 @@ class Screen:
     def _line(self, text: str, style: str | None, stream: IO[str]) -> None:
         console = self.console(stream)
         with console.capture() as captured:
-            console.print(_CONTROL.sub(" ", text), style=style, soft_wrap=True)
+            console.print(_CONTROL.sub(" ", redact_values(text)), style=style, soft_wrap=True)
         self._write(captured.get(), stream)
 
     @staticmethod

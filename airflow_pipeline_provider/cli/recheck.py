@@ -33,6 +33,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases import recheck as phase
 from airflow_pipeline_provider.phases.recheck import Finding, Report
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -140,7 +141,7 @@ def _json(config: PipelineConfig, report: Report, done: Reloaded) -> dict[str, A
         {**piece_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
         for left in report.left_out
     ]
-    errors = [{"kind": type(error).__name__, "message": str(error)} for error in done.errors]
+    errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]
     return {
         "pipeline_id": config.pipeline_id,
         "timezone": zone,

@@ -39,6 +39,7 @@ from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import day_plan, plan_window
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 
 
@@ -175,7 +176,7 @@ def _json(runtime: Runtime, steps: list[Step], done: Reloaded, *, dry_run: bool)
             "token": None,
         }
         windows.append({**value, **moved_json(moved.get(step.interval))})
-    errors = [{"kind": type(error).__name__, "message": str(error)} for error in done.errors]
+    errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]
     return {
         "pipeline_id": runtime.config.pipeline_id,
         "timezone": zone,

@@ -33,6 +33,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 
 _NUMBERS = ("source", "staged", "target", "distinct", "token", "seconds")
@@ -152,7 +153,9 @@ def _json(
         "reference_time": iso_utc(reference_time),
         "reason": runner.reason,
         "detail": runner.detail,
-        "error": {"kind": type(error).__name__, "message": str(error)} if error is not None else None,
+        "error": {"kind": type(error).__name__, "message": redact_values(str(error))}
+        if error is not None
+        else None,
         "windows": [_moved_json(config, runner, moved) for moved in runner.moved],
     }
 

@@ -3,22 +3,34 @@
 Inside a task (and in the api-server) `airflow.sdk` resolves them: environment, secrets backends, Airflow's API.  In a
 plain process (the command line) that lookup stops at the environment, so the metadata database is asked through
 `airflow.models`.  Nothing here is called while DAG files are parsed.
+
+What is secret in a connection is never shown again: our own texts are cleaned by `observability.redaction`, the log
+of a task by Airflow's masker, which learns here the forms that a vendor's message may hold it in (URL-quoted, base64).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
+from airflow_pipeline_provider.observability.redaction import forms_of, is_secret, register_secret
 
 
 def get_connection(conn_id: str) -> Any:
     """The Airflow connection (`host`, `port`, `schema`, `login`, `password`, `extra_dejson`, `conn_type`).
 
     A connection that is nowhere defined is a FatalError naming its id, an API that does not answer a TransientError;
-    secrets are never in the message.
+    secrets are never in the message, and are registered with `observability.redaction`.
     """
+    connection = _find_connection(conn_id)
+    _hide_secrets(connection)
+    return connection
+
+
+def _find_connection(conn_id: str) -> Any:
     try:
         from airflow.sdk import BaseHook
         from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
@@ -35,6 +47,47 @@ def get_connection(conn_id: str) -> Any:
     except AirflowRuntimeError as error:
         raise TransientError(f"Airflow's API did not answer for connection {conn_id!r}: {error}") from error
     return _from_metadata_database(conn_id)
+
+
+def _hide_secrets(connection: Any) -> None:
+    from airflow.sdk.log import mask_secret
+
+    for secret in _secrets(connection):
+        register_secret(secret)
+        for form in forms_of(secret):
+            mask_secret(form)
+
+
+def _secrets(connection: Any) -> Iterator[str]:
+    """The password, alone and as a header has it after the login; those of the hosts' URLs; secret extras."""
+    logins = [(connection.login, connection.password)]
+    for host in (connection.host or "").split(","):
+        try:
+            url = urlsplit(host.strip())
+        except ValueError:  # no URL: the connector says so
+            continue
+        logins.append((url.username and unquote(url.username), url.password and unquote(url.password)))
+        if url.password:
+            yield url.password
+    for login, password in logins:
+        if password:
+            yield password
+            yield f"{login or ''}:{password}"
+    yield from _secret_texts(connection.extra_dejson)
+
+
+def _secret_texts(value: Any, name: str = "", hidden: bool = False) -> Iterator[str]:
+    hidden = hidden or is_secret(name, value)
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _secret_texts(child, str(key), hidden)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _secret_texts(child, name, hidden)
+        if hidden and all(isinstance(child, str) for child in value):
+            yield ":".join(value)  # an API key as (id, key)
+    elif hidden and isinstance(value, str):
+        yield value
 
 
 def _in_task() -> bool:

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.exceptions import (
     PipelineError,
     TransientError,
 )
+from airflow_pipeline_provider.observability.redaction import redact_text
 
 BUSY_SECONDS = 10.0  # how long SQLite waits for another process's lock before it gives up
 
@@ -151,7 +152,7 @@ def database_error(error: BaseException, doing: str) -> PipelineError | None:
     primary = getattr(
         getattr(error, "diag", None), "message_primary", None
     )  # without the statement and its caret
-    text = " ".join(str(primary or error).split())
+    text = redact_text(" ".join(str(primary or error).split()))
     kind = _kind(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None), text.lower(), names)
     shown = text if len(text) <= 400 else f"{text[:397]}..."
     return kind(f"{doing}: the database answered {shown!r}; {_ADVICE[kind]}")

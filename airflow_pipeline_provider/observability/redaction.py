@@ -6,6 +6,7 @@ The fencing token is no secret: a field `token` with a whole number is shown, on
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import threading
@@ -20,7 +21,8 @@ _LONGEST = 20_000
 
 _NAMES = (
     r"password|passwd|passphrase|pwd|secret|credential|authorization|cookie|"
-    r"api[_-]?key|private[_-]?key|access[_-]?key|account[_-]?key|signature|sas[_-]?token"
+    r"api[_-]?key|private[_-]?key|access[_-]?key|account[_-]?key|signature|sas[_-]?token|"
+    r"bearer|connection[_-]?string"
 )
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _TOKEN_NAME = re.compile(r"token", re.IGNORECASE)
@@ -38,25 +40,44 @@ _PAIR = re.compile(rf"((?:{_NAMES}){_REST})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IG
 _TOKEN_PAIR = re.compile(rf"(token{_REST}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&}})\]\\]+", re.IGNORECASE)
 
 _lock = threading.Lock()
-_registered: tuple[str, ...] = ()
+_registered: re.Pattern[str] | None = None
+_values: frozenset[str] = frozenset()
+# a password such as "airflow" would take half of every sentence with it: it is masked as a whole word alone
+_PLAIN_WORD = re.compile(r"[A-Za-z]{1,12}|.{1,5}", re.DOTALL)
+
+
+def forms_of(value: str) -> set[str]:
+    """The value as it may stand in a text: itself, URL-quoted, in JSON, in Python's repr, in HTML, in base64."""
+    forms = {value, quote(value, safe="", errors="replace"), quote(value, errors="replace")}
+    forms |= {quote_plus(value, errors="replace"), html.escape(value), repr(value)[1:-1]}
+    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms.add(base64.b64encode(value.encode("utf-8", "surrogatepass")).decode().rstrip("="))
+    return forms
 
 
 def register_secret(value: str | None) -> None:
-    """Never log this value again, nor its URL-quoted, JSON-escaped and base64 forms.  Shorter than 3: ignored."""
-    global _registered
+    """Never show this value again, nor any of `forms_of` it.  Shorter than 3: ignored."""
+    global _registered, _values
     if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
         return
-    forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
-    forms.add(base64.b64encode(value.encode("utf-8", "surrogatepass")).decode().rstrip("="))
     with _lock:
-        _registered = tuple(sorted({*_registered, *forms}, key=len, reverse=True))
+        if value in _values:
+            return
+        _values |= forms_of(value)
+        longest_first = sorted(_values, key=len, reverse=True)
+        _registered = re.compile("|".join(map(_pattern, longest_first)))
+
+
+def _pattern(value: str) -> str:
+    text = re.escape(value)
+    return rf"(?<![\w-]){text}(?![\w-])" if _PLAIN_WORD.fullmatch(value) else text
 
 
 def forget_secrets() -> None:
     """Drop the registered values (for tests)."""
-    global _registered
+    global _registered, _values
     with _lock:
-        _registered = ()
+        _registered, _values = None, frozenset()
 
 
 def is_secret(name: str, value: Any) -> bool:
@@ -67,11 +88,15 @@ def is_secret(name: str, value: Any) -> bool:
     return bool(_TOKEN_NAME.search(name)) and not harmless
 
 
-def redact_text(text: str) -> str:
+def redact_values(text: str) -> str:
+    """The text without registered values: for sentences of our own, whose words must stay."""
+    return _registered.sub(MASK, text) if _registered else text
+
+
+def redact_text(text: str, *, cut: bool = True) -> str:
     """The text without what looks like a secret, and without registered values; cut after 20,000 characters."""
-    for value in _registered:
-        text = text.replace(value, MASK)
-    if len(text) > _LONGEST:
+    text = redact_values(text)
+    if cut and len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
     text = _KEY_BLOCK.sub(f"{MASK} private key {MASK}", text)
     if "@" in text:

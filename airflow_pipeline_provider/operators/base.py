@@ -15,6 +15,7 @@ from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
 from airflow_pipeline_provider.phases.leases import give_back
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
@@ -92,7 +93,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         except TransientError:
             raise  # the task's own retries, with backoff
         except PipelineError as error:
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(redact_values(str(error))) from error
 
     def claim(self, context: Context) -> Claim:
         """The window that the generate task of this run claimed."""

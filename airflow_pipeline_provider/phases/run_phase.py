@@ -16,6 +16,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
 )
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.leases import Held, hold
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
@@ -62,7 +63,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
 def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: PipelineError) -> None:
     """No retry will follow: write the failure down and let others have the window."""
     kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
-    detail = {"error": kind, "phase": name, "message": error.message[:500]}
+    detail = {"error": kind, "phase": name, "message": redact_values(error.message)[:500]}
     try:
         runtime.state.append(
             Entry(

@@ -18,6 +18,7 @@ from airflow_pipeline_provider.exceptions import (
     SnapshotLostError,
     TransientError,
 )
+from airflow_pipeline_provider.observability.redaction import redact_text
 
 SNAPSHOT_GONE = {
     "search_context_missing_exception",
@@ -135,6 +136,6 @@ def check_shards(answer: dict[str, Any], what: str) -> None:
 
 
 def one_line(text: bytes | str, limit: int = 300) -> str:
-    """Fit for a message: no line breaks, cut to the limit."""
-    line = " ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split())
+    """Fit for a message: no line breaks, no secrets, cut to the limit."""
+    line = redact_text(" ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split()))
     return (line if len(line) <= limit else line[: limit - 1] + "…") or "an empty body"

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.observability.redaction import redact_text
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,7 @@ def _modified(info: dict[str, Any]) -> datetime:
 
 def _error(action: str, url: str, error: Exception, conn_id: str | None) -> PipelineError:
     """What the store's exception means; vendors are told by name, so that none need be installed."""
-    text = f"{type(error).__name__}: {error}"
+    text = redact_text(f"{type(error).__name__}: {error}")
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     who = f"connection {conn_id!r}" if conn_id else "the environment's credentials"
     denied = isinstance(error, PermissionError) or status in (401, 403)

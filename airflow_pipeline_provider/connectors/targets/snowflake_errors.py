@@ -13,6 +13,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
+from airflow_pipeline_provider.observability.redaction import redact_text
 
 __all__ = ["error_for", "mapped"]
 
@@ -60,7 +61,7 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
     """The error of this package for one of snowflake-connector-python."""
     errno = getattr(error, "errno", None) or 0
     state = getattr(error, "sqlstate", None) or ""
-    text = " ".join((getattr(error, "msg", None) or str(error)).split())
+    text = redact_text(" ".join((getattr(error, "msg", None) or str(error)).split()))
     said = f"Snowflake, while {doing}: {text}"
     kind = type(error).__name__
     if errno in _FATAL or state == "42501":
@@ -95,7 +96,7 @@ def mapped(doing: str) -> Iterator[None]:
     except (PipelineError, SupersededError):
         raise
     except OSError as error:  # requests' errors are OSErrors
-        raise TransientError(f"Snowflake, while {doing}: {error}") from error
+        raise TransientError(f"Snowflake, while {doing}: {redact_text(str(error))}") from error
     except Exception as error:
         if not type(error).__module__.startswith("snowflake."):
             raise
