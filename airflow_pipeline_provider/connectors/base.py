@@ -229,6 +229,13 @@ class Target(Connector):
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         """The pipeline's commit rows that overlap `within` (all without it), oldest token first; no table: []."""
 
+    def check_stage(self, stage: Stage, sample: str | None) -> None:  # noqa: B027
+        """ConfigError or FatalError unless the target can read the stage's files the way its options say.
+
+        `sample` is the path of a file that is there, None while there is none.  A target that is handed the files
+        has nothing to check.
+        """
+
     def newest_token(self) -> int:
         """The newest token of the pipeline in the target, 0 without one: the floor for the next."""
         return max((row.token for row in self.commits()), default=0)

@@ -1,11 +1,11 @@
-"""Which of the target's commit rows still speak for what it holds."""
+"""Which of the target's commit rows still speak for what it holds, and does it hold what they say?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
-from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.connectors.base import CommitRow, Target, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 
@@ -17,3 +17,22 @@ def standing_pieces(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow
     listed = list(rows)
     entries = [Entry(Kind.COMMITTED, row.interval, _EPOCH, token=row.token) for row in listed]
     return [(piece, listed[number]) for piece, _, number in effective(entries)]
+
+
+def counted(target: Target, pieces: Sequence[Interval]) -> TargetCounts:
+    """Rows and distinct ids of all the pieces, now."""
+    counts = [target.count(piece) for piece in pieces]
+    return TargetCounts(sum(count.rows for count in counts), sum(count.distinct_ids for count in counts))
+
+
+def difference(row: CommitRow, pieces: Sequence[Interval], counts: TargetCounts) -> str | None:
+    """How the counts of the pieces differ from their commit row; None when they do not.
+
+    Of a commit row that newer ones replaced in part, only the most that can be left is known.
+    """
+    if counts.rows != counts.distinct_ids:
+        return f"the target holds {counts.rows:,} rows there with {counts.distinct_ids:,} distinct ids"
+    whole = list(pieces) == [row.interval]
+    if counts.rows == row.rows or (not whole and counts.rows < row.rows):
+        return None
+    return f"the target holds {counts.rows:,} rows there, its commit row says {row.rows:,}"

@@ -16,7 +16,7 @@ from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
-from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.commit_rows import counted, difference, standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 REBUILT = {"rebuilt": True}
@@ -62,7 +62,7 @@ def _rebuild(runtime: Runtime) -> Rebuilt:
         if _is_committed(entries, row):
             known.append(row)
             continue
-        why = _doubt(entries, row) or count_differs(runtime, row, pieces[key])
+        why = _doubt(entries, row) or difference(row, pieces[key], counted(runtime.target, pieces[key]))
         if why is not None:
             left_out.append((row, why))
             continue
@@ -96,21 +96,6 @@ def _doubt(entries: list[Entry], row: CommitRow) -> str | None:
         if entry.token == row.token and not entry.detail.get("rebuilt"):
             return "it was loaded and never audited"
     return None
-
-
-def count_differs(runtime: Runtime, row: CommitRow, pieces: list[Interval]) -> str | None:
-    """How the target's rows differ from their commit row; None when they do not.
-
-    Of a commit row that newer ones replaced in part, only the most that can be left is known.
-    """
-    counts = [runtime.target.count(piece) for piece in pieces]
-    seen, distinct = sum(c.rows for c in counts), sum(c.distinct_ids for c in counts)
-    if seen != distinct:
-        return f"the target holds {seen:,} rows there with {distinct:,} distinct ids"
-    whole = pieces == [row.interval]
-    if seen == row.rows or (not whole and seen < row.rows):
-        return None
-    return f"the target holds {seen:,} rows there, its commit row says {row.rows:,}"
 
 
 def _write(runtime: Runtime, row: CommitRow) -> None:

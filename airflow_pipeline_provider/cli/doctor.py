@@ -1,0 +1,150 @@
+"""`doctor PIPELINE [--fix] [--days N]`: what differs between ledger, stage and target, and what mends it.
+
+JSON: `{"pipeline_id", "timezone", "reference_time", "healthy", "findings": [finding], "fixed": [{"command",
+"exit_code"}]}`; a finding is `{"kind", "window": piece | null, "sentence", "command" | null, "safe",
+"harmless"}`, a piece `{"day", "start", "end", "local_start", "local_end"}`.  With `--fix`, `findings` are what is left.
+
+Exit code 1 when something is found that is not harmless.
+"""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from datetime import timedelta
+from typing import Any
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time
+from airflow_pipeline_provider.cli.connections import visible_connections
+from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.planning import target_day
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.phases.doctor import examine
+from airflow_pipeline_provider.phases.findings import Finding
+from airflow_pipeline_provider.phases.runtime import open_runtime
+
+ENDED = (exits.INTERRUPTED, exits.BROKEN_PIPE, exits.TERMINATED)
+
+
+def doctor(args: Namespace, screen: Screen) -> int:
+    """The command."""
+    days = read_count(args.days, "--days", least=1, most=10_000)
+    read_reference_time(args.reference_time)
+    config = load_one(args.pipeline, args.folder).config
+    findings = _look(config, args, days)
+    fixed: dict[str, int] = {}
+    if args.fix:
+        for finding in findings:
+            command = _command(finding, args)
+            if not finding.safe or command is None or command in fixed:
+                continue
+            screen.note(command, "bold")
+            fixed[command] = _run(command)
+            if fixed[command] in ENDED:
+                return fixed[command]
+        findings = _look(config, args, days) if fixed else findings
+    _report(config, args, findings, fixed, screen)
+    return exits.NO if any(not finding.harmless for finding in findings) else exits.OK
+
+
+def _look(config: PipelineConfig, args: Namespace, days: int) -> list[Finding]:
+    at = read_reference_time(args.reference_time)
+    last = target_day(config.rules, at)
+    first = day_interval(last - timedelta(days=days - 1), config.timezone)
+    span = Interval(first.start, max(at, day_interval(last, config.timezone).end))
+    with visible_connections(config), open_runtime(config) as runtime:
+        return examine(runtime, at, span, args.pipeline)
+
+
+def _command(finding: Finding, args: Namespace) -> str | None:
+    """As one would type it."""
+    if not finding.command:
+        return None
+    words = ["airflow-pipelines", *finding.command]
+    if "--until-done" in words and args.reference_time is not None:
+        words += ["--reference-time", args.reference_time]
+    if args.folder is not None:
+        words += ["--folder", args.folder]
+    return shlex.join(words)
+
+
+def _run(command: str) -> int:
+    """In this process; its answer goes to standard error, where everything beside this command's own goes."""
+    from airflow_pipeline_provider.cli.main import build_parser, dispatch
+
+    parsed = build_parser().parse_args(shlex.split(command)[1:])
+    return dispatch(parsed.command, parsed)
+
+
+# --- the report
+
+
+def _report(
+    config: PipelineConfig, args: Namespace, findings: list[Finding], fixed: dict[str, int], screen: Screen
+) -> None:
+    if screen.as_json:
+        screen.answer(_json(config, args, findings, fixed))
+        return
+    problems = [finding for finding in findings if not finding.harmless]
+    for finding in findings:
+        where = f" {_where(finding.interval, config.timezone)}" if finding.interval is not None else ""
+        screen.say(f"{finding.kind}:{where} {finding.sentence}", None if finding.harmless else "red")
+        command = _command(finding, args)
+        if command is not None:
+            screen.say(
+                f"    {command}" + ("" if finding.safe else "    (by a person: --fix does not run it)")
+            )
+    if fixed:
+        failed = sum(code != exits.OK for code in fixed.values())
+        screen.say(
+            f"{len(fixed)} commands were run" + (f", {failed} of them did not end well" if failed else "")
+        )
+    if not problems:
+        screen.say(f"{config.pipeline_id} is healthy: ledger, stage and target agree", "bold green")
+    else:
+        mendable = sum(finding.safe for finding in problems)
+        hint = f"; --fix mends {mendable} of them" if mendable and not args.fix else ""
+        screen.say(f"{len(problems)} finding{'' if len(problems) == 1 else 's'}{hint}", "bold red")
+
+
+def _where(interval: Interval, timezone: str) -> str:
+    """The uncovered ends of time are no local time of any zone."""
+    inside = interval.start.year > 1 and interval.end.year < 9999
+    return local_window(interval, timezone) if inside else str(interval)
+
+
+def _json(
+    config: PipelineConfig, args: Namespace, findings: list[Finding], fixed: dict[str, int]
+) -> dict[str, Any]:
+    return {
+        "pipeline_id": config.pipeline_id,
+        "timezone": config.timezone,
+        "reference_time": iso_utc(read_reference_time(args.reference_time)),
+        "healthy": all(finding.harmless for finding in findings),
+        "findings": [
+            {
+                "kind": finding.kind,
+                "window": _piece(finding.interval, config.timezone),
+                "sentence": finding.sentence,
+                "command": _command(finding, args),
+                "safe": finding.safe,
+                "harmless": finding.harmless,
+            }
+            for finding in findings
+        ],
+        "fixed": [{"command": command, "exit_code": code} for command, code in fixed.items()],
+    }
+
+
+def _piece(interval: Interval | None, timezone: str) -> dict[str, Any] | None:
+    if interval is None:
+        return None
+    if interval.start.year == 1 or interval.end.year == 9999:
+        return {"start": iso_utc(interval.start), "end": iso_utc(interval.end)}
+    return piece_json(interval, timezone)

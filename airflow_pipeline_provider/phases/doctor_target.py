@@ -1,0 +1,169 @@
+"""The doctor's checks of the ledger against the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract
+from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.phases.commit_rows import counted, difference
+from airflow_pipeline_provider.phases.findings import Finding, View
+
+ALL_TIME = Interval(
+    datetime(1, 1, 1, tzinfo=timezone.utc), datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+)
+
+
+def state_lost(view: View) -> Iterator[Finding]:
+    """The target knows the pipeline, the ledger does not."""
+    if view.state_is_lost:
+        yield Finding(
+            "state_lost",
+            None,
+            f"the ledger has no commit and the target has {len(view.rows):,} commit rows: the state was lost",
+            ("state", "rebuild", view.name),
+            safe=True,
+        )
+
+
+def ledger_beyond_target(view: View) -> Iterator[Finding]:
+    """Committed in the ledger, and the target's commit row is not there or says otherwise."""
+    held = {(row.interval, row.token): row for row in view.rows}
+    newest = [(piece, row.token) for row, pieces in view.standing for piece in pieces]
+    for piece, entry in view.commits:
+        token = entry.token or 0
+        row = held.get((entry.interval, token))
+        if row is not None and (row.manifest_sha, row.rows) == (entry.manifest, entry.rows):
+            continue
+        if row is not None:
+            yield Finding(
+                "disagreement",
+                piece,
+                f"under token {token} the ledger has {entry.rows} rows of manifest {(entry.manifest or '')[:12]}, "
+                f"the target {row.rows} of {row.manifest_sha[:12]}: somebody edited one of them",
+                ("history", view.runtime.window(entry.interval).window_id),
+            )
+        elif not any(other > token and there.overlaps(piece) for there, other in newest):
+            whole = piece == entry.interval and entry.rows is not None
+            seen = view.runtime.target.count(piece).rows
+            yield Finding(
+                "not_in_target",
+                piece,
+                f"the ledger has it committed with token {token} and {entry.rows} rows, the target no such "
+                f"commit row and {seen} rows there: was it restored from a backup, or emptied?",
+                view.run(piece),
+                safe=whole and view.source_holds(piece, max(entry.rows or 0, seen)),
+            )
+
+
+def target_beyond_ledger(view: View) -> Iterator[Finding]:
+    """Loaded, and not committed in the ledger."""
+    if view.state_is_lost:
+        return
+    known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
+    for row, pieces in view.standing:
+        if (Kind.COMMITTED, row.interval, row.token) in known or not view.idle(pieces):
+            continue
+        if (Kind.REPLACING, row.interval, row.token) in known:
+            yield Finding(
+                "not_audited",
+                row.interval,
+                f"{row.rows:,} rows were loaded with token {row.token} and never audited: a run was cut off there",
+                view.run(row.interval),
+                safe=view.source_holds(row.interval, row.rows),
+            )
+        else:
+            yield Finding(
+                "not_in_ledger",
+                row.interval,
+                f"the target has a commit row of token {row.token} that the ledger does not know: the end of the "
+                "ledger was lost",
+                ("state", "rebuild", view.name),
+                safe=True,
+            )
+
+
+def unverified(view: View) -> Iterator[Finding]:
+    """A replacement was begun and never committed; where it was loaded, `target_beyond_ledger` says so."""
+    known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
+    told = [
+        row.interval for row, _ in view.standing if (Kind.COMMITTED, row.interval, row.token) not in known
+    ]
+    doubtful = common(ledger.unverified(view.entries), [view.span])
+    for piece in view.idle(subtract(doubtful, told)):
+        yield Finding(
+            "unverified",
+            piece,
+            "a replacement was begun, and neither loaded nor given up: the target still holds the version before it",
+            view.run(piece),
+            safe=view.source_holds(piece, view.runtime.target.count(piece).rows),
+        )
+
+
+def counts(view: View) -> Iterator[Finding]:
+    """The target's rows against their commit rows: a stretch of a day at once, window by window where it differs."""
+    by_day: dict[str, list[tuple[CommitRow, list[Interval]]]] = {}
+    for row, pieces in view.standing:
+        day = day_of(row.interval.start, view.runtime.config.timezone).isoformat()
+        by_day.setdefault(day, []).append((row, pieces))
+    for _, found in sorted(by_day.items()):
+        whole = all(pieces == [row.interval] for row, pieces in found)
+        seen = counted(view.runtime.target, merge(piece for _, pieces in found for piece in pieces))
+        if whole and seen == (sum(row.rows for row, _ in found),) * 2:
+            continue
+        for row, pieces in found:
+            yield from _count(view, row, pieces)
+
+
+def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Finding]:
+    seen = counted(view.runtime.target, pieces)
+    why = difference(row, pieces, seen)
+    if why is None:
+        return
+    if seen.distinct_ids > row.rows:
+        yield Finding(
+            "count_differs",
+            row.interval,
+            f"{why}: find out who wrote the others; loading it again deletes them",
+            view.reprocess(row.interval, "--accept-shrink"),
+        )
+        return
+    doubled = seen.rows > row.rows
+    yield Finding(
+        "count_differs",
+        row.interval,
+        f"{why}: somebody else wrote to the table",
+        view.reprocess(row.interval, "--accept-shrink") if doubled else view.run(row.interval),
+        safe=not doubled and pieces == [row.interval] and view.source_holds(row.interval, row.rows),
+    )
+
+
+def uncovered(view: View) -> Iterator[Finding]:
+    """Rows of the pipeline where no load of it ever was; looked for in all time."""
+    for gap in gaps(ALL_TIME, [row.interval for row in view.rows]):
+        rows = view.runtime.target.count(gap).rows
+        if rows:
+            yield Finding(
+                "uncovered",
+                gap,
+                f"the target holds {rows:,} rows there that no load of this pipeline wrote: find out who did",
+            )
+
+
+def overlaps(view: View) -> Iterator[Finding]:
+    """A newer commit row over a part of an older one is normal; one token for two windows is not."""
+    first: dict[int, CommitRow] = {}
+    for row in view.rows:
+        other = first.setdefault(row.token, row)
+        if other is not row:
+            yield Finding(
+                "overlap",
+                row.interval,
+                f"the target has two commit rows of token {row.token}, the other for {other.interval}: a token is "
+                "for one window, so somebody edited them",
+                ("history", view.runtime.window(row.interval).window_id),
+            )

@@ -1,0 +1,95 @@
+"""What the doctor looks at, and the form of what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, subtract
+from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.base import Lease
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be; `sentence` has no full stop.
+
+    `command` are the words after `airflow-pipelines` that mend it, none where only a person can.  `safe`: it needs
+    nobody's word, since it deletes no row that the source lost, and gives up on nothing.  `harmless`: worth knowing,
+    nothing to mend.
+    """
+
+    kind: str
+    interval: Interval | None
+    sentence: str
+    command: tuple[str, ...] = ()
+    safe: bool = False
+    harmless: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """State and target as they were read: `before`, `rows`, `leases`, `entries`, in this order, so that a run at work
+    is no disagreement.  What the ledger had committed before must be in the target; what the target had is in the
+    ledger afterwards, or its run still holds a lease.
+
+    `span` is what is looked at in detail, `name` how people call the pipeline on the command line.
+    """
+
+    runtime: Runtime
+    name: str
+    at: datetime
+    span: Interval
+    before: tuple[Entry, ...]
+    rows: tuple[CommitRow, ...]
+    leases: tuple[Lease, ...]
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def state_is_lost(self) -> bool:
+        return bool(self.rows) and not any(entry.kind is Kind.COMMITTED for entry in self.entries)
+
+    @cached_property
+    def commits(self) -> list[tuple[Interval, Entry]]:
+        """What the ledger has committed in the span: disjoint pieces with the entry that rules there."""
+        return [(piece, e) for piece, e, _ in effective(self.before) if piece.overlaps(self.span)]
+
+    @cached_property
+    def standing(self) -> list[tuple[CommitRow, list[Interval]]]:
+        """The target's commit rows that still rule somewhere in the span, with all the pieces where they do."""
+        pieces: dict[int, list[Interval]] = {}
+        rows: dict[int, CommitRow] = {}
+        for piece, row in standing_pieces(self.rows):
+            pieces.setdefault(id(row), []).append(piece)
+            rows[id(row)] = row
+        return [
+            (rows[key], found)
+            for key, found in pieces.items()
+            if any(piece.overlaps(self.span) for piece in found)
+        ]
+
+    def idle(self, pieces: list[Interval]) -> list[Interval]:
+        """Without what a run works on right now."""
+        return subtract(pieces, [lease.interval for lease in self.leases])
+
+    def source_holds(self, interval: Interval, rows: int) -> bool:
+        """Would loading it again lose nothing?  No, too, when the source cannot be asked."""
+        try:
+            return self.runtime.source.count(interval) >= rows
+        except PipelineError:
+            return False
+
+    def run(self, interval: Interval) -> tuple[str, ...]:
+        """The command that moves exactly this again."""
+        start, end = interval.to_json()
+        return ("run", self.name, "--window-start", start, "--window-end", end)
+
+    def reprocess(self, interval: Interval, *more: str) -> tuple[str, ...]:
+        """The command that moves the windows in it again."""
+        bounds = ("--from", iso_utc(interval.start), "--to", iso_utc(interval.end))
+        return ("reprocess", self.name, *bounds, "--here", *more)
