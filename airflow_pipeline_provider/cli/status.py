@@ -4,7 +4,8 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "next": {"window": [start, end] | null, "reason" |
 null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days": [{"day", "start", "end", "length",
 "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing": [{"start", "end",
-"local_start", "local_end"}]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
+"local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants are ISO 8601, those without `local_` in
+UTC; `status` is one of
 `core.day_status.DayStatus`.
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
@@ -35,8 +36,8 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.standing import Day, Standing, standing
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
-from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
@@ -183,6 +184,9 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
         right=("length", "covered", "rows"),
         styles=[_STYLES.get(day.report.status) for day in stands.days],
     )
+    for day in stands.days:
+        for piece, said in day.report.given_up:
+            screen.say(f"given up: {local_window(piece, zone)}: {said or 'no reason given'}", "yellow")
 
 
 def _print_all(looked: list[Looked], screen: Screen) -> None:
@@ -279,13 +283,15 @@ def _day_json(day: Day, zone: str) -> dict[str, Any]:
         "percent": report.percent,
         "committed_seconds": report.committed_seconds,
         "rows": report.rows,
-        "missing": [
-            {
-                "start": iso_utc(gap.start),
-                "end": iso_utc(gap.end),
-                "local_start": local_iso(gap.start, zone),
-                "local_end": local_iso(gap.end, zone),
-            }
-            for gap in report.gaps
-        ],
+        "missing": [_piece_json(gap, zone) for gap in report.gaps],
+        "waived": [{**_piece_json(piece, zone), "reason": said} for piece, said in report.given_up],
+    }
+
+
+def _piece_json(piece: Interval, zone: str) -> dict[str, Any]:
+    return {
+        "start": iso_utc(piece.start),
+        "end": iso_utc(piece.end),
+        "local_start": local_iso(piece.start, zone),
+        "local_end": local_iso(piece.end, zone),
     }

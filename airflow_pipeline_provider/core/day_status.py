@@ -44,7 +44,8 @@ class DayReport:
     """`committed_seconds` are audited and stand; `percent` is their share of the day, never rounded up.
 
     `rows` is the sum over the day's commits; None while only the target can tell (a window was replaced in
-    part, or is unverified).  `gaps` is neither committed nor waived.  `reason` has no full stop.
+    part, or is unverified).  `gaps` is neither committed nor waived.  `given_up` is waived and never
+    committed, each piece with what the person said.  `reason` has no full stop.
     """
 
     status: DayStatus
@@ -53,6 +54,7 @@ class DayReport:
     percent: float
     rows: int | None
     gaps: tuple[Interval, ...]
+    given_up: tuple[tuple[Interval, str], ...] = ()
 
 
 def day_status(
@@ -81,6 +83,7 @@ def day_status(
         100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
         (rows or 0) if exact and not doubtful else None,
         tuple(missing),
+        tuple((piece, _waive_reason(written, piece)) for piece in _given_up(day, written)),
     )
 
 
@@ -114,9 +117,10 @@ def _judge(
     if drift:
         return DayStatus.DRIFTED, _drift_reason(drift, timezone)
     if not missing:
-        left_out = subtract(common(waived(entries), [day]), committed(entries))
+        left_out = _given_up(day, entries)
         if left_out:
-            why = _waive_reason(entries, left_out[0])
+            said = _waive_reason(entries, left_out[0])
+            why = f' ("{said}")' if said else ""
             return DayStatus.WAIVED, f"{named(left_out)} was given up{why}; the rest is committed"
         return (
             DayStatus.COMPLETE,
@@ -128,10 +132,14 @@ def _judge(
     return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"
 
 
+def _given_up(day: Interval, entries: list[Entry]) -> list[Interval]:
+    return subtract(common(waived(entries), [day]), committed(entries))
+
+
 def _waive_reason(entries: list[Entry], piece: Interval) -> str:
-    """What the person said who gave it up, ` ("the archive burnt")`."""
+    """What the person said who gave it up last."""
     said = [e.detail.get("reason") for e in entries if e.kind is Kind.WAIVED and e.interval.overlaps(piece)]
-    return f' ("{said[-1]}")' if said and said[-1] else ""
+    return str(said[-1] or "")
 
 
 def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:

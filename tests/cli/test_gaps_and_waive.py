@@ -115,6 +115,9 @@ def test_a_waived_window_lets_a_stopped_pipeline_go_on(place: Place) -> None:
     (day,) = status["days"]
     assert (day["status"], day["missing"], status["behind_seconds"]) == ("waived", [], 0)
     assert day["reason"] == '2013-11-03 [00:00 EDT, 04:00 EST) was given up ("burnt"); the rest is committed'
+    assert [one["reason"] for one in day["waived"]] == ["burnt"]
+    said = place("status", "flights", *AT).out
+    assert "given up: 2013-11-03 [00:00 EDT, 04:00 EST): burnt" in said
     told = place("history", WINDOW)
     assert "waived" in told.out
     assert "burnt" in told.out

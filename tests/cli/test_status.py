@@ -79,6 +79,7 @@ def test_json_of_a_day(place: Place) -> None:
                 "local_end": "2013-11-04T00:00:00-05:00",
             }
         ],
+        "waived": [],
     }
     assert (status["continuation"], status["ready_until"]) == ("2013-11-03T14:00:00Z", "2013-11-04T05:00:00Z")
     assert (status["behind_seconds"], status["leases"]) == (54_000.0, [])

@@ -442,6 +442,12 @@ def test_the_reason_of_a_waive_stays_visible() -> None:
     report = day_status(DAY, said, now=at(99), settle_seconds=0, max_attempts=3)
     assert report.status is DayStatus.WAIVED
     assert 'was given up ("the disk burnt")' in report.reason
+    assert report.given_up == ((DAY, "the disk burnt"),)
+
+
+def test_what_was_given_up_is_told_beside_whatever_else_holds() -> None:
+    report = day_status(DAY, history("W0-4 C2-6@1 S2-6"), now=at(99), settle_seconds=0, max_attempts=3)
+    assert (report.status, report.given_up) == (DayStatus.DRIFTED, ((hour("0-2"), ""),))
 
 
 def test_a_check_without_counts_is_still_told() -> None:
