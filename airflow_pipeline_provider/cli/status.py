@@ -4,8 +4,8 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "next": {"window": [start, end] | null, "reason" |
 null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days": [{"day", "start", "end", "length",
 "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing": [{"start", "end",
-"local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants are ISO 8601, those without `local_` in
-UTC; `status` is one of
+"local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants are ISO 8601, those without `local_`
+in UTC; `status` is one of
 `core.day_status.DayStatus`.
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
