@@ -2,7 +2,8 @@
 
 JSON: `{"pipeline_id", "timezone", "reference_time", "healthy", "findings": [finding], "fixed": [{"command",
 "exit_code"}]}`; a finding is `{"kind", "window": piece | null, "sentence", "command" | null, "safe",
-"harmless"}`, a piece `{"day", "start", "end", "local_start", "local_end"}`.  With `--fix`, `findings` are what is left.
+"harmless"}`, a piece `{"day", "start", "end", "local_start", "local_end"}`.  With `--fix`, `findings` are
+what is left.
 
 Exit code 1 when something is found that is not harmless.
 """

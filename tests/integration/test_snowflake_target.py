@@ -196,6 +196,22 @@ class TestExternalStage(SnowflakeConformance):
         with pytest.raises(FatalError, match="NO_LAKE does not exist"):
             target_of(table, external_stage=f"{schema}.NO_LAKE").load(manifest, load._stage)
 
+    def test_the_stage_is_checked_for_the_doctor(self, table, schema, lake, stage, tmp_path):
+        stage.write("2013-11-03/a", b"1")
+        target = target_of(table, external_stage=lake)
+        target.check_stage(stage, "2013-11-03/a")
+        target.check_stage(stage, None)
+        with pytest.raises(
+            FatalError, match=r"shows no file .*2013-11-03/b, and s3://.*/2013-11-03/b is there"
+        ):
+            target.check_stage(stage, "2013-11-03/b")
+        with pytest.raises(FatalError, match="NO_LAKE does not exist"):
+            target_of(table, external_stage=f"{schema}.NO_LAKE").check_stage(stage, None)
+        options = ObjectStoreStage.Options(type="object_store", path=str(tmp_path))
+        with pytest.raises(ConfigError, match="is not below"):
+            target.check_stage(ObjectStoreStage(options, Identity("kit", "UTC")), None)
+        target_of(table).check_stage(stage, "no/such/file")  # parts are uploaded then
+
     def test_the_path_below_the_stage_may_be_said(self, table, lake, load, stage):
         path = stage.base.partition("/kit/")[2]
         manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 3), token=1)

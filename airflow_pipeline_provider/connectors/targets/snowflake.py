@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import TargetOptions
+from airflow_pipeline_provider.config.options import ConnId, TargetOptions
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
     LoadResult,
@@ -58,7 +58,7 @@ class SnowflakeOptions(TargetOptions):
     """`target: {type: snowflake, table: ANALYTICS.RAW.FLIGHTS, external_stage: ANALYTICS.RAW.LAKE}`"""
 
     type: Literal["snowflake"] = "snowflake"
-    conn_id: str = Field(
+    conn_id: ConnId = Field(
         "snowflake_default", min_length=1, description="Airflow connection of type Snowflake."
     )
     table: str = Field(
@@ -139,6 +139,20 @@ class SnowflakeTarget(Target):
             if not self._exists(session, self._statements.commits):
                 return []
             return self._statements.read_commits(session.execute, self.identity.pipeline_id, within)
+
+    def check_stage(self, stage: Stage, sample: str | None) -> None:
+        """The external stage's URL holds our stage, and the role can list a file of it there."""
+        if not self.options.external_stage:
+            return
+        external = parse_name(self.options.external_stage, upper=True)
+        with self._session("doctor") as session:
+            folder = self._folder(session, external, stage)
+            if sample is None or session.execute(sql.list_file(external, folder + sample)):
+                return
+        raise FatalError(
+            f"target.external_stage: {'.'.join(external.parts)} shows no file {folder}{sample}, and "
+            f"{stage.url(sample)} is there: correct external_stage_path or the stage's URL"
+        )
 
     # --- the transaction
 

@@ -94,6 +94,11 @@ def show_stage(stage: ObjectName) -> str:
     return f"SHOW STAGES LIKE {literal(stage.last)}{inside}"
 
 
+def list_file(stage: ObjectName, path: str) -> str:
+    """A row if the stage shows the file (and for each file whose name goes on after the path)."""
+    return f"LIST {literal(f'@{stage}/{path}')}"
+
+
 def path_in_stage(stage: ObjectName, stage_url: str, base: str) -> str:
     """Where our stage lies below the external stage's URL: "" or "flights/".  ConfigError when it does not."""
     theirs, ours = _normal(stage_url), _normal(base)
