@@ -1,0 +1,63 @@
+"""`cleanup`: says what goes and why, removes it, and can only say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+
+from .conftest import Place
+
+FOLDER = "2013-11-03/flights.20131103T040000Z-20131103T090000Z/dddddddddddd"
+
+
+@pytest.fixture
+def littered(place: Place, interval: Interval) -> Place:
+    """A file of an attempt that began before its window's commit, and an expired lease."""
+    place.write()
+    state = place.state()
+    state.append(Entry(Kind.ATTEMPT, interval, interval.start, attempt="d" * 12))
+    for kind in (Kind.REPLACING, Kind.COMMITTED):
+        state.append(Entry(kind, interval, interval.start, token=1, attempt="e" * 12))
+    file = place.folder.parent / "stage" / "flights" / FOLDER / "part-0-0-x.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"12345")
+    state.acquire(interval, "flights/dead", 60)
+    place.clock_ahead = timedelta(minutes=2)
+    return place
+
+
+def test_what_is_removed_is_said(littered: Place) -> None:
+    result = littered("cleanup", "flights")
+    assert result.code == 0
+    assert "dddddddddddd" in result.out
+    assert "committed with the newer token 1" in result.out
+    assert "expired lease of flights/dead" in result.out
+    assert result.out.splitlines()[-1] == (
+        "removed: 1 files of 1 dead attempts (5 bytes), 1 expired leases, 0 unfinished uploads; the files of 0 attempts "
+        "stay"
+    )
+    assert littered("cleanup", "flights").out.startswith("removed: 0 files of 0 dead attempts")
+
+
+def test_a_dry_run_only_says(littered: Place) -> None:
+    for _ in range(2):
+        result = littered("cleanup", "flights", "--dry-run", "-o", "json")
+        assert (result.code, result.json["dry_run"], result.json["files"], result.json["bytes"]) == (
+            0,
+            True,
+            1,
+            5,
+        )
+        assert [attempt["folder"] for attempt in result.json["attempts"]] == [FOLDER]
+        assert [lease["owner"] for lease in result.json["leases"]] == ["flights/dead"]
+
+
+def test_mistakes(place: Place) -> None:
+    place.write()
+    result = place("cleanup", "flights", "--older-than", "a week")
+    assert (result.code, result.out) == (2, "")
+    assert "--older-than" in result.err
