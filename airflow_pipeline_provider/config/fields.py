@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from airflow_pipeline_provider.config.options import MAX_DAYS, parse_duration
+from airflow_pipeline_provider.config.options import MAX_DAYS, parse_duration, printable
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem, shown
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, Duration
 
@@ -154,6 +154,7 @@ def names(value: Any) -> Any:
     for name in value:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"must be a list of text such as [a, b], got {shown(name)} in it")
+        printable(name)
         if len(name) > LONGEST_TAG:
             raise ValueError(f"must hold names of at most {LONGEST_TAG} characters, got {len(name)}")
     return tuple(dict.fromkeys(value))

@@ -10,6 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +25,8 @@ from airflow_pipeline_provider.core.durations import parse_duration as core_pars
 
 MAX_DAYS = 10_000  # keeps every instant that a duration is taken from inside the calendar
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+# what Airflow itself takes for an id
+_CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _SIZE = re.compile(r"([0-9]{1,18})\s*([KMGT]I?B|B)", re.IGNORECASE)
 _UNITS = {"B": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
 _UNITS.update({f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)})
@@ -60,6 +63,25 @@ def parse_size(value: Any) -> int:
         raise ValueError(f"must be between 1KB and 5GB, got {shown(value)}")
     return size
 
+
+def printable(value: str) -> str:
+    """A name that a person can read on one line; what hides in a text (zero width, right to left) is refused."""
+    if not value.isprintable():
+        raise ValueError(f"must be printable text on one line, got {shown(value)}")
+    return value
+
+
+def _conn_id(value: str) -> str:
+    if not _CONN_ID.fullmatch(value):
+        raise ValueError(
+            "must be the id of an Airflow connection (letters, digits and _#!()-.:/\\, at most 250), "
+            f"got {shown(value)}"
+        )
+    return value
+
+
+ConnId = Annotated[str, AfterValidator(_conn_id)]
+"""The id of an Airflow connection."""
 
 DurationSeconds = Annotated[
     int,

@@ -62,11 +62,18 @@ class CrossFieldError(ValueError):
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """`("airflow", "tags", 1)` -> `airflow.tags[1]`."""
+    """`("airflow", "tags", 1)` -> `airflow.tags[1]`; a key that would break the line is shown with escapes."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{brief(part)}" if text else brief(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{brief(_visible(part))}" if text else brief(_visible(part))
     return text
+
+
+def _visible(key: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
 
 
 def brief(text: str) -> str:

@@ -68,6 +68,7 @@ class _Builder:
         self.anchors: dict[str, Node] = {}
         self.root: Node | None = None
         self.problems: list[Problem] = []
+        self.merged = 0
 
     def problem(self, message: str, line: int, *last: str | int) -> None:
         path = [p for o in self.stack if (p := self._position(o)) is not None]
@@ -110,6 +111,10 @@ class _Builder:
     def close(self) -> None:
         done = self.stack.pop()
         for merged in done.merges:
+            self.merged += len(merged.value)
+            if self.merged > MAX_VALUES:  # a few lines of YAML can ask for gigabytes
+                message = f"merges more than {MAX_VALUES} keys by '<<'"
+                raise YamlError([Problem("", message, self.file, done.node.line)])
             for key, child in merged.value.items():
                 done.node.value.setdefault(key, child)
         self.add(done.node, done.anchor)
@@ -129,6 +134,8 @@ class _Builder:
 
     def scalar(self, event: Any) -> None:
         line = event.start_mark.line + 1
+        if "\0" in event.value:
+            self.problem("holds the character NUL (\\0), which no name and no database takes", line)
         if self._awaits_key():
             self.key(event, line)
             return

@@ -5,7 +5,7 @@ plain process (the command line) that lookup stops at the environment, so the me
 `airflow.models`.  Nothing here is called while DAG files are parsed.
 
 What is secret in a connection is never shown again: our own texts are cleaned by `observability.redaction`, the log
-of a task by Airflow's masker, which learns here the forms that a vendor's message may hold it in (URL-quoted, base64).
+of a task by Airflow's masker, which learns here the other forms that a vendor's message may hold it in.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from airflow_pipeline_provider.config.options import StateOptions
+from airflow_pipeline_provider.config.options import ConnId, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.databases import database_errors
 from airflow_pipeline_provider.core.intervals import Interval
@@ -36,7 +36,7 @@ class SqlStateOptions(StateOptions):
     """`state: {type: sql, conn_id: pipeline_state}`"""
 
     type: Literal["sql"]
-    conn_id: str = Field(min_length=1, description="Airflow connection of type postgres or sqlite.")
+    conn_id: ConnId = Field(min_length=1, description="Airflow connection of type postgres or sqlite.")
     schema_name: str | None = Field(
         None,
         alias="schema",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from airflow_pipeline_provider.config.options import DurationSeconds, SourceOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions, printable
 
 _FORBIDDEN_IN_INDEX = re.compile(r"[\s\\/?\"'<>|,#]")
 
@@ -25,6 +25,7 @@ def _indices(value: Any) -> Any:
         bare = name[1:] if position and name.startswith("-") else name
         if bare[:1] in ("-", "_", "+") or bare in ("", ".", ".."):
             raise ValueError(f"must not start with '-', '_' or '+', got {name!r}")
+        printable(bare)
         found = _FORBIDDEN_IN_INDEX.search(bare)
         if found:
             hint = "; write several names as a list" if found[0] == "," else ""
@@ -36,13 +37,13 @@ class ElasticsearchOptions(SourceOptions):
     """The section `source` of type elasticsearch."""
 
     type: Literal["elasticsearch"] = Field("elasticsearch", description="Name of the connector.")
-    conn_id: str = Field(
+    conn_id: ConnId = Field(
         "elasticsearch_default", min_length=1, description="Airflow connection of the cluster."
     )
     index: Annotated[tuple[str, ...], BeforeValidator(_indices, json_schema_input_type=str | list[str])] = (
         Field(description="Index, alias, data stream or pattern (flights-*), or a list of them.")
     )
-    time_field: str = Field(
+    time_field: Annotated[str, AfterValidator(printable)] = Field(
         "@timestamp",
         min_length=1,
         pattern=r"^[^*\s]+$",

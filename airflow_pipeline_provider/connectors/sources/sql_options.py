@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_pipeline_provider.config.options import SourceOptions
+from airflow_pipeline_provider.config.options import ConnId, SourceOptions
 from airflow_pipeline_provider.core.days import zone_of
 
 
@@ -22,7 +22,7 @@ class SqlSourceOptions(SourceOptions):
     """`source: {type: sql, conn_id: warehouse, table: public.weather, time_column: time_hour, key_columns: [id]}`"""
 
     type: Literal["sql"]
-    conn_id: str = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
+    conn_id: ConnId = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
     table: str | None = Field(
         None, min_length=1, description="Table or view, `schema.table`, written exactly."
     )

@@ -53,7 +53,7 @@ def parse_location(path: str) -> Location:
         raise ValueError(f"must be {_EXPECTED}, got {path!r}")
     scheme, conn_id, bucket = match["scheme"], match["conn_id"], match["bucket"]
     segments = [segment for segment in (match["prefix"] or "").split("/") if segment]
-    if any(_bad(segment) for segment in segments) or re.search(r"[\x00-\x20\x7f\\?#]", bucket):
+    if any(_bad(segment) for segment in (*segments, bucket)) or re.search(r"[\x00-\x20\x7f\\?#]", bucket):
         raise ValueError(f"must have no '..', backslash, '?', '#' or control character in it, got {path!r}")
     if scheme in ("file", "local"):
         if bucket or conn_id is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import DurationSeconds, TargetOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
     LoadResult,
@@ -51,7 +51,7 @@ class PostgresOptions(TargetOptions):
     """`target: {type: postgres, conn_id: warehouse, table: raw.flights}`"""
 
     type: Literal["postgres"] = "postgres"
-    conn_id: str = Field(
+    conn_id: ConnId = Field(
         default="postgres_default", min_length=1, description="Airflow connection of type Postgres."
     )
     table: str = Field(
