@@ -97,6 +97,10 @@ class AirflowOptions(Section):
     """What becomes of the pipeline in Airflow."""
 
     retries: int = Field(default=3, ge=0, le=100, strict=True, description="Airflow retries of each task.")
+    retry_delay: DurationSeconds = Field(
+        default=30,
+        description="Pause before the first retry, such as 30s; each further one is about twice as long.",
+    )
     pool: str | None = Field(
         default=None, min_length=1, max_length=256, description="Airflow pool of the tasks."
     )

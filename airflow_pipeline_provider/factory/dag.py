@@ -20,7 +20,6 @@ from airflow_pipeline_provider.factory.broken import broken_pipeline
 from airflow_pipeline_provider.factory.graph import TaskSpec, pipeline_graph
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 
-RETRY_DELAY = timedelta(seconds=30)
 LONGEST_RETRY_DELAY = timedelta(minutes=10)
 LONG_AGO = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's start_date would have no tasks
 
@@ -93,11 +92,12 @@ def _schedule(config: PipelineConfig) -> Any:
 
 def default_args(config: PipelineConfig) -> dict[str, Any]:
     settings = config.airflow
+    delay = timedelta(seconds=settings.retry_delay)
     arguments: dict[str, Any] = {
         "retries": settings.retries,
-        "retry_delay": RETRY_DELAY,
+        "retry_delay": delay,
         "retry_exponential_backoff": True,
-        "max_retry_delay": LONGEST_RETRY_DELAY,
+        "max_retry_delay": max(delay, LONGEST_RETRY_DELAY),
     }
     if settings.pool:
         arguments["pool"] = settings.pool

@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from .conftest import Folder
 
@@ -149,3 +152,19 @@ def test_the_serialized_dag_names_the_pipeline_and_holds_none_of_its_file(folder
     text = json.dumps(DagSerialization.to_dict(folder.dag()), default=str)
     assert "events_db" not in text
     assert "only for the record" not in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "retries", "delay", "longest"),
+    [
+        pytest.param("{}", 3, 30, 600, id="nothing said"),
+        pytest.param("{retries: 9, retry_delay: 2s}", 9, 2, 600, id="short"),
+        pytest.param("{retry_delay: 20m}", 3, 1200, 1200, id="longer than the longest"),
+    ],
+)
+def test_every_task_is_retried_as_the_file_says(
+    folder: Folder, settings: str, retries: int, delay: int, longest: int
+) -> None:
+    folder.write(airflow=settings)
+    found = {(task.retries, task.retry_delay, task.max_retry_delay) for task in folder.dag().tasks}
+    assert found == {(retries, timedelta(seconds=delay), timedelta(seconds=longest))}

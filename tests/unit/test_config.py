@@ -51,6 +51,7 @@ def test_the_least_a_pipeline_needs(tmp_path):
     )
     assert (config.max_attempts, config.on_blocked) == (5, "pass")
     assert (config.airflow.retries, config.airflow.pool, config.airflow.tags) == (3, None, ())
+    assert config.airflow.retry_delay == 30
     assert (config.airflow.max_active_runs, config.default_record, config.record_functions) == (1, {}, {})
     assert config.warnings == ()
 

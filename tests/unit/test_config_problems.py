@@ -80,6 +80,7 @@ SEARCH = "source: {type: search, index: flights}"
         pytest.param("airflow: {tags: [1]}", "airflow.tags: must be a list of text such as [a, b], got 1 in it", id="number in a list"),
         pytest.param("airflow: {pool: ''}", "airflow.pool: must be given, not empty, got ''", id="empty pool"),
         pytest.param("airflow: {retries: -1}", "airflow.retries: must be between 0 and 100, got -1", id="negative retries"),
+        pytest.param("airflow: {retry_delay: 30}", "airflow.retry_delay: must be a duration such as 30s", id="delay without a unit"),
         pytest.param("airflow: {retry: 1}", "airflow.retry: unknown key; did you mean 'retries'?", id="unknown key in a section"),
         pytest.param("default_record: [1]", "default_record: must be a mapping, got a list", id="list as record"),
         pytest.param("record_functions: {partner: a.b}", "record_functions.partner: the field's name must be UPPERCASE letters, digits and '_' (flights.yaml:5)", id="lower case field"),
