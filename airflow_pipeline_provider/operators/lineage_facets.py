@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import attrs  # the provider is not there where types are checked, hence the ignores below
 from airflow.providers.openlineage.extractors import OperatorLineage
-from openlineage.client.event_v2 import InputDataset, OutputDataset, RunFacet
-from openlineage.client.facet_v2 import data_quality_metrics_input_dataset, output_statistics_output_dataset
+from openlineage.client.event_v2 import InputDataset, OutputDataset
+from openlineage.client.facet_v2 import (
+    RunFacet,
+    data_quality_metrics_input_dataset,
+    output_statistics_output_dataset,
+)
 
 from airflow_pipeline_provider import __version__
 from airflow_pipeline_provider.operators.lineage import Lineage
 
-PRODUCER = f"airflow-pipeline-provider/{__version__}"
+PRODUCER = f"urn:airflow-pipeline-provider:{__version__}"  # OpenLineage wants a URI
 
 
 @attrs.define

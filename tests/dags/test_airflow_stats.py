@@ -35,10 +35,11 @@ def start_stats() -> Any:
     from airflow.sdk.observability import stats
     from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
-    client = get_stats_factory()()
     if hasattr(stats, "initialize"):
+        client = get_stats_factory()()
         stats.initialize(factory=lambda: client, export_legacy_names=True)
     else:  # Airflow 3.2
+        client = get_stats_factory(stats.Stats)()
         stats.Stats.initialize(factory=lambda: client)
     return client
 
