@@ -18,6 +18,7 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
 from airflow_pipeline_provider.phases.commit_rows import counted, difference, standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import find_manifest
 
 REBUILT = {"rebuilt": True}
 
@@ -99,6 +100,8 @@ def _doubt(entries: list[Entry], row: CommitRow) -> str | None:
 
 
 def _write(runtime: Runtime, row: CommitRow) -> None:
+    found = find_manifest(runtime, runtime.window(row.interval), row.manifest_sha)
+    quarantined = {"quarantined": found[1].quarantined_rows} if found else {}
     entry = Entry(
         Kind.REPLACING,
         row.interval,
@@ -106,7 +109,7 @@ def _write(runtime: Runtime, row: CommitRow) -> None:
         token=row.token,
         rows=row.rows,
         manifest=row.manifest_sha,
-        detail=dict(REBUILT),
+        detail={**REBUILT, **quarantined},
     )
     runtime.state.append(entry)
     runtime.state.append(replace(entry, kind=Kind.COMMITTED))
