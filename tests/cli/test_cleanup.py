@@ -36,9 +36,8 @@ def test_what_is_removed_is_said(littered: Place) -> None:
     assert "dddddddddddd" in result.out
     assert "committed with the newer token 1" in result.out
     assert "expired lease of flights/dead" in result.out
-    assert result.out.splitlines()[-1] == (
-        "removed: 1 files of 1 dead attempts (5 bytes), 1 expired leases, 0 unfinished uploads; the files of 0 attempts "
-        "stay"
+    assert result.out.splitlines()[-1].startswith(
+        "removed: 1 files of 1 dead attempts (5 bytes), 1 expired leases, 0 unfinished uploads"
     )
     assert littered("cleanup", "flights").out.startswith("removed: 0 files of 0 dead attempts")
 
