@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,26 @@ from .conftest import AFTER, Place
 IDENTITY = Identity("flights", "America/New_York")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Target and state of the two windows, made by the first test that needs them."""
+    return tmp_path_factory.mktemp("kept") / "flights.duckdb", {}
+
+
 @pytest.fixture
-def moved(place: Place) -> Place:
+def moved(place: Place, kept: tuple[Path, dict[str, Any]]) -> Place:
     """The first two windows of the day are committed, without a start_day."""
+    target, pipelines = kept
     place.write(start_day=None, end_day=None, max_backlog_days=31)
     place.seed()
-    for _ in range(2):
-        assert place("run", "flights", "--reference-time", "2013-11-04T21:30:00Z").code == 0
+    if pipelines:
+        shutil.copy(target, place.folder.parent)
+    else:
+        for _ in range(2):
+            assert place("run", "flights", "--reference-time", "2013-11-04T21:30:00Z").code == 0
+        shutil.copy(place.folder.parent / target.name, target)
+        pipelines.update(deepcopy(place.store.pipelines))
+    place.store.pipelines.update(deepcopy(pipelines))
     return place
 
 
