@@ -47,6 +47,8 @@ def start_stats() -> Any:
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Listener]:
     """A server that Airflow's stats send to; a test's parameter is more of the environment."""
+    import airflow.sdk.serde  # noqa: F401  (starts the stats by itself when it is imported: with none yet)
+
     listener = Listener()
     settings = {
         "STATSD_ON": "True",
