@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -17,6 +19,12 @@ from airflow_pipeline_provider.phases.values import Generated, RunKind, RunReque
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+FIRST_YEAR, LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
+_DATE_TIME = re.compile(
+    r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"
+    r"(?P<offset>Z|[+-]\d\d:\d\d(?::\d\d)?)?",
+    re.ASCII,
+)
 CONF_KEYS = ("window_start", "window_end", "reference_time")
 
 
@@ -74,7 +82,9 @@ class GenerateWindowOperator(PipelineOperator):
 def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     """What this DAG run asks for: its type decides, then its Params."""
     dag_run, run = context["dag_run"], run_of(context)
-    conf = dag_run.conf or {}
+    conf = {} if dag_run.conf is None else dag_run.conf
+    if not isinstance(conf, Mapping):
+        raise ConfigError(f"conf: expected a JSON object such as {{}}, got {quote(conf)}")
     reference = dag_run.run_after
     if str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "backfill":
         if config.schedule != "auto":
@@ -89,7 +99,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     unknown = sorted(set(conf) - set(CONF_KEYS) - declared)
     if unknown:
         known = ", ".join(sorted({*CONF_KEYS, *declared}))
-        raise ConfigError(f"conf: unknown {', '.join(map(repr, unknown))}; known: {known}")
+        shown = ", ".join(quote(key, 60) for key in unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        raise ConfigError(f"conf: unknown {shown}; known: {known}")
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**dict(context["params"]), **conf})
@@ -97,7 +108,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
 
 
 def _params_window(params: Mapping[str, Any]) -> Interval | None:
-    start, end = (params.get(name) or None for name in ("window_start", "window_end"))
+    start, end = (params.get(name) for name in ("window_start", "window_end"))
+    start, end = (None if value == "" else value for value in (start, end))  # a form's empty field
     if start is None and end is None:
         return None
     if start is None or end is None:
@@ -113,14 +125,28 @@ def _params_window(params: Mapping[str, Any]) -> Interval | None:
 
 def _instant(value: Any, name: str) -> datetime:
     """An aware date-time from a Param: without an offset nobody can say which hour of a long day is meant."""
-    if not isinstance(value, (str, datetime)):
-        raise ConfigError(f"{name}: expected an ISO 8601 date-time with an offset, got {value!r}")
-    try:
-        parsed = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
-    except ValueError as error:
-        raise ConfigError(f"{name}: expected an ISO 8601 date-time with an offset, got {value!r}") from error
-    if parsed.utcoffset() is None:
+    expected = f"{name}: expected an ISO 8601 date-time with an offset, got {quote(value)}"
+    if isinstance(value, str):
+        match = _DATE_TIME.fullmatch(value)
+        if match is None:
+            raise ConfigError(expected)
+        try:
+            value = datetime.fromisoformat(_six_digits(match))
+        except ValueError as error:
+            raise ConfigError(expected) from error
+    if not isinstance(value, datetime):
+        raise ConfigError(expected)
+    if value.utcoffset() is None:
         raise ConfigError(
-            f"{name}: expected an offset (like 2013-11-03T01:00:00-04:00), got the naive {value!r}"
+            f"{name}: expected an offset (like 2013-11-03T01:00:00-04:00), got the naive {str(value)!r}"
         )
-    return parsed
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ConfigError(f"{name}: expected a year from {FIRST_YEAR} to {LAST_YEAR}, got {str(value)!r}")
+    return value
+
+
+def _six_digits(match: re.Match[str]) -> str:
+    """As Python 3.10 reads it: a fraction of six digits, floored, and no Z."""
+    fraction = f".{match['fraction']:0<6.6}" if match["fraction"] else ""
+    offset = "+00:00" if match["offset"] == "Z" else match["offset"] or ""
+    return f"{match['whole']}{fraction}{offset}"

@@ -30,7 +30,17 @@ def _indices(value: Any) -> Any:
         if found:
             hint = "; write several names as a list" if found[0] == "," else ""
             raise ValueError(f"must not contain {found[0]!r}, got {name!r}{hint}")
+        if "*" in bare.partition(":")[0] and ":" in bare:
+            # a pattern that matches no remote cluster is taken for all indices of this one
+            raise ValueError(f"must name the remote cluster before ':' without '*', got {name!r}")
     return tuple(names)
+
+
+def _time_field(value: str) -> str:
+    found = re.search(r'[",\\]', printable(value))
+    if found:
+        raise ValueError(f"must not contain {found[0]!r}, got {value!r}")
+    return value
 
 
 class ElasticsearchOptions(SourceOptions):
@@ -43,7 +53,7 @@ class ElasticsearchOptions(SourceOptions):
     index: Annotated[tuple[str, ...], BeforeValidator(_indices, json_schema_input_type=str | list[str])] = (
         Field(description="Index, alias, data stream or pattern (flights-*), or a list of them.")
     )
-    time_field: Annotated[str, AfterValidator(printable)] = Field(
+    time_field: Annotated[str, AfterValidator(_time_field)] = Field(
         "@timestamp",
         min_length=1,
         pattern=r"^[^*\s]+$",

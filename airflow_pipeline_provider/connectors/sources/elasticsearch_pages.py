@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import lru_cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_HIT = re.compile(r'"_index":"([^"]*)","_id":"((?:[^"\\]|\\.)*)"')
 LARGE_PAGE_BYTES = 64_000_000  # a page above it makes the next one smaller, so that memory stays flat
 SMALLEST_PAGE = 10
 
@@ -89,9 +91,19 @@ def decode_page(body: bytes, time_field: str, what: str) -> Any:
 
 
 def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
-    """Python's own parser takes what the fast one refuses, so the document can be named."""
+    """Python's own parser takes what the fast one refuses, or says where it fails, so the document can be named."""
+    text = body.decode("utf-8", "surrogateescape")
     try:
-        hits = json.loads(body.decode("utf-8", "surrogateescape"))["hits"]["hits"]
+        hits = json.loads(text)["hits"]["hits"]
+    except json.JSONDecodeError as wrong:
+        # Elasticsearch takes comments and a byte order mark, and gives them back
+        *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
+        if last is None:
+            return DataError(f"{what}: a page of documents cannot be read ({error})")
+        return DataError(
+            f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, or "
+            "leave it out by `source.query`"
+        )
     except (ValueError, KeyError, TypeError):
         return DataError(f"{what}: a page of documents cannot be read ({error})")
     for hit in hits:
