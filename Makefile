@@ -3,6 +3,7 @@
 #   make setup              .venv with everything for development
 #   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
 #   make test-integration   the same code against real servers (tests/services/README.md)
+#   make reliability        kills at every point and at random, on every backend; writes docs/reliability.md
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
 #   make help               all targets
@@ -27,7 +28,7 @@ PYTEST_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration demo test-airflow-3.2 constraints clean services-stop
+.PHONY: help setup test lint format types unit coverage test-integration reliability demo test-airflow-3.2 constraints clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -92,6 +93,9 @@ endif
 
 test-integration: $(STAMP)  ## tests on real servers, which it starts and stops (or takes from the environment)
 	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
+
+reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (an hour or two)
+	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
 
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh

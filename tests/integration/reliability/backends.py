@@ -245,45 +245,45 @@ class SnowflakeTarget(Target):
 
     name = "Snowflake"
 
-    def _schema(self, world: World) -> str:
+    def schema(self, world: World) -> str:
         return f"{os.environ['SNOWFLAKE_DATABASE']}.{world.name.upper()}"
 
     def section(self, world: World) -> dict[str, Any]:
         return {
             "type": "snowflake",
             "conn_id": "snowflake_default",
-            "table": f"{self._schema(world)}.FLIGHTS",
+            "table": f"{self.schema(world)}.FLIGHTS",
         }
 
     def environment(self, world: World) -> dict[str, str]:
         return {name: os.environ[name] for name in ("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", "REQUESTS_CA_BUNDLE")}
 
     def make(self, world: World) -> None:
-        self._run(f"CREATE SCHEMA {self._schema(world)}")
+        self.run(f"CREATE SCHEMA {self.schema(world)}")
 
     def copy(self, template: World, world: World) -> None:
         self.make(world)
         for table in self._tables(template):  # the view is made again by `prepare`
-            self._run(f"CREATE TABLE {self._schema(world)}.{table} CLONE {self._schema(template)}.{table}")
+            self.run(f"CREATE TABLE {self.schema(world)}.{table} CLONE {self.schema(template)}.{table}")
 
     def drop(self, world: World) -> None:
-        self._run(f"DROP SCHEMA IF EXISTS {self._schema(world)} CASCADE")
+        self.run(f"DROP SCHEMA IF EXISTS {self.schema(world)} CASCADE")
 
     def rows(self, world: World) -> list[LoadedRow]:
         if "FLIGHTS" not in self._tables(world):
             return []
         return [
             _row(values)
-            for values in self._run(f"SELECT {', '.join(COLUMNS)} FROM {self._schema(world)}.FLIGHTS")
+            for values in self.run(f"SELECT {', '.join(COLUMNS)} FROM {self.schema(world)}.FLIGHTS")
         ]
 
     def body(self, text: str) -> str:
         return json.dumps(json.loads(text), sort_keys=True)
 
     def _tables(self, world: World) -> list[str]:
-        return [row[1] for row in self._run(f"SHOW TABLES IN SCHEMA {self._schema(world)}")]
+        return [row[1] for row in self.run(f"SHOW TABLES IN SCHEMA {self.schema(world)}")]
 
-    def _run(self, statement: str) -> list[Any]:
+    def run(self, statement: str) -> list[Any]:
         with self._connection.cursor() as cursor:
             return list(cursor.execute(statement).fetchall())
 
@@ -364,7 +364,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def _row(values: Any) -> LoadedRow:
     row = LoadedRow(*values)
-    times = {
+    times: dict[str, Any] = {
         name: _EPOCH + timedelta(microseconds=at) if isinstance(at, int) else _aware(at)
         for name, at in row._asdict().items()
         if name in ("event_time", "window_start", "window_end", "loaded_at")

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -25,7 +26,15 @@ PRELOADED = (
     *("airflow.models.variable", "airflow.sdk", "airflow.utils.session"),
     *("airflow.providers.postgres.hooks.postgres", "airflow.providers.snowflake.hooks.snowflake"),
     *("alembic.command", "duckdb", "psycopg2", "pyarrow.parquet", "snowflake.connector"),
+    *("elastic_transport", "fsspec", "rich.live", "s3fs"),
+    *("airflow.providers.amazon.aws.fs.s3", "airflow.sdk.execution_time.context"),
+    "airflow_pipeline_provider.cli.main",
+    "airflow_pipeline_provider.cli.run",
+    "airflow_pipeline_provider.connectors.sources.elasticsearch",
+    "airflow_pipeline_provider.connectors.sources.elasticsearch_client",
+    "airflow_pipeline_provider.connectors.sources.sql",
     "airflow_pipeline_provider.connectors.stages.object_store",
+    "airflow_pipeline_provider.connectors.stages.remote_files",
     "airflow_pipeline_provider.connectors.targets.duckdb",
     "airflow_pipeline_provider.connectors.targets.postgres",
     "airflow_pipeline_provider.connectors.targets.postgres_copy",
@@ -61,8 +70,24 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Command:
+    """`airflow-pipelines <arguments>`, killed by signal 9 from outside after so many seconds, if it still runs.
+
+    What it prints goes to the file `log`.
+    """
+
+    arguments: list[str]
+    environment: dict[str, str]
+    log: str
+    kill_after: float | None = None
+
+
+@dataclass(frozen=True)
 class Ended:
-    """`exit_code` 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised."""
+    """What became of a child; `exit_code` is negative for a signal.
+
+    Of an order: 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised.
+    """
 
     exit_code: int
     points: list[str] = field(default_factory=list)
@@ -91,7 +116,7 @@ class ForkServers:
         for process in self._all:
             process.communicate(timeout=TOO_LONG_SECONDS)  # no more orders: they end
 
-    def run(self, order: Order) -> Ended:
+    def run(self, order: Order | Command) -> Ended:
         process = self._idle.get()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -114,7 +139,9 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
     for line in sys.stdin:
-        answers.write(json.dumps(asdict(fork(Order(**json.loads(line))))) + "\n")
+        asked = json.loads(line)
+        ended = fork(Command(**asked) if "arguments" in asked else Order(**asked))
+        answers.write(json.dumps(asdict(ended)) + "\n")
         answers.flush()
 
 
@@ -122,22 +149,31 @@ def preload() -> None:
     """Import what a run needs; nothing is opened and no thread begins, so a fork is a clean process."""
     for module in PRELOADED:
         importlib.import_module(module)
+    sys.modules["airflow.models"].import_all_models()  # a second that the first Variable takes otherwise
+    sys.modules["sqlalchemy.orm"].configure_mappers()
     threads = threading.enumerate()
     assert len(threads) == 1, f"importing began threads, a fork would lose them: {threads}"
 
 
-def fork(order: Order) -> Ended:
+def fork(order: Order | Command) -> Ended:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         code = 1
         try:
-            signal.alarm(TOO_LONG_SECONDS)
-            code = work(order, writer)
+            if isinstance(order, Order):
+                signal.alarm(TOO_LONG_SECONDS)
+                code = work(order, writer)
+            else:
+                code = obey(order)
         finally:
             os._exit(code)
     os.close(writer)
+    if isinstance(order, Command) and order.kill_after is not None:
+        over, _, _ = select.select([reader], [], [], order.kill_after)  # readable: the child has ended
+        if not over:
+            os.kill(child, signal.SIGKILL)
     with os.fdopen(reader) as said:
         lines = [json.loads(line) for line in said]
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -179,6 +215,23 @@ def work(order: Order, writer: int) -> int:
         say({"error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
+
+
+def obey(command: Command) -> int:
+    """Be the command line."""
+    os.environ.update(command.environment)
+    log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    from airflow_pipeline_provider.cli.main import main
+
+    try:
+        return main(command.arguments) or 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def move(order: Order) -> str:
@@ -223,7 +276,7 @@ def _skip_delete() -> None:
         return original(self, lambda s, p: [] if s.startswith("DELETE") else execute(s, p), manifest, copy)
 
     sql_text.Statements.replace_window = replace_window  # type: ignore[method-assign]
-    sql_text.check_counts = lambda *_: None  # type: ignore[assignment]
+    sql_text.check_counts = lambda *_: None
 
 
 def _no_transaction() -> None:

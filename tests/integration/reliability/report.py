@@ -14,6 +14,17 @@ from .backends import COMBINATIONS
 from .matrix import Cell
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
+MATRIX, KILLS = "kill matrix", "random kills"
+KILLS_HEAD = (
+    "backends",
+    "pipeline",
+    "windows",
+    "rows",
+    "kills",
+    "runs to the end",
+    "rows that differ",
+    "seed",
+)
 
 
 @dataclass
@@ -46,34 +57,33 @@ class Results:
             self.matrix[column, cell.point].add(not cell.problems)
 
     def write(self, page: Path = PAGE) -> None:
-        """Rewrite the tables for which there is something new."""
+        """Rewrite what was tried; columns and rows of a part that was not stay as they are."""
         if self.matrix:
-            replace_table(page, "kill matrix", self.matrix_table())
+            replace_table(page, MATRIX, self.matrix_table(table_of(page, MATRIX)))
         if self.kills:
-            head = (
-                "backends",
-                "pipeline",
-                "windows",
-                "rows",
-                "kills",
-                "runs to the end",
-                "rows that differ",
-                "seed",
-            )
-            replace_table(page, "random kills", table(head, self.kills))
+            replace_table(page, KILLS, self.kills_table(table_of(page, KILLS)))
 
-    def matrix_table(self) -> str:
-        names = sorted({name for name, _ in self.matrix}, key=_column)
-        rows = [
-            (f"`{point}`", meaning, *(str(self.matrix[name, point]) for name in names))
-            for point, meaning in POINTS.items()
-        ]
-        sums = []
-        for name in names:
-            tallies = [self.matrix[name, point] for point in POINTS]
-            sums.append(str(Tally(sum(t.survived for t in tallies), sum(t.total for t in tallies))))
-        head = ("point", "the process dies when", *(name.replace(" × ", " ×<br>") for name in names))
-        return table(head, [*rows, ("all", "", *sums)])
+    def matrix_table(self, old: list[list[str]]) -> str:
+        columns = {name: self._cells(name) for name in {name for name, _ in self.matrix}}
+        if [line[0] for line in old[2:-1]] == [f"`{point}`" for point in POINTS]:
+            for i, head in enumerate(old[0][2:], 2):
+                columns.setdefault(head.replace("<br>", " "), [line[i] for line in old[2:]])
+        names = sorted(columns, key=_column)
+        meanings = [*((f"`{point}`", meaning) for point, meaning in POINTS.items()), ("all", "")]
+        rows = [(*said, *(columns[name][i] for name in names)) for i, said in enumerate(meanings)]
+        heads = (name.replace("× ", "×<br>") for name in names)
+        return table(("point", "the process dies when", *heads), rows)
+
+    def _cells(self, name: str) -> list[str]:
+        """A column: a cell for each point, then the sum."""
+        tallies = [self.matrix[name, point] for point in POINTS]
+        total = Tally(sum(t.survived for t in tallies), sum(t.total for t in tallies))
+        return [str(tally) for tally in (*tallies, total)]
+
+    def kills_table(self, old: list[list[str]]) -> str:
+        rows = {(line[0], line[1]): tuple(line) for line in old[2:]}
+        rows |= {(line[0], line[1]): line for line in self.kills}
+        return table(KILLS_HEAD, [rows[key] for key in sorted(rows)])
 
 
 def _column(name: str) -> tuple[int, str]:
@@ -99,4 +109,4 @@ def table_of(page: Path, name: str) -> list[list[str]]:
     """The cells of a table on the page, its two head lines first."""
     between = re.compile(rf"<!-- {name}: [^\n]*-->\n(.*?)<!-- end of {name} -->", re.DOTALL)
     [text] = between.findall(page.read_text(encoding="utf-8"))
-    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.strip().splitlines()]
+    return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in text.strip().splitlines()]

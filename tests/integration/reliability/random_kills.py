@@ -1,0 +1,168 @@
+"""kill -9 from outside, at random moments, until everything is moved all the same.
+
+`airflow-pipelines run PIPELINE --until-done` is started again and again; each process lives for a random time, most
+for about as long as a window takes, some for several.  When all is moved and there were not yet enough kills, windows
+that are committed are moved again, under the same fire.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from airflow_pipeline_provider.config.loader import parse_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.intervals import Interval, gaps, iso_utc
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from demo import nyc
+
+from .child import Command, Ended, ForkServers
+
+KILLED = -9
+REFERENCE_TIME = "2013-12-10T12:00:00Z"  # all of November is ready
+LEASE_SECONDS = 3
+PATIENCE = 8  # processes without one window committed, then they live longer
+
+Record = tuple[datetime, str]
+"""Event time and body, the body as JSON with sorted keys."""
+
+
+@dataclass
+class Campaign:
+    """One pipeline under fire.
+
+    `config` is its pipeline file, `read_target` gives (record id, event time, body) of every row of its table.
+    """
+
+    config: dict[str, Any]
+    environment: dict[str, str]
+    documents: list[nyc.Document]
+    span: Interval
+    read_target: Callable[[], list[tuple[str, datetime, str]]]
+    servers: ForkServers
+    folder: Path
+    rng: random.Random
+    mean_seconds: float
+    kills: int = 0
+    finished: int = 0
+    _log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = str(self.config["pipeline_id"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._log = self.folder / f"{self.name}.log"
+        (self.folder / f"{self.name}.yaml").write_text(yaml.safe_dump(self.config))
+
+    # --- fire
+
+    def fight(self, least_kills: int) -> None:
+        """Until everything is moved, and at least so many processes were killed."""
+        self._until_it_ends(["--until-done"])
+        while self.kills < least_kills:
+            window = self.rng.choice(self.commits())
+            named = ["--window-start", iso_utc(window.start), "--window-end", iso_utc(window.end)]
+            self._until_it_ends(named)
+        # a run that was killed after its commit leaves a lease, and nothing to do
+        self._until_it_ends(["--until-done"])
+
+    def _until_it_ends(self, arguments: list[str]) -> None:
+        known = self._newest_token()
+        for tries in count(1):
+            if tries % PATIENCE == 0:  # a slow machine: nobody lives long enough to finish a window
+                newest = self._newest_token()
+                self.mean_seconds *= 1 if newest > known else 2
+                known = newest
+            ended = self._process(arguments, self.rng.expovariate(1 / self.mean_seconds))
+            if ended.exit_code == 0:
+                self.finished += 1
+                return
+            if ended.exit_code != KILLED:
+                said = self._log.read_text()[-2000:]
+                raise AssertionError(f"{self.name}: a run ended by itself with {ended.exit_code}:\n{said}")
+            self.kills += 1
+
+    def _process(self, arguments: list[str], kill_after: float) -> Ended:
+        reference = ["--reference-time", REFERENCE_TIME, "--folder", str(self.folder)]
+        command = ["run", self.name, *reference, *arguments]
+        return self.servers.run(Command(command, self.environment, str(self._log), kill_after))
+
+    # --- afterwards
+
+    def problems(self) -> list[str]:
+        """What is not as it must be: the target row by row, the ledger, leases."""
+        found = []
+        rows = self.read_target()
+        missing, extra = self.differences(rows)
+        if missing or extra:
+            found.append(
+                f"{missing.total()} documents are missing in the target, {extra.total()} rows are too many"
+            )
+        if len({record_id for record_id, _, _ in rows}) != len(rows):
+            found.append("a record id stands twice in the target")
+        with self.opened() as runtime:
+            entries = runtime.state.entries()
+            left = gaps(self.span, ledger.committed(entries))
+            leases = [lease for lease in runtime.state.leases() if not self._expires(runtime, lease.until)]
+            doubtful = ledger.unverified(entries)
+            commits = {row.interval: row for row in runtime.target.commits()}
+        found += [f"not committed: {interval}" for interval in left]
+        found += [f"begun and never finished: {interval}" for interval in doubtful]
+        found += [f"a lease is left: {lease}" for lease in leases]
+        for window, entry, _ in ledger.effective(entries):
+            row = commits.get(window)
+            if row is None or (row.token, row.rows) != (entry.token, entry.rows):
+                found.append(f"{window}: the ledger says token {entry.token}, the target {row}")
+        counted = sum(entry.rows or 0 for _, entry, _ in ledger.effective(entries))
+        if counted != len(self.documents):
+            found.append(f"the ledger counts {counted} rows, the source has {len(self.documents)}")
+        return found
+
+    def _expires(self, runtime: Runtime, until: datetime) -> bool:
+        """A process that was killed between its commit and the lease's release leaves one that ends by itself."""
+        return (until - runtime.state.now()).total_seconds() <= LEASE_SECONDS
+
+    def differences(self, rows: list[tuple[str, datetime, str]]) -> tuple[Counter[Record], Counter[Record]]:
+        """(documents that the target does not have, rows that are no document), by instant and body."""
+        source = Counter((document.time_hour, canonical(document.body)) for document in self.documents)
+        target = Counter((at, canonical(body)) for _, at, body in rows)
+        return source - target, target - source
+
+    def _newest_token(self) -> int:
+        with self.opened() as runtime:
+            return ledger.committed_token(runtime.state.entries(), self.span) or 0
+
+    def commits(self) -> list[Interval]:
+        with self.opened() as runtime:
+            return [piece for piece, _, _ in ledger.effective(runtime.state.entries())]
+
+    @contextmanager
+    def opened(self) -> Iterator[Runtime]:
+        with open_runtime(parse_pipeline(self.config, options_model=options_model)) as runtime:
+            yield runtime
+
+    def summary(self, backends: str, seed: int) -> tuple[str, ...]:
+        """A row of the report's table."""
+        missing, extra = self.differences(self.read_target())
+        counts = (len(self.commits()), len(self.documents), self.kills, self.finished)
+        return (
+            backends,
+            self.name,
+            *(f"{count:,}" for count in counts),
+            str(missing.total() + extra.total()),
+            str(seed),
+        )
+
+
+def canonical(body: str) -> str:
+    return json.dumps(json.loads(body), sort_keys=True)
