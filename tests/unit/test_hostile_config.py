@@ -166,7 +166,7 @@ def test_a_hostile_key_is_refused_and_shown_with_escapes(tmp_path: Path, section
     assert found.startswith(f"{section}." if section else "")
 
 
-@pytest.mark.parametrize("name", HIDDEN - {"NUL"})
+@pytest.mark.parametrize("name", sorted(HIDDEN - {"NUL"}))
 def test_hidden_characters_of_a_value_are_shown_with_escapes(tmp_path: Path, name: str) -> None:
     found = outcome(tmp_path, file_with("source.index", {}, HOSTILE[name]))
     assert repr(HOSTILE[name]) in found
