@@ -14,12 +14,14 @@ class TargetLimits:
     """The default takes everything.
 
     `max_body_bytes`: the longest BODY, in UTF-8 bytes.  `needs_json`: BODY must be valid JSON (RFC 8259, without
-    lone surrogates), since the target parses it.  `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold
-    the character U+0000 itself; the six characters ``\\u0000`` in a document's JSON are no such character.
+    lone surrogates), since the target parses it; `unique_keys`: and no object in it may name a key twice.
+    `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold the character U+0000 itself; the six characters
+    ``\\u0000`` in a document's JSON are no such character.
     """
 
     max_body_bytes: int | None = None
     needs_json: bool = False
+    unique_keys: bool = False
     takes_nul: bool = True
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +16,8 @@ from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.schema import QUARANTINE
 
 _TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
+_KEY_END = re.compile(r'"[ \t\r\n]*:')
+_VALUES = msgspec.json.Decoder()
 _JSON = msgspec.json.Decoder(msgspec.Raw)  # reads the document through, keeps nothing of it
 
 
@@ -53,6 +58,8 @@ def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int,
         for row, body in enumerate(bodies.to_pylist()):
             if (wrong := _not_json(body)) is not None:
                 yield row, f"its body is no JSON that the target can parse ({wrong})"
+            elif limits.unique_keys and _repeats_a_key(body):
+                yield row, "its body names a key twice in one object, which the target refuses to parse"
 
 
 def _with_nul(column: pa.Array) -> list[int]:
@@ -63,6 +70,43 @@ def _with_nul(column: pa.Array) -> list[int]:
         return []
     rows: list[int] = pc.indices_nonzero(pc.match_substring(column, "\0")).to_pylist()
     return rows
+
+
+def _repeats_a_key(body: str) -> bool:
+    """Of valid JSON.  Nearly always answered by counting: a key ends with a quote and a colon."""
+    ends = len(_KEY_END.findall(body))  # a text may hold such an end too, escaped
+    try:
+        if ends == _count_keys(_VALUES.decode(body)):
+            return False
+    except (msgspec.DecodeError, RecursionError, ValueError):  # a number beyond any float, say
+        pass
+    try:
+        json.loads(body, object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
+    except _RepeatedKeyError:
+        return True
+    return False
+
+
+def _count_keys(value: Any) -> int:
+    count, stack = 0, [value]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, dict):
+            count += len(at)
+            at = at.values()
+        elif not isinstance(at, list):
+            continue
+        stack.extend(child for child in at if isinstance(child, dict | list))
+    return count
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _RepeatedKeyError
 
 
 def _not_json(body: str) -> str | None:

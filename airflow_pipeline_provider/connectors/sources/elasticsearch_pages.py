@@ -101,8 +101,8 @@ def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
         if last is None:
             return DataError(f"{what}: a page of documents cannot be read ({error})")
         return DataError(
-            f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, or "
-            "leave it out by `source.query`"
+            f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, "
+            "or leave it out by `source.query`"
         )
     except (ValueError, KeyError, TypeError):
         return DataError(f"{what}: a page of documents cannot be read ({error})")

@@ -90,7 +90,8 @@ class SnowflakeOptions(TargetOptions):
 
 class SnowflakeTarget(Target):
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
-    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, needs_json=True)  # BODY goes through PARSE_JSON
+    # BODY goes through PARSE_JSON, which is strict about keys unless it is told to keep the last of several
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, needs_json=True, unique_keys=True)
 
     @property
     def _statements(self) -> Statements:
