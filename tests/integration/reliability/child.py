@@ -103,8 +103,13 @@ class ForkServers:
         self._all = [self._start() for _ in range(count)]
 
     def _start(self) -> subprocess.Popen[str]:
+        root = str(Path(__file__).resolve().parents[3])  # the same code as in this process
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(Path(__file__))],
+            env={**os.environ, "PYTHONPATH": root},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._idle.put(process)
         return process
