@@ -201,12 +201,26 @@ def _token(entry: Entry) -> int:
 # --- transitions
 
 
+def overtaken_by(entries: Iterable[Entry], attempt: str | None, run: str | None) -> Entry | None:
+    """The first commit of another run after this attempt began: what the attempt read may be older than that.
+
+    None for an attempt that is not in the ledger: its beginning is not known.
+    """
+    began = False
+    for entry in entries:
+        if entry.kind is Kind.ATTEMPT and entry.attempt == attempt is not None:
+            began = True
+        elif began and entry.kind is Kind.COMMITTED and entry.run != run:
+            return entry
+    return None
+
+
 def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
 
     Attempts, failures, waives and checks may always be written.  Raises SupersededError when an overlapping interval
-    has a newer token, ConfigError for an empty interval or a missing token, PipelineError for what is no
-    legal step of a window's life.
+    has a newer token, or when another run committed there after the attempt began; ConfigError for an empty interval
+    or a missing token, PipelineError for what is no legal step of a window's life.
     """
     if new.interval.is_empty:
         raise ConfigError(
@@ -218,7 +232,8 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
         raise ConfigError(
             f"{new.kind.value} {new.interval}: expected a token of 1 or more, got {new.token!r}"
         )
-    fenced = [e for e in entries if e.kind in (Kind.REPLACING, Kind.COMMITTED)]
+    written = list(entries)
+    fenced = [e for e in written if e.kind in (Kind.REPLACING, Kind.COMMITTED)]
     for entry in fenced:
         if _token(entry) > new.token and entry.interval.overlaps(new.interval):
             raise SupersededError(
@@ -231,6 +246,12 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
                 f"{new.kind.value} {new.interval} uses token {new.token}, which belongs to {entry.interval}: "
                 "a token is for one window, so mint a new one"
             )
+    newer = overtaken_by(written, new.attempt, new.run) if new.kind is Kind.REPLACING else None
+    if newer is not None and newer.token != new.token:
+        raise SupersededError(
+            f"{newer.run} committed {newer.interval} after attempt {new.attempt} began, whose rows are the older "
+            "ones: clear validate and what follows it to move the window anew"
+        )
     if new.kind is Kind.COMMITTED and not any(entry.token == new.token for entry in fenced):
         raise PipelineError(
             f"committed {new.interval} under token {new.token} needs a replacing entry of the same interval "

@@ -14,13 +14,14 @@ from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import read_manifest
+from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest
 from airflow_pipeline_provider.phases.values import Claim, Staged
 
 
 def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
     """Bring exactly the manifest's rows into the target, replacing what stood in the window."""
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
+        check_attempt(runtime, claim, staged.attempt)  # `append` asks once more; the files may be gone by now
         manifest = read_manifest(runtime, staged)
         runtime.target.prepare()
         reach("load.prepared")
@@ -79,9 +80,15 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
 
 def _committed_pieces(runtime: Runtime, window: Interval) -> list[Interval]:
     """What each commit still speaks for inside of the window: by the ledger; or by a load that the ledger does not
-    know, since the state was lost: nobody can say that it was not audited."""
+    know, since the state was lost: nobody can say that it was not audited.
+
+    A `replacing` of an attempt that the ledger never saw begin comes from a load that was cleared after the loss.
+    """
     entries = runtime.state.entries(window)
-    known = {entry.token for entry in entries}
+    begun = {entry.attempt for entry in entries if entry.kind is ledger.Kind.ATTEMPT}
+    known = {
+        entry.token for entry in entries if entry.attempt in begun or entry.kind is ledger.Kind.COMMITTED
+    }
     unknown = [
         ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token)
         for row in runtime.target.commits(window)

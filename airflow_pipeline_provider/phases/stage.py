@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import gaps
-from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.ledger import Kind, overtaken_by
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[str]) -> Staged:
     """Read exactly these receipts, verify their parts, publish one immutable manifest."""
     with run_phase(runtime, "stage", claim, attempt) as phase:
-        _check_attempt(runtime, claim, attempt)
+        check_attempt(runtime, claim, attempt)
         receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in receipt_paths]
         _check_complete(claim, receipts)
         receipts.sort(key=lambda receipt: receipt.index)
@@ -106,18 +106,15 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
     return None
 
 
-def _check_attempt(runtime: Runtime, claim: Claim, attempt: str) -> None:
+def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     """A run that lost its lease and woke up late has read the window earlier than who committed it meanwhile: its
     rows would be the older ones, under the newer token."""
-    began = False
-    for entry in runtime.state.entries(claim.window.interval):
-        if entry.kind is Kind.ATTEMPT and entry.attempt == attempt:
-            began = True
-        elif began and entry.kind is Kind.COMMITTED and entry.run != claim.run:
-            raise SupersededError(
-                f"{entry.run} committed {entry.interval} after this attempt began: clear validate and what follows "
-                "it to move the window anew"
-            )
+    newer = overtaken_by(runtime.state.entries(claim.window.interval), attempt, claim.run)
+    if newer is not None:
+        raise SupersededError(
+            f"{newer.run} committed {newer.interval} after this attempt began: clear validate and what follows "
+            "it to move the window anew"
+        )
 
 
 def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:

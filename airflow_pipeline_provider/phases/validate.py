@@ -93,6 +93,8 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None
+    if newest is not None and any((entry.token or 0) > newest.token for entry in entries):
+        newest = None  # a newer load was begun and never came: the audit would refuse the older one
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     untimed = probe("count_untimed", runtime.source.count_untimed)

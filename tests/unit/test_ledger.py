@@ -8,6 +8,7 @@ A history is written as words, oldest first: `C2-4@7` committed the hours [2, 4)
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -277,6 +278,37 @@ def test_illegal_transitions(written: str, new: str, error: type[PipelineError],
     with pytest.raises(error, match=re.escape(said)) as caught:
         check_transition(history(written), history(new)[0])
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("attempt", "run", "by"),
+    [
+        pytest.param("early", "slow", 5, id="another run's commit came after it began"),
+        pytest.param("early", "quick", None, id="its own run's commit"),
+        pytest.param("late", "slow", None, id="it began after the commit"),
+        pytest.param("unknown", "slow", None, id="nobody knows when it began"),
+        pytest.param(None, "slow", None, id="no attempt of this ledger"),
+    ],
+)
+def test_an_attempt_is_overtaken_by_another_runs_commit(
+    attempt: str | None, run: str, by: int | None
+) -> None:
+    begun, loaded, done, later = history("A0-2 R0-2@5 C0-2@5 A0-2")
+    entries = [
+        replace(begun, attempt="early", run="slow"),
+        loaded,
+        replace(done, run="quick"),
+        replace(later, attempt="late", run="slow"),
+    ]
+    found = ledger.overtaken_by(entries, attempt, run)
+    assert (found.token if found else None) == by
+    new = replace(history("R0-2@6")[0], attempt=attempt, run=run)
+    if by is None:
+        check_transition(entries, new)
+    else:
+        with pytest.raises(SupersededError, match="quick committed"):
+            check_transition(entries, new)
+        check_transition(entries, replace(new, token=by))  # what was committed, written down once more
 
 
 @pytest.mark.parametrize(
