@@ -14,6 +14,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -36,6 +37,7 @@ from airflow_pipeline_provider.config.options import (
     StageOptions,
     StateOptions,
     TargetOptions,
+    printable,
 )
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.core.durations import Duration
@@ -101,14 +103,14 @@ class AirflowOptions(Section):
         default=30,
         description="Pause before the first retry, such as 30s; each further one is about twice as long.",
     )
-    pool: str | None = Field(
+    pool: Annotated[str, AfterValidator(printable)] | None = Field(
         default=None, min_length=1, max_length=256, description="Airflow pool of the tasks."
     )
     tags: Names = Field(default=(), description="Tags of the DAG, at most 100 characters each.")
     max_active_runs: int = Field(
         default=1, ge=1, le=1000, strict=True, description="Runs at once; more than 1 needs state.type sql."
     )
-    owner: str | None = Field(
+    owner: Annotated[str, AfterValidator(printable)] | None = Field(
         default=None, min_length=1, max_length=500, description="Owner shown by Airflow."
     )
 
