@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -244,6 +245,7 @@ class SnowflakeTarget(Target):
     """On the stand-in of tests/services; parts reach it by PUT."""
 
     name = "Snowflake"
+    _lock = threading.Lock()
 
     def schema(self, world: World) -> str:
         return f"{os.environ['SNOWFLAKE_DATABASE']}.{world.name.upper()}"
@@ -284,7 +286,7 @@ class SnowflakeTarget(Target):
         return [row[1] for row in self.run(f"SHOW TABLES IN SCHEMA {self.schema(world)}")]
 
     def run(self, statement: str) -> list[Any]:
-        with self._connection.cursor() as cursor:
+        with self._lock, self._connection.cursor() as cursor:  # cells run side by side, a session does not
             return list(cursor.execute(statement).fetchall())
 
     @cached_property
