@@ -82,7 +82,7 @@ def _committed_pieces(runtime: Runtime, window: Interval) -> list[Interval]:
     """What each commit still speaks for inside of the window: by the ledger; or by a load that the ledger does not
     know, since the state was lost: nobody can say that it was not audited.
 
-    A `replacing` of an attempt that the ledger never saw begin comes from a load that was cleared after the loss.
+    A `replacing` of an attempt that the ledger never saw begin was written by an audit after the loss.
     """
     entries = runtime.state.entries(window)
     begun = {entry.attempt for entry in entries if entry.kind is ledger.Kind.ATTEMPT}

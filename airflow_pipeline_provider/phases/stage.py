@@ -108,8 +108,17 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
 
 def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     """A run that lost its lease and woke up late has read the window earlier than who committed it meanwhile: its
-    rows would be the older ones, under the newer token."""
-    newer = overtaken_by(runtime.state.entries(claim.window.interval), attempt, claim.run)
+    rows would be the older ones, under the newer token.
+
+    In a state that was lost and begun anew nobody can tell, so an attempt from before is refused.
+    """
+    entries = runtime.state.entries(claim.window.interval)
+    if not any(entry.kind is Kind.ATTEMPT and entry.attempt == attempt for entry in entries):
+        raise SupersededError(
+            f"the ledger does not know attempt {attempt}, since the state was lost or is another one: clear "
+            "validate and what follows it to move the window anew"
+        )
+    newer = overtaken_by(entries, attempt, claim.run)
     if newer is not None:
         raise SupersededError(
             f"{newer.run} committed {newer.interval} after this attempt began: clear validate and what follows "

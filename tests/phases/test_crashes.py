@@ -276,13 +276,14 @@ def test_a_source_that_went_silent_is_an_error_not_an_empty_window(pipeline: Pip
 
 def test_a_changed_part_is_noticed_before_the_load(seeded: Pipeline) -> None:
     claim, _ = until(seeded, "validate", "flights/a")
-    runtime = seeded.runtime()
-    receipt = extract(runtime, claim, "attempt", runtime.source.plan_slices(FIRST, 1)[0])
+    runtime, attempt = seeded.runtime(), seeded.entries()[-1].attempt
+    assert attempt is not None
+    receipt = extract(runtime, claim, attempt, runtime.source.plan_slices(FIRST, 1)[0])
     part = next(path for path in seeded.stage_files() if "/part-" in path)
     with (seeded.folder / "stage" / part).open("ab") as file:
         file.write(b"x")
     with pytest.raises(DataError, match="stage:"):
-        stage(runtime, claim, "attempt", [receipt])
+        stage(runtime, claim, attempt, [receipt])
 
 
 @pytest.mark.parametrize(
@@ -290,11 +291,12 @@ def test_a_changed_part_is_noticed_before_the_load(seeded: Pipeline) -> None:
 )
 def test_receipts_that_do_not_tile_the_window_are_refused(seeded: Pipeline, chosen: list[int]) -> None:
     claim, _ = until(seeded, "validate", "flights/a")
-    runtime = seeded.runtime()
+    runtime, attempt = seeded.runtime(), seeded.entries()[-1].attempt
+    assert attempt is not None
     slices = runtime.source.plan_slices(FIRST, 2)
-    receipts = [extract(runtime, claim, "attempt", s) for s in slices]
+    receipts = [extract(runtime, claim, attempt, s) for s in slices]
     with pytest.raises(DataError, match="expected one receipt for each"):
-        stage(runtime, claim, "attempt", [receipts[i] for i in chosen])
+        stage(runtime, claim, attempt, [receipts[i] for i in chosen])
 
 
 def test_a_manifest_that_was_changed_is_not_loaded(seeded: Pipeline) -> None:

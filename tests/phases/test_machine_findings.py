@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
@@ -23,6 +25,20 @@ from tests.phases.test_crashes import FIRST, until
 def seeded(pipeline: Pipeline) -> Pipeline:
     pipeline.seed("2013-11-03T03:00:00Z", "2013-11-03T09:00:00Z", timedelta(minutes=10))
     return pipeline
+
+
+def dying_before_commit(pipeline: Pipeline) -> Runtime:
+    """Its process dies before it writes `committed`, after all else."""
+    runtime = pipeline.runtime()
+    append = runtime.state.append
+
+    def die_before_commit(entry: Entry) -> None:
+        if entry.kind is Kind.COMMITTED:
+            raise Crash
+        append(entry)
+
+    runtime.state.append = die_before_commit  # type: ignore[method-assign]
+    return runtime
 
 
 def lease_expires(pipeline: Pipeline) -> None:
@@ -62,15 +78,35 @@ def test_a_load_that_was_staged_before_anothers_commit_is_refused(seeded: Pipeli
     seeded.assert_target_is(FIRST)
 
 
-def test_a_lost_state_and_a_cleared_load_do_not_let_rows_go(seeded: Pipeline) -> None:
-    """The cleared load changes nothing; the lost commit must not look like a load that was never audited."""
+def test_tasks_from_before_the_state_was_lost_replace_nothing(seeded: Pipeline) -> None:
+    """Nobody can tell who committed since they began: the one that waits for stage has read the older rows."""
+    slow, _ = until(seeded, "generate", "flights/slow")
+    validated = validate(seeded.runtime(), slow)
+    assert validated.attempt is not None
+    receipts = [extract(seeded.runtime(), slow, validated.attempt, s) for s in validated.slices]
+    staged = stage(seeded.runtime(), slow, validated.attempt, receipts)
+    seeded.store.pipelines.clear()
+    seeded.rows.put("r00010", "2013-11-03T04:40:00Z", '{"updated":true}')
+    run_window(seeded.runtime(), seeded.request("flights/quick"))
+    with pytest.raises(SupersededError, match="does not know attempt"):
+        stage(seeded.runtime(), slow, validated.attempt, receipts)
+    with pytest.raises(SupersededError, match="does not know attempt"):
+        load(seeded.runtime(), slow, staged)
+    seeded.assert_target_is(FIRST)
+
+
+def test_a_lost_state_does_not_let_rows_go(seeded: Pipeline) -> None:
+    """The audit writes down what the target holds before it commits; cut off in between, it may not count as new."""
     claim, staged = until(seeded, "load", "flights/a")
     assert staged is not None
     audit(seeded.runtime(), claim, staged)
     seeded.store.pipelines.clear()
     before = seeded.target_rows()
+    with pytest.raises(Crash):
+        audit(dying_before_commit(seeded), claim, staged)
+    assert [entry.kind for entry in seeded.entries()] == [Kind.REPLACING]
     seeded.rows.delete(next(iter(before)))
-    assert load(seeded.runtime(), claim, staged).already
+    lease_expires(seeded)
     with pytest.raises(DataError, match="the warehouse"):
-        audit(seeded.runtime(), claim, staged)
+        seeded.move(seeded.runtime())
     assert seeded.target_rows() == before
