@@ -86,13 +86,15 @@ class Command:
 class Ended:
     """What became of a child; `exit_code` is negative for a signal.
 
-    Of an order: 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised.
+    Of an order: 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised, `transient` is
+    whether Airflow would try again.
     """
 
     exit_code: int
     points: list[str] = field(default_factory=list)
     outcome: str | None = None
     error: str | None = None
+    transient: bool = False
 
 
 class ForkServers:
@@ -199,6 +201,7 @@ def work(order: Order, writer: int) -> int:
     logging.disable()  # what is said of a death is what the checks find
     warnings.simplefilter("ignore")  # of vendors' libraries; the fast tests treat ours as errors
     from airflow_pipeline_provider import fault_points
+    from airflow_pipeline_provider.exceptions import TransientError
     from airflow_pipeline_provider.testing import faults
 
     dies = None
@@ -217,7 +220,7 @@ def work(order: Order, writer: int) -> int:
         fault_points.install(hook)
         say({"outcome": move(order)})
     except Exception as error:  # noqa: BLE001  (the parent judges)
-        say({"error": f"{type(error).__name__}: {error}"})
+        say({"error": f"{type(error).__name__}: {error}", "transient": isinstance(error, TransientError)})
         return 1
     return 0
 

@@ -23,6 +23,7 @@ from .scenario import LATER_RUN, PIPELINE, REFERENCE_TIME, Scenario
 
 RUN = f"{PIPELINE}/the-run"
 SIDE_BY_SIDE = 2  # cells, and fork servers
+RETRIES, RETRY_SECONDS = 3, 5.0  # a session of the dead may still hold what the rerun needs
 EXPIRES_SECONDS = 3  # the lease of runs whose successor is another run
 
 
@@ -120,7 +121,7 @@ class Matrix:
 
     def _finish(self, world: World, cell: Cell) -> Cell:
         try:
-            ended = self.servers.run(self._order(world, LATER_RUN if self.another_run else RUN))
+            ended = self._rerun(world)
             problems = list(cell.problems)
             if ended.exit_code:
                 problems.append(f"the rerun ended as {_said(ended)}")
@@ -128,6 +129,16 @@ class Matrix:
             return replace(cell, problems=tuple(problems))
         finally:
             self.combination.drop(world)
+
+    def _rerun(self, world: World) -> Ended:
+        """An ordinary rerun: what is transient is tried again, as Airflow does."""
+        order = self._order(world, LATER_RUN if self.another_run else RUN)
+        for _ in range(RETRIES):
+            ended = self.servers.run(order)
+            if not ended.transient:
+                return ended
+            time.sleep(RETRY_SECONDS)
+        return self.servers.run(order)
 
     # --- worlds and orders
 
