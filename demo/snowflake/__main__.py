@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def main() -> None:
     import uvicorn
 
     from demo.snowflake import tls
-    from demo.snowflake.emulator import application
+    from demo.snowflake.emulator import application, close_abandoned
 
     certificate = args.data_dir / "tls"
     if not (certificate / "server.pem").exists():
@@ -33,12 +34,19 @@ def main() -> None:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.abandoned = asyncio.create_task(close_abandoned(self.clients))
             announce(f"https://{args.host}:{listener.getsockname()[1]}")
+
+        def clients(self) -> set[tuple[str, int]]:
+            ends = (getattr(protocol, "client", None) for protocol in self.server_state.connections)
+            return {end for end in ends if end is not None}
 
     with socket.create_server((args.host, args.port)) as listener:
         config = uvicorn.Config(
             application(args.data_dir),
             log_level="info",
+            http="h11",  # its connections say whose they are
+            timeout_keep_alive=3600,  # a session whose connection is gone has lost its client
             timeout_graceful_shutdown=1,  # a client that left its session open does not hold up the end
             ssl_keyfile=str(certificate / "server.key"),
             ssl_certfile=str(certificate / "server.pem"),

@@ -6,11 +6,14 @@ SNOWFLAKE_USER and SNOWFLAKE_PASSWORD (the one login), SNOWFLAKE_PUBLIC_KEY_FILE
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
 import os
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import fakesnow.server as stock
 import jwt
 from fakesnow.instance import FakeSnow
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -36,6 +40,12 @@ SETTINGS = {
     "default_transaction_invalidation_policy": "'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'",
     "ieee_floating_point_ops": "false",
 }
+
+
+ABANDONED_SECONDS = 3.0  # a session without a connection for so long has lost its client
+
+Address = tuple[str, int]
+_last_seen_at: dict[str, Address] = {}  # session's token: the client's end of the connection it came by last
 
 
 class RecentResults(OrderedDict[str, Any]):
@@ -81,10 +91,13 @@ async def login_request(request: Request) -> JSONResponse:
     reply["data"]["masterToken"] = reply["data"][
         "token"
     ]  # without it the connector never reports a closed session
+    _seen(reply["data"]["token"], request)
     return JSONResponse(reply)
 
 
 async def query_request(request: Request) -> JSONResponse:
+    with contextlib.suppress(stock.ServerError):  # a request without a session: answered below
+        _seen(stock.to_token(request), request)
     reply = await stock.query_request(request)
     if reply.status_code < 500:
         return reply
@@ -96,10 +109,39 @@ async def session(request: Request) -> JSONResponse:
     connection = stock.sessions.get(stock.to_token(request))
     reply = await stock.session(request)
     if connection and request.query_params.get("delete"):
-        with contextlib.suppress(duckdb.Error):  # no transaction is open
-            connection._duck_conn.rollback()
-        connection._duck_conn.close()
+        _last_seen_at.pop(stock.to_token(request), None)
+        _close(connection)
     return reply
+
+
+def _seen(token: str, request: Request) -> None:
+    if request.client is not None:
+        _last_seen_at[token] = (request.client.host, request.client.port)
+
+
+def _close(connection: Any) -> None:
+    with contextlib.suppress(duckdb.Error):  # no transaction is open
+        connection._duck_conn.rollback()
+    connection._duck_conn.close()
+
+
+async def close_abandoned(connected: Callable[[], Container[Address]]) -> None:
+    """Close the sessions of clients that died, for ever; `connected` gives the addresses that are connected now.
+
+    Snowflake rolls a dead client's transaction back as well, five minutes after it began to block another one.
+    """
+    gone_since: dict[str, float] = {}
+    while True:
+        await asyncio.sleep(0.5)
+        now, there = time.monotonic(), connected()
+        for token, address in list(_last_seen_at.items()):
+            if address in there:
+                gone_since.pop(token, None)
+            elif now - gone_since.setdefault(token, now) > ABANDONED_SECONDS:
+                del _last_seen_at[token], gone_since[token]
+                if connection := stock.sessions.pop(token, None):
+                    connection._duck_conn.interrupt()
+                    await run_in_threadpool(_close, connection)
 
 
 async def abort_request(request: Request) -> JSONResponse:

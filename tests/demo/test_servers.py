@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,55 @@ def test_snowflake_copies_what_s3_holds(servers: DemoServers) -> None:
             assert cursor.fetchall() == [(1, "one"), (2, "two")]
         finally:
             connection.close()
+
+
+KILLED = """
+import json, os, sys, snowflake.connector
+cursor = snowflake.connector.connect(**json.loads(sys.argv[1])).cursor()
+cursor.execute("BEGIN")
+cursor.execute("UPDATE FENCE SET N = 2")
+os._exit(9)
+"""
+
+
+def test_a_dead_client_keeps_nobody_out(servers: DemoServers) -> None:
+    """Its transaction is rolled back, as Snowflake does it; a client that is only slow goes on with its own."""
+    with environment(servers.env):
+        import snowflake.connector
+
+        login: dict[str, Any] = {
+            "host": servers.env["SNOWFLAKE_HOST"],
+            "port": int(servers.env["SNOWFLAKE_PORT"]),
+            "user": servers.env["SNOWFLAKE_USER"],
+            "password": servers.env["SNOWFLAKE_PASSWORD"],
+            "account": servers.env["SNOWFLAKE_ACCOUNT"],
+            "database": "ANALYTICS",
+            "schema": "RAW",
+        }
+        with snowflake.connector.connect(**login) as slow, slow.cursor() as cursor:
+            for statement in (
+                "CREATE TABLE FENCE (N INT)",
+                "INSERT INTO FENCE VALUES (1)",
+                "CREATE TABLE OTHER (N INT)",
+                "BEGIN",
+                "INSERT INTO OTHER VALUES (7)",
+            ):
+                cursor.execute(statement)
+            assert (
+                subprocess.run([sys.executable, "-c", KILLED, json.dumps(login)], check=False).returncode == 9
+            )
+            with snowflake.connector.connect(**login) as other, other.cursor() as blocked:
+                deadline = time.monotonic() + 30
+                while True:
+                    try:
+                        blocked.execute("UPDATE FENCE SET N = N + 10")
+                        break
+                    except snowflake.connector.errors.ProgrammingError:
+                        assert time.monotonic() < deadline, "the dead client's transaction still stands"
+                        time.sleep(0.2)
+                assert blocked.execute("SELECT N FROM FENCE").fetchall() == [(11,)]
+            cursor.execute("COMMIT")
+            assert cursor.execute("SELECT N FROM OTHER").fetchall() == [(7,)]
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(servers: DemoServers) -> None:
