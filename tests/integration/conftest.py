@@ -167,7 +167,9 @@ def plain_environment() -> dict[str, str]:
 def connections(env: Mapping[str, str]) -> dict[str, str]:
     """Airflow's database and its connections, for the servers that `env` names."""
     search, postgres = urlsplit(env["ELASTICSEARCH_URL"]), urlsplit(env["POSTGRES_URL"])
-    for database in ("airflow_tests", "pipeline_state"):
+    # an Airflow for each executor, side by side
+    metadata = "airflow_tests_celery" if env.get("EXECUTOR") == "CeleryExecutor" else "airflow_tests"
+    for database in (metadata, "pipeline_state"):
         recreate(env["POSTGRES_URL"], database)
     at = f"{postgres.username}:{postgres.password}@{postgres.hostname}:{postgres.port}"
     conn_elasticsearch = {
@@ -188,7 +190,7 @@ def connections(env: Mapping[str, str]) -> dict[str, str]:
         },
     }
     return {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{at}/airflow_tests",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{at}/{metadata}",
         "AIRFLOW_CONN_PIPELINE_STATE": f"postgres://{at}/pipeline_state",
         "AIRFLOW_CONN_ELASTICSEARCH_DEFAULT": json.dumps(conn_elasticsearch),
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(conn_aws),

@@ -4,7 +4,7 @@
 # Environment:
 #   PYTHON              interpreter of the environment that has apache-airflow and the project (default: .venv)
 #   DAGS_FOLDER         folder of DAG files (default: AIRFLOW_HOME/dags)
-#   EXECUTOR            LocalExecutor (default) or CeleryExecutor
+#   EXECUTOR            LocalExecutor (default) or CeleryExecutor, whose Airflow has a port and a folder of its own
 #   CELERY_WORKERS      worker processes (default 2), each with WORKER_CONCURRENCY task slots (default 4)
 #   AIRFLOW_ADMIN, AIRFLOW_ADMIN_PASSWORD   the login (default admin / admin)
 #   TRIGGERER=0         leaves the triggerer out (deferrable operators then do not resume)
@@ -14,7 +14,13 @@
 # AIRFLOW__DATABASE__SQL_ALCHEMY_CONN / AIRFLOW__CELERY__BROKER_URL name others.
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$here/../lib/service.sh"
-parse_args "${AIRFLOW_PORT:-28080}" "${AIRFLOW_DATA_DIR:-$(service_dir airflow)}" "$@"
+executor="${EXECUTOR:-LocalExecutor}"
+case "$executor" in
+  LocalExecutor) port=28080 name=airflow ;;
+  CeleryExecutor) port=28180 name=airflow-celery ;;
+  *) die "EXECUTOR is LocalExecutor or CeleryExecutor, not '$executor'" ;;
+esac
+parse_args "${AIRFLOW_PORT:-$port}" "${AIRFLOW_DATA_DIR:-$(service_dir "$name")}" "$@"
 [ "$PREPARE" = 0 ] || exit 0
 mkdir -p "$DATA_DIR/run" "$DATA_DIR/dags"
 DATA_DIR="$(cd "$DATA_DIR" && pwd)"
@@ -26,13 +32,10 @@ port_free "$PORT"
 
 python="$(project_python)"
 "$python" -c "import airflow.version" 2>/dev/null || die "$python has no apache-airflow; run 'make setup'"
-executor="${EXECUTOR:-LocalExecutor}" admin="${AIRFLOW_ADMIN:-admin}" password="${AIRFLOW_ADMIN_PASSWORD:-admin}"
-case "$executor" in
-  LocalExecutor) ;;
-  CeleryExecutor)
-    "$python" -c "import airflow.providers.celery" 2>/dev/null || die "apache-airflow-providers-celery is not installed" ;;
-  *) die "EXECUTOR is LocalExecutor or CeleryExecutor, not '$executor'" ;;
-esac
+admin="${AIRFLOW_ADMIN:-admin}" password="${AIRFLOW_ADMIN_PASSWORD:-admin}"
+if [ "$executor" = CeleryExecutor ]; then
+  "$python" -c "import airflow.providers.celery" 2>/dev/null || die "apache-airflow-providers-celery is not installed"
+fi
 
 trap '[ $? = 0 ] || "$here/stop.sh" --data-dir "$DATA_DIR"' EXIT   # no half of an Airflow stays behind
 
@@ -80,6 +83,8 @@ AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL=5
 AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD=20
 AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL=10
 AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.3
+AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=60
+AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL=5
 AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$((PORT + 3))
 AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$((PORT + 4))
 AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False

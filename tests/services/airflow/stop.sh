@@ -3,7 +3,9 @@
 #   stop.sh [--data-dir AIRFLOW_HOME]      The metadata database stays for the next start.
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$here/../lib/service.sh"
-parse_args 0 "${AIRFLOW_DATA_DIR:-$(service_dir airflow)}" "$@"
+name=airflow
+[ "${EXECUTOR:-}" != CeleryExecutor ] || name=airflow-celery   # as start.sh has it
+parse_args 0 "${AIRFLOW_DATA_DIR:-$(service_dir "$name")}" "$@"
 run="$DATA_DIR/run"
 for pidfile in "$run"/worker-*.pid "$run/triggerer.pid" "$run/scheduler.pid" "$run/dag-processor.pid" "$run/api-server.pid"; do
   [ ! -f "$pidfile" ] || stop_pid "$pidfile" TERM 30 &   # all at once: each takes some seconds
