@@ -72,7 +72,7 @@ class MemoryOptions(TargetOptions):
     """The section `target` of type memory."""
 
     type: Literal["memory"] = "memory"
-    busy_seconds: float = Field(10.0, ge=0, description="How long a load waits for another one.")
+    busy_seconds: float = Field(default=10.0, ge=0, description="How long a load waits for another one.")
 
 
 @dataclass
@@ -160,12 +160,21 @@ class MemoryTarget(Target):
         from airflow_pipeline_provider.envelope.parts import iter_part
 
         now = datetime.now(timezone.utc)
-        stamps = (manifest.pipeline_id, manifest.interval, manifest.token, now)
         for part in manifest.parts:
             with stage.open_read(part.path) as file:
                 for batch in iter_part(file):
-                    for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                        yield TargetRow(*values, *stamps)
+                    columns = (column.to_pylist() for column in batch.columns)
+                    for name, at, source, body in zip(*columns, strict=True):
+                        yield TargetRow(
+                            name,
+                            at,
+                            source,
+                            body,
+                            manifest.pipeline_id,
+                            manifest.interval,
+                            manifest.token,
+                            now,
+                        )
 
     def count(self, interval: Interval) -> TargetCounts:
         with self.warehouse.lock:
