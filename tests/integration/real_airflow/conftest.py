@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState
 from demo import nyc
 from tests.integration.real_airflow import lake
-from tests.integration.real_airflow.rest import Airflow
+from tests.integration.real_airflow.rest import Airflow, wait
 from tests.integration.real_airflow.stories import STORIES
 
 LOADER = '''"""Each file of the folder {folder} as a dag."""
@@ -125,6 +127,13 @@ class World:
         days = lake.days(first, last)
         assert {day: self.day_status(pipeline_id, day) for day in days} == dict.fromkeys(days, "complete")
 
+    def assert_left_nothing(self, pipeline_id: str) -> None:
+        """No lease is held, once those of given-up attempts have ended, and no token was committed twice."""
+        wait(lambda: not self.leases(pipeline_id), f"the leases of {pipeline_id} end", 180)
+        entries = self.entries(pipeline_id)
+        tokens = Counter(entry.token for entry in entries if entry.kind is Kind.COMMITTED)
+        assert [token for token, count in tokens.items() if count > 1] == []
+
     def committed(self, pipeline_id: str) -> dict[lake.Span, int]:
         """Window -> newest token that the ledger calls committed for exactly this window."""
         found: dict[lake.Span, int] = {}
@@ -161,6 +170,16 @@ def world(
         folder.mkdir()
         (folder / "defaults.yaml").write_text(DEFAULTS.format(name=name, schema=warehouse.schema))
         yield World(name, installation, search, warehouse, folder)
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """What random choices begin with; printed, and given by RELIABILITY_SEED made again."""
+    chosen = int(os.environ.get("RELIABILITY_SEED") or random.SystemRandom().randrange(10**6))
+    terminal = request.config.pluginmanager.getplugin("terminalreporter")
+    if terminal:
+        terminal.write_line(f"\nRELIABILITY_SEED={chosen}")
+    return chosen
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ All begin together as soon as a collected test asks for one of them, so that the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -13,7 +14,9 @@ from demo import nyc
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.rest import Airflow
 
+FULL = os.environ.get("RELIABILITY") == "full"  # everything, by `make reliability`; else what CI has time for
 THE_LONG_DAY = (date(2013, 11, 3), date(2013, 11, 3))
+AT_ONCE_DAYS, AT_ONCE_HOURS, LIVE_AT_ONCE = (lake.NOVEMBER, 2, 6) if FULL else (THE_LONG_DAY, 5, 2)
 
 
 def unpause(airflow: Airflow, dag_id: str) -> None:
@@ -25,6 +28,21 @@ def backfill(airflow: Airflow, dag_id: str, first: date, last: date) -> None:
     airflow.unpause(dag_id)
     start, end = lake.whole(first, last)
     airflow.backfill(dag_id, lake.iso(start), lake.iso(end - lake.MILLISECOND))
+
+
+def named_at_once() -> list[lake.Span]:
+    """A window of the plan, one across the bound of two, and one inside of another."""
+    _, whole, left, right, around = lake.windows(*AT_ONCE_DAYS, AT_ONCE_HOURS)[:5]
+    hour = timedelta(hours=1)
+    return [whole, (left[1] - hour, right[0] + hour), (around[0] + hour / 2, around[0] + hour)]
+
+
+def all_at_once(airflow: Airflow, dag_id: str) -> None:
+    backfill(airflow, dag_id, *AT_ONCE_DAYS)
+    for _ in range(LIVE_AT_ONCE):
+        airflow.trigger(dag_id)
+    for start, end in named_at_once():
+        airflow.trigger(dag_id, {"window_start": start.isoformat(), "window_end": end.isoformat()})
 
 
 class Story(NamedTuple):
@@ -76,6 +94,16 @@ STORIES = {
             "airflow": {"retries": 20},
             "stage": {"path": "s3://nyc_aws_outage@BUCKET/NAME/retried"},
         },
+    ),
+    # scheduled, drained, triggered, backfilled
+    "at_once": Story(
+        "weather",
+        AT_ONCE_DAYS,
+        {
+            "granularity": f"{AT_ONCE_HOURS}h",
+            "airflow": {"retries": 20, "retry_delay": "1s", "max_active_runs": 4},
+        },
+        all_at_once,
     ),
     "manual": Story("weather", THE_LONG_DAY, {"granularity": "12h"}),
     "variable": Story("weather", THE_LONG_DAY, {"granularity": "12h", "state": {"type": "variable"}}),

@@ -1,0 +1,44 @@
+"""A DAG file, copied into the DAGs folder: the pipelines of the folder of its own name, with deaths at fault points.
+
+A file `deaths/DAG_ID/HOW@POINT` in that folder is an order.  The task that reaches the point first takes it, to
+`deaths/DAG_ID/taken`, writes its process's number into it and dies there.  HOW is one of `processes.HOW`; an orphan
+kills the worker above it, sleeps until there is a file `deaths/DAG_ID/wake`, and goes on as if nothing had been.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from airflow.sdk import get_parsing_context
+
+from airflow_pipeline_provider import fault_points
+from airflow_pipeline_provider.factory import load_pipelines
+
+LONGEST_SLEEP = 1800.0  # seconds; nothing stays behind when the test is gone
+
+FOLDER = Path(__file__).with_suffix("")
+DEATHS = FOLDER / "deaths" / str(get_parsing_context().dag_id)
+
+
+def reach(point: str) -> None:
+    for order in sorted(DEATHS.glob(f"*@{point}")):
+        taken = DEATHS / "taken" / order.name
+        try:
+            order.rename(taken)
+        except FileNotFoundError:  # another process was quicker
+            continue
+        taken.write_text(str(os.getpid()))
+        how = order.name.partition("@")[0]
+        if how != "task":
+            os.kill(os.getppid(), signal.SIGKILL)
+        if how != "orphan":
+            os.kill(os.getpid(), signal.SIGKILL)
+        deadline = time.monotonic() + LONGEST_SLEEP
+        while not (DEATHS / "wake").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+if DEATHS.exists():
+    fault_points.install(reach)
+load_pipelines(globals(), FOLDER.name)

@@ -1,0 +1,158 @@
+"""SIGKILL for Airflow's worker processes under a running scheduler: at fault points, and at random moments.
+
+Two pipelines run side by side.  Tasks of the first find orders to die at a point (`deadly_dags`); those of the second
+are killed from outside.  RELIABILITY=full kills at every point and a hundred times at random.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from airflow_pipeline_provider.fault_points import POINTS
+from tests.integration.real_airflow import lake, processes
+from tests.integration.real_airflow.conftest import World
+from tests.integration.real_airflow.processes import ORPHAN, TASK, WORKER
+from tests.integration.real_airflow.rest import FINISHED, wait
+from tests.integration.real_airflow.stories import FULL, THE_LONG_DAY
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
+]
+
+HOURS = 2 if FULL else 5
+LIVE_RUNS = 3  # begun by hand, beside the scheduled one
+SETTINGS: dict[str, Any] = {
+    "granularity": f"{HOURS}h",
+    "state": {"lease": "30s"},  # shorter than Airflow takes to notice that a worker is gone
+    "airflow": {"retries": 20, "retry_delay": "1s", "max_active_runs": 4},
+}
+AT_POINTS = {TASK: len(POINTS), WORKER: 6, ORPHAN: 6} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
+AT_RANDOM = {TASK: 80, WORKER: 10, ORPHAN: 10} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
+# A process that sleeps with a transaction open keeps others out for as long: there it is killed, never put to sleep.
+IN_A_TRANSACTION = {
+    "state.before_commit",
+    "load.fence_taken",
+    "load.deleted",
+    "load.copied",
+    "load.commit_row_written",
+}
+
+
+class Attacked(NamedTuple):
+    """Ids of the two pipelines; the folder where the first one's orders are."""
+
+    at_points: str
+    at_random: str
+    deaths: Path
+
+
+@pytest.fixture(scope="module")
+def dice(seed: int) -> random.Random:
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="module")
+def attacked(world: World, dice: random.Random) -> Iterator[Attacked]:
+    folder = Path(world.airflow.dags_folder) / f"{world.name}_killed"
+    folder.mkdir()
+    shutil.copy(world.folder / "defaults.yaml", folder)
+    here = replace(world, folder=folder)
+    at_points, at_random = (
+        here.pipeline(short, "weather", THE_LONG_DAY, SETTINGS) for short in ("at_points", "at_random")
+    )
+    deaths = folder / "deaths" / at_points
+    (deaths / "taken").mkdir(parents=True)
+    for order in orders(dice):
+        (deaths / order).touch()
+    loader = folder.with_suffix(".py")
+    shutil.copy(Path(__file__).with_name("deadly_dags.py"), loader)
+    for dag_id in (at_points, at_random):
+        world.airflow.unpause(dag_id)
+        for _ in range(LIVE_RUNS):
+            world.airflow.trigger(dag_id)
+    yield Attacked(at_points, at_random, deaths)
+    (deaths / "wake").touch()
+    for pid in orphans(deaths):
+        wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
+    loader.unlink()
+    shutil.rmtree(folder)
+
+
+def orders(dice: random.Random) -> list[str]:
+    """Where to die and how: HOW@POINT."""
+    possible = {how: sorted(POINTS) for how in AT_POINTS}
+    possible[ORPHAN] = sorted(set(POINTS) - IN_A_TRANSACTION)
+    return [
+        f"{how}@{point}" for how, count in AT_POINTS.items() for point in dice.sample(possible[how], count)
+    ]
+
+
+def orphans(deaths: Path) -> list[int]:
+    return [int(order.read_text()) for order in (deaths / "taken").glob(f"{ORPHAN}@*")]
+
+
+def test_kills_at_random_moments(world: World, attacked: Attacked, dice: random.Random, seed: int) -> None:
+    """Whatever runs at the moment; when all is done before the last kill, a window is asked for again."""
+    dag_id, left = attacked.at_random, [how for how, count in AT_RANDOM.items() for _ in range(count)]
+    dice.shuffle(left)
+    living_on = []
+    while left:
+        time.sleep(dice.uniform(0, 2))
+        running = running_tries(world, dag_id)
+        if running:
+            try_id, runner = dice.choice(sorted(running.items()))
+            if processes.kill(try_id, runner, left[-1]) and left.pop() == ORPHAN:
+                living_on.append(runner.pid)
+        elif all(run["state"] in FINISHED for run in world.airflow.runs(dag_id)):
+            start, end = dice.choice(lake.windows(*THE_LONG_DAY, HOURS))
+            world.airflow.trigger(dag_id, {"window_start": start.isoformat(), "window_end": end.isoformat()})
+    for pid in living_on:
+        wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
+    world.airflow.quiet(dag_id, LIVE_RUNS + 1)
+    assert again(world, dag_id) > 0, f"no task was tried again: nothing was killed (seed {seed})"
+    assert_moved(world, dag_id)
+
+
+def test_deaths_at_fault_points(world: World, attacked: Attacked) -> None:
+    dag_id, deaths = attacked.at_points, attacked.deaths
+    world.airflow.quiet(dag_id, LIVE_RUNS + 1)
+    untaken = [order.name for order in deaths.glob("*@*")]
+    assert not untaken, "no task came by these points"
+    assert len(list((deaths / "taken").iterdir())) == sum(AT_POINTS.values())
+    before = world.warehouse.tokens(dag_id)
+    (deaths / "wake").touch()  # every window is committed by a retry when its orphan goes on
+    for pid in orphans(deaths):
+        wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
+    assert world.warehouse.tokens(dag_id) == before, "a process that was given up changed the target"
+    assert_moved(world, dag_id)
+
+
+def running_tries(world: World, dag_id: str) -> dict[str, processes.Runner]:
+    """The DAG's processes at this moment, by the id of their task instance's try."""
+    path = f"dags/{dag_id}/dagRuns/~/taskInstances"
+    ids = {ti["id"] for ti in world.airflow.listed(path, "task_instances", state="running")}
+    return {try_id: runner for try_id, runner in processes.runners().items() if try_id in ids} if ids else {}
+
+
+def again(world: World, dag_id: str) -> int:
+    """How many tries were not the first of their task."""
+    found = world.airflow.listed(f"dags/{dag_id}/dagRuns/~/taskInstances", "task_instances")
+    return sum(max(ti["try_number"] - 1, 0) for ti in found)
+
+
+def assert_moved(world: World, dag_id: str) -> None:
+    states = Counter(run["state"] for run in world.airflow.runs(dag_id))
+    assert set(states) == {"success"}, states
+    assert set(lake.windows(*THE_LONG_DAY, HOURS)) <= set(world.committed(dag_id))
+    world.assert_complete(dag_id, "weather", *THE_LONG_DAY)
+    world.assert_left_nothing(dag_id)
