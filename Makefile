@@ -28,7 +28,7 @@ PYTEST_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration reliability demo test-airflow-3.2 constraints clean services-stop
+.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow demo test-airflow-3.2 constraints clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -96,6 +96,12 @@ test-integration: $(STAMP)  ## tests on real servers, which it starts and stops 
 
 reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (an hour or two)
 	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
+
+UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py)
+reliability-airflow: $(STAMP)  ## kills of Airflow's workers, everything at once; LocalExecutor, then Celery with two workers
+	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
+	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
