@@ -35,7 +35,7 @@ def test_another_run_takes_over_when_the_lease_of_the_dead_one_has_ended(
     matrix = Matrix(EMBEDDED, SCENARIOS[scenario], fork_servers, folder, another_run=True)
     with matrix.prepared():
         points = matrix.trace()
-        cut = None if full else random.Random(f"{seed} {scenario}").sample(range(1, len(points) + 1), 12)
+        cut = None if full else random.Random(f"{seed} {scenario}").sample(range(1, len(points) + 1), 6)
         cells = matrix.deaths(points, cut)
     results.add_cells(f"{EMBEDDED.name}, another run", cells)
     assert [str(cell) for cell in cells if cell.problems] == []

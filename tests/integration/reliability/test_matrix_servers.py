@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
 ]
 
-CUT = 3  # deaths a scenario
+CUT = 2  # deaths a scenario
 EVER = "first window ever"  # tables and migrations: tried once on PostgreSQL, as on SQLite × DuckDB
 OTHERS = [
     (name, scenario)
