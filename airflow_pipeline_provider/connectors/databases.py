@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.postgres_network import bounded
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
@@ -62,12 +63,15 @@ def open_sqlite(uri: str) -> sqlite3.Connection:
 
 
 def hook_of(connection: Any) -> Any:
-    """The DB-API hook of an Airflow connection, bound to it (a hook's own lookup fails in a plain process)."""
+    """The DB-API hook of an Airflow connection, bound to it (a hook's own lookup fails in a plain process).
+
+    PostgreSQL's gets time-outs where the connection's extra has none.
+    """
     conn_id = connection.conn_id
     if connection.conn_type in ("postgres", "postgresql"):  # direct: finding all hooks takes a second
         why = f"connection {conn_id!r} of type postgres"
         module = require("airflow.providers.postgres.hooks.postgres", "postgres", why)
-        return module.PostgresHook(postgres_conn_id=conn_id, connection=connection)
+        return module.PostgresHook(postgres_conn_id=conn_id, connection=bounded(connection))
     hook = connection.get_hook()
     if not callable(getattr(hook, "get_conn", None)) or not hasattr(hook, "placeholder"):
         raise ConfigError(

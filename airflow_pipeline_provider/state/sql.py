@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from airflow_pipeline_provider.config.options import ConnId, StateOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.databases import database_errors
 from airflow_pipeline_provider.core.intervals import Interval
@@ -47,6 +47,12 @@ class SqlStateOptions(StateOptions):
         "pipeline_",
         pattern=r"^[a-z_][a-z0-9_]{0,29}$",
         description="What the names of the tables start with.",
+    )
+    statement_timeout: DurationSeconds = Field(
+        60,
+        ge=3,
+        le=3600,
+        description="When server and client give a transaction up, PostgreSQL only: 1m; 3s to 1h.",
     )
 
 
@@ -91,9 +97,11 @@ class SqlState(State):
                     what += f" (connection {self.options.conn_id!r})"
                 with database_errors(what):
                     engine = (
-                        sql_database.engine_from_url(self._url)
+                        sql_database.engine_from_url(self._url, self.options.statement_timeout)
                         if self._url is not None
-                        else sql_database.engine_from_connection(self.options.conn_id)
+                        else sql_database.engine_from_connection(
+                            self.options.conn_id, self.options.statement_timeout
+                        )
                     )
                 names = tables(self.options.schema_name, self.options.table_prefix)
                 self._opened = sql_database.Database(engine, names, what)

@@ -28,6 +28,8 @@ from airflow_pipeline_provider.connectors.databases import (
     sqlite_uri,
     sqlite_uri_of,
 )
+from airflow_pipeline_provider.connectors.deadlines import Watch
+from airflow_pipeline_provider.connectors.postgres_network import GRACE_SECONDS, NETWORK, patience_to_write
 from airflow_pipeline_provider.core.intervals import parse_utc, to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.fault_points import reach
@@ -41,6 +43,8 @@ HEAD = "0001"
 
 TRIES = 3  # how often a transaction that met another process's lock on the SQLite file is begun
 
+# Alembic's context belongs to the process: two threads at once would create each other's tables
+_ALEMBIC = threading.Lock()
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _SUPPORTED = "PostgreSQL, or SQLite for one machine"
 T = TypeVar("T")
@@ -57,7 +61,42 @@ def _sqlite_engine(uri: str) -> sa.Engine:
     return engine
 
 
-def engine_from_url(url: str) -> sa.Engine:
+def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
+    """PostgreSQL's, where nothing waits for ever: the server for a lock or its client, the client for an answer."""
+    settings = patience_to_write(seconds).items()
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings)
+    watches: dict[int, Watch] = {}
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        watches[id(connection)] = watch = Watch(connection, seconds + GRACE_SECONDS)
+        watch.start()  # a connection lives for one transaction
+
+    @sa.event.listens_for(engine, "close")
+    def close(connection: Any, _record: Any) -> None:
+        watch = watches.pop(id(connection), None)
+        if watch is not None:
+            watch.stop()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {calls}")
+
+    @sa.event.listens_for(engine, "handle_error")
+    def explain(context: sa.engine.ExceptionContext) -> BaseException | None:
+        pooled = context.connection.connection if context.connection is not None else None
+        watch = watches.get(id(pooled.dbapi_connection)) if pooled is not None else None
+        if watch is None or not watch.fired:
+            return None
+        return TransientError(
+            f"state: expected an answer of PostgreSQL within {watch.seconds:.0f} s, got none and cut the connection; "
+            "if it stays so, look at the network, or raise state.statement_timeout"
+        )
+
+    return engine
+
+
+def engine_from_url(url: str, seconds: int = 60) -> sa.Engine:
     """An engine without Airflow: `postgresql://…` (with the driver that is installed) or `sqlite:///path`."""
     parsed = sa.make_url(url)
     dialect = parsed.get_backend_name()
@@ -67,11 +106,17 @@ def engine_from_url(url: str) -> sa.Engine:
         if "+" not in parsed.drivername:
             driver = "psycopg" if find_spec("psycopg") else "psycopg2"
             parsed = parsed.set(drivername=f"postgresql+{driver}")
-        return sa.create_engine(parsed, poolclass=NullPool, isolation_level="READ COMMITTED")
+        engine = sa.create_engine(
+            parsed,
+            poolclass=NullPool,
+            isolation_level="READ COMMITTED",
+            connect_args={name: value for name, value in NETWORK.items() if name not in parsed.query},
+        )
+        return _bounded(engine, seconds)
     raise ConfigError(f"state: expected {_SUPPORTED}, got the database {dialect!r}")
 
 
-def engine_from_connection(conn_id: str) -> sa.Engine:
+def engine_from_connection(conn_id: str, seconds: int) -> sa.Engine:
     """An engine whose connections the Airflow hook opens, so that its TLS and token settings hold here too."""
     connection = get_connection(conn_id)
     if connection.conn_type == "sqlite":
@@ -86,12 +131,13 @@ def engine_from_connection(conn_id: str) -> sa.Engine:
 
     newer = getattr(hooks, "USE_PSYCOPG3", False)
     driver = "psycopg" if newer else "psycopg2"
-    return sa.create_engine(
+    engine = sa.create_engine(
         f"postgresql+{driver}://",
         creator=lambda: plain_rows(hook.get_conn()),
         poolclass=NullPool,
         isolation_level="READ COMMITTED",
     )
+    return _bounded(engine, seconds)
 
 
 def migration_config(**attributes: Any) -> Config:
@@ -212,4 +258,5 @@ class Database:
                 f"{self.what}: its tables have version {version}, this package knows up to {HEAD}: "
                 "install the newer airflow-pipeline-provider here too"
             )
-        command.upgrade(migration_config(connection=connection, tables=self.tables), "head")
+        with _ALEMBIC:
+            command.upgrade(migration_config(connection=connection, tables=self.tables), "head")

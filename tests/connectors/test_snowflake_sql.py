@@ -100,9 +100,9 @@ def test_literals_cannot_be_left(text, quoted):
 
 
 def test_the_session_has_a_fixed_timezone_and_a_tag():
-    statement = sql.set_session({"pipeline": "o'neil", "phase": "load"})
+    statement = sql.set_session({"pipeline": "o'neil", "phase": "load"}, 900)
     assert "TIMEZONE = 'UTC'" in statement
-    assert "LOCK_TIMEOUT = 600" in statement
+    assert "LOCK_TIMEOUT = 600 STATEMENT_TIMEOUT_IN_SECONDS = 900" in statement
     assert 'QUERY_TAG = \'{"pipeline": "o\\\'neil", "phase": "load"}\'' in statement
 
 

@@ -165,6 +165,20 @@ def test_migrations_make_the_tables_that_the_store_uses(file: Path, state: SqlSt
     assert ScriptDirectory.from_config(config).get_heads() == [sql_database.HEAD]
 
 
+def test_threads_create_tables_of_several_databases_at_once(tmp_path: Path) -> None:
+    """As the triggerer does: Alembic keeps its context in the process."""
+
+    def first_use(number: int) -> int:
+        state = SqlState.from_url(f"sqlite:///{tmp_path}/{number}.sqlite", Identity("flights", "UTC"))
+        try:
+            return state.mint_token()
+        finally:
+            state.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(first_use, range(8))) == [1] * 8
+
+
 def test_two_prefixes_share_a_file(file: Path) -> None:
     ours, theirs = (SqlState.from_url(f"sqlite:///{file}", IDENTITY, table_prefix=p) for p in ("a_", "b_"))
     assert [ours.mint_token(), ours.mint_token(), theirs.mint_token()] == [1, 2, 1]

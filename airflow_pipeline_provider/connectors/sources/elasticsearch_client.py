@@ -73,7 +73,7 @@ class Client:
     def __init__(self, conn_id: str, connection: Any, *, timeout: int, compress: bool, threads: int) -> None:
         nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
         self.where = ", ".join(f"{node.scheme}://{node.host}:{node.port}{node.path_prefix}" for node in nodes)
-        self._transport = _transport(nodes)
+        self._transport, self._timeout = _transport(nodes), timeout
         self._dialect: Dialect | None = None
         self._lock = threading.Lock()
 
@@ -154,11 +154,19 @@ class Client:
     def _once(self, method: str, target: str, data: bytes | None, what: str, in_snapshot: bool) -> bytes:
         from elastic_transport import TlsError, TransportError
 
+        from airflow_pipeline_provider.connectors.sources.elasticsearch_node import TooSlowError
+
         headers = {"accept": "application/json"}
         if data is not None:
             headers["content-type"] = "application/json"
         try:
             response = self._transport.perform_request(method, target, body=data, headers=headers)
+        except TooSlowError as error:
+            kind = PageTooLargeError if in_snapshot else TransientError
+            raise kind(
+                f"{what}: {self.where} did not answer whole within {self._timeout} s; if it stays so, look at the "
+                "network, lower `source.page_size`, or raise `source.request_timeout`"
+            ) from error
         except TlsError as error:
             raise FatalError(
                 f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
@@ -216,6 +224,8 @@ class _ForbiddenError(Exception):
 def _transport(nodes: list[Any]) -> Transport:
     from elastic_transport import Serializer, SerializerCollection, Transport
 
+    from airflow_pipeline_provider.connectors.sources.elasticsearch_node import BoundedNode
+
     class Verbatim(Serializer):
         """Bodies as they are."""
 
@@ -238,7 +248,9 @@ def _transport(nodes: list[Any]) -> Transport:
         log = logging.getLogger(f"elastic_transport.{name}")
         if log.level == logging.NOTSET:
             log.setLevel(level)
-    transport = Transport(nodes, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0)
+    transport = Transport(
+        nodes, node_class=BoundedNode, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0
+    )
     transport.serializers = AnyMimetype({Verbatim.mimetype: Verbatim()})
     return transport
 

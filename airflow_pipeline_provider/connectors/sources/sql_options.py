@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_pipeline_provider.config.options import ConnId, SourceOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions
 from airflow_pipeline_provider.core.days import zone_of
 
 
@@ -40,6 +40,12 @@ class SqlSourceOptions(SourceOptions):
         None,
         min_length=1,
         description="SOURCE_NAME and the beginning of RECORD_ID; the table's name by default.",
+    )
+    statement_timeout: DurationSeconds = Field(
+        900,
+        ge=3,
+        le=86_400,
+        description="When server and client give a statement up, PostgreSQL only: 15m; 3s to 1d.",
     )
 
     @field_validator("time_column_zone")

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.connectors.deadlines import Watch
+from airflow_pipeline_provider.connectors.postgres_network import GRACE_SECONDS, patience_to_read
 from airflow_pipeline_provider.connectors.sources.sql_options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect, Relation, Statement
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn
 from airflow_pipeline_provider.core.days import zone_of
-from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    DataError,
+    FatalError,
+    PipelineError,
+    SnapshotLostError,
+    TransientError,
+)
 
 # First statement of a transaction that sees one state of the data; where there is none, one statement must do.
 _SNAPSHOT = {"postgres": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "sqlite": "BEGIN"}
@@ -37,15 +45,42 @@ class Reader:
     def __init__(self, connection: Any, dialect: Dialect, options: SqlSourceOptions, what: str) -> None:
         self.connection, self.dialect, self.options, self.what = connection, dialect, options, what
         self.is_snapshot = dialect.name in _SNAPSHOT
+        self._watch: Watch | None = (
+            None  # of other databases only the connection's own extra bounds the waiting
+        )
+        if dialect.name == "postgres":
+            self._watch = Watch(connection, options.statement_timeout + GRACE_SECONDS)
+            with self._cursor() as cursor:  # SET takes no snapshot, so `begin` may still follow
+                for name, value in patience_to_read(options.statement_timeout).items():
+                    cursor.execute(f"SET LOCAL {name} = '{value}'")
 
     def begin(self) -> None:
         """From the next statement on, every one sees the same data."""
         if self.is_snapshot:
-            with database_errors(self.what), closing(self.connection.cursor()) as cursor:
+            with self._cursor() as cursor:
                 cursor.execute(_SNAPSHOT[self.dialect.name])
 
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """Maps the driver's errors; no answer for too long is one of them."""
+        if self._watch is not None:
+            self._watch.start()
+        try:
+            with database_errors(self.what), closing(self.connection.cursor()) as cursor:
+                yield cursor
+        except PipelineError:
+            if self._watch is not None and self._watch.fired:
+                raise TransientError(
+                    f"{self.what}: expected an answer of PostgreSQL within {self._watch.seconds:.0f} s, got none and "
+                    "cut the connection; if it stays so, look at the network, or raise source.statement_timeout"
+                ) from None
+            raise
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+
     def rows(self, statement: Statement) -> list[tuple[Any, ...]]:
-        with database_errors(self.what), closing(self.connection.cursor()) as cursor:
+        with self._cursor() as cursor:
             cursor.execute(*statement)
             return [tuple(row) for row in cursor.fetchall()]
 
@@ -95,7 +130,7 @@ class Reader:
             query = (options.query or "").strip().rstrip(";")
             source = f"({self.dialect.text(query)}\n) AS q"  # the line ends a comment at the query's end
         relation = Relation(self.dialect, source, self.what)
-        with database_errors(self.what), closing(self.connection.cursor()) as cursor:
+        with self._cursor() as cursor:
             cursor.execute(*relation.describe())
             described = [(column[0], column[1]) for column in cursor.description or ()]
         names = [name for name, _ in described]

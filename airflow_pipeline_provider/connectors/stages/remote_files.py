@@ -6,13 +6,14 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from airflow_pipeline_provider.connectors.base import StageFile
+from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.redaction import redact_text
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _WRITE_BLOCK = 16 * 2**20  # one piece of a multipart upload: what a file being written holds in memory
 _READ_BLOCK = 8 * 2**20
+ANSWER_SECONDS = 600.0  # for a block or a question, with the client's own tries
+T = TypeVar("T")
 _FATAL_ERRNO = {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG}
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "created")
 
@@ -59,12 +62,14 @@ class RemoteFiles:
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         url = self._url(path)
         with self._mapped("write", path):
-            inner = self._fs.open(f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK)
+            inner = self._call(
+                "write", path, self._fs.open, f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK
+            )
         try:
             yield cast(BinaryIO, _File(self, inner, "write", path))
             reach("file.before_publish")
             with self._mapped("write", path):
-                inner.close()
+                self._call("write", path, inner.close)
             reach("file.published")
         except BaseException:
             _discard(inner, url)
@@ -74,7 +79,9 @@ class RemoteFiles:
     def open_read(self, path: str) -> Iterator[BinaryIO]:
         with self._mapped("read", path):
             self._fs.invalidate_cache()
-            inner = self._fs.open(f"{self._root}/{path}", "rb", block_size=_READ_BLOCK)
+            inner = self._call(
+                "read", path, self._fs.open, f"{self._root}/{path}", "rb", block_size=_READ_BLOCK
+            )
         with inner:
             yield cast(BinaryIO, _File(self, inner, "read", path))
 
@@ -82,7 +89,7 @@ class RemoteFiles:
         with self._mapped("look at", path):
             self._fs.invalidate_cache()  # other processes write here too
             try:
-                found = self._fs.info(f"{self._root}/{path}")
+                found = self._call("look at", path, self._fs.info, f"{self._root}/{path}")
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return None
@@ -93,7 +100,7 @@ class RemoteFiles:
         with self._mapped("list", folder):
             self._fs.invalidate_cache()
             try:
-                found = self._fs.find(top, detail=True)
+                found = self._call("list", folder, self._fs.find, top, detail=True)
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return []
@@ -109,7 +116,7 @@ class RemoteFiles:
         for path in paths:
             with self._mapped("delete", path):
                 try:
-                    self._fs.rm_file(f"{self._root}/{path}")
+                    self._call("delete", path, self._fs.rm_file, f"{self._root}/{path}")
                 except FileNotFoundError as error:
                     self._check_bucket(error)
 
@@ -135,9 +142,7 @@ class RemoteFiles:
     def _uploads(self) -> Iterator[dict[str, Any]]:
         marker: dict[str, str] = {}
         while True:
-            page = self._fs.call_s3(
-                "list_multipart_uploads", Bucket=self._bucket, Prefix=self._uploads_prefix, **marker
-            )
+            page = self._s3("list_multipart_uploads", Prefix=self._uploads_prefix, **marker)
             yield from page.get("Uploads", ())
             if not page.get("IsTruncated"):
                 return
@@ -145,12 +150,15 @@ class RemoteFiles:
 
     def _abort(self, upload: dict[str, Any]) -> None:
         with suppress(FileNotFoundError):  # completed or aborted in the meantime
-            self._fs.call_s3(
-                "abort_multipart_upload",
-                Bucket=self._bucket,
-                Key=upload["Key"],
-                UploadId=upload["UploadId"],
-            )
+            self._s3("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
+
+    def _s3(self, method: str, **named: Any) -> Any:
+        return self._call("ask about", "", self._fs.call_s3, method, Bucket=self._bucket, **named)
+
+    def _call(self, action: str, path: str, function: Callable[..., T], *args: Any, **named: Any) -> T:
+        """One block, or one question.  The clients try again after a silence; what trickles ends here."""
+        doing = f"cannot {action} {self._url(path)}"
+        return within(ANSWER_SECONDS, doing, lambda: function(*args, **named))
 
     def _url(self, path: str) -> str:
         return f"{self._scheme}://{self._root}/{path}".rstrip("/")
@@ -160,7 +168,7 @@ class RemoteFiles:
         if not self._scheme.startswith("s3"):
             return
         try:
-            self._fs.call_s3("head_bucket", Bucket=self._bucket)
+            self._s3("head_bucket")
         except FileNotFoundError:
             raise FatalError(
                 f"bucket {self._bucket!r} of stage {self._url('')} does not exist; create it, "
@@ -211,6 +219,9 @@ class _File(io.RawIOBase):
     def __init__(self, files: RemoteFiles, inner: Any, action: str, path: str) -> None:
         self._files, self._inner, self._action, self._path = files, inner, action, path
 
+    def _call(self, function: Callable[..., T], *args: Any) -> T:
+        return self._files._call(self._action, self._path, function, *args)
+
     def readable(self) -> bool:
         return self._action == "read"
 
@@ -228,7 +239,7 @@ class _File(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         with self._files._mapped(self._action, self._path):
-            return bytes(self._inner.read(-1 if size is None else size))
+            return bytes(self._call(self._inner.read, -1 if size is None else size))
 
     def readall(self) -> bytes:
         return self.read()
@@ -240,7 +251,7 @@ class _File(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         with self._files._mapped(self._action, self._path):
-            self._inner.write(bytes(data))
+            self._call(self._inner.write, bytes(data))
         return memoryview(data).nbytes
 
 
@@ -248,7 +259,7 @@ def _discard(inner: Any, url: str) -> None:
     """Abort the upload: neither the object nor a piece of it may stay."""
     try:
         if hasattr(inner, "discard"):
-            inner.discard()
+            within(ANSWER_SECONDS, f"cannot abort {url}", inner.discard)
     except Exception as error:  # noqa: BLE001  (the error that led here is the one to raise)
         log.warning("%s: the unfinished upload could not be aborted (%s); its pieces may stay", url, error)
     finally:

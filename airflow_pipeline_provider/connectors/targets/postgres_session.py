@@ -1,9 +1,4 @@
-"""One connection to PostgreSQL, through Airflow's hook and with either driver (psycopg 3, psycopg2).
-
-A silent network is noticed at three places: the kernel probes the connection (keepalives, both sides), the server
-gives up statements that take too long, and `_Watch` cuts a connection whose answer does not come at all, as behind a
-proxy that stays up.
-"""
+"""One connection to PostgreSQL, through Airflow's hook and with either driver (psycopg 3, psycopg2)."""
 
 from __future__ import annotations
 
@@ -11,35 +6,24 @@ import copy
 import io
 import json
 import logging
-import os
-import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.databases import database_errors, hook_of, plain_rows
+from airflow_pipeline_provider.connectors.deadlines import Watch
+from airflow_pipeline_provider.connectors.postgres_network import GRACE_SECONDS
 from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError, TransientError
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0  # the server is asked to give up first: its error says more
 _READ_BYTES = 2**20
-# libpq's; the connection's extra may say otherwise
-_NETWORK = {
-    "connect_timeout": 30,
-    "keepalives": 1,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,  # milliseconds without an acknowledgement of what was sent
-}
 
 
 def hook(conn_id: str) -> Any:
-    """Airflow's hook of the connection, with timeouts where its extra has none, and always UTF-8."""
+    """Airflow's hook of the connection, always with UTF-8."""
     with database_errors(f"target.conn_id: connection {conn_id!r}"):
         connection = copy.deepcopy(get_connection(conn_id))
         if connection.conn_type not in ("postgres", "postgresql"):
@@ -47,9 +31,7 @@ def hook(conn_id: str) -> Any:
                 f"target.conn_id: expected a connection to PostgreSQL (type postgres), got {conn_id!r} of type "
                 f"{connection.conn_type!r}"
             )
-        connection.extra = json.dumps(
-            {**_NETWORK, **connection.extra_dejson, "client_encoding": "UTF8"}, default=str
-        )
+        connection.extra = json.dumps({**connection.extra_dejson, "client_encoding": "UTF8"}, default=str)
         return hook_of(connection)
 
 
@@ -64,7 +46,7 @@ class Session:
         with database_errors(f"{doing}, connecting"):
             self._connection = plain_rows(hook.get_conn())
             self._connection.autocommit = True  # BEGIN is ours, with the isolation that we need
-        self._watch = _Watch(self._connection, statement_seconds + GRACE_SECONDS)
+        self._watch = Watch(self._connection, statement_seconds + GRACE_SECONDS)
 
     def close(self) -> None:
         try:
@@ -123,38 +105,11 @@ class Session:
             self._watch.stop()
 
 
-class _Watch:
-    """Cuts the connection unless it is stopped in time, so that whoever waits for an answer gets an error."""
-
-    def __init__(self, connection: Any, seconds: float) -> None:
-        self.seconds, self.fired = seconds, False
-        self._connection = connection
-        self._timer: threading.Timer | None = None
-
-    def start(self) -> None:
-        self._timer = threading.Timer(self.seconds, self._cut)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _cut(self) -> None:
-        self.fired = True
-        try:
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as twin:
-                twin.shutdown(socket.SHUT_RDWR)
-        except Exception as error:  # noqa: BLE001  (the connection ended at this very moment)
-            log.debug("the connection is gone already: %s", error)
-
-
 class _Feed(io.RawIOBase):
     """The chunks as the file that psycopg2 reads; the watch rests while the next chunk is made, for that is the
     stage's time.  `error` keeps what the chunks raised, since psycopg2 puts one of its own in its place."""
 
-    def __init__(self, chunks: Iterator[bytes], watch: _Watch) -> None:
+    def __init__(self, chunks: Iterator[bytes], watch: Watch) -> None:
         self.error: BaseException | None = None
         self._chunks, self._watch = chunks, watch
 

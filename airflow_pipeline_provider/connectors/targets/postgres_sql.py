@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from airflow_pipeline_provider.connectors.postgres_network import patience_to_write
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ENVELOPE_COLUMNS,
     STAMP_COLUMNS,
@@ -35,13 +36,7 @@ def settings(statement_seconds: int) -> dict[str, str]:
         "DateStyle": "ISO, MDY",
         # a policy that hides rows becomes an error: hidden rows would be neither deleted nor counted
         "row_security": "off",
-        "lock_timeout": f"{max(1, statement_seconds * 2 // 3)}s",
-        "statement_timeout": f"{statement_seconds}s",
-        "idle_in_transaction_session_timeout": f"{statement_seconds}s",
-        # a worker that vanished must not hold the fence for two hours
-        "tcp_keepalives_idle": "30",
-        "tcp_keepalives_interval": "10",
-        "tcp_keepalives_count": "3",
+        **patience_to_write(statement_seconds),
     }
 
 

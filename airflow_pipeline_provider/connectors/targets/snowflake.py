@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import ConnId, TargetOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
     LoadResult,
@@ -29,6 +29,7 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
 from airflow_pipeline_provider.connectors.targets.snowflake_errors import mapped
@@ -51,6 +52,11 @@ log = logging.getLogger(__name__)
 # VARIANT holds 16 MiB; accounts with the newer limit of 128 MiB lose nothing but documents that are larger than this
 MAX_BODY_BYTES = 16 * 2**20
 CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
+CLOSE_SECONDS = 20.0
+GRACE_SECONDS = 30.0  # the server is asked to give up first: its error says more
+# snowflake-connector-python's, which by default tries a request again without end; the connection's extra may say
+# otherwise.  A statement that takes longer is no silence: the server answers "in progress" every 45 seconds.
+_NETWORK = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
 _UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
 
 
@@ -69,6 +75,12 @@ class SnowflakeOptions(TargetOptions):
     )
     external_stage_path: str | None = Field(
         None, description="Where stage.path lies below the external stage; without it found by SHOW STAGES."
+    )
+    statement_timeout: DurationSeconds = Field(
+        default=3600,
+        ge=3,
+        le=86_400,
+        description="When server and client give a statement up: 1h; 3s to 1d.",
     )
 
     @field_validator("table", "external_stage")
@@ -281,7 +293,8 @@ class SnowflakeTarget(Target):
         try:
             tag = {"app": "airflow-pipeline-provider", "pipeline": self.identity.pipeline_id, "phase": phase}
             session.phase = phase
-            session.execute(sql.set_session(tag | ({"window": str(interval)} if interval else {})))
+            tag |= {"window": str(interval)} if interval else {}
+            session.execute(sql.set_session(tag, self.options.statement_timeout))
             yield session
         except BaseException:
             session.close()
@@ -293,7 +306,9 @@ class SnowflakeTarget(Target):
 
     def _connect(self) -> Session:
         with mapped(f"connecting with {self.options.conn_id!r}"):
-            session = Session(_hook(self.options.conn_id).get_conn())
+            hook = _hook(self.options.conn_id)
+            seconds = self.options.statement_timeout + GRACE_SECONDS
+            session = Session(within(seconds, "connecting", hook.get_conn), seconds)
         try:
             schema = self._statements.table.parts[:-1]
             if schema:
@@ -307,15 +322,15 @@ class SnowflakeTarget(Target):
 class Session:
     """One connection; autocommit outside of `transaction`."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection, self.phase = connection, "connecting"
-        connection.autocommit(True)
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection, self._seconds, self.phase = connection, seconds, "connecting"
+        within(seconds, "connecting", lambda: connection.autocommit(True))
 
     def close(self) -> None:
         """Rolls an open transaction back."""
         try:
             with mapped("closing"):
-                self._connection.close()
+                within(min(self._seconds, CLOSE_SECONDS), "closing", self._connection.close)
         except PipelineError as error:  # the server ends the session by itself
             log.debug("%s", error)
 
@@ -331,9 +346,15 @@ class Session:
         return sum(int(row.get("rows_loaded") or 0) for row in self.execute_dicts(statement))
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
-        with mapped(f"{self.phase} ({statement.split(' (')[0][:80]})"), self._connection.cursor() as cursor:
-            cursor.execute(statement, list(parameters) or None)
-            return cursor.fetchall(), [column[0] for column in cursor.description]
+        doing = f"{self.phase} ({statement.split(' (')[0][:80]})"
+
+        def run() -> tuple[list[tuple[Any, ...]], list[str]]:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, list(parameters) or None)
+                return cursor.fetchall(), [column[0] for column in cursor.description]
+
+        with mapped(doing):
+            return within(self._seconds, f"Snowflake, while {doing}", run)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -360,6 +381,15 @@ def _hook(conn_id: str) -> Any:
         @classmethod
         def get_connection(cls, conn_id: str) -> Any:
             return get_connection(conn_id)
+
+        def get_conn(self) -> Any:
+            """With time-outs, for which the hook has no extras."""
+            from snowflake.connector import connect
+
+            params = self._get_conn_params  # a property in older versions of the hook
+            extra = get_connection(conn_id).extra_dejson
+            network = {name: int(extra.get(name) or seconds) for name, seconds in _NETWORK.items()}
+            return connect(**{**(params() if callable(params) else params), **network})
 
     return Hook(snowflake_conn_id=conn_id)
 

@@ -52,9 +52,10 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def set_session(tag: dict[str, str]) -> str:
+def set_session(tag: dict[str, str], statement_seconds: int) -> str:
     return (
-        f"ALTER SESSION SET TIMEZONE = 'UTC' LOCK_TIMEOUT = {LOCK_TIMEOUT_SECONDS} "
+        f"ALTER SESSION SET TIMEZONE = 'UTC' LOCK_TIMEOUT = {min(LOCK_TIMEOUT_SECONDS, statement_seconds)} "
+        f"STATEMENT_TIMEOUT_IN_SECONDS = {statement_seconds} "
         f"QUERY_TAG = {literal(json.dumps(tag, ensure_ascii=False)[:2000])}"
     )
 

@@ -1,0 +1,46 @@
+"""How long PostgreSQL and its client wait for each other, for source, target and state alike.
+
+A silent network is noticed at three places: the kernel probes the connection (keepalives, both sides), the server
+gives up statements that take too long, and a `deadlines.Watch` cuts a connection whose answer does not come, as
+behind a proxy that stays up.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+GRACE_SECONDS = 10.0  # the server is asked to give up first: its error says more
+# libpq's; the connection's extra may say otherwise
+NETWORK = {
+    "connect_timeout": 30,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds without an acknowledgement of what was sent
+}
+# a worker that vanished must not hold its locks for two hours
+_PROBES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+
+
+def bounded(connection: Any) -> Any:
+    """A copy of the Airflow connection, with libpq's time-outs where its extra has none."""
+    connection = copy.deepcopy(connection)
+    connection.extra = json.dumps({**NETWORK, **connection.extra_dejson}, default=str)
+    return connection
+
+
+def patience_to_read(statement_seconds: int) -> dict[str, str]:
+    """Settings of a session that may rest between its statements."""
+    return {"statement_timeout": f"{statement_seconds}s", **_PROBES}
+
+
+def patience_to_write(statement_seconds: int) -> dict[str, str]:
+    """Settings of a session that holds locks."""
+    return {
+        "lock_timeout": f"{max(1, statement_seconds * 2 // 3)}s",
+        "idle_in_transaction_session_timeout": f"{statement_seconds}s",
+        **patience_to_read(statement_seconds),
+    }

@@ -1,0 +1,106 @@
+"""Waiting for a server ends: by a socket that is cut, or by not waiting any more."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from elastic_transport import NodeConfig
+
+from airflow_pipeline_provider.connectors.deadlines import Watch, within
+from airflow_pipeline_provider.connectors.postgres_network import NETWORK, bounded
+from airflow_pipeline_provider.connectors.sources.elasticsearch_node import BoundedNode, TooSlowError
+from airflow_pipeline_provider.exceptions import TransientError
+
+
+def test_a_watch_cuts_who_waits() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        watch = Watch(ours, 0.05)
+        watch.start()
+        assert ours.recv(1) == b""
+        assert watch.fired
+
+
+def test_a_watch_that_was_stopped_cuts_nobody() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        watch = Watch(ours, 0.05)
+        watch.start()
+        watch.stop()
+        time.sleep(0.1)
+        theirs.sendall(b"x")
+        assert (ours.recv(1), watch.fired) == (b"x", False)
+
+
+def test_a_call_in_time_gives_its_result() -> None:
+    assert within(10, "asking", lambda: 42) == 42
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("wrong"), TimeoutError("its own")], ids=["any", "its own time-out"]
+)
+def test_a_call_that_fails_in_time_raises_its_own_error(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        within(10, "asking", fail)
+
+
+def test_a_call_that_takes_longer_is_not_waited_for() -> None:
+    go = threading.Event()
+    with pytest.raises(TransientError, match="asking: expected an answer within"):
+        within(0.05, "asking", go.wait)
+    go.set()
+
+
+@pytest.fixture
+def trickle() -> Iterator[int]:
+    """The port of a server whose answers come byte by byte and never end."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(4096)
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+            while not done.wait(0.02):
+                try:
+                    client.sendall(answer)
+                except OSError:
+                    return
+                answer = b"x"
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listener.getsockname()[1]
+    done.set()
+    thread.join()
+    listener.close()
+
+
+def test_an_answer_of_elasticsearch_that_trickles_is_cut(trickle: int) -> None:
+    node = BoundedNode(NodeConfig("http", "127.0.0.1", trickle, request_timeout=0.2))
+    begun = time.monotonic()
+    with pytest.raises(TooSlowError):
+        node.perform_request("GET", "/")
+    assert time.monotonic() - begun < 5
+    node.close()
+
+
+class Connection:
+    def __init__(self, extra: dict[str, Any]) -> None:
+        self.extra_dejson, self.extra = extra, ""
+
+
+def test_postgres_time_outs_stand_where_the_connection_has_none() -> None:
+    import json
+
+    extra = json.loads(bounded(Connection({"connect_timeout": 3, "sslmode": "require"})).extra)
+    assert extra == {**NETWORK, "connect_timeout": 3, "sslmode": "require"}
