@@ -229,7 +229,7 @@ class Target(Connector):
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         """The pipeline's commit rows that overlap `within` (all without it), oldest token first; no table: []."""
 
-    def check_stage(self, stage: Stage, sample: str | None) -> None:  # noqa: B027
+    def check_stage(self, stage: Stage, sample: str | None) -> None:
         """ConfigError or FatalError unless the target can read the stage's files the way its options say.
 
         `sample` is the path of a file that is there, None while there is none.  A target that is handed the files
