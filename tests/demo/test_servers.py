@@ -116,9 +116,11 @@ def test_a_dead_client_keeps_nobody_out(servers: DemoServers) -> None:
                     except snowflake.connector.errors.ProgrammingError:
                         assert time.monotonic() < deadline, "the dead client's transaction still stands"
                         time.sleep(0.2)
-                assert blocked.execute("SELECT N FROM FENCE").fetchall() == [(11,)]
+                blocked.execute("SELECT N FROM FENCE")
+                assert blocked.fetchall() == [(11,)]
             cursor.execute("COMMIT")
-            assert cursor.execute("SELECT N FROM OTHER").fetchall() == [(7,)]
+            cursor.execute("SELECT N FROM OTHER")
+            assert cursor.fetchall() == [(7,)]
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(servers: DemoServers) -> None:

@@ -69,7 +69,7 @@ PLACES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "start day": ("start_day", {}, ALL),
     "schedule": ("schedule", {}, ALL),
     "index": ("source.index", {}, HIDDEN | {"quote", "double quote", "backslash", "parent", "SQL", "template"}),
-    "time field": ("source.time_field", {}, HIDDEN | {"SQL", "template"}),
+    "time field": ("source.time_field", {}, HIDDEN | {"double quote", "backslash", "SQL", "template"}),
     "connection": (
         "source.conn_id",
         {},
