@@ -320,7 +320,7 @@ class Combination:
         return f"{self.state.name} × {self.target.name}"
 
     def config(self, world: World, **changes: Any) -> dict[str, Any]:
-        """The pipeline file: three windows a day, and parts so small that a window has several."""
+        """The pipeline file: three windows a day, and parts so small that the larger windows have several."""
         from .scenario import DAY, TIMEZONE
 
         return {
