@@ -69,12 +69,21 @@ class Campaign:
     def fight(self, least_kills: int) -> None:
         """Until everything is moved, and at least so many processes were killed."""
         self._until_it_ends(["--until-done"])
-        while self.kills < least_kills:
-            window = self.rng.choice(self.commits())
-            named = ["--window-start", iso_utc(window.start), "--window-end", iso_utc(window.end)]
-            self._until_it_ends(named)
+        while self.kills < least_kills:  # each time another window: nobody waits for the lease of the dead
+            self._once(self._named(self.rng.choice(self.commits())))
+        for window in self._unfinished():
+            self._until_it_ends(self._named(window))
         # a run that was killed after its commit leaves a lease, and nothing to do
         self._until_it_ends(["--until-done"])
+
+    def _named(self, window: Interval) -> list[str]:
+        return ["--window-start", iso_utc(window.start), "--window-end", iso_utc(window.end)]
+
+    def _unfinished(self) -> list[Interval]:
+        """Windows whose replacement was begun and not committed."""
+        with self.opened() as runtime:
+            doubtful = ledger.unverified(runtime.state.entries())
+        return [window for window in self.commits() if any(d.overlaps(window) for d in doubtful)]
 
     def _until_it_ends(self, arguments: list[str]) -> None:
         known = self._newest_token()
@@ -83,14 +92,20 @@ class Campaign:
                 newest = self._newest_token()
                 self.mean_seconds *= 1 if newest > known else 2
                 known = newest
-            ended = self._process(arguments, self.rng.expovariate(1 / self.mean_seconds))
-            if ended.exit_code == 0:
-                self.finished += 1
+            if self._once(arguments):
                 return
-            if ended.exit_code != KILLED:
-                said = self._log.read_text()[-2000:]
-                raise AssertionError(f"{self.name}: a run ended by itself with {ended.exit_code}:\n{said}")
-            self.kills += 1
+
+    def _once(self, arguments: list[str]) -> bool:
+        """Did the process end by itself, and well?"""
+        ended = self._process(arguments, self.rng.expovariate(1 / self.mean_seconds))
+        if ended.exit_code == 0:
+            self.finished += 1
+            return True
+        if ended.exit_code != KILLED:
+            said = self._log.read_text()[-2000:]
+            raise AssertionError(f"{self.name}: a run ended by itself with {ended.exit_code}:\n{said}")
+        self.kills += 1
+        return False
 
     def _process(self, arguments: list[str], kill_after: float) -> Ended:
         reference = ["--reference-time", REFERENCE_TIME, "--folder", str(self.folder)]
