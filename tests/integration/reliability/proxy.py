@@ -171,7 +171,7 @@ class Proxy:
 
     def strikes(self, request: bytes) -> str | None:
         """The kind of fault that this request meets."""
-        self.requests.append(request[:300])
+        self.requests.append(request[:3000])
         fault = self.fault
         if fault is None or not fault.strikes(request):
             return None

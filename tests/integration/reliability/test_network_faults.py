@@ -31,7 +31,7 @@ from airflow_pipeline_provider.connectors.sources import elasticsearch_client
 from airflow_pipeline_provider.connectors.stages import remote_files
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import parse_utc
-from airflow_pipeline_provider.exceptions import PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
 from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
@@ -53,12 +53,17 @@ pytestmark = [
     pytest.mark.integration,
     # the connection of the test server switches OCSP off under its old name
     pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
+    # of a thread of Snowflake's connector, which wants to cancel what is out of reach
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
     # a connection that was cut is closed by nobody but the garbage collector
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
 PATIENCE = 120.0  # seconds until a run counts as one that hangs; the bound of each cell is far below it
-SIDE_BY_SIDE = 4  # cells spend their time waiting
+SIDE_BY_SIDE = 8  # cells spend their time waiting
+# The connector sends a request again under its id.  Snowflake answers it from the first execution; the stand-in
+# executes it twice, and the counts refuse what came in twice.
+TWICE = ("load: copy the parts, lost reply", "load: insert the rows, lost reply")
 REQUEST = RunRequest("faults/1", RunKind.LIVE, parse_utc("2013-11-06T12:00:00Z"))
 
 STREAM = ("refused", "reset", "black hole", "slow drip", "truncated", "lost reply")
@@ -71,6 +76,14 @@ class Place(NamedTuple):
     name: str
     at: bytes
     skip: int = 0
+
+
+class Cell(NamedTuple):
+    """`times` as a fault has it: once, or None for an outage."""
+
+    place: Place
+    kind: str
+    times: int | None
 
 
 PLACES: dict[type[Faulty], tuple[Place, ...]] = {
@@ -98,11 +111,11 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("validate: log in", rb"login-request"),
         Place("validate: commit rows", rb"SHOW TABLES"),
         Place("load: create the table", rb"CREATE TABLE"),
-        Place("load: upload a part", rb"PUT file:"),
+        Place("load: upload a part", rb"PUT /[^ ]*/part-"),
         Place("load: copy the parts", rb"COPY INTO"),
         Place("load: begin", rb'"BEGIN"'),
         Place("load: delete", rb"DELETE FROM"),
-        Place("load: insert the rows", rb"INSERT INTO [^ ]*FLIGHTS "),
+        Place("load: insert the rows", rb"INSERT INTO (?:(?!_COMMITS).)*STAGED_"),
         Place("load: insert the commit row", rb"INSERT INTO [^ ]*_COMMITS"),
         Place("load: commit", rb'"COMMIT"'),
         Place("audit: count", rb"COUNT\(DISTINCT", 1),
@@ -114,14 +127,14 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("load: copy", rb"COPY "),
         Place("load: in the copy", rb"PGCOPY"),
         Place("load: insert the commit row", rb"INSERT INTO"),
-        Place("load: commit", rb"COMMIT\0", 5),
+        Place("load: commit", rb"COMMIT\0", 1),
         Place("audit: count", rb"COUNT\(DISTINCT", 1),
     ),
     PostgresLedger: (
         Place("generate: connect", rb"user\0"),
         Place("generate: create the tables", rb"CREATE TABLE"),
         Place("generate: commit", rb"COMMIT\0"),
-        *(Place(f"later: commit {n}", rb"COMMIT\0", n) for n in range(4, 60, 5)),
+        *(Place(f"later: commit {n}", rb"COMMIT\0", n) for n in range(1, 14, 3)),
         Place("validate: the attempt", rb"INSERT INTO [^ ]*ledger"),
         Place("load: replacing", rb"INSERT INTO [^ ]*ledger", 1),
         Place("audit: committed", rb"INSERT INTO [^ ]*ledger", 2),
@@ -168,34 +181,50 @@ def _users_of_grace() -> list[object]:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
+    before = set(threading.enumerate())
     yield
+    deadline = time.monotonic() + 20
+    for thread in (
+        set(threading.enumerate()) - before
+    ):  # a connector's, that still tries what nobody waits for
+        thread.join(max(0.0, deadline - time.monotonic()))
     logging.disable(logging.NOTSET)
 
 
-CELLS = [
-    (server, kind)
-    for server in SERVERS
-    for kind in (STREAM if server.name.startswith("PostgreSQL") else HTTP)
-]
+def _kinds(server: type[Faulty]) -> tuple[str, ...]:
+    return STREAM if server.name.startswith("PostgreSQL") else HTTP
 
 
-@pytest.mark.parametrize(("server", "kind"), CELLS, ids=[f"{server.name}-{kind}" for server, kind in CELLS])
-def test_no_part_of_a_window(server: type[Faulty], kind: str, folder: Path, full: bool, seed: int) -> None:
-    cells = [(place, times) for place in PLACES[server] for times in (1, None)]
-    if kind == "lost reply":
-        cells = [cell for cell in cells if cell[1]]
-    if not full:
-        commits = [cell for cell in cells if cell[0].name == "load: commit" and kind == "lost reply"]
-        cells = commits + random.Random(f"{seed} {server.name} {kind}").sample(cells, 1)
+def _cells(server: type[Faulty], kind: str) -> list[Cell]:
+    durations = (1,) if kind == "lost reply" else (1, None)
+    return [Cell(place, kind, times) for place in PLACES[server] for times in durations]
+
+
+def _cut(server: type[Faulty], seed: int) -> list[Cell]:
+    """One of each fault, and every lost reply to COMMIT that has a name."""
+    dice = random.Random(f"{seed} {server.name}")
+    chosen = [dice.choice(_cells(server, kind)) for kind in _kinds(server)]
+    commits = [cell for cell in _cells(server, "lost reply") if cell.place.name.endswith("commit")]
+    return chosen + [cell for cell in commits if cell not in chosen]
+
+
+FULL = os.environ.get("RELIABILITY") == "full"
+TESTS = [(server, kind) for server in SERVERS for kind in (_kinds(server) if FULL else ("a cut",))]
+
+
+@pytest.mark.parametrize(("server", "kind"), TESTS, ids=[f"{server.name}-{kind}" for server, kind in TESTS])
+def test_no_part_of_a_window(server: type[Faulty], kind: str, folder: Path, seed: int) -> None:
+    cells = _cells(server, kind) if FULL else _cut(server, seed)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        results = list(pool.map(lambda cell: _try(server, cell[0], kind, cell[1], folder), cells))
+        results = list(pool.map(lambda cell: _try(server, cell, folder), cells))
     for result in results:
         print(f"{result.cell:75} {result.outcome:20} {result.seconds:5.1f}s {result.said[:400]}")
     assert not [(r.cell, r.problems) for r in results if r.problems]
 
 
-def _try(server: type[Faulty], place: Place, kind: str, times: int | None, folder: Path) -> Result:
+def _try(server: type[Faulty], cell: Cell, folder: Path) -> Result:
+    place, kind, times = cell
     result = Result(f"{server.name}, {place.name}, {kind}, {'once' if times else 'lasting'}")
     world = World(f"f{uuid4().hex[:10]}", folder / uuid4().hex)
     faulty = server()
@@ -207,6 +236,8 @@ def _try(server: type[Faulty], place: Place, kind: str, times: int | None, folde
         outcome = _run(faulty, world)
         result.seconds = time.monotonic() - begun
         faulty.proxy.lift()
+        if isinstance(outcome, BaseException):
+            faulty.forget_clients()
         _judge(result, faulty, world, outcome, fault)
     finally:
         faulty.proxy.close()
@@ -245,7 +276,8 @@ def _judge(
         say("no request met the fault")
     if outcome is None:
         say(f"hung for {PATIENCE:.0f} s")
-    if isinstance(outcome, BaseException) and not isinstance(outcome, TransientError):
+    repeated = isinstance(outcome, DataError) and any(name in result.cell for name in TWICE)
+    if isinstance(outcome, BaseException) and not isinstance(outcome, TransientError) and not repeated:
         say(f"ended with {type(outcome).__module__}.{type(outcome).__name__}: {str(outcome)[:300]}")
     if isinstance(outcome, PipelineError) and world.name not in str(outcome):
         say(f"the error does not name the pipeline: {outcome}")
