@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-import multiprocessing
 import os
-import random
 import sqlite3
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,100 +20,17 @@ from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
-from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from airflow_pipeline_provider.phases.values import RunKind
+from tests.integration.reliability.racing import DONE, Order, Place, race
 
 PROCESSES = 16
-PATIENCE = (
-    200.0  # seconds that one request is tried again after transient errors; then it has not come to an end
-)
-DONE = ("complete", "after_end_day")
-NOW = parse_utc("2013-11-06T12:00:00Z")
+EMBEDDED, POSTGRES = "sqlite and duckdb", "postgres"
+FULL = os.environ.get("RELIABILITY") == "full"  # everything, by `make reliability`; else what CI has time for
 DAY_START = parse_utc("2013-11-03T04:00:00Z")  # a day of 25 hours in New York
 
 
-@dataclass(frozen=True)
-class Order:
-    """What one process does: live runs until nothing is left, and these named windows before, between and after."""
-
-    number: int
-    named: tuple[tuple[RunKind, Interval], ...] = ()
-    live: int = 40
-
-
-@dataclass
-class Place:
-    """A pipeline over real stores; `environment` has its connections."""
-
-    config: dict[str, Any]
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-def work(place: Place, order: Order, start: Any, results: Any) -> None:
-    """One process: each request is tried again after a transient error, as Airflow does."""
-    try:
-        logging.disable(logging.WARNING)  # sixteen processes that wait for a lease have much to say
-        os.environ.update(place.environment)
-        config = parse_pipeline(place.config, options_model=options_model)
-        start.wait()
-        results.put((order.number, list(_moved(config, order))))
-    except BaseException as error:
-        results.put((order.number, [f"{type(error).__name__}: {error}"]))
-        raise
-
-
-def _moved(config: Any, order: Order) -> Iterator[str]:
-    """How each request of the order ended."""
-    dice = random.Random(order.number)
-    named = [
-        RunRequest(f"race/{order.number}-named-{n}", kind, NOW, interval)
-        for n, (kind, interval) in enumerate(order.named)
-    ]
-    live = [RunRequest(f"race/{order.number}-live-{n}", RunKind.LIVE, NOW) for n in range(order.live)]
-    while named or live:
-        request = (named if named and (not live or dice.random() < 0.5) else live).pop()
-        reason = _one(config, request)
-        yield reason
-        if request.kind is RunKind.LIVE and reason in DONE:
-            live.clear()
-        if reason == "leased":
-            time.sleep(dice.uniform(0.5, 2))  # where Airflow would wait for the next tick
-
-
-def _one(config: Any, request: RunRequest) -> str:
-    pause = random.Random(request.run)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            with open_runtime(config) as runtime:
-                outcome = run_window(runtime, request)
-            return "moved" if outcome.audited else str(outcome.reason)
-        except SupersededError:
-            return "superseded"
-        except (LeaseHeldError, TransientError):
-            time.sleep(pause.uniform(0.2, 2))
-    return "gave up"
-
-
-def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
-    """Run them all from one starting shot; how each of its requests ended, by the process's number."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "airflow.sdk", "pyarrow.parquet", "duckdb", "sqlalchemy"])
-    start, results = context.Event(), context.Queue()
-    processes = [context.Process(target=work, args=(place, order, start, results)) for order in orders]
-    for process in processes:
-        process.start()
-    start.set()
-    ended = dict(results.get(timeout=240) for _ in processes)
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * len(processes), ended
-    return ended
-
-
-@pytest.fixture(params=["sqlite and duckdb", "postgres"])
+@pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """State and target in SQLite and a DuckDB file, or both in PostgreSQL; the source is a SQLite table."""
     source = tmp_path / "source.db"
@@ -131,7 +43,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
         connection.execute("PRAGMA journal_mode = WAL")
     connections: dict[str, Any] = {"RACE_SOURCE": {"conn_type": "sqlite", "host": str(source)}}
-    if request.param == "postgres":
+    if request.param == POSTGRES:
         connections["RACE_STATE"] = _postgres_database(
             request.getfixturevalue("postgres")["POSTGRES_URL"], request
         )
@@ -231,7 +143,12 @@ def mixed_runs(day: list[Interval]) -> list[Order]:
     ]
 
 
-@pytest.mark.parametrize("orders", [live_runs, mixed_runs], ids=["live", "live, backfill and odd windows"])
+CASES = [(EMBEDDED, live_runs), (POSTGRES, mixed_runs)]
+if FULL:
+    CASES += [(POSTGRES, live_runs), (EMBEDDED, mixed_runs)]
+
+
+@pytest.mark.parametrize(("place", "orders"), CASES, indirect=["place"])
 def test_all_windows_are_moved(place: Place, orders: Callable[[list[Interval]], list[Order]]) -> None:
     ended = race(place, orders(windows(timedelta(hours=5))))
     seen = Counter(reason for reasons in ended.values() for reason in reasons)
@@ -240,6 +157,7 @@ def test_all_windows_are_moved(place: Place, orders: Callable[[list[Interval]], 
     assert_whole(place)
 
 
+@pytest.mark.parametrize("place", [POSTGRES, EMBEDDED] if FULL else [POSTGRES], indirect=True)
 def test_one_window_is_moved_by_one_after_the_other(place: Place) -> None:
     """Each of the sixteen was asked for this window, so each moves it; at any moment one of them has it."""
     ended = race(place, one_window([]))

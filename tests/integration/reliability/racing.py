@@ -1,0 +1,112 @@
+"""Processes that race for the windows of one pipeline; a module of its own, so that each of them can import it."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+from airflow_pipeline_provider.config.loader import parse_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
+from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+
+PATIENCE = (
+    200.0  # seconds that one request is tried again after transient errors; then it has not come to an end
+)
+DONE = ("complete", "after_end_day")
+NOW = parse_utc("2013-11-06T12:00:00Z")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one process does: live runs until nothing is left, and these named windows before, between and after."""
+
+    number: int
+    named: tuple[tuple[RunKind, Interval], ...] = ()
+    live: int = 40
+
+
+@dataclass
+class Place:
+    """A pipeline over real stores; `environment` has its connections."""
+
+    config: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def work(place: Place, order: Order, start: Any, results: Any) -> None:
+    """One process: each request is tried again after a transient error, as Airflow does."""
+    try:
+        logging.disable(logging.WARNING)  # sixteen processes that wait for a lease have much to say
+        os.environ.update(place.environment)
+        config = parse_pipeline(place.config, options_model=options_model)
+        start.wait()
+        results.put((order.number, list(_moved(config, order))))
+    except BaseException as error:
+        results.put((order.number, [f"{type(error).__name__}: {error}"]))
+        raise
+
+
+def _moved(config: Any, order: Order) -> Iterator[str]:
+    """How each request of the order ended."""
+    dice = random.Random(order.number)
+    named = [
+        RunRequest(f"race/{order.number}-named-{n}", kind, NOW, interval)
+        for n, (kind, interval) in enumerate(order.named)
+    ]
+    live = [RunRequest(f"race/{order.number}-live-{n}", RunKind.LIVE, NOW) for n in range(order.live)]
+    while named or live:
+        request = (named if named and (not live or dice.random() < 0.5) else live).pop()
+        reason = _one(config, request)
+        yield reason
+        if request.kind is RunKind.LIVE and reason in DONE:
+            live.clear()
+        if reason == "leased":
+            time.sleep(dice.uniform(0.5, 2))  # where Airflow would wait for the next tick
+
+
+def _one(config: Any, request: RunRequest) -> str:
+    pause = random.Random(request.run)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with open_runtime(config) as runtime:
+                outcome = run_window(runtime, request)
+            return "moved" if outcome.audited else str(outcome.reason)
+        except SupersededError:
+            return "superseded"
+        except (LeaseHeldError, TransientError):
+            time.sleep(pause.uniform(0.2, 2))
+    return "gave up"
+
+
+def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
+    """Run them all from one starting shot; how each of its requests ended, by the process's number."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "airflow.sdk", "pyarrow.parquet", "duckdb", "sqlalchemy"])
+    start, results = context.Event(), context.Queue()
+    processes = [context.Process(target=work, args=(place, order, start, results)) for order in orders]
+    for process in processes:
+        process.start()
+    start.set()
+    ended: dict[int, list[str]] = {}
+    while len(ended) < len(processes):
+        try:
+            ended.update([results.get(timeout=5)])
+        except Empty:  # a process that died said nothing
+            if not any(process.is_alive() for process in processes):
+                break
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(processes), ended
+    return ended
