@@ -96,6 +96,7 @@ test-integration: $(STAMP)  ## tests on real servers, which it starts and stops 
 
 reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (an hour or two)
 	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,RELIABILITY_EXAMPLES=2000 $(BIN)/pytest tests/property/test_machine.py)
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
 
 UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py)
