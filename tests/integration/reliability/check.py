@@ -53,7 +53,7 @@ def after_rerun(
 ) -> list[str]:
     """The target is the source, row by row; the ledger says so; nothing else was touched, nothing was left behind."""
     rows = combination.target.rows(world)
-    problems = others_changed(before, rows, scenario.window, grown=NEXT_DAY)
+    problems = others_changed(before, rows, scenario.window, grown=scenario.following)
     with opened(combination, world) as runtime:
         entries = runtime.state.entries()
         leases = runtime.state.leases()

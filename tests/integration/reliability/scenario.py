@@ -50,6 +50,12 @@ class Scenario:
         """What the run asks for; a live run takes what the planner gives."""
         return self.window.to_json() if self.kind == "window" else None
 
+    @property
+    def following(self) -> Interval:
+        """What a live run gets that finds this window done."""
+        done = (self.window, *self.prepared)
+        return next(window for window in (BEFORE, MIDDLE, AFTER, NEXT_DAY) if window not in done)
+
 
 def _row(name: str, at: Any, version: int) -> Row:
     digest = hashlib.sha256(f"{name} {version}".encode()).hexdigest()
