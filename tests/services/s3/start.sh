@@ -44,12 +44,20 @@ export MINIO_ROOT_USER="$key" MINIO_ROOT_PASSWORD="$secret" MINIO_BROWSER=off MI
 mkdir -p "$DATA_DIR/drive"
 launch "$DATA_DIR/service.pid" "$DATA_DIR/service.log" \
   "$minio" server --quiet --address "127.0.0.1:$PORT" "$DATA_DIR/drive"
-wait_for 60 "$DATA_DIR/service.pid" "$DATA_DIR/service.log" curl -fsS --noproxy '*' "http://127.0.0.1:$PORT/minio/health/ready"
+wait_for 60 "$DATA_DIR/service.pid" "$DATA_DIR/service.log" curl -fsS --noproxy '*' "http://127.0.0.1:$PORT/minio/health/cluster"
 
+# "ready" is said before the drive is open, and until then every request gets 503: ask again for a minute.
 for bucket in $buckets; do   # a signed PUT /bucket; 409 means that it is there already
-  code="$(curl -sS --noproxy '*' -o /dev/null -w '%{http_code}' -X PUT --aws-sigv4 "aws:amz:$MINIO_REGION:s3" \
-    --user "$key:$secret" "http://127.0.0.1:$PORT/$bucket")"
-  [ "$code" = 200 ] || [ "$code" = 409 ] || die "creating bucket '$bucket' answered HTTP $code"
+  for ((i = 0; i < 120; i++)); do
+    code="$(curl -sS --noproxy '*' -o "$DATA_DIR/answer.xml" -w '%{http_code}' -X PUT --aws-sigv4 "aws:amz:$MINIO_REGION:s3" \
+      --user "$key:$secret" "http://127.0.0.1:$PORT/$bucket" || true)"
+    case "$code" in 5??|000) sleep 0.5 ;; *) break ;; esac
+  done
+  if [ "$code" != 200 ] && [ "$code" != 409 ]; then
+    cat "$DATA_DIR/answer.xml" >&2 || true; echo >&2; tail -n 20 "$DATA_DIR/service.log" >&2
+    stop_pid "$DATA_DIR/service.pid"
+    die "creating bucket '$bucket' answered HTTP $code (answer and log above)"
+  fi
 done
 
 emit "$DATA_DIR" <<ENV
