@@ -10,7 +10,7 @@ A group is a module in `benchmarks/groups/` with
 `prepare` puts the servers it starts into `settings.servers` and what ends them on `opened`.
 
 A contestant is a command, run as a process of its own.  The last line of its stdout is one JSON object with its own
-figures: `rows`, `bytes` (of what it delivered, before compression), `digest` (where it can tell at no cost), `seconds`
+figures: `rows`, `bytes` (as it counts them), `digest` (where it can tell at no cost), `seconds` and `cpu_seconds`
 (where the start of the process must not count), and anything more.  The harness measures the rest: wall time, CPU and
 peak RSS by `os.wait4`, the CPU of the servers from /proc.
 
@@ -78,10 +78,15 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution.  `seconds` is the contestant's own figure where it gives one, else `wall_seconds`."""
+    """One execution.
+
+    `seconds` and `client_cpu_seconds` are the contestant's own figures where it gives them (`seconds`, `cpu_seconds`:
+    benchmarks/contestants/timing.py), else those of the whole process, `wall_seconds` and `process_cpu_seconds`.
+    """
 
     wall_seconds: float
     seconds: float
+    process_cpu_seconds: float
     client_cpu_seconds: float
     server_cpu_seconds: float
     peak_rss_bytes: int

@@ -1,0 +1,96 @@
+"""This package: a window from Elasticsearch to Parquet parts, through the phases that a pipeline file gives.
+
+From the file to the receipt, without Airflow: the window is leased and validated, then each slice is extracted, which
+is what is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.parquet  # noqa: F401  (so that its import is not timed)
+
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.connectors.registry import connector_class, options_model, register
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.manifest import Receipt
+from airflow_pipeline_provider.phases.extract import extract
+from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.runtime import open_runtime, utc_now
+from airflow_pipeline_provider.phases.validate import validate
+from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from benchmarks.contestants.timing import Timing
+from benchmarks.documents import TIME_FIELD, interval
+
+
+def write_pipeline(given: argparse.Namespace, source: dict[str, Any]) -> Path:
+    """The pipeline file; JSON is YAML."""
+    pipeline = {
+        "pipeline_id": "bench",
+        "timezone": "UTC",
+        "granularity": "1d",
+        "x_time_back": "1d",
+        "source": {"type": "elasticsearch", "index": given.index, "time_field": TIME_FIELD, **source},
+        "stage": {"type": "object_store", "path": str(given.out / "stage")},
+        "target": {"type": "duckdb", "path": str(given.out / "lake.duckdb"), "table": "main.logs"},
+        "state": {"type": "memory"},
+    }
+    path: Path = given.out / "bench.yaml"
+    path.write_text(json.dumps(pipeline))
+    return path
+
+
+def use_connection(url: str) -> None:
+    parts = urlsplit(url)
+    connection = {"conn_type": "elasticsearch", "host": parts.hostname, "port": parts.port, "schema": "http"}
+    os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = json.dumps(connection)
+
+
+def move(given: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one extraction."""
+    source = {
+        name: value for name, value in (("slices", given.slices), ("page_size", given.page_size)) if value
+    }
+    path = write_pipeline(given, source)
+    with open_runtime(load_pipeline(path, options_model=options_model)) as runtime:
+        if given.limits:
+            runtime.target.limits = connector_class("target", given.limits).limits
+        window = Interval(*interval(given.docs))
+        claim = generate(runtime, RunRequest("bench/1", RunKind.WINDOW, utc_now(), window)).claim
+        assert claim is not None
+        validated = validate(runtime, claim)
+        with Timing() as timing:
+            paths = [extract(runtime, claim, validated.attempt or "", slice_) for slice_ in validated.slices]
+        receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in paths]
+    parts = [part for receipt in receipts for part in receipt.parts]
+    return {
+        "rows": sum(receipt.rows for receipt in receipts),
+        "bytes": sum(part.bytes for part in parts),
+        "parts": len(parts),
+        "readers": sum(slice_.readers for slice_ in validated.slices),
+        **timing.figures,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--index", default="bench")
+    parser.add_argument("--docs", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--slices", type=int, help="without it: the default")
+    parser.add_argument("--page-size", type=int, help="without it: the default")
+    parser.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
+    given = parser.parse_args()
+    register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState")
+    use_connection(given.url)
+    print(json.dumps(move(given)))
+
+
+if __name__ == "__main__":
+    main()
