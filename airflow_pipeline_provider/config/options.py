@@ -110,12 +110,9 @@ class Options(BaseModel):
 class SourceOptions(Options):
     """Keys that every source has."""
 
-    slices: int = Field(
-        default=1,
-        ge=1,
-        le=64,
-        strict=True,
-        description="Parts of a window that are read at the same time, 1 to 64.",
+    slices: Literal["auto"] | Annotated[int, Field(ge=1, le=64, strict=True)] = Field(
+        default="auto",
+        description="Parts of a window that are read at the same time, 1 to 64; auto: by its rows and shards.",
     )
     distribute: Literal["threads", "tasks"] = Field(
         default="threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."

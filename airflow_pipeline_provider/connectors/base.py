@@ -51,23 +51,29 @@ class Connector(ABC):
         """Let go of connections; may be called twice."""
 
 
+ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds to start
+
 # --- source -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A disjoint half-open time sub-range of a window, `index` of `of` (0-based).  Frozen by validate."""
+    """A disjoint half-open time sub-range of a window, `index` of `of` (0-based), and how many read it at once.
+
+    Frozen by validate.
+    """
 
     index: int
     of: int
     interval: Interval
+    readers: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        return {"i": self.index, "of": self.of, "interval": self.interval.to_json()}
+        return {"i": self.index, "of": self.of, "interval": self.interval.to_json(), "readers": self.readers}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Slice:
-        return cls(value["i"], value["of"], Interval.from_json(value["interval"]))
+        return cls(value["i"], value["of"], Interval.from_json(value["interval"]), value.get("readers", 1))
 
 
 class Source(Connector):
@@ -88,6 +94,15 @@ class Source(Connector):
     def newest_event_time(self) -> datetime | None:
         """The newest event time in the source, for the staleness check; None when empty or unknown."""
         return None
+
+    def best_slices(self, interval: Interval, rows: int | None) -> int:
+        """What `slices: auto` means for this interval; `rows` is its count where it is known already.
+
+        Here: tasks with enough rows for each to be worth it, or one reader.
+        """
+        if self.options.distribute != "tasks":
+            return 1
+        return max(1, min(MOST_TASKS, (self.count(interval) if rows is None else rows) // ROWS_A_TASK))
 
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
         """At most `n` disjoint sub-ranges that tile the interval; whole microseconds, here of equal length."""

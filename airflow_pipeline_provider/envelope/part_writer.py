@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from airflow_pipeline_provider.envelope.manifest import Part
 
 ROW_GROUP_BYTES = 16 * 2**20  # memory is flat: one group being written, one being gathered
+WRITERS_BYTES = 32 * 2**20  # of all groups that are gathered at once
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -25,17 +26,23 @@ OpenWrite = Callable[[str], AbstractContextManager[BinaryIO]]
 class PartWriter:
     """Files `<prefix>-<n>-<unique>.parquet`; used as a context manager, `parts` is complete after the block.
 
-    No rows, no file.  When the block raises, the file being written is not published; those finished before it
-    are, and belong to nobody until a receipt lists them.
+    No rows, no file.  So many `writers` work at the same time and share the memory.  When the block raises, the file
+    being written is not published; those finished before it are, and belong to nobody until a receipt lists them.
     """
 
     def __init__(
-        self, open_write: OpenWrite, prefix: str, unique: str, schema: pa.Schema, part_bytes: int
+        self,
+        open_write: OpenWrite,
+        prefix: str,
+        unique: str,
+        schema: pa.Schema,
+        part_bytes: int,
+        writers: int = 1,
     ) -> None:
         self.parts: list[Part] = []
         self._open_write, self._prefix, self._unique = open_write, prefix, unique
         self._schema, self._part_bytes = schema, part_bytes
-        self._bound = max(1, min(ROW_GROUP_BYTES, part_bytes))
+        self._bound = max(1, min(ROW_GROUP_BYTES, WRITERS_BYTES // writers, part_bytes))
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         self._file: _File | None = None

@@ -52,19 +52,21 @@ def write_parts(
     part_bytes: int,
     limits: TargetLimits = NO_LIMITS,
     on_reject: Literal["fail", "quarantine"] = "fail",
+    writers: int = 1,
 ) -> Written:
     """Write the batches of slice `index` as parts `<folder>/part-<index>-<n>-<unique>.parquet`.
 
     A new part begins once the compressed size has reached `part_bytes`; no rows, no part.  `unique` differs
-    from call to call.  A row that is beyond the target's `limits` is a DataError, or with `quarantine` it goes into
-    `<folder>/quarantine-<index>-<n>-<unique>.parquet` with its REASON.  DataError in any case: a row outside of the
-    interval or without one of its values, a batch of another schema; those are faults of the source, not of a row.
+    from call to call.  So many `writers` work at the same time and share the memory for rows.  A row that is beyond
+    the target's `limits` is a DataError, or with `quarantine` it goes, with its REASON, into
+    `<folder>/quarantine-<index>-<n>-<unique>.parquet`.  DataError in any case: a row outside of the interval or
+    without one of its values, a batch of another schema; those are faults of the source, not of a row.
     Whatever goes wrong, the part being written is not published (parts finished before it are; they belong to nobody
     until a receipt lists them).
     """
     unique = uuid4().hex
-    load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, part_bytes)
-    keep = PartWriter(open_write, f"{folder}/quarantine-{index}", unique, QUARANTINE, part_bytes)
+    load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, part_bytes, writers)
+    keep = PartWriter(open_write, f"{folder}/quarantine-{index}", unique, QUARANTINE, part_bytes, writers)
     with load, keep:
         for batch in batches:
             _check(batch, interval)

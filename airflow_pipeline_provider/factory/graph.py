@@ -34,7 +34,7 @@ def pipeline_graph(config: PipelineConfig) -> GraphSpec:
     to do; audit also hangs below validate, for windows that are loaded already.  No task has the trigger rule
     all_done: as a leaf it would turn a failed run into a success.
     """
-    mapped = config.source.distribute == "tasks" and config.source.slices > 1
+    mapped = config.source.distribute == "tasks" and config.source.slices != 1
     tasks = (
         TaskSpec("generate_window", "GenerateWindowOperator"),
         TaskSpec("validate", "ValidateWindowOperator"),

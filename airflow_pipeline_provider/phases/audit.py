@@ -104,7 +104,7 @@ def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reco
 
 
 def _reextract(runtime: Runtime, claim: Claim) -> Staged:
-    attempt, slices = begin_attempt(runtime, claim)
+    attempt, slices = begin_attempt(runtime, claim, None)
     receipts = [extract(runtime, claim, attempt, slice_) for slice_ in slices]
     staged = stage(runtime, claim, attempt, receipts)
     load(runtime, claim, staged)

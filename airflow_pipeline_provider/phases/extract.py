@@ -66,12 +66,10 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
 
 
 def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> _Written:
-    options = runtime.config.source
-    readers = options.slices if options.distribute == "threads" else 1
     for tries_left in reversed(range(SNAPSHOT_TRIES)):
         written = _Written()
         try:
-            with runtime.source.open(slice_, readers) as iterators:
+            with runtime.source.open(slice_, slice_.readers) as iterators:
                 reach("extract.opened")
                 _write_all(runtime, phase, folder, slice_, iterators, written)
             return written
@@ -137,6 +135,7 @@ def _write_all(
                 part_bytes=runtime.config.stage.part_size,
                 limits=runtime.target.limits,
                 on_reject=runtime.config.audit.on_reject,
+                writers=len(iterators),
             )
             written.parts.extend(files.parts)
             written.quarantined.extend(files.quarantined)

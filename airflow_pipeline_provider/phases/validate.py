@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from airflow_pipeline_provider.connectors.base import Slice
@@ -41,15 +42,18 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
         if verdict.kind is VerdictKind.ALREADY_LOADED:
             return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=loaded)
         reach("validate.judged")
-        attempt, slices = begin_attempt(runtime, claim)
+        attempt, slices = begin_attempt(runtime, claim, source_rows)
         return Validated("run", verdict.detail, attempt=attempt, slices=slices, source_rows=source_rows)
 
 
-def begin_attempt(runtime: Runtime, claim: Claim) -> tuple[str, tuple[Slice, ...]]:
-    """Freeze a slice plan under a new attempt id, and write that down."""
-    options = runtime.config.source
-    n = options.slices if options.distribute == "tasks" else 1
-    slices = tuple(runtime.source.plan_slices(claim.window.interval, n))
+def begin_attempt(runtime: Runtime, claim: Claim, rows: int | None) -> tuple[str, tuple[Slice, ...]]:
+    """Freeze a slice plan under a new attempt id, and write that down; `rows` of the source, where they are known."""
+    options, interval = runtime.config.source, claim.window.interval
+    n = runtime.source.best_slices(interval, rows) if options.slices == "auto" else options.slices
+    if options.distribute == "tasks":
+        slices = tuple(runtime.source.plan_slices(interval, n))
+    else:
+        slices = tuple(replace(slice_, readers=n) for slice_ in runtime.source.plan_slices(interval, 1))
     attempt = uuid.uuid4().hex[:12]
     runtime.state.append(
         ledger.Entry(
@@ -58,7 +62,7 @@ def begin_attempt(runtime: Runtime, claim: Claim) -> tuple[str, tuple[Slice, ...
             runtime.clock(),
             attempt=attempt,
             run=claim.run,
-            detail={"slices": len(slices)},
+            detail={"slices": n},
         )
     )
     reach("validate.recorded")

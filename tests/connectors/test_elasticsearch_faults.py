@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Slice
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_pages
+from airflow_pipeline_provider.connectors.sources import elasticsearch as elasticsearch_module
+from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_sizes
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
 from tests.connectors.elasticsearch_places import CONN_ID, make
 
 DOCUMENTS = 95
+PAGES = 6  # a first one of 10 documents, then 20
 DROP = b"DROP"  # the connection ends without an answer
 CUT = b"CUT"  # the answer ends before its announced length
 
@@ -52,6 +54,8 @@ class Replay(ThreadingHTTPServer):
         self.headers_seen: list[dict[str, str]] = []
         self.pages = 0
         self.new_pit_ids = False
+        self.chunked = False
+        self.padding = ""  # makes documents large
         self.content_type = "text/html"  # of what is not JSON
         self.lock = threading.Lock()
 
@@ -93,7 +97,7 @@ class Replay(ThreadingHTTPServer):
         self.pages += 1
         pit_id = f"pit-{self.pages}" if self.new_pit_ids else body["pit"]["id"]
         return {"pit_id": pit_id, "timed_out": False, "_shards": {"total": 1, "failed": 0}, "hits": {"hits": [
-            {"_index": "i", "_id": str(n), "_source": {"n": n}, "sort": [n],
+            {"_index": "i", "_id": str(n), "_source": {"n": n, "p": self.padding}, "sort": [n],
              "fields": {"ts": [str(int((START + n * timedelta(seconds=1)).timestamp() * 1000))]}}
             for n in numbers
         ]}}  # fmt: skip
@@ -119,11 +123,21 @@ class Handler(BaseHTTPRequestHandler):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json" if data[:1] == b"{" else self.server.content_type)
-        self.send_header("content-length", str(len(data)))
+        chunked = self.server.chunked and not cut
+        if chunked:
+            self.send_header("transfer-encoding", "chunked")
+        else:
+            self.send_header("content-length", str(len(data)))
         if self.path == "/" and status == 403 and b"elastic" in data:
             self.send_header("x-elastic-product", "Elasticsearch")
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if cut else data)
+        try:
+            for start in range(0, len(data), 1 << 16) if chunked else ():
+                piece = data[start : start + (1 << 16)]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n" if chunked else data[: len(data) // 2] if cut else data)
+        except ConnectionError:  # the client has enough
+            self.close_connection = True
         if cut:
             self.close_connection = True
 
@@ -185,7 +199,7 @@ def test_what_passes_is_tried_again(
                 replay.faults = [PASSING[fault]] * times
             batches.append(batch)
     assert sorted(rows_of(batches).values()) == [1] * DOCUMENTS
-    assert len(replay.searches()) == 5 + times
+    assert len(replay.searches()) == PAGES + times
     assert [closed["id"] for closed in replay.closed()] == ["pit-0"]
 
 
@@ -215,7 +229,7 @@ def test_what_is_too_much_is_asked_for_in_smaller_pages(
 ) -> None:
     replay.faults = [SMALLER[fault]]
     assert sorted(rows_of(read_all(source, WINDOW)).values()) == [1] * DOCUMENTS
-    assert [search["size"] for search in replay.searches()] == [20] + [10] * 10
+    assert [search["size"] for search in replay.searches()] == [10] + [5] * 20
 
 
 @pytest.mark.parametrize("fault", SMALLER)
@@ -223,7 +237,7 @@ def test_the_smallest_page_is_given_up_on(replay: Replay, source: ElasticsearchS
     replay.faults = [SMALLER[fault]] * 100
     with pytest.raises(TransientError, match="page_size"):
         read_all(source, WINDOW)
-    assert [search["size"] for search in replay.searches()] == [20, 10]
+    assert [search["size"] for search in replay.searches()] == [10, 5, 2, 1]
 
 
 GIVEN_UP: dict[str, tuple[Fault, type[Exception], str]] = {
@@ -357,18 +371,35 @@ def test_a_close_that_fails_hides_nothing(replay: Replay, source: ElasticsearchS
 def test_the_newest_point_in_time_id_is_used_and_closed(replay: Replay, source: ElasticsearchSource) -> None:
     replay.new_pit_ids = True
     assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
-    assert [search["pit"]["id"] for search in replay.searches()] == [f"pit-{n}" for n in range(5)]
-    assert [closed["id"] for closed in replay.closed()] == ["pit-5"]
+    assert [search["pit"]["id"] for search in replay.searches()] == [f"pit-{n}" for n in range(PAGES)]
+    assert [closed["id"] for closed in replay.closed()] == [f"pit-{PAGES}"]
 
 
 def test_heavy_documents_make_pages_smaller(
     replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elasticsearch_pages, "LARGE_PAGE_BYTES", 2000)
+    monkeypatch.setattr(elasticsearch_sizes, "PAGE_BYTES", 2000)
     assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
     sizes = [search["size"] for search in replay.searches()]
-    assert sizes[0] == 20
-    assert all(elasticsearch_pages.SMALLEST_PAGE <= size < 20 for size in sizes[1:])
+    assert sizes[0] == 10
+    assert all(10 < size < 20 for size in sizes[1:])
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length announced", "in chunks"])
+@pytest.mark.parametrize("readers", [1, 2])
+def test_no_more_of_an_answer_is_received_than_fits_the_memory(
+    replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch, chunked: bool, readers: int
+) -> None:
+    """Documents so large that not even two of them fit; one alone is taken whatever its size."""
+    monkeypatch.setattr(elasticsearch_sizes, "PAGE_BYTES", 40_000)
+    monkeypatch.setattr(elasticsearch_module, "LARGEST_PAGE_BYTES", 150_000)
+    replay.chunked, replay.padding = chunked, "x" * 100_000
+    batches = read_all(source, WINDOW, readers)
+    assert len(rows_of(batches)) == DOCUMENTS
+    sizes = [search["size"] for search in replay.searches()]
+    assert sizes[0] == 10
+    assert set(sizes[8:]) == {1}
+    assert len(sizes) < readers * (DOCUMENTS + 12)  # this server knows no slices
 
 
 def test_leaving_ends_the_pauses_between_tries(

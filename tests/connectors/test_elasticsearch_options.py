@@ -106,7 +106,11 @@ def test_bad_values(given: dict[str, Any]) -> None:
 def test_defaults_and_durations() -> None:
     chosen = options(keep_alive="1m30s")
     assert (chosen.keep_alive, chosen.request_timeout, chosen.page_size) == (90, 60, 5000)
-    assert (chosen.conn_id, chosen.time_field, chosen.slices) == ("elasticsearch_default", "@timestamp", 1)
+    assert (chosen.conn_id, chosen.time_field, chosen.slices) == (
+        "elasticsearch_default",
+        "@timestamp",
+        "auto",
+    )
 
 
 def test_every_field_is_described() -> None:

@@ -10,6 +10,8 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.phases.drain import drain
+from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
 
 from .conftest import Pipeline, Window
@@ -32,13 +34,31 @@ def test_the_25_hour_day_is_moved_window_by_window(pipeline: Pipeline) -> None:
     pipeline.assert_target_is(DAY)
 
 
-@pytest.mark.parametrize("slices", [1, 3, 8])
+@pytest.mark.parametrize("slices", [1, 3, 8, "auto"])
 @pytest.mark.parametrize("distribute", ["threads", "tasks"])
-def test_slices_change_nothing_in_the_target(pipeline: Pipeline, slices: int, distribute: str) -> None:
+def test_slices_change_nothing_in_the_target(pipeline: Pipeline, slices: int | str, distribute: str) -> None:
     pipeline.seed("2013-11-03T00:00:00Z", "2013-11-05T00:00:00Z", timedelta(minutes=3))
     source = {"slices": slices, "distribute": distribute, "page_size": 10}
     pipeline.move_all(pipeline.runtime(source=source, granularity="5h"))
     pipeline.assert_target_is(DAY)
+
+
+@pytest.mark.parametrize(
+    ("rows_a_task", "tasks"),
+    [pytest.param(20, 2, id="enough rows for two"), pytest.param(1000, 1, id="not worth a second one")],
+)
+def test_auto_gives_each_task_enough_rows(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, rows_a_task: int, tasks: int
+) -> None:
+    monkeypatch.setattr("airflow_pipeline_provider.connectors.base.ROWS_A_TASK", rows_a_task)
+    pipeline.seed(
+        "2013-11-03T00:00:00Z", "2013-11-05T00:00:00Z", timedelta(minutes=7)
+    )  # 42 of them in five hours
+    runtime = pipeline.runtime(source={"slices": "auto", "distribute": "tasks"}, granularity="5h")
+    claim = generate(runtime, pipeline.request()).claim
+    assert claim is not None
+    planned = validate(runtime, claim).slices
+    assert [(slice_.of, slice_.readers) for slice_ in planned] == [(tasks, 1)] * tasks
 
 
 def test_events_on_either_side_of_every_boundary_land_once(pipeline: Pipeline) -> None:

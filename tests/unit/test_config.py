@@ -40,7 +40,7 @@ def test_the_least_a_pipeline_needs(tmp_path):
     )
     assert (str(config.x_time_back), str(config.granularity), config.settle) == ("1d", "1h", 600)
     assert (config.start_day, config.end_day, config.max_backlog_days) == (None, None, 31)
-    assert (config.source.slices, config.source.distribute) == (1, "threads")
+    assert (config.source.slices, config.source.distribute) == ("auto", "threads")
     assert (config.stage.part_size, config.stage.keep_attempts) == (128_000_000, 0)
     assert (config.state.type, config.state.lease_seconds) == ("variable", 120)
     assert (config.validation.on_unavailable, config.validation.max_staleness_seconds) == ("fail", None)

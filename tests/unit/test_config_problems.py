@@ -116,8 +116,8 @@ def test_problems_of_a_key(tmp_path, text, expected):
         pytest.param("source: {type: search}", "source.index: is missing (flights.yaml:2)", id="missing key"),
         pytest.param("source: {type: search, index: a, page_size: 0}", "source.page_size: must be between 1 and 10000, got 0 (flights.yaml:2)", id="bounds"),
         pytest.param("source: {type: search, index: a, ratio: 0}", "source.ratio: must be more than 0, got 0", id="one bound"),
-        pytest.param("source: {type: search, index: a, slices: 65}", "source.slices: must be between 1 and 64, got 65", id="bounds of a shared key"),
-        pytest.param("source: {type: search, index: a, slices: true}", "source.slices: must be a whole number, got true", id="bool as a number"),
+        pytest.param("source: {type: search, index: a, slices: 65}", "source.slices: must be auto or between 1 and 64, got 65", id="bounds of a shared key"),
+        pytest.param("source: {type: search, index: a, slices: true}", "source.slices: must be auto or a whole number, got true", id="bool as a number"),
         pytest.param("source: {type: search, index: a, page_size: '10'}", "source.page_size: must be a whole number, got '10'", id="text as a number"),
         pytest.param("source: {type: search, index: a, compress: yes}", "source.compress: must be true or false, got 'yes'", id="yes"),
         pytest.param("source: {type: search, index: 5}", "source.index: must be text or a list, got 5 (put it in quotes)", id="alternatives"),
@@ -131,7 +131,7 @@ def test_problems_of_a_key(tmp_path, text, expected):
         pytest.param("source: {type: search, index: a, password: canary}", "source.password: must be a whole number, got a value that is not shown", id="a secret"),
         pytest.param("source: {type: search, index: a, slices: 'https://u:canary@h'}", "got 'https://u:***@h'", id="a secret in a url"),
         pytest.param(f"source: {{type: search, index: a, slices: {'x' * 500}}}", f"got '{'x' * 59}…'", id="a long value"),
-        pytest.param("source: {type: search, index: a, slices: {a: {b: canary}}}", "source.slices: must be a whole number, got a mapping", id="a mapping is not shown"),
+        pytest.param("source: {type: search, index: a, slices: {a: {b: canary}}}", "source.slices: must be auto or a whole number, got a mapping", id="a mapping is not shown"),
     ],
 )  # fmt: skip
 def test_problems_of_a_connector_s_section(tmp_path, section, expected):

@@ -28,6 +28,12 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
     decode_page,
     read_pages,
 )
+from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import (
+    LARGEST_PAGE_BYTES,
+    MOST_READERS,
+    PageSizes,
+    readers_for,
+)
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
@@ -51,6 +57,7 @@ class ElasticsearchSource(Source):
         self._what = f"index {','.join(options.index)}"
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
+        self._shards: int | None = None
         self._lock = threading.Lock()
 
     @property
@@ -64,7 +71,7 @@ class ElasticsearchSource(Source):
                     get_connection(self.options.conn_id),
                     timeout=self.options.request_timeout,
                     compress=self.options.compress,
-                    threads=self.options.slices,
+                    threads=MOST_READERS if self.options.slices == "auto" else self.options.slices,
                 )
             return self._made
 
@@ -107,6 +114,13 @@ class ElasticsearchSource(Source):
                 else datetime.min.replace(tzinfo=timezone.utc)
             )
 
+    def best_slices(self, interval: Interval, rows: int | None) -> int:
+        if self.options.distribute == "tasks":
+            return super().best_slices(interval, rows)
+        if rows is None or self._shards is None:  # the count tells both
+            rows = self.count(interval)
+        return readers_for(rows, self._shards or 1)
+
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
         """Sub-ranges of about equal count, cut at whole milliseconds by the percentiles of the time field."""
         if n <= 1 or interval.is_empty:
@@ -135,13 +149,14 @@ class ElasticsearchSource(Source):
             yield [iter(()) for _ in range(readers)]
             return
         snapshot = _Snapshot(self, slice_.interval)
+        sizes = PageSizes(self.options.page_size)
         with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
             try:
                 yield [
                     read_pages(
                         snapshot.fetcher(reader, readers),
                         self.options.time_field,
-                        self.options.page_size,
+                        sizes,
                         prefetch,
                     )
                     for reader in range(readers)
@@ -202,6 +217,7 @@ class ElasticsearchSource(Source):
         def read(body: bytes) -> int:
             answer = read_json(body, self._what)
             check_shards(answer, self._what)
+            self._shards = int(answer["_shards"]["total"])
             return int(answer["count"])
 
         path = f"/{index_path(self._indices)}/_count"
@@ -267,6 +283,9 @@ class _Snapshot:
                 read=read,
                 in_snapshot=True,
                 stop=self.stop,
+                most_bytes=LARGEST_PAGE_BYTES
+                if size > 1
+                else None,  # one document is taken whatever its size
             )
             self._pit_id = page.pit_id or self._pit_id  # the server may hand out a new one with any page
             return page, bytes_read

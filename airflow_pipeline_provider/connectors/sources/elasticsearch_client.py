@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
+    AnswerTooLargeError,
     PageTooLargeError,
     check_shards,
     error_of,
@@ -122,12 +123,13 @@ class Client:
         read: Callable[[bytes], T],
         in_snapshot: bool = False,
         stop: threading.Event | None = None,
+        most_bytes: int | None = None,
     ) -> T:
         """What `read` makes of the body of a 200.
 
         What may pass (also where `read` finds the answer cut off or not whole) is tried again after jittered pauses,
-        until `stop` is set.  A lost point in time and a page that is too large are raised at once: they need another
-        request.
+        until `stop` is set.  A lost point in time and a page that is too large, for the server or with more than
+        `most_bytes` for us, are raised at once: they need another request.
         """
         from tenacity import (
             Retrying,
@@ -149,18 +151,35 @@ class Client:
             before_sleep=_log_retry,
             reraise=True,
         )
-        return retrying(lambda: read(self._once(method, target, data, what, in_snapshot)))
+        return retrying(lambda: read(self._once(method, target, data, what, in_snapshot, most_bytes)))
 
-    def _once(self, method: str, target: str, data: bytes | None, what: str, in_snapshot: bool) -> bytes:
+    def _once(
+        self,
+        method: str,
+        target: str,
+        data: bytes | None,
+        what: str,
+        in_snapshot: bool,
+        most_bytes: int | None = None,
+    ) -> bytes:
         from elastic_transport import TlsError, TransportError
 
-        from airflow_pipeline_provider.connectors.sources.elasticsearch_node import TooSlowError
+        from airflow_pipeline_provider.connectors.sources.elasticsearch_node import (
+            TooLongError,
+            TooSlowError,
+            at_most,
+        )
 
         headers = {"accept": "application/json"}
         if data is not None:
             headers["content-type"] = "application/json"
         try:
-            response = self._transport.perform_request(method, target, body=data, headers=headers)
+            with at_most(most_bytes):
+                response = self._transport.perform_request(method, target, body=data, headers=headers)
+        except TooLongError as error:
+            raise AnswerTooLargeError(
+                f"{what}: the page has more than {most_bytes or 0:,} bytes, more than is held in memory at once"
+            ) from error
         except TooSlowError as error:
             kind = PageTooLargeError if in_snapshot else TransientError
             raise kind(

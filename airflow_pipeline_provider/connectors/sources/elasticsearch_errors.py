@@ -34,6 +34,10 @@ class PageTooLargeError(TransientError):
     """A smaller page may be answered: the search timed out, or a circuit breaker tripped for the moment."""
 
 
+class AnswerTooLargeError(PageTooLargeError):
+    """The answer was longer than this side takes at once."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an answer says: every exception type at any depth, the innermost reason, the index it is about."""

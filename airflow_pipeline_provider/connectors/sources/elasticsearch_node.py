@@ -1,11 +1,15 @@
-"""`elastic_transport`'s node with a deadline for the whole of an answer.
+"""`elastic_transport`'s node with a deadline and a largest size for the whole of an answer.
 
-Its own time-out bounds each wait for the next bytes; an answer that trickles would be waited for without end.
+Its own time-out bounds each wait for the next bytes; an answer that trickles would be waited for without end.  Its
+answers have any size; a page of huge documents would fill the memory.
 """
 
 from __future__ import annotations
 
+import http.client
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
@@ -13,11 +17,26 @@ from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
 from airflow_pipeline_provider.connectors.deadlines import Watch
 
 SLACK = 1.5  # a silence is noticed after `request_timeout` by the library, which says more about it
-_here = threading.local()  # .watch: of the request that this thread makes
+READ_AT_ONCE = 1 << 20
+_here = threading.local()  # of the request that this thread makes: .watch, .most_bytes
 
 
 class TooSlowError(TransportError):
     """The answer was not whole when its time was over."""
+
+
+class TooLongError(TransportError):
+    """The answer has more bytes than the caller takes."""
+
+
+@contextmanager
+def at_most(most_bytes: int | None) -> Iterator[None]:
+    """Answers to this thread's requests in the block are not received beyond so many bytes (as they are sent)."""
+    _here.most_bytes = most_bytes
+    try:
+        yield
+    finally:
+        _here.most_bytes = None
 
 
 class BoundedNode(Urllib3HttpNode):
@@ -39,6 +58,8 @@ class BoundedNode(Urllib3HttpNode):
         except TooSlowError:
             raise
         except TransportError as error:
+            if any(isinstance(inner, _TooLong) for inner in error.errors):
+                raise TooLongError("the answer is too long", errors=(error,)) from error
             if watch.fired:
                 raise TooSlowError("the answer was too slow", errors=(error,)) from error
             raise
@@ -47,9 +68,33 @@ class BoundedNode(Urllib3HttpNode):
             _here.watch = None
 
 
+class _TooLong(Exception):
+    pass
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    def read(self, amt: int | None = None) -> bytes:
+        most: int | None = getattr(_here, "most_bytes", None)
+        if amt is not None or most is None:
+            return super().read(amt)
+        if self.length is not None:  # announced; otherwise it comes in chunks
+            if self.length > most:
+                raise _TooLong
+            return super().read()
+        pieces, size = [], 0
+        while piece := super().read(READ_AT_ONCE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise _TooLong
+        return b"".join(pieces)
+
+
 def _watched(connection_class: Any) -> Any:
     class Watched(connection_class):  # type: ignore[misc]
         """Shows its socket to the watch of the thread that uses it."""
+
+        response_class = _BoundedResponse
 
         def request(self, *args: Any, **named: Any) -> Any:
             super().request(*args, **named)

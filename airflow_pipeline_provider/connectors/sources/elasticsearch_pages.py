@@ -15,7 +15,11 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import PageTooLargeError
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
+    AnswerTooLargeError,
+    PageTooLargeError,
+)
+from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import PageSizes
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
 if TYPE_CHECKING:
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HIT = re.compile(r'"_index":"([^"]*)","_id":"((?:[^"\\]|\\.)*)"')
-LARGE_PAGE_BYTES = 64_000_000  # a page above it makes the next one smaller, so that memory stays flat
-SMALLEST_PAGE = 10
 
 # fetch(size, search_after) -> (page, bytes of the answer)
 FetchPage = Callable[[int, "list[Any] | None"], "tuple[Any, int]"]
@@ -118,35 +120,39 @@ def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
 
 
 def read_pages(
-    fetch: FetchPage, time_field: str, page_size: int, prefetch: Executor
+    fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor
 ) -> Iterator[pa.RecordBatch]:
     """Batches until the end, one page ahead: the server works on the next while the caller writes this one."""
-    coming = prefetch.submit(_next_page, fetch, page_size, None)
-    while True:
-        page, size, next_size = coming.result()
+    coming = prefetch.submit(_next_page, fetch, sizes, None)
+    last = False
+    while not last:
+        page, last = coming.result()
         hits = page.hits.hits
-        last = len(hits) < size
         if not last:
-            coming = prefetch.submit(_next_page, fetch, next_size, hits[-1].sort)
+            coming = prefetch.submit(_next_page, fetch, sizes, hits[-1].sort)
         if hits:
-            yield to_batch(hits, time_field)
-        if last:
-            return
+            batch = to_batch(hits, time_field)
+            del page, hits  # the answer itself, before the caller takes his time
+            yield batch
 
 
-def _next_page(fetch: FetchPage, size: int, after: list[Any] | None) -> tuple[Any, int, int]:
-    """The page, the size it was asked with, and the size for the next one."""
+def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> tuple[Any, bool]:
+    """The page, and whether it is the last."""
     while True:
+        size = sizes.next()
         try:
             page, bytes_read = fetch(size, after)
         except PageTooLargeError as error:
-            if size <= SMALLEST_PAGE:
+            if size == 1:
                 raise
-            size = max(SMALLEST_PAGE, size // 2)
-            logger.warning("going on with %d documents a page: %s", size, error)
+            for_server = not isinstance(error, AnswerTooLargeError)
+            sizes.too_large(size, for_server=for_server)
+            level = logging.WARNING if for_server else logging.INFO
+            logger.log(level, "going on with %d documents a page: %s", sizes.next(), error)
             continue
-        shrink = max(1.0, bytes_read / LARGE_PAGE_BYTES)
-        return page, size, max(min(size, SMALLEST_PAGE), int(size / shrink))
+        found = len(page.hits.hits)
+        sizes.saw(found, bytes_read)
+        return page, found < size
 
 
 def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
