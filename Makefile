@@ -4,11 +4,13 @@
 #   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
 #   make test-integration   the same code against real servers (tests/services/README.md)
 #   make reliability        kills at every point and at random, on every backend; writes docs/reliability.md
+#   make bench              races against its peers and the limits; writes benchmarks/results.md
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
 #   make help               all targets
 #
-# PYTHON=python3.12 make setup   chooses the interpreter; PYTEST_ARGS="-k drain" narrows a test target.
+# PYTHON=python3.12 make setup   chooses the interpreter; PYTEST_ARGS="-k drain" narrows a test target,
+# BENCH_ARGS="--only extract --docs 100000 --rounds 1" a benchmark.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -19,23 +21,28 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
 VENV_3_2 := .venv-airflow-3.2
 STAMP_3_2 := $(VENV_3_2)/.setup-complete
+VENV_BENCH := .venv-bench
+STAMP_BENCH := $(VENV_BENCH)/.setup-complete
+ELASTICDUMP_VERSION := 6.125.1
+ELASTICDUMP := .bench/npm/.elasticdump-$(ELASTICDUMP_VERSION)
 
 # The first interpreter that fits; an explicit PYTHON is taken at its word and checked.
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow demo test-airflow-3.2 constraints clean services-stop
+.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench demo test-airflow-3.2 constraints clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv with everything for development
 
-# $(call make-venv,FOLDER,CONSTRAINTS): the environment, and this project in it (editable).
+# $(call make-venv,FOLDER,CONSTRAINTS,MORE): the environment, and this project in it (editable), and MORE.
 define make-venv
 @$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
 	echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1); Python 3.10 to 3.13 is needed." \
@@ -53,7 +60,7 @@ if uv --version >/dev/null 2>&1; then uv=uv; else \
 	$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv; \
 	uv="$(1)/bin/python -m uv"; fi; \
 echo "installing into $(1) (a minute or two the first time) ..."; \
-$$uv pip install -q --python $(1)/bin/python -c $(2) -e '.[dev]'
+$$uv pip install -q --python $(1)/bin/python -c $(2) -e '.[dev]' $(3)
 @touch $(1)/.setup-complete
 endef
 
@@ -78,6 +85,7 @@ format: $(STAMP)  ## let ruff mend what it can
 
 types: $(STAMP)  ## mypy (strict in core)
 	$(BIN)/mypy
+	$(BIN)/mypy -p benchmarks
 	$(BIN)/mypy --explicit-package-bases demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
 
 unit: $(STAMP)
@@ -104,6 +112,18 @@ reliability-airflow: $(STAMP)  ## kills of Airflow's workers, everything at once
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 
+bench: $(STAMP_BENCH) $(ELASTICDUMP)  ## this package beside its peers and the limits; writes benchmarks/results.md
+	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH_ARGS)
+
+$(STAMP_BENCH): pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(call make-venv,$(VENV_BENCH),constraints.txt,-r benchmarks/requirements.txt)
+
+$(ELASTICDUMP):
+	@command -v npm >/dev/null || { echo "error: npm (Node.js 18 or newer) is needed for elasticdump, one of the peers" >&2; exit 1; }
+	@mkdir -p $(@D)
+	npm install --prefix $(@D) --no-save --no-package-lock --no-audit --no-fund --loglevel error elasticdump@$(ELASTICDUMP_VERSION)
+	@touch $@
+
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
 
@@ -127,5 +147,5 @@ constraints:  ## resolve constraints*.txt anew (needs uv)
 	@rm -f .airflow-pin.txt
 
 clean:  ## remove the environments, caches and what the demo left
-	rm -rf $(VENV) $(VENV_3_2) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf $(VENV) $(VENV_3_2) $(VENV_BENCH) .bench .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -72,6 +72,7 @@ class Contestant:
     servers: tuple[str, ...] = ()
     check: tuple[str, ...] | None = None
     expected: Mapping[str, Any] = field(default_factory=dict)
+    moves_bytes: int = 0  # the rows' bytes at their source, for MB/s
     rounds: int | None = None  # instead of the settings'
     timeout: float = 1800.0
 
@@ -91,6 +92,7 @@ class Run:
     server_cpu_seconds: float
     peak_rss_bytes: int
     written_bytes: int
+    moved_bytes: int
     figures: Mapping[str, Any]
 
     @property
@@ -98,9 +100,11 @@ class Run:
         return int(self.figures.get("rows") or 0)
 
     def value(self, name: str) -> float:
-        """A measured value by its name, or one of the contestant's own figures.  KeyError for neither."""
+        """A measured value by its name, a rate, or one of the contestant's own figures; KeyError for none of them."""
         if name == "rows_per_second":
             return self.rows / self.seconds
+        if name == "bytes_per_second":
+            return self.moved_bytes / self.seconds
         if name in self.__dataclass_fields__ and name != "figures":
             return float(getattr(self, name))
         return float(self.figures[name])

@@ -21,15 +21,16 @@ from benchmarks.documents import Lines
 Document = tuple[str, "bytes | str"]  # id, JSON
 
 
-def digest(documents: Iterable[Document]) -> tuple[int, str]:
-    """(rows, digest)"""
+def digest(documents: Iterable[Document]) -> tuple[int, str, int]:
+    """(rows, digest, bytes of the documents)"""
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder(order="deterministic").encode
-    rows = total = 0
+    rows = total = size = 0
     for name, text in documents:
         value = blake2b(name.encode() + b"\0" + encode(decode(text)), digest_size=16)
         total += int.from_bytes(value.digest(), "big")
         rows += 1
-    return rows, f"{total % 2**128:032x}"
+        size += len(text)
+    return rows, f"{total % 2**128:032x}", size
 
 
 def truth(docs: int, padding: int = 0) -> Iterator[Document]:
@@ -83,8 +84,8 @@ READERS = {"parquet": from_parquet, "dlt": from_dlt, "hits": from_hits}
 
 def main(shape: str, where: str, padding: str = "0") -> None:
     found = truth(int(where), int(padding)) if shape == "truth" else READERS[shape](Path(where))
-    rows, value = digest(found)
-    print(json.dumps({"rows": rows, "digest": value}))
+    rows, value, size = digest(found)
+    print(json.dumps({"rows": rows, "digest": value, "document_bytes": size}))
 
 
 if __name__ == "__main__":

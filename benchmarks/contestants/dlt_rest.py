@@ -29,13 +29,14 @@ PAGE = 10_000
 class SearchAfter(BasePaginator):
     """The next page begins after the last hit's sort values."""
 
-    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:  # noqa: ARG002
         self._has_next_page = len(data or []) == PAGE
         self._after = data[-1]["sort"] if data else None
 
     def update_request(self, request: Request) -> None:
         if self._after is not None:
-            request.json["search_after"] = self._after
+            body: Any = request.json
+            body["search_after"] = self._after
 
 
 @dlt.resource(

@@ -1,0 +1,134 @@
+"""benchmarks/results.md: goals first, then a table a race, then machine and versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks.contract import Goal, Results, Settings
+
+Group = tuple[ModuleType, Results]
+
+VERSIONS = (
+    "apache-airflow", "apache-airflow-providers-elasticsearch", "elasticsearch", "elastic-transport", "dlt",
+    "dag-factory", "duckdb", "msgspec", "pyarrow", "sqlalchemy",
+)  # fmt: skip
+MEASURED = {"seconds", "cpu_seconds", "digest", "rows", "bytes"}
+
+
+def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str]) -> None:
+    """The whole page, in one go."""
+    lines = [
+        "# Results",
+        "",
+        f"Written by `make bench`, {datetime.now(timezone.utc):%Y-%m-%d}: {settings.rounds} rounds, interleaved,",
+        f"every run a process of its own; {settings.docs:,} documents where nothing else is said. Figures are medians,",
+        "the smallest and the largest behind them. docs/performance.md explains them.",
+        "",
+        "## Goals",
+        "",
+        *_goals([goal for group, results in groups for goal in group.goals(results)]),
+    ]
+    if failed:
+        lines += ["", f"**Not finished, an error ended them: {', '.join(failed)}.**"]
+    for group, results in groups:
+        lines += ["", f"## {group.TITLE}"]
+        for race in results.races():
+            lines += ["", f"### {race}", "", *_table(race, results)]
+    lines += ["", "## Machine and versions", "", *_machine(settings)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _goals(goals: Sequence[Goal]) -> list[str]:
+    words = {True: "reached", False: "**not reached**", None: "not measured"}
+    rows = [f"| {goal.work} | {goal.goal} | {goal.seen} | {words[goal.reached]} |" for goal in goals]
+    return ["| work | goal | seen | |", "|---|---|---|---|", *rows]
+
+
+def _table(race: str, results: Results) -> list[str]:
+    """Contestants that move rows, and those that only take time, have different columns."""
+    names = results.names(race)
+    runs = [run for name in names for run in results.runs[race, name]]
+    with_rows = all(run.rows for run in runs)
+    columns: list[tuple[str, str, float, str]] = []  # heading, value, divided by, format
+    if with_rows:
+        columns.append(("rows/s", "rows_per_second", 1, ",.0f"))
+    columns.append(("seconds", "seconds", 1, ".3g"))
+    if all(run.moved_bytes for run in runs):
+        columns.append(("MB/s", "bytes_per_second", 1e6, ".1f"))
+    columns += [
+        ("client CPU s", "client_cpu_seconds", 1, ".3g"),
+        ("process CPU s", "process_cpu_seconds", 1, ".3g"),
+    ]
+    if any(run.server_cpu_seconds for run in runs):
+        columns.append(("server CPU s", "server_cpu_seconds", 1, ".3g"))
+    columns.append(("peak RSS MB", "peak_rss_bytes", 1e6, ".0f"))
+    if any(run.written_bytes for run in runs):
+        columns.append(("written MB", "written_bytes", 1e6, ".1f"))
+    columns += [(name, name, 1, ".4g") for name in _own_figures(results, race)]
+    ratio_of = "rows_per_second" if with_rows else "seconds"
+    lines = [
+        f"| | {' | '.join(heading for heading, *_ in columns)} | ratio |",
+        f"|---|{'---|' * len(columns)}---|",
+    ]
+    for name in names:
+        cells = [_cell(results, race, name, *column[1:]) for column in columns]
+        ratio = results.ratio(race, name, names[0], ratio_of)
+        lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
+    what = "rows a second" if with_rows else "seconds"
+    return [*lines, "", f"The ratio is that of {what}, to the first line."]
+
+
+def _own_figures(results: Results, race: str) -> list[str]:
+    """Numbers that a contestant gave beside the usual ones."""
+    found = {
+        figure: None
+        for name in results.names(race)
+        for run in results.runs[race, name]
+        for figure, value in run.figures.items()
+        if figure not in MEASURED and isinstance(value, int | float)
+    }
+    return list(found)
+
+
+def _cell(results: Results, race: str, name: str, what: str, by: float, form: str) -> str:
+    try:
+        values = [value / by for value in results.values(race, name, what)]
+    except KeyError:
+        return ""
+    middle = format(statistics.median(values), form)
+    if max(values) - min(values) < 0.005 * max(values):
+        return middle
+    return f"{middle} ({format(min(values), form)}–{format(max(values), form)})"
+
+
+def _machine(settings: Settings) -> list[str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = []
+    for name in VERSIONS:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name}: not installed")
+    package = settings.data / "npm" / "node_modules" / "elasticdump" / "package.json"
+    versions.append(
+        f"elasticdump {json.loads(package.read_text())['version'] if package.exists() else 'not installed'}"
+    )
+    return [
+        f"{os.cpu_count()} CPUs ({_cpu_model()}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}; " + ", ".join(versions) + ".",
+    ]
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

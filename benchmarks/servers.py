@@ -1,0 +1,105 @@
+"""The servers that groups start: the replay server, and the real Elasticsearch of tests/services."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contract import Server, Settings
+from benchmarks.harness import ROOT, output_of, say
+
+ELASTICSEARCH_PORT = 39200
+BULK_DOCUMENTS = 10_000
+
+
+def start_replay(settings: Settings, opened: ExitStack, name: str, *arguments: object) -> None:
+    """The replay server with these arguments, as `settings.servers[name]`."""
+    process = subprocess.Popen(
+        settings.module("replay_server", *arguments), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    opened.callback(process.wait)
+    opened.callback(process.terminate)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the replay server did not start (status {process.wait()})")
+    settings.servers[name] = Server(name, json.loads(line)["url"], (process.pid,))
+
+
+def start_elasticsearch(settings: Settings, opened: ExitStack, docs: int) -> None:
+    """The real one with `docs` documents in its index `bench`, as `settings.servers["elasticsearch"]`.
+
+    Its data outlives the run: documents are loaded once.
+    """
+    folder = settings.data / "elasticsearch"
+    scripts = ROOT / "tests" / "services" / "elasticsearch"
+    say("starting Elasticsearch ...")
+    started = subprocess.run(
+        [scripts / "start.sh", "--port", str(ELASTICSEARCH_PORT), "--data-dir", folder],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    opened.callback(subprocess.check_call, [scripts / "stop.sh", "--data-dir", folder])
+    url = dict(line.split("=", 1) for line in started.stdout.split())["ELASTICSEARCH_URL"]
+    pid = int((folder / "service.pid").read_text().split()[0])
+    settings.servers["elasticsearch"] = Server("elasticsearch", url, (pid,))
+    if _documents(url) != docs:
+        say(f"loading {docs:,} documents into Elasticsearch (once) ...")
+        output_of(settings.module("servers", url, docs))
+
+
+def truth(settings: Settings, docs: int, padding: int = 0) -> dict[str, Any]:
+    """Rows, digest and bytes of the first `docs` documents; computed once."""
+    shape = (ROOT / "benchmarks" / "documents.py").read_bytes()
+    path: Path = settings.data / f"truth-{docs}-{padding}-{_short_hash(shape)}.json"
+    if not path.exists():
+        path.write_text(json.dumps(output_of(settings.module("digest", "truth", docs, padding))))
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known
+
+
+def _short_hash(data: bytes) -> str:
+    return sha256(data).hexdigest()[:12]
+
+
+def _documents(url: str) -> int:
+    try:
+        return int(_ask(f"{url}/bench/_count")["count"])
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return 0
+        raise
+
+
+def _ask(url: str, method: str = "GET", body: bytes | None = None, kind: str = "application/json") -> Any:
+    request = urllib.request.Request(url, body, {"content-type": kind}, method=method)
+    with urllib.request.urlopen(request, timeout=600) as answer:
+        return json.loads(answer.read())
+
+
+def load(url: str, docs: int) -> None:
+    """Make the index anew: two shards of one segment each, no replica, nothing waiting to be merged."""
+    from benchmarks.documents import MAPPING, Lines
+
+    if _documents(url):
+        _ask(f"{url}/bench", "DELETE")
+    _ask(f"{url}/bench", "PUT", json.dumps(MAPPING).encode())
+    lines = Lines(lambda number, _, source: b'{"index":{"_id":"log-%b"}}\n%b\n' % (number, source))
+    for first in range(0, docs, BULK_DOCUMENTS):
+        body = b"".join(lines.write(first, min(BULK_DOCUMENTS, docs - first)))
+        if _ask(f"{url}/bench/_bulk", "POST", body, "application/x-ndjson")["errors"]:
+            raise RuntimeError(f"{url} did not take the documents after {first:,}")
+    for action in ("_refresh", "_forcemerge?max_num_segments=1", "_flush"):
+        _ask(f"{url}/bench/{action}", "POST")
+    if (found := _documents(url)) != docs:
+        raise RuntimeError(f"loaded {docs:,} documents, but the index holds {found:,}")
+
+
+if __name__ == "__main__":
+    load(sys.argv[1], int(sys.argv[2]))
