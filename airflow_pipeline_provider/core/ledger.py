@@ -1,7 +1,7 @@
 """The ledger's vocabulary, what may follow what, and the coverage that is computed from its entries.
 
 The ledger is append-only.  Coverage, continuation, blocked windows and a day's status (`core.day_status`) are
-functions of its entries; nothing of that is ever stored beside it.
+functions of its entries; nothing of that is ever stored beside it as a truth of its own (`core.coverage`).
 
 A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
 attempt and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a
@@ -86,14 +86,24 @@ def waived(entries: Iterable[Entry]) -> list[Interval]:
 
 def blocked(entries: Iterable[Entry], max_attempts: int) -> list[Interval]:
     """Windows that failed with a DataError `max_attempts` times since a commit or waive last touched them."""
-    if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
-        raise ConfigError(f"max_attempts: expected a whole number, 1 or more, got {max_attempts!r}")
-    failures: dict[Interval, int] = {}
+    return blocked_of(failures_after({}, entries), max_attempts)
+
+
+def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
+    """How often each interval failed on its data since a commit or waive last touched it, after these entries too."""
+    failures = dict(failures)
     for entry in entries:
         if entry.kind is Kind.FAILED and entry.detail.get("error") == DATA_ERROR:
             failures[entry.interval] = failures.get(entry.interval, 0) + 1
-        elif entry.kind in (Kind.COMMITTED, Kind.WAIVED):
+        elif entry.kind in (Kind.COMMITTED, Kind.WAIVED) and failures:
             failures = {window: n for window, n in failures.items() if not window.overlaps(entry.interval)}
+    return failures
+
+
+def blocked_of(failures: dict[Interval, int], max_attempts: int) -> list[Interval]:
+    """Those of the windows that failed often enough."""
+    if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
+        raise ConfigError(f"max_attempts: expected a whole number, 1 or more, got {max_attempts!r}")
     return merge(window for window, n in failures.items() if n >= max_attempts)
 
 

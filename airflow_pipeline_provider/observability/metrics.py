@@ -27,8 +27,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Protocol
 
-from airflow_pipeline_provider.core.intervals import gaps
-from airflow_pipeline_provider.core.ledger import Entry, committed, waived
+from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.planning import PlanRules, horizon
 
 logger = logging.getLogger(__name__)
@@ -105,18 +104,17 @@ def _tell(name: str, how: Callable[[Sink], None]) -> None:
 
 
 def lag_seconds(
-    rules: PlanRules, entries: Iterable[Entry], now: datetime, first_day: date | None = None
+    rules: PlanRules, done: Iterable[Interval], now: datetime, first_day: date | None = None
 ) -> float | None:
     """Elapsed seconds from the first instant that is neither committed nor waived to `now`.
 
     Looked at are the days that the planner looks at: from the pipeline's first day, no further back than
     `max_backlog_days`, to the target day.  Nothing missing there: from the end of the target day, which a pipeline
-    that keeps up never gets below.  None: no such day.  `entries` are all that overlap those days.
+    that keeps up never gets below.  None: no such day.  `done` is what of them was committed or waived.
     """
     span = horizon(rules, now, first_day)
     if span is None:
         return None
-    written = list(entries)
-    missing = gaps(span, [*committed(written), *waived(written)])
+    missing = gaps(span, done)
     end = missing[0].start if missing else span.end
     return max(0.0, (now - end).total_seconds())

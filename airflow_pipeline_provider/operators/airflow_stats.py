@@ -105,7 +105,7 @@ def _report_lag(runtime: Runtime) -> None:
     now = runtime.clock()
     first_day = runtime.state.first_day(None) if config.rules.start_day is None else None
     span = horizon(config.rules, now, first_day)
-    entries = runtime.state.entries(span) if span is not None else []
-    lag = metrics.lag_seconds(config.rules, entries, now, first_day)
+    done = runtime.state.coverage(span).done if span is not None else ()
+    lag = metrics.lag_seconds(config.rules, done, now, first_day)
     if lag is not None:
         metrics.gauge(metrics.LAG_SECONDS, lag, pipeline=config.pipeline_id)

@@ -10,6 +10,7 @@ import logging
 from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.planning import (
     Known,
@@ -42,7 +43,8 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
         logger, pipeline=runtime.config.pipeline_id, window=None, attempt=None, phase="generate"
     ) as log:
         try:
-            generated = _generate(runtime, request)
+            with runtime.state.session():
+                generated = _generate(runtime, request)
         except PipelineError as error:
             error.add_context(f"pipeline {runtime.config.pipeline_id}, run {request.run}, generate")
             raise
@@ -75,18 +77,17 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
     """What the planner would give this owner now; nothing is claimed."""
-    rules = runtime.config.rules
-    first_day = None
-    if rules.start_day is None:
-        first_day = runtime.state.first_day(target_day(rules, reference_time))
-    span = horizon(rules, reference_time, first_day)
-    entries = runtime.state.entries(span) if span is not None else []
-    leased = tuple(lease.interval for lease in runtime.state.leases() if lease.owner != owner)
+    rules, state = runtime.config.rules, runtime.state
+    with state.session():
+        first_day = None
+        if rules.start_day is None:
+            first_day = state.first_day(target_day(rules, reference_time))
+        span = horizon(rules, reference_time, first_day)
+        covered, leases = state.known(span, keep=True) if span is not None else (Coverage(), [])
     known = Known(
-        committed=tuple(ledger.committed(entries)),
-        waived=tuple(ledger.waived(entries)),
-        blocked=tuple(ledger.blocked(entries, runtime.config.max_attempts)),
-        leased=leased,
+        covered.done,
+        blocked=tuple(covered.blocked(runtime.config.max_attempts)),
+        leased=tuple(lease.interval for lease in leases if lease.owner != owner),
     )
     return plan_live(rules, reference_time, known, first_day)
 

@@ -7,6 +7,8 @@ The store's own clock decides about leases; callers pass durations, never instan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -15,6 +17,7 @@ from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
@@ -57,6 +60,11 @@ class State(ABC):
     def close(self) -> None:  # noqa: B027
         """Let go of connections; may be called twice."""
 
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """What this thread asks inside of the block may share one connection; keep it short."""
+        yield
+
     @abstractmethod
     def now(self) -> datetime:
         """The store's clock, aware UTC."""
@@ -66,6 +74,13 @@ class State(ABC):
     @abstractmethod
     def entries(self, within: Interval | None = None) -> list[Entry]:
         """Entries whose interval overlaps `within` (all without it), in the order in which they were written."""
+
+    def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:  # noqa: ARG002
+        """What the ledger says of `within`, for planning: the fold of its entries, perhaps with what lies outside.
+
+        With `keep` a store may write down how far it has folded, so that the next look is shorter.
+        """
+        return Coverage().after(self.entries(within))
 
     @abstractmethod
     def append(self, entry: Entry) -> None:
@@ -101,6 +116,10 @@ class State(ABC):
     @abstractmethod
     def leases(self, *, expired: bool = False) -> list[Lease]:
         """Those that have not expired, by interval and owner; with `expired` those too that have (`until` tells)."""
+
+    def known(self, within: Interval, *, keep: bool = False) -> tuple[Coverage, list[Lease]]:
+        """`coverage` and `leases` in one look: what planning asks."""
+        return self.coverage(within, keep=keep), self.leases()
 
     @abstractmethod
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:

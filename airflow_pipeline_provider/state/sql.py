@@ -2,13 +2,16 @@
 
 Every change of a pipeline begins with an update of its row in `<prefix>pipelines`, so changes of one pipeline come
 one after another and what is checked is still true when it is written.  Leases end by the database's clock.  The
-tables are created on first use; `<prefix>ledger` is never updated and never deleted from.
+tables are created on first use; `<prefix>ledger` is never updated and never deleted from.  What planning needs of it
+is kept as a fold of its first entries (`sql_coverage`): the next window costs the same in every year.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,10 +21,12 @@ from pydantic import Field
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.rules import admit, claim, split_expired
+from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_snapshot import entry_row, read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
@@ -113,6 +118,11 @@ class SqlState(State):
                 self._opened.engine.dispose()
                 self._opened = None
 
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        with self._database().session():
+            yield
+
     def now(self) -> datetime:
         database = self._database()
         with database.read() as connection:
@@ -143,6 +153,18 @@ class SqlState(State):
                 ledger.c.window_end > within.start,
             )
         return [_entry(row) for row in connection.execute(query)]
+
+    def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:
+        return self.known(within, keep=keep)[0]
+
+    def known(self, within: Interval, *, keep: bool = False) -> tuple[Coverage, list[Lease]]:  # noqa: ARG002
+        database = self._database()
+        with database.read() as connection:  # the fold is of all entries, whatever `within` says
+            read = read_coverage(database, connection, self._pipeline)
+            leases = self._standing(connection)
+        if keep and read.unsaved >= UNSAVED_ENTRIES:
+            database.change(lambda connection: save_coverage(database, connection, self._pipeline, read))
+        return read.coverage, leases
 
     def append(self, entry: Entry) -> None:
         self._database().write(self._pipeline, lambda connection: self._append(connection, entry))
@@ -210,10 +232,14 @@ class SqlState(State):
         self._database().write(self._pipeline, lambda connection: connection.execute(delete).close())
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
-        database = self._database()
-        with database.read() as connection:
-            now = database.clock(connection)
-            return [lease for lease in self._leases(connection) if expired or lease.until > now]
+        with self._database().read() as connection:
+            return self._leases(connection) if expired else self._standing(connection)
+
+    def _standing(self, connection: sa.Connection) -> list[Lease]:
+        """Those that have not expired."""
+        held = self._leases(connection)
+        now = self._database().clock(connection) if held else None
+        return [lease for lease in held if now is not None and lease.until > now]
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
         def work(connection: sa.Connection) -> list[Lease]:

@@ -1,7 +1,7 @@
 """Engine, transactions and migrations of the sql state store.
 
-Connections are opened for one transaction and closed after it (`NullPool`): a task that reads for an hour holds
-none, and nothing is left open when a process ends.
+Connections are opened for one transaction and closed after it (`NullPool`), or for a few in a `session`: a task that
+reads for an hour holds none, and nothing is left open when a process ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +38,7 @@ from airflow_pipeline_provider.state.sql_tables import Tables
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: a set of tables with this version is ready."""
 
 TRIES = 3  # how often a transaction that met another process's lock on the SQLite file is begun
@@ -69,8 +69,7 @@ def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
-        watches[id(connection)] = watch = Watch(connection, seconds + GRACE_SECONDS)
-        watch.start()  # a connection lives for one transaction
+        watches[id(connection)] = Watch(connection, seconds + GRACE_SECONDS)
 
     @sa.event.listens_for(engine, "close")
     def close(connection: Any, _record: Any) -> None:
@@ -80,12 +79,18 @@ def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
+        watch = watch_of(connection)
+        if watch is not None:  # each transaction has its time
+            watch.stop()
+            watch.start()
         connection.exec_driver_sql(f"SELECT {calls}")
+
+    def watch_of(connection: sa.Connection) -> Watch | None:
+        return watches.get(id(connection.connection.dbapi_connection))
 
     @sa.event.listens_for(engine, "handle_error")
     def explain(context: sa.engine.ExceptionContext) -> BaseException | None:
-        pooled = context.connection.connection if context.connection is not None else None
-        watch = watches.get(id(pooled.dbapi_connection)) if pooled is not None else None
+        watch = watch_of(context.connection) if context.connection is not None else None
         if watch is None or not watch.fired:
             return None
         return TransientError(
@@ -159,31 +164,62 @@ class Database:
             raise ConfigError(f"state.schema: SQLite has no schemas, got {tables.schema!r}: leave it out")
         self._ready = False
         self._lock = threading.Lock()
+        self._session = threading.local()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Transactions of this thread inside of the block use one connection, one after the other."""
+        if getattr(self._session, "connection", None) is not None:  # inside of another one
+            yield
+            return
+        self._prepare()
+        with database_errors(self.what):
+            connection = self.engine.connect()
+        self._session.connection = connection
+        try:
+            yield
+        finally:
+            self._session.connection = None
+            with database_errors(self.what):
+                connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+        """`begin` is how SQLite's begins."""
+        held = getattr(self._session, "connection", None)
+        with database_errors(self.what), nullcontext(held) if held else self.engine.connect() as connection:
+            connection.execution_options(begin=begin)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent look; what it reads may be old by the time it is used."""
         self._prepare()
-        with database_errors(self.what), self.engine.connect() as connection:
-            yield connection.execution_options(begin="BEGIN")
+        with self._transaction("BEGIN") as connection:
+            yield connection
 
     def write(self, pipeline_id: str, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction that holds the pipeline: reads in it are true until it commits.
 
         A SQLite file that stays locked is a TransientError after `TRIES` rounds of waiting.
         """
-        self._prepare()
 
         def transaction(connection: sa.Connection) -> T:
             self._hold(connection, pipeline_id)
             return work(connection)
 
-        return self._in_transaction(transaction)
+        return self.change(transaction)
+
+    def change(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction that holds nothing: for what is true whenever it is written."""
+        self._prepare()
+        return self._in_transaction(work)
 
     def _in_transaction(self, work: Callable[[sa.Connection], T]) -> T:
         for tries_left in reversed(range(TRIES if self.is_sqlite else 1)):
             try:
-                with database_errors(self.what), self.engine.begin() as connection:
+                with self._transaction("BEGIN IMMEDIATE") as connection:
                     result = work(connection)
                     reach("state.before_commit")
                 reach("state.after_commit")
@@ -224,8 +260,8 @@ class Database:
         with self._lock:
             if self._ready:
                 return
-            with database_errors(self.what), self.engine.connect() as connection:
-                version = self._version(connection.execution_options(begin="BEGIN"))
+            with self._transaction("BEGIN") as connection:
+                version = self._version(connection)
             if version != HEAD:
                 self._in_transaction(self._upgrade)
             self._ready = True

@@ -76,6 +76,8 @@ def tables(schema: str | None, prefix: str) -> Tables:
             "longest_us", BIG, nullable=False
         ),  # longest interval in the ledger: bounds the range query
         sa.Column("first_day", sa.Date),
+        sa.Column("coverage", sa.Text),  # JSON: `core.coverage` of the entries up to ...
+        sa.Column("coverage_upto", BIG),  # ... this one; dropping both costs one long look at the ledger
     )
     ledger = sa.Table(
         f"{prefix}ledger",
@@ -93,6 +95,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("manifest", sa.Text),
         sa.Column("detail", sa.Text, nullable=False),  # JSON
         sa.Index(f"{prefix}ledger_window", "pipeline_id", "window_start"),
+        sa.Index(f"{prefix}ledger_order", "pipeline_id", "id"),
         sqlite_autoincrement=True,
     )
     keyed = sa.text("kind IN ('replacing', 'committed')")

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import (
@@ -135,6 +136,24 @@ class StateConformance:
         assert [replace(one, at=MIDNIGHT) for one in read] == written
         assert [one.at for one in read] == sorted(one.at for one in read)
         assert all(before <= one.at <= state.now() for one in read)
+
+    def test_coverage_is_what_the_entries_say_also_when_it_was_kept(
+        self, state: State, reopened: State
+    ) -> None:
+        for number in range(30):  # enough for a store to keep what it knows
+            state.append(entry(Kind.WAIVED, hours(number, number + 1)))
+            state.append(entry(Kind.FAILED, hours(40, 41), detail={"error": "DataError"}))
+        whole = hours(0, 50)
+        for asked in (state, reopened, state):
+            assert asked.coverage(whole, keep=True) == Coverage((hours(0, 30),), ((hours(40, 41), 30),))
+        state.append(entry(Kind.WAIVED, hours(-1, 0)))
+        state.append(entry(Kind.REPLACING, hours(35, 36), 1))
+        with reopened.session():
+            assert reopened.coverage(hours(-2, 50)).done == (hours(-1, 30),)
+            reopened.append(entry(Kind.COMMITTED, hours(35, 36), 1))
+            reopened.append(entry(Kind.WAIVED, hours(40.5, 41)))  # touches what failed: it may be tried again
+            assert reopened.coverage(hours(-2, 50)).failures == ()
+        assert state.coverage(hours(-2, 50)).done == (hours(-1, 30), hours(35, 36), hours(40.5, 41))
 
     def test_entries_across_days_come_in_order(self, state: State) -> None:
         starts = [48, 0, -24, 24, 0]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -25,6 +26,7 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.state import sql_database
 from airflow_pipeline_provider.state.sql import SqlState, SqlStateOptions
+from airflow_pipeline_provider.state.sql_coverage import read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_tables import tables
 from airflow_pipeline_provider.testing.state_kit import (
     FAR,
@@ -189,7 +191,7 @@ def test_tables_of_a_newer_package_are_left_alone(file: Path, state: SqlState) -
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE pipeline_alembic_version SET version_num = '9999'")
         connection.commit()
-    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0001: install the newer"):
+    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0002: install the newer"):
         SqlState.from_url(f"sqlite:///{file}", IDENTITY).mint_token()
 
 
@@ -220,6 +222,68 @@ def test_instants_are_readable_by_hand(file: Path, state: SqlState) -> None:
     with closing(sqlite3.connect(file)) as connection:
         row = connection.execute("SELECT window_start, window_end, kind FROM pipeline_ledger").fetchone()
     assert row == ("2013-11-03T04:00:00.000000Z", "2013-11-03T05:00:00.000001Z", "waived")
+
+
+# --- the kept fold
+
+
+def commit_hours(state: SqlState, first: int, last: int) -> None:
+    for number in range(first, last):
+        state.append(entry(Kind.REPLACING, hours(number, number + 1), number + 1))
+        state.append(entry(Kind.COMMITTED, hours(number, number + 1), number + 1))
+
+
+def test_tables_of_the_first_version_are_upgraded_and_keep_their_ledger(file: Path, state: SqlState) -> None:
+    database = state._database()
+    with database.engine.begin() as connection:
+        command.upgrade(sql_database.migration_config(connection=connection, tables=database.tables), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO pipeline_pipelines VALUES ('flights', 1, 7, 3600000000, NULL)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO pipeline_ledger (pipeline_id, kind, window_start, window_end, at, detail) VALUES "
+            "('flights', 'waived', '2013-11-03T04:00:00.000000Z', '2013-11-03T05:00:00.000000Z', "
+            "'2013-11-03T06:00:00.000000Z', '{}')"
+        )
+    assert state.coverage(hours(0, 2), keep=True).done == (hours(0, 1),)
+    assert state.mint_token() == 8
+
+
+def test_the_fold_of_a_ledger_that_was_lost_is_not_used(
+    file: Path, state: SqlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_pipeline_provider.state.sql.UNSAVED_ENTRIES", 1)
+    commit_hours(state, 0, 3)
+    assert state.coverage(hours(0, 9), keep=True).done == (hours(0, 3),)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("DELETE FROM pipeline_ledger WHERE token = 3")
+        connection.commit()
+    for _ in range(2):
+        assert state.coverage(hours(0, 9), keep=True).done == (hours(0, 2),)
+    commit_hours(state, 2, 4)
+    assert state.coverage(hours(0, 9)).done == (hours(0, 4),)
+
+
+def test_a_fold_that_was_read_before_another_was_kept_changes_nothing(
+    state: SqlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_pipeline_provider.state.sql.UNSAVED_ENTRIES", 1)
+    database = state._database()
+    commit_hours(state, 0, 1)
+    with database.read() as connection:
+        old = read_coverage(database, connection, "flights")
+    commit_hours(state, 1, 2)
+    state.coverage(hours(0, 9), keep=True)
+    database.change(lambda connection: save_coverage(database, connection, "flights", old))
+    with database.read() as connection:
+        assert read_coverage(database, connection, "flights").unsaved == 0
+
+
+def test_a_look_that_must_not_write_keeps_nothing(file: Path, state: SqlState) -> None:
+    commit_hours(state, 0, 60)
+    before = file.read_bytes()
+    assert state.coverage(hours(0, 60)).done == (hours(0, 60),)
+    assert file.read_bytes() == before
 
 
 # --- one after another
@@ -285,6 +349,12 @@ def test_no_connection_stays_open(state: SqlState) -> None:
         state.acquire(hours(0, 2), "two", FAR)
     state.leases()
     assert counts["connect"] == counts["close"] >= 3
+    counts.update(connect=0, close=0)
+    with state.session():
+        state.leases()
+        state.mint_token()
+        state.leases()
+    assert counts == {"connect": 1, "close": 1}
 
 
 def test_a_run_may_have_any_name(state: SqlState) -> None:
@@ -296,9 +366,8 @@ def test_a_run_may_have_any_name(state: SqlState) -> None:
 # --- five years
 
 
-def test_a_day_is_found_among_five_years(file: Path, state: SqlState) -> None:
-    """Four entries a window of an hour: the query for a day must not read them all."""
-    state.append(entry(Kind.WAIVED, hours(0, 24)))
+def fill_five_years(file: Path) -> None:
+    """Four entries a window of an hour."""
     start = datetime(2013, 1, 1, tzinfo=timezone.utc)
     rows = []
     for number in range(5 * 365 * 24):
@@ -314,6 +383,16 @@ def test_a_day_is_found_among_five_years(file: Path, state: SqlState) -> None:
             rows,
         )
         connection.commit()
+
+
+def test_a_day_is_found_among_five_years(file: Path, state: SqlState) -> None:
+    """The query for a day must not read them all, and planning reads them once."""
+    state.append(entry(Kind.WAIVED, hours(0, 24)))
+    fill_five_years(file)
+    database = state._database()
+    assert len(state.coverage(hours(0, 1), keep=True).done) == 1
+    with database.read() as connection:
+        assert read_coverage(database, connection, "flights").unsaved == 0
     for day in (datetime(2013, 1, 2, tzinfo=timezone.utc), datetime(2017, 12, 1, tzinfo=timezone.utc)):
         assert len(state.entries(Interval(day, day + timedelta(days=1)))) == 96
 

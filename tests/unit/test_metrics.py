@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.durations import parse_duration
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -152,4 +153,4 @@ THE_THIRD = done("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")
 def test_the_lag_is_since_the_oldest_gap(
     entries: list[Entry], changes: dict[str, Any], expected: float | None
 ) -> None:
-    assert metrics.lag_seconds(rules(**changes), entries, NOON) == expected
+    assert metrics.lag_seconds(rules(**changes), Coverage().after(entries).done, NOON) == expected

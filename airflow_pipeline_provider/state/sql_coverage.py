@@ -1,0 +1,82 @@
+"""The fold of a ledger, kept with how far it goes, so that planning reads only what was written since.
+
+The numbers of one pipeline's entries grow in the order in which they are committed, since each is drawn while the
+pipeline's row is locked.  So a fold up to number n lacks nothing below n, whoever wrote it and whenever.  One whose
+last entry is not in the ledger any more is of another ledger, and not used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from airflow_pipeline_provider.state.sql_database import Database
+
+UNSAVED_ENTRIES = 50  # so many are read again and again before they are folded in
+
+
+@dataclass(frozen=True)
+class ReadCoverage:
+    """`coverage` of all entries up to number `upto`; `saved_upto` is how far the row said that it goes, and
+    `unsaved` how many entries that fold lacks."""
+
+    coverage: Coverage
+    upto: int | None
+    saved_upto: int | None
+    unsaved: int
+
+
+def read_coverage(database: Database, connection: sa.Connection, pipeline: str) -> ReadCoverage:
+    """The kept fold and what was written since, or all of the ledger where there is none to go on from."""
+    c = database.tables.pipelines.c
+    columns = database.tables.pipelines.select().with_only_columns(c.coverage, c.coverage_upto)
+    row = connection.execute(columns.where(c.pipeline_id == pipeline)).one_or_none()
+    if row is None:
+        return ReadCoverage(Coverage(), None, None, 0)
+    saved = row.coverage_upto
+    if saved is not None:
+        rows = _entries(database, connection, pipeline, saved)
+        if rows and rows[0].id == saved:
+            return _folded(Coverage.parse(row.coverage), rows[1:], saved, saved)
+    return _folded(Coverage(), _entries(database, connection, pipeline, 0), None, saved)
+
+
+def _folded(start: Coverage, rows: Sequence[Any], upto: int | None, saved: int | None) -> ReadCoverage:
+    entries = (
+        Entry(
+            Kind(r.kind), Interval(r.window_start, r.window_end), r.window_start, detail=json.loads(r.detail)
+        )
+        for r in rows
+    )
+    return ReadCoverage(start.after(entries), rows[-1].id if rows else upto, saved, len(rows))
+
+
+def save_coverage(database: Database, connection: sa.Connection, pipeline: str, read: ReadCoverage) -> None:
+    """Unless somebody else did meanwhile: either is true."""
+    pipelines = database.tables.pipelines
+    unchanged = pipelines.c.coverage_upto.is_not_distinct_from(read.saved_upto)
+    connection.execute(
+        pipelines.update()
+        .where(pipelines.c.pipeline_id == pipeline, unchanged)
+        .values(coverage=read.coverage.dump(), coverage_upto=read.upto)
+    )
+
+
+def _entries(database: Database, connection: sa.Connection, pipeline: str, first: int) -> Sequence[Any]:
+    """Those that count, from this number on."""
+    c = database.tables.ledger.c
+    columns = database.tables.ledger.select().with_only_columns(
+        c.id, c.kind, c.window_start, c.window_end, c.detail
+    )
+    counted = [kind.value for kind in COUNTED]
+    query = columns.where(c.pipeline_id == pipeline, c.id >= first, c.kind.in_(counted)).order_by(c.id)
+    return connection.execute(query).all()
