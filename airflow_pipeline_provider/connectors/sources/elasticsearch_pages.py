@@ -162,14 +162,14 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
     bodies = [hit.source for hit in hits]
-    sizes = [len(memoryview(body)) for body in bodies]
+    sizes = [len(body) for body in bodies]
     if not all(sizes) or any(len(hit.fields.times) != 1 for hit in hits):
         _refuse_document(hits, time_field)
     try:
         return pa.record_batch(
             [
                 pa.array([f"{hit.index}/{hit.id}" for hit in hits], pa.string()),
-                pa.array([to_micros(hit.fields.times[0]) for hit in hits], pa.timestamp("us", tz="UTC")),
+                _times([hit.fields.times[0] for hit in hits]),
                 pa.array([hit.index for hit in hits], pa.string()),
                 _utf8(bodies, sizes),
             ],
@@ -190,6 +190,18 @@ def _utf8(bodies: list[Any], sizes: list[int]) -> pa.Array:
     )
     array.validate(full=True)
     return array
+
+
+def _times(epoch_millis: list[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    instant = pa.timestamp("us", tz="UTC")
+    try:
+        millis = pa.array(epoch_millis, pa.string()).cast(pa.int64())
+        return pc.multiply_checked(millis, 1000).cast(instant)
+    except pa.ArrowInvalid:  # fractions of a date_nanos, or what is no time at all
+        return pa.array([to_micros(text) for text in epoch_millis], instant)
 
 
 def to_micros(epoch_millis: str) -> int:
