@@ -19,6 +19,7 @@ from airflow_pipeline_provider.connectors.targets.postgres_copy import (
     CHUNK_BYTES,
     HEADER,
     TRAILER,
+    copy_rows,
     copy_stream,
 )
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
@@ -33,6 +34,10 @@ def batch(*rows: tuple[str, datetime, str, str]) -> pa.RecordBatch:
     columns = list(zip(*rows, strict=True)) or [[]] * 4
     arrays = [pa.array(list(values), field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)
+
+
+def copied(*batches: pa.RecordBatch) -> Iterator[bytes]:
+    return copy_stream(copy_rows(batches, STAMPS))
 
 
 def decoded(stream: bytes) -> Iterator[tuple[Any, ...]]:
@@ -69,7 +74,7 @@ def instant(value: bytes) -> datetime:
     ],
 )
 def test_a_row_comes_out_as_it_went_in(row):
-    chunks = list(copy_stream([batch(row, ("z", NOON, "kit", "last"))], STAMPS))
+    chunks = list(copied(batch(row, ("z", NOON, "kit", "last"))))
     assert max(map(len, chunks)) <= CHUNK_BYTES
     found, last = decoded(b"".join(chunks))
     record_id, event_time, source_name, body, pipeline_id, start, end, token, loaded_at = found
@@ -86,13 +91,13 @@ def test_a_slice_of_a_batch_is_only_that_slice(start, count):
     whole = batch(*((f"id{i}" * i, NOON + timedelta(seconds=i), f"s{i}", "b" * i) for i in range(5)))
     found = [
         (row[0].decode(), instant(row[1]), row[2].decode(), row[3].decode())
-        for row in decoded(b"".join(copy_stream([whole.slice(start, count)], STAMPS)))
+        for row in decoded(b"".join(copied(whole.slice(start, count))))
     ]
     assert found == [tuple(row.values()) for row in whole.slice(start, count).to_pylist()]
 
 
 def test_no_rows_are_a_whole_stream():
-    assert b"".join(copy_stream([], STAMPS)) == HEADER + TRAILER
+    assert b"".join(copied()) == HEADER + TRAILER
 
 
 @pytest.mark.parametrize("column", [0, 2, 3])
@@ -101,9 +106,9 @@ def test_a_nul_character_is_refused_by_name(column):
     bad = ["bad", NOON, "kit", "{}"]
     bad[column] += "\0x"
     with pytest.raises(DataError, match=rf"record 'bad.*its {ENVELOPE.names[column]} holds a NUL"):
-        list(copy_stream([batch(good, tuple(bad), good)], STAMPS))
+        list(copied(batch(good, tuple(bad), good)))
     # outside of the slice it does no harm
-    assert len(list(decoded(b"".join(copy_stream([batch(good, tuple(bad), good).slice(2)], STAMPS))))) == 1
+    assert len(list(decoded(b"".join(copied(batch(good, tuple(bad), good).slice(2)))))) == 1
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,8 @@ def _copy(session: Session, statements: Statements, manifest: Manifest, stage: S
     """Stream the manifest's parts into the table; memory is bounded by a row group of a part."""
     if not manifest.parts:
         return 0
-    from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_stream
+    from airflow_pipeline_provider.connectors.ahead import one_ahead
+    from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_rows, copy_stream
     from airflow_pipeline_provider.envelope.parts import iter_part
 
     def batches() -> Iterator[Any]:
@@ -186,4 +187,5 @@ def _copy(session: Session, statements: Statements, manifest: Manifest, stage: S
     [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
     interval = manifest.interval
     stamps = (manifest.pipeline_id, interval.start, interval.end, manifest.token, now)
-    return session.copy(sql.copy_rows(statements.table), copy_stream(batches(), stamps))
+    with one_ahead(copy_rows(batches(), stamps)) as rows:  # while the server takes them, the next are made
+        return session.copy(sql.copy_rows(statements.table), copy_stream(rows))

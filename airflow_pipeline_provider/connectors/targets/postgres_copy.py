@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
@@ -28,20 +28,26 @@ _BETWEEN_EPOCHS = (_POSTGRES_EPOCH - _UNIX_EPOCH) // timedelta(microseconds=1)
 _TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
 
 
-def copy_stream(batches: Iterable[pa.RecordBatch], stamps: Sequence[str | int | datetime]) -> Iterator[bytes]:
-    """The whole input of a `COPY ... (FORMAT BINARY)`, in chunks of at most `CHUNK_BYTES`.
+def copy_rows(
+    batches: Iterable[pa.RecordBatch], stamps: Sequence[str | int | datetime]
+) -> Generator[pa.Buffer, None, None]:
+    """The rows of each batch: the columns of the envelope, then `stamps`, the same for all.
 
-    Each row holds the columns of the envelope, then `stamps`, the same for all.  DataError: a text with a NUL
-    character, which PostgreSQL cannot store.
+    DataError: a text with a NUL character, which PostgreSQL cannot store.
     """
-    yield HEADER
     constant = b"".join(_field(value) for value in stamps)
     for batch in batches:
         if batch.num_rows:
             _refuse_nul(batch)
-            rows = _rows(batch, constant, fields=batch.num_columns + len(stamps))
-            for start in range(0, rows.size, CHUNK_BYTES):
-                yield rows[start : start + CHUNK_BYTES].to_pybytes()
+            yield _rows(batch, constant, fields=batch.num_columns + len(stamps))
+
+
+def copy_stream(rows: Iterable[pa.Buffer]) -> Iterator[bytes]:
+    """The whole input of a `COPY ... (FORMAT BINARY)`, in chunks of at most `CHUNK_BYTES`."""
+    yield HEADER
+    for some in rows:
+        for start in range(0, some.size, CHUNK_BYTES):
+            yield some[start : start + CHUNK_BYTES].to_pybytes()
     yield TRAILER
 
 
