@@ -45,10 +45,12 @@ def write_pipeline(given: argparse.Namespace, source: dict[str, Any]) -> Path:
     return path
 
 
-def use_connection(url: str) -> None:
+def connection(url: str) -> str:
+    """The server as an Airflow connection, as the environment gives it."""
     parts = urlsplit(url)
-    connection = {"conn_type": "elasticsearch", "host": parts.hostname, "port": parts.port, "schema": "http"}
-    os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = json.dumps(connection)
+    return json.dumps(
+        {"conn_type": "elasticsearch", "host": parts.hostname, "port": parts.port, "schema": "http"}
+    )
 
 
 def move(given: argparse.Namespace) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def main() -> None:
     parser.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
     given = parser.parse_args()
     register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState")
-    use_connection(given.url)
+    os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = connection(given.url)
     print(json.dumps(move(given)))
 
 

@@ -25,6 +25,7 @@ OURS, LIMIT, BARE, BY_TIME = (
     "thrown away, without times",
     "thrown away, sorted by time",
 )
+FOR_SNOWFLAKE = "ours, rows held to the limits of Snowflake"
 SLICES = (1, 2, 4, 8)
 
 
@@ -74,6 +75,8 @@ class _Race:
             return ours
         if self.race == REAL:
             limits += [self.thrown_away(BARE, "--bare"), self.thrown_away(BY_TIME, "--sort", "time")]
+        else:
+            ours.append(self.ours(FOR_SNOWFLAKE, "--limits", "snowflake"))
         return [*ours, *limits, *self.peers()]
 
     def ours(self, name: str, *more: object, rows_only: bool = False) -> Contestant:

@@ -1,0 +1,279 @@
+"""The benchmarks' own parts: a server that answers exactly, a digest that sees every change, goals that can fail."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.connectors.registry import register
+from benchmarks import digest
+from benchmarks.contestants import helpers_scan, ours
+from benchmarks.contract import Contestant, Results, Run, Settings, interleaved
+from benchmarks.documents import START_MILLIS, interval, time_query
+from benchmarks.groups import extract
+from benchmarks.harness import FailedError, measure
+from benchmarks.replay_server import Replay, Server
+from benchmarks.report import write
+
+DOCS = 5000
+PIT = {"pit": {"id": "p"}, "sort": ["_shard_doc"]}
+
+
+@pytest.fixture(scope="module")
+def replay() -> Replay:
+    return Replay(docs=6000)
+
+
+@pytest.fixture(scope="module")
+def server(replay: Replay) -> Iterator[Server]:
+    with Server(replay) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def truth() -> tuple[int, str, int]:
+    return digest.digest(digest.truth(DOCS))
+
+
+def ask(replay: Replay, target: str, body: dict[str, Any], method: str = "POST") -> tuple[int, Any]:
+    status, pieces = replay.answer(method, target, json.dumps(body).encode())
+    return status, json.loads(b"".join(pieces))
+
+
+def rows_of(answer: Any) -> list[int]:
+    return [hit["_source"]["event"]["sequence"] - START_MILLIS for hit in answer["hits"]["hits"]]
+
+
+# --- the same documents by every way -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_our_source_reads_the_replayed_documents(
+    server: Server, truth: tuple[int, str, int], slices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState")
+    monkeypatch.setenv("AIRFLOW_CONN_ELASTICSEARCH_DEFAULT", ours.connection(server.url))
+    given = argparse.Namespace(
+        index="bench", docs=DOCS, out=tmp_path, slices=slices, page_size=700, limits="snowflake"
+    )
+
+    figures = ours.move(given)
+
+    assert (figures["rows"], figures["readers"]) == (DOCS, slices)
+    assert digest.digest(digest.from_parquet(tmp_path))[:2] == truth[:2]
+
+
+def test_the_elasticsearch_client_scans_the_replayed_documents(
+    server: Server, truth: tuple[int, str, int], tmp_path: Path
+) -> None:
+    rows = helpers_scan.write(server.url, "bench", DOCS, tmp_path / "hits.json.gz", page=700)
+
+    assert rows == DOCS
+    assert digest.digest(digest.from_hits(tmp_path))[:2] == truth[:2]
+
+
+# --- the replay server -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "rows"),
+    [
+        pytest.param({"size": 3}, [0, 1, 2], id="size"),
+        pytest.param({"size": 2, "search_after": [START_MILLIS + 41]}, [42, 43], id="after"),
+        pytest.param({"size": 9, "search_after": [START_MILLIS + 5997]}, [5998, 5999], id="last page"),
+        pytest.param({"size": 9, "search_after": [START_MILLIS + 5999]}, [], id="behind the end"),
+        pytest.param({"size": 2, "slice": {"id": 1, "max": 3}}, [2000, 2001], id="a slice"),
+        pytest.param(
+            {"size": 9, "slice": {"id": 0, "max": 3}, "search_after": [START_MILLIS + 1998]},
+            [1999],
+            id="end of a slice",
+        ),
+        pytest.param(
+            {"size": 9, "query": time_query(8), "search_after": [START_MILLIS + 5]}, [6, 7], id="range of times"
+        ),
+        pytest.param(
+            {"size": 9, "query": {"bool": {"filter": [time_query(8), {"range": {"@timestamp": {"gte":
+             "2026-03-01T00:00:00.001Z"}}}]}}}, [], id="no time in the range",
+        ),
+    ],
+)  # fmt: skip
+def test_a_page_holds_exactly_what_is_asked_for(
+    replay: Replay, search: dict[str, Any], rows: list[int]
+) -> None:
+    status, answer = ask(replay, "/_search", PIT | search)
+
+    assert (status, rows_of(answer)) == (200, rows)
+
+
+def test_a_page_over_the_end_of_a_block_goes_on() -> None:
+    _, answer = ask(Replay(docs=20_000), "/_search", PIT | {"size": 4, "search_after": [START_MILLIS + 9997]})
+
+    times = [hit["_source"]["@timestamp"] for hit in answer["hits"]["hits"]]
+    assert rows_of(answer) == [9998, 9999, 10000, 10001]
+    assert times == ["2026-03-01T00:00:09.992Z"] * 2 + ["2026-03-01T00:00:10.000Z"] * 2
+
+
+def test_a_scroll_goes_through_all_and_ends(replay: Replay) -> None:
+    _, answer = ask(
+        replay, "/bench/_search?scroll=1m", {"size": 2500, "sort": ["_doc"], "query": time_query(DOCS)}
+    )
+    pages = []
+    while found := rows_of(answer):
+        pages.append((found[0], found[-1]))
+        _, answer = ask(replay, "/_search/scroll", {"scroll_id": answer["_scroll_id"]})
+
+    assert pages == [(0, 2499), (2500, 4999)]
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "status"),
+    [
+        pytest.param("/_search", PIT | {"query": {"term": {"level": "INFO"}}}, 400, id="another query"),
+        pytest.param(
+            "/_search", PIT | {"query": {"range": {"@timestamp": {"gt": "2026"}}}}, 400, id="another bound"
+        ),
+        pytest.param("/_search", PIT | {"sort": [{"level": "asc"}]}, 400, id="another sort"),
+        pytest.param("/_search", PIT | {"sort": [{"_doc": "desc"}]}, 400, id="backwards"),
+        pytest.param("/_search", PIT | {"size": 10_001}, 400, id="too large"),
+        pytest.param("/_search", PIT | {"_source": ["level"]}, 400, id="a part of the documents"),
+        pytest.param("/_search", PIT | {"collapse": {"field": "level"}}, 400, id="another key"),
+        pytest.param("/other/_count", {}, 404, id="another index"),
+        pytest.param("/_search/scroll", {"scroll_id": "gone"}, 404, id="an ended scroll"),
+    ],
+)
+def test_what_the_replay_server_does_not_know_it_refuses(
+    replay: Replay, target: str, body: dict[str, Any], status: int
+) -> None:
+    assert ask(replay, target, body)[0] == status
+
+
+def test_an_interval_must_not_cut_documents_of_one_time() -> None:
+    with pytest.raises(ValueError, match="a multiple of 8"):
+        interval(1001)
+
+
+# --- the digest --------------------------------------------------------------------------------------------------
+
+DOCUMENTS = [("a", b'{"x":1,"y":"\xc3\xa9"}'), ("b", b'{"x":[1.5]}'), ("c", b"{}")]
+
+
+@pytest.mark.parametrize(
+    ("others", "same"),
+    [
+        pytest.param(DOCUMENTS[::-1], True, id="another order"),
+        pytest.param(
+            [("a", '{"y": "\\u00e9", "x": 1}'), *DOCUMENTS[1:]], True, id="another text of the same value"
+        ),
+        pytest.param(DOCUMENTS[:2], False, id="one is missing"),
+        pytest.param([*DOCUMENTS, DOCUMENTS[0]], False, id="one came twice"),
+        pytest.param([*DOCUMENTS[:2], ("c", b'{"x":null}')], False, id="another value"),
+        pytest.param(
+            [("b", DOCUMENTS[0][1]), ("a", DOCUMENTS[1][1]), DOCUMENTS[2]], False, id="ids exchanged"
+        ),
+    ],
+)
+def test_the_digest_tells_sets_of_documents_apart(others: list[digest.Document], same: bool) -> None:
+    assert (digest.digest(others)[1] == digest.digest(DOCUMENTS)[1]) == same
+
+
+# --- measuring ---------------------------------------------------------------------------------------------------
+
+
+def contestant(code: str, **changes: Any) -> Contestant:
+    return Contestant(**{"race": "r", "name": "n", "command": (sys.executable, "-c", code), **changes})
+
+
+def test_a_run_has_its_own_figures_and_those_of_its_check(tmp_path: Path) -> None:
+    script = (
+        "import json; open('{out}/f','w').write('12345'); print(json.dumps({'rows': 10, 'seconds': 2.0}))"
+    )
+    check = (sys.executable, "-c", """print('{"digest": "d"}')""")
+
+    run = measure(
+        contestant(script, check=check, expected={"rows": 10, "digest": "d"}, moves_bytes=50),
+        Settings(rounds=1, docs=1, work=tmp_path, data=tmp_path),
+    )
+
+    assert (run.seconds, run.written_bytes, run.figures["digest"]) == (2.0, 5, "d")
+    assert (run.value("rows_per_second"), run.value("bytes_per_second")) == (5.0, 25.0)
+    assert 0 < run.client_cpu_seconds == run.process_cpu_seconds < run.wall_seconds + 1
+    assert run.peak_rss_bytes > 1_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param("print('{\"rows\": 9}')", "expected rows 10, got 9", id="other rows"),
+        pytest.param("print('done')", "expected rows 10, got None", id="no figures"),
+        pytest.param("raise SystemExit('no server')", "ended with 1:\nno server", id="an error"),
+        pytest.param("import time; time.sleep(60)", "ended with -9", id="too slow"),
+    ],
+)
+def test_a_contestant_that_does_not_deliver_fails(code: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match=message):
+        measure(
+            contestant(code, expected={"rows": 10}, timeout=0.5),
+            Settings(rounds=1, docs=1, work=tmp_path, data=tmp_path),
+        )
+
+
+def test_rounds_are_interleaved_race_by_race() -> None:
+    entries = [
+        contestant("", race="x", name="a"),
+        contestant("", race="y", name="c"),
+        contestant("", race="x", name="b", rounds=1),
+    ]
+    assert "".join(entry.name for entry in interleaved(entries, 2)) == "abacc"
+
+
+# --- goals -------------------------------------------------------------------------------------------------------
+
+
+def results(seconds: dict[str, float], race: str) -> Results:
+    found = Results()
+    for name, value in seconds.items():
+        run = Run(value, value, 1.0, 1.0, 1.0, 200_000_000, 0, 0, {"rows": 1000})
+        found.add(contestant("", race=race, name=name), run)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("race", "seconds", "goal", "reached"),
+    [
+        pytest.param(extract.REPLAY, {"ours": 9, "ours, 2 slices": 1, "dlt": 25}, "≥ 25 × dlt", True, id="our best"),
+        pytest.param(extract.REPLAY, {"ours": 1, "dlt": 24.9}, "≥ 25 × dlt", False, id="too slow"),
+        pytest.param(extract.REPLAY, {"ours": 1}, "≥ 25 × dlt", None, id="without the peer"),
+        pytest.param(extract.REAL, {"ours": 1.1, "thrown away": 1}, "≤ 1.15 × thrown away", True, id="near"),
+        pytest.param(extract.REAL, {"ours": 1.2, "thrown away": 1}, "≤ 1.15 × thrown away", False, id="far"),
+    ],
+)  # fmt: skip
+def test_a_goal_is_reached_or_not(
+    race: str, seconds: dict[str, float], goal: str, reached: bool | None
+) -> None:
+    found = {found.goal: found.reached for found in extract.goals(results(seconds, race))}
+    assert found[goal] is reached
+
+
+def test_the_page_says_what_was_reached_and_what_was_not(tmp_path: Path) -> None:
+    found = results({"ours": 10.0, "elasticdump": 20.0, "dlt": 300.0}, extract.REPLAY)
+    path = tmp_path / "results.md"
+
+    write(path, [(extract, found)], Settings(rounds=1, docs=1000, work=tmp_path, data=tmp_path), ["other"])
+
+    text = path.read_text()
+    assert "| ≥ 9 × elasticdump | 2.0 × (ours) | **not reached** |" in text
+    assert "| ≥ 25 × dlt | 30.0 × (ours) | reached |" in text
+    assert "| elasticdump | 50 | 20 |" in text
+    assert "Not finished, an error ended them: other." in text
