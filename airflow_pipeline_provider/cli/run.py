@@ -2,8 +2,8 @@
 
 JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
 [{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
-"staged_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed, skipped or failed, counts
-are null unless committed; the outer `reason` says why there was nothing (more) to do; `error` is `{"kind",
+"staged_rows", "quarantined_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed,
+skipped or failed, counts are null unless committed; the outer `reason` says why there was nothing (more) to do; `error` is `{"kind",
 "message"}`.
 """
 
@@ -129,7 +129,14 @@ def _report(
     if committed:
         rows = sum(audited.target_rows for audited in committed)
         windows = f"{len(committed)} window{'' if len(committed) == 1 else 's'}"
-        screen.say(f"{windows} committed, {rows:,} rows: source = staged = target = distinct", "bold green")
+        aside = sum(audited.quarantined_rows for audited in committed)
+        more, equal = "", "source = staged = target = distinct"
+        if aside:
+            more, equal = (
+                f" ({aside:,} more are quarantined)",
+                "source = staged + quarantined, staged = target = distinct",
+            )
+        screen.say(f"{windows} committed, {rows:,} rows{more}: {equal}", "yellow" if aside else "bold green")
     if runner.reason is not None and error is None:
         screen.say(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
 
@@ -173,6 +180,7 @@ def _moved_json(config: PipelineConfig, runner: Runner, moved: Moved) -> dict[st
         "detail": moved.detail,
         "source_rows": audited.source_rows if audited else None,
         "staged_rows": audited.staged_rows if audited else None,
+        "quarantined_rows": audited.quarantined_rows if audited else None,
         "target_rows": audited.target_rows if audited else None,
         "distinct_ids": audited.distinct_ids if audited else None,
         "token": audited.token if audited else None,

@@ -11,6 +11,8 @@ from itertools import pairwise
 import pytest
 
 from airflow_pipeline_provider.cli import runner
+from airflow_pipeline_provider.connectors.base import TargetLimits
+from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval
 from tests.cli.conftest import AFTER, Place
@@ -37,6 +39,21 @@ def test_one_window(place: Place) -> None:
     assert lines[2] == "1 window committed, 10 rows: source = staged = target = distinct"
     assert result.err.startswith("flights: 2013-11-03 [00:00 EDT, 04:00 EST): 10 rows in ")
     assert place.moved() == 10
+
+
+def test_quarantined_rows_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DuckDBTarget, "limits", TargetLimits(max_body_bytes=100))
+    place.write(audit={"on_reject": "quarantine"})
+    place.seed()
+    place.rows().put("long", "2013-11-03T05:00:00Z", f'"{"x" * 100}"')
+    lines = place(*ONE).out.splitlines()
+    assert lines[-1] == (
+        "1 window committed, 10 rows (1 more are quarantined): source = staged + quarantined, "
+        "staged = target = distinct"
+    )
+    (window,) = place("run", "flights", *FIRST, "-o", "json").json["windows"]
+    counted = [window[name] for name in ("source_rows", "staged_rows", "quarantined_rows", "target_rows")]
+    assert counted == [11, 10, 1, 10]
 
 
 def test_until_done_moves_the_25_hour_day(place: Place) -> None:
