@@ -16,6 +16,7 @@ from tests.integration.real_airflow.rest import Airflow
 
 FULL = os.environ.get("RELIABILITY") == "full"  # everything, by `make reliability`; else what CI has time for
 THE_LONG_DAY = (date(2013, 11, 3), date(2013, 11, 3))
+WEATHER_HOURS = 4
 AT_ONCE_DAYS, AT_ONCE_HOURS, LIVE_AT_ONCE = (lake.NOVEMBER, 2, 6) if FULL else (THE_LONG_DAY, 8, 1)
 
 
@@ -59,7 +60,7 @@ STORIES = {
     "weather": Story(
         "weather",
         (lake.NOVEMBER[0], lake.NOVEMBER[1] + timedelta(days=1)),
-        {"backlog": "wait", "airflow": {"retries": 10}},
+        {"granularity": f"{WEATHER_HOURS}h", "backlog": "wait", "airflow": {"retries": 10}},
         lambda airflow, dag_id: backfill(airflow, dag_id, *lake.NOVEMBER),
     ),
     "weather_march": Story(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.conftest import World
-from tests.integration.real_airflow.stories import THE_LONG_DAY
+from tests.integration.real_airflow.stories import THE_LONG_DAY, WEATHER_HOURS
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,7 +36,7 @@ def parsed(text: str) -> datetime:
 @pytest.mark.parametrize(
     ("story", "days", "hours", "windows_a_day"),
     [
-        pytest.param("weather", lake.NOVEMBER, 2, [12, 13, 12], id="25 hours, 2h"),
+        pytest.param("weather", lake.NOVEMBER, WEATHER_HOURS, [6, 7, 6], id="25 hours, 4h"),
         pytest.param("weather_march", lake.MARCH, 4, [6, 6, 6], id="23 hours, 4h, mapped slices"),
     ],
 )
@@ -61,9 +61,9 @@ def test_the_runs_are_the_windows_of_the_days(
 def test_a_second_backfill_reads_the_windows_anew(world: World, weather: str) -> None:
     """Only its own windows change: late documents come in, nothing doubles, and the days stay complete."""
     backfilled(world, weather)
-    world.airflow.quiet(weather, len(lake.windows(*lake.NOVEMBER, 2)))
+    world.airflow.quiet(weather, len(lake.windows(*lake.NOVEMBER, WEATHER_HOURS)))
     before = world.warehouse.tokens(weather)
-    chosen = lake.windows(*THE_LONG_DAY, 2)[:3]  # 1 o'clock comes twice in them
+    chosen = lake.windows(*THE_LONG_DAY, WEATHER_HOURS)[:3]  # 1 o'clock comes twice in them
     late = chosen[1][0] + timedelta(minutes=30)
     world.search.late("weather", late)
     first, last = chosen[0][0], chosen[-1][0]
@@ -72,4 +72,4 @@ def test_a_second_backfill_reads_the_windows_anew(world: World, weather: str) ->
     world.assert_complete(weather, "weather", *lake.NOVEMBER)
     after = world.warehouse.tokens(weather)
     assert {window for window in before if after[window] != before[window]} == set(chosen)
-    assert len(world.airflow.runs(weather)) <= len(lake.windows(*lake.NOVEMBER, 2)) + 1
+    assert len(world.airflow.runs(weather)) <= len(lake.windows(*lake.NOVEMBER, WEATHER_HOURS)) + 1

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.conftest import World
-from tests.integration.real_airflow.stories import THE_LONG_DAY
+from tests.integration.real_airflow.stories import THE_LONG_DAY, WEATHER_HOURS
 from tests.integration.real_airflow.test_backfill import backfilled, interval
 
 pytestmark = [
@@ -28,7 +28,7 @@ CLEARED = {
 def test_clearing_what_a_backfill_did(world: World, weather: str) -> None:
     """One run for each way of clearing, all at once, on the last day; a late document waits in every window."""
     runs = backfilled(world, weather)
-    world.airflow.quiet(weather, len(lake.windows(*lake.NOVEMBER, 2)))
+    world.airflow.quiet(weather, len(lake.windows(*lake.NOVEMBER, WEATHER_HOURS)))
     before = world.warehouse.tokens(weather)
     of_the_last_day = [run for run in runs if interval(run)[0] >= lake.instant(lake.NOVEMBER[1])][
         -len(CLEARED) :
