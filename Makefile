@@ -5,6 +5,7 @@
 #   make test-integration   the same code against real servers (tests/services/README.md)
 #   make reliability        kills at every point and at random, on every backend; writes docs/reliability.md
 #   make bench              races against its peers and the limits; writes benchmarks/results.md
+#   make profile            where an extraction's time goes, function by function
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
 #   make help               all targets
@@ -35,7 +36,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench demo test-airflow-3.2 constraints clean services-stop
+.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -114,6 +115,9 @@ reliability-airflow: $(STAMP)  ## kills of Airflow's workers, everything at once
 
 bench: $(STAMP_BENCH) $(ELASTICDUMP)  ## this package beside its peers and the limits; writes benchmarks/results.md
 	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH_ARGS)
+
+profile: $(STAMP_BENCH)  ## where an extraction's time goes (docs/performance.md)
+	$(VENV_BENCH)/bin/python -m benchmarks.profiling $(BENCH_ARGS)
 
 $(STAMP_BENCH): pyproject.toml constraints.txt benchmarks/requirements.txt
 	$(call make-venv,$(VENV_BENCH),constraints.txt,-r benchmarks/requirements.txt)

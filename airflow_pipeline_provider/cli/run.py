@@ -3,8 +3,8 @@
 JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
 [{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
 "staged_rows", "quarantined_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed,
-skipped or failed, counts are null unless committed; the outer `reason` says why there was nothing (more) to do; `error` is `{"kind",
-"message"}`.
+skipped or failed, counts are null unless committed; the outer `reason` says why there was nothing (more) to do;
+`error` is `{"kind", "message"}`.
 """
 
 from __future__ import annotations

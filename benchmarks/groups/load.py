@@ -1,0 +1,105 @@
+"""Staged parts into databases, beside the databases' own bulk load; and one whole window without Airflow.
+
+`--set window_docs=100000` is how many documents the whole window has.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contract import Contestant, Goal, Results, Server, Settings
+from benchmarks.harness import ROOT, output_of, say
+from benchmarks.servers import start_replay
+
+TITLE = "Load, and a whole window"
+
+DUCKDB, POSTGRES, WINDOW = "into DuckDB", "into PostgreSQL", "a whole window, embedded"
+OURS, OWN = "ours", "its own bulk load"
+POSTGRES_PORT = 39432
+
+
+def prepare(settings: Settings, opened: ExitStack) -> None:
+    def wanted(race: str) -> bool:
+        return not settings.races or any(part in race for part in settings.races)
+
+    if (wanted(DUCKDB) or wanted(POSTGRES)) and not _staged(settings).exists():
+        say(f"staging {settings.docs:,} documents ...")
+        output_of(settings.module("staged", _staged(settings), settings.docs))
+    if wanted(POSTGRES):
+        _start_postgres(settings, opened)
+    if wanted(WINDOW):
+        start_replay(settings, opened, "replay", "--docs", _window_docs(settings))
+
+
+def _staged(settings: Settings) -> Path:
+    """In the folder of this run: built by the code that is measured."""
+    return settings.work / f"staged-{settings.docs}"
+
+
+def _window_docs(settings: Settings) -> int:
+    return int(settings.options.get("window_docs", min(settings.docs, 100_000)))
+
+
+def _start_postgres(settings: Settings, opened: ExitStack) -> None:
+    scripts = ROOT / "tests" / "services" / "postgres"
+    arguments = ["--port", str(POSTGRES_PORT)]
+    folder = subprocess.run(
+        ["bash", "-c", '. tests/services/lib/service.sh; printf %s "$(postgres_dir bench-postgres)"'],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout  # fmt: skip
+    started = subprocess.run(
+        [scripts / "start.sh", *arguments, "--data-dir", folder],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    opened.callback(subprocess.check_call, [scripts / "stop.sh", "--data-dir", folder])
+    said = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
+    settings.servers["postgres"] = Server("postgres", said["POSTGRES_URL"], ())
+
+
+def contestants(settings: Settings) -> list[Contestant]:
+    found: list[Contestant] = []
+    staged = _staged(settings)
+    if staged.exists():
+        facts = json.loads((staged / "facts.json").read_text())
+        for name, how in ((OURS, "ours"), (OWN, "own")):
+            arguments = ("--how", how, "--staged", staged)
+            command = settings.module("contestants.load_duckdb", *arguments, "--out", "{out}")
+            found.append(_make(DUCKDB, name, command, facts))
+            if "postgres" in settings.servers:
+                url = settings.servers["postgres"].url
+                command = settings.module("contestants.load_postgres", *arguments, "--url", url)
+                found.append(_make(POSTGRES, name, command, facts))
+    if "replay" in settings.servers:
+        docs, url = _window_docs(settings), settings.servers["replay"].url
+        command = settings.module("contestants.window", "--url", url, "--docs", docs, "--out", "{out}")
+        found.append(_make(WINDOW, OURS, command, {"rows": docs, "document_bytes": 0}))
+    return found
+
+
+def _make(race: str, name: str, command: tuple[str, ...], facts: dict[str, Any]) -> Contestant:
+    expected = facts if facts["document_bytes"] else {"rows": facts["rows"]}
+    return Contestant(race, name, command, expected=expected, moves_bytes=facts["document_bytes"])
+
+
+def goals(results: Results) -> list[Goal]:
+    found = []
+    for race in (DUCKDB, POSTGRES):
+        work, goal = f"staged parts {race}", "≥ 0.8 × its own bulk load of the same rows"
+        if results.has(race, OURS, OWN):
+            ratio = results.ratio(race, OURS, OWN)
+            found.append(Goal(work, goal, f"{ratio:.2f} ×", ratio >= 0.8))
+        else:
+            found.append(Goal(work, goal, "", None))
+    work, goal = "whole window without Airflow, embedded", "≤ 1.3 × the sum of its extract and its load"
+    if results.has(WINDOW, OURS):
+        ratio = results.median(WINDOW, OURS, "of_extract_and_load")
+        found.append(Goal(work, goal, f"{ratio:.2f} ×", ratio <= 1.3))
+    else:
+        found.append(Goal(work, goal, "", None))
+    return found
