@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.extract import extract
+from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -133,7 +134,7 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
     # Under the lease: nobody's new attempt looks like an older one.
     _remove_older_attempts(runtime, claim, staged)
     reach("audit.files_removed")
-    runtime.state.release(interval, claim.run)
+    release(runtime, claim.run, interval)
     reach("audit.released")
     return Audited(
         staged.token,

@@ -25,6 +25,7 @@ from airflow_pipeline_provider.core.record_generation import build_window_record
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.leases import release, take
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
 
@@ -68,7 +69,7 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
     if plan.interval is None:
         return _nothing(plan)
     reach("generate.planned")
-    runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
+    take(runtime, request.run, plan.interval)
     reach("generate.leased")
     runtime.state.bind_run(request.run, plan.interval, replace=True)
     reach("generate.bound")
@@ -104,18 +105,18 @@ def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
             return _nothing(plan)
         reach("generate.planned")
         try:
-            runtime.state.acquire(plan.interval, request.run, runtime.config.state.lease_seconds)
+            take(runtime, request.run, plan.interval)
         except LeaseHeldError:
             continue  # another run was quicker; the next plan passes its lease over
         reach("generate.leased")
         entries = runtime.state.entries(plan.interval)
         if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
-            runtime.state.release(plan.interval, request.run)
+            release(runtime, request.run, plan.interval)
             continue
         interval = runtime.state.bind_run(request.run, plan.interval)
         reach("generate.bound")
         if interval != plan.interval:  # a twin of this task bound the run first
-            runtime.state.release(plan.interval, request.run)
+            release(runtime, request.run, plan.interval)
             return _again(runtime, request, interval)
         return _claimed(runtime, request, interval, plan.detail, replace=False)
     raise TransientError(
@@ -131,7 +132,7 @@ def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generat
         detail = "this run's window is committed already; its record is given again without a new lease"
     else:
         try:
-            runtime.state.acquire(interval, request.run, runtime.config.state.lease_seconds)
+            take(runtime, request.run, interval)
         except LeaseHeldError as error:
             if request.kind is not RunKind.LIVE:
                 raise

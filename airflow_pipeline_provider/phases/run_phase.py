@@ -17,7 +17,7 @@ from airflow_pipeline_provider.exceptions import (
 )
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
 from airflow_pipeline_provider.observability.redaction import redact_values
-from airflow_pipeline_provider.phases.leases import Held, hold
+from airflow_pipeline_provider.phases.leases import Held, hold, release
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
 
@@ -75,6 +75,6 @@ def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, err
                 detail=detail,
             )
         )
-        runtime.state.release(claim.window.interval, claim.run)
+        release(runtime, claim.run, claim.window.interval)
     except PipelineError as second:  # the first error is the one to report; the lease ends by itself
         logger.warning("could not write the failure to the ledger: %s", second)

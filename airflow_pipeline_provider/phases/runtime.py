@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -30,6 +30,8 @@ class Runtime:
     target: Target
     state: State
     clock: Callable[[], datetime] = utc_now
+    renewed: dict[tuple[str, Interval], datetime] = field(default_factory=dict)
+    """When this process took or renewed which run's lease, by `clock`; given back, it is not in here."""
 
     def window(self, interval: Interval) -> Window:
         """The interval as a window of this pipeline, with the local day that holds it."""

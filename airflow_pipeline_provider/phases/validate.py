@@ -17,6 +17,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import staged_by
@@ -37,7 +38,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
             logger.warning("validate goes on without a probe: %s", note)
         if verdict.kind is VerdictKind.SKIP:
             phase.skipped(verdict.reason or "skip")
-            runtime.state.release(claim.window.interval, claim.run)
+            release(runtime, claim.run, claim.window.interval)
             return Validated("skip", verdict.detail, verdict.reason, source_rows=source_rows)
         if verdict.kind is VerdictKind.ALREADY_LOADED:
             return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=loaded)

@@ -25,7 +25,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
-from airflow_pipeline_provider.state.rules import admit, claim, split_expired
+from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired
 from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_snapshot import entry_row, read_snapshot, write_snapshot
 
@@ -134,25 +134,32 @@ class SqlState(State):
         with self._database().read() as connection:
             return self._entries(connection, within)
 
-    def _entries(self, connection: sa.Connection, within: Interval | None) -> list[Entry]:
+    def _entries(
+        self, connection: sa.Connection, within: Interval | None, longest_us: int | None = None
+    ) -> list[Entry]:
+        """`longest_us` of the pipeline's row, where it was read already."""
         tables = self._database().tables
         ledger = tables.ledger
         query = ledger.select().where(ledger.c.pipeline_id == self._pipeline).order_by(ledger.c.id)
         if within is not None:
             if within.is_empty:
                 return []
-            longest = connection.execute(
-                tables.pipelines.select().where(tables.pipelines.c.pipeline_id == self._pipeline)
-            ).one_or_none()
-            if longest is None:
+            if longest_us is None:
+                longest_us = self._longest_us(connection)
+            if longest_us is None:
                 return []
             query = query.where(
                 # no entry is longer than the longest, so the index serves both ends of the range
-                ledger.c.window_start > _before(within.start, longest.longest_us),
+                ledger.c.window_start > _before(within.start, longest_us),
                 ledger.c.window_start < within.end,
                 ledger.c.window_end > within.start,
             )
         return [_entry(row) for row in connection.execute(query)]
+
+    def _longest_us(self, connection: sa.Connection) -> int | None:
+        c = self._database().tables.pipelines.c
+        query = self._database().tables.pipelines.select().with_only_columns(c.longest_us)
+        return connection.execute(query.where(c.pipeline_id == self._pipeline)).scalar()
 
     def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:
         return self.known(within, keep=keep)[0]
@@ -170,16 +177,16 @@ class SqlState(State):
         self._database().write(self._pipeline, lambda connection: self._append(connection, entry))
 
     def _append(self, connection: sa.Connection, entry: Entry) -> None:
-        if not admit(entry, self._entries(connection, entry.interval)):
+        longest_us = self._longest_us(connection) or 0
+        overlapping = self._entries(connection, entry.interval, longest_us) if entry.kind in KEYED else []
+        if not admit(entry, overlapping):
             return
         database = self._database()
         pipelines, ledger = database.tables.pipelines, database.tables.ledger
         length = (entry.interval.end - entry.interval.start) // _MICROSECOND
-        connection.execute(
-            pipelines.update()
-            .where(pipelines.c.pipeline_id == self._pipeline, pipelines.c.longest_us < length)
-            .values(longest_us=length)
-        )
+        if length > longest_us:
+            mine = pipelines.c.pipeline_id == self._pipeline
+            connection.execute(pipelines.update().where(mine).values(longest_us=length))
         connection.execute(
             ledger.insert().values(entry_row(self._pipeline, replace(entry, at=database.clock(connection))))
         )

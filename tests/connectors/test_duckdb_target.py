@@ -159,6 +159,63 @@ def test_a_file_that_stays_busy_is_transient(path, held, monkeypatch):
         target.count(hours(0, 2))
 
 
+OPEN_ELSEWHERE = (
+    "import sys, duckdb; duckdb.connect(sys.argv[1]).execute('CREATE OR REPLACE TABLE other AS SELECT 1')"
+)
+
+
+def test_another_process_may_open_the_file_between_operations(path, tmp_path):
+    stage = ObjectStoreStage(
+        ObjectStoreStage.Options(type="object_store", path=str(tmp_path / "stage")), Identity("kit", "UTC")
+    )
+    target = target_at(path)
+
+    def open_elsewhere() -> None:
+        subprocess.run([sys.executable, "-c", OPEN_ELSEWHERE, str(path)], check=True)
+
+    target.prepare()
+    open_elsewhere()
+    assert Loader(lambda _: target, stage)(hours(0, 2), rows(hours(0, 2), 9), token=1) == LoadResult(9, 9)
+    open_elsewhere()
+    assert target.count(hours(0, 2)) == (9, 9)
+    open_elsewhere()
+    assert [row.token for row in target.commits()] == [1]
+    assert sorted(path.parent.iterdir()) == [path], "what was written is in the file, and in no log beside it"
+    target.close()
+    assert target.count(hours(0, 2)) == (9, 9), "it opens again"
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE raw.events_commits", "DROP SCHEMA raw CASCADE"])
+def test_tables_that_were_dropped_meanwhile_are_made_again_by_the_next_prepare(path, statement):
+    target = target_at(path)
+    target.prepare()
+    assert target.count(hours(0, 2)) == (0, 0)
+    query(path, statement)
+    assert target.commits() == []
+    target.prepare()
+    assert query(path, "SELECT count(*) AS n FROM raw.events_commits") == [{"n": 0}]
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["another file", "no file"])
+def test_a_file_that_was_replaced_is_looked_at_again(path, again):
+    target = target_at(path)
+    target.prepare()
+    path.unlink()
+    if again:
+        query(path, "SELECT 1")
+    assert target.commits() == []
+    target.prepare()
+    assert query(path, "SELECT count(*) AS n FROM raw.events") == [{"n": 0}]
+
+
+@pytest.mark.parametrize("name", ["memory", "temp", "main", "_pipelines", 'it\'s "so"'])
+def test_a_file_may_have_any_name(tmp_path, name):
+    target = target_at(tmp_path / f"{name}.duckdb", table="raw.events")
+    target.prepare()
+    assert target.commits() == []
+    assert target.count(hours(0, 2)) == (0, 0)
+
+
 def test_a_file_of_something_else_is_fatal(path):
     path.parent.mkdir()
     path.write_text("hello" * 1000)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
@@ -13,6 +15,7 @@ from airflow_pipeline_provider.phases.drain import drain
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
+from airflow_pipeline_provider.state.base import Lease
 
 from .conftest import Pipeline, Window
 
@@ -87,6 +90,30 @@ def test_an_empty_window_can_be_refused(pipeline: Pipeline) -> None:
     ):
         pipeline.move(runtime)
     assert ledger.committed(pipeline.entries()) == []
+    assert runtime.state.leases() == []
+
+
+def test_one_process_renews_a_lease_only_when_a_third_of_it_is_over(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = pipeline.runtime()
+    taken: list[datetime] = []
+    acquire, load = runtime.state.acquire, runtime.target.load
+
+    def spy(*args: Any) -> Lease:
+        taken.append(pipeline.now)
+        return acquire(*args)
+
+    def load_slowly(*args: Any) -> LoadResult:
+        pipeline.now += timedelta(seconds=runtime.config.state.lease_seconds / 2)
+        return load(*args)
+
+    monkeypatch.setattr(runtime.state, "acquire", spy)
+    monkeypatch.setattr(runtime.target, "load", load_slowly)
+    begun = pipeline.now
+    assert pipeline.move(runtime).audited is not None
+    assert taken == [begun, pipeline.now], "generate took it; audit came late"
+    assert runtime.renewed == {}
     assert runtime.state.leases() == []
 
 

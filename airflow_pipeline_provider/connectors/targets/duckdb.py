@@ -1,22 +1,31 @@
 """Target `duckdb`: a table in a DuckDB file, the embedded default.
 
 One process at a time may have the file open, so every operation opens it, does its work and closes it; a file that
-another process has open is waited for, then it is a TransientError.
+another process has open is waited for, then it is a TransientError.  An engine of its own takes many times as long to
+start as a file to open, so a target keeps one, in memory, which attaches the file for each operation and detaches it.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from airflow_pipeline_provider.config.options import TargetOptions
-from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, Target, TargetCounts
+from airflow_pipeline_provider.connectors.base import (
+    CommitRow,
+    Identity,
+    LoadResult,
+    Stage,
+    Target,
+    TargetCounts,
+)
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     Dialect,
@@ -43,6 +52,7 @@ _DIALECT = Dialect(
     read_instant="epoch_us({})",  # a datetime would need pytz
 )
 _GLOB = set("*?[]{}")
+_ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?"
 
 T = TypeVar("T")
 
@@ -75,12 +85,22 @@ class DuckDBOptions(TargetOptions):
 class DuckDBTarget(Target):
     Options: ClassVar[type[DuckDBOptions]] = DuckDBOptions
 
+    def __init__(self, options: DuckDBOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        self._engine: Any = None
+        self._own = f"not {Path(options.path).stem}"  # the engine's database while no file is attached
+        self._database: str | None = None  # the file's name in SQL
+        self._complete = False  # were all of our tables seen, and did nothing speak against it since?
+        self._one_at_a_time = threading.Lock()
+
     @property
     def _statements(self) -> Statements:
         return Statements(parse_name(self.options.table), _DIALECT)
 
     def prepare(self) -> None:
-        self._patiently(self._prepare)
+        if not self._complete:
+            self._patiently(self._prepare)
+            self._complete = True
 
     def _prepare(self) -> None:
         statements = self._statements
@@ -107,6 +127,7 @@ class DuckDBTarget(Target):
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         def once() -> LoadResult:
             if not Path(self.options.path).exists():
+                self._complete = False
                 raise FatalError(f"{self.options.path} does not exist: call prepare() before load()")
             with self._open() as connection:
                 execute = _executor(connection, self.options.path)
@@ -173,14 +194,18 @@ class DuckDBTarget(Target):
     def _read(self, once: Callable[[Execute], T], table: str, nothing: T) -> T:
         def attempt() -> T:
             if not Path(self.options.path).exists():
+                self._complete = False
                 return nothing
             with self._open() as connection:
                 execute = _executor(connection, self.options.path)
-                return once(execute) if table in _existing(execute, self._statements) else nothing
+                known = self._complete or table in _existing(execute, self._statements)
+                return once(execute) if known else nothing
 
         return self._patiently(attempt)
 
     def _require_tables(self, execute: Execute) -> None:
+        if self._complete:
+            return
         missing = set(self._statements.columns) - _existing(execute, self._statements)
         if missing:
             raise FatalError(
@@ -189,24 +214,73 @@ class DuckDBTarget(Target):
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
+        """A connection that has the file open, as its default database, and its lock; to the end of the block."""
+        with self._one_at_a_time:
+            connection = self._engine or self._start_engine()
+            known = self._database
+            with _mapped(self.options.path):
+                connection.execute(f"ATTACH {_text(self.options.path)}{f' AS {known}' if known else ''}")
+            try:
+                with _mapped(self.options.path):
+                    if known is None:  # DuckDB names it after the file
+                        known = _quoted(connection.execute(_ATTACHED, [self._own]).fetchone()[0])
+                    connection.execute(f"USE {known}")
+                self._database = known
+                yield connection
+                with _mapped(self.options.path):
+                    connection.execute(f"USE {_quoted(self._own)}")
+                    connection.execute(f"DETACH {known}")
+            except BaseException:
+                self._stop_engine()  # whatever state it is in: this closes the file
+                self._complete = False  # perhaps somebody dropped a table, or replaced the file
+                raise
+
+    def _start_engine(self) -> Any:
         duckdb = require("duckdb", "duckdb", "target duckdb")
         with _mapped(self.options.path):
-            connection = duckdb.connect(self.options.path)
-        with closing(connection):
-            yield connection
+            # no variable of this process may pass for a table that somebody dropped
+            self._engine = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+            # its first database is called memory, as a file may be: another one takes its place
+            self._engine.execute(f"ATTACH ':memory:' AS {_quoted(self._own)}")
+            self._engine.execute(f"USE {_quoted(self._own)}")
+            self._engine.execute("DETACH memory")
+        return self._engine
+
+    def _stop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def close(self) -> None:
+        with self._one_at_a_time:
+            self._stop_engine()
 
     def _patiently(self, once: Callable[[], T]) -> T:
-        """Try again while another process has the file open, or another thread loads."""
+        """Try again while another process has the file open, or another thread loads; and once where the tables that
+        were seen before may be gone."""
         deadline = time.monotonic() + BUSY_SECONDS
         pause = 0.02
         while True:
+            assumed = self._complete
             try:
                 return once()
+            except FatalError:
+                if not assumed:
+                    raise
+                continue
             except WriteConflictError:
                 if time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(pause * 1.5, 0.5)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _executor(connection: Any, path: str) -> Execute:
@@ -248,7 +322,7 @@ def _mapped(path: str) -> Iterator[None]:
         text = str(error).strip().splitlines()[0] if str(error).strip() else kind
         if not type(error).__module__.lstrip("_").startswith("duckdb"):
             raise
-        if kind == "IOException" and "lock" in text:
+        if (kind == "IOException" and "lock" in text) or "already attached" in text:
             raise WriteConflictError(
                 f"{path} is open in another process ({text}); try again when it is closed"
             ) from error

@@ -1,0 +1,92 @@
+"""What the phases themselves take: windows without rows, embedded.
+
+    python -m benchmarks.control.empty_window [--windows 40]
+
+Source in memory, stage in files, target DuckDB, state SQLite; all phases of a window one after the other in this
+process, imports and tables made before.  `seconds` is the median window, `first` the one that still had to import and
+to create everything; `phases` is the median of each phase by its own log line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from airflow_pipeline_provider.config.loader import parse_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model, register
+from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from airflow_pipeline_provider.testing.memory_source import MemorySource
+
+NOW = datetime(2024, 1, 9, tzinfo=timezone.utc)
+
+
+class PhaseSeconds:
+    """A sink that keeps what every phase took."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[float]] = {}
+
+    def count(self, name: str, by: int, tags: dict[str, str]) -> None: ...
+
+    def gauge(self, name: str, value: float, tags: dict[str, str]) -> None: ...
+
+    def timing(self, name: str, seconds: float, tags: dict[str, str]) -> None:  # noqa: ARG002
+        self.seen.setdefault(tags["phase"], []).append(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--windows", type=int, default=40)
+    parser.add_argument("--folder", help="where the files are put; a temporary folder without it")
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    register("source", "memory", MemorySource)
+    MemorySource.table("rows")
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(
+            {"conn_type": "sqlite", "host": str(folder / "state.db")}
+        )
+        config = parse_pipeline(
+            {
+                "pipeline_id": "bench",
+                "timezone": "UTC",
+                "granularity": "1h",
+                "start_day": "2024-01-01",
+                "source": {"type": "memory"},
+                "stage": {"type": "object_store", "path": str(folder / "stage")},
+                "target": {"type": "duckdb", "path": str(folder / "lake.duckdb"), "table": "main.bench"},
+                "state": {"type": "sql", "conn_id": "bench"},
+            },
+            options_model=options_model,
+        )
+        sink = PhaseSeconds()
+        seconds = []
+        with metrics.sending_to(sink), open_runtime(config, clock=lambda: NOW) as runtime:
+            for number in range(args.windows + 1):
+                request = RunRequest(f"bench/{number}", RunKind.LIVE, NOW)
+                begun = time.perf_counter()
+                outcome = run_window(runtime, request)
+                seconds.append(time.perf_counter() - begun)
+                assert outcome.audited is not None, f"expected a committed window, got {outcome.detail}"
+    figures = {
+        "rows": args.windows,
+        "seconds": statistics.median(seconds[1:]),
+        "first": seconds[0],
+        "phases": {phase: round(statistics.median(seen[1:]), 5) for phase, seen in sink.seen.items()},
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
