@@ -14,6 +14,8 @@
 # BENCH_ARGS="--only extract --docs 100000 --rounds 1" a benchmark.
 
 SHELL := /bin/sh
+# Set in many images; without .pyc files each of the hundreds of processes here would compile Airflow anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 

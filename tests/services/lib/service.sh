@@ -5,6 +5,7 @@
 #   service.log   its output
 #   service.env   the KEY=VALUE lines that start.sh printed
 set -euo pipefail
+unset PYTHONDONTWRITEBYTECODE   # without .pyc files each process would compile what it imports anew
 
 CACHE_ROOT="${XDG_CACHE_HOME:-$HOME/.cache}/pipeline-services"   # builds, shared by all checkouts
 PROJECT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)"

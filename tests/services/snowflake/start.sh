@@ -27,7 +27,7 @@ python="$(project_python)"
 "$python" -c "import fakesnow" 2>/dev/null || die "$python has no fakesnow: run 'make setup'"
 
 printf '%s\n' "$S3_ENDPOINT_URL" >"$DATA_DIR/s3"
-PYTHONPATH="$PROJECT" PYTHONDONTWRITEBYTECODE=1 launch "$DATA_DIR/service.pid" "$DATA_DIR/service.log" \
+PYTHONPATH="$PROJECT" launch "$DATA_DIR/service.pid" "$DATA_DIR/service.log" \
   "$python" -W ignore -m demo.snowflake --port "$PORT" --data-dir "$DATA_DIR"
 bundle="$DATA_DIR/tls/ca-bundle.pem"
 wait_for 120 "$DATA_DIR/service.pid" "$DATA_DIR/service.log" \
