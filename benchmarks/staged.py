@@ -54,9 +54,9 @@ def build(folder: Path, docs: int) -> None:
         with (stage / path).open("wb") as file:
             yield file
 
-    stage.mkdir(parents=True)
+    (stage / "parts").mkdir(parents=True)
     written = write_parts(
-        batches(docs), open_write=open_write, folder=".", index=0, interval=window, part_bytes=PART_BYTES
+        batches(docs), open_write=open_write, folder="parts", index=0, interval=window, part_bytes=PART_BYTES
     )
     manifest = Manifest(PIPELINE, window, "attempt", TOKEN, tuple(written.parts))
     with (folder / "rows.copy").open("wb") as rendered:
