@@ -92,7 +92,7 @@ def look(config: PipelineConfig, at: datetime, days: int) -> list[Gap]:
     """The gaps of the last days up to the target day, in order."""
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
-            stands = standing(runtime, at, days)
+            stands = standing(config, runtime.state, at, days)
             missing = [gap for day in stands.days for gap in day.report.gaps]
             if not missing:
                 return []

@@ -59,21 +59,33 @@ class Screen:
         styles: Sequence[str | None] = (),
     ) -> None:
         """Rows of texts; columns named in `right` hold numbers, `styles` is one for each row."""
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        if self.out.isatty():
+            self._drawn_table(columns, cells, set(right), styles)
+        else:
+            self._write(
+                _plain_table([list(columns), *cells], [name in set(right) for name in columns]), self.out
+            )
+
+    def _drawn_table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        rights: set[str],
+        styles: Sequence[str | None],
+    ) -> None:
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         console = self.console(self.out)
-        terminal = console.is_terminal
-        edge = (box.SIMPLE_HEAD if _is_utf(self.out) else box.ASCII2) if terminal else None
-        table = Table(box=edge, pad_edge=terminal)
-        rights = set(right)
+        table = Table(box=box.SIMPLE_HEAD if _is_utf(self.out) else box.ASCII2)
         for column in columns:
             justify = "right" if column in rights else "left"
-            table.add_column(column, justify=justify, no_wrap=not terminal, overflow="fold")  # type: ignore[arg-type]
+            table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
         for number, row in enumerate(rows):
             style = styles[number] if number < len(styles) else None
-            table.add_row(*(Text(one_line(cell), style=style or "") for cell in row))
+            table.add_row(*(Text(cell, style=style or "") for cell in row))
         with console.capture() as captured:
             console.print(table)
         self._write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()), self.out)
@@ -117,6 +129,23 @@ class Screen:
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except BrokenPipeError as error:
             raise ReaderLeftError from error
+
+
+def _plain_table(lines: Sequence[Sequence[str]], rights: Sequence[bool]) -> str:
+    """Columns as wide as their widest cell, two spaces between them: what rich would draw without a terminal, and
+    many times as fast."""
+    from rich.cells import cell_len
+
+    wide = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]
+    most = [max(column) for column in zip(*wide, strict=True)]
+    text = []
+    for line, widths in zip(lines, wide, strict=True):
+        padded = []
+        for cell, width, widest, right in zip(line, widths, most, rights, strict=True):
+            room = " " * (widest - width)
+            padded.append(room + cell if right else cell + room)
+        text.append("  ".join(padded).rstrip() + "\n")
+    return "".join(text)
 
 
 def _is_utf(stream: IO[str]) -> bool:

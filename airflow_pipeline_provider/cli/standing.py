@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Protocol
 
-from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, gaps
@@ -57,48 +59,69 @@ class Standing:
         return max(0.0, (self.ready_until - self.continuation).total_seconds())
 
 
-def standing(runtime: Runtime, reference_time: datetime, days: int) -> Standing:
+class Readable(Protocol):
+    """What of a state is asked here: a `State`, or one that was read together with others."""
+
+    def first_day(self, day: date | None) -> date | None: ...
+
+    def coverage(self, within: Interval) -> Coverage: ...
+
+    def leases(self) -> list[Lease]: ...
+
+    def entries(self, within: Interval) -> list[Entry]: ...
+
+
+def standing(config: PipelineConfig, state: Readable, reference_time: datetime, days: int) -> Standing:
     """How the pipeline stands at the reference time, with up to `days` days before and with the target day.
 
     Reads only: a pipeline that never ran is not begun by looking at it.
     """
-    rules = runtime.config.rules
+    rules = config.rules
     target = target_day(rules, reference_time)
-    first_day = runtime.state.first_day(None) if rules.start_day is None else None
+    first_day = state.first_day(None) if rules.start_day is None else None
     span = horizon(rules, reference_time, first_day)
-    last = min(target, rules.end_day or target)
-    first = max(last - (days - 1) * _DAY, min(rules.start_day or first_day or target, target))
-    shown = [first + n * _DAY for n in range((last - first).days + 1)]
-    entries = _entries(runtime, span, shown, rules)
-    leases = tuple(runtime.state.leases())
+    shown = shown_days(rules, reference_time, days, first_day)
+    covered = state.coverage(span) if span else Coverage()
+    leases = tuple(state.leases())
     known = Known(
-        committed=tuple(ledger.committed(entries)),
-        waived=tuple(ledger.waived(entries)),
-        blocked=tuple(ledger.blocked(entries, runtime.config.max_attempts)),
+        covered.done,
+        blocked=tuple(covered.blocked(config.max_attempts)),
         leased=tuple(lease.interval for lease in leases),
     )
-    missing = gaps(span, (*known.committed, *known.waived)) if span else []
+    missing = gaps(span, covered.done) if span else []
     continuation = missing[0].start if missing else span.end if span else None
+    whole = whole_of(rules, shown)
+    entries = state.entries(whole) if whole else []
     return Standing(
         target,
         continuation,
         ready_until(rules, reference_time, span) if span else None,
         plan_live(rules, reference_time, known, first_day),
         leases,
-        tuple(_day(runtime, rules, day, entries, reference_time) for day in shown),
+        tuple(_day(rules, config.max_attempts, day, entries, reference_time) for day in shown),
     )
 
 
-def _entries(runtime: Runtime, span: Interval | None, shown: list[date], rules: PlanRules) -> list[Entry]:
-    wholes = [day_interval(day, rules.timezone) for day in (shown[:1] + shown[-1:])]
-    pieces = [*wholes, span] if span else wholes
-    if not pieces:
-        return []
-    return runtime.state.entries(Interval(min(p.start for p in pieces), max(p.end for p in pieces)))
+def shown_days(
+    rules: PlanRules, reference_time: datetime, days: int, first_day: date | None = None
+) -> list[date]:
+    """Up to `days` days before and with the target day, from the first day that there is."""
+    target = target_day(rules, reference_time)
+    last = min(target, rules.end_day or target)
+    first = max(last - (days - 1) * _DAY, min(rules.start_day or first_day or target, target))
+    return [first + n * _DAY for n in range((last - first).days + 1)]
+
+
+def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
+    """All of these days; None for none."""
+    if not shown:
+        return None
+    first, last = (day_interval(day, rules.timezone) for day in (shown[0], shown[-1]))
+    return Interval(first.start, last.end)
 
 
 def _day(
-    runtime: Runtime, rules: PlanRules, day: date, entries: list[Entry], reference_time: datetime
+    rules: PlanRules, max_attempts: int, day: date, entries: list[Entry], reference_time: datetime
 ) -> Day:
     whole = day_interval(day, rules.timezone)
     report = day_status(
@@ -106,7 +129,7 @@ def _day(
         [entry for entry in entries if entry.interval.overlaps(whole)],
         now=reference_time,
         settle_seconds=rules.settle_seconds,
-        max_attempts=runtime.config.max_attempts,
+        max_attempts=max_attempts,
         timezone=rules.timezone,
     )
     return Day(day, whole, report)
@@ -133,6 +156,5 @@ def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:
     until = ready_until(rules, reference_time, span) if span else None
     if span is None or until is None or until <= span.start:
         return 0.0
-    entries = runtime.state.entries(span)
-    left = gaps(Interval(span.start, until), (*ledger.committed(entries), *ledger.waived(entries)))
+    left = gaps(Interval(span.start, until), runtime.state.coverage(span).done)
     return sum(gap.seconds for gap in left)

@@ -33,7 +33,8 @@ from airflow_pipeline_provider.cli.localtime import (
     whole_second,
 )
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.standing import Day, Standing, standing
+from airflow_pipeline_provider.cli.standing import Day, Readable, Standing, standing
+from airflow_pipeline_provider.cli.together import read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -100,10 +101,14 @@ def look(found: Found, question: Question) -> Looked:
     config = found.config
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
-            stands = standing(runtime, question.reference_time, question.days)
+            return _looked(config, runtime.state, question)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")
             raise
+
+
+def _looked(config: PipelineConfig, state: Readable, question: Question) -> Looked:
+    stands = standing(config, state, question.reference_time, question.days)
     limit = question.behind_seconds
     return Looked(config, stands, limit is not None and stands.behind_seconds > limit)
 
@@ -118,11 +123,14 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
     errors: list[tuple[Path, str | None, Exception]] = [
         (file, None, error) for file, error in catalog.errors.items()
     ]
-    for pipeline_id, found in sorted(catalog.pipelines.items()):
+    found = dict(sorted(catalog.pipelines.items()))
+    together = read_together([one.config for one in found.values()], question.reference_time, question.days)
+    for pipeline_id, one in found.items():
         try:
-            looked.append(look(found, question))
+            state = together.get(pipeline_id)
+            looked.append(look(one, question) if state is None else _looked(one.config, state, question))
         except PipelineError as error:  # the other pipelines are still shown
-            errors.append((found.file, pipeline_id, error))
+            errors.append((one.file, pipeline_id, error))
     if screen.as_json:
         broken = [
             {"file": str(file), "pipeline_id": pipeline_id, "message": str(problem)}

@@ -14,6 +14,8 @@ from itertools import islice
 
 def to_utc(value: datetime, name: str) -> datetime:
     """The same instant as a plain `datetime` in UTC; a naive or foreign value is an error naming `name`."""
+    if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
+        return value
     if not isinstance(value, datetime):
         raise TypeError(f"{name}: expected an aware datetime, got {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:

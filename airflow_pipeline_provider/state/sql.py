@@ -150,11 +150,11 @@ class SqlState(State):
                 return []
             query = query.where(
                 # no entry is longer than the longest, so the index serves both ends of the range
-                ledger.c.window_start > _before(within.start, longest_us),
+                ledger.c.window_start > shortly_before(within.start, longest_us),
                 ledger.c.window_start < within.end,
                 ledger.c.window_end > within.start,
             )
-        return [_entry(row) for row in connection.execute(query)]
+        return [read_entry(row) for row in connection.execute(query)]
 
     def _longest_us(self, connection: sa.Connection) -> int | None:
         c = self._database().tables.pipelines.c
@@ -338,13 +338,14 @@ class SqlState(State):
         self._database().write(self._pipeline, work)
 
 
-def _before(instant: datetime, microseconds: int) -> datetime:
+def shortly_before(instant: datetime, microseconds: int) -> datetime:
     """The instant less so many microseconds; where the calendar begins, its beginning."""
     room = (instant - datetime.min.replace(tzinfo=instant.tzinfo)) // _MICROSECOND
     return instant - min(microseconds, room) * _MICROSECOND
 
 
-def _entry(row: Any) -> Entry:
+def read_entry(row: Any) -> Entry:
+    """A row of the ledger's table."""
     return Entry(
         kind=Kind(row.kind),
         interval=Interval(row.window_start, row.window_end),

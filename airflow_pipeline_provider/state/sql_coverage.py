@@ -51,13 +51,18 @@ def read_coverage(database: Database, connection: sa.Connection, pipeline: str) 
 
 
 def _folded(start: Coverage, rows: Sequence[Any], upto: int | None, saved: int | None) -> ReadCoverage:
+    return ReadCoverage(folded(start, rows), rows[-1].id if rows else upto, saved, len(rows))
+
+
+def folded(start: Coverage, rows: Sequence[Any]) -> Coverage:
+    """`start` after what these rows of the ledger say."""
     entries = (
         Entry(
             Kind(r.kind), Interval(r.window_start, r.window_end), r.window_start, detail=json.loads(r.detail)
         )
         for r in rows
     )
-    return ReadCoverage(start.after(entries), rows[-1].id if rows else upto, saved, len(rows))
+    return start.after(entries)
 
 
 def save_coverage(database: Database, connection: sa.Connection, pipeline: str, read: ReadCoverage) -> None:

@@ -1,0 +1,108 @@
+"""Many pipelines of one database at once: a handful of queries where asking each state would take thousands."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.state.sql import SqlState, read_entry, shortly_before
+from airflow_pipeline_provider.state.sql_coverage import folded, read_coverage
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from airflow_pipeline_provider.state.sql_database import Database
+
+_CHUNK = 500  # pipelines a query; SQLite took at most 999 parameters for long
+
+
+@dataclass
+class ReadState:
+    """What a pipeline's state said when all of them were read; the methods are those of `State`, and read nothing.
+
+    `written` are the entries that overlap what was asked for, without attempts.
+    """
+
+    first: date | None = None
+    covered: Coverage = field(default_factory=Coverage)
+    held: list[Lease] = field(default_factory=list)
+    written: list[Entry] = field(default_factory=list)
+
+    def first_day(self, day: date | None) -> date | None:
+        return self.first or day
+
+    def coverage(self, within: Interval) -> Coverage:  # noqa: ARG002  (all of the ledger)
+        return self.covered
+
+    def leases(self) -> list[Lease]:
+        return self.held
+
+    def entries(self, within: Interval) -> list[Entry]:
+        return [entry for entry in self.written if entry.interval.overlaps(within)]
+
+
+def read_states(state: SqlState, pipelines: Sequence[str], within: Interval) -> dict[str, ReadState]:
+    """What the database of `state` knows of these pipelines; of the ledger's lines those that overlap `within`."""
+    database = state._database()
+    read = {pipeline: ReadState() for pipeline in pipelines}
+    with database.read() as connection:
+        now = database.clock(connection)
+        for first in range(0, len(pipelines), _CHUNK):
+            _read(database, connection, {p: read[p] for p in pipelines[first : first + _CHUNK]}, within)
+    for one in read.values():
+        one.held = [lease for lease in one.held if lease.until > now]
+    return read
+
+
+def _read(
+    database: Database, connection: sa.Connection, read: dict[str, ReadState], within: Interval
+) -> None:
+    import sqlalchemy as sa
+
+    p, c, held = (getattr(database.tables, name).c for name in ("pipelines", "ledger", "leases"))
+    known = connection.execute(database.tables.pipelines.select().where(p.pipeline_id.in_(read))).all()
+    for row in connection.execute(
+        database.tables.leases.select()
+        .where(held.pipeline_id.in_(read))
+        .order_by(held.window_start, held.window_end, held.owner)
+    ):
+        lease = Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until)
+        read[row.pipeline_id].held.append(lease)
+    longest_us = max((row.longest_us for row in known), default=0)
+    shown = database.tables.ledger.select().where(
+        c.pipeline_id.in_(read),
+        c.kind != Kind.ATTEMPT.value,
+        c.window_start > shortly_before(within.start, longest_us),
+        c.window_start < within.end,
+        c.window_end > within.start,
+    )
+    for row in connection.execute(shown.order_by(c.id)):
+        read[row.pipeline_id].written.append(read_entry(row))
+    unfolded = defaultdict(list)
+    since = (
+        sa.select(c.id, c.pipeline_id, c.kind, c.window_start, c.window_end, c.detail)
+        .join(database.tables.pipelines, p.pipeline_id == c.pipeline_id)
+        .where(p.pipeline_id.in_(read), c.kind.in_([kind.value for kind in COUNTED]))
+        .where(c.id >= sa.func.coalesce(p.coverage_upto, 0))
+    )
+    for row in connection.execute(since.order_by(c.id)):
+        unfolded[row.pipeline_id].append(row)
+    for row in known:
+        one = read[row.pipeline_id]
+        one.first = row.first_day
+        one.covered = _covered(database, connection, row, unfolded[row.pipeline_id])
+
+
+def _covered(database: Database, connection: sa.Connection, pipeline: Any, rows: list[Any]) -> Coverage:
+    if pipeline.coverage_upto is None:
+        return folded(Coverage(), rows)
+    if rows and rows[0].id == pipeline.coverage_upto:
+        return folded(Coverage.parse(pipeline.coverage), rows[1:])
+    return read_coverage(database, connection, pipeline.pipeline_id).coverage
