@@ -24,6 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=groups.names(), help="these groups")
     parser.add_argument("--races", nargs="+", default=[], help="races whose names hold one of these words")
+    parser.add_argument(
+        "--names", nargs="+", default=[], help="contestants whose names hold one of these words"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", type=int, default=1_000_000, help="documents that each contestant moves")
     parser.add_argument("--set", type=_option, action="append", default=[], help="name=value, for a group")
@@ -39,6 +42,7 @@ def main() -> None:
             work=Path(work),
             data=given.data.resolve(),
             races=tuple(given.races),
+            names=tuple(given.names),
             options=dict(given.set),
         )
         for name in given.only or groups.names():

@@ -47,6 +47,7 @@ class Settings:
     work: Path
     data: Path
     races: tuple[str, ...] = ()  # only these, by a part of their names; all when empty
+    names: tuple[str, ...] = ()  # of contestants, likewise
     options: Mapping[str, str] = field(default_factory=dict)  # `--set name=value`, for groups
     servers: dict[str, Server] = field(default_factory=dict)
     python: str = sys.executable

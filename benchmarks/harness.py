@@ -40,13 +40,17 @@ def run_group(module: str, settings: Settings) -> tuple[ModuleType, Results]:
         chosen = [
             contestant
             for contestant in group.contestants(settings)
-            if not settings.races or any(part in contestant.race for part in settings.races)
+            if _chosen(settings.races, contestant.race) and _chosen(settings.names, contestant.name)
         ]
         for contestant in interleaved(chosen, settings.rounds):
             run = measure(contestant, settings)
             results.add(contestant, run)
             say(f"{contestant.race} · {contestant.name}: {_in_short(run)}")
     return group, results
+
+
+def _chosen(parts: Sequence[str], name: str) -> bool:
+    return not parts or any(part in name for part in parts)
 
 
 def _in_short(run: Run) -> str:
