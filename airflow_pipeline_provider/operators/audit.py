@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_pipeline_provider.operators import asset_events, lineage
 from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.values import Staged
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class AuditOperator(PipelineOperator):
         self._lineage: lineage.Lineage | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_pipeline_provider.phases.audit import audit
+
         claim, ti = self.claim(context), context["ti"]
         verdict = self.one(
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"

@@ -17,7 +17,6 @@ from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
-from airflow_pipeline_provider.phases.leases import give_back
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.phases.values import Claim
 
@@ -74,6 +73,8 @@ class PipelineOperator(BaseOperator, SkipMixin):
     @contextmanager
     def runtime(self, context: Context) -> Iterator[Runtime]:
         """The pipeline's parts for the block, whose errors become what Airflow should do about them."""
+        from airflow_pipeline_provider.phases.leases import give_back
+
         try:
             with airflow_stats(), open_runtime(self.load_config()) as runtime:
                 try:

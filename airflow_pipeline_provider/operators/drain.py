@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
-from airflow_pipeline_provider.phases.drain import drain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,6 +28,8 @@ class DrainOperator(PipelineOperator):
         self.audit_task_id = audit_task_id
 
     def execute(self, context: Context) -> None:
+        from airflow_pipeline_provider.phases.drain import drain
+
         claim = self.claim(context)
         audited = self.one(context["ti"].xcom_pull(task_ids=self.audit_task_id), self.audit_task_id, "commit")
         with self.runtime(context) as runtime:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.extract import extract
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,6 +33,8 @@ class ExtractOperator(PipelineOperator):
         self.validate_task_id = validate_task_id
 
     def execute(self, context: Context) -> list[str]:
+        from airflow_pipeline_provider.phases.extract import extract
+
         claim, ti = self.claim(context), context["ti"]
         verdict = self.one(
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"

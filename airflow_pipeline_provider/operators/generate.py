@@ -13,7 +13,6 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator, run_of
-from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ class GenerateWindowOperator(PipelineOperator):
         self.window: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any] | None:
+        from airflow_pipeline_provider.phases.generate import generate
+
         with self.runtime(context) as runtime:
             request = run_request(context, runtime.config)
             generated = generate(runtime, request)

@@ -21,7 +21,6 @@ from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import read_manifest
 from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
@@ -87,6 +86,8 @@ def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any)
 
 def describe_load(runtime: Runtime, claim: Claim, staged: Staged, result: LoadResult) -> Lineage | None:
     """`describe` for a load, with the bytes and files of its manifest."""
+    from airflow_pipeline_provider.phases.stage import read_manifest
+
     if not is_wanted():
         return None
     try:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.operators import lineage
 from airflow_pipeline_provider.operators.base import PipelineOperator
-from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.values import Staged
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class LoadOperator(PipelineOperator):
         self._lineage: lineage.Lineage | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_pipeline_provider.phases.load import load
+
         claim = self.claim(context)
         staged = Staged.from_json(
             self.one(context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest")

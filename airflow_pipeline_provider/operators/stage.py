@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.stage import stage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,6 +32,8 @@ class StageOperator(PipelineOperator):
         self.validate_task_id = validate_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_pipeline_provider.phases.stage import stage
+
         claim, ti = self.claim(context), context["ti"]
         verdict = self.one(
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.exceptions import SupersededError
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import Validated
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ class ValidateWindowOperator(PipelineOperator):
         self.extract_task_id = extract_task_id
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        from airflow_pipeline_provider.phases.validate import validate
+
         claim, ti = self.claim(context), context["ti"]
         with self.runtime(context) as runtime:
             try:
