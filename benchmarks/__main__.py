@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.md")
     parser.add_argument("--data", type=Path, default=ROOT / ".bench", help="what is built once and kept")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     given.data.mkdir(exist_ok=True)
     results, failed = [], []
     with tempfile.TemporaryDirectory(prefix="work-", dir=given.data) as work:
