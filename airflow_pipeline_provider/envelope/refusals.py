@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_pipeline_provider.envelope.columns import integer, integers, text
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.schema import QUARANTINE
 
@@ -34,10 +35,10 @@ def refusals(batch: pa.RecordBatch, limits: TargetLimits) -> dict[int, str]:
 
 def split(batch: pa.RecordBatch, refused: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(rows to load, rows to quarantine, which have their REASON beside them)"""
-    rows = pa.array(list(refused), pa.int64())
-    taken = batch.filter(pc.invert(pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=rows)))
+    rows = integers(refused)
+    taken = batch.filter(pc.invert(pc.is_in(integers(range(batch.num_rows)), value_set=rows)))
     left = batch.take(rows)
-    reasons = pa.array(list(refused.values()), pa.string())
+    reasons = text(refused.values())
     return taken, pa.RecordBatch.from_arrays([*left.columns, reasons], schema=QUARANTINE)
 
 
@@ -45,7 +46,7 @@ def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int,
     bodies = batch.column("BODY")
     if limits.max_body_bytes is not None:
         lengths = pc.binary_length(bodies)
-        for row in pc.indices_nonzero(pc.greater(lengths, limits.max_body_bytes)).to_pylist():
+        for row in pc.indices_nonzero(pc.greater(lengths, integer(limits.max_body_bytes))).to_pylist():
             yield (
                 row,
                 f"its body has {lengths[row].as_py():,} bytes, the target takes at most {limits.max_body_bytes:,}",

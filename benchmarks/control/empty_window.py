@@ -16,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -36,11 +37,11 @@ class PhaseSeconds:
     def __init__(self) -> None:
         self.seen: dict[str, list[float]] = {}
 
-    def count(self, name: str, by: int, tags: dict[str, str]) -> None: ...
+    def count(self, name: str, by: int, tags: Mapping[str, str]) -> None: ...
 
-    def gauge(self, name: str, value: float, tags: dict[str, str]) -> None: ...
+    def gauge(self, name: str, value: float, tags: Mapping[str, str]) -> None: ...
 
-    def timing(self, name: str, seconds: float, tags: dict[str, str]) -> None:  # noqa: ARG002
+    def timing(self, name: str, seconds: float, tags: Mapping[str, str]) -> None:  # noqa: ARG002
         self.seen.setdefault(tags["phase"], []).append(seconds)
 
 

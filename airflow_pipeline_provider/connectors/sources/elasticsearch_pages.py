@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
@@ -159,19 +158,19 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     """Hits as one batch of the envelope; a document that does not fit is a DataError naming it."""
     import pyarrow as pa
 
+    from airflow_pipeline_provider.envelope.columns import text, utf8
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
     bodies = [hit.source for hit in hits]
-    sizes = [len(body) for body in bodies]
-    if not all(sizes) or any(len(hit.fields.times) != 1 for hit in hits):
+    if not all(map(len, bodies)) or any(len(hit.fields.times) != 1 for hit in hits):
         _refuse_document(hits, time_field)
     try:
         return pa.record_batch(
             [
-                pa.array([f"{hit.index}/{hit.id}" for hit in hits], pa.string()),
+                text(f"{hit.index}/{hit.id}" for hit in hits),
                 _times([hit.fields.times[0] for hit in hits]),
-                pa.array([hit.index for hit in hits], pa.string()),
-                _utf8(bodies, sizes),
+                text(hit.index for hit in hits),
+                utf8(bodies),
             ],
             schema=ENVELOPE,
         )
@@ -180,28 +179,16 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
 
 
-def _utf8(bodies: list[Any], sizes: list[int]) -> pa.Array:
-    """One copy of the bytes instead of an object a document; pyarrow checks that they are UTF-8."""
-    import pyarrow as pa
-
-    offsets = pa.array([0, *accumulate(sizes)], pa.int32())
-    array = pa.Array.from_buffers(
-        pa.string(), len(bodies), [None, offsets.buffers()[1], pa.py_buffer(b"".join(bodies))]
-    )
-    array.validate(full=True)
-    return array
-
-
 def _times(epoch_millis: list[str]) -> pa.Array:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    instant = pa.timestamp("us", tz="UTC")
+    from airflow_pipeline_provider.envelope.columns import instants, text
+
     try:
-        millis = pa.array(epoch_millis, pa.string()).cast(pa.int64())
-        return pc.multiply_checked(millis, 1000).cast(instant)
+        millis = text(epoch_millis).cast(pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
+        return millis.cast(pa.timestamp("us", tz="UTC"))
     except pa.ArrowInvalid:  # fractions of a date_nanos, or what is no time at all
-        return pa.array([to_micros(text) for text in epoch_millis], instant)
+        return instants(map(to_micros, epoch_millis))
 
 
 def to_micros(epoch_millis: str) -> int:

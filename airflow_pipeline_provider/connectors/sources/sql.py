@@ -161,6 +161,8 @@ class SqlSource(Source):
     ) -> pa.RecordBatch:
         import pyarrow as pa
 
+        from airflow_pipeline_provider.envelope.columns import instants, text
+        from airflow_pipeline_provider.envelope.part_writer import micros
         from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
         timed = [(time.instant_of(row[0]), row) for row in rows]
@@ -170,11 +172,10 @@ class SqlSource(Source):
                 f"{self._what}: the database gave rows outside of {interval}: "
                 "is time_column a column of date-times?"
             )
-        columns = [
-            [writer.record_id(row[1:width]) for _, row in inside],
-            [moment for moment, _ in inside],
-            [writer.name] * len(inside),
-            [writer.body(row[width:]) for _, row in inside],
+        arrays = [
+            text(writer.record_id(row[1:width]) for _, row in inside),
+            instants(micros(moment) for moment, _ in inside),
+            text([writer.name] * len(inside)),
+            text(writer.body(row[width:]) for _, row in inside),
         ]
-        arrays = [pa.array(values, type=field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
         return pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_pipeline_provider.envelope.columns import binary, integer
 from airflow_pipeline_provider.exceptions import DataError
 
 CHUNK_BYTES = 2**20  # what is handed to the driver at once
@@ -53,16 +54,16 @@ def copy_stream(rows: Iterable[pa.Buffer]) -> Iterator[bytes]:
 
 def _rows(batch: pa.RecordBatch, constant: bytes, fields: int) -> pa.Buffer:
     ids, sources, bodies = (batch.column(name) for name in _TEXTS)
-    times = pc.subtract(batch.column("EVENT_TIME").cast(pa.int64()), _BETWEEN_EPOCHS)
+    times = pc.subtract(batch.column("EVENT_TIME").cast(pa.int64()), integer(_BETWEEN_EPOCHS))
     pieces = [
-        _same(struct.pack(">h", fields)),
+        binary(struct.pack(">h", fields)),
         *_sized(ids),
-        _same(struct.pack(">i", 8)),
+        binary(struct.pack(">i", 8)),
         _big_endian(times, "q"),
         *_sized(sources),
         *_sized(bodies),
-        _same(constant),
-        _same(b""),  # the last argument stands between the pieces
+        binary(constant),
+        binary(b""),  # the last argument stands between the pieces
     ]
     joined = pc.binary_join_element_wise(*pieces)
     first, last = _bounds(joined)
@@ -71,10 +72,6 @@ def _rows(batch: pa.RecordBatch, constant: bytes, fields: int) -> pa.Buffer:
 
 def _sized(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     return _big_endian(pc.binary_length(column), "i"), column.cast(pa.binary())
-
-
-def _same(value: bytes) -> pa.Scalar:
-    return pa.scalar(value, pa.binary())
 
 
 def _big_endian(values: pa.Array, code: str) -> pa.Array:

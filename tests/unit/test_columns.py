@@ -1,0 +1,72 @@
+"""Arrow columns by their buffers: what `pa.array` would make of the same values, and no pandas."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_pipeline_provider.envelope import columns
+
+TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])))
+INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1))
+
+
+@given(TEXTS)
+def test_text(values: list[str]) -> None:
+    assert columns.text(iter(values)).equals(pa.array(values, pa.string()))
+
+
+@given(TEXTS)
+def test_utf8(values: list[str]) -> None:
+    data = [value.encode() for value in values]
+    assert columns.utf8(data).equals(pa.array(values, pa.string()))
+
+
+@given(INTEGERS)
+def test_integers_and_instants(values: list[int]) -> None:
+    assert columns.integers(iter(values)).equals(pa.array(values, pa.int64()))
+    assert columns.instants(values).equals(pa.array(values, pa.timestamp("us", tz="UTC")))
+
+
+def test_scalars() -> None:
+    assert columns.integer(-5).equals(pa.scalar(-5, pa.int64()))
+    assert columns.binary(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "error"),
+    [
+        pytest.param(columns.utf8, [b"a", b"\xff"], pa.ArrowInvalid, id="not UTF-8"),
+        pytest.param(columns.utf8, [b"a\xc3", b"\xa9b"], pa.ArrowInvalid, id="a character cut in two"),
+        pytest.param(columns.text, ["\ud800"], UnicodeEncodeError, id="half a surrogate pair"),
+        pytest.param(columns.integers, [2**63], OverflowError, id="beyond 64 bits"),
+        pytest.param(columns.instants, [-(2**63) - 1], OverflowError, id="before all instants"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, values, error) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error):
+        make(values)
+
+
+def test_pandas_is_not_imported() -> None:
+    """It costs a task 60 MB; by `pa.array` and `pa.scalar` it is, wherever it is installed."""
+    code = (
+        "import sys\n"
+        "from airflow_pipeline_provider.envelope import columns as c\n"
+        "from airflow_pipeline_provider.envelope.limits import TargetLimits\n"
+        "from airflow_pipeline_provider.envelope.refusals import refusals\n"
+        "from airflow_pipeline_provider.envelope.schema import ENVELOPE\n"
+        "from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_rows, copy_stream\n"
+        "import pyarrow as pa\n"
+        "batch = pa.record_batch([c.text('a'), c.instants([1]), c.text('a'), c.utf8([b'{}'])], schema=ENVELOPE)\n"
+        "assert refusals(batch, TargetLimits(max_body_bytes=1))\n"
+        "assert list(copy_stream(copy_rows([batch], [1])))\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
