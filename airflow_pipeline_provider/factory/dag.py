@@ -8,6 +8,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, Param, get_parsing_context
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_pipeline_provider import operators
 from airflow_pipeline_provider.config.loader import find_file, load_folder, load_pipeline
@@ -63,16 +64,19 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
         max_active_runs=settings.max_active_runs,
         tags=list(settings.tags),
         default_args=default_args(config),
-        params={
-            "window_start": _time_param(
-                "Start of the window to move, with an offset; empty: the planner chooses."
-            ),
-            "window_end": _time_param("End of the window to move, with an offset, in the same day."),
-        },
         doc_md=_documentation(config, file),
     )
     with dag:
         _add_tasks(config)
+    # not before: every task would copy them deeply, several times, and a run takes them from the DAG anyway
+    dag.params = ParamsDict(
+        {
+            "window_start": _time_param(
+                "Start of the window to move, with an offset; empty: the planner chooses."
+            ),
+            "window_end": _time_param("End of the window to move, with an offset, in the same day."),
+        }
+    )
     return dag
 
 

@@ -1,0 +1,63 @@
+"""What pipelines cost beside moving rows: planning, starting, parsing, asking."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from benchmarks.contract import Contestant, Goal, Results, Settings
+from benchmarks.groups.load import _start_postgres
+
+TITLE = "The control path"
+
+NEXT, EMPTY, PARSE = "next window, PostgreSQL", "an empty window, embedded", "1,000 files to 1,000 DAGs"
+START, STATUS = "import when a task starts", "status of 1,000 pipelines"
+ONE, FIVE, ALL = "1 year", "5 years", "5 years, out of all entries"
+OURS, LOOP, FACTORY = "ours", "a loop without YAML", "dag-factory"
+
+
+def prepare(settings: Settings, opened: ExitStack) -> None:
+    _start_postgres(settings, opened)
+
+
+def contestants(settings: Settings) -> list[Contestant]:
+    url = settings.servers["postgres"].url
+
+    def module(race: str, name: str, *arguments: object, rounds: int | None = None) -> Contestant:
+        return Contestant(race, name, settings.module(*arguments), rounds=rounds)  # type: ignore[arg-type]
+
+    return [
+        module(NEXT, ONE, "control.next_window", "--url", url, "--years", 1),
+        module(NEXT, FIVE, "control.next_window", "--url", url, "--years", 5),
+        module(
+            NEXT, ALL, "control.next_window", "--url", url, "--years", 5, "--read", "entries", "--looks", 3
+        ),
+        module(EMPTY, OURS, "control.empty_window"),
+        module(PARSE, OURS, "control.parse", "--by", "ours"),
+        module(PARSE, LOOP, "control.parse", "--by", "loop"),
+        module(PARSE, FACTORY, "control.parse", "--by", "dag-factory"),
+        module(START, OURS, "control.task_start"),
+        module(STATUS, "SQLite", "control.status"),
+        module(STATUS, "PostgreSQL", "control.status", "--url", url),
+    ]
+
+
+def goals(results: Results) -> list[Goal]:
+    found = []
+
+    def most(work: str, goal: str, limit: float, race: str, *names: str) -> None:
+        if results.has(race, *names):
+            seen = max(results.median(race, name, "seconds") for name in names)
+            found.append(Goal(work, goal, f"{seen * 1000:.0f} ms", seen <= limit))
+
+    def ratio(work: str, limit: float, other: str) -> None:
+        if results.has(PARSE, OURS, other):
+            seen = results.ratio(PARSE, OURS, other, "seconds")
+            found.append(Goal(work, f"≤ {limit} × {other}", f"{seen:.2f} ×", seen <= limit))
+
+    most("next window after one and five years of hours", "≤ 10 ms", 0.010, NEXT, ONE, FIVE)
+    most("the phases of an empty window", "≤ 30 ms", 0.030, EMPTY, OURS)
+    ratio("files to DAGs", 0.6, FACTORY)
+    ratio("files to DAGs", 1.3, LOOP)
+    most("import when a task starts", "≤ 50 ms", 0.050, START, OURS)
+    most("status of 1,000 pipelines", "≤ 2 s", 2.0, STATUS, "SQLite", "PostgreSQL")
+    return found
