@@ -151,7 +151,10 @@ class Client:
             before_sleep=_log_retry,
             reraise=True,
         )
-        return retrying(lambda: read(self._once(method, target, data, what, in_snapshot, most_bytes)))
+        for attempt in retrying:  # called as a function, `Retrying` would keep the answer until the garbage is collected
+            with attempt:
+                answer = read(self._once(method, target, data, what, in_snapshot, most_bytes))
+        return answer
 
     def _once(
         self,
