@@ -266,7 +266,7 @@ class _Snapshot:
             search["slice"] = {"id": reader, "max": readers}
 
         def read(body: bytes) -> tuple[Any, int]:
-            return decode_page(body, time_field, self._what), len(body)
+            return decode_page(body, self._what), len(body)
 
         def fetch(size: int, after: list[Any] | None) -> tuple[Any, int]:
             page, bytes_read = self._client.request(

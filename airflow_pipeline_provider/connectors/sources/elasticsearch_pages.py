@@ -11,7 +11,8 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from functools import lru_cache
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
@@ -32,22 +33,23 @@ _HIT = re.compile(r'"_index":"([^"]*)","_id":"((?:[^"\\]|\\.)*)"')
 FetchPage = Callable[[int, "list[Any] | None"], "tuple[Any, int]"]
 
 
-@lru_cache(maxsize=32)
-def page_decoder(time_field: str) -> Any:
-    """Of answers to `_search` that ask for `docvalue_fields` of the time field."""
+@cache
+def page_decoder() -> Any:
+    """Of answers to `_search` that ask for `docvalue_fields` of the time field.
+
+    Makes no list or dict for a hit: thousands of them a page would set off Python's garbage collector, which then
+    walks everything that Airflow has imported.
+    """
     from msgspec import Raw, defstruct, field
     from msgspec.json import Decoder
 
-    times = defstruct(
-        "Fields", [("times", list[str], field(name=time_field, default_factory=list))], gc=False
-    )
     hit = defstruct(
         "Hit",
         [
             ("index", str, field(name="_index")),
             ("id", str, field(name="_id")),
-            ("sort", list[Any]),
-            ("fields", times, field(default_factory=times)),
+            ("sort", Raw),
+            ("fields", Raw, field(default=Raw(b""))),
             ("source", Raw, field(name="_source", default=Raw(b""))),
         ],
         gc=False,
@@ -66,12 +68,12 @@ def page_decoder(time_field: str) -> Any:
     return Decoder(page)
 
 
-def decode_page(body: bytes, time_field: str, what: str) -> Any:
+def decode_page(body: bytes, what: str) -> Any:
     """The page, if it is whole; a part of one is never accepted."""
     import msgspec
 
     try:
-        page = page_decoder(time_field).decode(body)
+        page = page_decoder().decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if body.rstrip().endswith(b"}"):
             raise _unreadable(body, error, what) from error
@@ -128,7 +130,7 @@ def read_pages(
         page, last = coming.result()
         hits = page.hits.hits
         if not last:
-            coming = prefetch.submit(_next_page, fetch, sizes, hits[-1].sort)
+            coming = prefetch.submit(_next_page, fetch, sizes, json.loads(bytes(hits[-1].sort)))
         if hits:
             batch = to_batch(hits, time_field)
             del page, hits  # the answer itself, before the caller takes his time
@@ -162,13 +164,13 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
     bodies = [hit.source for hit in hits]
-    if not all(map(len, bodies)) or any(len(hit.fields.times) != 1 for hit in hits):
+    if not all(map(len, bodies)):
         _refuse_document(hits, time_field)
     try:
         return pa.record_batch(
             [
                 text(f"{hit.index}/{hit.id}" for hit in hits),
-                _times([hit.fields.times[0] for hit in hits]),
+                _times(hits, time_field),
                 text(hit.index for hit in hits),
                 utf8(bodies),
             ],
@@ -179,16 +181,29 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
 
 
-def _times(epoch_millis: list[str]) -> pa.Array:
+def _times(hits: list[Any], time_field: str) -> pa.Array:
+    """Of `fields` as the server writes them, `{"<time_field>":["1383436800001"]}`, without looking into each."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    from airflow_pipeline_provider.envelope.columns import instants, text
+    from airflow_pipeline_provider.envelope.columns import instants, utf8
 
-    try:
-        millis = text(epoch_millis).cast(pa.int64()).cast(pa.timestamp("ms", tz="UTC"))
-        return millis.cast(pa.timestamp("us", tz="UTC"))
-    except pa.ArrowInvalid:  # fractions of a date_nanos, or what is no time at all
-        return instants(map(to_micros, epoch_millis))
+    before, after = json.dumps({time_field: ["|"]}, ensure_ascii=False, separators=(",", ":")).split("|")
+    fields = utf8([hit.fields for hit in hits])
+    if pc.all(pc.and_(pc.starts_with(fields, before), pc.ends_with(fields, after))).as_py():
+        with suppress(pa.ArrowInvalid):  # fractions of a date_nanos, or several dates
+            millis = pc.utf8_slice_codeunits(fields, len(before), -len(after)).cast(pa.int64())
+            return millis.cast(pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC"))
+    texts = [_times_of(hit, time_field) for hit in hits]
+    if any(len(dates) != 1 for dates in texts):
+        _refuse_document(hits, time_field)
+    return instants(to_micros(dates[0]) for dates in texts)
+
+
+def _times_of(hit: Any, time_field: str) -> list[str]:
+    fields = bytes(hit.fields)
+    times: list[str] = json.loads(fields).get(time_field, []) if fields else []
+    return times
 
 
 def to_micros(epoch_millis: str) -> int:
@@ -202,7 +217,7 @@ def to_micros(epoch_millis: str) -> int:
 def _refuse_document(hits: list[Any], time_field: str) -> None:
     """Raise for the first document that no envelope can hold."""
     for hit in hits:
-        name, times = f"document {hit.index}/{hit.id}", hit.fields.times
+        name, times = f"document {hit.index}/{hit.id}", _times_of(hit, time_field)
         if len(times) > 1:
             raise DataError(
                 f"{name}: {time_field} holds {len(times)} dates, so it belongs to several windows; expected one date"
