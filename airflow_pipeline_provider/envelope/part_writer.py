@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from airflow_pipeline_provider.envelope.manifest import Part
 
 ROW_GROUP_BYTES = 16 * 2**20  # memory is flat: one group being written, one being gathered
-WRITERS_BYTES = 32 * 2**20  # of all groups that are gathered at once
+WRITERS_BYTES = 16 * 2**20  # of all groups that are gathered at once
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

@@ -151,9 +151,7 @@ class Client:
             before_sleep=_log_retry,
             reraise=True,
         )
-        for attempt in (
-            retrying
-        ):  # called as a function it would keep the answer until garbage is collected
+        for attempt in retrying:  # called as a function it would keep the answer until garbage is collected
             with attempt:
                 answer = read(self._once(method, target, data, what, in_snapshot, most_bytes))
         return answer

@@ -44,5 +44,6 @@ class PageSizes:
 
 
 def readers_for(rows: int, shards: int) -> int:
-    """What `slices: auto` means: enough work for each, two for each shard (one waits while the other is read)."""
-    return max(1, min(MOST_READERS, 2 * shards, rows // ROWS_A_READER))
+    """What `slices: auto` means: enough work for each, one for each shard, and at least two for what is large: one
+    waits for the server while the other works."""
+    return max(1, min(MOST_READERS, max(2, shards), rows // ROWS_A_READER))
