@@ -51,9 +51,9 @@ class Connector(ABC):
         """Let go of connections; may be called twice."""
 
 
-ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds to start
-
 # --- source -------------------------------------------------------------------------------------------------------
+
+ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds to start
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,14 @@ class Source(Connector):
         """The newest event time in the source, for the staleness check; None when empty or unknown."""
         return None
 
-    def best_slices(self, interval: Interval, rows: int | None) -> int:
-        """What `slices: auto` means for this interval; `rows` is its count where it is known already.
+    def best_slices(self, rows: int) -> int:
+        """What `slices: auto` means for so many rows.
 
         Here: tasks with enough rows for each to be worth it, or one reader.
         """
         if self.options.distribute != "tasks":
             return 1
-        return max(1, min(MOST_TASKS, (self.count(interval) if rows is None else rows) // ROWS_A_TASK))
+        return max(1, min(MOST_TASKS, rows // ROWS_A_TASK))
 
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
         """At most `n` disjoint sub-ranges that tile the interval; whole microseconds, here of equal length."""

@@ -54,7 +54,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
                 )
             phase.skipped("mismatch")
         logger.warning("%s: extracting again", result.sentence)
-        staged = _reextract(runtime, claim)
+        staged = _reextract(runtime, claim, counts.source)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
@@ -79,7 +79,7 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged:
         if row is not None and (row.interval, row.token) == (interval, last.token):
             return staged_by(runtime, claim.window, row)
     logger.warning("an earlier audit of this run was cut off while it extracted again: extracting again")
-    return _reextract(runtime, claim)
+    return _reextract(runtime, claim, None)
 
 
 def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
@@ -104,8 +104,8 @@ def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reco
     return counts, reconcile(counts)
 
 
-def _reextract(runtime: Runtime, claim: Claim) -> Staged:
-    attempt, slices = begin_attempt(runtime, claim, None)
+def _reextract(runtime: Runtime, claim: Claim, rows: int | None) -> Staged:
+    attempt, slices = begin_attempt(runtime, claim, rows)
     receipts = [extract(runtime, claim, attempt, slice_) for slice_ in slices]
     staged = stage(runtime, claim, attempt, receipts)
     load(runtime, claim, staged)

@@ -48,9 +48,12 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
 
 
 def begin_attempt(runtime: Runtime, claim: Claim, rows: int | None) -> tuple[str, tuple[Slice, ...]]:
-    """Freeze a slice plan under a new attempt id, and write that down; `rows` of the source, where they are known."""
+    """Freeze a slice plan under a new attempt id, and write that down.
+
+    `rows` of the source as they were just counted; None when nobody could, then `slices: auto` is one.
+    """
     options, interval = runtime.config.source, claim.window.interval
-    n = runtime.source.best_slices(interval, rows) if options.slices == "auto" else options.slices
+    n = runtime.source.best_slices(rows or 0) if options.slices == "auto" else options.slices
     if options.distribute == "tasks":
         slices = tuple(runtime.source.plan_slices(interval, n))
     else:

@@ -64,6 +64,19 @@ def test_auto_gives_each_task_enough_rows(
     assert [(slice_.of, slice_.readers) for slice_ in planned] == [(tasks, 1)] * tasks
 
 
+@pytest.mark.parametrize("distribute", ["threads", "tasks"])
+def test_auto_is_one_slice_where_nobody_could_count(pipeline: Pipeline, distribute: str) -> None:
+    pipeline.seed("2013-11-03T00:00:00Z", "2013-11-05T00:00:00Z", timedelta(minutes=7))
+    source = {"slices": "auto", "distribute": distribute}
+    runtime = pipeline.runtime(source=source, validate={"on_unavailable": "proceed"})
+    claim = generate(runtime, pipeline.request()).claim
+    assert claim is not None
+    pipeline.rows.fail_counts = 9
+    validated = validate(runtime, claim)
+    assert validated.verdict == "run"
+    assert [(slice_.of, slice_.readers) for slice_ in validated.slices] == [(1, 1)]
+
+
 def test_events_on_either_side_of_every_boundary_land_once(pipeline: Pipeline) -> None:
     boundary = DAY.start
     n = 0

@@ -57,7 +57,7 @@ class ElasticsearchSource(Source):
         self._what = f"index {','.join(options.index)}"
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
-        self._shards: int | None = None
+        self._shards = 1  # as the last count said
         self._lock = threading.Lock()
 
     @property
@@ -114,12 +114,10 @@ class ElasticsearchSource(Source):
                 else datetime.min.replace(tzinfo=timezone.utc)
             )
 
-    def best_slices(self, interval: Interval, rows: int | None) -> int:
+    def best_slices(self, rows: int) -> int:
         if self.options.distribute == "tasks":
-            return super().best_slices(interval, rows)
-        if rows is None or self._shards is None:  # the count tells both
-            rows = self.count(interval)
-        return readers_for(rows, self._shards or 1)
+            return super().best_slices(rows)
+        return readers_for(rows, self._shards)
 
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
         """Sub-ranges of about equal count, cut at whole milliseconds by the percentiles of the time field."""
