@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.envelope.manifest import Part
 
-ROW_GROUP_BYTES = 16 * 2**20  # memory is flat: one group being written, one being gathered
-WRITERS_BYTES = 16 * 2**20  # of all groups that are gathered at once
+ROW_GROUP_BYTES = 16 * 2**20  # of all groups that are gathered at once, so that memory is flat
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -42,7 +41,7 @@ class PartWriter:
         self.parts: list[Part] = []
         self._open_write, self._prefix, self._unique = open_write, prefix, unique
         self._schema, self._part_bytes = schema, part_bytes
-        self._bound = max(1, min(ROW_GROUP_BYTES, WRITERS_BYTES // writers, part_bytes))
+        self._bound = max(1, min(ROW_GROUP_BYTES // writers, part_bytes))
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         self._file: _File | None = None
