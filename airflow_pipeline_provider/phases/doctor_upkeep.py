@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_of
-from airflow_pipeline_provider.core.intervals import common, gaps, merge, subtract
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.planning import day_plan, horizon, ready_at
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
@@ -51,15 +51,16 @@ def ready_gaps(view: View) -> Iterator[Finding]:
     while day <= last:
         ready += [window for window in day_plan(rules, day) if ready_at(rules, window) <= view.at]
         day += _DAY
-    folded = view.runtime.state.coverage(looked_at[0]).done
-    for piece in common(common(missing, merge(ready)), folded):
+    ready_now = common(missing, merge(ready))
+    deleted = common(ready_now, _deleted(view, looked_at[0])) if ready_now else []
+    for piece in deleted:
         yield Finding(
             "gap",
             piece,
             "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
             view.reprocess(piece),
         )
-    for piece in subtract(common(missing, merge(ready)), folded):
+    for piece in subtract(ready_now, deleted):
         yield Finding(
             "gap",
             piece,
@@ -67,6 +68,13 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             ("run", view.name, "--until-done"),
             safe=True,
         )
+
+
+def _deleted(view: View, span: Interval) -> list[Interval]:
+    """What planning has folded as done and the ledger, read later, has no line of any more."""
+    folded = view.runtime.state.coverage(span).done
+    entries = view.runtime.state.entries(span)
+    return subtract(folded, [*ledger.committed(entries), *ledger.waived(entries)])
 
 
 def drifted(view: View) -> Iterator[Finding]:
