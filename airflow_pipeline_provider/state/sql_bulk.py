@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState, read_entry, shortly_before
-from airflow_pipeline_provider.state.sql_coverage import folded, read_coverage
+from airflow_pipeline_provider.state.sql_coverage import continued, read_coverage
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -97,12 +97,7 @@ def _read(
     for row in known:
         one = read[row.pipeline_id]
         one.first = row.first_day
-        one.covered = _covered(database, connection, row, unfolded[row.pipeline_id])
-
-
-def _covered(database: Database, connection: sa.Connection, pipeline: Any, rows: list[Any]) -> Coverage:
-    if pipeline.coverage_upto is None:
-        return folded(Coverage(), rows)
-    if rows and rows[0].id == pipeline.coverage_upto:
-        return folded(Coverage.parse(pipeline.coverage), rows[1:])
-    return read_coverage(database, connection, pipeline.pipeline_id).coverage
+        covered = continued(row, unfolded[row.pipeline_id])
+        if covered is None:
+            covered = read_coverage(database, connection, row.pipeline_id).coverage
+        one.covered = covered

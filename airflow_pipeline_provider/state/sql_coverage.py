@@ -43,19 +43,27 @@ def read_coverage(database: Database, connection: sa.Connection, pipeline: str) 
     if row is None:
         return ReadCoverage(Coverage(), None, None, 0)
     saved = row.coverage_upto
-    if saved is not None:
-        rows = _entries(database, connection, pipeline, saved)
-        if rows and rows[0].id == saved:
-            return _folded(Coverage.parse(row.coverage), rows[1:], saved, saved)
-    return _folded(Coverage(), _entries(database, connection, pipeline, 0), None, saved)
+    rows = _entries(database, connection, pipeline, saved or 0)
+    coverage = continued(row, rows)
+    if coverage is not None:
+        unsaved = len(rows) - (saved is not None)
+    else:
+        rows = _entries(database, connection, pipeline, 0)
+        coverage, unsaved = _folded(Coverage(), rows), len(rows)
+    return ReadCoverage(coverage, rows[-1].id if rows else None, saved, unsaved)
 
 
-def _folded(start: Coverage, rows: Sequence[Any], upto: int | None, saved: int | None) -> ReadCoverage:
-    return ReadCoverage(folded(start, rows), rows[-1].id if rows else upto, saved, len(rows))
+def continued(pipeline: Any, rows: Sequence[Any]) -> Coverage | None:
+    """The fold that the pipeline's row keeps, after the ledger's rows from number `coverage_upto` on (all of them
+    without it); None where that very row is gone."""
+    if pipeline.coverage_upto is None:
+        return _folded(Coverage(), rows)
+    if rows and rows[0].id == pipeline.coverage_upto:
+        return _folded(Coverage.parse(pipeline.coverage), rows[1:])
+    return None
 
 
-def folded(start: Coverage, rows: Sequence[Any]) -> Coverage:
-    """`start` after what these rows of the ledger say."""
+def _folded(start: Coverage, rows: Sequence[Any]) -> Coverage:
     entries = (
         Entry(
             Kind(r.kind), Interval(r.window_start, r.window_end), r.window_start, detail=json.loads(r.detail)
