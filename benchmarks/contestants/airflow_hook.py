@@ -6,14 +6,13 @@ NDJSON and gzipped, 10,000 documents a page, sorted by a unique field that the d
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.elasticsearch.hooks.elasticsearch import ElasticsearchPythonHook
 
+from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import SEQUENCE_FIELD, time_query
 
@@ -21,12 +20,7 @@ PAGE = 10_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--index", default="bench")
-    parser.add_argument("--docs", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    given = parser(__doc__).parse_args()
     query: dict[str, Any] = {
         "query": time_query(given.docs),
         "sort": [{SEQUENCE_FIELD: "asc"}],

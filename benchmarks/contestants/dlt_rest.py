@@ -6,11 +6,9 @@ column `_source` as JSON), which is less work than its default, one column or ta
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dlt
@@ -20,6 +18,7 @@ from dlt.sources.helpers.rest_client import RESTClient
 from dlt.sources.helpers.rest_client.paginators import BasePaginator
 from requests import Request
 
+from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import time_query
 
@@ -65,12 +64,7 @@ def hits(url: str, index: str, docs: int) -> Iterator[list[dict[str, Any]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--index", default="bench")
-    parser.add_argument("--docs", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    given = parser(__doc__).parse_args()
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     with Timing() as timing:
         pipeline = dlt.pipeline(

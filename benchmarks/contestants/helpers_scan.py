@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import scan
 
+from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import time_query
 
@@ -27,12 +27,7 @@ def write(url: str, index: str, docs: int, path: Path, page: int = 10_000) -> in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--index", default="bench")
-    parser.add_argument("--docs", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    given = parser(__doc__).parse_args()
     with Timing() as timing:
         rows = write(given.url, given.index, given.docs, given.out / "hits.json.gz")
     print(json.dumps({"rows": rows, **timing.figures}))

@@ -24,6 +24,7 @@ from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.runtime import open_runtime, utc_now
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import TIME_FIELD, interval
 
@@ -80,15 +81,11 @@ def move(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--index", default="bench")
-    parser.add_argument("--docs", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--slices", type=int, help="without it: the default")
-    parser.add_argument("--page-size", type=int, help="without it: the default")
-    parser.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
-    given = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--slices", type=int, help="without it: the default")
+    arguments.add_argument("--page-size", type=int, help="without it: the default")
+    arguments.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
+    given = arguments.parse_args()
     register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState")
     os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = connection(given.url)
     print(json.dumps(move(given)))

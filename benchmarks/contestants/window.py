@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import duckdb  # noqa: F401  (so that their import is not timed)
 import pyarrow.parquet  # noqa: F401
@@ -19,6 +17,7 @@ from airflow_pipeline_provider.observability.metrics import PHASE_SECONDS, sendi
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime, utc_now
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.ours import connection, write_pipeline
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import interval
@@ -40,12 +39,7 @@ class Phases:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--index", default="bench")
-    parser.add_argument("--docs", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    given = parser(__doc__).parse_args()
     os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = connection(given.url)
     os.environ["AIRFLOW_CONN_BENCH_STATE"] = json.dumps(
         {"conn_type": "sqlite", "host": str(given.out / "state.sqlite")}
