@@ -1,12 +1,14 @@
-"""The servers that groups start: the replay server, and the real Elasticsearch of tests/services."""
+"""The servers that groups start: the replay server, and real ones by tests/services."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import Any
 from benchmarks.contract import Server, Settings
 from benchmarks.harness import ROOT, output_of, say
 
-ELASTICSEARCH_PORT = 39200
+ELASTICSEARCH_PORT, POSTGRES_PORT = 39200, 39432
+SERVICES = ROOT / "tests" / "services"
 BULK_DOCUMENTS = 10_000
 
 
@@ -39,19 +42,38 @@ def start_elasticsearch(settings: Settings, opened: ExitStack, docs: int) -> Non
     Its data outlives the run: documents are loaded once.  Contestants ask for a range of times.
     """
     folder = settings.data / "elasticsearch"
-    scripts = ROOT / "tests" / "services" / "elasticsearch"
     say("starting Elasticsearch ...")
-    started = subprocess.run(
-        [scripts / "start.sh", "--port", str(ELASTICSEARCH_PORT), "--data-dir", folder],
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    opened.callback(subprocess.check_call, [scripts / "stop.sh", "--data-dir", folder])
-    url = dict(line.split("=", 1) for line in started.stdout.split())["ELASTICSEARCH_URL"]
+    url = start_service(opened, "elasticsearch", ELASTICSEARCH_PORT, folder)["ELASTICSEARCH_URL"]
     pid = int((folder / "service.pid").read_text().split()[0])
     settings.servers["elasticsearch"] = Server("elasticsearch", url, (pid,))
     if _documents(url) < docs:
         say(f"loading {docs:,} documents into Elasticsearch (once) ...")
         output_of(settings.module("servers", url, docs))
+
+
+def start_postgres(
+    settings: Settings, opened: ExitStack, name: str = "bench-postgres", port: int = POSTGRES_PORT
+) -> None:
+    """PostgreSQL with a data directory of this name, as `settings.servers["postgres"]`."""
+    asked = f'. tests/services/lib/service.sh; printf %s "$(postgres_dir {name})"'
+    folder = subprocess.run(
+        ["bash", "-c", asked], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    url = start_service(opened, "postgres", port, Path(folder))["POSTGRES_URL"]
+    settings.servers["postgres"] = Server("postgres", url, ())
+
+
+def start_service(
+    opened: ExitStack, name: str, port: int, folder: Path, env: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What tests/services/NAME/start.sh prints; it is stopped with `opened`."""
+    scripts = SERVICES / name
+    started = subprocess.run(
+        [scripts / "start.sh", "--port", str(port), "--data-dir", folder],
+        env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    opened.callback(subprocess.check_call, [scripts / "stop.sh", "--data-dir", folder])
+    return dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
 
 
 def truth(settings: Settings, docs: int, padding: int = 0) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from benchmarks.contract import Contestant, Goal, Results, Settings
-from benchmarks.groups.load import _start_postgres
+from benchmarks.servers import start_postgres
 
 TITLE = "The control path"
 
@@ -16,7 +16,7 @@ OURS, LOOP, FACTORY = "ours", "a loop without YAML", "dag-factory"
 
 
 def prepare(settings: Settings, opened: ExitStack) -> None:
-    _start_postgres(settings, opened)
+    start_postgres(settings, opened)
 
 
 def contestants(settings: Settings) -> list[Contestant]:

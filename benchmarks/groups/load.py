@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contract import Contestant, Goal, Results, Server, Settings
-from benchmarks.harness import ROOT, output_of, say
-from benchmarks.servers import start_replay
+from benchmarks.contract import Contestant, Goal, Results, Settings
+from benchmarks.harness import output_of, say
+from benchmarks.servers import start_postgres, start_replay
 
 TITLE = "Load, and a whole window"
 
 DUCKDB, POSTGRES, WINDOW = "into DuckDB", "into PostgreSQL", "a whole window, embedded"
 OURS, OWN = "ours", "its own bulk load"
-POSTGRES_PORT = 39432
 
 
 def prepare(settings: Settings, opened: ExitStack) -> None:
@@ -30,7 +28,7 @@ def prepare(settings: Settings, opened: ExitStack) -> None:
         say(f"staging {settings.docs:,} documents ...")
         output_of(settings.module("staged", _staged(settings), settings.docs))
     if wanted(POSTGRES):
-        _start_postgres(settings, opened)
+        start_postgres(settings, opened)
     if wanted(WINDOW):
         start_replay(settings, opened, "replay", "--docs", _window_docs(settings))
 
@@ -42,24 +40,6 @@ def _staged(settings: Settings) -> Path:
 
 def _window_docs(settings: Settings) -> int:
     return int(settings.options.get("window_docs", min(settings.docs, 100_000)))
-
-
-def _start_postgres(settings: Settings, opened: ExitStack) -> None:
-    scripts = ROOT / "tests" / "services" / "postgres"
-    arguments = ["--port", str(POSTGRES_PORT)]
-    folder = subprocess.run(
-        ["bash", "-c", '. tests/services/lib/service.sh; printf %s "$(postgres_dir bench-postgres)"'],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
-    ).stdout  # fmt: skip
-    started = subprocess.run(
-        [scripts / "start.sh", *arguments, "--data-dir", folder],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    opened.callback(subprocess.check_call, [scripts / "stop.sh", "--data-dir", folder])
-    said = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
-    settings.servers["postgres"] = Server("postgres", said["POSTGRES_URL"], ())
 
 
 def contestants(settings: Settings) -> list[Contestant]:
