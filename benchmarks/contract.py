@@ -6,6 +6,7 @@ A group is a module in `benchmarks/groups/` with
     prepare(settings, opened: ExitStack) -> None                  optional: build data, start servers
     contestants(settings) -> list[Contestant]
     goals(results) -> list[Goal]
+    COLUMNS: dict[str, list[Column]]                              optional: of its tables by race, not the usual ones
 
 `prepare` puts the servers it starts into `settings.servers` and what ends them on `opened`.
 
@@ -25,7 +26,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,15 @@ class Goal:
     reached: bool | None
 
 
+class Column(NamedTuple):
+    """A column of a race's table: its heading, which value of a run it shows (`Run.value`), and how."""
+
+    heading: str
+    value: str
+    divided_by: float = 1
+    format: str = ".3g"
+
+
 @dataclass
 class Results:
     """The runs of a group, by race and contestant, in the order in which they ran."""
@@ -155,11 +165,16 @@ class Results:
 
 
 def interleaved(contestants: Sequence[Contestant], rounds: int) -> list[Contestant]:
-    """Race by race: every contestant once, then every one again; what drifts meets them all."""
+    """Race by race: every contestant once, then every one again; what drifts meets them all.
+
+    Each round begins with another one than the round before, so that none always follows the same neighbour.
+    """
     order: list[Contestant] = []
     for race in dict.fromkeys(contestant.race for contestant in contestants):
         members = [contestant for contestant in contestants if contestant.race == race]
         most = max(member.rounds or rounds for member in members)
         for number in range(most):
-            order += [member for member in members if number < (member.rounds or rounds)]
+            first = number % len(members)
+            rotated = members[first:] + members[:first]
+            order += [member for member in rotated if number < (member.rounds or rounds)]
     return order

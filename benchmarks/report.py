@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.contract import Goal, Results, Settings
+from benchmarks.contract import Column, Goal, Results, Settings
 
 Group = tuple[ModuleType, Results]
 
@@ -40,8 +40,9 @@ def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Seque
         lines += ["", f"**Not finished, an error ended them: {', '.join(failed)}.**"]
     for group, results in groups:
         lines += ["", f"## {group.TITLE}"]
+        columns = getattr(group, "COLUMNS", {})
         for race in results.races():
-            lines += ["", f"### {race}", "", *_table(race, results)]
+            lines += ["", f"### {race}", "", *_table(race, results, columns.get(race))]
     lines += ["", "## Machine and versions", "", *_machine(settings)]
     path.write_text("\n".join(lines) + "\n")
 
@@ -52,38 +53,39 @@ def _goals(goals: Sequence[Goal]) -> list[str]:
     return ["| work | goal | seen | |", "|---|---|---|---|", *rows]
 
 
-def _table(race: str, results: Results) -> list[str]:
+def _table(race: str, results: Results, columns: Sequence[Column] | None) -> list[str]:
     """Contestants that move rows, and those that only take time, have different columns."""
     names = results.names(race)
-    runs = [run for name in names for run in results.runs[race, name]]
-    with_rows = all(run.rows for run in runs)
-    columns: list[tuple[str, str, float, str]] = []  # heading, value, divided by, format
-    if with_rows:
-        columns.append(("rows/s", "rows_per_second", 1, ",.0f"))
-    columns.append(("seconds", "seconds", 1, ".3g"))
-    if all(run.moved_bytes for run in runs):
-        columns.append(("MB/s", "bytes_per_second", 1e6, ".1f"))
-    columns += [
-        ("client CPU s", "client_cpu_seconds", 1, ".3g"),
-        ("process CPU s", "process_cpu_seconds", 1, ".3g"),
-    ]
-    if any(run.server_cpu_seconds for run in runs):
-        columns.append(("server CPU s", "server_cpu_seconds", 1, ".3g"))
-    columns.append(("peak RSS MB", "peak_rss_bytes", 1e6, ".0f"))
-    if any(run.written_bytes for run in runs):
-        columns.append(("written MB", "written_bytes", 1e6, ".1f"))
-    columns += [(name, name, 1, ".4g") for name in _own_figures(results, race)]
+    with_rows = all(run.rows for name in names for run in results.runs[race, name])
+    columns = columns or _usual_columns(race, results, with_rows)
     ratio_of = "rows_per_second" if with_rows else "seconds"
     lines = [
-        f"| | {' | '.join(heading for heading, *_ in columns)} | ratio |",
+        f"| | {' | '.join(column.heading for column in columns)} | ratio |",
         f"|---|{'---|' * len(columns)}---|",
     ]
     for name in names:
-        cells = [_cell(results, race, name, *column[1:]) for column in columns]
+        cells = [_cell(results, race, name, column) for column in columns]
         ratio = results.ratio(race, name, names[0], ratio_of)
         lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
     what = "rows a second" if with_rows else "seconds"
     return [*lines, "", f"The ratio is that of {what}, to the first line."]
+
+
+def _usual_columns(race: str, results: Results, with_rows: bool) -> list[Column]:
+    runs = [run for name in results.names(race) for run in results.runs[race, name]]
+    columns = []
+    if with_rows:
+        columns.append(Column("rows/s", "rows_per_second", 1, ",.0f"))
+    columns.append(Column("seconds", "seconds"))
+    if all(run.moved_bytes for run in runs):
+        columns.append(Column("MB/s", "bytes_per_second", 1e6, ".1f"))
+    columns += [Column("client CPU s", "client_cpu_seconds"), Column("process CPU s", "process_cpu_seconds")]
+    if any(run.server_cpu_seconds for run in runs):
+        columns.append(Column("server CPU s", "server_cpu_seconds"))
+    columns.append(Column("peak RSS MB", "peak_rss_bytes", 1e6, ".0f"))
+    if any(run.written_bytes for run in runs):
+        columns.append(Column("written MB", "written_bytes", 1e6, ".1f"))
+    return columns + [Column(name, name, 1, ".4g") for name in _own_figures(results, race)]
 
 
 def _own_figures(results: Results, race: str) -> list[str]:
@@ -98,9 +100,10 @@ def _own_figures(results: Results, race: str) -> list[str]:
     return list(found)
 
 
-def _cell(results: Results, race: str, name: str, what: str, by: float, form: str) -> str:
+def _cell(results: Results, race: str, name: str, column: Column) -> str:
+    form = column.format
     try:
-        values = [value / by for value in results.values(race, name, what)]
+        values = [value / column.divided_by for value in results.values(race, name, column.value)]
     except KeyError:
         return ""
     middle = format(statistics.median(values), form)

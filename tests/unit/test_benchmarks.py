@@ -238,6 +238,11 @@ def test_rounds_are_interleaved_race_by_race() -> None:
     assert "".join(entry.name for entry in interleaved(entries, 2)) == "abacc"
 
 
+def test_each_round_begins_with_another_contestant() -> None:
+    entries = [contestant("", race="x", name=name) for name in "abc"]
+    assert "".join(entry.name for entry in interleaved(entries, 4)) == "abcbcacababc"
+
+
 # --- goals -------------------------------------------------------------------------------------------------------
 
 
