@@ -8,19 +8,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_pipeline_provider.connectors.registry import register
+from airflow_pipeline_provider.config.loader import load_folder
+from airflow_pipeline_provider.connectors.registry import options_model, register
+from airflow_pipeline_provider.core.planning import day_plan
 from benchmarks import digest
 from benchmarks.contestants import helpers_scan, ours
-from benchmarks.contract import Contestant, Results, Run, Settings, interleaved
-from benchmarks.documents import START_MILLIS, interval, time_query
+from benchmarks.contract import Column, Contestant, Results, Run, Settings, interleaved
+from benchmarks.documents import START, START_MILLIS, interval, time_query
 from benchmarks.groups import extract
 from benchmarks.harness import FailedError, measure
 from benchmarks.replay_server import Replay, Server
 from benchmarks.report import write
+from benchmarks.wide import pipelines, tasks
 
 DOCS = 5000
 PIT = {"pit": {"id": "p"}, "sort": ["_shard_doc"]}
@@ -241,6 +245,53 @@ def test_rounds_are_interleaved_race_by_race() -> None:
 def test_each_round_begins_with_another_contestant() -> None:
     entries = [contestant("", race="x", name=name) for name in "abc"]
     assert "".join(entry.name for entry in interleaved(entries, 4)) == "abcbcacababc"
+
+
+# --- wide ----------------------------------------------------------------------------------------------------------
+
+
+def task(queued: str, start: str, end: str) -> dict[str, Any]:
+    day = "2026-03-01T00:00:"
+    return {"queued_when": f"{day}{queued}Z", "start_date": f"{day}{start}Z", "end_date": f"{day}{end}Z"}
+
+
+def test_times_are_those_of_the_task_instances() -> None:
+    found = [task("00", "01.500", "11"), task("00", "02", "09"), task("10", "12", "20")]
+    start, end = tasks.span(found)
+    assert end - start == 18.5
+    assert tasks.queued_to_start(found) == 2
+    assert tasks.each(found) == 8
+    assert tasks.most_at_once(found) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"state": "failed", "try_number": 1}, {"state": "success", "try_number": 2}]
+)
+def test_a_failed_or_repeated_task_is_not_measured(wrong: dict[str, Any]) -> None:
+    with pytest.raises(AssertionError, match="extract"):
+        tasks.assert_successful([{"dag_run_id": "r", "task_id": "extract", **wrong}])
+
+
+def test_the_pipelines_of_wide_are_valid_and_cut_the_same_documents_into_windows(tmp_path: Path) -> None:
+    pipelines.write_dags(tmp_path, tmp_path / "work", (1, 8))
+    loaded = load_folder(tmp_path / "pipelines", options_model=options_model)
+    assert not loaded.errors
+    assert set(loaded.pipelines) == {"wide_tasks_1", "wide_tasks_8", "wide_windows"}
+    day = day_plan(loaded.pipelines["wide_windows"][1].rules, START.date())
+    windows = [window for window in day if window.start < interval(pipelines.DOCS)[1]]
+    assert (len(windows), windows[-1].end) == (pipelines.WINDOWS, interval(pipelines.DOCS)[1])
+
+
+def test_a_group_may_say_its_columns(tmp_path: Path) -> None:
+    found = results({"one": 2.0, "two": 1.0}, "race")
+    group: Any = SimpleNamespace(
+        TITLE="A group", goals=lambda _: [], COLUMNS={"race": [Column("s", "seconds")]}
+    )
+    write(tmp_path / "page.md", [(group, found)], Settings(3, 1000, tmp_path, tmp_path), [])
+    assert (
+        "| | s | ratio |\n|---|---|---|\n| one | 2 | 1.00 |\n| two | 1 | 2.00 |\n"
+        in (tmp_path / "page.md").read_text()
+    )
 
 
 # --- goals -------------------------------------------------------------------------------------------------------
