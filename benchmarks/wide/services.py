@@ -1,5 +1,8 @@
 """The Airflow of the group `wide`: CeleryExecutor, two workers of four slots, on ports and folders of its own.
 
+Every component imports the pipelines' libraries at its start (`preload/`), which counts in the workers: they fork the
+tasks.  `--set preload=no` leaves that out.
+
 Imported by the harness, so by the standard library alone.
 """
 
@@ -32,13 +35,14 @@ def start_airflow(
     home = settings.data / "airflow-wide"
     write_dags(home / "dags", settings.work, counts)
     say(f"starting Airflow with {WORKERS} Celery workers ...")
+    preload = {} if settings.options.get("preload") == "no" else {"PYTHONPATH": str(PRELOAD)}
     env = {
         "PYTHON": settings.python,
         "EXECUTOR": "CeleryExecutor",
         "CELERY_WORKERS": str(WORKERS),
         "WORKER_CONCURRENCY": str(SLOTS),
         "TRIGGERER": "0",
-        **({} if settings.options.get("preload") == "no" else {"PYTHONPATH": str(PRELOAD)}),
+        **preload,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(server, METADATA, "postgresql+psycopg2"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",  # Airflow's own default; parsing takes CPU

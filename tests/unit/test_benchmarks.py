@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +27,7 @@ from benchmarks.groups import extract
 from benchmarks.harness import FailedError, measure
 from benchmarks.replay_server import Replay, Server
 from benchmarks.report import write
-from benchmarks.wide import pipelines, tasks
+from benchmarks.wide import machine, pipelines, tasks
 
 DOCS = 5000
 PIT = {"pit": {"id": "p"}, "sort": ["_shard_doc"]}
@@ -270,6 +273,16 @@ def test_times_are_those_of_the_task_instances() -> None:
 def test_a_failed_or_repeated_task_is_not_measured(wrong: dict[str, Any]) -> None:
     with pytest.raises(AssertionError, match="extract"):
         tasks.assert_successful([{"dag_run_id": "r", "task_id": "extract", **wrong}])
+
+
+def test_cpu_is_counted_of_a_process_and_of_all_below_it() -> None:
+    before = machine.tree_cpu_seconds([os.getpid()])
+    with machine.BusyMachine() as busy:
+        start = time.time()
+        burn = "import time\nwhile time.process_time() < 0.3: pass\n"
+        subprocess.run([sys.executable, "-c", burn], check=True)
+    assert machine.tree_cpu_seconds([os.getpid()]) - before >= 0.25
+    assert 0 < busy.share(start - 1, time.time() + 1) <= 1
 
 
 def test_the_pipelines_of_wide_are_valid_and_cut_the_same_documents_into_windows(tmp_path: Path) -> None:
