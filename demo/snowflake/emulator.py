@@ -24,7 +24,7 @@ from fakesnow.instance import FakeSnow
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from demo.snowflake import dialect, stages
@@ -48,13 +48,16 @@ Address = tuple[str, int]
 _last_seen_at: dict[str, Address] = {}  # session's token: the client's end of the connection it came by last
 
 
-class RecentResults(OrderedDict[str, Any]):
-    """The results that RESULT_SCAN may ask for; without a bound the server would keep every result."""
+class Recent(OrderedDict[Any, Any]):
+    """The newest 200 of something; without a bound the server would keep all."""
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)
         while len(self) > 200:
             self.popitem(last=False)
+
+
+_answers = Recent()  # (session, request id) -> the task that executes it
 
 
 def failure(code: str, message: str, sqlstate: str) -> JSONResponse:
@@ -95,20 +98,33 @@ async def login_request(request: Request) -> JSONResponse:
     return JSONResponse(reply)
 
 
-async def query_request(request: Request) -> JSONResponse:
+async def query_request(request: Request) -> Response:
+    """A request that its client sends again, since it lost the answer, is not executed again."""
     with contextlib.suppress(stock.ServerError):  # a request without a session: answered below
         _seen(stock.to_token(request), request)
+    await request.body()  # all of it, before anything is executed
+    key = (request.headers.get("Authorization"), request.query_params.get("requestId") or object())
+    if key not in _answers:
+        _answers[key] = asyncio.create_task(_execute(request))
+    body, status = await asyncio.shield(_answers[key])  # executed to its end, whether its client waits or not
+    return Response(body, status, media_type="application/json")
+
+
+async def _execute(request: Request) -> tuple[bytes, int]:
     reply = await stock.query_request(request)
-    if reply.status_code < 500:
-        return reply
-    return failure("100000", json.loads(reply.body)["message"], "XX000")
+    if reply.status_code >= 500:
+        reply = failure("100000", json.loads(reply.body)["message"], "XX000")
+    return bytes(reply.body), reply.status_code
 
 
 async def session(request: Request) -> JSONResponse:
     """Closing a session rolls its open transaction back."""
-    connection = stock.sessions.get(stock.to_token(request))
+    if (connection := stock.sessions.get(stock.to_token(request))) is None:
+        return failure(
+            "390111", "Session no longer exists. New login required to access the service.", "08001"
+        )
     reply = await stock.session(request)
-    if connection and request.query_params.get("delete"):
+    if request.query_params.get("delete"):
         _last_seen_at.pop(stock.to_token(request), None)
         _close(connection)
     return reply
@@ -168,7 +184,7 @@ def application(data_dir: Path) -> Starlette:
     databases = data_dir / "db"
     databases.mkdir(parents=True, exist_ok=True)
     stock.shared_fs = FakeSnow(db_path=databases, nop_regexes=NO_OPERATION)
-    stock.shared_fs.results_cache = RecentResults()
+    stock.shared_fs.results_cache = Recent()  # what RESULT_SCAN may ask for
     duck = stock.shared_fs.duck_conn
     known = {name for (name,) in duck.execute("SELECT name FROM duckdb_settings()").fetchall()}
     for name, value in SETTINGS.items():

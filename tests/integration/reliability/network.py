@@ -13,6 +13,7 @@ import re
 import ssl
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -202,19 +203,21 @@ class SnowflakeLoad(Faulty):
 
     def forget_clients(self) -> None:
         """Snowflake rolls an idle transaction back after five minutes when others wait for it; the stand-in never."""
-        for token in {
-            t for r in self.proxy.requests for t in re.findall(rb"(?i)authorization: (Snowflake [^\r]+)", r)
-        }:
-            connection = http.client.HTTPSConnection(
-                os.environ["SNOWFLAKE_HOST"],
-                int(os.environ["SNOWFLAKE_PORT"]),
-                context=ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"]),
-                timeout=10,
-            )
-            headers = {"Authorization": token.decode(), "Content-Type": "application/json"}
+        authorization = rb"(?i)authorization: (Snowflake [^\r]+)"
+        for token in {t.decode() for r in self.proxy.requests for t in re.findall(authorization, r)}:
+            self._close_session(token)
+
+    def _close_session(self, token: str) -> None:
+        connection = http.client.HTTPSConnection(
+            os.environ["SNOWFLAKE_HOST"],
+            int(os.environ["SNOWFLAKE_PORT"]),
+            context=ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"]),
+            timeout=10,
+        )
+        with closing(connection):
+            headers = {"Authorization": token, "Content-Type": "application/json"}
             connection.request("POST", "/session?delete=true", b"{}", headers)
             connection.getresponse().read()
-            connection.close()
 
     def sections(self, world: World) -> dict[str, Any]:
         section = self.target.section(world) | {"conn_id": f"{world.name}_target", "statement_timeout": "3s"}

@@ -31,7 +31,7 @@ from airflow_pipeline_provider.connectors.sources import elasticsearch_client
 from airflow_pipeline_provider.connectors.stages import remote_files
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import parse_utc
-from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import PipelineError, TransientError
 from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
@@ -61,9 +61,6 @@ pytestmark = [
 
 PATIENCE = 120.0  # seconds until a run counts as one that hangs; the bound of each cell is far below it
 SIDE_BY_SIDE = 8  # cells spend their time waiting
-# The connector sends a request again under its id.  Snowflake answers it from the first execution; the stand-in
-# executes it twice, and the counts refuse what came in twice.
-TWICE = ("load: copy the parts, lost reply", "load: insert the rows, lost reply")
 REQUEST = RunRequest("faults/1", RunKind.LIVE, parse_utc("2013-11-06T12:00:00Z"))
 
 STREAM = ("refused", "reset", "black hole", "slow drip", "truncated", "lost reply")
@@ -224,6 +221,16 @@ def test_no_part_of_a_window(server: type[Faulty], kind: str, folder: Path, seed
 
 
 def _try(server: type[Faulty], cell: Cell, folder: Path) -> Result:
+    """A run that a busy machine ended before it met its fault shows nothing, and is made again."""
+    for _ in range(3):
+        result, hits = _try_once(server, cell, folder)
+        if hits:
+            return result
+    result.problems.append("no request met the fault")
+    return result
+
+
+def _try_once(server: type[Faulty], cell: Cell, folder: Path) -> tuple[Result, int]:
     place, kind, times = cell
     result = Result(f"{server.name}, {place.name}, {kind}, {'once' if times else 'lasting'}")
     world = World(f"f{uuid4().hex[:10]}", folder / uuid4().hex)
@@ -238,14 +245,14 @@ def _try(server: type[Faulty], cell: Cell, folder: Path) -> Result:
         faulty.proxy.lift()
         if isinstance(outcome, BaseException):
             faulty.forget_clients()
-        _judge(result, faulty, world, outcome, fault)
+        _judge(result, faulty, world, outcome)
     finally:
         faulty.proxy.close()
         faulty.drop(world)
         for name in faulty.environment(world):
             if world.name.upper() in name:
                 os.environ.pop(name, None)
-    return result
+    return result, fault.hits
 
 
 def _run(faulty: Faulty, world: World) -> Outcome | BaseException | None:
@@ -266,18 +273,13 @@ def _run(faulty: Faulty, world: World) -> Outcome | BaseException | None:
     return ended[0] if ended else None
 
 
-def _judge(
-    result: Result, faulty: Faulty, world: World, outcome: Outcome | BaseException | None, fault: Fault
-) -> None:
+def _judge(result: Result, faulty: Faulty, world: World, outcome: Outcome | BaseException | None) -> None:
     result.outcome = outcome.reason or "moved" if isinstance(outcome, Outcome) else type(outcome).__name__
     result.said = str(outcome) if isinstance(outcome, BaseException) else ""
     say = result.problems.append
-    if not fault.hits:
-        say("no request met the fault")
     if outcome is None:
         say(f"hung for {PATIENCE:.0f} s")
-    repeated = isinstance(outcome, DataError) and any(name in result.cell for name in TWICE)
-    if isinstance(outcome, BaseException) and not isinstance(outcome, TransientError) and not repeated:
+    if isinstance(outcome, BaseException) and not isinstance(outcome, TransientError):
         say(f"ended with {type(outcome).__module__}.{type(outcome).__name__}: {str(outcome)[:300]}")
     if isinstance(outcome, PipelineError) and world.name not in str(outcome):
         say(f"the error does not name the pipeline: {outcome}")
