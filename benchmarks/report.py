@@ -20,7 +20,8 @@ VERSIONS = (
     "apache-airflow", "apache-airflow-providers-elasticsearch", "elasticsearch", "elastic-transport", "dlt",
     "dag-factory", "duckdb", "msgspec", "pyarrow", "sqlalchemy",
 )  # fmt: skip
-MEASURED = {"seconds", "cpu_seconds", "digest", "rows", "bytes", "document_bytes"}  # have columns, or none
+# have columns, or none
+MEASURED = {"seconds", "cpu_seconds", "digest", "rows", "bytes", "document_bytes", "own_peak_rss_mb"}
 
 
 def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str]) -> None:

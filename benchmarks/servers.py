@@ -90,9 +90,9 @@ def _short_hash(data: bytes) -> str:
     return sha256(data).hexdigest()[:12]
 
 
-def _documents(url: str) -> int:
+def _documents(url: str, index: str = "bench") -> int:
     try:
-        return int(_ask(f"{url}/bench/_count")["count"])
+        return int(_ask(f"{url}/{index}/_count")["count"])
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return 0
@@ -105,22 +105,25 @@ def _ask(url: str, method: str = "GET", body: bytes | None = None, kind: str = "
         return json.loads(answer.read())
 
 
-def load(url: str, docs: int) -> None:
+def load(url: str, docs: int, index: str = "bench") -> None:
     """Make the index anew: two shards of one segment each, no replica, nothing waiting to be merged."""
     from benchmarks.documents import MAPPING, Lines
 
-    if _documents(url):
-        _ask(f"{url}/bench", "DELETE")
-    _ask(f"{url}/bench", "PUT", json.dumps(MAPPING).encode())
+    remove(url, index)
+    _ask(f"{url}/{index}", "PUT", json.dumps(MAPPING).encode())
     lines = Lines(lambda number, _, source: b'{"index":{"_id":"log-%b"}}\n%b\n' % (number, source))
     for first in range(0, docs, BULK_DOCUMENTS):
         body = b"".join(lines.write(first, min(BULK_DOCUMENTS, docs - first)))
-        if _ask(f"{url}/bench/_bulk", "POST", body, "application/x-ndjson")["errors"]:
+        if _ask(f"{url}/{index}/_bulk", "POST", body, "application/x-ndjson")["errors"]:
             raise RuntimeError(f"{url} did not take the documents after {first:,}")
     for action in ("_refresh", "_forcemerge?max_num_segments=1", "_flush"):
-        _ask(f"{url}/bench/{action}", "POST")
-    if (found := _documents(url)) != docs:
+        _ask(f"{url}/{index}/{action}", "POST")
+    if (found := _documents(url, index)) != docs:
         raise RuntimeError(f"loaded {docs:,} documents, but the index holds {found:,}")
+
+
+def remove(url: str, index: str) -> None:
+    _ask(f"{url}/{index}?ignore_unavailable=true", "DELETE")
 
 
 if __name__ == "__main__":

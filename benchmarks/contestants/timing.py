@@ -1,6 +1,7 @@
 """The part of a contestant that counts: from its first request to its last byte; imports are nobody's merit.
 
-`rss_before_mb` is what the process held in memory before it, imports for the most part.
+`rss_before_mb` is what the process held in memory before it, imports for the most part; `own_peak_rss_mb` is the most
+that it held until now, whatever started it (what the harness sees is never below the memory of the harness).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Timing:
             "seconds": time.monotonic() - self._began,
             "cpu_seconds": _cpu() - self._cpu,
             "rss_before_mb": self._before / 1e6,
+            "own_peak_rss_mb": _peak_bytes() / 1e6,
         }
 
 
@@ -39,3 +41,10 @@ def _cpu() -> float:
 
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _peak_bytes() -> int:
+    (line,) = (
+        text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM:")
+    )
+    return int(line.split()[1]) * 1024
