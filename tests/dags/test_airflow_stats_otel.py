@@ -1,0 +1,101 @@
+"""Metrics of a run as an OpenTelemetry collector receives them: OTLP over HTTP, sent by Airflow's own client."""
+
+from __future__ import annotations
+
+import atexit
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from .conftest import Folder
+from .test_airflow_stats import start_stats
+
+pytest.importorskip(
+    "opentelemetry.exporter.otlp.proto.http", reason="this Airflow came without OTLP over HTTP"
+)
+
+
+class Collector(ThreadingHTTPServer):
+    """Keeps what was posted to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies: list[bytes] = []
+
+    def points(self) -> dict[str, list[tuple[dict[str, str], Any]]]:
+        """Name without Airflow's prefix -> (tags, data point) of the pipelines' metrics."""
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+        found: dict[str, list[tuple[dict[str, str], Any]]] = {}
+        for body in self.bodies:
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+                    if metric.name.startswith("airflow.pipeline."):
+                        data = getattr(metric, metric.WhichOneof("data"))
+                        found.setdefault(metric.name.removeprefix("airflow.pipeline."), []).extend(
+                            ({tag.key: tag.value.string_value for tag in point.attributes}, point)
+                            for point in data.data_points
+                        )
+        return found
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    import airflow.sdk.serde  # noqa: F401  (starts the stats by itself when it is imported: with none yet)
+    from opentelemetry import metrics
+
+    with Collector() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")  # sent when the test says so
+        with monkeypatch.context() as patch:
+            patch.setattr(atexit, "register", lambda *_: None)  # its last flush would find the collector gone
+            start_stats()
+        yield server
+        metrics.get_meter_provider().shutdown()  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        start_stats()
+        server.shutdown()
+
+
+def test_a_committed_window(folder: Folder, run_dag: Callable[..., Any], collector: Collector) -> None:
+    from opentelemetry import metrics
+
+    folder.write(backlog="wait", granularity="13h")
+    run_dag(folder.dag())
+    metrics.get_meter_provider().force_flush()  # type: ignore[attr-defined]
+    seen, tags = collector.points(), {"pipeline": folder.pipeline_id}
+    assert [(its, point.as_int) for its, point in seen["windows_committed"]] == [(tags, 1)]
+    assert [(its, point.as_int) for its, point in seen["rows"]] == [(tags, 39)]
+    ((its, size),) = seen["bytes"]
+    assert its == tags
+    assert size.as_int > 500
+    ((its, lag),) = seen["lag_seconds"]
+    assert its == tags
+    assert lag.as_double > 10 * 365 * 86_400  # November 2013
+    phases = {its["phase"]: point for its, point in seen["phase_seconds"]}
+    assert phases.keys() == {"generate", "validate", "extract", "stage", "load", "audit"}
+    assert {name: point.count for name, point in phases.items()} == dict.fromkeys(phases, 1)
+    assert all(point.sum > 0 for point in phases.values())  # milliseconds
+    assert not [
+        name for name in seen if folder.pipeline_id in name
+    ]  # tags are tags here, not parts of a name
