@@ -32,54 +32,57 @@ REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs 
 def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
     """Commit the window if source = manifest + quarantined and manifest = target = distinct ids; otherwise extract
     again or fail."""
-    staged = _own_newest(runtime, claim, staged)
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
-            _check_loaded(runtime, claim, staged)
-            counts, result = _count(runtime, claim, staged)
-            reach("audit.counted")
-            phase.counts(
-                source=counts.source,
-                staged=counts.manifest,
-                quarantined=counts.quarantined or None,
-                target=counts.target,
-                distinct=counts.distinct,
-            )
-            if result.ok:
-                return _commit(runtime, claim, staged, counts)
-            again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
-            if not again:
-                raise DataError(
-                    f"{result.sentence}. The window is not committed: raise `settle`, or look at the source"
+            if (newest := _own_newest(runtime, claim, staged)) is None:
+                phase.skipped("cut off")
+                why, rows = "an earlier audit of this run was cut off while it extracted again", None
+            else:
+                staged = newest
+                _check_loaded(runtime, claim, staged)
+                counts, result = _count(runtime, claim, staged)
+                reach("audit.counted")
+                phase.counts(
+                    source=counts.source,
+                    staged=counts.manifest,
+                    quarantined=counts.quarantined or None,
+                    target=counts.target,
+                    distinct=counts.distinct,
                 )
-            phase.skipped("mismatch")
-        logger.warning("%s: extracting again", result.sentence)
-        staged = _reextract(runtime, claim, counts.source)
+                if result.ok:
+                    return _commit(runtime, claim, staged, counts)
+                again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
+                if not again:
+                    raise DataError(
+                        f"{result.sentence}. The window is not committed: raise `settle`, or look at the source"
+                    )
+                phase.skipped("mismatch")
+                why, rows = result.sentence, counts.source
+        logger.warning("%s: extracting again", why)
+        staged = _reextract(runtime, claim, rows)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged:
-    """What this run staged last: an earlier execution of this task may have extracted again and been cut off.
+def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None:
+    """What this run staged last: an earlier execution of this task may have extracted again; None when it was cut off
+    before its load was done.
 
     An audit that was cleared or woke up late must not judge what another run loaded since: SupersededError.
     """
     interval = claim.window.interval
-    with run_phase(runtime, "audit", claim, staged.attempt) as phase:
-        newer = [e for e in runtime.state.entries(interval) if (e.token or 0) > staged.token]
-        for entry in newer:
-            if entry.run != claim.run:
-                raise SupersededError(
-                    f"token {staged.token} of this run is older than token {entry.token} of {entry.run}"
-                )
-        last = max(newer, key=lambda entry: entry.token or 0, default=None)
-        if last is None:
-            return staged
-        phase.skipped("cut off")
-        row = runtime.target.newest_commit(interval)
-        if row is not None and (row.interval, row.token) == (interval, last.token):
-            return staged_by(runtime, claim.window, row)
-    logger.warning("an earlier audit of this run was cut off while it extracted again: extracting again")
-    return _reextract(runtime, claim, None)
+    newer = [e for e in runtime.state.entries(interval) if (e.token or 0) > staged.token]
+    for entry in newer:
+        if entry.run != claim.run:
+            raise SupersededError(
+                f"token {staged.token} of this run is older than token {entry.token} of {entry.run}"
+            )
+    last = max(newer, key=lambda entry: entry.token or 0, default=None)
+    if last is None:
+        return staged
+    row = runtime.target.newest_commit(interval)
+    if row is None or (row.interval, row.token) != (interval, last.token):
+        return None
+    return staged_by(runtime, claim.window, row)
 
 
 def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
