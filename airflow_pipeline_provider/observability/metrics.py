@@ -5,6 +5,7 @@
 `pipeline.windows_failed`    count  failures after which Airflow tries no more
 `pipeline.windows_blocked`   count  those failures that left their window blocked (`max_attempts`)
 `pipeline.rows`              count  rows loaded into the target; a load that found its rows there already adds nothing
+`pipeline.rows_quarantined`  count  rows of committed windows that the target could not take (`audit.on_reject`)
 `pipeline.bytes`             count  bytes of the part files that held them
 `pipeline.lag_seconds`       gauge  after a commit: now less the end of what is committed or waived without a gap
 `pipeline.phase_seconds`     timer  how long a phase took, whatever became of it; with the tag `phase`
@@ -36,6 +37,7 @@ WINDOWS_COMMITTED = "pipeline.windows_committed"
 WINDOWS_FAILED = "pipeline.windows_failed"
 WINDOWS_BLOCKED = "pipeline.windows_blocked"
 ROWS = "pipeline.rows"
+ROWS_QUARANTINED = "pipeline.rows_quarantined"
 BYTES = "pipeline.bytes"
 LAG_SECONDS = "pipeline.lag_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"

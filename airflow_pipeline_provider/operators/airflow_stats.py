@@ -71,11 +71,13 @@ def airflow_stats() -> Iterator[None]:
 # Both read the ledger, and only if somebody listens; what goes wrong here must not become the task's own result.
 
 
-def report_commit(runtime: Runtime) -> None:
-    """A window was committed; how far behind that leaves the pipeline."""
+def report_commit(runtime: Runtime, quarantined: int) -> None:
+    """A window was committed, without so many rows; how far behind that leaves the pipeline."""
     if not metrics.anybody_listens():
         return
     metrics.count(metrics.WINDOWS_COMMITTED, pipeline=runtime.config.pipeline_id)
+    if quarantined:
+        metrics.count(metrics.ROWS_QUARANTINED, quarantined, pipeline=runtime.config.pipeline_id)
     try:
         _report_lag(runtime)
     except PipelineError as error:

@@ -56,7 +56,7 @@ class AuditOperator(PipelineOperator):
         with self.runtime(context) as runtime:
             audited = audit(runtime, claim, Staged.from_json(staged))
             asset_events.emit(context, self._alias, runtime, claim, audited)
-            report_commit(runtime)
+            report_commit(runtime, audited.quarantined_rows)
             self._lineage = lineage.describe(
                 runtime,
                 claim,
@@ -68,6 +68,7 @@ class AuditOperator(PipelineOperator):
                     "staged": audited.staged_rows,
                     "target": audited.target_rows,
                     "distinct": audited.distinct_ids,
+                    "quarantined": audited.quarantined_rows,
                 },
             )
         return audited.to_json()

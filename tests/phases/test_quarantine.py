@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.recheck import recheck
@@ -107,6 +109,27 @@ def test_the_others_are_loaded_and_these_are_kept_apart(
     assert (shown["target_rows"], shown["distinct_ids"]) == (117, 117)
     assert "with the reasons, in" in caplog.text
     assert "/quarantine-" in caplog.text
+
+
+def test_they_are_told_to_whoever_listens(seeded: Pipeline) -> None:
+    told: list[tuple[str, int, Mapping[str, str]]] = []
+
+    class Sink:
+        def count(self, name: str, by: int, tags: Mapping[str, str]) -> None:
+            told.append((name, by, tags))
+
+        def gauge(self, name: str, value: float, tags: Mapping[str, str]) -> None: ...
+
+        def timing(self, name: str, seconds: float, tags: Mapping[str, str]) -> None: ...
+
+    with metrics.sending_to(Sink()):
+        chosen = runtime(seeded)
+        outcome = seeded.move(chosen)
+        assert outcome.audited is not None
+        report_commit(chosen, outcome.audited.quarantined_rows)
+    tags = {"pipeline": chosen.config.pipeline_id}
+    assert ("pipeline.rows_quarantined", 3, tags) in told
+    assert ("pipeline.rows", 117, tags) in told
 
 
 def test_a_window_of_nothing_else_is_not_empty(seeded: Pipeline) -> None:
