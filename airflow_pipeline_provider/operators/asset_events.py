@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAlias
+from airflow.sdk import Asset, AssetAlias
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import ledger
@@ -44,11 +44,22 @@ def days_asset(pipeline_id: str) -> str:
     return f"{pipeline_id}.days"
 
 
+def assets_of(pipeline: str | PipelineConfig) -> list[Asset]:
+    """Both assets, as outlets of the DAG file: so Airflow knows them before their first event.
+
+    Two runs whose first events came at the same moment would both try to make the asset, and Airflow would call the
+    later run failed, after its commit.  While the task executes they are no outlets: one that is gets an event
+    whenever its task succeeds.  None where the DAG file gives a path: what is in there is not known yet.
+    """
+    if not isinstance(pipeline, PipelineConfig):
+        return []
+    return [Asset(windows_asset(pipeline.pipeline_id)), Asset(days_asset(pipeline.pipeline_id))]
+
+
 def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
     """The outlet through which both assets' events leave.
 
-    An outlet that is an asset gets an event whenever its task succeeds; an alias passes on only what is added to it,
-    and needs no pipeline id while the DAG file is parsed: a path's name will do.
+    It passes on only what is added to it, and needs no pipeline id while the DAG file is parsed: a path will do.
     """
     name = pipeline.pipeline_id if isinstance(pipeline, PipelineConfig) else PurePath(pipeline).stem
     return AssetAlias(f"pipeline {name}")
@@ -56,8 +67,6 @@ def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
 
 def emit(context: Context, alias: AssetAlias, runtime: Runtime, claim: Claim, audited: Audited) -> None:
     """Add the events of this commit to the task's outlets."""
-    from airflow.sdk import Asset
-
     config, window = runtime.config, claim.window
     accessor = context["outlet_events"][alias]
     about = _about(config.pipeline_id, window.day.isoformat(), window.interval, audited.target_rows, audited)

@@ -38,12 +38,16 @@ class AuditOperator(PipelineOperator):
         self.stage_task_id = stage_task_id
         self.validate_task_id = validate_task_id
         self._alias = asset_events.alias_of(self._config or self.pipeline)
-        self.outlets = [*self.outlets, self._alias]
+        self._assets = asset_events.assets_of(self._config or self.pipeline)
+        self.outlets = [*self.outlets, self._alias, *self._assets]
         self._lineage: lineage.Lineage | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_pipeline_provider.phases.audit import audit
 
+        self.outlets = [
+            outlet for outlet in self.outlets if outlet not in self._assets
+        ]  # their events: by the alias
         claim, ti = self.claim(context), context["ti"]
         verdict = self.one(
             ti.xcom_pull(task_ids=self.validate_task_id, key=VERDICT_KEY), self.validate_task_id, "verdict"

@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import Folder, sync
 from .test_generated_dag import states
 
@@ -31,6 +33,23 @@ def events(folder: Folder, asset: str) -> list[dict[str, Any]]:
         found = [dict(event.extra) for event in session.scalars(query)]
     assert all(extra.pop("pipeline") == folder.pipeline_id for extra in found)
     return found
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_both_assets_are_there_before_their_first_event(folder: Folder) -> None:
+    """Airflow makes an asset at its first event otherwise, and of two at once fails one run."""
+    from airflow.models.asset import AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    folder.write()
+    sync(folder.dag())
+    names = {f"{folder.pipeline_id}.windows", f"{folder.pipeline_id}.days"}
+    with create_session() as session:
+        known = session.scalars(select(AssetModel).where(AssetModel.name.in_(names))).all()
+        assert {asset.name for asset in known} == names
+        assert all(asset.active for asset in known)
+    assert events(folder, "windows") == []
 
 
 def test_each_commit_is_told_and_the_day_once_it_is_complete(
