@@ -91,7 +91,16 @@ class SqlState(State):
     def _pipeline(self) -> str:
         return self.identity.pipeline_id
 
+    @property
+    def _mine(self) -> dict[str, Any]:
+        """The parameter that all statements have."""
+        return {"of_pipeline": self._pipeline}
+
     def _database(self) -> Database:
+        opened = self._opened  # asked for at every step
+        return opened if opened is not None else self._open()
+
+    def _open(self) -> Database:
         from airflow_pipeline_provider.state import sql_database
         from airflow_pipeline_provider.state.sql_tables import tables
 
@@ -138,28 +147,26 @@ class SqlState(State):
         self, connection: sa.Connection, within: Interval | None, longest_us: int | None = None
     ) -> list[Entry]:
         """`longest_us` of the pipeline's row, where it was read already."""
-        tables = self._database().tables
-        ledger = tables.ledger
-        query = ledger.select().where(ledger.c.pipeline_id == self._pipeline).order_by(ledger.c.id)
-        if within is not None:
-            if within.is_empty:
-                return []
-            if longest_us is None:
-                longest_us = self._longest_us(connection)
-            if longest_us is None:
-                return []
-            query = query.where(
-                # no entry is longer than the longest, so the index serves both ends of the range
-                ledger.c.window_start > shortly_before(within.start, longest_us),
-                ledger.c.window_start < within.end,
-                ledger.c.window_end > within.start,
-            )
-        return [read_entry(row) for row in connection.execute(query)]
+        statements = self._database().statements
+        if within is None:
+            rows = connection.execute(statements.all_entries, self._mine)
+            return [read_entry(row) for row in rows]
+        if within.is_empty:
+            return []
+        if longest_us is None:
+            longest_us = self._longest_us(connection)
+        if longest_us is None:
+            return []
+        of = {
+            **self._mine,
+            "of_earliest": shortly_before(within.start, longest_us),
+            "of_start": within.start,
+            "of_end": within.end,
+        }
+        return [read_entry(row) for row in connection.execute(statements.entries_within, of)]
 
     def _longest_us(self, connection: sa.Connection) -> int | None:
-        c = self._database().tables.pipelines.c
-        query = self._database().tables.pipelines.select().with_only_columns(c.longest_us)
-        return connection.execute(query.where(c.pipeline_id == self._pipeline)).scalar()
+        return connection.execute(self._database().statements.longest_us, self._mine).scalar()
 
     def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:
         return self.known(within, keep=keep)[0]
@@ -182,61 +189,50 @@ class SqlState(State):
         if not admit(entry, overlapping):
             return
         database = self._database()
-        pipelines, ledger = database.tables.pipelines, database.tables.ledger
         length = (entry.interval.end - entry.interval.start) // _MICROSECOND
         if length > longest_us:
-            mine = pipelines.c.pipeline_id == self._pipeline
-            connection.execute(pipelines.update().where(mine).values(longest_us=length))
-        connection.execute(
-            ledger.insert().values(entry_row(self._pipeline, replace(entry, at=database.clock(connection))))
-        )
+            connection.execute(database.statements.set_longest_us, {**self._mine, "to": length})
+        row = entry_row(self._pipeline, replace(entry, at=database.clock(connection)))
+        connection.execute(database.statements.insert_entry, row)
 
     # --- leases
 
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
         def work(connection: sa.Connection) -> Lease:
             database = self._database()
-            leases = database.tables.leases
             held = self._leases(connection)
             after = claim(held, interval, owner, database.clock(connection), ttl_seconds)
             for lease in held:
                 if lease not in after[:-1]:
-                    connection.execute(leases.delete().where(*self._is(leases, lease.interval, lease.owner)))
+                    self._delete(connection, lease.interval, lease.owner)
             lease = after[-1]
             connection.execute(
-                leases.insert().values(
-                    pipeline_id=self._pipeline,
-                    window_start=interval.start,
-                    window_end=interval.end,
-                    owner=owner,
-                    since=lease.since,
-                    until=lease.until,
-                )
+                database.statements.insert_lease,
+                {
+                    "pipeline_id": self._pipeline,
+                    "window_start": interval.start,
+                    "window_end": interval.end,
+                    "owner": owner,
+                    "since": lease.since,
+                    "until": lease.until,
+                },
             )
             return lease
 
         return self._database().write(self._pipeline, work)
 
-    def _is(self, leases: sa.Table, interval: Interval, owner: str) -> tuple[Any, ...]:
-        return (
-            leases.c.pipeline_id == self._pipeline,
-            leases.c.window_start == interval.start,
-            leases.c.window_end == interval.end,
-            leases.c.owner == owner,
-        )
+    def _delete(self, connection: sa.Connection, interval: Interval, owner: str) -> None:
+        of = {**self._mine, "of_start": interval.start, "of_end": interval.end, "of_owner": owner}
+        connection.execute(self._database().statements.delete_lease, of)
 
     def _leases(self, connection: sa.Connection) -> list[Lease]:
-        leases = self._database().tables.leases
-        query = leases.select().where(leases.c.pipeline_id == self._pipeline)
-        rows = connection.execute(query.order_by(leases.c.window_start, leases.c.window_end, leases.c.owner))
+        rows = connection.execute(self._database().statements.all_leases, self._mine)
         return [
             Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until) for row in rows
         ]
 
     def release(self, interval: Interval, owner: str) -> None:
-        leases = self._database().tables.leases
-        delete = leases.delete().where(*self._is(leases, interval, owner))
-        self._database().write(self._pipeline, lambda connection: connection.execute(delete).close())
+        self._database().write(self._pipeline, lambda connection: self._delete(connection, interval, owner))
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         with self._database().read() as connection:
@@ -251,10 +247,9 @@ class SqlState(State):
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
         def work(connection: sa.Connection) -> list[Lease]:
             database = self._database()
-            leases = database.tables.leases
             _, gone = split_expired(self._leases(connection), database.clock(connection), within)
             for lease in gone:
-                connection.execute(leases.delete().where(*self._is(leases, lease.interval, lease.owner)))
+                self._delete(connection, lease.interval, lease.owner)
             return gone
 
         return self._database().write(self._pipeline, work)
@@ -263,11 +258,10 @@ class SqlState(State):
 
     def mint_token(self, floor: int = 0) -> int:
         def work(connection: sa.Connection) -> int:
-            pipelines = self._database().tables.pipelines
-            mine = pipelines.c.pipeline_id == self._pipeline
-            newest = connection.execute(pipelines.select().where(mine)).one().token
+            statements = self._database().statements
+            newest = connection.execute(statements.pipeline, self._mine).one().token
             token: int = max(newest, floor) + 1
-            connection.execute(pipelines.update().where(mine).values(token=token))
+            connection.execute(statements.set_token, {**self._mine, "to": token})
             return token
 
         return self._database().write(self._pipeline, work)
@@ -277,20 +271,20 @@ class SqlState(State):
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
         def work(connection: sa.Connection) -> Interval:
             database = self._database()
-            runs = database.tables.runs
             bound = self._bound(connection, run)
             if bound is not None and (bound == interval or not replace):
                 return bound
-            mine = (runs.c.pipeline_id == self._pipeline, runs.c.run == run)
-            connection.execute(runs.delete().where(*mine))
+            if bound is not None:
+                connection.execute(database.statements.delete_run, {**self._mine, "of_run": run})
             connection.execute(
-                runs.insert().values(
-                    pipeline_id=self._pipeline,
-                    run=run,
-                    window_start=interval.start,
-                    window_end=interval.end,
-                    bound_at=database.clock(connection),
-                )
+                database.statements.insert_run,
+                {
+                    "pipeline_id": self._pipeline,
+                    "run": run,
+                    "window_start": interval.start,
+                    "window_end": interval.end,
+                    "bound_at": database.clock(connection),
+                },
             )
             return interval
 
@@ -301,25 +295,22 @@ class SqlState(State):
             return self._bound(connection, run)
 
     def _bound(self, connection: sa.Connection, run: str) -> Interval | None:
-        runs = self._database().tables.runs
-        query = runs.select().where(runs.c.pipeline_id == self._pipeline, runs.c.run == run)
-        row = connection.execute(query).one_or_none()
+        of = {**self._mine, "of_run": run}
+        row = connection.execute(self._database().statements.run, of).one_or_none()
         return None if row is None else Interval(row.window_start, row.window_end)
 
     def first_day(self, day: date | None) -> date | None:
-        pipelines = self._database().tables.pipelines
-        mine = pipelines.select().where(pipelines.c.pipeline_id == self._pipeline)
+        statements = self._database().statements
         with self._database().read() as connection:  # planning asks often: no lock once it is known
-            row = connection.execute(mine).one_or_none()
+            row = connection.execute(statements.pipeline, self._mine).one_or_none()
         if row is not None and row.first_day is not None:
             return row.first_day  # type: ignore[no-any-return]
         if day is None:
             return None
 
         def work(connection: sa.Connection) -> date:
-            unset = (pipelines.c.pipeline_id == self._pipeline, pipelines.c.first_day.is_(None))
-            connection.execute(pipelines.update().where(*unset).values(first_day=day))
-            return connection.execute(mine).one().first_day  # type: ignore[no-any-return]
+            connection.execute(statements.set_first_day, {**self._mine, "to": day})
+            return connection.execute(statements.pipeline, self._mine).one().first_day  # type: ignore[no-any-return]
 
         return self._database().write(self._pipeline, work)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 
@@ -37,9 +37,7 @@ class ReadCoverage:
 
 def read_coverage(database: Database, connection: sa.Connection, pipeline: str) -> ReadCoverage:
     """The kept fold and what was written since, or all of the ledger where there is none to go on from."""
-    c = database.tables.pipelines.c
-    columns = database.tables.pipelines.select().with_only_columns(c.coverage, c.coverage_upto)
-    row = connection.execute(columns.where(c.pipeline_id == pipeline)).one_or_none()
+    row = connection.execute(database.statements.pipeline, {"of_pipeline": pipeline}).one_or_none()
     if row is None:
         return ReadCoverage(Coverage(), None, None, 0)
     saved = row.coverage_upto
@@ -86,10 +84,5 @@ def save_coverage(database: Database, connection: sa.Connection, pipeline: str, 
 
 def _entries(database: Database, connection: sa.Connection, pipeline: str, first: int) -> Sequence[Any]:
     """Those that count, from this number on."""
-    c = database.tables.ledger.c
-    columns = database.tables.ledger.select().with_only_columns(
-        c.id, c.kind, c.window_start, c.window_end, c.detail
-    )
-    counted = [kind.value for kind in COUNTED]
-    query = columns.where(c.pipeline_id == pipeline, c.id >= first, c.kind.in_(counted)).order_by(c.id)
-    return connection.execute(query).all()
+    of = {"of_pipeline": pipeline, "of_first": first}
+    return connection.execute(database.statements.counted_entries, of).all()

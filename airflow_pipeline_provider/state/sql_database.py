@@ -10,13 +10,12 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
@@ -30,9 +29,10 @@ from airflow_pipeline_provider.connectors.databases import (
 )
 from airflow_pipeline_provider.connectors.deadlines import Watch
 from airflow_pipeline_provider.connectors.postgres_network import GRACE_SECONDS, NETWORK, patience_to_write
-from airflow_pipeline_provider.core.intervals import parse_utc, to_utc
+from airflow_pipeline_provider.core.intervals import to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.state.sql_statements import Statements
 from airflow_pipeline_provider.state.sql_tables import Tables
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
         if self.is_sqlite and tables.schema:
             raise ConfigError(f"state.schema: SQLite has no schemas, got {tables.schema!r}: leave it out")
+        self.statements = Statements(tables, is_sqlite=self.is_sqlite)
         self._ready = False
         self._lock = threading.Lock()
         self._session = threading.local()
@@ -230,25 +231,21 @@ class Database:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _hold(self, connection: sa.Connection, pipeline_id: str) -> None:
-        """Compare-and-set on the pipeline's row: its lock lasts until the transaction ends."""
-        pipelines = self.tables.pipelines
-        bump = (
-            pipelines.update()
-            .where(pipelines.c.pipeline_id == pipeline_id)
-            .values(version=pipelines.c.version + 1)
-        )
-        if connection.execute(bump).rowcount:
+        """The pipeline's row is there, and nobody else's until the transaction ends."""
+        statements, mine = self.statements, {"of_pipeline": pipeline_id}
+        if self.is_sqlite:  # whose transactions hold the whole file: what changes nothing writes nothing
+            if connection.execute(statements.longest_us, mine).first() is not None:
+                return
+        elif connection.execute(statements.hold_pipeline, mine).rowcount:
             return
-        insert = (sqlite if self.is_sqlite else postgresql).insert(pipelines)
-        first = insert.values(pipeline_id=pipeline_id, version=0, token=0, longest_us=0)
-        connection.execute(first.on_conflict_do_nothing())
-        connection.execute(bump)
+        first = {"pipeline_id": pipeline_id, "version": 0, "token": 0, "longest_us": 0}
+        connection.execute(statements.first_pipeline, first)
+        connection.execute(statements.hold_pipeline, mine)
 
     def clock(self, connection: sa.Connection) -> datetime:
-        """The database's clock, aware UTC: microseconds in PostgreSQL, milliseconds in SQLite."""
+        """The database's clock, aware UTC, in microseconds; SQLite, which is no server, has this machine's."""
         if self.is_sqlite:
-            text = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')").scalar_one()
-            return parse_utc(text)
+            return datetime.now(timezone.utc)
         return to_utc(
             connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one(), "clock_timestamp()"
         )
