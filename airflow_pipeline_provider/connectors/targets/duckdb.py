@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -93,7 +94,7 @@ class DuckDBTarget(Target):
         self._complete = False  # were all of our tables seen, and did nothing speak against it since?
         self._one_at_a_time = threading.Lock()
 
-    @property
+    @cached_property
     def _statements(self) -> Statements:
         return Statements(parse_name(self.options.table), _DIALECT)
 
@@ -190,6 +191,12 @@ class DuckDBTarget(Target):
             return self._statements.read_commits(execute, self.identity.pipeline_id, within)
 
         return self._read(once, str(self._statements.commits), [])
+
+    def newest_token(self) -> int:
+        def once(execute: Execute) -> int:
+            return self._statements.read_newest_token(execute, self.identity.pipeline_id)
+
+        return self._read(once, str(self._statements.commits), 0)
 
     def _read(self, once: Callable[[Execute], T], table: str, nothing: T) -> T:
         def attempt() -> T:

@@ -114,6 +114,12 @@ class PostgresTarget(Target):
                 return []
             return statements.read_commits(session.execute, self.identity.pipeline_id, within)
 
+    def newest_token(self) -> int:
+        with self._transaction("read the newest token") as (session, statements):
+            if not session.execute(*sql.find(statements.commits)):
+                return 0
+            return statements.read_newest_token(session.execute, self.identity.pipeline_id)
+
     # --- tables
 
     def _create_missing(self, session: Session, statements: Statements) -> None:

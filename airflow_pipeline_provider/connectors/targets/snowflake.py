@@ -153,6 +153,12 @@ class SnowflakeTarget(Target):
                 return []
             return self._statements.read_commits(session.execute, self.identity.pipeline_id, within)
 
+    def newest_token(self) -> int:
+        with self._session("newest token") as session:
+            if not self._exists(session, self._statements.commits):
+                return 0
+            return self._statements.read_newest_token(session.execute, self.identity.pipeline_id)
+
     def check_stage(self, stage: Stage, sample: str | None) -> None:
         """The external stage's URL holds our stage, and the role can list a file of it there."""
         if not self.options.external_stage:

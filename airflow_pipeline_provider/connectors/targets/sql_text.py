@@ -150,6 +150,12 @@ class Statements:
         ]
         return [row for row in rows if within is None or row.interval.overlaps(within)]
 
+    def read_newest_token(self, execute: Execute, pipeline_id: str) -> int:
+        """0 without a commit row; asked before each load, when there may be a row for every hour of years."""
+        newest = f'SELECT MAX("TOKEN") FROM {self.commits} WHERE "PIPELINE_ID" = {self.dialect.mark}'
+        [(token,)] = execute(newest, [pipeline_id])
+        return int(token or 0)
+
     def _read(self, column: str) -> str:
         return self.dialect.read_instant.format(f'"{column}"')
 
