@@ -131,8 +131,9 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
         detail=quarantined,
     )
     # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
-    runtime.state.append(replacing)
-    runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
+    with runtime.state.session():
+        runtime.state.append(replacing)
+        runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
     reach("audit.committed")
     # Under the lease: nobody's new attempt looks like an older one.
     _remove_older_attempts(runtime, claim, staged)
