@@ -68,15 +68,9 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
     )
     with dag:
         _add_tasks(config)
-    # not before: every task would copy them deeply, several times, and a run takes them from the DAG anyway
-    dag.params = ParamsDict(
-        {
-            "window_start": _time_param(
-                "Start of the window to move, with an offset; empty: the planner chooses."
-            ),
-            "window_end": _time_param("End of the window to move, with an offset, in the same day."),
-        }
-    )
+    # Not before: every task would copy them deeply, several times, and a run takes them from the DAG anyway.  And not
+    # by assignment, which validates the Params of each DAG anew, a third of its time: they are the same for all.
+    object.__setattr__(dag, "params", _params())
     return dag
 
 
@@ -108,6 +102,17 @@ def default_args(config: PipelineConfig) -> dict[str, Any]:
     if settings.owner:
         arguments["owner"] = settings.owner
     return arguments
+
+
+def _params() -> ParamsDict:
+    return ParamsDict(
+        {
+            "window_start": _time_param(
+                "Start of the window to move, with an offset; empty: the planner chooses."
+            ),
+            "window_end": _time_param("End of the window to move, with an offset, in the same day."),
+        }
+    )
 
 
 def _time_param(description: str) -> Param:
