@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from datetime import date, datetime
@@ -80,6 +79,8 @@ def _is_zone(name: str) -> bool:
 
 
 def _nearest_zone(name: str) -> str:
+    import difflib  # only for somebody who misspelled something
+
     known = {zone.lower(): zone for zone in available_timezones()}
     near = difflib.get_close_matches(name.lower().replace(" ", "_"), known, n=1, cutoff=0.7)
     return f"; did you mean {known[near[0]]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -91,6 +90,8 @@ def _must_be(expectations: list[str], seen: Any, key: str | int) -> str:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
+    import difflib  # only for somebody who misspelled something
+
     known = sorted(known)
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.6)
     if near:
@@ -146,6 +147,8 @@ def _expectation(item: Any, path: tuple[str | int, ...], model: type[BaseModel])
 
 
 def _choice(expected: str, seen: Any) -> str:
+    import difflib  # only for somebody who misspelled something
+
     words = re.findall(r"'([^']*)'", expected)
     near = difflib.get_close_matches(str(seen).lower(), words, n=1) if words else []
     listed = " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"

@@ -8,7 +8,6 @@ A package adds one with::
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -55,6 +54,8 @@ def known(kind: str) -> list[str]:
 
 def connector_class(kind: str, name: str) -> Any:
     """The class; an unknown name is a ConfigError with the nearest known one."""
+    import difflib  # only for somebody who misspelled something
+
     key = f"{kind}.{name}"
     found = _registered.get(key) or BUILT_IN.get(key)
     if isinstance(found, type):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
+from typing import NamedTuple
 
 from airflow_pipeline_provider.core.days import day_interval, day_of, window_end
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract, to_utc
@@ -52,8 +53,7 @@ class Reason(str, Enum):
     SUPERSEDED = "superseded"  # a newer run owns the window; said by the phases, never by the planner
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What the ledger and the leases say, in any order; only what lies in the `horizon` matters.
 
     `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.

@@ -6,11 +6,10 @@ No vendor library is imported here, since targets declare their limits when thei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class TargetLimits:
+class TargetLimits(NamedTuple):
     """The default takes everything.
 
     `max_body_bytes`: the longest BODY, in UTF-8 bytes.  `needs_json`: BODY must be valid JSON (RFC 8259, without

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 
@@ -19,8 +19,7 @@ class TaskSpec:
     mapped: str | None = None
 
 
-@dataclass(frozen=True)
-class GraphSpec:
+class GraphSpec(NamedTuple):
     """Tasks in order, and arrows (upstream, downstream)."""
 
     tasks: tuple[TaskSpec, ...]

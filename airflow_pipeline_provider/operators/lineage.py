@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 _PORTS = {"elasticsearch": 9200, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 
 
-@dataclass(frozen=True)
-class DatasetName:
+class DatasetName(NamedTuple):
     """A dataset as OpenLineage knows it."""
 
     namespace: str

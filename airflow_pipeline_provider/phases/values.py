@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core.intervals import Interval
@@ -20,8 +20,7 @@ class RunKind(str, Enum):
     WINDOW = "window"  # Params window_start and window_end; a committed window is replaced
 
 
-@dataclass(frozen=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs."""
 
     run: str
@@ -60,8 +59,7 @@ class Claim:
         )
 
 
-@dataclass(frozen=True)
-class Generated:
+class Generated(NamedTuple):
     """Either a claim with its record, or the reason why there is nothing to do."""
 
     claim: Claim | None
@@ -70,8 +68,7 @@ class Generated:
     detail: str
 
 
-@dataclass(frozen=True)
-class Validated:
+class Validated(NamedTuple):
     """`verdict` is run, already_loaded, skip (then `reason` and `detail` say why), or superseded (an operator's).
 
     run: `attempt` and `slices` are set.  already_loaded: `staged` is what the target holds, audit comes next.
@@ -133,8 +130,7 @@ class Staged:
         )
 
 
-@dataclass(frozen=True)
-class Audited:
+class Audited(NamedTuple):
     """Source = staged + quarantined, and staged = target = distinct, committed under `token`."""
 
     token: int
@@ -155,8 +151,7 @@ class Audited:
         }
 
 
-@dataclass(frozen=True)
-class Next:
+class Next(NamedTuple):
     """What drain found: the next window with the id of the run that shall move it, or the reason for none."""
 
     window: Window | None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 UNSAVED_ENTRIES = 50  # so many are read again and again before they are folded in
 
 
-@dataclass(frozen=True)
-class ReadCoverage:
+class ReadCoverage(NamedTuple):
     """`coverage` of all entries up to number `upto`; `saved_upto` is how far the row said that it goes, and
     `unsaved` how many entries that fold lacks."""
 

@@ -10,8 +10,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
@@ -43,8 +42,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expand_wildcards": "open,closed"}
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What differs between the servers."""
 
     name: str

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -63,8 +63,7 @@ def parse_name(text: str, *, upper: bool = False) -> ObjectName:
     return ObjectName(tuple(part.upper() if upper else part for part in parts))
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """Column types and the mark of a bound parameter."""
 
     text: str
