@@ -1,9 +1,10 @@
 """State in a database: PostgreSQL, or SQLite for one machine.  Any number of runs may use it at once.
 
-Every change of a pipeline begins with an update of its row in `<prefix>pipelines`, so changes of one pipeline come
-one after another and what is checked is still true when it is written.  Leases end by the database's clock.  The
-tables are created on first use; `<prefix>ledger` is never updated and never deleted from.  What planning needs of it
-is kept as a fold of its first entries (`sql_coverage`): the next window costs the same in every year.
+Every change of a pipeline begins with an update of its row in `<prefix>pipelines` (SQLite locks the file instead),
+so changes of one pipeline come one after another and what is checked is still true when it is written.  Leases end by
+the database's clock.  The tables are created on first use; `<prefix>ledger` is never updated and never deleted from.
+What planning needs of it is kept as a fold of its first entries (`sql_coverage`): the next window costs the same in
+every year.
 """
 
 from __future__ import annotations

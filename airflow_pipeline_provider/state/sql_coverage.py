@@ -1,7 +1,7 @@
 """The fold of a ledger, kept with how far it goes, so that planning reads only what was written since.
 
 The numbers of one pipeline's entries grow in the order in which they are committed, since each is drawn while the
-pipeline's row is locked.  So a fold up to number n lacks nothing below n, whoever wrote it and whenever.  One whose
+pipeline is held.  So a fold up to number n lacks nothing below n, whoever wrote it and whenever.  One whose
 last entry is not in the ledger any more is of another ledger, and not used.
 """
 

@@ -70,7 +70,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("pipeline_id", sa.Text, primary_key=True),
         sa.Column(
             "version", BIG, nullable=False
-        ),  # grows with every change: whoever updates it holds the pipeline
+        ),  # PostgreSQL: grows with every change, whoever updates it holds the pipeline
         sa.Column("token", BIG, nullable=False),  # the newest fencing token
         sa.Column(
             "longest_us", BIG, nullable=False
