@@ -36,8 +36,6 @@ from airflow_pipeline_provider.factory import load_pipelines
 load_pipelines(globals(), "{folder}")
 '''
 
-# Minutes of missed heartbeats and of retries: `make reliability-airflow`, or RELIABILITY=cut for the short way.
-collect_ignore = [] if os.environ.get("RELIABILITY") else ["test_at_once.py", "test_killed_workers.py"]
 CLOSED_PORT = 9  # nothing listens there; a connection to it is a server that is away
 
 DEFAULTS = """
