@@ -15,7 +15,8 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
 from airflow_pipeline_provider.connectors.targets import snowflake as snowflake_target
-from airflow_pipeline_provider.connectors.targets.snowflake import Session, SnowflakeTarget
+from airflow_pipeline_provider.connectors.targets.snowflake import SnowflakeTarget
+from airflow_pipeline_provider.connectors.targets.snowflake_session import Session
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.target_kit import MIDNIGHT, Loader, Row, TargetConformance, hours, rows
 

@@ -1,14 +1,12 @@
 """Target `duckdb`: a table in a DuckDB file, the embedded default.
 
 One process at a time may have the file open, so every operation opens it, does its work and closes it; a file that
-another process has open is waited for, then it is a TransientError.  An engine of its own takes many times as long to
-start as a file to open, so a target keeps one, in memory, which attaches the file for each operation and detaches it.
+another process has open is waited for, then it is a TransientError.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +25,7 @@ from airflow_pipeline_provider.connectors.base import (
     Target,
     TargetCounts,
 )
-from airflow_pipeline_provider.connectors.registry import require
+from airflow_pipeline_provider.connectors.targets.duckdb_file import DuckDBFile, mapped
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     Dialect,
     Execute,
@@ -38,7 +36,7 @@ from airflow_pipeline_provider.connectors.targets.sql_text import (
     parse_name,
 )
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import FatalError, PipelineError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
@@ -53,11 +51,8 @@ _DIALECT = Dialect(
     read_instant="epoch_us({})",  # a datetime would need pytz
 )
 _GLOB = set("*?[]{}")
-_ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?"
 
 T = TypeVar("T")
-
-_FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
 
 
 class DuckDBOptions(TargetOptions):
@@ -88,11 +83,8 @@ class DuckDBTarget(Target):
 
     def __init__(self, options: DuckDBOptions, identity: Identity) -> None:
         super().__init__(options, identity)
-        self._engine: Any = None
-        self._own = f"not {Path(options.path).stem}"  # the engine's database while no file is attached
-        self._database: str | None = None  # the file's name in SQL
+        self._file = DuckDBFile(options.path)
         self._complete = False  # were all of our tables seen, and did nothing speak against it since?
-        self._one_at_a_time = threading.Lock()
 
     @cached_property
     def _statements(self) -> Statements:
@@ -105,7 +97,7 @@ class DuckDBTarget(Target):
 
     def _prepare(self) -> None:
         statements = self._statements
-        with _mapped(self.options.path):
+        with mapped(self.options.path):
             Path(self.options.path).parent.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
             execute = _executor(connection, self.options.path)
@@ -156,7 +148,7 @@ class DuckDBTarget(Target):
         stamps = statements.stamps(manifest)
         if len(local) == len(urls) and not any(_GLOB & set(path) for path in local):
             insert = statements.insert("read_parquet(?, hive_partitioning = false)")
-            with _mapped(self.options.path):
+            with mapped(self.options.path):
                 return int(connection.execute(insert, [*stamps, local]).fetchall()[0][0])
         copied = 0
         for part in manifest.parts:
@@ -172,7 +164,7 @@ class DuckDBTarget(Target):
 
         copied = 0
         for batch in iter_part(file):  # batch by batch, so that the stage's errors come through as they are
-            with _mapped(self.options.path):
+            with mapped(self.options.path):
                 connection.register("staged_part", pa.Table.from_batches([batch], ENVELOPE))
                 try:
                     copied += connection.execute(insert, stamps).fetchall()[0][0]
@@ -221,46 +213,16 @@ class DuckDBTarget(Target):
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        """A connection that has the file open, as its default database, and its lock; to the end of the block."""
-        with self._one_at_a_time:
-            connection = self._engine or self._start_engine()
-            known = self._database
-            with _mapped(self.options.path):
-                connection.execute(f"ATTACH {_text(self.options.path)}{f' AS {known}' if known else ''}")
-            try:
-                with _mapped(self.options.path):
-                    if known is None:  # DuckDB names it after the file
-                        known = _quoted(connection.execute(_ATTACHED, [self._own]).fetchone()[0])
-                    connection.execute(f"USE {known}")
-                self._database = known
+        """A connection that has the file open; after an error nothing that was seen in it is believed any more."""
+        try:
+            with self._file.open() as connection:
                 yield connection
-                with _mapped(self.options.path):
-                    connection.execute(f"USE {_quoted(self._own)}")
-                    connection.execute(f"DETACH {known}")
-            except BaseException:
-                self._stop_engine()  # whatever state it is in: this closes the file
-                self._complete = False  # perhaps somebody dropped a table, or replaced the file
-                raise
-
-    def _start_engine(self) -> Any:
-        duckdb = require("duckdb", "duckdb", "target duckdb")
-        with _mapped(self.options.path):
-            # no variable of this process may pass for a table that somebody dropped
-            self._engine = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
-            # its first database is called memory, as a file may be: another one takes its place
-            self._engine.execute(f"ATTACH ':memory:' AS {_quoted(self._own)}")
-            self._engine.execute(f"USE {_quoted(self._own)}")
-            self._engine.execute("DETACH memory")
-        return self._engine
-
-    def _stop_engine(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        except BaseException:
+            self._complete = False  # perhaps somebody dropped a table, or replaced the file
+            raise
 
     def close(self) -> None:
-        with self._one_at_a_time:
-            self._stop_engine()
+        self._file.close()
 
     def _patiently(self, once: Callable[[], T]) -> T:
         """Try again while another process has the file open, or another thread loads; and once where the tables that
@@ -282,17 +244,9 @@ class DuckDBTarget(Target):
             pause = min(pause * 1.5, 0.5)
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _executor(connection: Any, path: str) -> Execute:
     def execute(sql: str, parameters: Any) -> list[tuple[Any, ...]]:
-        with _mapped(path):
+        with mapped(path):
             rows: list[tuple[Any, ...]] = connection.execute(sql, list(parameters)).fetchall()
             return rows
 
@@ -311,35 +265,3 @@ def _existing(execute: Execute, statements: Statements) -> set[str]:
 def _is(name: ObjectName, row: tuple[Any, ...]) -> bool:
     parts = [part.lower() for part in name.parts]
     return list(row[-len(parts) :]) == parts if len(parts) > 1 else list(row[1:]) == ["main", *parts]
-
-
-@contextmanager
-def _mapped(path: str) -> Iterator[None]:
-    """DuckDB's errors by what to do about them."""
-    try:
-        yield
-    except PipelineError:
-        raise
-    except OSError as error:
-        raise FatalError(
-            f"{path}: {error.strerror or error}; check target.path and its permissions"
-        ) from error
-    except Exception as error:
-        kind = type(error).__name__
-        text = str(error).strip().splitlines()[0] if str(error).strip() else kind
-        if not type(error).__module__.lstrip("_").startswith("duckdb"):
-            raise
-        if (kind == "IOException" and "lock" in text) or "already attached" in text:
-            raise WriteConflictError(
-                f"{path} is open in another process ({text}); try again when it is closed"
-            ) from error
-        if kind in ("TransactionException", "ConnectionException", "ResourceInUseException"):
-            raise WriteConflictError(f"{path}: another connection was faster ({text}); try again") from error
-        if kind == "IOException" and "No files found" in text:
-            raise DataError(f"a part is gone from the stage ({text}); extract the window again") from error
-        if kind == "IOException" and not any(w in text for w in _FATAL_IO):
-            raise TransientError(f"{path}: {text}; if it stays so, check target.path and its disk") from error
-        if kind in ("ConstraintException", "ConversionException", "InvalidInputException"):
-            raise DataError(f"{path}: the rows do not fit the table: {text}") from error
-        what = "; check target.path and its permissions" if kind == "IOException" else ""
-        raise FatalError(f"{path}: {kind}: {text}{what}") from error

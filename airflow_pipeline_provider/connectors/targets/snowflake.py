@@ -12,10 +12,10 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import uuid4
 
 from pydantic import Field, field_validator
@@ -29,10 +29,8 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
-from airflow_pipeline_provider.connectors.deadlines import within
-from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
-from airflow_pipeline_provider.connectors.targets.snowflake_errors import mapped
+from airflow_pipeline_provider.connectors.targets.snowflake_session import Session, connect
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
     Statements,
@@ -42,7 +40,7 @@ from airflow_pipeline_provider.connectors.targets.sql_text import (
     parse_name,
 )
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
@@ -52,11 +50,6 @@ log = logging.getLogger(__name__)
 # VARIANT holds 16 MiB; accounts with the newer limit of 128 MiB lose nothing but documents that are larger than this
 MAX_BODY_BYTES = 16 * 2**20
 CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
-CLOSE_SECONDS = 20.0
-GRACE_SECONDS = 30.0  # the server is asked to give up first: its error says more
-# snowflake-connector-python's, which by default tries a request again without end; the connection's extra may say
-# otherwise.  A statement that takes longer is no silence: the server answers "in progress" every 45 seconds.
-_NETWORK = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
 _UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
 
 
@@ -311,10 +304,7 @@ class SnowflakeTarget(Target):
             session.close()
 
     def _connect(self) -> Session:
-        with mapped(f"connecting with {self.options.conn_id!r}"):
-            hook = _hook(self.options.conn_id)
-            seconds = self.options.statement_timeout + GRACE_SECONDS
-            session = Session(within(seconds, "connecting", hook.get_conn), seconds)
+        session = connect(self.options.conn_id, self.options.statement_timeout)
         try:
             schema = self._statements.table.parts[:-1]
             if schema:
@@ -323,81 +313,6 @@ class SnowflakeTarget(Target):
             session.close()
             raise
         return session
-
-
-class Session:
-    """One connection; autocommit outside of `transaction`."""
-
-    def __init__(self, connection: Any, seconds: float) -> None:
-        self._connection, self._seconds, self.phase = connection, seconds, "connecting"
-        within(seconds, "connecting", lambda: connection.autocommit(True))
-
-    def close(self) -> None:
-        """Rolls an open transaction back."""
-        try:
-            with mapped("closing"):
-                within(min(self._seconds, CLOSE_SECONDS), "closing", self._connection.close)
-        except PipelineError as error:  # the server ends the session by itself
-            log.debug("%s", error)
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._run(statement, parameters)[0]
-
-    def execute_dicts(self, statement: str) -> list[dict[str, Any]]:
-        rows, names = self._run(statement, ())
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-    def copy(self, statement: str) -> int:
-        """Rows that a COPY loaded; a COPY that found no file has no such column, and is a success to Snowflake."""
-        return sum(int(row.get("rows_loaded") or 0) for row in self.execute_dicts(statement))
-
-    def _run(self, statement: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
-        doing = f"{self.phase} ({statement.split(' (')[0][:80]})"
-
-        def run() -> tuple[list[tuple[Any, ...]], list[str]]:
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement, list(parameters) or None)
-                return cursor.fetchall(), [column[0] for column in cursor.description]
-
-        with mapped(doing):
-            return within(self._seconds, f"Snowflake, while {doing}", run)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """BEGIN, and ROLLBACK when the block raises; the block commits."""
-        self.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            try:
-                self.execute("ROLLBACK")
-            except PipelineError as error:  # closing the session rolls back as well
-                log.debug("ROLLBACK: %s", error)
-            raise
-
-
-def _hook(conn_id: str) -> Any:
-    module = require("airflow.providers.snowflake.hooks.snowflake", "snowflake", "target snowflake")
-
-    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-
-    class Hook(module.SnowflakeHook):  # type: ignore[misc, name-defined]
-        """Finds connections where this package finds them: also on the command line."""
-
-        @classmethod
-        def get_connection(cls, conn_id: str) -> Any:
-            return get_connection(conn_id)
-
-        def get_conn(self) -> Any:
-            """With time-outs, for which the hook has no extras."""
-            from snowflake.connector import connect
-
-            params = self._get_conn_params  # a property in older versions of the hook
-            extra = get_connection(conn_id).extra_dejson
-            network = {name: int(extra.get(name) or seconds) for name, seconds in _NETWORK.items()}
-            return connect(**{**(params() if callable(params) else params), **network})
-
-    return Hook(snowflake_conn_id=conn_id)
 
 
 def _kind(column_type: str) -> str:

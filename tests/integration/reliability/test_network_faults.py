@@ -170,10 +170,10 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _users_of_grace() -> list[object]:
     from airflow_pipeline_provider.connectors.sources import sql_reader
-    from airflow_pipeline_provider.connectors.targets import postgres_session, snowflake
+    from airflow_pipeline_provider.connectors.targets import postgres_session, snowflake_session
     from airflow_pipeline_provider.state import sql_database
 
-    return [postgres_network, sql_reader, postgres_session, snowflake, sql_database]
+    return [postgres_network, sql_reader, postgres_session, snowflake_session, sql_database]
 
 
 @pytest.fixture(autouse=True)
