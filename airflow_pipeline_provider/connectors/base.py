@@ -79,6 +79,10 @@ class Slice:
 class Source(Connector):
     """Where windows are read from.  Times are instants; the range is always `start <= event time < end`."""
 
+    # Is every BODY valid JSON (RFC 8259) whose objects name no key twice, whatever was put into the source?  Then
+    # extract does not parse it once more for a target that needs that.
+    gives_strict_json: ClassVar[bool] = False
+
     @abstractmethod
     def check(self) -> None:
         """Raise DataError or FatalError, one clear sentence, unless the source exists and can be read by time."""

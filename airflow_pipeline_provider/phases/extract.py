@@ -124,6 +124,10 @@ def _write_all(
         written.paths.append(path)
         reach("extract.part_written")
 
+    limits = runtime.target.limits
+    if runtime.source.gives_strict_json:
+        limits = limits._replace(needs_json=False, unique_keys=False)
+
     def read(batches: Iterator[pa.RecordBatch]) -> None:
         try:
             files = write_parts(
@@ -133,7 +137,7 @@ def _write_all(
                 index=slice_.index,
                 interval=slice_.interval,
                 part_bytes=runtime.config.stage.part_size,
-                limits=runtime.target.limits,
+                limits=limits,
                 on_reject=runtime.config.audit.on_reject,
                 writers=len(iterators),
             )

@@ -50,6 +50,9 @@ class ElasticsearchSource(Source):
 
     Options = ElasticsearchOptions
     options: ElasticsearchOptions
+    # The server refuses to index a key twice, even escaped or in an object that is not mapped; what else it stores
+    # that is no JSON (a comment, half a surrogate pair) fails when its page is decoded.
+    gives_strict_json = True
 
     def __init__(self, options: ElasticsearchOptions, identity: Identity) -> None:
         super().__init__(options, identity)

@@ -60,6 +60,8 @@ REFUSED = {
 # and these it refuses itself
 NEVER_THERE = {
     "duplicate keys": f'{{{TS},"a":1,"a":2}}',
+    "duplicate keys by escape": f'{{{TS},"a":1,"\\u0061":2}}',
+    "duplicate keys inside": f'{{{TS},"list":[{{"deep":{{"k":1,"b":{{"x":1}},"k":2}}}}]}}',
     "raw newline": f'{{{TS},"a":"x\ny"}}',
     "NaN": f'{{{TS},"a":NaN}}',
 }
@@ -148,9 +150,12 @@ def test_what_elasticsearch_takes_reaches_the_target(server: Server, target: Tar
     index = server.index()
     for key, text in {**TAKEN, **FAR}.items():
         server.must("POST", f"/{index}/_doc/{quoted(key)}", text.encode())
+    anything = {"type": "object", "enabled": False}  # neither indexed nor checked against a mapping
+    loose = server.index(properties={"a": anything, "list": anything})
     for key, text in NEVER_THERE.items():
-        status, _ = server.ask("POST", f"/{index}/_doc/{quoted(key)}", text.encode())
-        assert status == 400
+        for where in (index, loose):
+            status, _ = server.ask("POST", f"/{where}/_doc/{quoted(key)}", text.encode())
+            assert status == 400, (where, key)
     server.must("POST", f"/{index}/_refresh")
     outcome = move(world, target, index)
     assert outcome.audited is not None
