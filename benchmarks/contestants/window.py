@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 import duckdb  # noqa: F401  (so that their import is not timed)
-import pyarrow.parquet  # noqa: F401
 
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model
@@ -18,7 +17,7 @@ from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime, utc_now
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from benchmarks.contestants.arguments import parser
-from benchmarks.contestants.ours import connection, write_pipeline
+from benchmarks.contestants.ours import connection, import_what_phases_need, write_pipeline
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import interval
 
@@ -47,6 +46,7 @@ def main() -> None:
     path = write_pipeline(given, {})
     pipeline = json.loads(path.read_text()) | {"state": {"type": "sql", "conn_id": "bench_state"}}
     path.write_text(json.dumps(pipeline))
+    import_what_phases_need()
     phases = Phases()
     with ExitStack() as opened:
         runtime = opened.enter_context(open_runtime(load_pipeline(path, options_model=options_model)))

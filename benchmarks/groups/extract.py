@@ -224,5 +224,5 @@ def _memory_goals(results: Results) -> list[Goal]:
 
 
 def _peak(work: str, peaks: list[float]) -> Goal:
-    seen = ", ".join(f"{peak / 1e6:.0f} MB" for peak in peaks)
-    return Goal(work, "≤ 256 MB", seen, max(peaks) <= 256e6 if peaks else None)
+    seen = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in peaks)
+    return Goal(work, "≤ 256 MiB", seen, max(peaks) <= 256 * 2**20 if peaks else None)
