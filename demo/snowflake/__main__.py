@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import sys
 from pathlib import Path
@@ -22,10 +23,14 @@ def main() -> None:
     die_with_parent()
     sys.modules["pandas"] = None  # type: ignore[assignment]  # seconds to import, and optional to what follows
 
+    import pyarrow as pa
     import uvicorn
 
     from demo.snowflake import tls
     from demo.snowflake.emulator import application, close_abandoned
+
+    with contextlib.suppress(AttributeError):  # it looks for pandas once, and the first number pays for that
+        pa.scalar(0)
 
     certificate = args.data_dir / "tls"
     if not (certificate / "server.pem").exists():

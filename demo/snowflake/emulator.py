@@ -106,7 +106,11 @@ async def query_request(request: Request) -> Response:
     key = (request.headers.get("Authorization"), request.query_params.get("requestId") or object())
     if key not in _answers:
         _answers[key] = asyncio.create_task(_execute(request))
-    body, status = await asyncio.shield(_answers[key])  # executed to its end, whether its client waits or not
+    try:  # executed to its end, whether its client waits or not
+        body, status = await asyncio.shield(_answers[key])
+    except Exception:  # of the stand-in itself: nothing was answered, so a repetition is another try
+        _answers.pop(key, None)
+        raise
     return Response(body, status, media_type="application/json")
 
 
