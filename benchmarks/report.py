@@ -1,4 +1,4 @@
-"""benchmarks/results.md: goals first, then a table a race, then machine and versions."""
+"""benchmarks/results.md: goals first, then a table a race, then machine and versions; results.json: the medians."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from benchmarks.contract import Column, Goal, Results, Settings
 
@@ -22,6 +23,12 @@ VERSIONS = (
 )  # fmt: skip
 # have columns, or none
 MEASURED = {"seconds", "cpu_seconds", "digest", "rows", "bytes", "document_bytes", "own_peak_rss_mb"}
+
+
+MEDIANS = (
+    "rows", "seconds", "client_cpu_seconds", "process_cpu_seconds", "server_cpu_seconds", "peak_rss_bytes",
+    "written_bytes", "moved_bytes",
+)  # fmt: skip
 
 
 def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str]) -> None:
@@ -46,6 +53,24 @@ def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Seque
             lines += ["", f"### {race}", "", *_table(race, results, columns.get(race))]
     lines += ["", "## Machine and versions", "", *_machine(settings)]
     path.write_text("\n".join(lines) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(_medians(groups), indent=1) + "\n")
+
+
+def _medians(groups: Sequence[Group]) -> dict[str, Any]:
+    """race -> contestant -> value -> median, for what is worked out from these figures."""
+    found: dict[str, Any] = {}
+    for _, results in groups:
+        for (race, name), runs in results.runs.items():
+            figures = {key for run in runs for key, value in run.figures.items() if _is_number(value)}
+            values = [*MEDIANS, *sorted(figures - MEASURED)]
+            found.setdefault(race, {})[name] = {
+                value: float(f"{results.median(race, name, value):.6g}") for value in values
+            }
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _goals(goals: Sequence[Goal]) -> list[str]:

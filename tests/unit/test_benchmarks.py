@@ -19,7 +19,7 @@ import pytest
 from airflow_pipeline_provider.config.loader import load_folder
 from airflow_pipeline_provider.connectors.registry import options_model, register
 from airflow_pipeline_provider.core.planning import day_plan
-from benchmarks import digest
+from benchmarks import digest, scale
 from benchmarks.contestants import helpers_scan, ours
 from benchmarks.contract import Column, Contestant, Results, Run, Settings, interleaved
 from benchmarks.documents import START, START_MILLIS, interval, time_query
@@ -346,3 +346,40 @@ def test_the_page_says_what_was_reached_and_what_was_not(tmp_path: Path) -> None
     assert "| ≥ 25 × dlt | 30.0 × (ours) | reached |" in text
     assert "| elasticdump | 50 | 20 |" in text
     assert "Not finished, an error ended them: other." in text
+
+
+# --- what is worked out from the results ---------------------------------------------------------------------------
+
+
+def test_the_tables_of_the_scale_page_are_those_of_the_results() -> None:
+    text = scale.PAGE.read_text()
+    written = text.partition(scale.BEGIN)[2].partition(scale.END)[0].strip()
+    assert written == scale.table(), "run `python -m benchmarks.scale --write`"
+
+
+def test_what_a_month_takes() -> None:
+    measured = scale.Measured(
+        document_bytes=500,
+        part_bytes=100,
+        client_cpu=5e-6,
+        server_cpu=10e-6,
+        rows_a_second=100_000,
+        duckdb_rows_a_second=400_000,
+        postgres_rows_a_second=50_000,
+        task_cpu=2,
+    )
+    found = scale.month(scale.Case("a day of 432 GB", 432e9, 60, 2), measured)
+    assert found["documents"] == "25,920.0 million"  # 864 million a day, 36 million a window
+    assert found["windows"] == "720"
+    assert found["Airflow tasks"] == "5,760"
+    assert found["... cores busy on average"] == "0.05"  # 4,320 s of documents and 384 s of tasks in 86,400
+    assert found["cluster: requests"] == "3.2 million"  # 4,500 pages and 8 more a window
+    assert found["cluster: cores busy on average"] == "0.10"
+    assert found["stage: objects written"] == "23,760"  # 15 parts a task, 2 receipts, a manifest
+    assert found["minutes to extract a window"] == "3.0"
+    assert found["minutes to load it, PostgreSQL"] == "12.0"
+    assert found["ledger: rows"] == "2,160"
+    assert [what.partition(",")[0] for what, _ in scale.limits(measured)[:2]] == [
+        "one pipeline: a window extracted by one task",
+        "a load into PostgreSQL",
+    ]
