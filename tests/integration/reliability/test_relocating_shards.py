@@ -5,6 +5,7 @@ A point in time stays with the shard copies that it was opened on, and a page as
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from .moving import Moving, move, watch
 pytestmark = pytest.mark.integration
 
 RELOCATED_BEFORE = (2, 9)  # pages of the whole run
-CELLS = [(1, 1, "threads"), (2, 4, "threads"), (5, 2, "tasks"), (5, 8, "threads")]
+MATRIX = [(1, 1, "threads"), (2, 4, "threads"), (5, 2, "tasks"), (5, 8, "threads")]
+CELLS = MATRIX if os.environ.get("RELIABILITY") == "full" else MATRIX[1:3]
 SCRIPTS = SERVICES / "elasticsearch"
 CLUSTER = [
     "discovery.type=multi-node",
