@@ -1,4 +1,4 @@
-"""Shards that move to another node while a window is read, and while it is audited: a cluster of two nodes.
+"""Shards that move to another node while a window is read: a cluster of two nodes.
 
 A point in time stays with the shard copies that it was opened on, and a page asked for by it finds them.
 """
