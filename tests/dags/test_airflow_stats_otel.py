@@ -94,8 +94,15 @@ def test_a_committed_window(folder: Folder, run_dag: Callable[..., Any], collect
     assert lag.as_double > 10 * 365 * 86_400  # November 2013
     phases = {its["phase"]: point for its, point in seen["phase_seconds"]}
     assert phases.keys() == {"generate", "validate", "extract", "stage", "load", "audit"}
-    assert {name: point.count for name, point in phases.items()} == dict.fromkeys(phases, 1)
-    assert all(point.sum > 0 for point in phases.values())  # milliseconds
+    assert all(taken(point) > 0 for point in phases.values())
     assert not [
         name for name in seen if folder.pipeline_id in name
     ]  # tags are tags here, not parts of a name
+
+
+def taken(point: Any) -> float:
+    """Milliseconds of the one that was timed: a histogram; Airflow 3.2 has none and sends a gauge."""
+    if not hasattr(point, "count"):
+        return float(point.as_double)
+    assert point.count == 1
+    return float(point.sum)
