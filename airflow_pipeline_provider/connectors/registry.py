@@ -54,8 +54,6 @@ def known(kind: str) -> list[str]:
 
 def connector_class(kind: str, name: str) -> Any:
     """The class; an unknown name is a ConfigError with the nearest known one."""
-    import difflib  # only for somebody who misspelled something
-
     key = f"{kind}.{name}"
     found = _registered.get(key) or BUILT_IN.get(key)
     if isinstance(found, type):
@@ -65,6 +63,8 @@ def connector_class(kind: str, name: str) -> Any:
         return getattr(import_module(module), attribute)
     if key in _entry_points():
         return _entry_points()[key]()
+    import difflib  # only for somebody who misspelled something
+
     near = difflib.get_close_matches(str(name), known(kind), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known(kind))}"
     raise ConfigError(f"{kind}.type: unknown {name!r}; {hint}")
