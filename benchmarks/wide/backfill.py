@@ -11,7 +11,7 @@ from benchmarks.documents import interval
 from benchmarks.wide import tasks
 from benchmarks.wide.arguments import parser
 from benchmarks.wide.delivery import begin_with_nothing, delivered
-from benchmarks.wide.machine import BusyMachine, tree_cpu_seconds
+from benchmarks.wide.machine import BusyMachine
 from benchmarks.wide.pipelines import DOCS, WINDOWS, WINDOWS_PIPELINE
 from tests.integration.real_airflow.rest import Airflow
 
@@ -37,21 +37,14 @@ def main() -> None:
         for run in backfill_runs(airflow):
             airflow.call("DELETE", f"dags/{WINDOWS_PIPELINE}/dagRuns/{run}")
         begin_with_nothing(given.database, given.work, WINDOWS_PIPELINE)
-        cpu = tree_cpu_seconds(given.workers)
-        with BusyMachine() as machine:
+        with BusyMachine(given.workers) as machine:
             found = move(airflow, given.count)
-        cpu = tree_cpu_seconds(given.workers) - cpu
     tasks.assert_successful(found)
     extracts = [task for task in found if task["task_id"] == "extract"]
-    start, end = tasks.span(found)
     figures = {
-        "seconds": end - start,
+        **tasks.figures(found, machine),
         "extract_seconds": tasks.each(extracts),
-        "queued_seconds": tasks.queued_to_start(found),
         "each_seconds": tasks.each([task for task in found if task["task_id"] != "extract"]),
-        "at_once": tasks.most_at_once(found),
-        "cpu_seconds": cpu,
-        "busy": machine.share(start, end),
         **delivered(given.database, WINDOWS_PIPELINE),
     }
     print(json.dumps(figures))

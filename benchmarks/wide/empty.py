@@ -7,7 +7,7 @@ from contextlib import closing
 
 from benchmarks.wide import tasks
 from benchmarks.wide.arguments import parser
-from benchmarks.wide.machine import BusyMachine, tree_cpu_seconds
+from benchmarks.wide.machine import BusyMachine
 from tests.integration.real_airflow.rest import Airflow
 
 
@@ -16,24 +16,13 @@ def main() -> None:
     dag_id = f"wide_empty_{given.count}"
     with closing(Airflow()) as airflow:
         airflow.unpause(dag_id)
-        cpu = tree_cpu_seconds(given.workers)
-        with BusyMachine() as machine:
+        with BusyMachine(given.workers) as machine:
             run_id = airflow.trigger(dag_id)
             airflow.finished(dag_id, run_id)
-        cpu = tree_cpu_seconds(given.workers) - cpu
         found = list(airflow.tasks(dag_id, run_id).values())
     assert len(found) == given.count, f"expected {given.count} tasks, found {len(found)}"
     tasks.assert_successful(found)
-    start, end = tasks.span(found)
-    figures = {
-        "seconds": end - start,
-        "each_seconds": tasks.each(found),
-        "queued_seconds": tasks.queued_to_start(found),
-        "at_once": tasks.most_at_once(found),
-        "cpu_seconds": cpu,
-        "busy": machine.share(start, end),
-    }
-    print(json.dumps(figures))
+    print(json.dumps({**tasks.figures(found, machine), "each_seconds": tasks.each(found)}))
 
 
 if __name__ == "__main__":

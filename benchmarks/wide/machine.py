@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -38,9 +38,14 @@ def _stat(entry: Path) -> list[str]:
 
 
 class BusyMachine:
-    """`with BusyMachine() as machine: ...`, then `machine.share(start, end)`: of all CPUs, by whomever."""
+    """`with BusyMachine(workers) as machine: ...`, then `machine.share(start, end)`: of all CPUs, by whomever; and
+    `machine.workers_cpu_seconds`, from the block's start to its end."""
+
+    def __init__(self, workers: Sequence[int]) -> None:
+        self._workers = workers
 
     def __enter__(self) -> BusyMachine:
+        self._before = tree_cpu_seconds(self._workers)
         self._samples: list[tuple[float, int, int]] = []  # time, busy ticks, all ticks
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -52,6 +57,7 @@ class BusyMachine:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self.workers_cpu_seconds = tree_cpu_seconds(self._workers) - self._before
 
     def _watch(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from benchmarks.documents import interval
 from benchmarks.wide import tasks
 from benchmarks.wide.arguments import parser
 from benchmarks.wide.delivery import begin_with_nothing, delivered
-from benchmarks.wide.machine import BusyMachine, tree_cpu_seconds
+from benchmarks.wide.machine import BusyMachine
 from benchmarks.wide.pipelines import DOCS, tasks_pipeline
 from tests.integration.real_airflow.rest import Airflow
 
@@ -20,25 +20,18 @@ def main() -> None:
     begin_with_nothing(given.database, given.work, dag_id)
     window_start, window_end = (bound.isoformat() for bound in interval(DOCS))
     with closing(Airflow()) as airflow:
-        cpu = tree_cpu_seconds(given.workers)
-        with BusyMachine() as machine:
+        with BusyMachine(given.workers) as machine:
             run_id = airflow.trigger(dag_id, {"window_start": window_start, "window_end": window_end})
             airflow.finished(dag_id, run_id)
-        cpu = tree_cpu_seconds(given.workers) - cpu
         found = list(airflow.tasks(dag_id, run_id).values())
     tasks.assert_successful(found)
     extracts = [task for task in found if task["task_id"] == "extract"]
     assert len(extracts) == given.count, f"expected {given.count} extract tasks, found {len(extracts)}"
-    start, end = tasks.span(extracts)
     first, last = tasks.span(found)
     figures = {
-        "seconds": end - start,
+        **tasks.figures(extracts, machine),
         "each_seconds": tasks.each(extracts),
-        "queued_seconds": tasks.queued_to_start(extracts),
         "whole_seconds": last - first,
-        "at_once": tasks.most_at_once(extracts),
-        "cpu_seconds": cpu,
-        "busy": machine.share(start, end),
         **delivered(given.database, dag_id),
     }
     print(json.dumps(figures))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from benchmarks.wide.machine import BusyMachine
+
 TaskInstance = dict[str, Any]  # as the REST API gives it
 
 
@@ -34,6 +36,18 @@ def each(tasks: Sequence[TaskInstance]) -> float:
 def most_at_once(tasks: Sequence[TaskInstance]) -> int:
     bounds = [_bounds(task) for task in tasks]
     return max(sum(start <= begun < end for start, end in bounds) for begun, _ in bounds)
+
+
+def figures(timed: Sequence[TaskInstance], machine: BusyMachine) -> dict[str, float]:
+    """What every contestant tells, of the tasks that it times."""
+    start, end = span(timed)
+    return {
+        "seconds": end - start,
+        "queued_seconds": queued_to_start(timed),
+        "at_once": most_at_once(timed),
+        "cpu_seconds": machine.workers_cpu_seconds,
+        "busy": machine.share(start, end),
+    }
 
 
 def assert_successful(tasks: Sequence[TaskInstance]) -> None:
