@@ -10,7 +10,11 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -158,8 +162,19 @@ def config(world: World, moving: Moving, slices: int, distribute: str) -> dict[s
     }
 
 
-def move(monkeypatch: pytest.MonkeyPatch, world: World, moving: Moving, slices: int, distribute: str) -> None:
-    """Move the window once, and check what must hold: by rows, by counts and by the ledger."""
+@contextmanager
+def source_at(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The server that the pipeline's connection names; indices made on it are removed."""
+    monkeypatch.setenv("AIRFLOW_CONN_MOVING_SOURCE", url)
+    server = Server(url)
+    yield server
+    server.clean()
+
+
+def move(monkeypatch: pytest.MonkeyPatch, folder: Path, moving: Moving, slices: int, distribute: str) -> None:
+    """Move the window once while the source moves, and check what must hold: by rows, by counts and by the ledger."""
+    watch(monkeypatch, moving)
+    world = World(f"m{uuid4().hex[:10]}", folder / "world")
     world.folder.mkdir(exist_ok=True)
     for name, value in SqliteState().environment(world).items():
         monkeypatch.setenv(name, value)
@@ -174,3 +189,6 @@ def move(monkeypatch: pytest.MonkeyPatch, world: World, moving: Moving, slices: 
     counts = outcome.audited
     assert {counts.source_rows, counts.staged_rows, counts.target_rows, counts.distinct_ids} == {len(wanted)}
     assert committed == [DAY]
+    print(
+        f"{moving.shards} shards, {slices} slices as {distribute}: {dict(moving.done)}, {moving.lost} views lost"
+    )

@@ -8,14 +8,12 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from tests.connectors.elasticsearch_places import Server
 
-from .backends import World
-from .moving import Moving, move, watch
+from .moving import Moving, move, source_at
 
 pytestmark = pytest.mark.integration
 
@@ -35,11 +33,8 @@ CELLS = MATRIX if os.environ.get("RELIABILITY") == "full" else CUT
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    url = os.environ["ELASTICSEARCH_URL"].rstrip("/")
-    monkeypatch.setenv("AIRFLOW_CONN_MOVING_SOURCE", url)
-    server = Server(url)
-    yield server
-    server.clean()
+    with source_at(os.environ["ELASTICSEARCH_URL"].rstrip("/"), monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +59,6 @@ def test_the_same_ids(
     """Everything at once.  What rolls over is behind the pattern when the audit counts, and not in every view that
     was read: then the window is read again."""
     moving = Moving(server, shards, random.Random(seed))
-    watch(monkeypatch, moving)
-    world = World(f"m{uuid4().hex[:10]}", folder / "world")
-    move(monkeypatch, world, moving, slices, distribute)
-    print(f"{shards} shards, {slices} slices as {distribute}: {dict(moving.done)}, {moving.lost} views lost")
+    move(monkeypatch, folder, moving, slices, distribute)
     assert moving.lost > 0
     assert len(moving.done) == 6  # each kind of move was made

@@ -11,15 +11,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from tests.connectors.elasticsearch_places import Server
 from tests.integration.conftest import SERVICES, plain_environment
 
-from .backends import World
-from .moving import Moving, move, watch
+from .moving import Moving, move, source_at
 
 pytestmark = pytest.mark.integration
 
@@ -102,10 +100,8 @@ def _start(stack: ExitStack, folder: Path, *settings: str) -> str:
 
 @pytest.fixture
 def server(cluster: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("AIRFLOW_CONN_MOVING_SOURCE", cluster)
-    server = Server(cluster)
-    yield server
-    server.clean()
+    with source_at(cluster, monkeypatch) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -121,8 +117,6 @@ def test_the_same_ids(
     distribute: str,
 ) -> None:
     moving = Relocating(server, shards, random.Random(seed))
-    watch(monkeypatch, moving)
-    move(monkeypatch, World(f"m{uuid4().hex[:10]}", folder / "world"), moving, slices, distribute)
-    print(f"{shards} shards, {slices} slices as {distribute}: {dict(moving.done)}")
+    move(monkeypatch, folder, moving, slices, distribute)
     assert moving.done["relocated"] == shards * len(RELOCATED_BEFORE)
     assert moving.lost > 0
