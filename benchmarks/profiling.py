@@ -83,7 +83,7 @@ def report(stacks: Stacks) -> str:
 
 
 def _works(frame: str) -> bool:
-    return frame.startswith(("extract (", "_next_page ("))
+    return frame.startswith(("extract (", "write_parts (", "_next_page ("))
 
 
 def _name(frame: str) -> str:

@@ -25,7 +25,16 @@ def utf8(values: Sequence[Any]) -> pa.StringArray:
 
 def text(values: Iterable[str]) -> pa.StringArray:
     """UnicodeEncodeError for what UTF-8 cannot hold (half a surrogate pair)."""
+    values = list(values)
+    joined = "".join(values)
+    if joined.isascii():  # one encoding for all
+        return _column(map(len, values), joined.encode(), pa.string())
     return _variable([value.encode() for value in values], pa.string())
+
+
+def binary(values: Sequence[Any]) -> pa.BinaryArray:
+    """Of bytes-like values, in one copy."""
+    return _variable(values, pa.binary())
 
 
 def integers(values: Iterable[int]) -> pa.Int64Array:
@@ -44,12 +53,15 @@ def integer(value: int) -> pa.Int64Scalar:
     return integers([value])[0]
 
 
-def binary(value: bytes) -> pa.BinaryScalar:
+def piece(value: bytes) -> pa.BinaryScalar:
     """For kernels, like `integer`."""
-    return _variable([value], pa.binary())[0]
+    return binary([value])[0]
 
 
 def _variable(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    offsets = array("i", accumulate(map(len, values), initial=0))
-    data = pa.py_buffer(b"".join(values))
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(offsets), data])
+    return _column(map(len, values), b"".join(values), kind)
+
+
+def _column(lengths: Iterable[int], data: bytes, kind: pa.DataType) -> pa.Array:
+    offsets = array("i", accumulate(lengths, initial=0))
+    return pa.Array.from_buffers(kind, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

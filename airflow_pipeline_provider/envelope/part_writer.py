@@ -176,8 +176,8 @@ def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
 
 def min_max(times: Any) -> tuple[int, int]:
     """Smallest and largest of a column of EVENT_TIME, in microseconds since 1970."""
-    found = pc.min_max(times.cast(pa.int64()))
-    return found["min"].as_py(), found["max"].as_py()
+    found = pc.min_max(times)
+    return found["min"].cast(pa.int64()).as_py(), found["max"].cast(pa.int64()).as_py()
 
 
 def micros(value: datetime) -> int:

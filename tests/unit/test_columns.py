@@ -28,6 +28,11 @@ def test_utf8(values: list[str]) -> None:
     assert columns.utf8(data).equals(pa.array(values, pa.string()))
 
 
+@given(st.lists(st.binary()))
+def test_binary(values: list[bytes]) -> None:
+    assert columns.binary(values).equals(pa.array(values, pa.binary()))
+
+
 @given(INTEGERS)
 def test_integers_and_instants(values: list[int]) -> None:
     assert columns.integers(iter(values)).equals(pa.array(values, pa.int64()))
@@ -36,7 +41,7 @@ def test_integers_and_instants(values: list[int]) -> None:
 
 def test_scalars() -> None:
     assert columns.integer(-5).equals(pa.scalar(-5, pa.int64()))
-    assert columns.binary(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
+    assert columns.piece(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
 
 
 @pytest.mark.parametrize(

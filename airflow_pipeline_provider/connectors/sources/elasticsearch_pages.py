@@ -159,6 +159,7 @@ def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> t
 def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     """Hits as one batch of the envelope; a document that does not fit is a DataError naming it."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from airflow_pipeline_provider.envelope.columns import text, utf8
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
@@ -167,15 +168,9 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     if not all(map(len, bodies)):
         _refuse_document(hits, time_field)
     try:
-        return pa.record_batch(
-            [
-                text(f"{hit.index}/{hit.id}" for hit in hits),
-                _times(hits, time_field),
-                text(hit.index for hit in hits),
-                utf8(bodies),
-            ],
-            schema=ENVELOPE,
-        )
+        indices, ids = text(hit.index for hit in hits), text(hit.id for hit in hits)
+        names = pc.binary_join_element_wise(indices, ids, text(["/"])[0])
+        return pa.record_batch([names, _times(hits, time_field), indices, utf8(bodies)], schema=ENVELOPE)
     except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
         _refuse_document(hits, time_field)
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
@@ -186,13 +181,14 @@ def _times(hits: list[Any], time_field: str) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from airflow_pipeline_provider.envelope.columns import instants, utf8
+    from airflow_pipeline_provider.envelope.columns import binary, instants
 
-    before, after = json.dumps({time_field: ["|"]}, ensure_ascii=False, separators=(",", ":")).split("|")
-    fields = utf8([hit.fields for hit in hits])
+    whole = json.dumps({time_field: ["|"]}, ensure_ascii=False, separators=(",", ":")).encode()
+    before, after = whole.split(b"|")
+    fields = binary([hit.fields for hit in hits])
     if pc.all(pc.and_(pc.starts_with(fields, before), pc.ends_with(fields, after))).as_py():
         with suppress(pa.ArrowInvalid):  # fractions of a date_nanos, or several dates
-            millis = pc.utf8_slice_codeunits(fields, len(before), -len(after)).cast(pa.int64())
+            millis = pc.binary_slice(fields, len(before), -len(after)).cast(pa.string()).cast(pa.int64())
             return millis.cast(pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC"))
     texts = [_times_of(hit, time_field) for hit in hits]
     if any(len(dates) != 1 for dates in texts):

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_pipeline_provider.envelope.columns import binary, integer
+from airflow_pipeline_provider.envelope.columns import integer, piece
 from airflow_pipeline_provider.exceptions import DataError
 
 CHUNK_BYTES = 2**20  # what is handed to the driver at once
@@ -56,14 +56,14 @@ def _rows(batch: pa.RecordBatch, constant: bytes, fields: int) -> pa.Buffer:
     ids, sources, bodies = (batch.column(name) for name in _TEXTS)
     times = pc.subtract(batch.column("EVENT_TIME").cast(pa.int64()), integer(_BETWEEN_EPOCHS))
     pieces = [
-        binary(struct.pack(">h", fields)),
+        piece(struct.pack(">h", fields)),
         *_sized(ids),
-        binary(struct.pack(">i", 8)),
+        piece(struct.pack(">i", 8)),
         _big_endian(times, "q"),
         *_sized(sources),
         *_sized(bodies),
-        binary(constant),
-        binary(b""),  # the last argument stands between the pieces
+        piece(constant),
+        piece(b""),  # the last argument stands between the pieces
     ]
     joined = pc.binary_join_element_wise(*pieces)
     first, last = _bounds(joined)
