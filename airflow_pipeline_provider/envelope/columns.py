@@ -59,9 +59,10 @@ def piece(value: bytes) -> pa.BinaryScalar:
 
 
 def _variable(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return _column(map(len, values), b"".join(values), kind)
+    data = values[0] if len(values) == 1 else b"".join(values)  # one that is large is not copied
+    return _column(map(len, values), data, kind)
 
 
-def _column(lengths: Iterable[int], data: bytes, kind: pa.DataType) -> pa.Array:
+def _column(lengths: Iterable[int], data: Any, kind: pa.DataType) -> pa.Array:
     offsets = array("i", accumulate(lengths, initial=0))
     return pa.Array.from_buffers(kind, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

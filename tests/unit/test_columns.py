@@ -39,6 +39,12 @@ def test_integers_and_instants(values: list[int]) -> None:
     assert columns.instants(values).equals(pa.array(values, pa.timestamp("us", tz="UTC")))
 
 
+def test_a_value_that_stands_alone_is_not_copied() -> None:
+    """A page of one document of 10 MB would be held twice."""
+    body = b"x" * 1000
+    assert columns.utf8([body]).buffers()[2].address == pa.py_buffer(body).address
+
+
 def test_scalars() -> None:
     assert columns.integer(-5).equals(pa.scalar(-5, pa.int64()))
     assert columns.piece(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
