@@ -17,6 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure; no property has a speed to prove.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Airflow: an empty home of its own for each test process, set before anything can import Airflow.
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import available_timezones
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from airflow_pipeline_provider.core.days import transitions
 from airflow_pipeline_provider.core.durations import Duration
-
-# A busy machine is no failure; these properties have no speed to prove.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 UTC = timezone.utc
 # Where clocks change at midnight, by half an hour or two hours, over midnight, or by a whole day.

@@ -361,7 +361,6 @@ def quiet() -> Iterator[None]:
 LONG = settings(
     max_examples=EXAMPLES or 40,
     stateful_step_count=50 if EXAMPLES else 25,
-    deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )

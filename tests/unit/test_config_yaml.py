@@ -141,7 +141,7 @@ def problems(data: bytes) -> list[Problem]:
     return []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_any_text_is_a_tree_or_problems_with_places(text):
     lines = text.count("\n") + text.count("\u2028") + 2
@@ -151,7 +151,7 @@ def test_any_text_is_a_tree_or_problems_with_places(text):
         assert problem.line is None or 1 <= problem.line <= lines
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_tree_or_problems(data):
     assert all(problem.message for problem in problems(data))
