@@ -79,7 +79,8 @@ def measure(contestant: Contestant, settings: Settings) -> Run:
             process_cpu_seconds=process_cpu,
             client_cpu_seconds=figures.get("cpu_seconds", process_cpu),
             server_cpu_seconds=after - before,
-            peak_rss_bytes=usage.ru_maxrss * 1024,
+            # what several processes of one contestant held is told by itself
+            peak_rss_bytes=max(usage.ru_maxrss * 1024, int(figures.get("own_peak_rss_mb", 0) * 1e6)),
             written_bytes=written,
             moved_bytes=contestant.moves_bytes,
             figures=figures,

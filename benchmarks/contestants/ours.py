@@ -28,8 +28,10 @@ from benchmarks.contestants.timing import Timing
 from benchmarks.documents import TIME_FIELD, interval
 
 
-def write_pipeline(given: argparse.Namespace, source: dict[str, Any]) -> Path:
-    """The pipeline file; JSON is YAML."""
+def write_pipeline(
+    given: argparse.Namespace, source: dict[str, Any], state: dict[str, str] | None = None
+) -> Path:
+    """The pipeline file; JSON is YAML.  Without a state it is this process's memory."""
     pipeline = {
         "pipeline_id": "bench",
         "timezone": "UTC",
@@ -38,7 +40,7 @@ def write_pipeline(given: argparse.Namespace, source: dict[str, Any]) -> Path:
         "source": {"type": "elasticsearch", "index": given.index, "time_field": TIME_FIELD, **source},
         "stage": {"type": "object_store", "path": str(given.out / "stage")},
         "target": {"type": "duckdb", "path": str(given.out / "lake.duckdb"), "table": "main.logs"},
-        "state": {"type": "memory"},
+        "state": state or {"type": "memory"},
     }
     path: Path = given.out / "bench.yaml"
     path.write_text(json.dumps(pipeline))

@@ -43,9 +43,7 @@ def main() -> None:
     os.environ["AIRFLOW_CONN_BENCH_STATE"] = json.dumps(
         {"conn_type": "sqlite", "host": str(given.out / "state.sqlite")}
     )
-    path = write_pipeline(given, {})
-    pipeline = json.loads(path.read_text()) | {"state": {"type": "sql", "conn_id": "bench_state"}}
-    path.write_text(json.dumps(pipeline))
+    path = write_pipeline(given, {}, state={"type": "sql", "conn_id": "bench_state"})
     import_what_phases_need()
     phases = Phases()
     with ExitStack() as opened:
