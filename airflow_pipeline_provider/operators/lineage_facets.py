@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import attrs  # the provider is not there where types are checked, hence the ignores below
+from typing import Any
+
+import attrs
 from airflow.providers.openlineage.extractors import OperatorLineage
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 from openlineage.client.facet_v2 import (
+    InputDatasetFacet,
     RunFacet,
     data_quality_metrics_input_dataset,
     output_statistics_output_dataset,
@@ -18,7 +21,7 @@ PRODUCER = f"urn:airflow-pipeline-provider:{__version__}"  # OpenLineage wants a
 
 
 @attrs.define
-class PipelineWindowRunFacet(RunFacet):  # type: ignore[misc]
+class PipelineWindowRunFacet(RunFacet):
     """Which window, under which token, with which counts; the keys are written as OpenLineage writes its own."""
 
     pipeline: str
@@ -29,11 +32,11 @@ class PipelineWindowRunFacet(RunFacet):  # type: ignore[misc]
     counts: dict[str, int]
 
 
-def build(lineage: Lineage) -> OperatorLineage:
+def build(lineage: Lineage) -> OperatorLineage[Any, Any]:
     """Input with its quality metrics (audit counted it), output with its statistics, and the window."""
     inputs, outputs = [], []
     if lineage.source is not None:
-        facets = {}
+        facets: dict[str, InputDatasetFacet] = {}
         if lineage.source_rows is not None:
             facets["dataQualityMetrics"] = (
                 data_quality_metrics_input_dataset.DataQualityMetricsInputDatasetFacet(
@@ -57,6 +60,6 @@ def build(lineage: Lineage) -> OperatorLineage:
         day=lineage.day,
         token=lineage.token,
         counts=lineage.counts,
-        producer=PRODUCER,  # type: ignore[call-arg]
+        producer=PRODUCER,
     )
     return OperatorLineage(inputs=inputs, outputs=outputs, run_facets={"pipelineWindow": window})

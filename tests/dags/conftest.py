@@ -118,7 +118,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 @pytest.fixture
 def run_dag(airflow_db: Path) -> Callable[..., Any]:
     """Run one DAG run to its end in this process, as Airflow would; returns the run."""
-    return lambda dag, **arguments: _run(dag, **arguments)
+    return lambda dag, **arguments: run(dag, **arguments)
 
 
 def sync(dag: Any) -> None:
@@ -134,7 +134,7 @@ def sync(dag: Any) -> None:
     sync_bag_to_db(bag, "dags-folder", None)
 
 
-def _run(dag: Any, **arguments: Any) -> Any:
+def run(dag: Any, **arguments: Any) -> Any:
     sync(dag)
     arguments.setdefault("logical_date", None)
     arguments.setdefault("run_after", datetime.fromisoformat("2013-11-06T12:00:00+00:00"))
