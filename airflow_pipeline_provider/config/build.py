@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -55,7 +54,7 @@ def build_config(
     if config is None or found:
         raise ConfigFileError(_in_order(_problem(tree, file, *item) for item in found), file)
     config._warnings = tuple(
-        replace(_problem(tree, file, tuple(warning.path.split(".")), warning.message), severity="warning")
+        _problem(tree, file, tuple(warning.path.split(".")), warning.message)._replace(severity="warning")
         for warning in config.warnings
     )
     return config

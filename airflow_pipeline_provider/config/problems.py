@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -15,8 +14,7 @@ _CREDENTIALS_IN_URL = re.compile(r"(://[^\s:/@]*):\S+@")
 _LONGEST_VALUE = 60
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem of one file.
 
     `path` is dotted (`source.page_size`, `airflow.tags[1]`, empty for the whole file), `line` counts from 1;

@@ -199,8 +199,7 @@ class TargetCounts(NamedTuple):
     distinct_ids: int
 
 
-@dataclass(frozen=True)
-class CommitRow:
+class CommitRow(NamedTuple):
     """The row that a load writes into the target in the same transaction as the data."""
 
     interval: Interval
@@ -209,8 +208,7 @@ class CommitRow:
     rows: int
 
 
-@dataclass(frozen=True)
-class LoadResult:
+class LoadResult(NamedTuple):
     """`already`: this very token and manifest were in the target before the call, which then changed nothing."""
 
     rows: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked_of, failures_after
@@ -19,8 +19,7 @@ COUNTED = (Kind.COMMITTED, Kind.WAIVED, Kind.FAILED)
 """Entries of other kinds change nothing here."""
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(NamedTuple):
     """`done` was committed at any time or waived: sorted, disjoint.  `failures`: how often each interval failed on
     its data since a commit or waive last touched it, in any order."""
 

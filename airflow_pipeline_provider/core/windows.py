@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.core.intervals import Interval
 
@@ -31,8 +30,7 @@ def _compact(value: datetime) -> str:
     return f"{value:%Y%m%dT%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "") + "Z"
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """One window of one pipeline.  `day` is the local calendar day that holds it."""
 
     pipeline_id: str

@@ -21,13 +21,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One file of rows.  `path` is relative to the stage's base; `bytes` is the file's size."""
 
     path: str
@@ -100,8 +99,7 @@ class Receipt:
         )
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What a load reads: `parts`; `quarantined` is kept beside them.  An empty window is a manifest without parts."""
 
     pipeline_id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
@@ -29,8 +28,7 @@ class RunRequest(NamedTuple):
     interval: Interval | None = None
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A window that this run holds a lease on.  `replace`: a committed window is loaded anew."""
 
     window: Window
@@ -94,8 +92,7 @@ class Validated(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(NamedTuple):
     """One published manifest: `rows` to load, and what was extracted beside them.
 
     `path` is None when it is known from the target's commit row alone.

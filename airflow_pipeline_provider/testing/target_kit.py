@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -287,7 +286,7 @@ class TargetConformance:
         pipeline = f"p{text}"
         interval = hours(0, 2)
         folder_safe = load.manifest(interval, [Row(f"id{text}", MIDNIGHT)], token=1)
-        load.load(replace(folder_safe, pipeline_id=pipeline))
+        load.load(folder_safe._replace(pipeline_id=pipeline))
         [row] = fetch("")
         assert (row["RECORD_ID"], row["PIPELINE_ID"]) == (f"id{text}", pipeline)
         assert make_target(pipeline).count(interval) == (1, 1)
@@ -393,7 +392,7 @@ class TargetConformance:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
         before = sorted(fetch(""), key=str)
         manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
-        more = replace(manifest, parts=tuple(replace(part, rows=part.rows + 1) for part in manifest.parts))
+        more = manifest._replace(parts=tuple(part._replace(rows=part.rows + 1) for part in manifest.parts))
         with pytest.raises(DataError, match=r"8.*7"):
             load.load(more)
         assert sorted(fetch(""), key=str) == before
@@ -409,7 +408,7 @@ class TargetConformance:
     def test_rows_outside_of_the_window_are_rolled_back(self, load: Loader, target: Target) -> None:
         wide = load.manifest(hours(0, 4), rows(hours(0, 4), 8), token=1)
         with pytest.raises(DataError):
-            load.load(replace(wide, interval=hours(0, 2)))
+            load.load(wide._replace(interval=hours(0, 2)))
         assert target.count(hours(0, 24)) == (0, 0)
 
     def test_a_missing_part_is_rolled_back(self, load: Loader, target: Target) -> None:

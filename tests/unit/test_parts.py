@@ -6,7 +6,6 @@ import io
 import re
 import tracemalloc
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
@@ -417,7 +416,7 @@ def test_verify_names_what_differs(folder, change, said):
     data = folder.files[part.path]
     verify_part(part, io.BytesIO(data), len(data))
     with pytest.raises(DataError, match="part-3-0-") as caught:
-        verify_part(replace(part, **change), io.BytesIO(data), len(data))
+        verify_part(part._replace(**change), io.BytesIO(data), len(data))
     assert said in str(caught.value)
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
 from airflow_pipeline_provider.connectors.registry import register
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_utc
 from airflow_pipeline_provider.testing.memory_source import MemorySource
@@ -207,7 +209,11 @@ class SnowflakeLoad(Faulty):
         for token in {t.decode() for r in self.proxy.requests for t in re.findall(authorization, r)}:
             self._close_session(token)
 
+    @retry(
+        retry=retry_if_exception_type(OSError), stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True
+    )
     def _close_session(self, token: str) -> None:
+        """Again where a busy stand-in hangs up: nobody else closes it."""
         connection = http.client.HTTPSConnection(
             os.environ["SNOWFLAKE_HOST"],
             int(os.environ["SNOWFLAKE_PORT"]),
