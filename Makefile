@@ -105,7 +105,7 @@ endif
 test-integration: $(STAMP)  ## tests on real servers, which it starts and stops (or takes from the environment)
 	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
 
-reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (an hour or two)
+reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (two hours and more)
 	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,RELIABILITY_EXAMPLES=2000 $(BIN)/pytest tests/property/test_machine.py)
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -214,3 +215,8 @@ def recreate(url: str, database: str) -> None:
         return
     finally:
         connection.close()
+
+
+def pytest_unconfigure() -> None:
+    """Clients that a fault cut off say at exit that their server is gone, to streams that pytest has closed."""
+    logging.raiseExceptions = False
