@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from airflow_pipeline_provider.connectors.base import CommitRow, Slice
-from airflow_pipeline_provider.core.intervals import Interval, common, merge, subtract
+from airflow_pipeline_provider.core.intervals import Interval, merge, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.testing.memory_source import MemoryTable
@@ -141,13 +141,9 @@ class Model(Observer):
         assert entry.manifest is not None
         row = CommitRow(entry.interval, entry.token or 0, entry.manifest, entry.rows or 0)
         assert row in self.commits, f"{entry.interval} is committed under {row.token}, which was never loaded"
-        # Disjoint pieces, each with bounds that a commit had: rows are compared piece by piece.
-        pieces = [entry.interval]
-        for known in self.committed:
-            both = common([known], [entry.interval])
-            pieces += both + subtract([known], [entry.interval])
-        rest = subtract([entry.interval], self.committed)
-        self.committed = sorted({p for p in pieces if p != entry.interval} | set(rest))
+        # Disjoint pieces, each what one commit still speaks for: rows are compared piece by piece.
+        left = [piece for known in self.committed for piece in subtract([known], [entry.interval])]
+        self.committed = sorted([entry.interval, *left])
 
     def _observe_coverage(self) -> None:
         """A committed interval that nobody is replacing holds what was extracted for it."""

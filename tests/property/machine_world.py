@@ -278,9 +278,11 @@ class World:
             "extract": ("generate", "slices"),
             "stage": ("generate", "slices", "extract"),
             "load": ("generate", "stage", "slices"),
-            "audit": ("generate", "stage"),
+            "audit": ("generate", "validate"),
         }[phase]
-        return all(need in run.xcoms for need in needs)
+        return all(need in run.xcoms for need in needs) and (
+            phase != "audit" or _staged(run.xcoms) is not None
+        )
 
     def _work(self, run: Run, phase: str) -> Callable[[Runtime], Any]:
         xcoms = dict(run.xcoms)  # as they are when the task starts
@@ -291,7 +293,7 @@ class World:
             "extract": lambda r: [extract(r, claim, attempt, slice_) for slice_ in slices],
             "stage": lambda r: stage(r, claim, attempt, xcoms["extract"]),
             "load": lambda r: load(r, claim, xcoms["stage"]),
-            "audit": lambda r: audit(r, claim, xcoms["stage"]),
+            "audit": lambda r: audit(r, claim, _staged(xcoms)),
         }
         return works[phase]
 
@@ -305,12 +307,12 @@ class World:
                 return
             result = result.claim
         if phase == "validate":
-            for name in ("attempt", "slices", "stage"):
+            for name in ("attempt", "slices"):  # what later tasks left stays until they run again
                 run.xcoms.pop(name, None)
             if result.verdict == "skip":
                 run.next = None
             elif result.verdict == "already_loaded":
-                run.xcoms["stage"], run.next = result.staged, "audit"
+                run.next = "audit"
             else:
                 run.xcoms |= {"attempt": result.attempt, "slices": result.slices}
         run.xcoms[phase] = result
@@ -329,3 +331,8 @@ class World:
             ledger.Entry(ledger.Kind.WAIVED, interval, self.now, detail={"reason": "of no use"})
         )
         self.observe()
+
+
+def _staged(xcoms: dict[str, Any]) -> Any:
+    """The manifest that audit counts: the one that validate found loaded, else that of the stage task; or None."""
+    return xcoms["validate"].staged or xcoms.get("stage")
