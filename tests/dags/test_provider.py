@@ -147,6 +147,7 @@ def test_airflow_knows_the_timetable(airflow_db: Path) -> None:
     assert name in plugins_manager.get_timetables_plugins()
 
 
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")  # Airflow 3.2, by its own forms
 @pytest.mark.parametrize(
     ("conn_type", "extra"),
     [
