@@ -147,11 +147,14 @@ def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
     shrunk = [found for found in drift if found[1].detail.get("verdict") == Check.SHRANK.value]
     interval, check = (shrunk or drift)[0]
     more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+    place = local_window(interval, timezone)
+    if interval != check.interval:  # the rest was moved or waived since: the counts are not its own
+        place += f" is left of {local_window(check.interval, timezone)}, which"
     counts = f"{_count(check, 'source')} in the source, {_count(check, 'target')} in the target"
     if shrunk:
         hint = "look at the source, then reprocess with --accept-shrink or waive"
-        return f"drifted (shrunk): {local_window(interval, timezone)} has {counts}{more}: {hint}"
-    return f"drifted (grown): {local_window(interval, timezone)} has {counts}{more}: reload it (recheck, reprocess)"
+        return f"drifted (shrunk): {place} has {counts}{more}: {hint}"
+    return f"drifted (grown): {place} has {counts}{more}: reload it (recheck, reprocess)"
 
 
 def _count(check: Entry, name: str) -> str:

@@ -27,13 +27,15 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_ut
 
 
 class Part(NamedTuple):
-    """One file of rows.  `path` is relative to the stage's base; `bytes` is the file's size."""
+    """One file of rows.  `path` is relative to the stage's base; `bytes` is the file's size, `sha256` its content's
+    (None: written before parts had one)."""
 
     path: str
     rows: int
     bytes: int
     min_event_time: datetime
     max_event_time: datetime
+    sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -42,6 +44,7 @@ class Part(NamedTuple):
             "bytes": self.bytes,
             "min_event_time": iso_utc(self.min_event_time),
             "max_event_time": iso_utc(self.max_event_time),
+            **({"sha256": self.sha256} if self.sha256 else {}),
         }
 
     @classmethod
@@ -52,6 +55,7 @@ class Part(NamedTuple):
             value["bytes"],
             parse_utc(value["min_event_time"]),
             parse_utc(value["max_event_time"]),
+            value.get("sha256"),
         )
 
 

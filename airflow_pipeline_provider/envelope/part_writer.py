@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -128,7 +129,12 @@ class _File:
         self._writer.close()
         self._opened.close()
         return Part(
-            self.path, self.rows, self.size, from_micros(min(self._times)), from_micros(max(self._times))
+            self.path,
+            self.rows,
+            self.size,
+            from_micros(min(self._times)),
+            from_micros(max(self._times)),
+            self._sink.content.hexdigest(),
         )
 
     def abandon(self, error: BaseException) -> None:
@@ -142,11 +148,12 @@ class _File:
 
 
 class _Sink(io.RawIOBase):
-    """Counts what goes into the part; once `void`, it swallows what the Parquet writer still has to say."""
+    """Counts and hashes what goes into the part; once `void`, it swallows what the writer still has to say."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.written = 0
+        self.content = hashlib.sha256()
         self.void = False
 
     def writable(self) -> bool:
@@ -159,6 +166,7 @@ class _Sink(io.RawIOBase):
         size = memoryview(data).nbytes
         if not self.void:
             self._file.write(data)
+            self.content.update(data)
         self.written += size
         return size
 

@@ -6,6 +6,7 @@ smallest and the largest EVENT_TIME, so that it can be checked without reading t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -31,6 +32,7 @@ from airflow_pipeline_provider.envelope.schema import ENVELOPE, QUARANTINE
 from airflow_pipeline_provider.exceptions import DataError
 
 ROWS_A_BATCH = 10_000  # when parts are read back
+BLOCK_BYTES = 2**20
 
 _NAMES = tuple(ENVELOPE.names)
 
@@ -120,13 +122,18 @@ def _check(batch: pa.RecordBatch, interval: Interval) -> None:
 def verify_part(part: Part, file: BinaryIO, size: int | None) -> None:
     """DataError naming everything that differs between what the receipt says and the file.
 
-    `size` is the file's size in the stage, None when it is not there.  Only the footer is read.
+    `size` is the file's size in the stage, None when it is not there.  The file is read once, for its hash; of one
+    that was written before parts had a hash the footer alone is.
     """
     if size is None:
         raise DataError(f"part {part.path}: the file is gone; extract the window again")
     wrong = []
     if size != part.bytes:
         wrong.append(f"size: expected {part.bytes:,} bytes, got {size:,}")
+    elif part.sha256 is not None and (content := _content(file)) != part.sha256:
+        wrong.append(f"content: expected the sha256 {part.sha256}, got {content}")
+    if wrong:
+        raise _changed(part, wrong)
     try:
         metadata = pq.read_metadata(file)
         rows, smallest, largest = _footer(metadata)
@@ -142,10 +149,23 @@ def verify_part(part: Part, file: BinaryIO, size: int | None) -> None:
             if seen != expected:
                 wrong.append(f"{name}: expected {iso_utc(expected)}, got {iso_utc(seen) if seen else 'none'}")
     if wrong:
-        raise DataError(
-            f"part {part.path} is not what was extracted ({'; '.join(wrong)}); extract the window again, and "
-            "find out who else writes to the stage"
-        )
+        raise _changed(part, wrong)
+
+
+def _changed(part: Part, wrong: Sequence[str]) -> DataError:
+    return DataError(
+        f"part {part.path} is not what was extracted ({'; '.join(wrong)}); extract the window again, and "
+        "find out who else writes to the stage"
+    )
+
+
+def _content(file: BinaryIO) -> str:
+    """The sha256 of the whole file, which is at its beginning again afterwards."""
+    content = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        content.update(block)
+    file.seek(0)
+    return content.hexdigest()
 
 
 def _footer(metadata: pq.FileMetaData) -> tuple[int, datetime | None, datetime | None]:

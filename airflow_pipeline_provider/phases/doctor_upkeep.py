@@ -84,12 +84,14 @@ def drifted(view: View) -> Iterator[Finding]:
             continue
         source, target = check.detail.get("source"), check.detail.get("target")
         grew = check.detail.get("verdict") == Check.GREW.value
+        committed = [entry.rows or 0 for there, entry in view.commits if there == piece == entry.interval]
+        part_of = "" if piece == check.interval else f"it is part of {check.interval}, where "
         yield Finding(
             "drifted",
             piece,
-            f"the source had {source} rows and the target {target} when they were counted again",
+            f"{part_of}the source had {source} rows and the target {target} when they were counted again",
             view.reprocess(piece, *(() if grew else ("--accept-shrink",))),
-            safe=grew and view.source_holds(piece, view.runtime.target.count(piece).rows),
+            safe=grew and view.source_holds(piece, max(view.runtime.target.count(piece).rows, *committed, 0)),
         )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
+
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ class View:
             return False
 
     def run(self, interval: Interval) -> tuple[str, ...]:
-        """The command that moves exactly this again."""
+        """The command that moves exactly this again; the windows in it where it crosses a midnight, since the time
+        zone was changed."""
+        zone = self.runtime.config.timezone
+        if day_of(interval.start, zone) != day_of(interval.end - _INSTANT, zone):
+            return self.reprocess(interval)
         start, end = interval.to_json()
         return ("run", self.name, "--window-start", start, "--window-end", end)
 

@@ -66,21 +66,28 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     """Each committed piece by itself: what one of them lost must not hide behind what another one gained."""
     window = claim.window.interval
     pieces = _committed_pieces(runtime, window)
-    for piece, now in zip(pieces, _rows_in(runtime, manifest, pieces), strict=True):
-        before = runtime.target.count(piece).rows
-        if now < before:
+    for piece, now in zip(pieces, _rows_in(runtime, manifest, list(pieces)), strict=True):
+        there, committed = runtime.target.count(piece).rows, pieces[piece]
+        if now < max(there, committed):
             where = "this committed window" if piece == window else f"{piece}, which is committed,"
+            held = f"the target holds {there} rows of {where}"
+            if there < committed:
+                deleted = committed - there
+                held = (
+                    f"the target was given {committed} rows of {where} of which somebody deleted {deleted},"
+                )
             aside = f" ({manifest.quarantined_rows} more are quarantined)" if manifest.quarantined else ""
             raise DataError(
-                f"the target holds {before} rows of {where} and the source now gives {now}{aside}: "
+                f"{held} and the source now gives {now}{aside}: "
                 "nothing was changed, since retention at the source must not erase the warehouse; "
                 "set audit.on_shrink to accept if the rows are really to go"
             )
 
 
-def _committed_pieces(runtime: Runtime, window: Interval) -> list[Interval]:
-    """What each commit still speaks for inside of the window: by the ledger; or by a load that the ledger does not
-    know, since the state was lost: nobody can say that it was not audited.
+def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]:
+    """What each commit still speaks for inside of the window, with the rows that it had where it speaks for all of
+    itself, else 0: by the ledger; or by a load that the ledger does not know, since the state was lost: nobody can
+    say that it was not audited.
 
     A `replacing` of an attempt that the ledger never saw begin was written by an audit after the loss.
     """
@@ -90,12 +97,16 @@ def _committed_pieces(runtime: Runtime, window: Interval) -> list[Interval]:
         entry.token for entry in entries if entry.attempt in begun or entry.kind is ledger.Kind.COMMITTED
     }
     unknown = [
-        ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token)
+        ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token, rows=row.rows)
         for row in runtime.target.commits(window)
         if row.token not in known
     ]
-    inside = (intersect(piece, window) for piece, _, _ in ledger.effective([*entries, *unknown]))
-    return [piece for piece in inside if piece is not None]
+    ruling = [(intersect(piece, window), entry) for piece, entry, _ in ledger.effective([*entries, *unknown])]
+    return {
+        piece: entry.rows or 0 if piece == entry.interval else 0
+        for piece, entry in ruling
+        if piece is not None
+    }
 
 
 def _rows_in(runtime: Runtime, manifest: Manifest, pieces: list[Interval]) -> list[int]:

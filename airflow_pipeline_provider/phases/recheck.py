@@ -141,7 +141,8 @@ def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, l
             why = "its quarantined rows are gone from the stage, so they cannot be told from late ones"
             left_out.append(_left(runtime, piece, Left.UNVERIFIED, why))
             continue
-        finding = _count(runtime, piece, aside, kept=not subtract([piece], waived))
+        committed = ruler.rows or 0 if piece == ruler.interval else 0
+        finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
         counted.append((finding, _touching(entries, piece)))
     return counted, left_out
 
@@ -166,12 +167,12 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
     return LeftOut(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
 
 
-def _count(runtime: Runtime, piece: Interval, quarantined: int, *, kept: bool) -> Finding:
-    """Ids that are missing in the target are growth, unless it holds more rows than the source all in all; rows that
-    were quarantined are no more missing than those it holds."""
+def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool) -> Finding:
+    """Ids that are missing in the target are growth, unless it holds, or was `committed` with, more rows than the
+    source has all in all; rows that were quarantined are no more missing than those it holds."""
     source = runtime.source.count(piece)
     target = runtime.target.count(piece)
-    if source < target.rows + quarantined:
+    if source < max(target.rows, committed) + quarantined:
         return Finding(piece, source, target.rows, Check.SHRANK, kept)
     verdict = Check.GREW if source > target.distinct_ids + quarantined else Check.EQUAL
     return Finding(piece, source, target.rows, verdict)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import gaps
@@ -24,12 +25,15 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[str]) -> Staged:
     """Read exactly these receipts, verify their parts, publish one immutable manifest."""
     with run_phase(runtime, "stage", claim, attempt) as phase:
         check_attempt(runtime, claim, attempt)
-        receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in receipt_paths]
+        receipts = [_read(runtime, path, Receipt.from_bytes) for path in receipt_paths]
+        _check_attempts(attempt_folder(claim, attempt), receipt_paths, receipts)
         _check_complete(claim, receipts)
         receipts.sort(key=lambda receipt: receipt.index)
         parts = tuple(part for receipt in receipts for part in receipt.parts)
@@ -61,13 +65,36 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
         raise DataError(
             "the manifest's path is unknown, since another run staged it: clear this run's extract task"
         )
-    manifest = Manifest.from_bytes(runtime.stage.read(staged.path))
-    if manifest.sha256 != staged.sha256:
+    data = runtime.stage.read(staged.path)
+    seen = hashlib.sha256(data).hexdigest()
+    if seen != staged.sha256:
         raise DataError(
-            f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {manifest.sha256}; "
+            f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {seen}; "
             "somebody changed the file: clear this run's extract task and what follows it"
         )
-    return manifest
+    return Manifest.from_bytes(data)
+
+
+def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
+    """What a phase before has written; DataError naming the file where it is not that any more."""
+    data = runtime.stage.read(path)
+    try:
+        return parse(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{runtime.stage.url(path)} is not what extract wrote ({type(error).__name__}: {error}); somebody "
+            "changed the file: clear extract and what follows it"
+        ) from error
+
+
+def _check_attempts(folder: str, paths: Sequence[str], receipts: Sequence[Receipt]) -> None:
+    """Rows that another attempt read are older than what the ledger says of this one, and are removed with it."""
+    listed = [part.path for receipt in receipts for part in (*receipt.parts, *receipt.quarantined)]
+    for path in (*paths, *listed):
+        if not path.startswith(f"{folder}/"):
+            raise DataError(
+                f"{path} is a file of another attempt than {folder}: clear extract and what follows it"
+            )
 
 
 def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:

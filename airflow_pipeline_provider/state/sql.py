@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -25,6 +25,7 @@ from airflow_pipeline_provider.connectors.databases import database_errors
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired
 from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
@@ -150,8 +151,7 @@ class SqlState(State):
         """`longest_us` of the pipeline's row, where it was read already."""
         statements = self._database().statements
         if within is None:
-            rows = connection.execute(statements.all_entries, self._mine)
-            return [read_entry(row) for row in rows]
+            return self._read(connection.execute(statements.all_entries, self._mine))
         if within.is_empty:
             return []
         if longest_us is None:
@@ -164,7 +164,20 @@ class SqlState(State):
             "of_start": within.start,
             "of_end": within.end,
         }
-        return [read_entry(row) for row in connection.execute(statements.entries_within, of)]
+        return self._read(connection.execute(statements.entries_within, of))
+
+    def _read(self, rows: Iterable[Any]) -> list[Entry]:
+        """DataError for a row that is none of ours any more."""
+        entries: list[Entry] = []
+        try:
+            entries.extend(read_entry(row) for row in rows)
+        except (ValueError, TypeError, KeyError) as error:
+            after = f", the one after {entries[-1].kind.value} of {entries[-1].interval}" if entries else ""
+            raise DataError(
+                f"{self._database().what}: a row of {self._database().tables.ledger.fullname}{after} cannot be read "
+                f"({error}): somebody edited it; correct it, or bring back a backup or a `state export`"
+            ) from error
+        return entries
 
     def _longest_us(self, connection: sa.Connection) -> int | None:
         return connection.execute(self._database().statements.longest_us, self._mine).scalar()

@@ -8,6 +8,7 @@ last entry is not in the ledger any more is of another ledger, and not used.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from airflow_pipeline_provider.state.sql_database import Database
+
+logger = logging.getLogger(__name__)
 
 UNSAVED_ENTRIES = 50  # so many are read again and again before they are folded in
 
@@ -51,11 +54,20 @@ def read_coverage(database: Database, connection: sa.Connection, pipeline: str) 
 
 def continued(pipeline: Any, rows: Sequence[Any]) -> Coverage | None:
     """The fold that the pipeline's row keeps, after the ledger's rows from number `coverage_upto` on (all of them
-    without it); None where that very row is gone."""
+    without it); None where that very row is gone, or the fold cannot be read."""
     if pipeline.coverage_upto is None:
         return _folded(Coverage(), rows)
     if rows and rows[0].id == pipeline.coverage_upto:
-        return _folded(Coverage.parse(pipeline.coverage), rows[1:])
+        try:
+            kept = Coverage.parse(pipeline.coverage)
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # somebody edited it: it is no more than a shortcut
+            logger.warning("the kept fold of the ledger cannot be read and is made anew: %s", error)
+            return None
+        return _folded(kept, rows[1:])
     return None
 
 

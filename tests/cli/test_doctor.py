@@ -343,6 +343,18 @@ def test_a_window_that_was_replaced_in_part_is_normal(whole: Place) -> None:
     assert (found["kind"], found["window"]["end"]) == ("count_differs", "2013-11-03T06:00:00Z")
 
 
+def test_the_command_mends_after_the_time_zone_was_changed(whole: Place) -> None:
+    """A window of New York crosses a midnight of Kolkata, where no run may be asked for it as it was."""
+    sql(whole, "DELETE FROM main.moved WHERE RECORD_ID = 'r025'")
+    whole.write(timezone="Asia/Kolkata")
+    (found,) = [one for one in look(whole).json["findings"] if one["kind"] == "count_differs"]
+    words = found["command"].split()
+    assert words[:3] == ["airflow-pipelines", "reprocess", "flights"]
+    assert whole(*words[1:]).code == 0
+    assert "r025" in table(whole)
+    assert not [one for one in look(whole).json["findings"] if one["kind"] == "count_differs"]
+
+
 def test_a_stage_that_forgets_old_files_is_no_problem(whole: Place) -> None:
     for file in stage(whole).rglob("*"):
         if file.is_file():

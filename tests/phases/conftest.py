@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -111,6 +111,14 @@ class Pipeline:
             found = connection.execute("SELECT RECORD_ID, EVENT_TIME, BODY FROM main.flights").fetchall()
         assert len({row[0] for row in found}) == len(found), "a record stands twice in the target"
         return {row[0]: (row[1], row[2]) for row in found}
+
+    def delete_in_target(self, rows: Iterable[Any]) -> None:
+        """Somebody does, by SQL of his own."""
+        import duckdb
+
+        with duckdb.connect(str(self.folder / "lake.duckdb")) as connection:
+            for row in rows:
+                connection.execute("DELETE FROM main.flights WHERE RECORD_ID = ?", [row.record_id])
 
     def assert_target_is(self, *intervals: Interval) -> None:
         """The target holds exactly the source's rows of these intervals."""

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.values import RunKind
 
 from .conftest import Pipeline
@@ -97,6 +98,27 @@ def test_of_a_commit_that_was_replaced_in_part_the_rest_is_judged(seeded: Pipeli
         caught.value
     )
     assert seeded.move(seeded.runtime(), **named(4, 7)).audited is not None
+
+
+def test_a_loss_does_not_hide_behind_rows_that_somebody_deleted(seeded: Pipeline) -> None:
+    """12 were committed and 9 are left: the source's 11 are more than those, and fewer than promised."""
+    seeded.delete_in_target(seeded.rows.within(hours(4, 6))[:3])
+    lose(seeded, hours(4, 6))
+    before = seeded.target_rows()
+    with pytest.raises(DataError) as caught:
+        seeded.move(seeded.runtime(), **named(4, 6))
+    said = "the target was given 12 rows of this committed window of which somebody deleted 3, and the source now"
+    assert f"{said} gives 11" in str(caught.value)
+    assert seeded.target_rows() == before
+    (found,) = recheck(seeded.runtime(), 1).shrunk
+    assert (found.interval, found.source, found.target) == (hours(4, 6), 11, 9)
+
+
+def test_rows_that_somebody_deleted_come_back(seeded: Pipeline) -> None:
+    seeded.delete_in_target(seeded.rows.within(hours(4, 6))[:3])
+    assert [found.interval for found in recheck(seeded.runtime(), 1).grown] == [hours(4, 6)]
+    assert seeded.move(seeded.runtime(), **named(4, 6)).audited is not None
+    seeded.assert_target_is(hours(4, 8))
 
 
 def test_a_part_of_a_committed_window_is_judged_on_that_part(seeded: Pipeline) -> None:

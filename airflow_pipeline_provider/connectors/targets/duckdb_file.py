@@ -17,6 +17,7 @@ from airflow_pipeline_provider.connectors.targets.sql_text import WriteConflictE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 
 _ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?"
+_NO_PARQUET = ("magic bytes", "too small to be a Parquet", "Parquet reader")
 _FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
 
 
@@ -107,6 +108,8 @@ def mapped(path: str) -> Iterator[None]:
             raise DataError(f"a part is gone from the stage ({text}); extract the window again") from error
         if kind == "IOException" and not any(w in text for w in _FATAL_IO):
             raise TransientError(f"{path}: {text}; if it stays so, check target.path and its disk") from error
+        if kind == "InvalidInputException" and any(w in text for w in _NO_PARQUET):
+            raise DataError(f"a part in the stage is damaged ({text}); extract the window again") from error
         if kind in ("ConstraintException", "ConversionException", "InvalidInputException"):
             raise DataError(f"{path}: the rows do not fit the table: {text}") from error
         what = "; check target.path and its permissions" if kind == "IOException" else ""

@@ -236,7 +236,7 @@ def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
         raise DataError(
             f"{table}: expected {manifest.rows:,} rows with as many distinct record ids in {manifest.interval}, got "
             f"{counts.rows:,} rows and {counts.distinct_ids:,} distinct ids; nothing was changed, extract the window "
-            "again"
+            "again; if it stays so, the source has rows that share a record id (source.key_columns of a table)"
         )
 
 
