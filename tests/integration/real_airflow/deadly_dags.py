@@ -8,9 +8,10 @@ kills the worker above it, sleeps until there is a file `deaths/DAG_ID/wake`, an
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import get_parsing_context
+from airflow.sdk import DAG, get_parsing_context
 
 from airflow_pipeline_provider import fault_points
 from airflow_pipeline_provider.factory import load_pipelines
@@ -42,3 +43,6 @@ def reach(point: str) -> None:
 if DEATHS.exists():
     fault_points.install(reach)
 load_pipelines(globals(), FOLDER.name)
+for dag in [value for value in globals().values() if isinstance(value, DAG)]:
+    for task in dag.tasks:
+        task.max_retry_delay = timedelta(seconds=5)  # after ten kills the pause would be minutes
