@@ -48,6 +48,10 @@ def waive(args: Namespace, screen: Screen) -> int:
             f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters for whoever asks later why this "
             f"time is missing, got {len(reason)}"
         )
+    if not reason.isprintable():
+        raise ConfigError(
+            f"--reason: expected text that can be read, got {reason!a}: take out what hides in it"
+        )
     config = load_one(args.pipeline, args.folder).config
     span = read_span(args.first, args.last, config.timezone)
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:

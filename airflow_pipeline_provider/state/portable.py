@@ -24,6 +24,7 @@ from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.rules import KEYED
 
 VERSION = 1
+_MOST = 2**63 - 1  # what every store can keep
 _TEXTS, _NUMBERS = ("attempt", "run", "manifest"), ("token", "rows")
 
 
@@ -77,6 +78,12 @@ def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
             f"{len(entries)} and {len(runs)} in {number} lines: the file was cut off or edited; export it again"
         )
     _check_keys(entries)
+    newest = max((entry.token or 0 for entry in entries), default=0)
+    if header["token"] < newest:
+        raise ConfigError(
+            f"line 1: the newest token is {header['token']}, and an entry has {newest}: the file was edited; "
+            "export it again"
+        )
     first_day = None if header["first_day"] is None else date.fromisoformat(header["first_day"])
     return Snapshot(header["token"], first_day, tuple(entries), runs)
 
@@ -132,7 +139,7 @@ def _entry(value: dict[str, Any]) -> Entry:
         parse_utc(value["at"]),
         token=None if token is None else _whole(token, "token", least=1),
         rows=None if rows is None else _whole(rows, "rows", least=0),
-        detail=_object(value.get("detail", {})),
+        detail=_detail(value.get("detail", {})),
         **texts,
     )
 
@@ -143,15 +150,21 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
+def _detail(value: Any) -> dict[str, Any]:
+    _text(_dump(_object(value)))
+    return _object(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
+    value.encode()  # half a surrogate pair: UnicodeEncodeError, which is a ValueError
     return value
 
 
 def _whole(value: Any, name: str, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise TypeError(f"{name} is {value!r}, not a whole number of {least} or more")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
+        raise TypeError(f"{name} is {value!r}, not a whole number from {least} to {_MOST}")
     return value
 
 

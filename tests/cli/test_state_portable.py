@@ -165,6 +165,13 @@ def change(**changes: Any) -> Callable[[list[str]], list[str]]:
         pytest.param(change(pipeline_id="other"), "got that of 'other'", id="another pipeline"),
         pytest.param(change(airflow_pipelines_state=2), "its version is 2", id="a newer version"),
         pytest.param(change(token="9"), "token is '9'", id="token"),
+        pytest.param(change(token=2**63), "not a whole number from 0 to", id="a token no store can keep"),
+        pytest.param(change(token=1), "the newest token is 1, and an entry has 2", id="an old token"),
+        pytest.param(
+            lambda lines: [line.replace('"attempt":"', '"attempt":"\\ud800', 1) for line in lines],
+            "surrogates not allowed",
+            id="half a surrogate pair",
+        ),
         pytest.param(
             lambda lines: [*lines[:3], lines[2], *lines[4:]], "stands in line 3 already", id="a line twice"
         ),
