@@ -254,6 +254,21 @@ def test_a_name_with_anything_else_is_refused(table):
         target_at("/tmp/x.duckdb", table=table)
 
 
+@pytest.mark.parametrize("table", ["x.events", "X.events", "temp.events", "system.events"])
+def test_a_schema_of_a_databases_name_is_refused(table):
+    """DuckDB takes neither for granted: the name would be that of both."""
+    with pytest.raises(
+        ValidationError, match=r"must have another schema than (x|temp|system), which is the name"
+    ):
+        target_at("/tmp/x.y.duckdb", table=table)
+
+
+def test_a_file_called_main_has_a_schema_main(tmp_path):
+    target = target_at(tmp_path / "main.duckdb", table="main.events")
+    target.prepare()
+    assert target.commits() == []
+
+
 @pytest.mark.parametrize("where", ["x.duckdb", "", ":memory:", "md:cloud", "~/x", "/data/"])
 def test_a_path_that_is_no_absolute_file_is_refused(where):
     with pytest.raises(ValidationError, match="must be the absolute path of a file"):

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from airflow_pipeline_provider.config.options import TargetOptions
 from airflow_pipeline_provider.connectors.base import (
@@ -75,6 +75,20 @@ class DuckDBOptions(TargetOptions):
     @classmethod
     def _check_table(cls, value: str) -> str:
         parse_name(value)
+        return value
+
+    @field_validator("table")
+    @classmethod
+    def _check_schema(cls, value: str, info: ValidationInfo) -> str:
+        """`x.y` may be a schema's table or a database's: DuckDB refuses a name that is both."""
+        parts = [part.lower() for part in parse_name(value).parts]
+        file = Path(info.data.get("path", "")).name.partition(".")[0].lower()
+        databases = {"temp", "system", *({file} - {"main"})}  # a file called main is the database main_db
+        if len(parts) == 2 and parts[0] in databases:
+            raise ValueError(
+                f"must have another schema than {parts[0]}, which is the name of a database here (DuckDB names "
+                f"it after the file), got {value!r}"
+            )
         return value
 
 
