@@ -403,6 +403,16 @@ def test_an_attempt_is_overtaken_by_another_runs_commit(
             id="shrunk",
         ),
         pytest.param(
+            "C0-24@1 S0-24 C20-24@2",
+            30,
+            DayStatus.DRIFTED,
+            "drifted (shrunk): 2013-11-03 [00:00, 20:00) UTC is left of 2013-11-03 [00:00, 24:00) UTC, which has "
+            "19 rows in the source, 20 rows in the target: look",
+            100.0,
+            None,
+            id="the rest of what shrank",
+        ),
+        pytest.param(
             "C0-2@1 G0-2",
             30,
             DayStatus.DRIFTED,
