@@ -151,8 +151,9 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _detail(value: Any) -> dict[str, Any]:
-    _text(_dump(_object(value)))
-    return _object(value)
+    detail = _object(value)
+    _text(_dump(detail))  # texts inside of it too
+    return detail
 
 
 def _text(value: Any) -> str:

@@ -60,11 +60,8 @@ def continued(pipeline: Any, rows: Sequence[Any]) -> Coverage | None:
     if rows and rows[0].id == pipeline.coverage_upto:
         try:
             kept = Coverage.parse(pipeline.coverage)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:  # somebody edited it: it is no more than a shortcut
+        except (ValueError, KeyError, TypeError) as error:
+            # somebody edited it: it is no more than a shortcut
             logger.warning("the kept fold of the ledger cannot be read and is made anew: %s", error)
             return None
         return _folded(kept, rows[1:])

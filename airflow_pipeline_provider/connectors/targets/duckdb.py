@@ -73,13 +73,7 @@ class DuckDBOptions(TargetOptions):
 
     @field_validator("table")
     @classmethod
-    def _check_table(cls, value: str) -> str:
-        parse_name(value)
-        return value
-
-    @field_validator("table")
-    @classmethod
-    def _check_schema(cls, value: str, info: ValidationInfo) -> str:
+    def _check_table(cls, value: str, info: ValidationInfo) -> str:
         """`x.y` may be a schema's table or a database's: DuckDB refuses a name that is both."""
         parts = [part.lower() for part in parse_name(value).parts]
         file = Path(info.data.get("path", "")).name.partition(".")[0].lower()
