@@ -13,85 +13,24 @@ must be picklable, since other processes call it too (`processes = False` for a 
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, ClassVar
 
 import pytest
 
-from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.exceptions import (
-    ConfigError,
-    LeaseHeldError,
-    PipelineError,
-    SupersededError,
-)
-from airflow_pipeline_provider.state.base import Snapshot, State
-
-OpenState = Callable[[str, str], State]
-
-ZONE = "America/New_York"
-DAY = date(2013, 11, 3)  # 25 hours there, from 04:00 UTC
-MIDNIGHT = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
-FAR = 3600.0  # a lease that no test outlives
+from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
+from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.testing.sample_day import DAY, MIDNIGHT, hours
+from airflow_pipeline_provider.testing.state_fixtures import FAR, entry
+from airflow_pipeline_provider.testing.state_sharing_kit import StateSharingConformance
 
 
-def hours(start: float, end: float) -> Interval:
-    """Hours of the test's day."""
-    return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))
-
-
-def entry(kind: Kind, interval: Interval, token: int | None = None, **fields: Any) -> Entry:
-    return Entry(kind, interval, MIDNIGHT, token, **fields)
-
-
-@dataclass(frozen=True)
-class OpenSqlState:
-    """A picklable `open_state` for the sql store."""
-
-    url: str
-    schema: str | None = None
-    table_prefix: str = "pipeline_"
-
-    def __call__(self, pipeline_id: str, timezone: str) -> State:
-        from airflow_pipeline_provider.state.sql import SqlState
-
-        identity = Identity(pipeline_id, timezone)
-        return SqlState.from_url(self.url, identity, schema=self.schema, table_prefix=self.table_prefix)
-
-
-def mint_some(open_state: OpenState, count: int) -> list[int]:
-    """What one of several processes does."""
-    with closing(open_state("flights", ZONE)) as state:
-        return [state.mint_token() for _ in range(count)]
-
-
-class StateConformance:
-    processes: ClassVar[bool] = True
-
-    @pytest.fixture
-    def open_state(self) -> OpenState:
-        raise NotImplementedError("override: a function (pipeline_id, timezone) -> State over one store")
-
-    @pytest.fixture
-    def state(self, open_state: OpenState) -> Iterator[State]:
-        with closing(open_state("flights", ZONE)) as state:
-            yield state
-
-    @pytest.fixture
-    def reopened(self, open_state: OpenState) -> Iterator[State]:
-        """Another object over the same store, as the next task has it."""
-        with closing(open_state("flights", ZONE)) as state:
-            yield state
+class StateConformance(StateSharingConformance):
+    """One pipeline's ledger, leases, token and runs, and all that several share."""
 
     # --- an empty store
 
@@ -376,163 +315,3 @@ class StateConformance:
         assert state.first_day(None) == DAY
         assert reopened.first_day(DAY - timedelta(days=9)) == DAY
         assert type(reopened.first_day(DAY)) is date
-
-    # --- moving house
-
-    def _history(self, state: State) -> None:
-        """Days out of order, every kind, a window that was replaced, runs and a token that nothing used."""
-        state.append(entry(Kind.ATTEMPT, hours(24, 26), attempt="a1", run="dag/one", detail={"slices": 2}))
-        for token, interval in ((1, hours(24, 26)), (2, hours(0, 2)), (3, hours(0, 1)), (7, hours(-3, -1))):
-            state.append(entry(Kind.REPLACING, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
-            state.append(entry(Kind.COMMITTED, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
-        state.append(entry(Kind.FAILED, hours(2, 4), detail={"error": "DataError", "message": 'é "∑"'}))
-        state.append(entry(Kind.WAIVED, hours(2, 4), detail={"reason": "lost"}))
-        for number in range(12):  # more than one digit, so that no order of names can pass for theirs
-            state.bind_run(f"dag/run {number}", hours(number, number + 1))
-        state.mint_token(floor=40)
-        state.first_day(DAY)
-
-    def test_a_pipeline_moves_house(self, state: State, open_state: OpenState) -> None:
-        self._history(state)
-        state.acquire(hours(4, 6), "dag/run 4", FAR)
-        packed = state.snapshot()
-        assert (packed.token, packed.first_day, packed.entries) == (41, DAY, tuple(state.entries()))
-        with closing(open_state("copy", ZONE)) as copy:
-            copy.restore(packed)
-            assert copy.entries() == state.entries()
-            assert copy.snapshot() == packed
-            assert list(copy.snapshot().runs) == [f"dag/run {number}" for number in range(12)]
-            assert copy.bound("dag/run 3") == hours(3, 4)
-            assert copy.first_day(None) == DAY
-            assert copy.leases(expired=True) == []
-            assert copy.latest_timestamp_available(DAY) == hours(2, 4).end
-            with pytest.raises(SupersededError):
-                copy.append(entry(Kind.REPLACING, hours(0, 2), 2, rows=5, manifest="cd" * 32))
-            assert copy.mint_token() == 42
-            copy.append(entry(Kind.WAIVED, hours(4, 6)))
-            assert copy.entries() == [*state.entries(), copy.entries()[-1]]
-            assert copy.entries(hours(5, 6)) == copy.entries()[-1:]
-
-    def test_an_unknown_pipeline_packs_nothing(self, state: State) -> None:
-        assert state.snapshot() == Snapshot()
-        state.restore(Snapshot())
-        assert state.snapshot() == Snapshot()
-
-    def test_a_restore_may_be_done_again(self, state: State, open_state: OpenState) -> None:
-        self._history(state)
-        packed = state.snapshot()
-        with closing(open_state("copy", ZONE)) as copy:
-            copy.restore(replace(packed, entries=packed.entries[:5], runs={}))
-            copy.restore(packed)
-            copy.restore(packed)
-            assert copy.snapshot() == packed
-
-    def test_a_restore_lowers_no_token_and_moves_no_first_day_forward(
-        self, state: State, open_state: OpenState
-    ) -> None:
-        self._history(state)
-        with closing(open_state("copy", ZONE)) as copy:
-            copy.mint_token(floor=99)
-            copy.first_day(DAY - timedelta(days=1))
-            copy.restore(state.snapshot())
-            assert copy.mint_token() == 101
-            assert copy.first_day(None) == DAY - timedelta(days=1)
-        with closing(open_state("third", ZONE)) as third:  # a token that somebody edited away
-            third.first_day(DAY + timedelta(days=1))
-            third.restore(replace(state.snapshot(), token=0))
-            assert third.mint_token() == 8
-            assert third.first_day(None) == DAY
-
-    @pytest.mark.parametrize("other", ["an entry", "an entry more", "a binding"])
-    def test_a_restore_over_another_history_is_refused(
-        self, state: State, open_state: OpenState, other: str
-    ) -> None:
-        self._history(state)
-        packed = state.snapshot()
-        with closing(open_state("copy", ZONE)) as copy:
-            if other == "an entry":
-                copy.append(entry(Kind.WAIVED, hours(10, 12)))
-            elif other == "an entry more":
-                copy.restore(packed)
-                copy.append(entry(Kind.WAIVED, hours(10, 12)))
-            else:
-                copy.bind_run("dag/run 3", hours(10, 12))
-            before = copy.snapshot()
-            with pytest.raises(ConfigError, match="empty state"):
-                copy.restore(packed)
-            assert copy.snapshot() == before
-
-    # --- several pipelines, several workers
-
-    def test_pipelines_do_not_see_each_other(self, state: State, open_state: OpenState) -> None:
-        with closing(open_state("flights.2013-11-03", ZONE)) as other:
-            state.append(entry(Kind.REPLACING, hours(0, 2), 9))
-            state.acquire(hours(0, 2), "one", FAR)
-            state.bind_run("dag/run", hours(0, 2))
-            state.mint_token(floor=10)
-            state.first_day(DAY)
-            assert other.entries() == []
-            assert other.leases() == []
-            assert other.bound("dag/run") is None
-            other.append(entry(Kind.REPLACING, hours(0, 2), 1))
-            assert other.acquire(hours(0, 2), "two", FAR).owner == "two"
-            assert other.mint_token() == 1
-            assert other.first_day(DAY + timedelta(days=1)) == DAY + timedelta(days=1)
-        assert [one.token for one in state.entries()] == [9]
-
-    def _in_threads(self, open_state: OpenState, count: int, work: Callable[[State, int], Any]) -> list[Any]:
-        """`work` in that many threads at the same moment, each with a store object of its own."""
-        barrier = threading.Barrier(count)
-
-        def run(number: int) -> Any:
-            with closing(open_state("flights", ZONE)) as state:
-                barrier.wait(30)
-                return work(state, number)
-
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(run, range(count)))
-
-    def test_first_use_by_many_and_tokens_of_many_are_distinct(self, open_state: OpenState) -> None:
-        probe = open_state("flights", ZONE)
-        count = 8 if probe.concurrent else 1
-        lists = self._in_threads(open_state, count, lambda state, _: [state.mint_token() for _ in range(10)])
-        assert sorted(token for tokens in lists for token in tokens) == list(range(1, count * 10 + 1))
-
-    def test_tokens_of_several_processes_are_distinct(self, open_state: OpenState) -> None:
-        if not (open_state("flights", ZONE).concurrent and self.processes):
-            lists = [mint_some(open_state, 10) for _ in range(4)]  # one after another
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(4, mp_context=context) as pool:
-                lists = [job.result() for job in [pool.submit(mint_some, open_state, 10) for _ in range(4)]]
-        assert sorted(token for tokens in lists for token in tokens) == list(range(1, 41))
-        assert all(tokens == sorted(tokens) for tokens in lists)
-
-    def test_of_many_acquirers_one_wins(self, open_state: OpenState) -> None:
-        def acquire(state: State, number: int) -> str | None:
-            try:
-                return state.acquire(hours(number / 10, 2 + number / 10), f"run-{number}", FAR).owner
-            except LeaseHeldError:
-                return None
-
-        with closing(open_state("flights", ZONE)) as probe:
-            count = 8 if probe.concurrent else 1
-            winners = [winner for winner in self._in_threads(open_state, count, acquire) if winner]
-            assert len(winners) == 1
-            assert [lease.owner for lease in probe.leases()] == winners
-
-    def test_of_many_writers_of_one_window_the_newest_token_stands(self, open_state: OpenState) -> None:
-        def replace_window(state: State, number: int) -> bool:
-            try:
-                state.append(entry(Kind.REPLACING, hours(0, 2), number + 1))
-            except SupersededError:
-                return False
-            return True
-
-        with closing(open_state("flights", ZONE)) as probe:
-            count = 8 if probe.concurrent else 1
-            admitted = self._in_threads(open_state, count, replace_window)
-            tokens = [one.token for one in probe.entries()]
-            assert tokens == sorted(tokens)  # type: ignore[type-var]
-            assert tokens[-1] == count
-            assert len(tokens) == sum(admitted)

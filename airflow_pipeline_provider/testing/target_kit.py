@@ -14,108 +14,26 @@ class TestMyTarget(TargetConformance):
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import pyarrow as pa
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, Target, TargetCounts
 from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part
-from airflow_pipeline_provider.envelope.parts import write_parts
-from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+from airflow_pipeline_provider.testing.sample_day import MICRO, MIDNIGHT, hours
+from airflow_pipeline_provider.testing.sample_rows import Loader, MakeTarget, Row, rows
 
-MakeTarget = Callable[[str], Target]
 Fetch = Callable[[str], list[dict[str, Any]]]
-
-MIDNIGHT = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
-MICRO = timedelta(microseconds=1)
-
-
-def hours(start: float, end: float) -> Interval:
-    """Hours since the day's first instant."""
-    return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))
-
-
-class Row(NamedTuple):
-    record_id: str
-    event_time: datetime
-    body: str = "{}"
-
-
-def rows(interval: Interval, count: int, prefix: str = "r") -> list[Row]:
-    """Evenly spread, first one at the start; ids hold the hour, so that rows of two windows differ."""
-    step = (interval.end - interval.start) / max(count, 1)
-    return [
-        Row(f"{prefix}/{(interval.start + i * step):%H%M%S%f}", interval.start + i * step, f'{{"i":{i}}}')
-        for i in range(count)
-    ]
-
-
-class Loader:
-    """Stages rows and loads them as the phases do, with patience for what is transient."""
-
-    def __init__(self, make_target: MakeTarget, stage: Stage) -> None:
-        self._make_target, self._stage = make_target, stage
-
-    def manifest(
-        self,
-        interval: Interval,
-        of: Iterable[Row],
-        *,
-        token: int,
-        pipeline_id: str = "flights",
-        part_bytes: int = 10**6,
-    ) -> Manifest:
-        folder = f"{pipeline_id}/{hashlib.sha256(str(interval).encode()).hexdigest()[:8]}/{token}"
-        parts = write_parts(
-            _batches(list(of)),
-            open_write=self._stage.open_write,
-            folder=folder,
-            index=0,
-            interval=interval,
-            part_bytes=part_bytes,
-        ).parts
-        return Manifest(pipeline_id, interval, f"a{token}", token, tuple(parts))
-
-    def load(self, manifest: Manifest) -> LoadResult:
-        target = self._make_target(manifest.pipeline_id)
-        try:
-            return patiently(lambda: target.load(manifest, self._stage))
-        finally:
-            target.close()
-
-    def __call__(
-        self, interval: Interval, of: Iterable[Row], *, token: int, pipeline_id: str = "flights"
-    ) -> LoadResult:
-        return self.load(self.manifest(interval, of, token=token, pipeline_id=pipeline_id))
-
-
-def patiently(call: Callable[[], LoadResult]) -> LoadResult:
-    for _ in range(100):
-        try:
-            return call()
-        except TransientError:
-            time.sleep(0.05)
-    return call()
-
-
-def _batches(of: list[Row]) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(of), 1000):
-        some = of[start : start + 1000]
-        columns = [[r[0] for r in some], [r[1] for r in some], ["kit"] * len(some), [r[2] for r in some]]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)
 
 
 class TargetConformance:

@@ -14,7 +14,9 @@ from airflow_pipeline_provider.connectors.stages.object_store import ObjectStore
 from airflow_pipeline_provider.connectors.targets import duckdb as duckdb_target
 from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
-from airflow_pipeline_provider.testing.target_kit import MIDNIGHT, Loader, Row, TargetConformance, hours, rows
+from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
+from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
+from airflow_pipeline_provider.testing.target_kit import TargetConformance
 
 TABLE = "raw.Events"
 

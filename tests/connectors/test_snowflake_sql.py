@@ -28,7 +28,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
-from airflow_pipeline_provider.testing.target_kit import hours
+from airflow_pipeline_provider.testing.sample_day import hours
 
 LAKE = ObjectName(("ANALYTICS", "RAW", "LAKE"))
 STAGED = ObjectName(("STAGED_1",))

@@ -8,7 +8,9 @@ import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
-from airflow_pipeline_provider.testing.state_kit import OpenState, StateConformance, hours
+from airflow_pipeline_provider.testing.sample_day import hours
+from airflow_pipeline_provider.testing.state_fixtures import OpenState
+from airflow_pipeline_provider.testing.state_kit import StateConformance
 
 
 class TestMemoryState(StateConformance):

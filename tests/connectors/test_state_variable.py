@@ -21,15 +21,9 @@ from airflow_pipeline_provider.exceptions import ConfigError, DataError, Transie
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import DictVariables
-from airflow_pipeline_provider.testing.state_kit import (
-    DAY,
-    FAR,
-    ZONE,
-    OpenState,
-    StateConformance,
-    entry,
-    hours,
-)
+from airflow_pipeline_provider.testing.sample_day import DAY, ZONE, hours
+from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, entry
+from airflow_pipeline_provider.testing.state_kit import StateConformance
 
 STATE_KEY, DAY_KEY = "pipelines.flights.state", "pipelines.flights.2013-11-03"
 

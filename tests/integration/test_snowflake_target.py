@@ -18,7 +18,9 @@ from airflow_pipeline_provider.connectors.targets import snowflake as snowflake_
 from airflow_pipeline_provider.connectors.targets.snowflake import SnowflakeTarget
 from airflow_pipeline_provider.connectors.targets.snowflake_session import Session
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
-from airflow_pipeline_provider.testing.target_kit import MIDNIGHT, Loader, Row, TargetConformance, hours, rows
+from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
+from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
+from airflow_pipeline_provider.testing.target_kit import TargetConformance
 
 pytestmark = [
     pytest.mark.integration,

@@ -1,0 +1,91 @@
+"""Rows that the tests of a target stage and load."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from airflow_pipeline_provider.connectors.base import LoadResult, Stage, Target
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.manifest import Manifest
+from airflow_pipeline_provider.envelope.parts import write_parts
+from airflow_pipeline_provider.envelope.schema import ENVELOPE
+from airflow_pipeline_provider.exceptions import TransientError
+
+MakeTarget = Callable[[str], Target]
+
+
+class Row(NamedTuple):
+    record_id: str
+    event_time: datetime
+    body: str = "{}"
+
+
+def rows(interval: Interval, count: int, prefix: str = "r") -> list[Row]:
+    """Evenly spread, first one at the start; ids hold the hour, so that rows of two windows differ."""
+    step = (interval.end - interval.start) / max(count, 1)
+    return [
+        Row(f"{prefix}/{(interval.start + i * step):%H%M%S%f}", interval.start + i * step, f'{{"i":{i}}}')
+        for i in range(count)
+    ]
+
+
+class Loader:
+    """Stages rows and loads them as the phases do, with patience for what is transient."""
+
+    def __init__(self, make_target: MakeTarget, stage: Stage) -> None:
+        self._make_target, self._stage = make_target, stage
+
+    def manifest(
+        self,
+        interval: Interval,
+        of: Iterable[Row],
+        *,
+        token: int,
+        pipeline_id: str = "flights",
+        part_bytes: int = 10**6,
+    ) -> Manifest:
+        folder = f"{pipeline_id}/{hashlib.sha256(str(interval).encode()).hexdigest()[:8]}/{token}"
+        parts = write_parts(
+            _batches(list(of)),
+            open_write=self._stage.open_write,
+            folder=folder,
+            index=0,
+            interval=interval,
+            part_bytes=part_bytes,
+        ).parts
+        return Manifest(pipeline_id, interval, f"a{token}", token, tuple(parts))
+
+    def load(self, manifest: Manifest) -> LoadResult:
+        target = self._make_target(manifest.pipeline_id)
+        try:
+            return patiently(lambda: target.load(manifest, self._stage))
+        finally:
+            target.close()
+
+    def __call__(
+        self, interval: Interval, of: Iterable[Row], *, token: int, pipeline_id: str = "flights"
+    ) -> LoadResult:
+        return self.load(self.manifest(interval, of, token=token, pipeline_id=pipeline_id))
+
+
+def patiently(call: Callable[[], LoadResult]) -> LoadResult:
+    for _ in range(100):
+        try:
+            return call()
+        except TransientError:
+            time.sleep(0.05)
+    return call()
+
+
+def _batches(of: list[Row]) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(of), 1000):
+        some = of[start : start + 1000]
+        columns = [[r[0] for r in some], [r[1] for r in some], ["kit"] * len(some), [r[2] for r in some]]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)
