@@ -30,6 +30,7 @@ from airflow_pipeline_provider.phases.doctor import examine
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
+MOVES = ("run", "reprocess")  # commands that load windows
 ENDED = (exits.INTERRUPTED, exits.BROKEN_PIPE, exits.TERMINATED)
 
 
@@ -41,10 +42,17 @@ def doctor(args: Namespace, screen: Screen) -> int:
     findings = _look(config, args, days)
     fixed: dict[str, int] = {}
     if args.fix:
+        moved: list[
+            Interval
+        ] = []  # what two checks name need not be loaded twice; the second look says what is left
         for finding in findings:
             command = _command(finding, args)
             if not finding.safe or command is None or command in fixed:
                 continue
+            if finding.interval is not None and finding.command[0] in MOVES:
+                if any(finding.interval.overlaps(piece) for piece in moved):
+                    continue
+                moved.append(finding.interval)
             screen.note(command, "bold")
             fixed[command] = _run(command)
             if fixed[command] in ENDED:

@@ -313,6 +313,17 @@ def table(place: Place) -> list[str]:
     return [row[0] for row in found]
 
 
+def test_a_window_that_two_checks_name_is_loaded_once(whole: Place) -> None:
+    drift("grew")(whole)
+    delete_row(whole)
+    found = look(whole).json["findings"]
+    assert [(one["kind"], one["safe"]) for one in found] == [("count_differs", True), ("drifted", True)]
+    loads = [entry.kind for entry in entries(whole)].count(Kind.REPLACING)
+    result = look(whole, "--fix")
+    assert (result.code, result.json["findings"], len(result.json["fixed"])) == (0, [], 1)
+    assert [entry.kind for entry in entries(whole)].count(Kind.REPLACING) == loads + 1
+
+
 def test_for_people(whole: Place) -> None:
     lose_audit(whole)
     double_row(whole)
