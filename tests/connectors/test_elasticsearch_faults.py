@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,133 +15,9 @@ from airflow_pipeline_provider.connectors.sources import elasticsearch as elasti
 from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_sizes
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
-from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
+from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
+from tests.connectors.elasticsearch_answers import CUT, DOCUMENTS, DROP, PAGES, Fault, Replay, error
 from tests.connectors.elasticsearch_places import CONN_ID, make
-
-DOCUMENTS = 95
-PAGES = 6  # a first one of 10 documents, then 20
-DROP = b"DROP"  # the connection ends without an answer
-CUT = b"CUT"  # the answer ends before its announced length
-
-Fault = tuple[int, "dict[str, Any] | bytes"]
-
-
-def error(kind: str, reason: str = "because", **more: Any) -> dict[str, Any]:
-    """As Elasticsearch nests them: the cause is inside."""
-    cause = {"type": kind, "reason": reason, **more}
-    return {
-        "error": {
-            "root_cause": [cause],
-            "type": "search_phase_execution_exception",
-            "reason": "all shards failed",
-        }
-    }
-
-
-class Replay(ThreadingHTTPServer):
-    """One index of DOCUMENTS documents, one a second; `faults` stand in for the next pages."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults: list[Fault | None] = []  # None: the page itself
-        self.answers: dict[str, Fault] = {}  # by "METHOD /path", for good
-        self.asked: list[tuple[str, str, dict[str, Any]]] = []
-        self.headers_seen: list[dict[str, str]] = []
-        self.pages = 0
-        self.new_pit_ids = False
-        self.chunked = False
-        self.padding = ""  # makes documents large
-        self.content_type = "text/html"  # of what is not JSON
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gave up waiting is no error here."""
-
-    def searches(self) -> list[dict[str, Any]]:
-        return [body for method, path, body in self.asked if path == "/_search"]
-
-    def closed(self) -> list[dict[str, Any]]:
-        return [body for method, path, body in self.asked if method == "DELETE"]
-
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> Fault:
-        with self.lock:
-            self.asked.append((method, path, body))
-            if f"{method} {path}" in self.answers:
-                return self.answers[f"{method} {path}"]
-            fault = self.faults.pop(0) if path == "/_search" and self.faults else None
-            if fault is not None:
-                return fault
-        if path == "/":
-            return 200, {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"}
-        if path.endswith("/_field_caps"):
-            caps = {"searchable": True, "aggregatable": True}
-            return 200, {"indices": ["i"], "fields": {"ts": {"date": caps}}}
-        if path.endswith("/_pit"):
-            return 200, {"id": "pit-0"} if method == "POST" else {"succeeded": True}
-        if path.endswith("/_count"):
-            return 200, {"count": DOCUMENTS, "_shards": {"total": 1, "failed": 0}}
-        return 200, self.page(body)
-
-    def page(self, body: dict[str, Any]) -> dict[str, Any]:
-        start = body["search_after"][0] + 1 if "search_after" in body else 0
-        numbers = range(start, min(DOCUMENTS, start + body["size"]))
-        self.pages += 1
-        pit_id = f"pit-{self.pages}" if self.new_pit_ids else body["pit"]["id"]
-        return {"pit_id": pit_id, "timed_out": False, "_shards": {"total": 1, "failed": 0}, "hits": {"hits": [
-            {"_index": "i", "_id": str(n), "_source": {"n": n, "p": self.padding}, "sort": [n],
-             "fields": {"ts": [str(int((START + n * timedelta(seconds=1)).timestamp() * 1000))]}}
-            for n in numbers
-        ]}}  # fmt: skip
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Replay
-
-    def respond(self) -> None:
-        length = int(self.headers.get("content-length", 0))
-        raw = self.rfile.read(length)
-        if self.headers.get("content-encoding") == "gzip":
-            raw = gzip.decompress(raw)
-        self.server.headers_seen.append({key.lower(): value for key, value in self.headers.items()})
-        status, body = self.server.answer(self.command, self.path.partition("?")[0], json.loads(raw or "{}"))
-        if body == DROP:
-            self.close_connection = True
-            return
-        cut = body == CUT
-        if cut:
-            body = self.server.page(json.loads(raw))
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json" if data[:1] == b"{" else self.server.content_type)
-        chunked = self.server.chunked and not cut
-        if chunked:
-            self.send_header("transfer-encoding", "chunked")
-        else:
-            self.send_header("content-length", str(len(data)))
-        if self.path == "/" and status == 403 and b"elastic" in data:
-            self.send_header("x-elastic-product", "Elasticsearch")
-        self.end_headers()
-        try:
-            for start in range(0, len(data), 1 << 16) if chunked else ():
-                piece = data[start : start + (1 << 16)]
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            self.wfile.write(b"0\r\n\r\n" if chunked else data[: len(data) // 2] if cut else data)
-        except ConnectionError:  # the client has enough
-            self.close_connection = True
-        if cut:
-            self.close_connection = True
-
-    do_GET = do_POST = do_DELETE = respond
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
 
 
 @pytest.fixture
