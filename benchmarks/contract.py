@@ -103,6 +103,8 @@ class Run:
 
     def value(self, name: str) -> float:
         """A measured value by its name, a rate, or one of the contestant's own figures; KeyError for none of them."""
+        if name == "rows":
+            return float(self.rows)
         if name == "rows_per_second":
             return self.rows / self.seconds
         if name == "bytes_per_second":

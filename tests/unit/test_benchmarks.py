@@ -347,6 +347,16 @@ def test_the_page_says_what_was_reached_and_what_was_not(tmp_path: Path) -> None
     assert "Not finished, an error ended them: other." in text
 
 
+def test_what_moves_no_rows_has_none_in_the_medians(tmp_path: Path) -> None:
+    found = Results()
+    run = Run(2.0, 2.0, 1.0, 1.0, 0.0, 34_000_000, 0, 0, {"seconds": 2.0, "queued_seconds": 0.5})
+    found.add(contestant("", race="tasks that do nothing", name="1 task"), run)
+    group: Any = SimpleNamespace(TITLE="Wide", goals=lambda _: [])
+    write(tmp_path / "page.md", [(group, found)], Settings(3, 1000, tmp_path, tmp_path), [])
+    medians = json.loads((tmp_path / "page.json").read_text())["tasks that do nothing"]["1 task"]
+    assert (medians["rows"], medians["seconds"], medians["queued_seconds"]) == (0, 2, 0.5)
+
+
 # --- what is worked out from the results ---------------------------------------------------------------------------
 
 
