@@ -34,7 +34,7 @@ from airflow_pipeline_provider.cli.localtime import (
 )
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.standing import Day, Readable, Standing, standing
-from airflow_pipeline_provider.cli.together import read_together
+from airflow_pipeline_provider.cli.together import collected_rarely, read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -93,7 +93,8 @@ def status(args: Namespace, screen: Screen) -> int:
         else:
             _print_one(looked, question, screen)
         return _late([looked], question, screen)
-    return _all(args.folder, question, screen)
+    with collected_rarely():
+        return _all(args.folder, question, screen)
 
 
 def look(found: Found, question: Question) -> Looked:

@@ -68,13 +68,15 @@ def day_status(
 ) -> DayReport:
     """How the day stands at `now`; `timezone` is that of the sentence."""
     written = list(entries)
-    missing = gaps(day, committed(written) + waived(written))
+    done, given_up = committed(written), waived(written)
+    missing = gaps(day, done + given_up)
     doubtful = common(unverified(written), [day])
-    sure = subtract(common(committed(written), [day]), doubtful)
+    sure = subtract(common(done, [day]), doubtful)
+    left_out = subtract(common(given_up, [day]), done)
     committed_seconds = sum(piece.seconds for piece in sure)
     rows, exact = rows_inside(written, day)
     status, reason = _judge(
-        day, written, missing, doubtful, to_utc(now, "now"), settle_seconds, max_attempts, timezone
+        day, written, missing, doubtful, left_out, to_utc(now, "now"), settle_seconds, max_attempts, timezone
     )
     return DayReport(
         status,
@@ -83,7 +85,7 @@ def day_status(
         100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
         (rows or 0) if exact and not doubtful else None,
         tuple(missing),
-        tuple((piece, _waive_reason(written, piece)) for piece in _given_up(day, written)),
+        tuple((piece, _waive_reason(written, piece)) for piece in left_out),
     )
 
 
@@ -92,6 +94,7 @@ def _judge(
     entries: list[Entry],
     missing: list[Interval],
     doubtful: list[Interval],
+    left_out: list[Interval],
     now: datetime,
     settle_seconds: int,
     max_attempts: int,
@@ -117,7 +120,6 @@ def _judge(
     if drift:
         return DayStatus.DRIFTED, _drift_reason(drift, timezone)
     if not missing:
-        left_out = _given_up(day, entries)
         if left_out:
             said = _waive_reason(entries, left_out[0])
             why = f' ("{said}")' if said else ""
@@ -130,10 +132,6 @@ def _judge(
     if late:
         return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
     return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"
-
-
-def _given_up(day: Interval, entries: list[Entry]) -> list[Interval]:
-    return subtract(common(waived(entries), [day]), committed(entries))
 
 
 def _waive_reason(entries: list[Entry], piece: Interval) -> str:

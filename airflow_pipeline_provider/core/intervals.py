@@ -18,6 +18,8 @@ def to_utc(value: datetime, name: str) -> datetime:
         return value
     if not isinstance(value, datetime):
         raise TypeError(f"{name}: expected an aware datetime, got {value!r}")
+    if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
+        return value
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(f"{name}: expected an aware datetime, got the naive {value!r}")
     utc = value.astimezone(timezone.utc)
@@ -95,8 +97,11 @@ def intersect(a: Interval, b: Interval) -> Interval | None:
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """Sorted, disjoint, touching ones joined, empty ones dropped; the union stays the same."""
+    found = [interval for interval in intervals if not interval.is_empty]
+    if len(found) < 2:
+        return found
     merged: list[Interval] = []
-    for interval in sorted(i for i in intervals if not i.is_empty):
+    for interval in sorted(found):
         if merged and interval.start <= merged[-1].end:
             if interval.end > merged[-1].end:
                 merged[-1] = Interval(merged[-1].start, interval.end)
@@ -127,7 +132,8 @@ def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[I
 
 def common(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
     """What both `intervals` and `others` hold: sorted, disjoint."""
-    left, right = merge(intervals), merge(others)
+    left = merge(intervals)
+    right = merge(others) if left else []
     shared: list[Interval] = []
     i = j = 0
     while i < len(left) and j < len(right):

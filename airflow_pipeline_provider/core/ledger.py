@@ -119,7 +119,7 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
         if entry.kind is Kind.REPLACING:
             later = [other.interval for other in written[number + 1 :] if other.kind is Kind.WAIVED]
             begun += subtract([interval], later)
-    return common(begun, committed(written))
+    return common(begun, committed(written)) if begun else []
 
 
 def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
