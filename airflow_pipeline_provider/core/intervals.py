@@ -18,8 +18,6 @@ def to_utc(value: datetime, name: str) -> datetime:
         return value
     if not isinstance(value, datetime):
         raise TypeError(f"{name}: expected an aware datetime, got {value!r}")
-    if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
-        return value
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(f"{name}: expected an aware datetime, got the naive {value!r}")
     utc = value.astimezone(timezone.utc)
