@@ -115,6 +115,52 @@ _ACCEPT_SHRINK = _argument(
 
 COMMANDS = (
     Command(
+        "init",
+        "Write a first pipeline",
+        "Write a DAG file, defaults.yaml and a first pipeline below DIR, and print the connections that are missing. "
+        "Existing files are never overwritten. On a terminal, ask for what no option names.",
+        "airflow_pipeline_provider.cli.init:init",
+        (
+            _argument(
+                "directory",
+                metavar="DIR",
+                nargs="?",
+                default=".",
+                help="folder to write to, such as Airflow's DAGs folder (default: the current folder)",
+            ),
+            _argument(
+                "--id", metavar="ID", default="events", help="id of the pipeline (default: %(default)s)"
+            ),
+            _argument(
+                "--from",
+                dest="source",
+                choices=("sql", "elasticsearch"),
+                default=None,
+                help="type of the source (default: sql)",
+            ),
+            _argument(
+                "--to",
+                dest="target",
+                choices=("duckdb", "postgres", "snowflake"),
+                default=None,
+                help="type of the target (default: duckdb)",
+            ),
+            _argument(
+                "--state",
+                choices=("sql", "variable"),
+                default=None,
+                help="where leases and the ledger are kept (default: sql)",
+            ),
+            _argument(
+                "--example",
+                action="store_true",
+                help="also write a small SQLite database to read from; with --from sql",
+            ),
+            _OUTPUT,
+            _VERBOSE,
+        ),
+    ),
+    Command(
         "check",
         "Check pipeline files",
         "Check pipeline files and print every problem with its file and line. Without FILES, every file that is "

@@ -99,6 +99,8 @@ def airflow_parser() -> Any:
 
 
 ARGUMENTS = [
+    "init",
+    "init dags --id orders --from sql --to postgres --state variable --example",
     "check",
     "check a.yaml b.yaml --folder p -o json -v",
     "plan flights --day 2013-11-03",

@@ -1,0 +1,171 @@
+"""`init [DIR]`: write a DAG file, `defaults.yaml` and a first pipeline.
+
+JSON: `{"pipeline_id", "files": [path], "connections": [{"conn_id", "defined", "command"}], "next": [command]}`;
+`defined` is null when Airflow could not be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.starter_files import (
+    EXAMPLE_DAYS,
+    NeededConnection,
+    Starter,
+    needed_connections,
+    texts,
+    write_example,
+)
+from airflow_pipeline_provider.config.fields import pipeline_id as checked_id
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
+
+SOURCES = ("sql", "elasticsearch")
+TARGETS = ("duckdb", "postgres", "snowflake")
+STATES = ("sql", "variable")
+
+
+def init(args: Namespace, screen: Screen) -> int:
+    """Write the files of a first pipeline and print what is still missing."""
+    starter = _starter(args)
+    if os.path.lexists(starter.pipeline_file):
+        raise ConfigError(
+            f"DIR: {starter.pipeline_file} exists and is not overwritten: choose another --id or folder, or remove "
+            "the file"
+        )
+    written = _write_files(starter, screen)
+    connections = [(needed, _defined(needed.conn_id)) for needed in needed_connections(starter)]
+    folder = shlex.quote(str(starter.pipelines))
+    following = [
+        f"airflow-pipelines check {folder}",
+        f"airflow-pipelines run {starter.pipeline_id} --until-done --folder {folder}",
+        f"airflow-pipelines status {starter.pipeline_id} --folder {folder}",
+    ]
+    if screen.as_json:
+        screen.answer(
+            {
+                "pipeline_id": starter.pipeline_id,
+                "files": [str(path) for path in written],
+                "connections": [
+                    {"conn_id": needed.conn_id, "defined": defined, "command": _command(needed)}
+                    for needed, defined in connections
+                ],
+                "next": following,
+            }
+        )
+        return exits.OK
+    _print_connections(connections, screen)
+    screen.say("")
+    screen.say("Then:")
+    for command in following:
+        screen.say(f"  {command}")
+    return exits.OK
+
+
+# --- choices
+
+
+def _starter(args: Namespace) -> Starter:
+    ask = sys.stdin.isatty() and args.output != "json"
+    source = args.source or _choice("Source", SOURCES, ask)
+    target = args.target or _choice("Target", TARGETS, ask)
+    state = args.state or _choice("State", STATES, ask)
+    if args.example and source != "sql":
+        raise ConfigError(f"--example: writes a SQLite database, so it needs --from sql, got --from {source}")
+    example = args.example
+    if ask and source == "sql" and not example:
+        example = _choice("Write a small SQLite database to try it with", ("yes", "no"), ask) == "yes"
+    try:
+        pipeline_id = checked_id(args.id)
+    except ValueError as error:
+        raise ConfigError(f"--id: {error}") from None
+    folder = Path(args.directory).expanduser()
+    start_day = (datetime.now(timezone.utc) - timedelta(days=EXAMPLE_DAYS)).date()
+    return Starter(Path(os.path.abspath(folder)), pipeline_id, source, target, state, start_day, example)  # noqa: PTH100  (links stay)
+
+
+def _choice(what: str, choices: Sequence[str], ask: bool) -> str:
+    """Ask on the terminal until the answer is one of the choices; the first is the default."""
+    while ask:
+        sys.stderr.write(f"{what} ({', '.join(choices)}) [{choices[0]}]: ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not answer:
+            raise ConfigError(f"{what}: the input ended before an answer; name it by an option (see --help)")
+        if (answer := answer.strip().lower()) in choices:
+            return answer
+        if not answer:
+            break
+    return choices[0]
+
+
+# --- files
+
+
+def _write_files(starter: Starter, screen: Screen) -> list[Path]:
+    """Write what is missing, the pipeline file last, so that an interrupted `init` can be repeated."""
+    written: list[Path] = []
+    try:
+        if starter.needs_data_folder:
+            starter.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if starter.example and not starter.example_database.exists():
+            rows = write_example(starter.example_database, starter.start_day)
+            screen.say(f"wrote {starter.example_database} (table events, {rows} rows)")
+            written.append(starter.example_database)
+        for path, text in texts(starter).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                screen.say(f"kept  {path}")
+            else:
+                screen.say(f"wrote {path}")
+                written.append(path)
+    except OSError as error:
+        raise FatalError(
+            f"{error.filename or starter.folder} cannot be written ({error.strerror or error}): choose a folder that "
+            "you may write to"
+        ) from None
+    return written
+
+
+# --- connections
+
+
+def _defined(conn_id: str) -> bool | None:
+    """Return whether Airflow knows the connection; None when Airflow could not be asked."""
+    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+
+    try:
+        get_connection(conn_id)
+    except FatalError:
+        return False
+    except PipelineError:
+        return None
+    return True
+
+
+def _command(needed: NeededConnection) -> str:
+    return f"airflow connections add {needed.conn_id} --conn-uri {shlex.quote(needed.uri)}"
+
+
+def _print_connections(connections: Sequence[tuple[NeededConnection, bool | None]], screen: Screen) -> None:
+    missing = [needed for needed, defined in connections if defined is not True]
+    if not missing:
+        screen.say(f"All connections are defined: {', '.join(needed.conn_id for needed, _ in connections)}")
+        return
+    screen.say("")
+    screen.say("Missing connections (replace words in capitals). In Airflow's database:")
+    for needed in missing:
+        screen.say(f"  {_command(needed)}")
+    screen.say("or in the environment of Airflow and of this shell:")
+    for needed in missing:
+        screen.say(f"  export AIRFLOW_CONN_{needed.conn_id.upper()}={shlex.quote(needed.uri)}")

@@ -1,0 +1,204 @@
+"""The files that `init` writes: a DAG file, defaults, a pipeline and, on request, an example database."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+EXAMPLE_DAYS = 3
+EXAMPLE_STEP = timedelta(minutes=10)
+
+
+class Starter(NamedTuple):
+    """What the user chose. `folder` is absolute; the pipelines are in `folder/pipelines`, data in `folder/data`."""
+
+    folder: Path
+    pipeline_id: str
+    source: str
+    target: str
+    state: str
+    start_day: date
+    example: bool
+
+    @property
+    def pipelines(self) -> Path:
+        return self.folder / "pipelines"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def pipeline_file(self) -> Path:
+        return self.pipelines / f"{self.pipeline_id}.yaml"
+
+    @property
+    def needs_data_folder(self) -> bool:
+        return self.example or self.state == "sql" or self.target != "snowflake"
+
+    @property
+    def example_database(self) -> Path:
+        return self.data / "example.db"
+
+
+class NeededConnection(NamedTuple):
+    """An Airflow connection that the files name, and a URI to create it with (capitals are to be replaced)."""
+
+    conn_id: str
+    uri: str
+
+
+def texts(starter: Starter) -> dict[Path, str]:
+    """Return the text of each file by its path, in the order in which they are written."""
+    return {
+        starter.folder / "pipelines.py": _DAG_FILE,
+        starter.pipelines / "defaults.yaml": _defaults(starter),
+        starter.pipeline_file: _pipeline(starter),
+    }
+
+
+def needed_connections(starter: Starter) -> list[NeededConnection]:
+    """Return the connections that the written files name."""
+    needed = {
+        "sql": NeededConnection(
+            "source_db", f"sqlite:///{starter.example_database}" if starter.example else _ANY_DATABASE
+        ),
+        "elasticsearch": NeededConnection(
+            "elasticsearch_default", "elasticsearch://USER:PASSWORD@HOST:9200/https"
+        ),
+    }
+    found = [needed[starter.source]]
+    if starter.target == "snowflake":
+        found.append(NeededConnection("aws_default", "aws://"))
+        found.append(
+            NeededConnection(
+                "snowflake_default",
+                "snowflake://USER@/SCHEMA?account=ACCOUNT&warehouse=WAREHOUSE&private_key_file=KEY.p8",
+            )
+        )
+    if starter.target == "postgres":
+        found.append(NeededConnection("warehouse", "postgres://USER:PASSWORD@HOST:5432/DATABASE"))
+    if starter.state == "sql":
+        found.append(NeededConnection("pipeline_state", f"sqlite:///{starter.data / 'state.db'}"))
+    return found
+
+
+def write_example(path: Path, start_day: date) -> int:
+    """Write a SQLite database with a table `events`: one row each 10 minutes from `start_day` on, in UTC.
+
+    Returns the number of rows. The rows end three days later, or now if that is earlier.
+    """
+    first = datetime.combine(start_day, datetime.min.time(), timezone.utc)
+    last = min(first + timedelta(days=EXAMPLE_DAYS), datetime.now(timezone.utc))
+    rows = []
+    moment = first
+    while moment < last:
+        number = len(rows) + 1
+        rows.append(
+            (number, f"{moment:%Y-%m-%dT%H:%M:%SZ}", ("view", "order", "return")[number % 3], number % 97)
+        )
+        moment += EXAMPLE_STEP
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(unfinished)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE events (id INTEGER PRIMARY KEY, created_at TEXT, kind TEXT, amount INTEGER)"
+        )
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
+    unfinished.replace(path)  # a killed `init` leaves no half database under the name
+    return len(rows)
+
+
+_ANY_DATABASE = "postgres://USER:PASSWORD@HOST:5432/DATABASE"
+
+_DAG_FILE = '''\
+"""Load every file of `pipelines/` as an Airflow DAG."""
+
+from airflow_pipeline_provider.factory import load_maintenance, load_pipelines
+
+load_pipelines(globals(), "pipelines")
+load_maintenance(globals(), "pipelines")  # a daily DAG that finds late data and removes old files
+'''
+
+_SOURCES = {
+    "sql": """\
+source:
+  type: sql
+  conn_id: source_db
+  table: events                 # schema.table; or `query: SELECT ...`
+  time_column: created_at       # when a row happened
+  time_column_zone: UTC         # only read where the column holds no offset
+  key_columns: [id]             # columns that identify a row
+""",
+    "elasticsearch": """\
+source:
+  type: elasticsearch
+  conn_id: elasticsearch_default
+  index: "events-*"             # index, alias, data stream or pattern
+  time_field: "@timestamp"
+""",
+}
+
+_TARGETS = {
+    "duckdb": """\
+target:
+  type: duckdb
+  path: {data}/warehouse.duckdb
+  table: main.{table}
+""",
+    "postgres": """\
+target:
+  type: postgres
+  conn_id: warehouse
+  table: public.{table}
+""",
+    "snowflake": """\
+target:
+  type: snowflake
+  conn_id: snowflake_default
+  table: ANALYTICS.RAW.{upper}        # database.schema.table
+  # external_stage: ANALYTICS.RAW.LAKE   # a stage on the bucket below; without it files are uploaded by PUT
+""",
+}
+
+_STATES = {
+    "sql": """\
+state:
+  type: sql                     # any number of runs at once, backfills beside live runs
+  conn_id: pipeline_state       # PostgreSQL in production, SQLite on one machine
+""",
+    "variable": """\
+state:
+  type: variable                # Airflow Variables: nothing to set up, one run at a time
+""",
+}
+
+
+def _defaults(starter: Starter) -> str:
+    return f"""\
+# Merged under every pipeline of this folder; what a pipeline file says itself takes precedence.
+timezone: UTC                   # IANA zone whose calendar days are moved, such as America/New_York
+granularity: 1h                 # length of a window; never across midnight
+x_time_back: 1d                 # the target day is the local day of (now - this)
+settle: 10m                     # how long a window waits for late rows after its end
+{_STATES[starter.state]}"""
+
+
+def _pipeline(starter: Starter) -> str:
+    if starter.target == "snowflake":
+        place = f"s3://aws_default@BUCKET/{starter.pipeline_id}"
+    else:
+        place = str(starter.data / "stage" / starter.pipeline_id)
+    table = starter.pipeline_id.replace("-", "_").replace(".", "_")
+    target = _TARGETS[starter.target].format(data=starter.data, table=table, upper=table.upper())
+    return f"""\
+# All keys with their meaning: airflow-pipelines schema
+pipeline_id: {starter.pipeline_id}
+start_day: {starter.start_day}           # first day to move
+{_SOURCES[starter.source]}stage:
+  type: object_store
+  path: {place}
+{target}"""
