@@ -79,8 +79,8 @@ class Slice:
 class Source(Connector):
     """Where windows are read from.  Times are instants; the range is always `start <= event time < end`."""
 
-    # Is every BODY valid JSON (RFC 8259) whose objects name no key twice, whatever was put into the source?  Then
-    # extract does not parse it once more for a target that needs that.
+    # True if every BODY is valid JSON (RFC 8259) without half surrogate pairs and without a key twice in one object,
+    # whatever was put into the source.  Extract then does not parse it again for a target that needs that.
     gives_strict_json: ClassVar[bool] = False
 
     @abstractmethod

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_pipeline_provider.envelope.columns import integer, integers, text
+from airflow_pipeline_provider.envelope.jsonb import uncastable
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.schema import QUARANTINE
 
@@ -61,6 +62,8 @@ def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int,
                 yield row, f"its body is no JSON that the target can parse ({wrong})"
             elif limits.unique_keys and _repeats_a_key(body):
                 yield row, "its body names a key twice in one object, which the target refuses to parse"
+    if limits.needs_jsonb:
+        yield from uncastable(bodies)
 
 
 def _with_nul(column: pa.Array) -> list[int]:

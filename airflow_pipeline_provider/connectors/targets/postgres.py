@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
+    Identity,
     LoadResult,
     Stage,
     Target,
@@ -64,6 +65,12 @@ class PostgresOptions(TargetOptions):
         description="When server and client give a statement up, and a COPY that stands still: 15m; 3s to 1d.",
     )
 
+    require_jsonb: bool = Field(
+        default=True,
+        strict=True,
+        description="Accept only documents that cast to jsonb (audit.on_reject); false stores any text.",
+    )
+
     @field_validator("table")
     @classmethod
     def _check_table(cls, value: str) -> str:
@@ -79,9 +86,14 @@ class PostgresOptions(TargetOptions):
 
 class PostgresTarget(Target):
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
-    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False)
+    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False, needs_json=True, needs_jsonb=True)
 
     _hook: Any = None
+
+    def __init__(self, options: PostgresOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        if not options.require_jsonb:
+            self.limits = self.limits._replace(needs_json=False, needs_jsonb=False)
 
     # --- the contract
 

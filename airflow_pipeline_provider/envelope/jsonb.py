@@ -1,0 +1,124 @@
+"""Find JSON documents that PostgreSQL cannot cast to `jsonb`.
+
+One regular expression looks through all documents; only what it finds suspicious, and long documents, are read
+token by token.  The limits are those of PostgreSQL 12 to 18 in a database whose encoding is UTF8 and whose
+`max_stack_depth` is the default of 2 MB or more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_pipeline_provider.envelope.columns import integer
+
+MAX_DEPTH = 5_000  # PostgreSQL reaches its stack limit of 2 MB at about 13,000 levels
+MAX_INTEGER_DIGITS = 131_072  # of `numeric`, before the decimal point
+MAX_FRACTION_DIGITS = 16_383  # and after it
+MAX_VALUES = 8_000_000  # of one array or object; the arrays that PostgreSQL doubles end at 8,388,608 pairs
+MAX_JSONB_BYTES = 2**28 - 1  # of the values in one array or object
+
+_LARGEST_EXPONENT = 2**30 - 1
+_JSONB_BYTES_A_VALUE = 14  # the most that jsonb needs beyond the text of a value: entry, headers, alignment
+_LONG = 8_192  # bytes; a shorter document can reach a limit only by an escape or an exponent
+_LARGE = 2**25  # bytes; a smaller document cannot have too many values
+
+# A number begins after one of these characters, so that the digits of a hash in a text are not taken for one.
+_SUSPICIOUS = r"\\u0000|(?:^|[\[,:\s])-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{4}"
+_TOKEN = re.compile(
+    r'(?P<quote>")'
+    r"|(?P<nul>\\u0000)|\\."
+    r"|(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]+))?(?:[eE](?P<exponent>[+-]?[0-9]+))?",
+    re.DOTALL,
+)
+_STRING = re.compile(rb'"[^"]*"')
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord(" ") for byte in range(256))
+_OTHERS = bytes(byte for byte in range(256) if byte not in b'"[]{},')
+
+
+def uncastable(bodies: pa.Array) -> Iterator[tuple[int, str]]:
+    """Yield (row number, reason) for each document in `bodies` that does not cast to jsonb.
+
+    The documents are valid JSON without half surrogate pairs; others yield a reason or not.
+    """
+    suspicious = set(pc.indices_nonzero(pc.match_substring_regex(bodies, _SUSPICIOUS)).to_pylist())
+    lengths = pc.binary_length(bodies)
+    long = set(pc.indices_nonzero(pc.greater_equal(lengths, integer(_LONG))).to_pylist())
+    for row in sorted(suspicious | long):
+        body: str = bodies[row].as_py()
+        reason = _too_large(body.encode()) if row in long else None
+        if reason is None and (row in suspicious or _has_long_number(body)):
+            reason = _bad_token(body)
+        if reason is not None:
+            yield row, reason
+
+
+def _bad_token(body: str) -> str | None:
+    inside = False
+    for token in _TOKEN.finditer(body):
+        kind = token.lastgroup
+        if kind == "quote":
+            inside = not inside
+        elif kind == "nul":
+            return r"its body holds the escape \u0000, which PostgreSQL cannot cast to jsonb"
+        elif (
+            not inside and token["whole"] and not _fits_numeric(*token.group("whole", "fraction", "exponent"))
+        ):
+            return (
+                "its body holds a number beyond the range of numeric, which PostgreSQL cannot cast to jsonb"
+            )
+    return None
+
+
+def _fits_numeric(whole: str, fraction: str | None, exponent: str | None) -> bool:
+    fraction, exponent = fraction or "", exponent or ""
+    digits = exponent.lstrip("+-").lstrip("0")
+    if len(digits) > 10 or int(digits or 0) > _LARGEST_EXPONENT:
+        return False
+    shift = int(digits or 0) * (-1 if exponent.startswith("-") else 1)
+    if len(fraction) - shift > MAX_FRACTION_DIGITS:
+        return False
+    significant = (whole + fraction).lstrip("0")
+    first = len(significant) - len(fraction)  # digits before the point, negative for leading zeros after it
+    return not significant or first + shift <= MAX_INTEGER_DIGITS
+
+
+def _has_long_number(body: str) -> bool:
+    return b"0" * _LONG in body.encode().translate(_DIGITS)
+
+
+def _too_large(body: bytes) -> str | None:
+    """Return the reason why a long document has too many levels or values, None if it does not."""
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets > MAX_DEPTH and _is_deeper(_structure(body), MAX_DEPTH):
+        return f"its body is nested deeper than {MAX_DEPTH:,} levels, which PostgreSQL cannot cast to jsonb"
+    if len(body) >= _LARGE:
+        structure = _structure(body)
+        values = structure.count(b",") + brackets + 1
+        if values > MAX_VALUES or len(body) + values * _JSONB_BYTES_A_VALUE > MAX_JSONB_BYTES:
+            return "its body has more values than PostgreSQL can cast to jsonb"
+    return None
+
+
+def _structure(body: bytes) -> bytes:
+    """Return the brackets and commas outside of strings."""
+    if b"\\" in body:
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    # to remove an empty pair of quotes changes for no bracket whether it is inside of a string
+    body = body.translate(None, _OTHERS).replace(b'""', b"")
+    return _STRING.sub(b"", body) if b'"' in body else body
+
+
+def _is_deeper(structure: bytes, levels: int) -> bool:
+    brackets = structure.replace(b",", b"").replace(b"{", b"[").replace(b"}", b"]")
+    for _ in range(8):  # few documents are deeper, and what is left of those is short
+        brackets = brackets.replace(b"[]", b"")
+    depth = 8
+    for bracket in brackets:
+        depth += 1 if bracket == ord("[") else -1
+        if depth > levels:
+            return True
+    return False
