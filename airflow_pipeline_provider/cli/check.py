@@ -1,18 +1,22 @@
-"""`check [FILES]`: every problem of pipeline files, with file and line.
+"""`check [FILES] [--connect]`: every problem of pipeline files, with file and line, and of the services they name.
 
 JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-"line"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning".  Exit code 1 when there is an error.
+"line"}], "services": [{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error"
+or "warning", `status` "ok", "warning", "error" or "unknown"; `services` is only there with `--connect`.
+
+Exit code 1 when a file has an error, else the highest code of a service's errors.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Catalog, load_all
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.loader import (
@@ -26,6 +30,10 @@ from airflow_pipeline_provider.config.loader import (
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.phases.connect import Probed, probe_services
+from airflow_pipeline_provider.phases.runtime import open_runtime
+
+_STYLES = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,21 @@ class Checked:
     file: Path
     pipeline_id: str | None
     problems: Sequence[Problem]
+    config: PipelineConfig | None = None
+    services: Sequence[Probed] | None = None
 
     @property
     def ok(self) -> bool:
-        return all(problem.severity == "warning" for problem in self.problems)
+        return self.count("error") == 0
+
+    def count(self, severity: str) -> int:
+        """Return the number of errors or warnings, of the services too."""
+        found = sum(("warning" if p.severity == "warning" else "error") == severity for p in self.problems)
+        return found + sum(probed.answer.status == severity for probed in self.services or ())
 
 
 def check(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Check the files, and with `--connect` the services; print every problem."""
     if args.files:
         checked = _given(args.files, screen)
     else:
@@ -52,13 +67,31 @@ def check(args: Namespace, screen: Screen) -> int:
             raise ConfigError(
                 f"no pipeline file in or below {catalog.root}: name the files, or their folder with --folder DIR"
             )
-    errors = sum(p.severity != "warning" for one in checked for p in one.problems)
-    warnings = sum(p.severity == "warning" for one in checked for p in one.problems)
+    if args.connect:
+        checked = [_connected(one, screen) for one in checked]
+    errors = sum(one.count("error") for one in checked)
+    warnings = sum(one.count("warning") for one in checked)
     if screen.as_json:
         screen.answer({"files": [_json(one) for one in checked], "errors": errors, "warnings": warnings})
     else:
         _print(checked, errors, warnings, screen)
-    return exits.NO if errors else exits.OK
+    return _exit_code(checked)
+
+
+def _exit_code(checked: Sequence[Checked]) -> int:
+    if any(problem.severity != "warning" for one in checked for problem in one.problems):
+        return exits.NO
+    failed = [probed.error for one in checked for probed in one.services or () if probed.error is not None]
+    return max((exits.code_of_class(error) for error in failed), default=exits.OK)
+
+
+def _connected(one: Checked, screen: Screen) -> Checked:
+    """Ask the services of a file that has no problem."""
+    if one.config is None:
+        return one
+    screen.note(f"{one.pipeline_id}: asking source, stage, target and state")
+    with visible_connections(one.config), open_runtime(one.config) as runtime:
+        return replace(one, services=list(probe_services(runtime)))
 
 
 def _found(catalog: Catalog) -> list[Checked]:
@@ -68,7 +101,7 @@ def _found(catalog: Catalog) -> list[Checked]:
 
 
 def _good(file: Path, config: PipelineConfig) -> Checked:
-    return Checked(file, config.pipeline_id, config.warnings)
+    return Checked(file, config.pipeline_id, config.warnings, config)
 
 
 def _given(names: Sequence[str], screen: Screen) -> list[Checked]:
@@ -122,6 +155,9 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int, screen: Scree
         for problem in one.problems:
             severity, style = ("warning: ", "yellow") if problem.severity == "warning" else ("", "red")
             screen.say(f"  {severity}{problem}", style)
+        for probed in one.services or ():
+            status, detail = probed.answer
+            screen.say(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
     parts = [counted(len(checked), "file"), counted(errors, "problem"), counted(warnings, "warning")]
     screen.say(", ".join(parts), "bold red" if errors else "bold green")
 
@@ -132,6 +168,15 @@ def counted(number: int, noun: str) -> str:
 
 
 def _json(one: Checked) -> dict[str, Any]:
+    services = [
+        {
+            "section": probed.section,
+            "what": probed.what,
+            "status": probed.answer.status,
+            "detail": probed.answer.detail,
+        }
+        for probed in one.services or ()
+    ]
     return {
         "file": str(one.file),
         "pipeline_id": one.pipeline_id,
@@ -146,4 +191,5 @@ def _json(one: Checked) -> dict[str, Any]:
             }
             for problem in one.problems
         ],
+        **({} if one.services is None else {"services": services}),
     }

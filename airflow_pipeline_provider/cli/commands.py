@@ -164,9 +164,18 @@ COMMANDS = (
         "check",
         "Check pipeline files",
         "Check pipeline files and print every problem with its file and line. Without FILES, every file that is "
-        "found. No connection is opened.",
+        "found. No connection is opened, unless --connect asks for it.",
         "airflow_pipeline_provider.cli.check:check",
-        (_argument("files", metavar="FILES", nargs="*", help="YAML files, or folders of them"), *_COMMON),
+        (
+            _argument("files", metavar="FILES", nargs="*", help="YAML files, or folders of them"),
+            _argument(
+                "--connect",
+                action="store_true",
+                help="also open source, stage, target and state, and print what each can and cannot do; nothing "
+                "that stays is written",
+            ),
+            *_COMMON,
+        ),
     ),
     Command(
         "plan",

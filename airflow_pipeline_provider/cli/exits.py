@@ -30,4 +30,9 @@ _BY_ERROR: tuple[tuple[type[PipelineError], int], ...] = (
 
 def code_of(error: BaseException) -> int:
     """What the process ends with; an error that nobody foresaw is fatal."""
-    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), FATAL)
+    return code_of_class(type(error))
+
+
+def code_of_class(error: type[BaseException]) -> int:
+    """Return the exit code for an exception class."""
+    return next((code for kind, code in _BY_ERROR if issubclass(error, kind)), FATAL)

@@ -93,7 +93,7 @@ def write_example(path: Path, start_day: date) -> int:
     """
     first = datetime.combine(start_day, datetime.min.time(), timezone.utc)
     last = min(first + timedelta(days=EXAMPLE_DAYS), datetime.now(timezone.utc))
-    rows = []
+    rows: list[tuple[int, str, str, int]] = []
     moment = first
     while moment < last:
         number = len(rows) + 1

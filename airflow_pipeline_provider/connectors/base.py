@@ -21,6 +21,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
+from airflow_pipeline_provider.connectors.probes import (
+    Probes,
+    source_probes,
+    stage_probes,
+    target_probes,
+)
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS
 from airflow_pipeline_provider.envelope.limits import TargetLimits as TargetLimits  # a word of the contract
@@ -49,6 +55,13 @@ class Connector(ABC):
 
     def close(self) -> None:  # noqa: B027  (most have nothing to close)
         """Let go of connections; may be called twice."""
+
+    @abstractmethod
+    def probes(self) -> Probes:
+        """Yield the questions of `check --connect`: what is asked, and a function that asks it.
+
+        The function returns an `Answer` or raises a PipelineError, and leaves nothing behind in the service.
+        """
 
 
 # --- source -------------------------------------------------------------------------------------------------------
@@ -82,6 +95,9 @@ class Source(Connector):
     # True if every BODY is valid JSON (RFC 8259) without half surrogate pairs and without a key twice in one object,
     # whatever was put into the source.  Extract then does not parse it again for a target that needs that.
     gives_strict_json: ClassVar[bool] = False
+
+    def probes(self) -> Probes:
+        return source_probes(self)
 
     @abstractmethod
     def check(self) -> None:
@@ -142,6 +158,9 @@ class StageFile(NamedTuple):
 
 class Stage(Connector):
     """A place for files, by paths relative to its base (`a/b/c`, no slash at either end)."""
+
+    def probes(self) -> Probes:
+        return stage_probes(self)
 
     @property
     @abstractmethod
@@ -221,6 +240,9 @@ class Target(Connector):
     `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`."""
 
     limits: TargetLimits = NO_LIMITS  # what it cannot take; extract decides on it before anything is loaded
+
+    def probes(self) -> Probes:
+        return target_probes(self)
 
     @abstractmethod
     def prepare(self) -> None:

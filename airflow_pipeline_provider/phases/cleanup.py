@@ -14,15 +14,15 @@ is written and removed again asks for.  Everything here may be cut off anywhere 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from airflow_pipeline_provider.connectors.base import StageFile
+from airflow_pipeline_provider.connectors.probes import stage_clock
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, effective
-from airflow_pipeline_provider.exceptions import PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
@@ -99,7 +99,7 @@ def cleanup(
 def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     files = runtime.stage.list("")  # before the ledger: what is not in the ledger then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
-    stage_now = _stage_now(runtime)
+    stage_now = stage_clock(runtime.stage)
     dead = _dead(runtime, found, stage_now, safe_age)
     probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
     unfinished = runtime.stage.remove_unfinished(stage_now - safe_age, dry_run=dry_run)
@@ -133,16 +133,6 @@ def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]
 def _instant(compact: str) -> datetime:
     form = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
     return datetime.strptime(compact, form).replace(tzinfo=timezone.utc)
-
-
-def _stage_now(runtime: Runtime) -> datetime:
-    folder = f"clock-{uuid.uuid4().hex}"
-    runtime.stage.write(f"{folder}/now", b"what time is it here?\n")
-    found = runtime.stage.list(folder)
-    runtime.stage.delete([f"{folder}/now"])
-    if not found:
-        raise TransientError(f"{runtime.stage.url(folder)} was written and is not listed: try again")
-    return found[0].modified
 
 
 # --- which are dead

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
@@ -58,6 +59,14 @@ class State(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of connections; may be called twice."""
+
+    def probes(self) -> Probes:
+        """Yield the questions of `check --connect`, as `connectors.base.Connector.probes`; nothing is created."""
+
+        def clock() -> Answer:
+            return clock_answer(self.now())
+
+        yield "clock", clock
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from pydantic import Field
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.connectors.probes import Probes
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -133,6 +134,16 @@ class SqlState(State):
     def session(self) -> Iterator[None]:
         with self._database().session():
             yield
+
+    def probes(self) -> Probes:
+        from airflow_pipeline_provider.state.sql_probe import probe_clock, probe_file, probe_rights
+
+        if self._url is None and (file := probe_file(self.options.conn_id)) is not None:
+            yield "file", lambda: file[0]
+            if not file[1]:  # opening the file would create it
+                return
+        yield "tables and rights", lambda: probe_rights(self._database())
+        yield "clock", lambda: probe_clock(self._database())
 
     def now(self) -> datetime:
         database = self._database()

@@ -250,6 +250,17 @@ class Database:
             connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one(), "clock_timestamp()"
         )
 
+    @contextmanager
+    def look(self) -> Iterator[tuple[sa.Connection, str | None]]:
+        """A transaction that is rolled back, and the version of the tables (None: there are none yet)."""
+        with database_errors(self.what), self.engine.connect() as connection:
+            connection.execution_options(begin="BEGIN")
+            transaction = connection.begin()
+            try:
+                yield connection, self._version(connection)
+            finally:
+                transaction.rollback()
+
     # --- migrations
 
     def _prepare(self) -> None:

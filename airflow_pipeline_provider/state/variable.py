@@ -23,6 +23,7 @@ from pydantic import Field
 
 from airflow_pipeline_provider.config.options import StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
@@ -65,6 +66,13 @@ class VariableState(State):
     ) -> None:
         super().__init__(options, identity)
         self._variables = variables or AirflowVariables()
+
+    def probes(self) -> Probes:
+        def readable() -> Answer:
+            found = self._variables.get(self._key("state"))
+            return Answer("ok", "can be read" if found else "nothing written yet by this pipeline")
+
+        yield "variables", readable
 
     def now(self) -> datetime:
         """This machine's clock: variables have none."""

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from airflow_pipeline_provider.config.options import StageOptions
 from airflow_pipeline_provider.connectors.base import Stage, StageFile
-from airflow_pipeline_provider.connectors.stages.local_files import LocalFiles
+from airflow_pipeline_provider.connectors.probes import Probes, writable_folder
+from airflow_pipeline_provider.connectors.stages.local_files import INCOMPLETE, LocalFiles
 from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -110,6 +112,13 @@ class ObjectStoreStage(Stage):
     @property
     def base(self) -> str:
         return self._location.url
+
+    def probes(self) -> Probes:
+        """A local folder that no run has used yet is only looked at: a probe file would leave folders behind."""
+        folder = Path(self._location.folder)
+        if self._location.scheme == "file" and not (folder / INCOMPLETE).is_dir():
+            return iter([("folder", lambda: writable_folder(folder))])
+        return super().probes()
 
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self._files.open_write(_checked(path))

@@ -25,6 +25,7 @@ from airflow_pipeline_provider.connectors.base import (
     Target,
     TargetCounts,
 )
+from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
 from airflow_pipeline_provider.connectors.targets.duckdb_file import DuckDBFile, mapped
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     Dialect,
@@ -97,6 +98,30 @@ class DuckDBTarget(Target):
     @cached_property
     def _statements(self) -> Statements:
         return Statements(parse_name(self.options.table), _DIALECT)
+
+    def probes(self) -> Probes:
+        yield "file", lambda: writable_path(Path(self.options.path))
+        yield from super().probes()
+        yield "tables and rights", self._probe_rights
+
+    def _probe_rights(self) -> Answer:
+        if not Path(self.options.path).exists():
+            return Answer("ok", f"{self.options.table} is created by the first load")
+
+        def once() -> Answer:
+            with self._open() as connection:
+                execute = _executor(connection, self.options.path)
+                if set(self._statements.columns) - _existing(execute, self._statements):
+                    return Answer("ok", f"{self.options.table} is created by the first load")
+                for table, columns in self._statements.columns.items():
+                    seen = {str(row[0]).upper(): row[1] for row in execute(f"DESCRIBE {table}", [])}
+                    check_shape(f"table {table}", columns, seen)
+                execute("BEGIN TRANSACTION", [])
+                self._statements.try_rights(execute)
+                execute("ROLLBACK", [])
+                return Answer("ok", f"{self.options.table} exists and may be changed")
+
+        return self._patiently(once)
 
     def prepare(self) -> None:
         if not self._complete:

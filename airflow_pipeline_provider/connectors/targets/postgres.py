@@ -28,6 +28,7 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
@@ -96,6 +97,36 @@ class PostgresTarget(Target):
             self.limits = self.limits._replace(needs_json=False, needs_jsonb=False)
 
     # --- the contract
+
+    def probes(self) -> Probes:
+        yield from super().probes()
+        yield "tables and rights", self._probe_rights
+        yield "clock", self._probe_clock
+
+    def _probe_rights(self) -> Answer:
+        with self._transaction("check the rights") as (session, statements):
+            missing = [name for name in _tables(statements) if not session.execute(*sql.find(name))]
+            if not missing:
+                for name in _tables(statements):
+                    seen = {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
+                    check_shape(f"table {name}", statements.columns[str(name)], seen)
+                statements.try_rights(session.execute)  # rolled back with the session
+                return Answer("ok", f"{statements.table} exists and may be changed")
+            schema = statements.table.parts[0]
+            [(may_create, place)] = session.execute(*sql.may_create(schema))
+            if not may_create:
+                raise FatalError(
+                    f"{', '.join(map(str, missing))} do not exist, and the role may not create them: "
+                    f"grant CREATE on {place}, or create the tables as a role that may"
+                )
+            return Answer(
+                "ok", f"{statements.table} is created by the first load (the role may create in {place})"
+            )
+
+    def _probe_clock(self) -> Answer:
+        with self._transaction("read the clock") as (session, _):
+            [(now,)] = session.execute("SELECT clock_timestamp()")
+        return clock_answer(now)
 
     def prepare(self) -> None:
         with self._transaction("prepare") as (session, statements):

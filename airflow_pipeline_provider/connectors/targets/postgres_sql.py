@@ -82,6 +82,18 @@ def describe(table: ObjectName) -> tuple[str, list[Any]]:
     )
 
 
+def may_create(schema: str) -> tuple[str, list[Any]]:
+    """One row: may the role create tables in the schema (or the missing schema itself), and where."""
+    return (
+        "SELECT CASE WHEN to_regnamespace(quote_ident(%s)) IS NULL "
+        "THEN has_database_privilege(current_database(), 'CREATE') "
+        "ELSE has_schema_privilege(quote_ident(%s)::regnamespace::oid, 'CREATE') END, "
+        "CASE WHEN to_regnamespace(quote_ident(%s)) IS NULL THEN 'database ' || current_database() "
+        "ELSE 'schema ' || quote_ident(%s) END",
+        [schema, schema, schema, schema],
+    )
+
+
 def find_index(table: ObjectName) -> tuple[str, list[Any]]:
     """One row for each index, by whatever name, that begins with the two columns of every DELETE and COUNT."""
     return (

@@ -29,6 +29,7 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
 from airflow_pipeline_provider.connectors.targets.snowflake_session import Session, connect
 from airflow_pipeline_provider.connectors.targets.sql_text import (
@@ -104,6 +105,33 @@ class SnowflakeTarget(Target):
 
     # --- the contract
 
+    def probes(self) -> Probes:
+        yield from super().probes()
+        yield "tables and rights", self._probe_rights
+        yield "clock", self._probe_clock
+
+    def _probe_rights(self) -> Answer:
+        statements = self._statements
+        tables = (statements.table, statements.commits, statements.fence)
+        with self._session("check") as session:
+            missing = [str(name) for name in tables if not self._exists(session, name)]
+            if missing:
+                return Answer(
+                    "unknown",
+                    f"{', '.join(missing)} are created by the first load; whether the role may is not shown without "
+                    "creating them: it needs CREATE TABLE and CREATE VIEW on the schema",
+                )
+            self._check_shapes(session)
+            with session.transaction():
+                statements.try_rights(session.execute)
+                session.execute("ROLLBACK")
+        return Answer("ok", f"{statements.table} exists and may be changed")
+
+    def _probe_clock(self) -> Answer:
+        with self._session("check") as session:
+            [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
+        return clock_answer(now)
+
     def prepare(self) -> None:
         for pause in (0.1, 0.3, 1.0, None):
             try:
@@ -119,10 +147,13 @@ class SnowflakeTarget(Target):
         statements = self._statements
         for statement in statements.create_tables():
             session.execute(statement)
-        for table, columns in statements.columns.items():
+        self._check_shapes(session)
+        session.execute(statements.create_view())
+
+    def _check_shapes(self, session: Session) -> None:
+        for table, columns in self._statements.columns.items():
             seen = {row[0]: _kind(row[1]) for row in session.execute(f"DESC TABLE {table}")}
             check_shape(f"table {table}", {name: _kind(kind) for name, kind in columns.items()}, seen)
-        session.execute(statements.create_view())
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         with self._session("load", manifest.interval) as session:

@@ -170,6 +170,14 @@ class Statements:
         at = self._at
         return f'WHERE "PIPELINE_ID" = {self.dialect.mark} AND "EVENT_TIME" >= {at} AND "EVENT_TIME" < {at}'
 
+    def try_rights(self, execute: Execute) -> None:
+        """Run every kind of statement of a load on no rows; the caller rolls back."""
+        for table in (self.table, self.commits):
+            execute(f"DELETE FROM {table} WHERE 1 = 0", [])
+            names = _listed(self.columns[str(table)])
+            execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {table} WHERE 1 = 0", [])
+        execute(f'UPDATE {self.fence} SET "TOKEN" = "TOKEN" WHERE 1 = 0', [])
+
     def replace_window(self, execute: Execute, manifest: Manifest, copy: Callable[[], int]) -> LoadResult:
         """What a load does inside of its open transaction; the caller commits, or rolls back when it is `already`.
 
