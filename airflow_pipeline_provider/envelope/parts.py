@@ -186,11 +186,16 @@ def _footer(metadata: pq.FileMetaData) -> tuple[int, datetime | None, datetime |
 
 
 def iter_part(file: BinaryIO) -> Iterator[pa.RecordBatch]:
-    """The part's rows in batches of `ENVELOPE`; memory is bounded by a row group."""
+    """Yield the part's rows in batches of `ENVELOPE`, each from one row group, which bounds its memory.
+
+    Row groups are read one by one: over several, `iter_batches` fills a batch up to its number of rows, which is
+    gigabytes where documents are large and compress well. Raises DataError for what is not a readable part.
+    """
     try:
         parquet = pq.ParquetFile(file)
-        for batch in parquet.iter_batches(batch_size=ROWS_A_BATCH, columns=list(_NAMES)):
-            yield batch.cast(ENVELOPE)
+        for group in range(parquet.num_row_groups):
+            for batch in parquet.iter_batches(ROWS_A_BATCH, row_groups=[group], columns=list(_NAMES)):
+                yield batch.cast(ENVELOPE)
     except pa.ArrowException as error:
         raise DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}") from error
 

@@ -379,6 +379,21 @@ def test_memory_is_flat_in_the_number_of_rows(folder):
     assert python_peak < 4 * ROW_GROUP_BYTES
 
 
+def test_large_documents_that_compress_well_are_read_back_in_bounded_batches(folder):
+    """250 documents of 1 MB in a file of some kilobytes: the file's size says nothing about its rows."""
+    documents = (batch((f"r{n}", START, f'{{"n":{n},"t":"{"x" * 1_000_000}"}}')) for n in range(250))
+    [part] = write(folder, documents)
+    assert part.bytes < 1_000_000
+    before = pa.total_allocated_bytes()
+    ids, peak = [], 0
+    for one in iter_part(io.BytesIO(folder.files[part.path])):
+        assert one.nbytes < 1.1 * ROW_GROUP_BYTES
+        peak = max(peak, pa.total_allocated_bytes() - before)
+        ids += one.column("RECORD_ID").to_pylist()
+    assert ids == [f"r{n}" for n in range(250)]
+    assert peak < 6 * ROW_GROUP_BYTES
+
+
 def test_a_huge_row_among_small_ones_gets_through(folder):
     rows = [(f"{i}", START, "{}") for i in range(100)]
     rows[50] = ("huge", START, '"' + "x" * (20 * 2**20) + '"')
