@@ -123,13 +123,13 @@ def _wants_times(fields: list[Any]) -> bool:
 
 
 def time_range(query: Any, docs: int) -> tuple[int, int]:
-    """Rows `low` to `high` match the query: match_all, NO_TIME, ranges of the time, or a filter of these."""
+    """Rows `low` to `high` match the query: match_all, match_none, NO_TIME, ranges of the time, filters of these."""
     low, high = 0, docs
     for clause in _clauses(query):
         (kind, body) = next(iter(clause.items()))
         if kind == "match_all":
             continue
-        if clause == NO_TIME:
+        if clause in (NO_TIME, {"match_none": {}}):
             return 0, 0
         if kind != "range" or set(body) != {TIME_FIELD} or set(body[TIME_FIELD]) - {"gte", "lt", "format"}:
             raise RefusedError(f"unknown query {clause!r}")

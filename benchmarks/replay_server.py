@@ -86,13 +86,9 @@ class Replay:
         search = parse_search(asked, params, self.docs)
         if search.aggregations:
             found = {name: _aggregate(spec, search) for name, spec in search.aggregations.items()}
-            return {
-                "took": 1,
-                "timed_out": False,
-                "_shards": _shards(),
-                "hits": {"hits": []},
-                "aggregations": found,
-            }
+            return {**_without_hits(search), "aggregations": found}
+        if search.size == 0 and "pit" not in asked:
+            return _without_hits(search)
         extra = b""
         if "pit" in asked:
             extra = b'"pit_id":%b,' % _json(asked["pit"]["id"])
@@ -135,6 +131,11 @@ class Replay:
         if hits:
             hits[-1] = hits[-1][:-1]  # the last comma
         return [head, *hits, b"]}}"]
+
+
+def _without_hits(search: Search) -> dict[str, Any]:
+    total = {"total": {"value": search.high - search.low, "relation": "eq"}} if search.total else {}
+    return {"took": 1, "timed_out": False, "_shards": _shards(), "hits": {**total, "hits": []}}
 
 
 def _aggregate(spec: dict[str, Any], search: Search) -> dict[str, Any]:

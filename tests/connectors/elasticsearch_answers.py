@@ -16,6 +16,8 @@ PAGES = 6  # a first one of 10 documents, then 20
 DROP = b"DROP"  # the connection ends without an answer
 CUT = b"CUT"  # the answer ends before its announced length
 
+AGGREGATIONS = {"found": {"value": None, "values": []}}  # of any kind
+
 Fault = tuple[int, "dict[str, Any] | bytes"]
 
 
@@ -31,6 +33,12 @@ def error(kind: str, reason: str = "because", **more: Any) -> dict[str, Any]:
     }
 
 
+def whole(count: int, **more: Any) -> dict[str, Any]:
+    """As a search without hits is answered."""
+    hits = {"total": {"value": count, "relation": "eq"}, "hits": []}
+    return {"timed_out": False, "_shards": {"total": 1, "failed": 0}, "hits": hits, **more}
+
+
 class Replay(ThreadingHTTPServer):
     """One index of DOCUMENTS documents, one a second; `faults` stand in for the next pages."""
 
@@ -44,6 +52,7 @@ class Replay(ThreadingHTTPServer):
         self.headers_seen: list[dict[str, str]] = []
         self.pages = 0
         self.new_pit_ids = False
+        self.clusters: dict[str, Any] | None = None  # what searches say of remote ones
         self.chunked = False
         self.padding = ""  # makes documents large
         self.content_type = "text/html"  # of what is not JSON
@@ -74,12 +83,12 @@ class Replay(ThreadingHTTPServer):
             return 200, {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"}
         if path.endswith("/_field_caps"):
             caps = {"searchable": True, "aggregatable": True}
-            return 200, {"indices": ["i"], "fields": {"ts": {"date": caps}}}
+            indices = path.split("/")[1].replace("*", "far").split(",")
+            return 200, {"indices": indices, "fields": {"ts": {"date": caps}}}
         if path.endswith("/_pit"):
             return 200, {"id": "pit-0"} if method == "POST" else {"succeeded": True}
-        if path.endswith("/_count"):
-            return 200, {"count": DOCUMENTS, "_shards": {"total": 1, "failed": 0}}
-        return 200, self.page(body)
+        found = self.page(body) if "pit" in body else whole(DOCUMENTS, aggregations=AGGREGATIONS)
+        return 200, found | ({"_clusters": self.clusters} if self.clusters else {})
 
     def page(self, body: dict[str, Any]) -> dict[str, Any]:
         start = body["search_after"][0] + 1 if "search_after" in body else 0

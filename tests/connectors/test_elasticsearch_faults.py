@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,24 +15,8 @@ from airflow_pipeline_provider.connectors.sources import elasticsearch_client, e
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
-from tests.connectors.elasticsearch_answers import CUT, DOCUMENTS, DROP, PAGES, Fault, Replay, error
+from tests.connectors.elasticsearch_answers import CUT, DOCUMENTS, DROP, PAGES, Fault, Replay, error, whole
 from tests.connectors.elasticsearch_places import CONN_ID, make
-
-
-@pytest.fixture
-def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
-    monkeypatch.setattr(elasticsearch_client, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(elasticsearch_client, "LONGEST_PAUSE_SECONDS", 0.01)
-    server = Replay()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv(
-        f"AIRFLOW_CONN_{CONN_ID.upper()}", f"elasticsearch://kit:s3cr3t-word@127.0.0.1:{server.server_port}"
-    )
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -215,20 +198,20 @@ def test_what_stops_an_open(replay: Replay, source: ElasticsearchSource, case: s
 
 COUNTS: dict[str, tuple[Fault, type[Exception], str]] = {
     "failed shards": (
-        (200, {"count": 1, "_shards": {"total": 2, "failed": 1}}),
+        (200, whole(1, _shards={"total": 2, "failed": 1})),
         TransientError,
         "1 of 2 shards",
     ),
-    "no shards": ((200, {"count": 0, "_shards": {"total": 0, "failed": 0}}), DataError, "no shard"),
+    "no shards": ((200, whole(0, _shards={"total": 0, "failed": 0})), DataError, "no shard"),
     "busy": ((429, error("es_rejected_execution_exception")), TransientError, "429"),
-    "no JSON": ((200, b"<html>"), TransientError, "no JSON"),
+    "no JSON": ((200, b"<html>"), TransientError, "expected JSON"),
 }
 
 
 @pytest.mark.parametrize("case", COUNTS)
 def test_a_count_is_whole_or_refused(replay: Replay, source: ElasticsearchSource, case: str) -> None:
     answer, kind, words = COUNTS[case]
-    replay.answers["POST /i/_count"] = answer
+    replay.answers["POST /i/_search"] = answer
     for ask in (lambda: source.count(WINDOW), source.check, source.count_untimed):
         with pytest.raises(kind, match=words):
             ask()
@@ -383,7 +366,7 @@ def test_a_slow_answer_times_out_and_is_asked_for_again(
     answer: Callable[..., Fault] = replay.answer
 
     def slow_once(method: str, path: str, body: dict[str, Any]) -> Fault:
-        if path == "/i/_count":
+        if path == "/i/_search":
             waits.append(1)
             if len(waits) == 1:
                 time.sleep(1.5)

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch import Elasticse
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import index_path
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
 from airflow_pipeline_provider.exceptions import FatalError
+from tests.connectors.elasticsearch_answers import whole
 from tests.connectors.elasticsearch_places import CONN_ID, make
 
 
@@ -41,6 +42,7 @@ def options(**given: Any) -> Any:
         (["flights", "weather"], ("flights", "weather")),
         (["flights-*", "-flights-2012"], ("flights-*", "-flights-2012")),
         ("cluster:flights-*", ("cluster:flights-*",)),
+        (["*:flights-*", "-old:*"], ("*:flights-*", "-old:*")),
         (".ds-flights-2013", (".ds-flights-2013",)),
         ("flüge", ("flüge",)),
     ],
@@ -200,7 +202,7 @@ class Certificate(NamedTuple):
 class OneCount(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         caps = {"ts": {"date": {"searchable": True, "aggregatable": True}}}
-        body = {"indices": ["i"], "fields": caps, "count": 7, "_shards": {"total": 1, "failed": 0}}
+        body = {"indices": ["i"], "fields": caps, **whole(7)}
         data = json.dumps(body).encode()
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self.send_response(200)

@@ -21,7 +21,8 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     Client,
     index_path,
 )
-from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import check_shards, read_json
+from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import UnexpectedAnswerError, member
 from airflow_pipeline_provider.connectors.sources.elasticsearch_options import ElasticsearchOptions
 from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
     FetchPage,
@@ -57,6 +58,7 @@ class ElasticsearchSource(Source):
     def __init__(self, options: ElasticsearchOptions, identity: Identity) -> None:
         super().__init__(options, identity)
         self._indices = list(options.index)
+        self._clusters = remote_clusters(options.index)
         self._what = f"index {','.join(options.index)}"
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
@@ -104,9 +106,10 @@ class ElasticsearchSource(Source):
 
     def newest_event_time(self) -> datetime | None:
         """By the `max` aggregation: floored to a millisecond."""
-        found = self._aggregate(self._filter(None), {"max": {"field": self.options.time_field}})["value"]
-        if found is None:
+        answer = self._aggregate(self._filter(None), {"max": {"field": self.options.time_field}})
+        if answer.get("value") is None:
             return None
+        found = member(answer, "value", (int, float), self._what)
         try:
             newest: datetime = _EPOCH + math.floor(found) * _MILLISECOND
             return newest
@@ -131,8 +134,12 @@ class ElasticsearchSource(Source):
             "percents": [100 * i / n for i in range(1, n)],
             "keyed": False,
         }
-        found = self._aggregate(self._filter(interval), {"percentiles": percentiles})["values"]
-        cuts = {_EPOCH + int(entry["value"]) * _MILLISECOND for entry in found if entry["value"] is not None}
+        answer = self._aggregate(self._filter(interval), {"percentiles": percentiles})
+        values = [
+            member(entry, "value", (int, float, type(None)), self._what)
+            for entry in member(answer, "values", list, self._what)
+        ]
+        cuts = {_EPOCH + int(value) * _MILLISECOND for value in values if value is not None}
         bounds = [
             interval.start,
             *sorted(cut for cut in cuts if interval.holds(cut) and cut > interval.start),
@@ -162,6 +169,7 @@ class ElasticsearchSource(Source):
                     )
                     for reader in range(readers)
                 ]
+                self._check_names()
             finally:
                 snapshot.stop.set()  # ends the pauses between tries
                 prefetch.shutdown(wait=True, cancel_futures=True)
@@ -177,16 +185,17 @@ class ElasticsearchSource(Source):
 
     def _find_time_kinds(self) -> frozenset[str]:
         name = self.options.time_field
-        answer = self._client.request(
+        answer = self._client.ask(
             "GET",
             f"/{index_path(self._indices)}/_field_caps",
             params={"fields": name, "include_unmapped": "true", **EVERY_INDEX},
             what=self._what,
-            read=lambda body: read_json(body, self._what),
+            clusters=self._clusters,
         )
-        types = {
-            kind: caps for kind, caps in answer.get("fields", {}).get(name, {}).items() if kind != "unmapped"
-        }
+        found = member(answer, "fields", dict, self._what).get(name, {})
+        if not isinstance(found, dict) or not all(isinstance(caps, dict) for caps in found.values()):
+            raise UnexpectedAnswerError(self._what, "field capabilities", answer)
+        types = {kind: caps for kind, caps in found.items() if kind != "unmapped"}
         if not types:
             if not answer.get("indices"):
                 self._count({"match_all": {}})  # says which index is closed or missing
@@ -198,7 +207,7 @@ class ElasticsearchSource(Source):
                     f"{self._what}: field {name!r} has the type {kind}{held_by}; expected date or date_nanos, "
                     "check `source.time_field`"
                 )
-            if not (caps["searchable"] and caps["aggregatable"]):
+            if not (caps.get("searchable") and caps.get("aggregatable")):
                 raise FatalError(
                     f"{self._what}: field {name!r} is mapped without index or doc_values{held_by}; "
                     "both are needed to read it by time"
@@ -215,32 +224,33 @@ class ElasticsearchSource(Source):
         return {"bool": {"filter": clauses}}
 
     def _count(self, query: dict[str, Any]) -> int:
-        def read(body: bytes) -> int:
-            answer = read_json(body, self._what)
-            check_shards(answer, self._what)
-            self._shards = int(answer["_shards"]["total"])
-            return int(answer["count"])
-
-        path = f"/{index_path(self._indices)}/_count"
-        return self._client.request(
-            "POST", path, {"query": query}, params=EVERY_INDEX, what=self._what, read=read
-        )
+        """Not by `_count`, which leaves out in silence what a remote cluster did not answer."""
+        answer = self._search({"query": query})
+        self._shards = member(answer, "_shards.total", int, self._what)
+        if member(answer, "hits.total.relation", str, self._what) != "eq":
+            raise UnexpectedAnswerError(self._what, "an exact count", answer)
+        count: int = member(answer, "hits.total.value", int, self._what)
+        return count
 
     def _aggregate(self, query: dict[str, Any], aggregation: dict[str, Any]) -> dict[str, Any]:
-        def read(body: bytes) -> dict[str, Any]:
-            answer = read_json(body, self._what)
-            check_shards(answer, self._what)
-            found: dict[str, Any] = answer["aggregations"]["found"]
-            return found
+        answer = self._search({"query": query, "aggs": {"found": aggregation}})
+        found: dict[str, Any] = member(answer, "aggregations.found", dict, self._what)
+        return found
 
-        return self._client.request(
+    def _search(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Search without hits."""
+        return self._client.ask(
             "POST",
             f"/{index_path(self._indices)}/_search",
-            {"size": 0, "track_total_hits": False, "query": query, "aggs": {"found": aggregation}},
+            {"size": 0, "track_total_hits": True, **body},
             params={"allow_partial_search_results": "false", **EVERY_INDEX},
             what=self._what,
-            read=read,
+            clusters=self._clusters,
         )
+
+    def _check_names(self) -> None:
+        """Raise unless every index that is named still is where it was named, on every cluster."""
+        self._search({"query": {"match_none": {}}})
 
 
 class _Snapshot:
@@ -251,7 +261,7 @@ class _Snapshot:
         self._keep_alive = f"{source.options.keep_alive}s"
         self._query = source._filter(interval)
         self._client = source._client
-        self._what = source._what
+        self._what, self._clusters = source._what, source._clusters
         self._pit_id = self._client.open_point_in_time(source._indices, self._keep_alive, self._what)
         self.stop = threading.Event()
 
@@ -267,7 +277,7 @@ class _Snapshot:
             search["slice"] = {"id": reader, "max": readers}
 
         def read(body: bytes) -> tuple[Any, int]:
-            return decode_page(body, self._what), len(body)
+            return decode_page(body, self._what, where=self._client.where, clusters=self._clusters), len(body)
 
         def fetch(size: int, after: list[Any] | None) -> tuple[Any, int]:
             page, bytes_read = self._client.request(

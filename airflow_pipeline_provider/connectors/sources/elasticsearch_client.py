@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
+from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     AnswerTooLargeError,
     PageTooLargeError,
-    check_shards,
     error_of,
+    member,
     one_line,
     read_json,
 )
@@ -154,6 +155,29 @@ class Client:
                 answer = read(self._once(method, target, data, what, in_snapshot, most_bytes))
         return answer
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        params: dict[str, str] | None = None,
+        what: str,
+        clusters: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Return an answer that covers everything asked for; `clusters` as `check_complete` has them."""
+
+        def read(answer: bytes) -> dict[str, Any]:
+            found = read_json(answer, what)
+            if found.get("terminated_early") and self.dialect.is_opensearch:
+                del found[
+                    "terminated_early"
+                ]  # there it is also set where it counts without reading documents
+            check_complete(found, what, self.where, clusters=clusters)
+            return found
+
+        return self.request(method, path, body, params=params, what=what, read=read)
+
     def _once(
         self,
         method: str,
@@ -212,13 +236,8 @@ class Client:
         if opensearch:
             params["allow_partial_pit_creation"] = "false"
         path = f"/{index_path(indices)}/{'_search/point_in_time' if opensearch else '_pit'}"
-
-        def read(body: bytes) -> str:
-            answer = read_json(body, what)
-            check_shards(answer, what)
-            return str(answer["pit_id" if opensearch else "id"])
-
-        return self.request("POST", path, params=params, what=what, read=read)
+        answer = self.ask("POST", path, params=params, what=what)
+        return str(member(answer, "pit_id" if opensearch else "id", str, what))
 
     def close_point_in_time(self, pit_id: str, what: str) -> None:
         """Best effort: the server closes it by itself after its keep-alive."""

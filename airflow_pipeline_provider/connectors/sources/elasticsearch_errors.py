@@ -1,12 +1,15 @@
-"""The one map from the server's answers to our errors, by what to do about them.
+"""Map the server's answers to the errors of this package, by what to do about them.
 
-What the servers answer when was seen on real ones: a 429 may be back-pressure, a search that timed out or a circuit
-breaker; a point in time that is gone is a 404, or a 503 when its index was deleted.
+Seen on real servers: a 429 may be back-pressure, a search that timed out or a circuit breaker; a point in time that
+is gone is a 404, or a 503 when its index was deleted.
 """
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +31,14 @@ SNAPSHOT_GONE = {
 }
 TOO_MUCH_AT_ONCE = {"search_timeout_exception", "circuit_breaking_exception"}
 REJECTED = {"es_rejected_execution_exception", "open_search_rejected_execution_exception"}
+_DEEPEST = 20  # of nested causes that are looked into
+# Where gateways put their reason: AWS (message, Message), Elastic Cloud (message), Kibana (error, message),
+# OAuth proxies (error_description), problem+json (title, detail).
+_GATEWAY_KEYS = ("message", "Message", "error_description", "detail", "title", "error", "errorMessage")
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxdict, _SHOWN.maxstring, _SHOWN.maxother = 3, 8, 100, 100
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 class PageTooLargeError(TransientError):
@@ -38,32 +49,37 @@ class AnswerTooLargeError(PageTooLargeError):
     """The answer was longer than this side takes at once."""
 
 
+class UnexpectedAnswerError(TransientError):
+    """A 200 whose body is not what Elasticsearch or OpenSearch answer: a login page, a gateway's own JSON."""
+
+    def __init__(self, what: str, expected: str, body: Any) -> None:
+        seen = one_line(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
+        super().__init__(
+            f"{what}: expected {expected}, got {seen}; check that host, port and path of the connection lead to "
+            "Elasticsearch or OpenSearch and not to a login page, Kibana or another service"
+        )
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What an answer says: every exception type at any depth, the innermost reason, the index it is about."""
+    """What an error says: every exception type at any depth, the innermost reason, the index it is about.
+
+    `permanent`: a circuit breaker that the same request will always trip.
+    """
 
     kinds: frozenset[str]
     reason: str
     index: str
+    permanent: bool = False
 
 
 def error_of(status: int, body: bytes, what: str, where: str, *, in_snapshot: bool) -> PipelineError:
-    """The error of any answer but 200; `what` was asked for ("the documents of index x"), `where` is the server."""
+    """Return the error of any answer but 200; `what` was asked for ("the documents of index x") of server `where`."""
     answer = read_answer(body)
     seen = f"{what}: {where} answered {status} ({answer.reason})"
-    if in_snapshot and answer.kinds & SNAPSHOT_GONE:
-        return SnapshotLostError(f"the point in time is gone, so the slice must be read anew; {seen}")
-    if "index_not_found_exception" in answer.kinds:
-        return _missing(answer, what, where)
-    if "index_closed_exception" in answer.kinds:
-        return FatalError(
-            f"{what}: index {answer.index!r} is closed, so its documents cannot be read; open it, or leave it out "
-            "of `source.index`"
-        )
-    if answer.kinds & TOO_MUCH_AT_ONCE:
-        if b'"PERMANENT"' in body:
-            return FatalError(f"{seen}: this can never fit the server's memory; lower `source.page_size`")
-        return PageTooLargeError(f"{seen}: lower `source.page_size` if it stays so")
+    known = error_by_kind(answer, seen, what, where, in_snapshot=in_snapshot)
+    if known is not None:
+        return known
     if status in (408, 429) or status >= 500 or answer.kinds & REJECTED:
         return TransientError(seen)
     if status == 401:
@@ -75,6 +91,26 @@ def error_of(status: int, body: bytes, what: str, where: str, *, in_snapshot: bo
     return FatalError(
         f"{seen}: the server refuses the request; check `source.query`, `source.index` and page_size"
     )
+
+
+def error_by_kind(
+    answer: Answer, seen: str, what: str, where: str, *, in_snapshot: bool
+) -> PipelineError | None:
+    """Return the error that the exception types alone decide, or None; `seen` is what happened, as a sentence."""
+    if in_snapshot and answer.kinds & SNAPSHOT_GONE:
+        return SnapshotLostError(f"the point in time is gone, so the slice must be read anew; {seen}")
+    if "index_not_found_exception" in answer.kinds:
+        return _missing(answer, what, where)
+    if "index_closed_exception" in answer.kinds:
+        return FatalError(
+            f"{what}: index {answer.index!r} is closed, so its documents cannot be read; open it, or leave it out "
+            "of `source.index`"
+        )
+    if answer.kinds & TOO_MUCH_AT_ONCE:
+        if answer.permanent:
+            return FatalError(f"{seen}: this can never fit the server's memory; lower `source.page_size`")
+        return PageTooLargeError(f"{seen}: lower `source.page_size` if it stays so")
+    return None
 
 
 def _missing(answer: Answer, what: str, where: str) -> PipelineError:
@@ -89,54 +125,95 @@ def _missing(answer: Answer, what: str, where: str) -> PipelineError:
 
 
 def read_answer(body: bytes) -> Answer:
-    """Never fails: a body that is not the server's JSON (a proxy's page) is its own reason."""
+    """Read the reason of an error body.  Never fails: a gateway's page or JSON is its own reason."""
     try:
         answer = json.loads(body)
-    except ValueError:
-        return Answer(frozenset(), one_line(body), "")
+    except (ValueError, RecursionError):
+        return Answer(frozenset(), _text_of_page(body), "")
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
-    if not isinstance(error, dict):
-        return Answer(frozenset(), one_line(str(error)), "")
+    if (
+        isinstance(error, dict)
+        and isinstance(error.get("type"), str)
+        and {"reason", "root_cause"} & error.keys()
+    ):
+        return read_error(error)
+    return Answer(frozenset(), _gateway_reason(answer), "")
+
+
+def read_error(error: dict[str, Any]) -> Answer:
+    """Read an error as Elasticsearch nests them."""
     found = list(_exceptions(error))
-    kind, reason = next(((k, r) for k, r in reversed(found) if r), ("error", "no reason given"))
-    index = str(error.get("resource.id") or error.get("index") or "")
-    return Answer(frozenset(kind for kind, _ in found), one_line(f"{kind}: {reason}"), index)
+    kind, reason = next(((k, r) for k, r, _ in reversed(found) if r), ("error", "no reason given"))
+    index = error.get("resource.id") or error.get("index") or ""
+    names = [str(name) for name in (index if isinstance(index, list) else [index])]
+    return Answer(
+        frozenset(kind for kind, _, _ in found),
+        one_line(f"{kind}: {reason}"),
+        one_line(",".join(names)) if any(names) else "",
+        permanent=any(durability == "PERMANENT" for _, _, durability in found),
+    )
 
 
-def _exceptions(error: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(type, reason) from the outermost inwards."""
+def _exceptions(error: Any, depth: int = 0) -> Iterator[tuple[str, str, str]]:
+    """Yield (type, reason, durability) from the outermost inwards."""
+    if not isinstance(error, dict) or depth > _DEEPEST:
+        return
     if isinstance(error.get("type"), str):
-        yield error["type"], str(error.get("reason") or "")
-    shards = [failed.get("reason") for failed in error.get("failed_shards") or [] if isinstance(failed, dict)]
-    for inner in (*(error.get("root_cause") or []), *shards, error.get("caused_by")):
-        if isinstance(inner, dict):
-            yield from _exceptions(inner)
+        yield error["type"], str(error.get("reason") or ""), str(error.get("durability") or "")
+    for failed in _list(error.get("failed_shards")):
+        yield from _exceptions(failed.get("reason") if isinstance(failed, dict) else None, depth + 1)
+    for inner in (*_list(error.get("root_cause")), error.get("caused_by")):
+        yield from _exceptions(inner, depth + 1)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _gateway_reason(answer: Any) -> str:
+    """The sentences of a gateway's JSON, or the JSON itself."""
+    found = dict.fromkeys(
+        value
+        for where in (answer, answer.get("error") if isinstance(answer, dict) else None)
+        if isinstance(where, dict)
+        for key in _GATEWAY_KEYS
+        if isinstance(value := where.get(key), str) and value
+    )
+    return one_line(": ".join(reversed(found)) if found else _SHOWN.repr(answer))
+
+
+def _text_of_page(body: bytes) -> str:
+    """The title of an HTML page and the beginning of its text; other bodies as they are."""
+    text = body.decode(errors="replace")
+    if "<html" not in text[:1000].lower() and "<!doctype" not in text[:1000].lower():
+        return one_line(body)
+    title = _TITLE.search(text)
+    words = html.unescape(_TAG.sub(" ", _TITLE.sub(" ", text[:20_000])))
+    parts = [html.unescape(title[1]).strip() if title else "", " ".join(words.split())]
+    return one_line(": ".join(part for part in parts if part))
 
 
 def read_json(body: bytes, what: str) -> dict[str, Any]:
-    """The answer as an object; one that is cut off is asked for again."""
+    """Parse the answer as an object; one that is cut off or of another shape is an error that may pass."""
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        if not body.lstrip().startswith(b"{"):
+            raise UnexpectedAnswerError(what, "JSON", _text_of_page(body)) from error
         raise TransientError(f"{what}: the answer is cut off or no JSON ({one_line(body, 100)})") from error
     if not isinstance(answer, dict):
-        raise TransientError(f"{what}: expected a JSON object, got {one_line(body, 100)}")
+        raise UnexpectedAnswerError(what, "a JSON object", answer)
     return answer
 
 
-def check_shards(answer: dict[str, Any], what: str) -> None:
-    """Refuse what only a part of the shards answered, and what no shard stands behind."""
-    shards = answer.get("_shards")
-    if answer.get("timed_out"):
-        raise PageTooLargeError(f"{what}: the search timed out, so its answer is not whole")
-    if shards and shards["failed"]:
-        raise TransientError(
-            f"{what}: {shards['failed']} of {shards['total']} shards failed, so the answer is not whole"
-        )
-    if shards and not shards["total"]:
-        raise DataError(
-            f"{what}: no shard stands behind it, which must not pass for an empty window; check the index"
-        )
+def member(answer: Any, path: str, kind: type | tuple[type, ...], what: str) -> Any:
+    """Return what the answer holds at `path` ("hits.total.value"), or raise UnexpectedAnswerError."""
+    value = answer
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UnexpectedAnswerError(what, f"an answer with {path!r}", answer)
+    return value
 
 
 def one_line(text: bytes | str, limit: int = 300) -> str:

@@ -30,9 +30,6 @@ def _indices(value: Any) -> Any:
         if found:
             hint = "; write several names as a list" if found[0] == "," else ""
             raise ValueError(f"must not contain {found[0]!r}, got {name!r}{hint}")
-        if "*" in bare.partition(":")[0] and ":" in bare:
-            # a pattern that matches no remote cluster is taken for all indices of this one
-            raise ValueError(f"must name the remote cluster before ':' without '*', got {name!r}")
     return tuple(names)
 
 

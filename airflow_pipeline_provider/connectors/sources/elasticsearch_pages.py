@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     AnswerTooLargeError,
     PageTooLargeError,
+    UnexpectedAnswerError,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import PageSizes
-from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
+from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,49 +57,47 @@ def page_decoder() -> Any:
         gc=False,
     )
     hits = defstruct("Hits", [("hits", list[hit])])  # type: ignore[valid-type]
-    shards = defstruct("Shards", [("total", int), ("failed", int)])
     page = defstruct(
         "Page",
         [
             ("timed_out", bool),
-            ("shards", shards, field(name="_shards")),
+            ("shards", dict, field(name="_shards")),
             ("hits", hits),
+            ("clusters", dict | None, field(name="_clusters", default=None)),
+            ("terminated_early", bool | None, None),
             ("pit_id", str | None, None),
         ],
     )
     return Decoder(page)
 
 
-def decode_page(body: bytes, what: str) -> Any:
-    """The page, if it is whole; a part of one is never accepted."""
+def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> Any:
+    """Return the page if it is whole, from each of the remote `clusters` too; a part of one is never accepted."""
     import msgspec
 
     try:
         page = page_decoder().decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if body.rstrip().endswith(b"}"):
-            raise _unreadable(body, error, what) from error
-        raise TransientError(f"{what}: the answer is cut off ({error})") from error
-    if page.timed_out:
-        raise PageTooLargeError(
-            f"{what}: the search timed out, its page is not whole; lower `source.page_size`"
-        )
-    if page.shards.failed:
-        raise TransientError(
-            f"{what}: {page.shards.failed} of {page.shards.total} shards failed, so the page is not whole"
-        )
-    if not page.shards.total:
-        raise DataError(
-            f"{what}: no shard stands behind it, which must not pass for an empty window; check the index"
-        )
+        raise _unreadable(body, error, what) from error
+    judged = {
+        "timed_out": page.timed_out,
+        "terminated_early": page.terminated_early,
+        "_shards": page.shards,
+        "_clusters": page.clusters,
+    }
+    check_complete(judged, what, where, clusters=clusters, in_snapshot=True)
     return page
 
 
-def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
+def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     """Python's own parser takes what the fast one refuses, or says where it fails, so the document can be named."""
+    if not body.lstrip().startswith(b"{"):
+        return UnexpectedAnswerError(what, "a page of documents", body)
+    if not body.rstrip().endswith(b"}"):
+        return TransientError(f"{what}: the answer is cut off ({error})")
     text = body.decode("utf-8", "surrogateescape")
     try:
-        hits = json.loads(text)["hits"]["hits"]
+        answer = json.loads(text)
     except json.JSONDecodeError as wrong:
         # Elasticsearch takes comments and a byte order mark, and gives them back
         *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
@@ -107,8 +107,10 @@ def _unreadable(body: bytes, error: Exception, what: str) -> DataError:
             f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, "
             "or leave it out by `source.query`"
         )
-    except (ValueError, KeyError, TypeError):
-        return DataError(f"{what}: a page of documents cannot be read ({error})")
+    hits = answer.get("hits") if isinstance(answer, dict) else None
+    hits = hits.get("hits") if isinstance(hits, dict) else None
+    if not isinstance(hits, list):
+        return UnexpectedAnswerError(what, "a page of documents", answer)
     for hit in hits:
         try:
             json.dumps(hit, ensure_ascii=False).encode()

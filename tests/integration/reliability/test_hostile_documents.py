@@ -195,18 +195,6 @@ def test_what_no_target_takes_is_refused_by_name(server: Server, name: str, tmp_
     assert embedded.rows(world) == []
 
 
-def test_a_remote_cluster_that_a_pattern_does_not_find_is_not_every_index(server: Server) -> None:
-    """What the option `index` refuses for: Elasticsearch takes it for all its indices."""
-    index = server.index()
-    server.must("PUT", f"/{index}/_doc/1?refresh=true", f"{{{TS}}}".encode())
-    seen = server.must("GET", "/no-such-cluster*:flights/_count")["count"]
-    assert seen >= 1
-    with pytest.raises(ValueError, match="must name the remote cluster"):
-        options_model("source", "elasticsearch").model_validate(
-            {"type": "elasticsearch", "index": "no-such-cluster*:flights"}
-        )
-
-
 def quoted(key: str) -> str:
     from urllib.parse import quote
 

@@ -86,12 +86,13 @@ class Cell(NamedTuple):
 PLACES: dict[type[Faulty], tuple[Place, ...]] = {
     ElasticsearchSource: (
         Place("validate: mapping", rb"_field_caps"),
-        Place("validate: count", rb"POST /[^ ]*/_count"),
+        Place("validate: count", rb"POST /[^ /]+/_search"),
         Place("extract: open point in time", rb"POST /[^ ]*/_pit"),
         Place("extract: first page", rb"POST /_search"),
         Place("extract: a later page", rb"search_after"),
         Place("extract: close point in time", rb"DELETE /_pit"),
-        Place("audit: count", rb"POST /[^ ]*/_count", 3),
+        Place("extract: check the names", rb"match_none"),
+        Place("audit: count", rb"POST /[^ /]+/_search", 4),
     ),
     S3Stage: (
         Place("extract: write a part", rb"PUT /[^ ]*/part-"),
