@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_reference_time
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Catalog, load_all
 from airflow_pipeline_provider.cli.output import Screen
@@ -29,6 +30,8 @@ from airflow_pipeline_provider.config.loader import (
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.missing import counted_days, days_of
+from airflow_pipeline_provider.core.readiness import too_old_days
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.connect import Probed, probe_services
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -101,7 +104,20 @@ def _found(catalog: Catalog) -> list[Checked]:
 
 
 def _good(file: Path, config: PipelineConfig) -> Checked:
-    return Checked(file, config.pipeline_id, config.warnings, config)
+    return Checked(file, config.pipeline_id, [*config.warnings, *_left_out(file, config)], config)
+
+
+def _left_out(file: Path, config: PipelineConfig) -> list[Problem]:
+    """Return a warning about the days from `start_day` on that no run catches up on today."""
+    span = too_old_days(config.rules, read_reference_time(None)) if config.start_day else None
+    if span is None:
+        return []
+    days = days_of(config.rules, [span])
+    message = (
+        f"{config.max_backlog_days} leaves out {counted_days(len(days))} from start_day on today ({days[0]} to "
+        f"{days[-1]}), too_old for any run unless they are complete: raise it, or use a later start_day"
+    )
+    return [Problem("max_backlog_days", message, str(file), severity="warning")]
 
 
 def _given(names: Sequence[str], screen: Screen) -> list[Checked]:

@@ -242,7 +242,17 @@ COMMANDS = (
         "Show each stretch of time that is neither committed nor waived: why, and how often it failed. Exits with 1 "
         "when one of them is ready. Without PIPELINE, of all pipelines.",
         "airflow_pipeline_provider.cli.gaps:gaps",
-        (_SOME_PIPELINE, _DAYS, _REFERENCE_TIME, *_COMMON),
+        (
+            _SOME_PIPELINE,
+            _argument(
+                "--days",
+                metavar="N",
+                default=None,
+                help="only the last N days up to the target day (default: all days that runs look at)",
+            ),
+            _REFERENCE_TIME,
+            *_COMMON,
+        ),
     ),
     Command(
         "history",

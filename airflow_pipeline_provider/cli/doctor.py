@@ -1,7 +1,9 @@
 """`doctor PIPELINE [--fix] [--days N]`: what differs between ledger, stage and target, and what mends it.
 
-JSON: `{"pipeline_id", "timezone", "reference_time", "healthy", "findings": [finding], "fixed": [{"command",
-"exit_code"}]}`; a finding is `{"kind", "window": piece | null, "sentence", "command" | null, "safe",
+JSON: `{"pipeline_id", "timezone", "reference_time", "healthy" | null, "days": [first, last] | null, "compared":
+{"commits", "rows"}, "findings": [finding], "fixed": [{"command", "exit_code"}]}`; `days` are the local days that were
+looked at, `compared` counts the ledger's commits and the target's rows in them; `healthy` is null when there was
+nothing to compare.  A finding is `{"kind", "window": piece | null, "sentence", "command" | null, "safe",
 "harmless"}`, a piece `{"day", "start", "end", "local_start", "local_end"}`.  With `--fix`, `findings` are
 what is left.
 
@@ -12,21 +14,19 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from datetime import timedelta
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time
+from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.core.wording import local_window
-from airflow_pipeline_provider.phases.doctor import examine
+from airflow_pipeline_provider.phases.doctor import Examined, examine
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
@@ -39,13 +39,13 @@ def doctor(args: Namespace, screen: Screen) -> int:
     days = read_count(args.days, "--days", least=1, most=10_000)
     read_reference_time(args.reference_time)
     config = load_one(args.pipeline, args.folder).config
-    findings = _look(config, args, days)
+    examined = _look(config, args, days)
     fixed: dict[str, int] = {}
     if args.fix:
         moved: list[
             Interval
         ] = []  # what two checks name need not be loaded twice; the second look says what is left
-        for finding in findings:
+        for finding in examined.findings:
             command = _command(finding, args)
             if not finding.safe or command is None or command in fixed:
                 continue
@@ -57,18 +57,15 @@ def doctor(args: Namespace, screen: Screen) -> int:
             fixed[command] = _run(command)
             if fixed[command] in ENDED:
                 return fixed[command]
-        findings = _look(config, args, days) if fixed else findings
-    _report(config, args, findings, fixed, screen)
-    return exits.NO if any(not finding.harmless for finding in findings) else exits.OK
+        examined = _look(config, args, days) if fixed else examined
+    _report(config, args, examined, fixed, screen)
+    return exits.NO if examined.healthy is False else exits.OK
 
 
-def _look(config: PipelineConfig, args: Namespace, days: int) -> list[Finding]:
+def _look(config: PipelineConfig, args: Namespace, days: int) -> Examined:
     at = read_reference_time(args.reference_time)
-    last = target_day(config.rules, at)
-    first = day_interval(last - timedelta(days=days - 1), config.timezone)
-    span = Interval(first.start, max(at, day_interval(last, config.timezone).end))
     with visible_connections(config), open_runtime(config) as runtime:
-        return examine(runtime, at, span, args.pipeline)
+        return examine(runtime, at, days, args.pipeline)
 
 
 def _command(finding: Finding, args: Namespace) -> str | None:
@@ -95,10 +92,11 @@ def _run(command: str) -> int:
 
 
 def _report(
-    config: PipelineConfig, args: Namespace, findings: list[Finding], fixed: dict[str, int], screen: Screen
+    config: PipelineConfig, args: Namespace, examined: Examined, fixed: dict[str, int], screen: Screen
 ) -> None:
+    findings = examined.findings
     if screen.as_json:
-        screen.answer(_json(config, args, findings, fixed))
+        screen.answer(_json(config, args, examined, fixed))
         return
     problems = [finding for finding in findings if not finding.harmless]
     for finding in findings:
@@ -114,12 +112,30 @@ def _report(
         screen.say(
             f"{len(fixed)} commands were run" + (f", {failed} of them did not end well" if failed else "")
         )
-    if not problems:
-        screen.say(f"{config.pipeline_id} is healthy: ledger, stage and target agree", "bold green")
-    else:
+    screen.say(f"{config.pipeline_id}: {_conclusion(examined)}", "bold green" if examined.healthy else "bold")
+    if problems:
         mendable = sum(finding.safe for finding in problems)
         hint = f"; --fix mends {mendable} of them" if mendable and not args.fix else ""
         screen.say(f"{len(problems)} finding{'' if len(problems) == 1 else 's'}{hint}", "bold red")
+
+
+def _conclusion(examined: Examined) -> str:
+    """Return which days were looked at, and only of what was compared there that it is healthy."""
+    if not examined.days:
+        looked = "looked at no day, start_day is after the target day"
+    else:
+        first, last = examined.days[0], examined.days[-1]
+        looked = f"looked at {first}" + (f" … {last}" if last != first else "")
+    if examined.earlier:
+        looked += " (not at what was committed before; --days N looks further back)"
+    if examined.healthy is None:
+        return f"{looked}: nothing is committed or loaded there, so there is nothing to compare"
+    counts = f"{counted(examined.commits, 'commit')}, {examined.rows:,} rows"
+    if examined.healthy:
+        expired = any(finding.kind == "files_expired" for finding in examined.findings)
+        agree = "ledger and target agree" if expired else "ledger, stage and target agree"
+        return f"{looked}: healthy, {agree} ({counts})"
+    return f"{looked} ({counts})"
 
 
 def _where(interval: Interval, timezone: str) -> str:
@@ -129,13 +145,16 @@ def _where(interval: Interval, timezone: str) -> str:
 
 
 def _json(
-    config: PipelineConfig, args: Namespace, findings: list[Finding], fixed: dict[str, int]
+    config: PipelineConfig, args: Namespace, examined: Examined, fixed: dict[str, int]
 ) -> dict[str, Any]:
+    days = examined.days
     return {
         "pipeline_id": config.pipeline_id,
         "timezone": config.timezone,
         "reference_time": iso_utc(read_reference_time(args.reference_time)),
-        "healthy": all(finding.harmless for finding in findings),
+        "healthy": examined.healthy,
+        "days": [days[0].isoformat(), days[-1].isoformat()] if days else None,
+        "compared": {"commits": examined.commits, "rows": examined.rows},
         "findings": [
             {
                 "kind": finding.kind,
@@ -145,7 +164,7 @@ def _json(
                 "safe": finding.safe,
                 "harmless": finding.harmless,
             }
-            for finding in findings
+            for finding in examined.findings
         ],
         "fixed": [{"command": command, "exit_code": code} for command, code in fixed.items()],
     }

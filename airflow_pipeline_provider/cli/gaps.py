@@ -1,8 +1,10 @@
-"""`gaps [PIPELINE] --days N`: each stretch of time that is missing, why, and how often it failed.
+"""`gaps [PIPELINE] [--days N]`: each stretch of time that is missing, why, and how often it failed.
 
-JSON: `{"pipelines": [{"pipeline_id", "timezone", "reference_time", "gaps": [piece + {"seconds", "reason", "detail",
-"failures", "ready"}]}], "errors": [{"file", "pipeline_id" | null, "message"}]}`; a piece is `{"day", "start", "end",
-"local_start", "local_end"}`; `reason` is not_settled, leased, blocked, failed, unfinished, never_run or too_old.
+JSON: `{"pipelines": [{"pipeline_id", "timezone", "reference_time", "first_day" | null, "last_day" | null, "gaps":
+[piece + {"seconds", "days", "reason", "detail", "failures", "ready"}]}], "errors": [{"file", "pipeline_id" | null,
+"message"}]}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `days` counts the local days that it
+touches; `reason` is not_settled, leased, blocked, failed, unfinished, never_run or too_old.  The days from
+`first_day` to `last_day` were looked at; what is `too_old` lies before them.
 
 Exit code 1 when a gap is ready: a run could move it now, or a person must.
 """
@@ -10,48 +12,32 @@ Exit code 1 when a gap is ready: a run could move it now, or a person must.
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Found, load_all, load_one
-from airflow_pipeline_provider.cli.localtime import length_text, whole_second
-from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.localtime import length_text
+from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import day_text, piece_json
-from airflow_pipeline_provider.cli.standing import Standing, standing
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.days import day_interval, day_of, window_end
-from airflow_pipeline_provider.core.intervals import Interval, common, intersect, iso_utc, subtract
-from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.core.planning import horizon, ready_at
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.core.missing import Why, days_of, too_old_text
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
-from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.views.standing import Gaps, find_gaps
 
-_STYLES = {"blocked": "red", "failed": "red", "too_old": "red", "leased": "yellow"}
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A stretch that is missing for one reason; `detail` is a sentence.  `ready`: it need not wait for its time."""
-
-    interval: Interval
-    reason: str
-    detail: str
-    failures: int
-    ready: bool
+_STYLES = {Why.BLOCKED: "red", Why.FAILED: "red", Why.TOO_OLD: "red", Why.LEASED: "yellow"}
 
 
 def gaps(args: Namespace, screen: Screen) -> int:
     """The command."""
     at = read_reference_time(args.reference_time)
-    days = read_count(args.days, "--days", least=1, most=10_000)
+    days = None if args.days is None else read_count(args.days, "--days", least=1, most=10_000)
     found, errors = _pipelines(args)
-    seen: list[tuple[PipelineConfig, list[Gap]]] = []
+    seen: list[tuple[PipelineConfig, Gaps]] = []
     for one in found:
         try:
             seen.append((one.config, look(one.config, at, days)))
@@ -66,14 +52,12 @@ def gaps(args: Namespace, screen: Screen) -> int:
             }
             for one, problem in errors
         ]
-        screen.answer(
-            {"pipelines": [_json(config, at, missing) for config, missing in seen], "errors": broken}
-        )
+        screen.answer({"pipelines": [_json(config, at, found) for config, found in seen], "errors": broken})
     else:
-        _print(seen, days, screen)
+        _print(seen, screen)
     for _, problem in errors:
         screen.error(str(problem))
-    ready = any(gap.ready for _, missing in seen for gap in missing)
+    ready = any(gap.ready for _, one in seen for gap in one.missing)
     return max((exits.code_of(problem) for _, problem in errors), default=exits.NO if ready else exits.OK)
 
 
@@ -88,93 +72,23 @@ def _pipelines(args: Namespace) -> tuple[list[Found], list[tuple[object, Excepti
     return [one for _, one in sorted(catalog.pipelines.items())], list(catalog.errors.items())
 
 
-def look(config: PipelineConfig, at: datetime, days: int) -> list[Gap]:
-    """The gaps of the last days up to the target day, in order."""
+def look(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
+    """Return the gaps of the last days up to the target day (None: of all days), in order."""
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
-            stands = standing(config, runtime.state, at, days)
-            missing = [gap for day in stands.days for gap in day.report.gaps]
-            if not missing:
-                return []
-            entries = runtime.state.entries(Interval(missing[0].start, missing[-1].end))
-            first_day = runtime.state.first_day(None) if config.rules.start_day is None else None
+            return find_gaps(config, runtime.state, at, days)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")
             raise
-        span = horizon(config.rules, at, first_day)
-        return sorted(
-            (gap for piece in missing for gap in _explained(runtime, stands, piece, entries, span)),
-            key=lambda gap: gap.interval,
-        )
 
 
-def _explained(
-    runtime: Runtime, stands: Standing, piece: Interval, entries: list[Entry], span: Interval | None
-) -> list[Gap]:
-    """The gap, cut where the reason changes."""
-    zone, rules = runtime.config.timezone, runtime.config.rules
-    found = []
-    for lease in stands.leases:
-        held = intersect(lease.interval, piece)
-        if held is not None:
-            text = f"{lease.owner} works on it since {whole_second(lease.since, zone)}"
-            found.append(Gap(held, "leased", text, _failures(entries, held)[0], ready=False))
-    free = subtract([piece], [lease.interval for lease in stands.leases])
-    for stuck in common(ledger.blocked(entries, runtime.config.max_attempts), free):
-        number, said = _failures(entries, stuck)
-        text = f"{said}: look, then reprocess or waive"
-        found.append(Gap(stuck, "blocked", text, number, ready=True))
-    free = subtract(free, [gap.interval for gap in found])
-    old = subtract(free, [span]) if span else []
-    for rest in old:
-        if span and rest.start < span.start:
-            text = f"no run looks back further than {rules.max_backlog_days} days: reprocess it"
-            found.append(Gap(rest, "too_old", text, _failures(entries, rest)[0], ready=True))
-    free = subtract(free, [gap.interval for gap in found])
-    until = stands.ready_until
-    for rest in free:
-        early = intersect(rest, Interval(rest.start, until)) if until and until > rest.start else None
-        if early is not None:
-            found.append(_ready(entries, early))
-        for late in subtract([rest], [early] if early else []):
-            whole = day_interval(day_of(late.start, zone), zone)
-            first = Interval(late.start, min(late.end, window_end(late.start, whole, rules.granularity)))
-            text = f"its first window is ready at {local_time(ready_at(rules, first), zone)}"
-            found.append(Gap(late, "not_settled", text, _failures(entries, late)[0], ready=False))
-    return found
-
-
-def _ready(entries: list[Entry], piece: Interval) -> Gap:
-    number, said = _failures(entries, piece)
-    if number:
-        return Gap(piece, "failed", said, number, ready=True)
-    begun = [e for e in entries if e.kind in (Kind.ATTEMPT, Kind.REPLACING) and e.interval.overlaps(piece)]
-    if begun:
-        return Gap(
-            piece, "unfinished", f"{begun[-1].run or 'a run'} began it and did not finish", 0, ready=True
-        )
-    return Gap(piece, "never_run", "no run has begun it", 0, ready=True)
-
-
-def _failures(entries: Sequence[Entry], piece: Interval) -> tuple[int, str]:
-    """How often it failed for good, and how the last time."""
-    failed = [e for e in entries if e.kind is Kind.FAILED and e.interval.overlaps(piece)]
-    if not failed:
-        return 0, ""
-    last = failed[-1].detail
-    said = (
-        f"{last.get('error', 'error')} in {last.get('phase', 'a phase')}: {last.get('message', 'no message')}"
-    )
-    return len(failed), one_line(said)
-
-
-def _print(seen: list[tuple[PipelineConfig, list[Gap]]], days: int, screen: Screen) -> None:
+def _print(seen: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
     rows, styles = [], []
-    for config, missing in seen:
+    for config, found in seen:
         zone = config.timezone
-        if not missing:
-            screen.say(f"{config.pipeline_id}: no gap in the last {days} days", "green")
-        for gap in missing:
+        if not found.missing:
+            screen.say(*_nothing(config, found))
+        for gap in found.missing:
             window = local_window(gap.interval, zone).partition(" ")[2]
             rows.append(
                 (
@@ -182,31 +96,44 @@ def _print(seen: list[tuple[PipelineConfig, list[Gap]]], days: int, screen: Scre
                     day_text(gap.interval.start, zone),
                     window,
                     length_text(gap.interval.seconds),
-                    gap.reason,
+                    gap.why.value,
                     str(gap.failures),
                     gap.detail,
                 )
             )
-            styles.append(_STYLES.get(gap.reason))
+            styles.append(_STYLES.get(gap.why))
     if rows:
         columns = ("pipeline", "day", "gap", "length", "why", "failures", "detail")
         screen.table(columns, rows, right=("length", "failures"), styles=styles)
+    for config, found in seen:
+        old = [gap.interval for gap in found.missing if gap.why is Why.TOO_OLD]
+        if old:
+            screen.say(f"{config.pipeline_id}: {too_old_text(config.rules, old)}", "red")
 
 
-def _json(config: PipelineConfig, at: datetime, missing: list[Gap]) -> dict[str, object]:
+def _nothing(config: PipelineConfig, found: Gaps) -> tuple[str, str]:
+    if found.first is None:
+        return f"{config.pipeline_id}: no day is looked at yet", "yellow"
+    return f"{config.pipeline_id}: no gap from {found.first} to {found.last}", "green"
+
+
+def _json(config: PipelineConfig, at: datetime, found: Gaps) -> dict[str, object]:
     return {
         "pipeline_id": config.pipeline_id,
         "timezone": config.timezone,
         "reference_time": iso_utc(at),
+        "first_day": found.first and found.first.isoformat(),
+        "last_day": found.last and found.last.isoformat(),
         "gaps": [
             {
                 **piece_json(gap.interval, config.timezone),
                 "seconds": gap.interval.seconds,
-                "reason": gap.reason,
+                "days": len(days_of(config.rules, [gap.interval])),
+                "reason": gap.why.value,
                 "detail": gap.detail,
                 "failures": gap.failures,
                 "ready": gap.ready,
             }
-            for gap in missing
+            for gap in found.missing
         ],
     }

@@ -27,7 +27,6 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.progress import Display, followed_log
 from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
 from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
-from airflow_pipeline_provider.cli.standing import ready_seconds
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.planning import Reason
@@ -35,6 +34,7 @@ from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.views.standing import ready_seconds
 
 _NUMBERS = ("source", "staged", "target", "distinct", "token", "seconds")
 

@@ -1,16 +1,18 @@
 """`status [PIPELINE] [--days N] [--fail-if-behind 6h]`: which days are complete, what is missing, and why.
 
 JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
-"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "next": {"window": [start, end] | null, "reason" |
-null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days": [{"day", "start", "end", "length",
-"length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing": [{"start", "end",
-"local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants are ISO 8601, those without `local_`
-in UTC; `status` is one of
+"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
+"next": {"window": [start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since",
+"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
+"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same,
+with "reason"]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
 `core.day_status.DayStatus`.
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
-Exit code 1 when `--fail-if-behind` is given and a pipeline is further behind than that.
+`too_old` is what is missing in days that no run looks at (`max_backlog_days`).
+
+Exit code 1 when `--fail-if-behind` is given and a pipeline is further behind than that, or has days that are too old.
 """
 
 from __future__ import annotations
@@ -33,14 +35,15 @@ from airflow_pipeline_provider.cli.localtime import (
     whole_second,
 )
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.standing import Day, Readable, Standing, standing
 from airflow_pipeline_provider.cli.together import collected_rarely, read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.missing import counted_days, days_of, too_old_text
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.views.standing import Day, Readable, Standing, standing
 
 # What a person must see first.
 _WORST_FIRST = (
@@ -111,7 +114,8 @@ def look(found: Found, question: Question) -> Looked:
 def _looked(config: PipelineConfig, state: Readable, question: Question) -> Looked:
     stands = standing(config, state, question.reference_time, question.days)
     limit = question.behind_seconds
-    return Looked(config, stands, limit is not None and stands.behind_seconds > limit)
+    late = limit is not None and (stands.behind_seconds > limit or bool(stands.too_old))
+    return Looked(config, stands, late)
 
 
 def _all(folder: str | None, question: Question, screen: Screen) -> int:
@@ -149,6 +153,10 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
 def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
     late = [one for one in looked if one.too_far_behind]
     for one in late:
+        if one.standing.too_old:
+            screen.error(f"pipeline {one.config.pipeline_id}: {_too_old_text(one)}")
+        if one.standing.behind_seconds <= (question.behind_seconds or 0):
+            continue
         behind, limit = (length_text(s) for s in (one.standing.behind_seconds, question.behind_seconds or 0))
         since = local_time(one.standing.continuation or question.reference_time, one.config.timezone)
         screen.error(
@@ -166,6 +174,8 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
     screen.say(
         f"{config.pipeline_id} at {local_text(question.reference_time, zone)}: {_behind_text(looked)}", "bold"
     )
+    if stands.too_old:
+        screen.say(_too_old_text(looked), "red")
     for lease in stands.leases:
         screen.say(
             f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
@@ -213,15 +223,20 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
                 f"{covered * 1000 // total / 10 if total else 0:.1f}%",
                 length_text(one.standing.behind_seconds),
                 worst.report.status.value if worst else "-",
-                f"{worst.day}: {worst.report.reason}"
-                if worst
-                else "no day between start_day and end_day yet",
+                _reason_text(one, worst),
             )
         )
-        styles.append("red" if one.too_far_behind else _STYLES.get(worst.report.status) if worst else None)
+        late = one.too_far_behind or one.standing.too_old
+        styles.append("red" if late else _STYLES.get(worst.report.status) if worst else None)
     columns = ("pipeline", "target day", "days", "covered", "behind", "status", "reason")
     if rows:
         screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
+
+
+def _reason_text(one: Looked, worst: Day | None) -> str:
+    reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
+    old = days_of(one.config.rules, one.standing.too_old)
+    return f"{counted_days(len(old))} too_old (to {old[-1]}); {reason}" if old else reason
 
 
 def _worst(stands: Standing) -> Day | None:
@@ -235,10 +250,16 @@ def _behind_text(looked: Looked) -> str:
     if stands.ready_until is None:
         return "no window is ready yet"
     ready = local_time(stands.ready_until, zone)
+    if not stands.behind_seconds and stands.too_old:
+        return f"not complete, though all that runs look at is committed (up to {ready})"
     if not stands.behind_seconds:
         return f"up to date, all that is ready is committed (up to {ready})"
     behind, gap = length_text(stands.behind_seconds), local_time(stands.continuation, zone)
     return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
+
+
+def _too_old_text(looked: Looked) -> str:
+    return too_old_text(looked.config.rules, looked.standing.too_old)
 
 
 def _rows_text(day: Day) -> str:
@@ -260,6 +281,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "behind_seconds": stands.behind_seconds,
         "behind": length_text(stands.behind_seconds),
         "too_far_behind": looked.too_far_behind,
+        "too_old": _too_old_json(looked),
         "next": {
             "window": stands.plan.interval.to_json() if stands.plan.interval else None,
             "reason": stands.plan.reason.value if stands.plan.reason else None,
@@ -277,6 +299,13 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         ],
         "days": [_day_json(day, zone) for day in stands.days],
     }
+
+
+def _too_old_json(looked: Looked) -> dict[str, Any] | None:
+    days = days_of(looked.config.rules, looked.standing.too_old)
+    if not days:
+        return None
+    return {"days": len(days), "first": days[0].isoformat(), "last": days[-1].isoformat()}
 
 
 def _day_json(day: Day, zone: str) -> dict[str, Any]:

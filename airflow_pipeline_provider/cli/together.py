@@ -10,12 +10,12 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 
 from airflow_pipeline_provider.cli.connections import visible_connections
-from airflow_pipeline_provider.cli.standing import Readable, shown_days, whole_of
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.days import FIRST_DAY
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.views.standing import Readable, shown_days, whole_of
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from airflow_pipeline_provider.config.options import MAX_DAYS, parse_duration, p
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem, shown
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, Duration
 
+DEFAULT_BACKLOG_DAYS = 31
 LONGEST_ID = 120
 LONGEST_TAG = 100
 FIRST_YEAR, LAST_YEAR = 1900, 2199
@@ -84,6 +85,11 @@ def _nearest_zone(name: str) -> str:
     known = {zone.lower(): zone for zone in available_timezones()}
     near = difflib.get_close_matches(name.lower().replace(" ", "_"), known, n=1, cutoff=0.7)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """Remove the default from the JSON Schema of a field whose default depends on another one."""
+    schema.pop("default", None)
 
 
 def duration(value: Any) -> Duration:

@@ -146,11 +146,13 @@ class PipelineConfig(BaseModel):
     )
     end_day: Day | None = Field(default=None, description="Last day to move; null: none.")
     max_backlog_days: int | None = Field(
-        default=31,
+        default=None,
         ge=1,
         le=100_000,
         strict=True,
-        description="Days before the target day that are caught up; null: all.",
+        description="Days before the target day that are caught up; null: all (default: all with "
+        "start_day, else 31).",
+        json_schema_extra=fields.without_default,
     )
     schedule: Annotated[str, BeforeValidator(fields.schedule)] | None = Field(
         default="auto",
@@ -189,6 +191,14 @@ class PipelineConfig(BaseModel):
     )
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_backlog(cls, data: Any) -> Any:
+        """Set no limit where the file names its first day, which says already where to begin."""
+        if isinstance(data, dict) and "max_backlog_days" not in data and data.get("start_day") is None:
+            return {**data, "max_backlog_days": fields.DEFAULT_BACKLOG_DAYS}
+        return data
 
     @field_validator("x_time_back", "granularity")
     @classmethod

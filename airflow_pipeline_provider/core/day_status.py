@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -20,6 +20,7 @@ from airflow_pipeline_provider.core.ledger import (
     unverified,
     waived,
 )
+from airflow_pipeline_provider.core.missing import failure_text
 from airflow_pipeline_provider.core.wording import local_time, local_window
 
 
@@ -65,8 +66,12 @@ def day_status(
     settle_seconds: int,
     max_attempts: int,
     timezone: str = "UTC",
+    ready: Sequence[Interval] | None = None,
 ) -> DayReport:
-    """How the day stands at `now`; `timezone` is that of the sentence."""
+    """How the day stands at `now`; `timezone` is that of the sentence.
+
+    `ready` is what a run could move now; without it, what has settled counts as such.
+    """
     written = list(entries)
     done, given_up = committed(written), waived(written)
     missing = gaps(day, done + given_up)
@@ -75,9 +80,11 @@ def day_status(
     left_out = subtract(common(given_up, [day]), done)
     committed_seconds = sum(piece.seconds for piece in sure)
     rows, exact = rows_inside(written, day)
-    status, reason = _judge(
-        day, written, missing, doubtful, left_out, to_utc(now, "now"), settle_seconds, max_attempts, timezone
-    )
+    if ready is None:
+        settled = to_utc(now, "now") - timedelta(seconds=settle_seconds)
+        ready = [Interval(day.start, settled)] if settled > day.start else []
+    late = common(missing, ready)
+    status, reason = _judge(day, written, missing, doubtful, left_out, late, max_attempts, timezone)
     return DayReport(
         status,
         reason,
@@ -95,8 +102,7 @@ def _judge(
     missing: list[Interval],
     doubtful: list[Interval],
     left_out: list[Interval],
-    now: datetime,
-    settle_seconds: int,
+    late: list[Interval],
     max_attempts: int,
     timezone: str,
 ) -> tuple[DayStatus, str]:
@@ -105,7 +111,6 @@ def _judge(
         return local_window(pieces[0], timezone) + more
 
     stuck = common(blocked(entries, max_attempts), missing)
-    settled = now - timedelta(seconds=settle_seconds)
     if doubtful:
         return (
             DayStatus.UNVERIFIED,
@@ -128,10 +133,21 @@ def _judge(
             DayStatus.COMPLETE,
             "the zone skipped this date" if day.is_empty else "every instant is committed",
         )
-    late = [gap for gap in missing if gap.start < settled]
     if late:
-        return DayStatus.IN_PROGRESS, f"{named(late)} is not committed yet"
+        return DayStatus.IN_PROGRESS, _late_reason(entries, late, missing, timezone)
     return DayStatus.NOT_SETTLED, f"what follows {local_time(missing[0].start, timezone)} has not settled yet"
+
+
+def _late_reason(entries: list[Entry], late: list[Interval], missing: list[Interval], timezone: str) -> str:
+    """Return what failed, else where the first gap that could be moved is."""
+    failed = [e for e in entries if e.kind is Kind.FAILED and common([e.interval], late)]
+    if failed:
+        last = failed[-1]
+        more = f" ({len(failed)} failures in all)" if len(failed) > 1 else ""
+        return f"{local_window(last.interval, timezone)} failed{more}: {failure_text(last)}"
+    pieces = [gap for gap in missing if common([gap], late)]
+    more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
+    return f"{local_window(pieces[0], timezone)}{more} is not committed yet"
 
 
 def _waive_reason(entries: list[Entry], piece: Interval) -> str:

@@ -107,6 +107,12 @@ def blocked_of(failures: dict[Interval, int], max_attempts: int) -> list[Interva
     return merge(window for window, n in failures.items() if n >= max_attempts)
 
 
+def failures_in(entries: Iterable[Entry], piece: Interval) -> tuple[int, Entry | None]:
+    """Return how many failed entries overlap the piece, and the last of them."""
+    failed = [e for e in entries if e.kind is Kind.FAILED and e.interval.overlaps(piece)]
+    return len(failed), failed[-1] if failed else None
+
+
 def unverified(entries: Iterable[Entry]) -> list[Interval]:
     """Committed once, but since then a newer token began to replace it and has not committed.
 

@@ -5,20 +5,24 @@ Pure: no clock, no I/O.  When a window may run is `core.readiness`, whose names 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from airflow_pipeline_provider.core.days import day_interval, day_of, window_end
+from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract, to_utc
+from airflow_pipeline_provider.core.missing import too_old, too_old_text
 from airflow_pipeline_provider.core.readiness import (
     PlanRules,
+    all_days,
     day_plan,
+    first_window,
     horizon,
     oldest_day,
     opens,
     ready_at,
+    recent_days,
     target_day,
 )
 from airflow_pipeline_provider.core.wording import local_time, local_window
@@ -29,12 +33,14 @@ __all__ = [
     "Plan",
     "PlanRules",
     "Reason",
+    "all_days",
     "day_plan",
     "horizon",
     "opens",
     "plan_live",
     "plan_window",
     "ready_at",
+    "recent_days",
     "target_day",
 ]
 
@@ -54,7 +60,7 @@ class Reason(str, Enum):
 
 
 class Known(NamedTuple):
-    """What the ledger and the leases say, in any order; only what lies in the `horizon` matters.
+    """What the ledger and the leases say, in any order; only what lies in `all_days` matters.
 
     `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.
     """
@@ -88,26 +94,35 @@ def plan_live(
     """The first gap of the earliest incomplete day, if it is ready; else the reason.
 
     Leased gaps are passed over, blocked ones as `on_blocked` says.  Readiness grows with time, so where the
-    first gap is not ready no later one is.
+    first gap is not ready no later one is.  Where there is nothing to move, missing days that are too old for any run
+    are counted in the plan's sentence.
     """
     reference_time = to_utc(reference_time, "reference_time")
+    done = merge((*known.committed, *known.waived))
+    plan = _plan_live(rules, reference_time, known, done, first_day)
+    left_out = too_old(rules, reference_time, done, first_day) if plan.interval is None else []
+    return replace(plan, detail=f"{plan.detail}; {too_old_text(rules, left_out)}") if left_out else plan
+
+
+def _plan_live(
+    rules: PlanRules, reference_time: datetime, known: Known, done: list[Interval], first_day: date | None
+) -> Plan:
     target = target_day(rules, reference_time)
     span = horizon(rules, reference_time, first_day)
     if span is None:
         return _nothing_left(rules, target, first_day)
-    done = merge((*known.committed, *known.waived))
     leased = subtract(common(known.leased, [span]), done)
     blocked = subtract(common(known.blocked, [span]), done)
     free = gaps(span, (*done, *leased, *blocked))
     if rules.on_blocked == "stop" and blocked and (not free or blocked[0].start < free[0].start):
         return _blocked(rules, blocked, "planning stops there (on_blocked: stop)")
     if free:
-        window = _first_window(rules, free[0])
+        window = first_window(rules, free[0])
         ready = ready_at(rules, window)
         if ready <= reference_time:
             text = f"{local_window(window, rules.timezone)}, ready since {local_time(ready, rules.timezone)}"
             return Plan(window, day_of(window.start, rules.timezone), None, f"the first gap is {text}")
-    if leased and (not free or ready_at(rules, _first_window(rules, leased[0])) <= reference_time):
+    if leased and (not free or ready_at(rules, first_window(rules, leased[0])) <= reference_time):
         return _leased(rules, leased)
     if free:
         return _not_settled(rules, window, ready, leased, blocked)
@@ -147,31 +162,24 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
     return Plan(window, day, None, f"{text} is the window that was asked for")
 
 
-def _first_window(rules: PlanRules, gap: Interval) -> Interval:
-    """The first window of a gap: no longer than the granularity, the gap and the day."""
-    whole = day_interval(day_of(gap.start, rules.timezone), rules.timezone)
-    return Interval(gap.start, min(window_end(gap.start, whole, rules.granularity), gap.end))
-
-
 # --- why not
 
 
 def _nothing_left(rules: PlanRules, target: date, first_day: date | None) -> Plan:
-    """Of the days that are looked at, none has a gap; days that are too old to be looked at are mentioned."""
+    """Return the plan for when none of the days that are looked at has a gap."""
     if rules.start_day and target < rules.start_day:
         at = local_time(opens(rules, rules.start_day), rules.timezone)
         text = f"the target day {target} is before start_day {rules.start_day}, which opens at {at}"
         return Plan(None, target, Reason.BEFORE_START_DAY, text)
     oldest = oldest_day(rules, target, first_day)
-    unseen = ""
-    if oldest > (rules.start_day or first_day or oldest):
-        unseen = f" (days before {oldest} are not looked at: max_backlog_days is {rules.max_backlog_days})"
+    since = f"from {oldest} " if oldest > (rules.start_day or first_day or oldest) else ""
     if rules.end_day and target > rules.end_day:
         text = (
-            f"the target day {target} is after end_day {rules.end_day}, and nothing is left to do up to there"
+            f"the target day {target} is after end_day {rules.end_day}, and nothing is left to do "
+            f"{since}up to there"
         )
-        return Plan(None, rules.end_day, Reason.AFTER_END_DAY, text + unseen)
-    text = f"everything up to the end of the target day {target} is complete{unseen}"
+        return Plan(None, rules.end_day, Reason.AFTER_END_DAY, text)
+    text = f"everything {since}up to the end of the target day {target} is complete"
     if target != rules.end_day:
         following = target + _DAY
         text += f"; {following} opens at {local_time(opens(rules, following), rules.timezone)}"

@@ -5,13 +5,14 @@ Pure: the rules of a pipeline and instants go in, days and instants come out.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from airflow_pipeline_provider.core import days
-from airflow_pipeline_provider.core.days import day_interval, day_of, shift_back
-from airflow_pipeline_provider.core.intervals import Interval, to_utc
+from airflow_pipeline_provider.core.days import day_interval, day_of, shift_back, window_end
+from airflow_pipeline_provider.core.intervals import Interval, intersect, to_utc
 from airflow_pipeline_provider.core.time_utils import Duration
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -170,6 +171,41 @@ def _index(rules: PlanRules, day: date, start: datetime) -> int:
     return elapsed // timedelta(seconds=rules.granularity.seconds)
 
 
+def first_window(rules: PlanRules, gap: Interval) -> Interval:
+    """Return the window at the start of a gap: no longer than the granularity, the gap and the day."""
+    whole = day_interval(day_of(gap.start, rules.timezone), rules.timezone)
+    return Interval(gap.start, min(window_end(gap.start, whole, rules.granularity), gap.end))
+
+
+def ready_end(rules: PlanRules, gap: Interval, at: datetime) -> datetime:
+    """Return where the ready part of a gap ends, its start if no window is ready at `at`.
+
+    The gap is cut as the planner cuts it: after a change of granularity its windows are not those of the day plan.
+    Readiness grows from window to window, so the newest ready day is searched from the end.
+    """
+    day = day_of(gap.end - _INSTANT, rules.timezone)
+    first = day_of(gap.start, rules.timezone)
+    while day >= first:
+        whole = day_interval(day, rules.timezone)
+        part = intersect(whole, gap)
+        if part is not None:  # a date that the zone skipped has no part
+            windows = _cut(rules, part, whole)
+            ready = bisect_right(windows, at, key=lambda window: ready_at(rules, window))
+            if ready:
+                return windows[ready - 1].end
+        day -= _DAY
+    return gap.start
+
+
+def _cut(rules: PlanRules, part: Interval, whole: Interval) -> list[Interval]:
+    windows, start = [], part.start
+    while start < part.end:
+        end = min(window_end(start, whole, rules.granularity), part.end)
+        windows.append(Interval(start, end))
+        start = end
+    return windows
+
+
 def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None = None) -> Interval | None:
     """The days that the planner looks at, as one span: whatever lies outside need not be known.
 
@@ -190,3 +226,41 @@ def oldest_day(rules: PlanRules, target: date, first_day: date | None = None) ->
     if rules.max_backlog_days is not None and (target - first).days > rules.max_backlog_days:
         first = target - rules.max_backlog_days * _DAY
     return first
+
+
+def recent_days(
+    rules: PlanRules, reference_time: datetime, days: int, first_day: date | None = None
+) -> list[date]:
+    """Return the last `days` days up to the target day, those between the first day and `end_day`.
+
+    The first day is `start_day`, else `first_day`; without either none is too early.
+    """
+    target = target_day(rules, reference_time)
+    last = min(target, rules.end_day or target)
+    first = last - (days - 1) * _DAY
+    begin = rules.start_day or first_day
+    if begin is not None:
+        first = max(first, begin)
+    return [first + n * _DAY for n in range((last - first).days + 1)]
+
+
+def too_old_days(
+    rules: PlanRules, reference_time: datetime, first_day: date | None = None
+) -> Interval | None:
+    """Return the days from the first one up to the `horizon`, which `max_backlog_days` leaves out; None for none."""
+    target = target_day(rules, reference_time)
+    first = rules.start_day or min(first_day or target, target)
+    last = min(oldest_day(rules, target, first_day), (rules.end_day or target) + _DAY)
+    if first >= last:
+        return None
+    return Interval(day_interval(first, rules.timezone).start, day_interval(last, rules.timezone).start)
+
+
+def all_days(rules: PlanRules, reference_time: datetime, first_day: date | None = None) -> Interval | None:
+    """Return the `horizon` with the days before it that are too old; None when there is neither."""
+    spans = [
+        s
+        for s in (too_old_days(rules, reference_time, first_day), horizon(rules, reference_time, first_day))
+        if s
+    ]
+    return Interval(spans[0].start, spans[-1].end) if spans else None

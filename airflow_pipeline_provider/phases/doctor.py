@@ -6,9 +6,13 @@ Reads only, but for the small file by which `cleanup` asks the stage's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
+from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.planning import PlanRules, recent_days, target_day
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases import doctor_target, doctor_upkeep
 from airflow_pipeline_provider.phases.findings import Finding, View
@@ -26,6 +30,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_upkeep.blocked,
     doctor_upkeep.drifted,
     doctor_upkeep.ready_gaps,
+    doctor_upkeep.too_old,
     doctor_upkeep.expired_leases,
     doctor_upkeep.manifests,
     doctor_upkeep.orphans,
@@ -34,11 +39,34 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
 """In the order in which `--fix` mends: the ledger, then the target, then what is missing, then what lies about."""
 
 
-def examine(runtime: Runtime, at: datetime, span: Interval, name: str) -> list[Finding]:
-    """Every finding.  `span` is looked at window by window; `at` is the instant that says what is ready.
+@dataclass(frozen=True)
+class Examined:
+    """What was looked at, and what was found.
+
+    `days` are the local days that were compared; `commits` and `rows` count what ledger and target say of them,
+    `earlier` is set when either knows of windows before them.
+    """
+
+    days: tuple[date, ...]
+    commits: int
+    rows: int
+    earlier: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool | None:
+        """Return None when there was nothing to compare and nothing was found."""
+        if any(not finding.harmless for finding in self.findings):
+            return False
+        return True if self.commits or self.rows else None
+
+
+def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
+    """Compare the last `days` days up to the target day, or up to `end_day`; `at` says what is ready.
 
     A check that cannot be made is a finding too; errors are those of state and target, without which there is none.
     """
+    span = _span(runtime.config.rules, at, days)
     try:
         view = View(
             runtime,
@@ -60,4 +88,23 @@ def examine(runtime: Runtime, at: datetime, span: Interval, name: str) -> list[F
         except PipelineError as error:
             what = check.__name__.replace("_", " ")
             findings.append(Finding("not_checked", None, f"{what} could not be checked: {error}"))
-    return findings
+    known = [row.interval for row in view.rows]
+    known += [entry.interval for entry in view.entries if entry.kind is Kind.COMMITTED]
+    return Examined(
+        tuple(recent_days(runtime.config.rules, at, days)),
+        len(view.commits),
+        sum(row.rows for row, _ in view.standing),
+        any(interval.start < span.start for interval in known),
+        tuple(findings),
+    )
+
+
+def _span(rules: PlanRules, at: datetime, days: int) -> Interval:
+    """Return the days that `status` shows, without a bound at the first day: the state may be what was lost.
+
+    What was moved by hand after them is looked at too.
+    """
+    target = target_day(rules, at)
+    last = min(target, rules.end_day or target)
+    first = day_interval(last - timedelta(days=days - 1), rules.timezone)
+    return Interval(first.start, max(at, day_interval(last, rules.timezone).end))

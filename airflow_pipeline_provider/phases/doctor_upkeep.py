@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.days import day_of
-from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract
+from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
-from airflow_pipeline_provider.core.planning import day_plan, horizon, ready_at
+from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 from airflow_pipeline_provider.phases.cleanup import cleanup, find_attempts
 from airflow_pipeline_provider.phases.findings import Finding, View
-
-_DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 
 
 def blocked(view: View) -> Iterator[Finding]:
@@ -36,23 +32,14 @@ def ready_gaps(view: View) -> Iterator[Finding]:
     """What a run could move now."""
     if view.state_is_lost:
         return
-    rules = view.runtime.config.rules
-    first_day = view.runtime.state.first_day(None) if rules.start_day is None else None
-    reach = horizon(rules, view.at, first_day)
-    looked_at = common([reach], [view.span]) if reach is not None else []
-    if not looked_at:
-        return
-    done = [*ledger.committed(view.entries), *ledger.waived(view.entries)]
-    done += ledger.blocked(view.entries, view.runtime.config.max_attempts)
-    loaded = [row.interval for row, _ in view.standing]  # `target_beyond_ledger` tells of those
-    missing = view.idle(subtract(gaps(looked_at[0], done), loaded))
-    ready = []
-    day, last = (day_of(i, rules.timezone) for i in (looked_at[0].start, looked_at[0].end - _INSTANT))
-    while day <= last:
-        ready += [window for window in day_plan(rules, day) if ready_at(rules, window) <= view.at]
-        day += _DAY
-    ready_now = common(missing, merge(ready))
-    deleted = common(ready_now, _deleted(view, looked_at[0])) if ready_now else []
+    missing = within(view.missing, view.span)
+    ready = [
+        one
+        for one in explain(missing, view.entries)
+        if one.why in (Why.FAILED, Why.UNFINISHED, Why.NEVER_RUN)
+    ]
+    pieces = [one.interval for one in ready]
+    deleted = common(pieces, _deleted(view, view.span)) if pieces else []
     for piece in deleted:
         yield Finding(
             "gap",
@@ -60,14 +47,32 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
             view.reprocess(piece),
         )
-    for piece in subtract(ready_now, deleted):
-        yield Finding(
-            "gap",
-            piece,
-            "it is ready and neither committed nor waived",
-            ("run", view.name, "--until-done"),
-            safe=True,
-        )
+    for one in ready:
+        for piece in subtract([one.interval], deleted):
+            if one.why is Why.FAILED:
+                yield _failed(view, one, piece)
+            else:
+                sentence = f"it is ready and neither committed nor waived: {one.detail}"
+                yield Finding("gap", piece, sentence, view.until_done(), safe=True)
+
+
+def _failed(view: View, one: Missing, piece: Interval) -> Finding:
+    """A window that failed on its data fails again, so its command is not safe."""
+    on_data = one.error == ledger.DATA_ERROR
+    times = "once" if one.failures == 1 else f"{one.failures} times"
+    hint = "; repair the data first" if on_data else ""
+    return Finding(
+        "failed", piece, f"it failed {times}: {one.detail}{hint}", view.run(piece), safe=not on_data
+    )
+
+
+def too_old(view: View) -> Iterator[Finding]:
+    """What is missing in days that no run looks at."""
+    pieces = [one.interval for one in view.missing if one.why is Why.TOO_OLD]
+    if pieces and not view.state_is_lost:
+        whole = Interval(pieces[0].start, pieces[-1].end)
+        rules = view.runtime.config.rules
+        yield Finding("too_old", whole, too_old_text(rules, pieces), view.reprocess(whole))
 
 
 def _deleted(view: View, span: Interval) -> list[Interval]:

@@ -9,7 +9,8 @@ from functools import cached_property
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, subtract
-from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked, committed, effective, waived
+from airflow_pipeline_provider.core.missing import Missing, find_missing
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import standing_pieces
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -76,6 +77,21 @@ class View:
             if any(piece.overlaps(self.span) for piece in found)
         ]
 
+    @cached_property
+    def missing(self) -> list[Missing]:
+        """What is missing in all days; what was loaded and not committed is told by `target_beyond_ledger`."""
+        config = self.runtime.config
+        first_day = self.runtime.state.first_day(None) if config.start_day is None else None
+        loaded = [row.interval for row, _ in self.standing]
+        return find_missing(
+            config.rules,
+            self.at,
+            [*committed(self.entries), *waived(self.entries), *loaded],
+            first_day=first_day,
+            blocked=blocked(self.entries, config.max_attempts),
+            leases=self.leases,
+        )
+
     def idle(self, pieces: list[Interval]) -> list[Interval]:
         """Without what a run works on right now."""
         return subtract(pieces, [lease.interval for lease in self.leases])
@@ -95,6 +111,10 @@ class View:
             return self.reprocess(interval)
         start, end = interval.to_json()
         return ("run", self.name, "--window-start", start, "--window-end", end)
+
+    def until_done(self) -> tuple[str, ...]:
+        """The command that moves all that is ready."""
+        return ("run", self.name, "--until-done")
 
     def reprocess(self, interval: Interval, *more: str) -> tuple[str, ...]:
         """The command that moves the windows in it again."""

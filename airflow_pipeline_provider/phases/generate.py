@@ -16,7 +16,7 @@ from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,
     Reason,
-    horizon,
+    all_days,
     plan_live,
     plan_window,
     target_day,
@@ -83,7 +83,7 @@ def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
         first_day = None
         if rules.start_day is None:
             first_day = state.first_day(target_day(rules, reference_time))
-        span = horizon(rules, reference_time, first_day)
+        span = all_days(rules, reference_time, first_day)
         covered, leases = state.known(span, keep=True) if span is not None else (Coverage(), [])
     known = Known(
         covered.done,

@@ -17,7 +17,7 @@ from enum import Enum
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective, unverified
-from airflow_pipeline_provider.core.planning import PlanRules, target_day
+from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.quarantine import quarantined_inside
@@ -110,13 +110,6 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
             checked=len(findings), grown=len(report.grown), shrunk=len(report.shrunk), left_out=len(left_out)
         )
         return report
-
-
-def recent_days(rules: PlanRules, reference_time: datetime, days: int) -> list[date]:
-    """The last `days` days up to the target day, those between `start_day` and `end_day`."""
-    last = min(day for day in (target_day(rules, reference_time), rules.end_day) if day)
-    shown = [last - timedelta(days=back) for back in reversed(range(days))]
-    return [day for day in shown if rules.start_day is None or day >= rules.start_day]
 
 
 def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, list[Entry]]], list[LeftOut]]:

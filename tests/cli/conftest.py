@@ -62,7 +62,6 @@ class Place:
             "x_time_back": "1d",
             "start_day": "2013-11-03",
             "end_day": "2013-11-03",
-            "max_backlog_days": 31,
             "source": {"type": "memory", "table": pipeline_id},
             "stage": {"type": "object_store", "path": str(self.folder.parent / "stage" / pipeline_id)},
             "target": {

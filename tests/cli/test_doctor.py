@@ -69,7 +69,10 @@ def look(place: Place, *arguments: str) -> Result:
 
 def test_a_healthy_pipeline(whole: Place) -> None:
     result = whole("doctor", "flights", *AT)
-    assert (result.code, result.out) == (0, "flights is healthy: ledger, stage and target agree\n")
+    assert (result.code, result.out) == (
+        0,
+        "flights: looked at 2013-11-03: healthy, ledger, stage and target agree (5 commits, 50 rows)\n",
+    )
     assert look(whole).json["findings"] == []
     assert look(whole, "--fix").json["fixed"] == []
 
@@ -335,7 +338,10 @@ def test_for_people(whole: Place) -> None:
     )
     assert lines[1].startswith("    airflow-pipelines run flights --window-start 2013-11-04T00:00:00Z")
     assert lines[3].endswith("(by a person: --fix does not run it)")
-    assert lines[-1] == "2 findings; --fix mends 1 of them"
+    assert lines[-2:] == [
+        "flights: looked at 2013-11-03 (4 commits, 50 rows)",
+        "2 findings; --fix mends 1 of them",
+    ]
 
 
 def test_what_a_run_works_on_is_no_finding(whole: Place) -> None:
@@ -401,11 +407,22 @@ def test_a_part_that_cannot_be_asked_hides_no_other(whole: Place) -> None:
     ]
 
 
-def test_the_window_is_looked_at_by_days(whole: Place) -> None:
+def test_days_before_those_that_were_looked_at_are_mentioned(whole: Place) -> None:
     double_row(whole)
+    whole.write(end_day=None, max_backlog_days=31)
     late = ("--reference-time", "2013-12-20T12:00:00Z")
-    assert whole("doctor", "flights", *late, "--days", "7").code == 0
-    assert whole("doctor", "flights", *late, "--days", "60").code == 1
+    short = whole("doctor", "flights", *late, "--days", "7", "-o", "json").json
+    assert short["days"] == ["2013-12-13", "2013-12-19"]
+    assert (short["healthy"], [one["kind"] for one in short["findings"]]) == (False, ["gap", "too_old"])
+    assert (
+        "(not at what was committed before; --days N looks further back)"
+        in whole("doctor", "flights", *late, "--days", "7").out
+    )
+    kinds = [
+        one["kind"]
+        for one in whole("doctor", "flights", *late, "--days", "60", "-o", "json").json["findings"]
+    ]
+    assert kinds == ["count_differs", "gap", "too_old"]
 
 
 def test_a_fix_that_fails_is_said(whole: Place) -> None:
@@ -420,3 +437,104 @@ def test_a_fix_that_fails_is_said(whole: Place) -> None:
     assert [one["exit_code"] for one in result.json["fixed"]] == [5]
     assert [one["kind"] for one in result.json["findings"]] == ["not_audited"]
     assert "the disk is full" in result.err
+
+
+# --- by hand: the same questions in SQL
+
+
+def lose_ledger_lines(place: Place) -> None:
+    place.store.pipelines["flights"].entries[:] = [
+        e for e in entries(place) if not e.interval.overlaps(FIRST)
+    ]
+
+
+def lose_files(place: Place) -> None:
+    for file in stage(place).rglob("*.parquet"):
+        file.unlink()
+
+
+def delete_commit_row(place: Place) -> None:
+    sql(place, "DELETE FROM main.moved_COMMITS WHERE TOKEN = 2")
+
+
+def delete_rows(place: Place) -> None:
+    sql(place, "DELETE FROM main.moved WHERE EVENT_TIME < '2013-11-03T09:00:00Z'")
+
+
+def delete_all_rows(place: Place) -> None:
+    sql(place, "DELETE FROM main.moved")
+
+
+DAMAGE = [
+    pytest.param(None, id="nothing"),
+    pytest.param(delete_rows, id="the rows of a window"),
+    pytest.param(delete_all_rows, id="all rows"),
+    pytest.param(delete_row, id="a row"),
+    pytest.param(double_row, id="a row twice"),
+    pytest.param(delete_commit_row, id="a commit row"),
+    pytest.param(lose_target, id="rows and commit row"),
+    pytest.param(lose_ledger_lines, id="lines of the ledger"),
+    pytest.param(lose_audit, id="the last commit in the ledger"),
+    pytest.param(forget_commit, id="a window in ledger and target"),
+]
+
+
+@pytest.mark.parametrize("spoil", DAMAGE)
+@pytest.mark.parametrize("now", [AFTER, "2019-05-05T00:00:00Z"], ids=["soon", "years after end_day"])
+def test_doctor_and_status_say_what_sql_says(
+    whole: Place, spoil: Callable[[Place], None] | None, now: str
+) -> None:
+    """The day ended long ago for one of them: status, doctor and SQL look at the same days."""
+    if spoil is not None:
+        spoil(whole)
+    complete, agrees = by_hand(whole)
+    at = ("--reference-time", now, "-o", "json")
+    doctor, status = whole("doctor", "flights", *at), whole("status", "flights", *at)
+    assert doctor.json["days"] == ["2013-11-03", "2013-11-03"]
+    assert (doctor.json["healthy"], doctor.code) == (agrees, 0 if agrees else 1)
+    assert (status.json["days"][0]["status"] == "complete") is complete
+    assert (status.json["behind_seconds"] == 0 and status.json["too_old"] is None) is complete
+
+
+def by_hand(place: Place) -> tuple[bool, bool]:
+    """(is all of the day committed in the ledger, do ledger, commit rows and rows agree window by window?)"""
+    import duckdb
+
+    rows_of = "FROM main.moved WHERE EVENT_TIME >= w AND EVENT_TIME < w + INTERVAL 5 HOUR"
+    asked = f"""
+        SELECT w, (SELECT ROW_COUNT FROM main.moved_COMMITS WHERE WINDOW_START = w),
+          (SELECT count(*) {rows_of}), (SELECT count(DISTINCT RECORD_ID) {rows_of})
+        FROM generate_series(TIMESTAMPTZ '2013-11-03 04:00:00Z', TIMESTAMPTZ '2013-11-04 00:00:00Z', INTERVAL 5 HOUR)
+          AS windows(w)"""
+    with duckdb.connect(str(place.folder.parent / "flights.duckdb")) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        held = {start: rest for start, *rest in connection.execute(asked).fetchall()}
+    ledger = {entry.interval.start: entry.rows for entry in entries(place) if entry.kind is Kind.COMMITTED}
+    agrees = all(ledger.get(start) == rows == seen == ids for start, (rows, seen, ids) in held.items())
+    return len(ledger) == len(held) == 5, agrees
+
+
+def test_files_that_are_missing_are_not_called_in_agreement(whole: Place) -> None:
+    lose_files(whole)
+    assert whole("doctor", "flights", *AT).code == 0  # parts may go once their rows are in the target
+    shutil.rmtree(stage(whole))
+    result = whole("doctor", "flights", *AT)
+    assert result.code == 0
+    assert "healthy, ledger and target agree (5 commits, 50 rows)" in result.out
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("2013-10-01T00:00:00Z", "looked at no day, start_day is after the target day: nothing is committed"),
+        (
+            "2013-11-04T05:30:00Z",
+            "looked at 2013-11-03: nothing is committed or loaded there, so there is nothing",
+        ),
+    ],
+)
+def test_nothing_is_not_healthy(place: Place, now: str, said: str) -> None:
+    place.write(end_day=None, settle="2d")
+    result = place("doctor", "flights", "--reference-time", now)
+    assert (result.code, said in result.out, "healthy" in result.out) == (0, True, False), result.out
+    assert place("doctor", "flights", "--reference-time", now, "-o", "json").json["healthy"] is None

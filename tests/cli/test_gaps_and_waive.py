@@ -43,10 +43,7 @@ def test_each_gap_says_why(place: Place) -> None:
     assert result.code == 1
     seen = lines(result.out)
     assert seen[0] == "pipeline day gap length why failures detail"
-    assert seen[1] == (
-        "flights 2013-11-03 [04:00, 09:00) EST 5h blocked 2 DataError in audit: ids repeat: "
-        "look, then reprocess or waive"
-    )
+    assert seen[1] == ("flights 2013-11-03 [04:00, 09:00) EST 5h blocked 2 DataError in audit: ids repeat")
     assert seen[2] == "flights 2013-11-03 [09:00, 11:00) EST 2h failed 1 DataError in audit: counts differ"
     assert seen[3].startswith(
         "flights 2013-11-03 [11:00, 14:00) EST 3h leased 0 flights/other works on it since "
@@ -64,7 +61,7 @@ def test_each_gap_says_why(place: Place) -> None:
     ],
 )
 def test_readiness(place: Place, at: str, reasons: list[str], code: int) -> None:
-    place.write(end_day=None)
+    place.write(end_day=None, max_backlog_days=31)
     days = ("--days", "3") if at < "2014" else ("--days", "100")
     result = place("gaps", "flights", "--reference-time", at, *days, "-o", "json")
     (one,) = result.json["pipelines"]
@@ -76,7 +73,7 @@ def test_no_gap_of_all_pipelines_but_one_file_is_broken(place: Place) -> None:
     place.write()
     place.seed()
     assert place("run", "flights", "--until-done", *AT).code == 0
-    assert lines(place("gaps", *AT).out) == ["flights: no gap in the last 7 days"]
+    assert lines(place("gaps", *AT).out) == ["flights: no gap from 2013-11-03 to 2013-11-03"]
     place.write("broken", granularity="0s")
     result = place("gaps", *AT)
     assert (result.code, "granularity" in result.err) == (2, True)
@@ -87,8 +84,108 @@ def test_an_unfinished_window_names_its_run(place: Place) -> None:
     state = place.state()
     state.append(Entry(Kind.ATTEMPT, hours(0, 5), state.now(), run="flights/r7"))
     (one,) = place("gaps", "flights", *AT, "-o", "json").json["pipelines"]
-    (gap,) = one["gaps"]
-    assert (gap["reason"], gap["detail"]) == ("unfinished", "flights/r7 began it and did not finish")
+    assert [(gap["reason"], gap["detail"], gap["seconds"]) for gap in one["gaps"]] == [
+        ("unfinished", "flights/r7 began it and did not finish", 5 * 3600),
+        ("never_run", "no run has begun it", 20 * 3600),
+    ]
+
+
+def test_a_failed_hour_is_no_part_of_hours_that_were_never_run(place: Place) -> None:
+    place.write(granularity="1h")
+    fail(place, hours(5, 6), "ids repeat")
+    result = place("gaps", "flights", *AT)
+    assert [line.split()[3:8] for line in lines(result.out)[1:]] == [
+        ["04:00)", "EST", "5h", "never_run", "0"],
+        ["05:00)", "EST", "1h", "failed", "1"],
+        ["24:00)", "EST", "19h", "never_run", "0"],
+    ] or result.out
+    (day,) = place("status", "flights", *AT, "-o", "json").json["days"]
+    assert day["reason"] == "2013-11-03 [04:00, 05:00) EST failed: DataError in audit: ids repeat"
+    found = place("doctor", "flights", *AT, "-o", "json").json["findings"]
+    assert [(one["kind"], one["window"]["local_start"][11:16], one["safe"]) for one in found] == [
+        ("gap", "00:00", True),
+        ("failed", "04:00", False),
+        ("gap", "05:00", True),
+    ]
+    assert "it failed once: DataError in audit: ids repeat; repair the data first" in found[1]["sentence"]
+
+
+def test_an_error_that_may_pass_is_fixed_by_a_run(place: Place) -> None:
+    place.write()
+    place.seed()
+    detail = {"error": "TransientError", "phase": "load", "message": "the network is down"}
+    for _ in range(2):
+        place.state().append(Entry(Kind.FAILED, hours(0, 5), place.state().now(), detail=detail))
+    found = place("doctor", "flights", *AT, "-o", "json").json["findings"][0]
+    assert (found["kind"], found["safe"]) == ("failed", True)
+    assert found["sentence"] == "it failed 2 times: TransientError in load: the network is down"
+    assert place("doctor", "flights", *AT, "--fix").code == 0
+
+
+def test_a_coarser_granularity_waits_for_its_own_window(place: Place) -> None:
+    """Windows of 1h were moved up to 19:00; the rest of the day is one window now, ready when all of it is."""
+    place.write(granularity="1h", end_day=None)
+    place.seed()
+    at = ("--reference-time", "2013-11-04T23:30:00Z")
+    assert place("run", "flights", "--until-done", *at).code == 0
+    place.write(granularity="6h", end_day=None)
+    status = place("status", "flights", *at, "--fail-if-behind", "0s", "-o", "json")
+    assert (status.code, status.json["behind_seconds"], status.json["days"][0]["status"]) == (
+        0,
+        0,
+        "not_settled",
+    )
+    gaps = place("gaps", "flights", *at, "-o", "json")
+    (gap,) = gaps.json["pipelines"][0]["gaps"]
+    assert (gaps.code, gap["reason"]) == (0, "not_settled")
+    assert gap["detail"] == "its first window is ready at 2013-11-04 19:00 EST"
+    assert place("doctor", "flights", *at).code == 0
+    run = place("run", "flights", *at, "-o", "json").json
+    assert (run["reason"], "is ready at 2013-11-04 19:00 EST" in run["detail"]) == ("not_settled", True)
+
+
+OLD = {"start_day": "2013-10-01", "end_day": None, "max_backlog_days": 2, "granularity": "1d"}
+
+
+def test_days_that_are_too_old_are_counted_everywhere(place: Place) -> None:
+    place.write(**OLD)
+    place.seed()
+    place.state().append(
+        Entry(Kind.WAIVED, hours(-24, 0), place.state().now(), detail={"reason": "no flights"})
+    )
+    sentence = (
+        "too_old: 32 days (2013-10-01 to 2013-11-01) are missing and never caught up: max_backlog_days is 2; raise "
+        "it, or reprocess or waive them"
+    )
+    assert sentence in place("run", "flights", "--until-done", "--reference-time", "2013-11-06T00:00:00Z").out
+    late = ("--reference-time", "2013-11-06T00:00:00Z")
+    status = place("status", "flights", *late, "--fail-if-behind", "30d")
+    assert (status.code, sentence in status.err, sentence in status.out) == (1, True, True)
+    assert "up to date" not in status.out
+    assert place("status", "flights", *late, "-o", "json").json["too_old"] == {
+        "days": 32,
+        "first": "2013-10-01",
+        "last": "2013-11-01",
+    }
+    assert "32 days too_old (to 2013-11-01); " in place("status", *late).out
+    gaps = place("gaps", "flights", *late)
+    assert (gaps.code, sentence in gaps.out) == (1, True)
+    (found,) = place("doctor", "flights", *late, "-o", "json").json["findings"]
+    assert (found["kind"], found["sentence"], found["safe"]) == ("too_old", sentence, False)
+    assert place(*found["command"].split()[1:], folder=False).code == 0
+    assert place("status", "flights", *late, "--fail-if-behind", "0s").code == 0
+    assert place("doctor", "flights", *late, "--days", "60").code == 0
+
+
+def test_with_a_start_day_nothing_is_too_old_unless_a_limit_is_written(place: Place) -> None:
+    place.write(start_day="2013-01-01")
+    status = place("status", "flights", *AT, "-o", "json").json
+    assert (status["too_old"], status["continuation"]) == (None, "2013-01-01T05:00:00Z")
+    assert "warning:" not in place("check").out
+    place.write(start_day="2013-01-01", max_backlog_days=31)
+    out = place("check").out
+    assert "warning: " in out
+    assert "31 leaves out 307 days from start_day on today (2013-01-01 to 2013-11-03), too_old" in out
 
 
 def test_a_waived_window_lets_a_stopped_pipeline_go_on(place: Place) -> None:

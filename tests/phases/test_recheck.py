@@ -12,8 +12,9 @@ from airflow_pipeline_provider.core.day_status import DayStatus, day_status
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind
+from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.exceptions import DataError, TransientError
-from airflow_pipeline_provider.phases.recheck import Left, Report, recent_days, recheck
+from airflow_pipeline_provider.phases.recheck import Left, Report, recheck
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind
 from tests.phases.conftest import LATER, Pipeline, Window

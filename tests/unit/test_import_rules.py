@@ -29,12 +29,13 @@ ALLOWED = {  # package -> what it may import of ours, beside itself
     "connectors": PARTS,
     "state": PARTS,
     "phases": PARTS,
-    "operators": PARTS | {"phases"},
+    "views": PARTS | {"phases"},
+    "operators": PARTS | {"phases", "views"},
     "triggers": PARTS,
     "sensors": PARTS | {"operators", "triggers"},
     "factory": PARTS | {"phases", "operators"},
-    "cli": PARTS | {"phases", "operators"},
-    "testing": PARTS | {"phases", "operators", "factory", "cli"},
+    "cli": PARTS | {"phases", "views", "operators"},
+    "testing": PARTS | {"phases", "views", "operators", "factory", "cli"},
 }
 WITHOUT_AIRFLOW = {
     "exceptions",
@@ -43,6 +44,7 @@ WITHOUT_AIRFLOW = {
     "config",
     "envelope",
     "phases",
+    "views",
     "observability",
     "provider",
 }

@@ -195,8 +195,9 @@ def test_granularity(granularity: str, window: str) -> None:
             Known(),
             Reason.AFTER_END_DAY,
             3,
-            "the target day 2013-11-05 is after end_day 2013-11-03, and nothing is left to do up to there (days "
-            "before 2013-11-04 are not looked at: max_backlog_days is 1)",
+            "the target day 2013-11-05 is after end_day 2013-11-03, and nothing is left to do from 2013-11-04 up to "
+            "there; too_old: 2 days (2013-11-02 to 2013-11-03) are missing and never caught up: max_backlog_days is "
+            "1; raise it, or reprocess or waive them",
             id="after the end, which the backlog does not reach",
         ),
         pytest.param(
@@ -205,9 +206,20 @@ def test_granularity(granularity: str, window: str) -> None:
             Known(committed=hours("0-25")),
             Reason.COMPLETE,
             3,
-            "everything up to the end of the target day 2013-11-03 is complete (days before 2013-11-03 are not "
-            "looked at: max_backlog_days is 0); 2013-11-04 opens at 2013-11-05 02:00 EST",
+            "everything from 2013-11-03 up to the end of the target day 2013-11-03 is complete; 2013-11-04 opens at "
+            "2013-11-05 02:00 EST; too_old: 1 day (2013-11-02) is missing and never caught up: max_backlog_days is "
+            "0; raise it, or reprocess or waive them",
             id="complete as far as the backlog reaches",
+        ),
+        pytest.param(
+            {"max_backlog_days": 0},
+            27 + 23.9,
+            Known(committed=hours("p0-24 0-25")),
+            Reason.COMPLETE,
+            3,
+            "everything from 2013-11-03 up to the end of the target day 2013-11-03 is complete; 2013-11-04 opens at "
+            "2013-11-05 02:00 EST",
+            id="what the backlog does not reach is complete",
         ),
         pytest.param(
             {"start_day": date(2013, 11, 10)},

@@ -1,0 +1,214 @@
+"""What of a pipeline's days is missing, and why: the one computation behind `status`, `gaps` and `doctor`.
+
+`find_missing` needs only what planning needs; `explain` adds what the ledger's entries tell about each piece.  Both
+are pure, and readiness is judged by the windows that the planner would cut (`readiness.ready_end`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from enum import Enum
+from itertools import pairwise
+from typing import Protocol
+
+from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect, subtract
+from airflow_pipeline_provider.core.ledger import Entry, Kind, failures_in
+from airflow_pipeline_provider.core.readiness import (
+    PlanRules,
+    first_window,
+    horizon,
+    ready_at,
+    ready_end,
+    too_old_days,
+)
+from airflow_pipeline_provider.core.wording import local_time
+
+
+class Why(str, Enum):
+    """Why a piece is neither committed nor waived."""
+
+    READY = "ready"  # a run could move it; `explain` replaces this by one of the next three
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    NEVER_RUN = "never_run"
+    BLOCKED = "blocked"
+    LEASED = "leased"
+    NOT_SETTLED = "not_settled"
+    TOO_OLD = "too_old"  # before the days that any run looks at
+
+
+WAITING = (Why.LEASED, Why.NOT_SETTLED)
+"""Nothing can be done about these now; all others need a run or a person."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A stretch that is missing for one reason; `detail` is a sentence without a full stop.
+
+    `failures` counts the failed attempts there, `error` is the class name of the last one's error.
+    """
+
+    interval: Interval
+    why: Why
+    detail: str = ""
+    failures: int = 0
+    error: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Return False for what waits for its time, or for the run that works on it."""
+        return self.why not in WAITING
+
+
+class Held(Protocol):
+    """A lease, as far as it matters here."""
+
+    @property
+    def interval(self) -> Interval: ...
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def since(self) -> datetime: ...
+
+
+def find_missing(
+    rules: PlanRules,
+    at: datetime,
+    done: Iterable[Interval],
+    *,
+    first_day: date | None = None,
+    blocked: Iterable[Interval] = (),
+    leases: Iterable[Held] = (),
+) -> list[Missing]:
+    """Return every piece between the first day and the end of the target day that is not `done`, in order.
+
+    `done` is what was committed or waived since the first day, `blocked` what planning passes over.
+    """
+    done = list(done)
+    found = [
+        Missing(piece, Why.TOO_OLD, f"runs look back {rules.max_backlog_days} days (max_backlog_days)")
+        for piece in too_old(rules, at, done, first_day)
+    ]
+    span = horizon(rules, at, first_day)
+    free = gaps(span, done) if span is not None else []
+    for lease in leases:
+        text = f"{lease.owner} works on it since {local_time(lease.since.replace(microsecond=0), rules.timezone)}"
+        found += [Missing(piece, Why.LEASED, text) for piece in common([lease.interval], free)]
+        free = subtract(free, [lease.interval])
+    stuck = common(blocked, free)
+    found += [Missing(piece, Why.BLOCKED) for piece in stuck]
+    for piece in subtract(free, stuck):
+        end = ready_end(rules, piece, at)
+        if end > piece.start:
+            found.append(Missing(Interval(piece.start, end), Why.READY))
+        for rest in by_day(rules, Interval(end, piece.end)):
+            ready = local_time(ready_at(rules, first_window(rules, rest)), rules.timezone)
+            found.append(Missing(rest, Why.NOT_SETTLED, f"its first window is ready at {ready}"))
+    return sorted(found, key=lambda one: one.interval)
+
+
+def too_old(
+    rules: PlanRules, at: datetime, done: Iterable[Interval], first_day: date | None = None
+) -> list[Interval]:
+    """Return what is missing in the days that `max_backlog_days` leaves out, from the first day on."""
+    span = too_old_days(rules, at, first_day)
+    return gaps(span, done) if span is not None else []
+
+
+def too_old_text(rules: PlanRules, pieces: Sequence[Interval]) -> str:
+    """Return the sentence about these pieces, without a full stop: how many days, which, and what to do."""
+    days = days_of(rules, pieces)
+    span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    verb = "is" if len(days) == 1 else "are"
+    return (
+        f"too_old: {counted_days(len(days))} ({span}) {verb} missing and never caught up: "
+        f"max_backlog_days is {rules.max_backlog_days}; raise it, or reprocess or waive them"
+    )
+
+
+def counted_days(number: int) -> str:
+    """Return `1 day`, `8 days`."""
+    return f"{number} day{'' if number == 1 else 's'}"
+
+
+def days_of(rules: PlanRules, pieces: Iterable[Interval]) -> list[date]:
+    """Return the local days that the pieces touch, in order."""
+    return sorted({day_of(part.start, rules.timezone) for piece in pieces for part in by_day(rules, piece)})
+
+
+def by_day(rules: PlanRules, piece: Interval) -> list[Interval]:
+    """Return the piece cut at the midnights of the pipeline's time zone."""
+    parts, start = [], piece.start
+    while start < piece.end:
+        end = min(day_interval(day_of(start, rules.timezone), rules.timezone).end, piece.end)
+        parts.append(Interval(start, end))
+        start = end
+    return parts
+
+
+def explain(missing: Iterable[Missing], entries: Iterable[Entry]) -> list[Missing]:
+    """Return the pieces with what the ledger says about them, cut where that changes.
+
+    A window that failed is a piece of its own: its neighbours were never run, or failed with another error.
+    """
+    told = [e for e in entries if e.kind in (Kind.FAILED, Kind.ATTEMPT, Kind.REPLACING)]
+    explained: list[Missing] = []
+    for one in missing:
+        about = [entry for entry in told if entry.interval.overlaps(one.interval)]
+        if one.why not in (Why.READY, Why.BLOCKED):
+            failures, last = failures_in(about, one.interval)
+            explained.append(replace(one, failures=failures, error=error_of(last) if last else None))
+            continue
+        explained += _joined(_explained(one, piece, about) for piece in _cut(one.interval, about))
+    return explained
+
+
+def _cut(piece: Interval, entries: Iterable[Entry]) -> list[Interval]:
+    bounds = {bound for e in entries for bound in (e.interval.start, e.interval.end)}
+    inside = sorted({piece.start, piece.end, *(b for b in bounds if piece.start < b < piece.end)})
+    return [Interval(start, end) for start, end in pairwise(inside)]
+
+
+def _explained(one: Missing, piece: Interval, entries: Sequence[Entry]) -> Missing:
+    failures, last = failures_in(entries, piece)
+    if last is not None:
+        why = Why.BLOCKED if one.why is Why.BLOCKED else Why.FAILED
+        return Missing(piece, why, failure_text(last), failures, error_of(last))
+    if one.why is Why.BLOCKED:  # the entries that say why were not read, or are gone
+        return replace(one, interval=piece, detail="it failed too often on its data")
+    begun = [e for e in entries if e.interval.overlaps(piece)]
+    if begun:
+        return Missing(piece, Why.UNFINISHED, f"{begun[-1].run or 'a run'} began it and did not finish")
+    return Missing(piece, Why.NEVER_RUN, "no run has begun it")
+
+
+def _joined(pieces: Iterable[Missing]) -> list[Missing]:
+    """Join neighbours of which the same is said."""
+    joined: list[Missing] = []
+    for piece in pieces:
+        if joined and replace(joined[-1], interval=piece.interval) == piece:
+            joined[-1] = replace(piece, interval=Interval(joined[-1].interval.start, piece.interval.end))
+        else:
+            joined.append(piece)
+    return joined
+
+
+def failure_text(entry: Entry) -> str:
+    """Return `DataError in audit: counts differ` for a failed entry."""
+    detail = entry.detail
+    return f"{error_of(entry)} in {detail.get('phase', 'a phase')}: {detail.get('message', 'no message')}"
+
+
+def error_of(entry: Entry) -> str:
+    """Return the class name of a failed entry's error."""
+    return str(entry.detail.get("error", "error"))
+
+
+def within(missing: Iterable[Missing], span: Interval) -> list[Missing]:
+    """Return the parts of the pieces that lie in the span."""
+    return [replace(one, interval=part) for one in missing if (part := intersect(one.interval, span))]

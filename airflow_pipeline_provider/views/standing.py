@@ -1,0 +1,228 @@
+"""Compute how far a pipeline is: which days are complete, what is missing and why, how far that is behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.coverage import Coverage
+from airflow_pipeline_provider.core.day_status import DayReport, day_status
+from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.intervals import Interval, common
+from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.core.missing import Missing, Why, by_day, explain, find_missing, within
+from airflow_pipeline_provider.core.planning import (
+    Known,
+    Plan,
+    PlanRules,
+    all_days,
+    horizon,
+    plan_live,
+    recent_days,
+    target_day,
+)
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.base import Lease
+
+_DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day and how it stands."""
+
+    day: date
+    whole: Interval
+    report: DayReport
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a pipeline stands at one instant.
+
+    `continuation` is where the oldest gap begins (the end of what runs look at, without one), `ready_until` the end
+    of what is done or could be moved now; None: no day is looked at, or nothing is ready.  `plan` is what a run would
+    get now.  `missing` is all that is neither committed nor waived since the first day; `explain` was asked about
+    the shown days.
+    """
+
+    target_day: date
+    continuation: datetime | None
+    ready_until: datetime | None
+    plan: Plan
+    leases: tuple[Lease, ...]
+    days: tuple[Day, ...]
+    missing: tuple[Missing, ...]
+
+    @property
+    def behind_seconds(self) -> float:
+        """Seconds from the oldest ready gap to the newest ready instant; 0 when nothing is ready."""
+        first = next((one for one in self.missing if one.why not in (Why.NOT_SETTLED, Why.TOO_OLD)), None)
+        if first is None or self.ready_until is None:
+            return 0.0
+        return max(0.0, (self.ready_until - first.interval.start).total_seconds())
+
+    @property
+    def too_old(self) -> tuple[Interval, ...]:
+        """What is missing in days that are too old for any run."""
+        return tuple(one.interval for one in self.missing if one.why is Why.TOO_OLD)
+
+
+class Readable(Protocol):
+    """What of a state is asked here: a `State`, or one that was read together with others."""
+
+    def first_day(self, day: date | None) -> date | None: ...
+
+    def coverage(self, within: Interval) -> Coverage: ...
+
+    def leases(self) -> list[Lease]: ...
+
+    def entries(self, within: Interval) -> list[Entry]: ...
+
+
+def standing(config: PipelineConfig, state: Readable, reference_time: datetime, days: int) -> Standing:
+    """Return how the pipeline stands at the reference time, with up to `days` days before and with the target day.
+
+    Reads only: looking at a pipeline that never ran does not begin it.
+    """
+    rules = config.rules
+    first_day = state.first_day(None) if rules.start_day is None else None
+    span = horizon(rules, reference_time, first_day)
+    asked = all_days(rules, reference_time, first_day)
+    shown = shown_days(rules, reference_time, days, first_day)
+    covered = state.coverage(asked) if asked else Coverage()
+    leases = tuple(state.leases())
+    blocked = tuple(covered.blocked(config.max_attempts))
+    missing = find_missing(
+        rules, reference_time, covered.done, first_day=first_day, blocked=blocked, leases=leases
+    )
+    whole = whole_of(rules, shown)
+    entries = state.entries(whole) if whole else []
+    if whole is not None:
+        missing = [*_outside(missing, whole), *explain(within(missing, whole), entries)]
+        missing.sort(key=lambda one: one.interval)
+    known = Known(covered.done, blocked=blocked, leased=tuple(lease.interval for lease in leases))
+    return Standing(
+        target_day(rules, reference_time),
+        _continuation(missing, span),
+        _ready_until(missing, covered.done, span),
+        plan_live(rules, reference_time, known, first_day),
+        leases,
+        tuple(_day(rules, config.max_attempts, day, entries, reference_time, missing) for day in shown),
+        tuple(missing),
+    )
+
+
+def _outside(missing: list[Missing], whole: Interval) -> list[Missing]:
+    """Return the parts before the shown days; after them there is none, since the last one is the target day."""
+    before = (one for one in missing if one.interval.start < whole.start)
+    first = min((one.interval.start for one in missing), default=whole.start)
+    return within(before, Interval(min(first, whole.start), whole.start))
+
+
+def _continuation(missing: list[Missing], span: Interval | None) -> datetime | None:
+    if span is None:
+        return None
+    return next((one.interval.start for one in missing if one.why is not Why.TOO_OLD), span.end)
+
+
+def _ready_until(
+    missing: list[Missing], done: tuple[Interval, ...], span: Interval | None
+) -> datetime | None:
+    """Return the end of what is done or could be done by now in the days that runs look at."""
+    if span is None:
+        return None
+    ready = [one.interval.end for one in missing if one.why not in (Why.NOT_SETTLED, Why.TOO_OLD)]
+    return max([piece.end for piece in common(done, [span])] + ready, default=None)
+
+
+def shown_days(
+    rules: PlanRules, reference_time: datetime, days: int, first_day: date | None = None
+) -> list[date]:
+    """Return up to `days` days before and with the target day, from the first day that there is."""
+    target = target_day(rules, reference_time)
+    return recent_days(rules, reference_time, days, min(first_day or target, target))
+
+
+def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
+    """All of these days; None for none."""
+    if not shown:
+        return None
+    first, last = (day_interval(day, rules.timezone) for day in (shown[0], shown[-1]))
+    return Interval(first.start, last.end)
+
+
+def _day(
+    rules: PlanRules,
+    max_attempts: int,
+    day: date,
+    entries: list[Entry],
+    reference_time: datetime,
+    missing: list[Missing],
+) -> Day:
+    whole = day_interval(day, rules.timezone)
+    report = day_status(
+        whole,
+        [entry for entry in entries if entry.interval.overlaps(whole)],
+        now=reference_time,
+        settle_seconds=rules.settle_seconds,
+        max_attempts=max_attempts,
+        timezone=rules.timezone,
+        ready=[one.interval for one in missing if one.why is not Why.NOT_SETTLED],
+    )
+    return Day(day, whole, report)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What is missing from `first` to `last` (None: no day is looked at), and in days that are too old."""
+
+    first: date | None
+    last: date | None
+    missing: tuple[Missing, ...]
+
+
+def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime, days: int | None) -> Gaps:
+    """Return what is missing, explained by the ledger and cut at midnights, but for what is too old.
+
+    `days` bounds it to the last days up to the target day (None: all that runs look at); what is too old for any run
+    is always there.
+    """
+    rules = config.rules
+    first_day = state.first_day(None) if rules.start_day is None else None
+    asked = all_days(rules, reference_time, first_day)
+    covered = state.coverage(asked) if asked else Coverage()
+    found = find_missing(
+        rules,
+        reference_time,
+        covered.done,
+        first_day=first_day,
+        blocked=covered.blocked(config.max_attempts),
+        leases=state.leases(),
+    )
+    span = horizon(rules, reference_time, first_day)
+    if span is not None and days is not None:
+        span = whole_of(rules, shown_days(rules, reference_time, days, first_day))
+    old = [one for one in found if one.why is Why.TOO_OLD]
+    if span is None:
+        return Gaps(None, None, tuple(old))
+    rest = within((one for one in found if one.why is not Why.TOO_OLD), span)
+    cut = [Missing(part, one.why, one.detail) for one in rest for part in by_day(rules, one.interval)]
+    if cut:
+        entries = state.entries(Interval(cut[0].interval.start, cut[-1].interval.end))
+        cut = explain(cut, entries)
+    first, last = (day_of(i, rules.timezone) for i in (span.start, span.end - _INSTANT))
+    return Gaps(first, last, (*old, *cut))
+
+
+def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:
+    """Return how much time is ready and neither committed nor waived, all in all."""
+    rules = runtime.config.rules
+    first_day = runtime.state.first_day(None) if rules.start_day is None else None
+    span = horizon(rules, reference_time, first_day)
+    if span is None:
+        return 0.0
+    found = find_missing(rules, reference_time, runtime.state.coverage(span).done, first_day=first_day)
+    return sum(one.interval.seconds for one in found if one.why is Why.READY)
