@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
-from airflow_pipeline_provider.observability.redaction import forms_of, is_secret, register_secret
+from airflow_pipeline_provider.observability.redaction import is_secret, register_secret
+from airflow_pipeline_provider.observability.secret_forms import forms_of
 
 
 def get_connection(conn_id: str) -> Any:

@@ -5,14 +5,12 @@ The fencing token is no secret: a field `token` with a whole number is shown, on
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
 import threading
 from collections.abc import Mapping, Set
 from typing import Any
-from urllib.parse import quote, quote_plus
+
+from airflow_pipeline_provider.observability.secret_forms import pattern_of
 
 MASK = "***"
 SHORTEST_SECRET = 3
@@ -30,7 +28,7 @@ _TOKEN_NAME = re.compile(r"token", re.IGNORECASE)
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_URL_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s]+@")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]{0,256}):[^\s]{1,1024}@")
 _HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|apikey)\s+)?[^\s\"',;}]+")
 _SCHEME = re.compile(r"\b(Bearer|ApiKey)\s+[^\s\"',;}]{6,}")
 # nothing before the name belongs to the match, and what comes after it is bounded: linear on any text
@@ -42,35 +40,19 @@ _TOKEN_PAIR = re.compile(rf"(token{_REST}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&
 _lock = threading.Lock()
 _registered: re.Pattern[str] | None = None
 _values: frozenset[str] = frozenset()
-# a password such as "airflow" would take half of every sentence with it: it is masked as a whole word alone
-_PLAIN_WORD = re.compile(r"[A-Za-z]{1,12}|.{1,5}", re.DOTALL)
-
-
-def forms_of(value: str) -> set[str]:
-    """The value as it may stand in a text: itself, URL-quoted, in JSON, in Python's repr, in HTML, in base64."""
-    forms = {value, quote(value, safe="", errors="replace"), quote(value, errors="replace")}
-    forms |= {quote_plus(value, errors="replace"), html.escape(value), repr(value)[1:-1]}
-    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms.add(base64.b64encode(value.encode("utf-8", "surrogatepass")).decode().rstrip("="))
-    return forms
 
 
 def register_secret(value: str | None) -> None:
-    """Never show this value again, nor any of `forms_of` it.  Shorter than 3: ignored."""
+    """Never show this value again, in whatever form it is written (`secret_forms`). Shorter than 3: ignored."""
     global _registered, _values
     if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
         return
     with _lock:
         if value in _values:
             return
-        _values |= forms_of(value)
+        _values |= {value}
         longest_first = sorted(_values, key=len, reverse=True)
-        _registered = re.compile("|".join(map(_pattern, longest_first)))
-
-
-def _pattern(value: str) -> str:
-    text = re.escape(value)
-    return rf"(?<![\w-]){text}(?![\w-])" if _PLAIN_WORD.fullmatch(value) else text
+        _registered = re.compile("|".join(map(pattern_of, longest_first)))
 
 
 def forget_secrets() -> None:

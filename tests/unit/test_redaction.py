@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -12,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from airflow_pipeline_provider.observability import redaction
+from airflow_pipeline_provider.observability.secret_forms import forms_of
 
 SECRET = "canary/7Q@:%&+=\"'<é> \\"
 
@@ -23,20 +25,42 @@ def forget() -> Iterator[None]:
     redaction.forget_secrets()
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param(SECRET, id="itself"),
-        pytest.param(quote(SECRET, safe=""), id="URL"),
-        pytest.param(quote(SECRET), id="URL with slashes"),
-        pytest.param(quote_plus(SECRET), id="form"),
-        pytest.param(json.dumps(SECRET), id="JSON"),
-        pytest.param(json.dumps(SECRET, ensure_ascii=False), id="JSON in UTF-8"),
-        pytest.param(repr(SECRET), id="repr"),
-        pytest.param(html.escape(SECRET), id="HTML"),
-        pytest.param(base64.b64encode(SECRET.encode()).decode(), id="base64"),
-    ],
-)
+def mixed(text: str) -> str:
+    """Every second character that needs it percent-encoded, the others as HTML entities."""
+    pieces = [quote(c, safe="") if n % 2 else f"&#{ord(c)};" for n, c in enumerate(text)]
+    return "".join(c if c.isalnum() and c.isascii() else piece for c, piece in zip(text, pieces, strict=True))
+
+
+DATA = SECRET.encode()
+FORMS = {
+    "itself": SECRET,
+    "URL": quote(SECRET, safe=""),
+    "URL with slashes": quote(SECRET),
+    "URL, lower-case hex": re.sub("%..", lambda found: found[0].lower(), quote(SECRET, safe="")),
+    "URL twice": quote(quote(SECRET, safe=""), safe=""),
+    "form": quote_plus(SECRET),
+    "JSON": json.dumps(SECRET),
+    "JSON, upper-case hex": json.dumps(SECRET).replace("\\u00e9", "\\u00E9"),
+    "JSON in UTF-8": json.dumps(SECRET, ensure_ascii=False),
+    "JSON with escaped slashes": json.dumps(SECRET).replace("/", "\\/"),
+    "JSON in JSON": json.dumps(json.dumps(SECRET)),
+    "repr": repr(SECRET),
+    "ascii": ascii(SECRET),
+    "repr of bytes": repr(DATA)[1:],
+    "HTML": html.escape(SECRET),
+    "HTML, decimal": html.escape(SECRET).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+    "HTML, every character": "".join(c if c.isalnum() else f"&#x{ord(c):X};" for c in SECRET),
+    "SQL": SECRET.replace("'", "''"),
+    "libpq": SECRET.replace("\\", "\\\\").replace("'", "\\'"),
+    "UTF-8 read as Latin-1": DATA.decode("latin-1"),
+    "hex": DATA.hex(),
+    "base64": base64.b64encode(DATA).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(DATA).decode(),
+    "two escapes in turn": mixed(SECRET),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("surroundings", ["{}", "a{}b", "postgresql://me:{}@host/db", "\n{}\n"])
 def test_no_form_of_a_registered_value_is_shown(form: str, surroundings: str) -> None:
     redaction.register_secret(SECRET)
@@ -44,6 +68,7 @@ def test_no_form_of_a_registered_value_is_shown(form: str, surroundings: str) ->
         text = cleaned(surroundings.format(form))
         assert form.strip("\"'=") not in text
         assert "canary" not in text
+        assert DATA.hex()[4:] not in text
         assert "***" in text
 
 
@@ -97,6 +122,36 @@ def test_a_connection_that_was_read_is_never_shown(name: str, monkeypatch: pytes
     monkeypatch.setenv("AIRFLOW_CONN_PLACE", json.dumps({"conn_type": "http", **values}))
     get_connection("place")
     for secret in secrets:
-        for form in redaction.forms_of(secret):
+        for form in forms_of(secret):
             assert "canary" not in redaction.redact_values(f"<{form}>")
             assert redaction.redact_values(f"<{form}>").startswith("<***"), form
+
+
+@pytest.mark.parametrize("login", ["", "a:", "me:", "user:", "elastic:"])
+def test_base64_of_a_longer_text_does_not_show_the_value_inside(login: str) -> None:
+    redaction.register_secret(SECRET)
+    header = base64.b64encode(f"{login}{SECRET}:more".encode()).decode()
+    inside = base64.b64encode(SECRET.encode()).decode()[4:-4]
+    assert "***" in redaction.redact_values(header)
+    assert inside not in redaction.redact_values(header)
+
+
+GROWING = {
+    "URLs without an end": "://a:",
+    "names": "password",
+    "names and spaces": "authorization: ",
+    "quotes": "password='",
+    "backslashes": "\\",
+    "percent signs": "%25",
+    "entities": "&amp;#",
+    "key blocks": "-----BEGIN PRIVATE KEY-----",
+    "beginnings of the secret": SECRET[:-1],
+}
+
+
+@pytest.mark.parametrize("unit", GROWING.values(), ids=GROWING)
+def test_a_text_of_half_a_megabyte_comes_to_an_end(unit: str) -> None:
+    """A pattern that looks ahead from each position to the end would need hours."""
+    redaction.register_secret(SECRET)
+    text = (unit * (500_000 // len(unit))) + "@"
+    assert len(redaction.redact_text(text, cut=False)) <= 2 * len(text)
