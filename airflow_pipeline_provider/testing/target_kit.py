@@ -392,3 +392,5 @@ class TargetConformance:
         )
         assert found == [("flights", "moved", 2), ("flights", "stays", 1), ("w", "moved", 7)]
         assert len([r for r in fetch("") if r["RECORD_ID"] == "moved"]) == 3
+        [moved] = [r for r in fetch("_LATEST") if (r["PIPELINE_ID"], r["RECORD_ID"]) == ("flights", "moved")]
+        assert moved["EVENT_TIME"] == MIDNIGHT + timedelta(hours=3)

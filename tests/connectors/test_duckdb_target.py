@@ -13,6 +13,7 @@ from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
 from airflow_pipeline_provider.connectors.targets import duckdb as duckdb_target
 from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
+from airflow_pipeline_provider.connectors.targets.sql_text import ENVELOPE_COLUMNS, STAMP_COLUMNS
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
 from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
@@ -80,6 +81,20 @@ class TestDuckDB(TargetConformance):
         query(path, "CREATE TABLE raw.events_latest (a INTEGER)")
         with pytest.raises(FatalError, match="Events_LATEST"):
             make_target("flights").prepare()
+
+    @pytest.mark.parametrize("condition", ["", " WHERE TOKEN > 0"], ids=["ours", "the user's own"])
+    def test_the_view_of_an_earlier_version_is_replaced(self, path, make_target, target, condition):
+        """A filter then reads the rows that it chooses, and the ids and times of the others."""
+        columns = ", ".join(f'"{name}"' for name in (*ENVELOPE_COLUMNS, *STAMP_COLUMNS))
+        query(
+            path,
+            f'CREATE OR REPLACE VIEW raw."Events_LATEST" AS SELECT {columns} FROM raw."Events"{condition} QUALIFY '
+            'ROW_NUMBER() OVER (PARTITION BY "PIPELINE_ID", "RECORD_ID" '
+            'ORDER BY "TOKEN" DESC, "EVENT_TIME" DESC) = 1',
+        )
+        make_target("flights").prepare()
+        [view] = query(path, "SELECT sql FROM duckdb_views() WHERE view_name = 'Events_LATEST'")
+        assert ("QUALIFY" in view["sql"]) is bool(condition)
 
     @pytest.mark.parametrize("name", ["_COMMITS", "_FENCE"])
     def test_a_side_table_of_another_shape_is_refused(self, path, make_target, name):

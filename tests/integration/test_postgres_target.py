@@ -197,8 +197,10 @@ def test_what_prepare_creates_and_its_index_serves(admin, stage):
     assert tables_of(admin, "raw") == {
         "Flights",
         "Flights_COMMITS",
+        "Flights_EVENTS",
         "Flights_FENCE",
         "Flights_LATEST",
+        "Flights_RECORDS",
         "Flights_TIMES",
     }
     admin.execute("SET enable_seqscan = off")

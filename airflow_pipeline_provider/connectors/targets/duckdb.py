@@ -34,6 +34,7 @@ from airflow_pipeline_provider.connectors.targets.sql_text import (
     Statements,
     WriteConflictError,
     check_shape,
+    is_first_view,
     parse_name,
 )
 from airflow_pipeline_provider.core.intervals import Interval
@@ -143,12 +144,15 @@ class DuckDBTarget(Target):
                 seen = {str(row[0]).upper(): row[1] for row in execute(f"DESCRIBE {table}", [])}
                 check_shape(f"table {table}", columns, seen)
             execute(statements.create_view(), [])
-            if not execute(
-                "SELECT 1 FROM duckdb_views() WHERE lower(view_name) = lower(?)", [statements.latest.last]
-            ):
+            views = execute(
+                "SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower(?)", [statements.latest.last]
+            )
+            if not views:
                 raise FatalError(
                     f"{statements.latest} exists and is not the view that belongs to {statements.table}"
                 )
+            if len(views) == 1 and is_first_view(views[0][0]):
+                execute(statements.create_view(replace=True), [])
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         def once() -> LoadResult:

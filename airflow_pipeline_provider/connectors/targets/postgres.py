@@ -30,6 +30,7 @@ from airflow_pipeline_provider.connectors.base import (
 )
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
+from airflow_pipeline_provider.connectors.targets.postgres_upgrade import UPGRADE_SECONDS, find_upgrade
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
     Statements,
@@ -132,7 +133,12 @@ class PostgresTarget(Target):
         with self._transaction("prepare") as (session, statements):
             session.execute(*sql.lock_for_creating(statements.table))
             self._create_missing(session, statements)
+            missing = sql.missing_indexes(session.execute(*sql.find_indexes(statements.table)))
+            upgrade = find_upgrade(session, statements, missing)
             session.execute("COMMIT")
+        for step in upgrade:
+            with closing(self._connect(step.doing, UPGRADE_SECONDS)) as session:
+                step.run(session)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         with self._transaction(f"load {manifest.interval}") as (session, statements):
@@ -173,13 +179,14 @@ class PostgresTarget(Target):
         for name, create in zip(_tables(statements), statements.create_tables(), strict=True):
             if not session.execute(*sql.find(name)):
                 session.execute(create)
+                if name == statements.table:
+                    for index in sql.INDEXES:
+                        session.execute(index.create(name))
             seen = {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
             check_shape(f"table {name}", statements.columns[str(name)], seen)
-        if not session.execute(*sql.find_index(statements.table)):
-            session.execute(sql.create_index(statements.table))
         view = session.execute(*sql.find(statements.latest))
         if not view:
-            session.execute(sql.create_view(statements))
+            session.execute(statements.create_view())
         elif view[0][0] not in ("v", "m"):
             raise FatalError(
                 f"{statements.latest} exists and is not the view that belongs to {statements.table}"
@@ -190,14 +197,16 @@ class PostgresTarget(Target):
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[tuple[Session, Statements]]:
         """A session of its own, in an open transaction that the block commits, or else is rolled back."""
+        with closing(self._connect(doing, self.options.statement_timeout)) as session:
+            session.begin()
+            yield session, Statements(self._table(session), sql.DIALECT)
+
+    def _connect(self, doing: str, seconds: int) -> Session:
         from airflow_pipeline_provider.connectors.targets.postgres_session import Session, hook
 
         if self._hook is None:
             self._hook = hook(self.options.conn_id)
-        what = f"target {self.options.table} ({self.options.conn_id}), {doing}"
-        with closing(Session(self._hook, what, self.options.statement_timeout)) as session:
-            session.begin()
-            yield session, Statements(self._table(session), sql.DIALECT)
+        return Session(self._hook, f"target {self.options.table} ({self.options.conn_id}), {doing}", seconds)
 
     def _table(self, session: Session) -> ObjectName:
         """With its schema: a table of that name further down the search_path is another one."""

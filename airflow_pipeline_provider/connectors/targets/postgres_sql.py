@@ -1,10 +1,10 @@
-# ruff: noqa: S608  (names are checked by `parse_name` and quoted, values are bound)
 """The SQL text that only PostgreSQL has: session settings, its catalog, the index, the view, COPY."""
 
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.postgres_network import patience_to_write
 from airflow_pipeline_provider.connectors.targets.sql_text import (
@@ -12,7 +12,6 @@ from airflow_pipeline_provider.connectors.targets.sql_text import (
     STAMP_COLUMNS,
     Dialect,
     ObjectName,
-    Statements,
 )
 
 DIALECT = Dialect(
@@ -21,6 +20,7 @@ DIALECT = Dialect(
     body="text",  # not jsonb: text stays as it is, byte for byte
     integer="bigint",
     mark="%s",
+    create_view="CREATE VIEW",  # `find` looks for it first
     counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -94,26 +94,56 @@ def may_create(schema: str) -> tuple[str, list[Any]]:
     )
 
 
-def find_index(table: ObjectName) -> tuple[str, list[Any]]:
-    """One row for each index, by whatever name, that begins with the two columns of every DELETE and COUNT."""
+class Index(NamedTuple):
+    """An index of the data table: the name's suffix, its definition, and the first columns that make another do."""
+
+    suffix: str
+    definition: str
+    columns: tuple[tuple[str, ...], ...]
+
+    def create(self, table: ObjectName, *, concurrently: bool = False) -> str:
+        how = "CONCURRENTLY " if concurrently else ""
+        name = ObjectName((table.sibling(self.suffix).last,))
+        return f"CREATE INDEX {how}IF NOT EXISTS {name} ON {table} {self.definition}"
+
+
+INDEXES = (
+    Index("_TIMES", '("PIPELINE_ID", "EVENT_TIME")', (("PIPELINE_ID", "EVENT_TIME"),)),  # of DELETE and COUNT
+    # of the view's join; a hash is a third of the size of a b-tree, and random ids cost a load little
+    Index("_RECORDS", 'USING hash ("RECORD_ID")', (("RECORD_ID",), ("PIPELINE_ID", "RECORD_ID"))),
+    # of a filter without PIPELINE_ID; a few pages, since rows arrive almost in the order of time
+    Index("_EVENTS", 'USING brin ("EVENT_TIME") WITH (autosummarize = on)', (("EVENT_TIME",),)),
+)
+
+
+def missing_indexes(found: Sequence[tuple[Any, ...]]) -> list[Index]:
+    """Return the indexes whose work no index in the answer of `find_indexes` does."""
+    present = [tuple(str(column).strip('"') for column in row) for row in found]
+    return [
+        index
+        for index in INDEXES
+        if not any(row[: len(columns)] == columns for row in present for columns in index.columns)
+    ]
+
+
+def find_indexes(table: ObjectName) -> tuple[str, list[Any]]:
+    """Return the query of the first two columns of each valid and full index, whatever its name."""
     return (
-        "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = CAST(%s AS regclass) AND indisvalid "
-        "AND indpred IS NULL AND pg_catalog.pg_get_indexdef(indexrelid, 1, true) = '\"PIPELINE_ID\"' "
-        "AND pg_catalog.pg_get_indexdef(indexrelid, 2, true) = '\"EVENT_TIME\"'",
+        "SELECT pg_catalog.pg_get_indexdef(indexrelid, 1, true), pg_catalog.pg_get_indexdef(indexrelid, 2, true) "
+        "FROM pg_catalog.pg_index WHERE indrelid = CAST(%s AS regclass) AND indisvalid AND indpred IS NULL",
         [str(table)],
     )
 
 
-def create_index(table: ObjectName) -> str:
-    index = ObjectName((table.sibling("_TIMES").last,))
-    return f'CREATE INDEX IF NOT EXISTS {index} ON {table} ("PIPELINE_ID", "EVENT_TIME")'
-
-
-def create_view(statements: Statements) -> str:
-    """`Statements.create_view` without QUALIFY: the same row of each record."""
+def describe_for_upgrade(table: ObjectName, view: ObjectName) -> tuple[str, list[Any]]:
+    """Return the query of one row: (may the role change the table, its bytes, may it change the view, the view)."""
     return (
-        f'CREATE VIEW {statements.latest} AS SELECT DISTINCT ON ("PIPELINE_ID", "RECORD_ID") {_COLUMNS} '
-        f'FROM {statements.table} ORDER BY "PIPELINE_ID", "RECORD_ID", "TOKEN" DESC, "EVENT_TIME" DESC'
+        "SELECT pg_catalog.pg_has_role(t.relowner, 'USAGE'), pg_catalog.pg_table_size(t.oid), "
+        "pg_catalog.pg_has_role(v.relowner, 'USAGE'), "
+        "CASE v.relkind WHEN 'v' THEN pg_catalog.pg_get_viewdef(v.oid) END "
+        "FROM pg_catalog.pg_class t, pg_catalog.pg_class v "
+        "WHERE t.oid = CAST(%s AS regclass) AND v.oid = CAST(%s AS regclass)",
+        [str(table), str(view)],
     )
 
 

@@ -29,6 +29,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*", re.ASCII)
 _LONGEST = 240  # with the suffixes below the 255 of Snowflake
 ENVELOPE_COLUMNS = ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY")
 STAMP_COLUMNS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
+_ROW = (*ENVELOPE_COLUMNS, *STAMP_COLUMNS)
+_FIRST_VIEW = re.compile(
+    r"(?:CREATE VIEW \S+ AS )?SELECT (?:DISTINCT ON \(PIPELINE_ID, RECORD_ID\) )?"
+    + ", ".join(_ROW)
+    + r" FROM \S+ (?:ORDER BY PIPELINE_ID, RECORD_ID, TOKEN DESC, EVENT_TIME DESC|QUALIFY \(?row_number\(\) OVER "
+    r"\(PARTITION BY PIPELINE_ID, RECORD_ID ORDER BY TOKEN DESC, EVENT_TIME DESC\) = 1\)?) ?;?",
+    re.IGNORECASE,
+)
 
 
 class WriteConflictError(TransientError):
@@ -72,6 +80,7 @@ class Dialect(NamedTuple):
     integer: str
     mark: str
     counted_id: str = '"RECORD_ID"'  # what COUNT(DISTINCT ...) is asked for
+    create_view: str = "CREATE VIEW IF NOT EXISTS"
     read_instant: str = "{}"  # what to select so that a client gets a datetime, or microseconds since 1970
 
 
@@ -113,12 +122,27 @@ class Statements:
             f'CAST(0 AS {integer}) AS "TOKEN", CAST(CURRENT_TIMESTAMP AS {instant}) AS "TAKEN_AT"',
         ]
 
-    def create_view(self) -> str:
-        """Newest is what was loaded last: a record that moved to another window is there with a newer token."""
+    @property
+    def newest_by(self) -> tuple[str, str]:
+        """The columns whose greatest values make a row the newest of its record: what was loaded last."""
+        return "TOKEN", "EVENT_TIME"
+
+    def create_view(self, *, replace: bool = False) -> str:
+        """Return the statement that creates `_LATEST`: the rows of which no newer row has the same record id.
+
+        Databases plan this join as an anti-join and apply a query's filter to `own` first. Every window function
+        would read the whole table first, since a filter must not choose among the versions of a record.
+        """
+        first, second = self.newest_by
+        head = "CREATE OR REPLACE VIEW" if replace else self.dialect.create_view
         return (
-            f"CREATE VIEW IF NOT EXISTS {self.latest} AS SELECT {_listed([*ENVELOPE_COLUMNS, *STAMP_COLUMNS])} "
-            f'FROM {self.table} QUALIFY ROW_NUMBER() OVER (PARTITION BY "PIPELINE_ID", "RECORD_ID" '
-            'ORDER BY "TOKEN" DESC, "EVENT_TIME" DESC) = 1'
+            f"{head} {self.latest} AS SELECT "
+            + ", ".join(f'own."{name}"' for name in _ROW)
+            + f" FROM {self.table} AS own LEFT JOIN {self.table} AS newer"
+            ' ON newer."RECORD_ID" = own."RECORD_ID" AND newer."PIPELINE_ID" = own."PIPELINE_ID"'
+            f' AND (newer."{first}" > own."{first}"'
+            f' OR (newer."{first}" = own."{first}" AND newer."{second}" > own."{second}"))'
+            ' WHERE newer."RECORD_ID" IS NULL'
         )
 
     def insert(self, rows: str) -> str:
@@ -218,6 +242,15 @@ class Statements:
         )
         reach("load.commit_row_written")
         return LoadResult(counts.rows, counts.distinct_ids)
+
+
+def is_first_view(definition: str) -> bool:
+    """Return whether this is `_LATEST` as the first versions created it, whose queries read the whole table.
+
+    A view of the user's own, with another column or condition, is not.
+    """
+    text = re.sub(rf"\w+\.(?=(?:{'|'.join(_ROW)})\b)", "", definition.replace('"', ""))
+    return _FIRST_VIEW.fullmatch(" ".join(text.split())) is not None
 
 
 def is_loaded(overlapping: Sequence[CommitRow], manifest: Manifest) -> bool:
