@@ -142,6 +142,7 @@ def _authority(connection: Any) -> str:
 
 def _with_parents(table: str, parents: list[str], levels: int) -> str:
     """`table` with as many of the parents in front as bring it to so many levels."""
+    table = table.replace('"', "")
     missing = levels - (table.count(".") + 1)
     known = [parent for parent in parents[:missing] if parent] if missing > 0 else []
     return ".".join([*known, table])

@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 from snowflake.connector import errors
 
-from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.connectors.base import CommitRow, Identity
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
-from airflow_pipeline_provider.connectors.targets.snowflake import MAX_BODY_BYTES, SnowflakeTarget
+from airflow_pipeline_provider.connectors.targets.snowflake import SnowflakeTarget
 from airflow_pipeline_provider.connectors.targets.snowflake_errors import error_for, mapped
+from airflow_pipeline_provider.connectors.targets.snowflake_session import Session
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
     Statements,
@@ -44,15 +45,38 @@ def options(**changes):
         ("flights", '"FLIGHTS"'),
         ("raw.Flights", '"RAW"."FLIGHTS"'),
         ("ANALYTICS.RAW.FLIGHTS_$1", '"ANALYTICS"."RAW"."FLIGHTS_$1"'),
+        ('"flights-2013"', '"flights-2013"'),
+        ('analytics."raw data".Flights', '"ANALYTICS"."raw data"."FLIGHTS"'),
+        ('"FLIGHTS"', '"FLIGHTS"'),
+        ('"2013"."-"."a b"', '"2013"."-"."a b"'),
     ],
 )
 def test_names_are_upper_case_and_quoted(written, quoted):
     assert str(parse_name(written, upper=True)) == quoted
 
 
+# unbalanced, doubled, and with what could leave a quoted name or hide in it
+QUOTES = [
+    '"a',
+    'a"',
+    '"a"b',
+    '"a""b"',
+    '""',
+    '"',
+    '"a"."b',
+    '" a"',
+    '"a "',
+    '"a.b"',
+    '"a\\"',
+    '"%s"',
+    '"ü"',
+    '"a\tb"',
+]
+
+
 @pytest.mark.parametrize("key", ["table", "external_stage"])
 @pytest.mark.parametrize(
-    "name", ["", "a.b.c.d", 'a"b', "a b", "a;DROP TABLE b", "a'b", "1a", "ü", "@a", "a--", "a\n"]
+    "name", ["", "a.b.c.d", 'a"b', "a b", "a;DROP TABLE b", "a'b", "1a", "ü", "@a", "a--", "a\n", *QUOTES]
 )
 def test_other_names_are_refused(key, name):
     with pytest.raises(ValidationError, match="must be a name of one to three parts"):
@@ -76,14 +100,41 @@ def test_side_objects_stand_beside_the_table():
 
 def test_copy_names_exactly_the_files():
     files = [f"flights/d'ay/part-{n}.parquet" for n in range(2001)]
-    statements = list(sql.copy_files(STAGED, LAKE, files))
+    statements = list(sql.copy_files(STAGED, LAKE, files, sql.CopyOptions()))
     assert [s.count("/part-") for s in statements] == [1000, 1000, 1]
     assert statements[2] == (
         'COPY INTO "STAGED_1" ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY") FROM (SELECT $1:RECORD_ID::VARCHAR, '
-        "$1:EVENT_TIME::TIMESTAMP_TZ, $1:SOURCE_NAME::VARCHAR, PARSE_JSON($1:BODY::VARCHAR) "
+        "$1:EVENT_TIME::TIMESTAMP_TZ, $1:SOURCE_NAME::VARCHAR, PARSE_JSON($1:BODY::VARCHAR(134217728)) "
         'FROM @"ANALYTICS"."RAW"."LAKE") FILES = (\'flights/d\\\'ay/part-2000.parquet\') '
-        "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE) ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
+        "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE USE_VECTORIZED_SCANNER = TRUE) "
+        "ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "present", "absent"),
+    [
+        ({}, ["::VARCHAR(134217728))", "USE_VECTORIZED_SCANNER = TRUE)"], []),
+        ({"max_document_size": "17MiB"}, ["::VARCHAR(134217728))"], []),
+        ({"max_document_size": "16MiB"}, ["PARSE_JSON($1:BODY::VARCHAR)"], ["134217728"]),
+        ({"use_vectorized_scanner": False}, ["USE_LOGICAL_TYPE = TRUE)"], ["VECTORIZED"]),
+    ],
+)
+def test_the_copy_follows_the_options(given, present, absent):
+    chosen = options(**given)
+    limits = SnowflakeTarget(chosen, Identity("flights", "UTC")).limits
+    assert limits.max_body_bytes == chosen.max_document_size
+    copy = sql.copy_all(
+        STAGED, LAKE, sql.CopyOptions(chosen.max_document_size, chosen.use_vectorized_scanner)
+    )
+    assert all(text in copy for text in present)
+    assert not any(text in copy for text in absent)
+
+
+@pytest.mark.parametrize("size", ["129MiB", "1GB", 0, "lots"])
+def test_a_document_size_beyond_a_variant_is_refused(size):
+    with pytest.raises(ValidationError, match="max_document_size"):
+        options(max_document_size=size)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +276,56 @@ def test_the_newest_overlapping_token_decides(rows, loaded):
 
 
 def test_the_limit_is_what_a_variant_holds():
-    assert SnowflakeTarget.limits.max_body_bytes == MAX_BODY_BYTES == 16_777_216
+    assert SnowflakeTarget(options(), Identity("flights", "UTC")).limits.max_body_bytes == 134_217_728
+
+
+class Recorded:
+    """A connection whose cursors answer each statement with its query id, or fail with it."""
+
+    sfqid = "01b2-0000"
+    description = (("status",),)
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def autocommit(self, on):
+        pass
+
+    def cursor(self):
+        return self
+
+    __enter__ = cursor
+
+    def __exit__(self, *ends):
+        pass
+
+    def execute(self, statement, parameters):
+        if self.error:
+            raise self.error
+
+    def fetchall(self):
+        return [("ok",)]
+
+
+def test_each_statement_is_logged_with_its_query_id_and_without_values(caplog):
+    caplog.set_level("INFO")
+    session = Session(Recorded(), 5)
+    session.phase = "load"
+    session.execute('DELETE FROM "A"."B"."T" WHERE "PIPELINE_ID" = %s', ["flights"])
+    [message] = caplog.messages
+    assert "event=snowflake.query phase=load query_id=01b2-0000" in message
+    assert "DELETE FROM" in message
+    assert "flights" not in message
+
+
+def test_an_error_shows_the_query_id(caplog):
+    caplog.set_level("INFO")
+    error = errors.ProgrammingError(
+        msg="SQL compilation error", errno=1003, sqlstate="42000", sfqid="01b2-0001"
+    )
+    with pytest.raises(FatalError, match="01b2-0001"):
+        Session(Recorded(error), 5).execute("SELECT 1")
+    assert "query_id=01b2-0000" in caplog.text
 
 
 def test_the_module_imports_no_vendor_library():

@@ -134,6 +134,22 @@ class TestPut(SnowflakeConformance):
         names = [row["name"] for row in query(f"SHOW TABLES IN SCHEMA {schema}")]
         assert not [name for name in names if name.startswith("STAGED_")]
 
+    def test_a_document_of_more_than_16_mib_is_loaded(self, load, query, table):
+        body = '{"a": "' + "x" * (17 * 2**20) + '"}'
+        load(hours(0, 2), [Row("a", MIDNIGHT, body)], token=1)
+        assert query(f"SELECT LENGTH(BODY:a::VARCHAR) AS N FROM {table}") == [{"N": 17 * 2**20}]
+
+    def test_quoted_names_keep_their_case(self, query, schema, stage):
+        name = f'{schema}."{uuid4().hex[:8]}-flights raw"'
+        target = target_of(name)
+        target.prepare()
+        target.prepare()
+        for token in (1, 2):
+            assert Loader(lambda _: target, stage)(hours(0, 2), rows(hours(0, 2), 5), token=token).rows == 5
+        assert (target.count(hours(0, 2)), target.newest_token()) == ((5, 5), 2)
+        latest = name.removesuffix('"') + '_LATEST"'
+        assert query(f"SELECT COUNT(*) AS N FROM {latest}") == [{"N": 5}]
+
     def test_a_schema_that_is_missing_is_fatal(self):
         with pytest.raises(FatalError, match="NOWHERE"):
             target_of(f"{os.environ['SNOWFLAKE_DATABASE']}.NOWHERE.T").prepare()

@@ -20,9 +20,10 @@ from uuid import uuid4
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
+from airflow_pipeline_provider.config.options import ByteCount, ConnId, DurationSeconds, TargetOptions
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
+    Identity,
     LoadResult,
     Stage,
     Target,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# VARIANT holds 16 MiB; accounts with the newer limit of 128 MiB lose nothing but documents that are larger than this
-MAX_BODY_BYTES = 16 * 2**20
 CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
 _UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
 
@@ -62,13 +61,24 @@ class SnowflakeOptions(TargetOptions):
         "snowflake_default", min_length=1, description="Airflow connection of type Snowflake."
     )
     table: str = Field(
-        description="The table: DATABASE.SCHEMA.TABLE, or less where the connection says the rest."
+        description='The table: DATABASE.SCHEMA.TABLE, or less where the connection says the rest; "quoted" parts '
+        "keep their case."
     )
     external_stage: str | None = Field(
         None, description="Named stage that reads stage.path; without it parts are uploaded with PUT."
     )
     external_stage_path: str | None = Field(
         None, description="Where stage.path lies below the external stage; without it found by SHOW STAGES."
+    )
+    max_document_size: ByteCount = Field(
+        default=sql.MAX_BODY_BYTES,
+        le=sql.MAX_BODY_BYTES,
+        description="The largest document that is loaded: 128MiB; 16MiB for an account with that limit of a VARIANT.",
+    )
+    use_vectorized_scanner: bool = Field(
+        default=True,
+        strict=True,
+        description="Read parts with Snowflake's vectorized Parquet scanner, which is faster and cheaper.",
     )
     statement_timeout: DurationSeconds = Field(
         default=3600,
@@ -97,7 +107,11 @@ class SnowflakeOptions(TargetOptions):
 class SnowflakeTarget(Target):
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
     # BODY goes through PARSE_JSON, which is strict about keys unless it is told to keep the last of several
-    limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, needs_json=True, unique_keys=True)
+    limits = TargetLimits(max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True)
+
+    def __init__(self, options: SnowflakeOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        self.limits = self.limits._replace(max_body_bytes=options.max_document_size)
 
     @property
     def _statements(self) -> Statements:
@@ -245,17 +259,18 @@ class SnowflakeTarget(Target):
         session.execute(sql.create_staged(staged))
         if not manifest.parts:
             return
+        options = sql.CopyOptions(self.options.max_document_size, self.options.use_vectorized_scanner)
         if self.options.external_stage:
             external = parse_name(self.options.external_stage, upper=True)
             folder = self._folder(session, external, stage)
             statements = list(
-                sql.copy_files(staged, external, [folder + part.path for part in manifest.parts])
+                sql.copy_files(staged, external, [folder + part.path for part in manifest.parts], options)
             )
         else:
             uploaded = ObjectName((f"PARTS_{uuid4().hex.upper()}",))
             session.execute(f"CREATE TEMPORARY STAGE {uploaded}")
             self._upload(session, manifest, stage, uploaded)
-            statements = [sql.copy_all(staged, uploaded)]
+            statements = [sql.copy_all(staged, uploaded, options)]
         loaded = sum(session.copy(statement) for statement in statements)
         if loaded != manifest.rows:
             raise DataError(

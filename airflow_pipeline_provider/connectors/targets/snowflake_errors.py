@@ -63,6 +63,9 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
     state = getattr(error, "sqlstate", None) or ""
     text = redact_text(" ".join((getattr(error, "msg", None) or str(error)).split()))
     said = f"Snowflake, while {doing}: {text}"
+    query_id = getattr(error, "sfqid", None)
+    if query_id and query_id not in said:
+        said = f"{said} (query id {query_id})"
     kind = type(error).__name__
     if errno in _FATAL or state == "42501":
         return FatalError(f"{said}; {_FATAL.get(errno, 'grant the privilege to the role of the connection')}")

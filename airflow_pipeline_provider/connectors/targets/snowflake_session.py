@@ -11,6 +11,7 @@ from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.connectors.targets.snowflake_errors import mapped
 from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.observability.log_generator import log_event
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,25 @@ class Session:
 
         def run() -> tuple[list[tuple[Any, ...]], list[str]]:
             with self._connection.cursor() as cursor:
-                cursor.execute(statement, list(parameters) or None)
-                return cursor.fetchall(), [column[0] for column in cursor.description]
+                try:
+                    cursor.execute(statement, list(parameters) or None)
+                    return cursor.fetchall(), [column[0] for column in cursor.description]
+                finally:
+                    self._log(statement, cursor)
 
         with mapped(doing):
             return within(self._seconds, f"Snowflake, while {doing}", run)
+
+    def _log(self, statement: str, cursor: Any) -> None:
+        """Log the query id, by which the statement is found in Snowflake's query history."""
+        words = " ".join(statement.split(" (")[0].split()[:6])
+        fields = {
+            "event": "snowflake.query",
+            "phase": self.phase,
+            "query_id": cursor.sfqid,
+            "statement": words,
+        }
+        log_event(log, fields)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

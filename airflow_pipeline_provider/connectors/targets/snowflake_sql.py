@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ENVELOPE_COLUMNS,
@@ -25,14 +26,17 @@ DIALECT = Dialect(
 )
 
 _COLUMNS = ", ".join(f'"{name}"' for name in ENVELOPE_COLUMNS)
-# Parquet's timestamps are instants only with USE_LOGICAL_TYPE; the session's timezone is UTC
-_FROM_PARQUET = (
-    "$1:RECORD_ID::VARCHAR, $1:EVENT_TIME::TIMESTAMP_TZ, $1:SOURCE_NAME::VARCHAR, "
-    "PARSE_JSON($1:BODY::VARCHAR)"
-)
-_COPY_OPTIONS = (
-    "FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE) ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
-)
+MAX_BODY_BYTES = 128 * 2**20  # of a VARIANT since Snowflake's release 9.17
+OLD_MAX_BODY_BYTES = 16 * 2**20  # before it, and of a VARCHAR whose length is not written
+
+
+class CopyOptions(NamedTuple):
+    """What the pipeline file says about the COPY of the parts."""
+
+    max_document_size: int = MAX_BODY_BYTES
+    vectorized_scanner: bool = True
+
+
 # one storage under several names
 _SCHEMES = {
     "s3a": "s3",
@@ -67,20 +71,31 @@ def create_staged(name: ObjectName) -> str:
     return f"CREATE TEMPORARY TABLE {name} ({columns})"
 
 
-def copy_files(into: ObjectName, stage: ObjectName, files: Sequence[str]) -> Iterator[str]:
-    """COPY statements that load exactly these files of an external stage (paths below its URL)."""
+def copy_files(
+    into: ObjectName, stage: ObjectName, files: Sequence[str], options: CopyOptions
+) -> Iterator[str]:
+    """Yield COPY statements that load exactly these files of an external stage (paths below its URL)."""
     for start in range(0, len(files), FILES_A_COPY):
         listed = ", ".join(literal(file) for file in files[start : start + FILES_A_COPY])
-        yield f"{_copy(into, stage)} FILES = ({listed}) {_COPY_OPTIONS}"
+        yield _copy(into, stage, f"FILES = ({listed}) ", options)
 
 
-def copy_all(into: ObjectName, stage: ObjectName) -> str:
-    """The COPY that loads everything in a temporary internal stage."""
-    return f"{_copy(into, stage)} {_COPY_OPTIONS}"
+def copy_all(into: ObjectName, stage: ObjectName, options: CopyOptions) -> str:
+    """Return the COPY that loads everything in a temporary internal stage."""
+    return _copy(into, stage, "", options)
 
 
-def _copy(into: ObjectName, stage: ObjectName) -> str:
-    return f"COPY INTO {into} ({_COLUMNS}) FROM (SELECT {_FROM_PARQUET} FROM @{stage})"
+def _copy(into: ObjectName, stage: ObjectName, files: str, options: CopyOptions) -> str:
+    length = f"({MAX_BODY_BYTES})" if options.max_document_size > OLD_MAX_BODY_BYTES else ""
+    scanner = " USE_VECTORIZED_SCANNER = TRUE" if options.vectorized_scanner else ""
+    # Parquet's timestamps are instants only with USE_LOGICAL_TYPE, and the session's timezone is UTC. The vectorized
+    # scanner always uses logical types, and requires an ON_ERROR that is ABORT_STATEMENT or SKIP_FILE.
+    return (
+        f"COPY INTO {into} ({_COLUMNS}) FROM (SELECT $1:RECORD_ID::VARCHAR, $1:EVENT_TIME::TIMESTAMP_TZ, "
+        f"$1:SOURCE_NAME::VARCHAR, PARSE_JSON($1:BODY::VARCHAR{length}) FROM @{stage}) {files}"
+        f"FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE{scanner}) "
+        "ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
+    )
 
 
 def put_file(path: str, stage: ObjectName) -> str:

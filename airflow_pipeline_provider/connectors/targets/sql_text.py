@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs one statement; a statement that changes rows answers how many in its first column."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*", re.ASCII)
+_PART = re.compile(r'"([A-Za-z0-9_$-](?:[A-Za-z0-9_$ -]*[A-Za-z0-9_$-])?)"|([A-Za-z_][A-Za-z0-9_$]*)')
+_NAMES = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*")
 _LONGEST = 240  # with the suffixes below the 255 of Snowflake
 ENVELOPE_COLUMNS = ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY")
 STAMP_COLUMNS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
@@ -61,14 +62,19 @@ class ObjectName:
 
 
 def parse_name(text: str, *, upper: bool = False) -> ObjectName:
-    """`ANALYTICS.RAW.FLIGHTS`; a ValueError says what was expected."""
-    parts = text.split(".")
-    if len(parts) > 3 or not all(_NAME.fullmatch(part) and len(part) <= _LONGEST for part in parts):
+    """Parse `ANALYTICS.RAW.FLIGHTS` or `ANALYTICS.raw."flights-2"`; with `upper`, parts without quotes become
+    upper case, as in Snowflake.
+
+    Raise ValueError for anything else.
+    """
+    found = _NAMES.fullmatch(text) and _PART.findall(text)
+    if not found or len(found) > 3 or any(len(quoted or bare) > _LONGEST for quoted, bare in found):
         raise ValueError(
             "must be a name of one to three parts with dots between them (ANALYTICS.RAW.FLIGHTS), each of letters, "
-            f"digits, _ and $ and not beginning with a digit, got {text!r}"
+            "digits, _ and $ and not beginning with a digit, or in double quotes of letters, digits, _, $, - and "
+            f"spaces, got {text!r}"
         )
-    return ObjectName(tuple(part.upper() if upper else part for part in parts))
+    return ObjectName(tuple(quoted or (bare.upper() if upper else bare) for quoted, bare in found))
 
 
 class Dialect(NamedTuple):
