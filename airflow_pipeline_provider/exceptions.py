@@ -19,19 +19,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from airflow_pipeline_provider.escaping import visible
+
 
 class PipelineError(Exception):
     """Base of all errors; `str()` starts with the context once a phase has added it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = visible(message)  # it may quote a server, a document or a name
+        super().__init__(self.message)
         self.context: str | None = None
 
     def add_context(self, context: str) -> None:
         """Say where it happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
         if self.context is None:
-            self.context = context
+            self.context = visible(context)
 
     def __str__(self) -> str:
         return f"{self.context}: {self.message}" if self.context else self.message

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.escaping import visible, visible_json
 from airflow_pipeline_provider.observability.redaction import redact_values
 
 if TYPE_CHECKING:
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 # Not a terminal: nobody wraps lines there, and a program that cuts columns wants them whole.
 WIDE = 10_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def one_line(text: str) -> str:
-    """The text without line ends and control characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    """Return the text with single spaces for its white space and escapes for what is not printable."""
+    return visible(" ".join(text.split()))
 
 
 class ReaderLeftError(Exception):
@@ -39,7 +38,8 @@ class Screen:
 
     def answer(self, value: Any) -> None:
         """The one JSON document of a command."""
-        self._write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", self.out)
+        document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        self._write(visible_json(document) + "\n", self.out)
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line for people, so not with `--output json`."""
@@ -118,7 +118,7 @@ class Screen:
     def _line(self, text: str, style: str | None, stream: IO[str]) -> None:
         console = self.console(stream)
         with console.capture() as captured:
-            console.print(_CONTROL.sub(" ", redact_values(text)), style=style, soft_wrap=True)
+            console.print(visible(redact_values(text)), style=style, soft_wrap=True)
         self._write(captured.get(), stream)
 
     @staticmethod

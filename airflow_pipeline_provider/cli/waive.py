@@ -19,7 +19,7 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
-from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import days_in, piece_json, read_span
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
@@ -42,7 +42,7 @@ class Waived:
 
 def waive(args: Namespace, screen: Screen) -> int:
     """The command."""
-    reason = one_line(args.reason or "")
+    reason = " ".join((args.reason or "").split())
     if not reason or len(reason) > LONGEST_REASON:
         raise ConfigError(
             f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters for whoever asks later why this "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import ConfigError
 
 _SECRET_KEY = re.compile(r"password|passwd|passphrase|secret|token|credential|authorization|api_?key", re.I)
@@ -45,7 +46,8 @@ class ConfigFileError(ConfigError):
         if len(lines) > 1:
             name = PurePath(file).name if file else "the pipeline"
             lines = [f"{name} has {len(lines)} problems:", *(f"  {line}" for line in lines)]
-        super().__init__("\n".join(lines))
+        super().__init__("; ".join(lines))
+        self.message = "\n".join(map(visible, lines))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems, self.file)
@@ -66,12 +68,8 @@ def dotted(path: Sequence[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{brief(_visible(part))}" if text else brief(_visible(part))
+            text += f".{brief(visible(part))}" if text else brief(visible(part))
     return text
-
-
-def _visible(key: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in key)
 
 
 def brief(text: str) -> str:

@@ -28,6 +28,7 @@ from datetime import date, datetime, timezone
 from enum import Enum
 from typing import Any
 
+from airflow_pipeline_provider.escaping import visible_json
 from airflow_pipeline_provider.exceptions import SupersededError, TransientError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.observability.redaction import redact, redact_text, register_secret
@@ -142,7 +143,7 @@ def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
         as_json = os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
     clean = {redact_text(str(key)): _loggable(redact(value, str(key))) for key, value in fields.items()}
     if as_json:
-        return json.dumps(clean, ensure_ascii=False, allow_nan=False)
+        return visible_json(json.dumps(clean, ensure_ascii=False, allow_nan=False))
     return " ".join(f"{_word(key)}={_shown(value)}" for key, value in clean.items())
 
 
@@ -184,15 +185,10 @@ def _cut(text: str) -> str:
 
 
 def _word(key: str) -> str:
-    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+    return key if _BARE.fullmatch(key) and key.isprintable() else _shown(key)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value) and value.isprintable():
         return value
-    return _escape(json.dumps(value, ensure_ascii=False))
-
-
-def _escape(text: str) -> str:
-    """JSON leaves some line separators and control characters alone; a log line must not."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+    return visible_json(json.dumps(value, ensure_ascii=False))  # JSON itself leaves some of them alone
