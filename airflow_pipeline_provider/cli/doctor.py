@@ -24,6 +24,7 @@ from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.phases.doctor import Examined, examine
@@ -72,19 +73,19 @@ def _command(finding: Finding, args: Namespace) -> str | None:
     """As one would type it."""
     if not finding.command:
         return None
-    words = ["airflow-pipelines", *finding.command]
+    words = finding.command
     if "--until-done" in words and args.reference_time is not None:
-        words += ["--reference-time", args.reference_time]
-    if args.folder is not None:
-        words += ["--folder", args.folder]
-    return shlex.join(words)
+        words = (*words, "--reference-time", args.reference_time)
+    return command_line.shown(words)
 
 
 def _run(command: str) -> int:
     """In this process; its answer goes to standard error, where everything beside this command's own goes."""
     from airflow_pipeline_provider.cli.main import build_parser, dispatch
 
-    parsed = build_parser().parse_args(shlex.split(command)[1:])
+    words = shlex.split(command)
+    given = words[words.index(command_line.PROGRAM) + 1 :] if command_line.PROGRAM in words else words[2:]
+    parsed = build_parser().parse_args(given)
     return dispatch(parsed.command, parsed)
 
 

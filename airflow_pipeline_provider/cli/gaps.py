@@ -22,6 +22,7 @@ from airflow_pipeline_provider.cli.localtime import length_text
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import day_text, piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import Why, days_of, too_old_text
 from airflow_pipeline_provider.core.wording import local_window
@@ -29,6 +30,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.standing import Gaps, find_gaps
 
+GIVEN_UP = "not needed"
 _STYLES = {Why.BLOCKED: "red", Why.FAILED: "red", Why.TOO_OLD: "red", Why.LEASED: "yellow"}
 
 
@@ -109,6 +111,19 @@ def _print(seen: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
         old = [gap.interval for gap in found.missing if gap.why is Why.TOO_OLD]
         if old:
             screen.say(f"{config.pipeline_id}: {too_old_text(config.rules, old)}", "red")
+        for command in _commands(config, found):
+            screen.say(f"    {command}")
+
+
+def _commands(config: PipelineConfig, found: Gaps) -> list[str]:
+    """Return what a person can do about the first gaps that no run moves by itself."""
+    name = command_line.name_of(config.pipeline_id)
+    stuck = [gap.interval for gap in found.missing if gap.why in (Why.BLOCKED, Why.TOO_OLD)]
+    lines = []
+    for interval in stuck[: command_line.MOST_SHOWN]:
+        lines.append(command_line.shown(command_line.reprocess(name, interval)))
+        lines.append(command_line.shown(command_line.waive(name, interval, GIVEN_UP)))
+    return lines
 
 
 def _nothing(config: PipelineConfig, found: Gaps) -> tuple[str, str]:

@@ -12,14 +12,16 @@ when the target cannot be asked, which then is the exit code.  Exit code 1 when 
 from __future__ import annotations
 
 import json
+import textwrap
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_day, read_instant
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
-from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow
@@ -120,32 +122,57 @@ def _print(
         screen.say(text, "red" if told else None)
 
 
+_COLUMNS = ("at", "what", "token", "rows", "attempt")
+_INDENT = "    "
+
+
 def _print_entries(window: Interval, entries: list[Entry], zone: str, screen: Screen) -> None:
-    """The window has a column only where an entry is about another one."""
-    other = any(entry.interval != window for entry in entries)
-    rows = []
-    for entry in entries:
-        shown = "same" if entry.interval == window else local_window(entry.interval, zone)
-        rows.append(
-            (
-                whole_second(entry.at, zone),
-                entry.kind.value,
-                *((shown,) if other else ()),
-                _number(entry.token),
-                _number(entry.rows),
-                entry.attempt or "-",
-                (entry.manifest or "-")[:12],
-                entry.run or "-",
-                _detail(entry),
-            )
+    """Print a short line for each entry, and below it what is long: it fits into 80 columns."""
+    rows = [
+        (
+            whole_second(entry.at, zone),
+            entry.kind.value,
+            _number(entry.token),
+            _number(entry.rows),
+            entry.attempt or "-",
         )
-    window_column = ("window",) if other else ()
-    screen.table(
-        ("at", "what", *window_column, "token", "rows", "attempt", "manifest", "run", "detail"),
-        rows,
-        right=("token", "rows"),
-        styles=[_STYLES.get(entry.kind) for entry in entries],
-    )
+        for entry in entries
+    ]
+    widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS))]
+    screen.say(_line(_COLUMNS, widths), "bold")
+    for entry, row in zip(entries, rows, strict=True):
+        screen.say(_line(row, widths), _STYLES.get(entry.kind))
+        for text in _below(entry, window, zone):
+            for line in _wrapped(text, screen.width):
+                screen.say(f"{_INDENT}{line}")
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    numbers = ("token", "rows")
+    cells = [
+        cell.rjust(width) if column in numbers else cell.ljust(width)
+        for column, cell, width in zip(_COLUMNS, row, widths, strict=True)
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _below(entry: Entry, window: Interval, zone: str) -> Iterator[str]:
+    if entry.interval != window:
+        yield f"window {local_window(entry.interval, zone)}"
+    if entry.manifest:
+        yield f"manifest {entry.manifest[:12]}"
+    if entry.run:
+        yield f"run {entry.run}"
+    if detail := _detail(entry):
+        yield one_line(detail)
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Wrap at spaces for a terminal; ids and hashes stay whole."""
+    if width is None:
+        return [text]
+    room = max(20, width - len(_INDENT))
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
 
 
 def _number(value: int | None) -> str:
@@ -159,9 +186,7 @@ def _detail(entry: Entry) -> str:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
     if entry.kind is Kind.WAIVED:
         return str(detail.get("reason", "no reason given"))
-    return (
-        ", ".join(f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in detail.items()) or "-"
-    )
+    return ", ".join(f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in detail.items())
 
 
 def _json(

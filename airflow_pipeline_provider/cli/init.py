@@ -25,6 +25,7 @@ from airflow_pipeline_provider.cli.starter_files import (
     write_example,
 )
 from airflow_pipeline_provider.config.fields import pipeline_id as checked_id
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
 
 SOURCES = ("sql", "elasticsearch")
@@ -42,11 +43,11 @@ def init(args: Namespace, screen: Screen) -> int:
         )
     written = _write_files(starter, screen)
     connections = [(needed, _defined(needed.conn_id)) for needed in needed_connections(starter)]
-    folder = shlex.quote(str(starter.pipelines))
+    folder = str(starter.pipelines)
     following = [
-        f"airflow-pipelines check {folder}",
-        f"airflow-pipelines run {starter.pipeline_id} --until-done --folder {folder}",
-        f"airflow-pipelines status {starter.pipeline_id} --folder {folder}",
+        command_line.shown(command_line.check(folder)),
+        command_line.shown(command_line.run_until_done(starter.pipeline_id), folder=folder),
+        command_line.shown(command_line.status(starter.pipeline_id), folder=folder),
     ]
     if screen.as_json:
         screen.answer(

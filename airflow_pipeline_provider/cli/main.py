@@ -15,10 +15,9 @@ from typing import NoReturn
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
 from airflow_pipeline_provider.cli.output import ReaderLeftError, Screen, one_line
+from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_text, redact_values
-
-PROGRAM = "airflow-pipelines"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +62,11 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
     """
     screen = Screen(sys.stdout, sys.stderr, as_json=args.output == "json", verbose=args.verbose)
     try:
-        with contextlib.redirect_stdout(sys.stderr), _quiet_libraries(args.verbose):
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            _quiet_libraries(args.verbose),
+            called_with(_called(args)),
+        ):
             module, _, function = command.handler.partition(":")
             code: int = getattr(import_module(module), function)(args, screen)
         screen.flush()
@@ -80,6 +83,11 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
             sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
         screen.error(_sentence(error, args.verbose))
         return exits.code_of(error)
+
+
+def _called(args: argparse.Namespace) -> Called:
+    program = IN_AIRFLOW if getattr(args, "in_airflow", False) else PROGRAM
+    return Called(program, getattr(args, "folder", None), getattr(args, "pipeline", None))
 
 
 @contextlib.contextmanager

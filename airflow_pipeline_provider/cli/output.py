@@ -36,6 +36,11 @@ class Screen:
         self.out, self.err = out, err
         self.as_json, self.verbose = as_json, verbose
 
+    @property
+    def width(self) -> int | None:
+        """Return the terminal's columns; None where the answer goes to a file or a pipe, which wraps nothing."""
+        return self.console(self.out).width if self.out.isatty() else None
+
     def answer(self, value: Any) -> None:
         """The one JSON document of a command."""
         document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

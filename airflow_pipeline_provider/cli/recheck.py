@@ -30,6 +30,7 @@ from airflow_pipeline_provider.cli.reload import (
 )
 from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -81,8 +82,11 @@ def recheck(args: Namespace, screen: Screen) -> int:
     if report.shrunk and not args.accept_shrink:
         screen.error(
             f"pipeline {config.pipeline_id}: {counted(len(report.shrunk), 'window')} shrank at the source, and the "
-            "target keeps its rows: look; then `reprocess --accept-shrink --here` lets them go, `waive` keeps them"
+            "target keeps its rows: look at the source, then delete them with the first command or keep them with "
+            "the second"
         )
+        for line in shrink_commands(args.pipeline, [found.interval for found in report.shrunk]):
+            screen.note(f"  {line}")
         return max(code, exits.DATA)
     return code
 

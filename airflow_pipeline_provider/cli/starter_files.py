@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow_pipeline_provider.core.command_line import PROGRAM
+
 EXAMPLE_DAYS = 3
 EXAMPLE_STEP = timedelta(minutes=10)
 
@@ -195,7 +197,7 @@ def _pipeline(starter: Starter) -> str:
     table = starter.pipeline_id.replace("-", "_").replace(".", "_")
     target = _TARGETS[starter.target].format(data=starter.data, table=table, upper=table.upper())
     return f"""\
-# All keys with their meaning: airflow-pipelines schema
+# All keys with their meaning: {PROGRAM} schema
 pipeline_id: {starter.pipeline_id}
 start_day: {starter.start_day}           # first day to move
 {_SOURCES[starter.source]}stage:

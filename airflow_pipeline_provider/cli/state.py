@@ -27,6 +27,7 @@ from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
@@ -154,9 +155,10 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
     else:
         _print(config, [(row, "written") for row in done.written] + list(done.left_out), screen)
         screen.say(f"{len(done.written):,} commits written, {len(done.known):,} were in the ledger", "green")
+    repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
-        screen.error(f"{window} was left out: {why}; `airflow-pipelines doctor` says what to do")
+        screen.error(f"{window} was left out: {why}; `{repair}` says what to do")
     return exits.NO if done.left_out else exits.OK
 
 

@@ -37,6 +37,7 @@ from airflow_pipeline_provider.cli.localtime import (
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.together import collected_rarely, read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of, too_old_text
@@ -55,6 +56,7 @@ _WORST_FIRST = (
     DayStatus.WAIVED,
     DayStatus.COMPLETE,
 )
+_NEEDS_REPAIR = (DayStatus.UNVERIFIED, DayStatus.BLOCKED, DayStatus.DRIFTED)
 _STYLES = {
     DayStatus.UNVERIFIED: "red",
     DayStatus.BLOCKED: "red",
@@ -203,6 +205,8 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
         right=("length", "covered", "rows"),
         styles=[_STYLES.get(day.report.status) for day in stands.days],
     )
+    if any(day.report.status in _NEEDS_REPAIR for day in stands.days):
+        screen.say(f"what to do: {shown(doctor(name_of(config.pipeline_id)))}")
     for day in stands.days:
         for piece, said in day.report.given_up:
             screen.say(f"given up: {local_window(piece, zone)}: {said or 'no reason given'}", "yellow")

@@ -266,7 +266,7 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     if newer is not None and newer.token != new.token:
         raise SupersededError(
             f"{newer.run} committed {newer.interval} after attempt {new.attempt} began, whose rows are the older "
-            "ones: clear validate and what follows it to move the window anew"
+            "ones: this attempt changes nothing"
         )
     if new.kind is Kind.COMMITTED and not any(entry.token == new.token for entry in fenced):
         raise PipelineError(

@@ -127,7 +127,7 @@ def too_old_text(rules: PlanRules, pieces: Sequence[Interval]) -> str:
     verb = "is" if len(days) == 1 else "are"
     return (
         f"too_old: {counted_days(len(days))} ({span}) {verb} missing and never caught up: "
-        f"max_backlog_days is {rules.max_backlog_days}; raise it, or reprocess or waive them"
+        f"max_backlog_days is {rules.max_backlog_days}; raise it, or move or waive them by hand"
     )
 
 

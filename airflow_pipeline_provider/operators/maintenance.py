@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shown
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import Window
@@ -111,8 +112,8 @@ class DriftOperator(PipelineOperator):
             raise AirflowSkipException("nothing shrank")
         name = self.load_config().pipeline_id
         sentence = (
-            f"pipeline {name} drifted (shrunk): {'; '.join(told)}. The target keeps its rows: look at the source, "
-            f"then `airflow pipelines reprocess {name} --accept-shrink --here` lets them go, or `waive` keeps them"
+            f"pipeline {name} drifted (shrunk): {'; '.join(told)}. The target keeps its rows: look at the source; "
+            f"`{shown(doctor(name), program=IN_AIRFLOW)}` prints for each window the command that deletes them"
         )
         if self.on_shrink == "fail":
             raise AirflowFailException(sentence)

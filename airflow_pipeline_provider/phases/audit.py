@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
@@ -96,7 +97,7 @@ def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
     if row is None or (row.interval, row.token, row.manifest_sha) != expected:
         raise DataError(
             f"the manifest with token {staged.token} was never loaded, the target's newest commit row is "
-            f"{f'of token {row.token}' if row else 'missing'}: clear this run's load task and what follows it"
+            f"{f'of token {row.token}' if row else 'missing'}: {again('load')}"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from airflow_pipeline_provider.connectors.base import CommitRow
-from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core import command_line, ledger
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract
 from airflow_pipeline_provider.core.ledger import Kind
@@ -25,7 +25,7 @@ def state_lost(view: View) -> Iterator[Finding]:
             "state_lost",
             None,
             f"the ledger has no commit and the target has {len(view.rows):,} commit rows: the state was lost",
-            ("state", "rebuild", view.name),
+            command_line.rebuild_state(view.name),
             safe=True,
         )
 
@@ -45,7 +45,7 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
                 piece,
                 f"under token {token} the ledger has {entry.rows} rows of manifest {(entry.manifest or '')[:12]}, "
                 f"the target {row.rows} of {row.manifest_sha[:12]}: somebody edited one of them",
-                ("history", view.runtime.window(entry.interval).window_id),
+                command_line.history(view.name, view.runtime.window(entry.interval).window_id),
             )
         elif not any(other > token and there.overlaps(piece) for there, other in newest):
             whole = piece == entry.interval and entry.rows is not None
@@ -82,7 +82,7 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
                 row.interval,
                 f"the target has a commit row of token {row.token} that the ledger does not know: the end of the "
                 "ledger was lost",
-                ("state", "rebuild", view.name),
+                command_line.rebuild_state(view.name),
                 safe=True,
             )
 
@@ -129,7 +129,7 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
             "count_differs",
             row.interval,
             f"{why}: find out who wrote the others; loading it again deletes them",
-            view.reprocess(row.interval, "--accept-shrink"),
+            view.reprocess(row.interval, accept_shrink=True),
         )
         return
     doubled = seen.rows > row.rows
@@ -137,7 +137,7 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
         "count_differs",
         row.interval,
         f"{why}: somebody else wrote to the table",
-        view.reprocess(row.interval, "--accept-shrink") if doubled else view.run(row.interval),
+        view.reprocess(row.interval, accept_shrink=True) if doubled else view.run(row.interval),
         safe=not doubled and pieces == [row.interval] and view.source_holds(row.interval, row.rows),
     )
 
@@ -165,5 +165,5 @@ def overlaps(view: View) -> Iterator[Finding]:
                 row.interval,
                 f"the target has two commit rows of token {row.token}, the other for {other.interval}: a token is "
                 "for one window, so somebody edited them",
-                ("history", view.runtime.window(row.interval).window_id),
+                command_line.history(view.name, view.runtime.window(row.interval).window_id),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core import command_line, ledger
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
@@ -95,7 +95,7 @@ def drifted(view: View) -> Iterator[Finding]:
             "drifted",
             piece,
             f"{part_of}the source had {source} rows and the target {target} when they were counted again",
-            view.reprocess(piece, *(() if grew else ("--accept-shrink",))),
+            view.reprocess(piece, accept_shrink=not grew),
             safe=grew and view.source_holds(piece, max(view.runtime.target.count(piece).rows, *committed, 0)),
         )
 
@@ -110,7 +110,7 @@ def first_day(view: View) -> Iterator[Finding]:
             "first_day_missing",
             None,
             "the file has no start_day and the state no first day, so nobody looks at days before the target day",
-            ("state", "rebuild", view.name),
+            command_line.rebuild_state(view.name),
             safe=True,
         )
 
@@ -125,7 +125,7 @@ def expired_leases(view: View) -> Iterator[Finding]:
                 lease.interval,
                 f"{lease.owner} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and gave no sign of life after "
                 f"{lease.until:%Y-%m-%d %H:%M:%S}Z: it died, or waits for its retry",
-                ("unlock", view.name),
+                command_line.unlock(view.name),
                 safe=True,
             )
 
@@ -133,7 +133,7 @@ def expired_leases(view: View) -> Iterator[Finding]:
 def orphans(view: View) -> Iterator[Finding]:
     """What `cleanup` would remove."""
     found = cleanup(view.runtime, dry_run=True)
-    command = ("cleanup", view.name)
+    command = command_line.cleanup(view.name)
     for attempt in found.attempts:
         yield Finding(
             "orphan_files",

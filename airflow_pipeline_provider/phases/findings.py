@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.days import day_of
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc, subtract
+from airflow_pipeline_provider.core.intervals import Interval, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked, committed, effective, waived
 from airflow_pipeline_provider.core.missing import Missing, find_missing
 from airflow_pipeline_provider.exceptions import PipelineError
@@ -109,14 +110,12 @@ class View:
         zone = self.runtime.config.timezone
         if day_of(interval.start, zone) != day_of(interval.end - _INSTANT, zone):
             return self.reprocess(interval)
-        start, end = interval.to_json()
-        return ("run", self.name, "--window-start", start, "--window-end", end)
+        return command_line.run_window(self.name, interval)
 
     def until_done(self) -> tuple[str, ...]:
         """The command that moves all that is ready."""
-        return ("run", self.name, "--until-done")
+        return command_line.run_until_done(self.name)
 
-    def reprocess(self, interval: Interval, *more: str) -> tuple[str, ...]:
+    def reprocess(self, interval: Interval, *, accept_shrink: bool = False) -> tuple[str, ...]:
         """The command that moves the windows in it again."""
-        bounds = ("--from", iso_utc(interval.start), "--to", iso_utc(interval.end))
-        return ("reprocess", self.name, *bounds, "--here", *more)
+        return command_line.reprocess(self.name, interval, accept_shrink=accept_shrink)

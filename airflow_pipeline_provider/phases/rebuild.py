@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
@@ -52,7 +53,7 @@ def _rebuild(runtime: Runtime) -> Rebuilt:
         )
     entries = runtime.state.entries()
     rows = runtime.target.commits()
-    _check_agreement(entries, rows)
+    _check_agreement(name_of(runtime.config.pipeline_id), entries, rows)
     written, known, left_out = [], [], []
     pieces: dict[tuple[int, Interval], list[Interval]] = {}
     by_key = {(row.token, row.interval): row for row in rows}
@@ -73,13 +74,14 @@ def _rebuild(runtime: Runtime) -> Rebuilt:
     return Rebuilt(tuple(written), tuple(known), tuple(left_out))
 
 
-def _check_agreement(entries: list[Entry], rows: list[CommitRow]) -> None:
+def _check_agreement(name: str, entries: list[Entry], rows: list[CommitRow]) -> None:
     held = {(row.interval, row.token, row.manifest_sha) for row in rows}
     for _, entry, _ in effective(entries):
         if (entry.interval, entry.token, entry.manifest) not in held:
             raise DataError(
                 f"the ledger has {entry.interval} committed with token {entry.token}, and the target has no such "
-                "commit row: nothing was written; `airflow-pipelines doctor` shows where they differ"
+                f"commit row: nothing was written; `{shown(doctor(name))}` shows where they "
+                "differ"
             )
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.intervals import gaps
-from airflow_pipeline_provider.core.ledger import Kind, overtaken_by
+from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, overtaken_by
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
@@ -62,15 +63,13 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
 def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
     """The published manifest; one that is not what its name says is a DataError."""
     if staged.path is None:
-        raise DataError(
-            "the manifest's path is unknown, since another run staged it: clear this run's extract task"
-        )
+        raise DataError(f"the manifest's path is unknown, since another run staged it: {again('extract')}")
     data = runtime.stage.read(staged.path)
     seen = hashlib.sha256(data).hexdigest()
     if seen != staged.sha256:
         raise DataError(
             f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {seen}; "
-            "somebody changed the file: clear this run's extract task and what follows it"
+            f"somebody changed the file: {again('extract')}"
         )
     return Manifest.from_bytes(data)
 
@@ -83,7 +82,7 @@ def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{runtime.stage.url(path)} is not what extract wrote ({type(error).__name__}: {error}); somebody "
-            "changed the file: clear extract and what follows it"
+            f"changed the file: {again('extract')}"
         ) from error
 
 
@@ -92,9 +91,7 @@ def _check_attempts(folder: str, paths: Sequence[str], receipts: Sequence[Receip
     listed = [part.path for receipt in receipts for part in (*receipt.parts, *receipt.quarantined)]
     for path in (*paths, *listed):
         if not path.startswith(f"{folder}/"):
-            raise DataError(
-                f"{path} is a file of another attempt than {folder}: clear extract and what follows it"
-            )
+            raise DataError(f"{path} is a file of another attempt than {folder}: {again('extract')}")
 
 
 def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
@@ -142,15 +139,21 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     entries = runtime.state.entries(claim.window.interval)
     if not any(entry.kind is Kind.ATTEMPT and entry.attempt == attempt for entry in entries):
         raise SupersededError(
-            f"the ledger does not know attempt {attempt}, since the state was lost or is another one: clear "
-            "validate and what follows it to move the window anew"
+            f"the ledger does not know attempt {attempt}, since the state was lost or is another one: "
+            f"{_move_again(claim, entries)}"
         )
     newer = overtaken_by(entries, attempt, claim.run)
     if newer is not None:
         raise SupersededError(
-            f"{newer.run} committed {newer.interval} after this attempt began: clear validate and what follows "
-            "it to move the window anew"
+            f"{newer.run} committed {newer.interval} after this attempt began: {_move_again(claim, entries)}"
         )
+
+
+def _move_again(claim: Claim, entries: Sequence[Entry]) -> str:
+    """Return what is left to do for this run: a live run does not load a committed window again."""
+    if not claim.replace and not gaps(claim.window.interval, committed(entries)):
+        return "the window is committed, so nothing is left to do for this run"
+    return f"{again('validate')} to load the window again"
 
 
 def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
@@ -163,7 +166,7 @@ def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
     if seen != expected or len({r.of for r in receipts}) != 1 or missing or overlap:
         raise DataError(
             f"expected one receipt for each of {len(expected)} slices that tile {claim.window.interval}, "
-            f"got slices {seen} with {', '.join(map(str, ranges)) or 'no ranges'}: clear extract and what follows it"
+            f"got slices {seen} with {', '.join(map(str, ranges)) or 'no ranges'}: {again('extract')}"
         )
 
 
@@ -173,6 +176,6 @@ def _verify(runtime: Runtime, parts: Sequence[Part]) -> None:
     for part in parts:
         size = runtime.stage.size(part.path)
         if size is None:
-            raise DataError(f"part {runtime.stage.url(part.path)} is gone: clear extract and what follows it")
+            raise DataError(f"part {runtime.stage.url(part.path)} is gone: {again('extract')}")
         with runtime.stage.open_read(part.path) as file:
             verify_part(part, file, size)

@@ -257,14 +257,14 @@ WRONG = [
     pytest.param(
         edit_commit_row,
         ["disagreement"],
-        "history flights.20131103T090000Z-20131103T140000Z",
+        "history flights flights.20131103T090000Z-20131103T140000Z",
         False,
         id="a commit row was edited",
     ),
     pytest.param(
         one_token_twice,
         ["overlap"],
-        "history flights.20131103T090000Z",
+        "history flights flights.20131103T090000Z",
         False,
         id="one token for two windows",
     ),

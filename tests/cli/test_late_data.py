@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from airflow_pipeline_provider.cli import runner
@@ -72,6 +74,29 @@ def test_shrinkage_waits_for_a_person(moved: Place) -> None:
     assert (status, "drifted (shrunk)" in reason) == ("drifted", True)
     assert moved(*RECHECK, "--here", "--accept-shrink").code == 0
     assert (moved.moved(), day_status(moved)[0]) == (49, "complete")
+
+
+@pytest.mark.parametrize(("number", "rows"), [(0, 49), (1, 50)], ids=["delete them", "keep them"])
+def test_what_recheck_prints_about_shrinkage_runs_as_printed(moved: Place, number: int, rows: int) -> None:
+    del moved.rows().rows["r001"]
+    printed = [
+        line.strip() for line in moved(*RECHECK, "--here").err.splitlines() if "airflow-pipelines" in line
+    ]
+    assert [line.split()[1] for line in printed] == ["reprocess", "waive"]
+    assert moved(*shlex.split(printed[number])[1:], folder=False).code == 0
+    assert (moved.moved(), day_status(moved)[0]) == (rows, "complete")
+
+
+def test_a_pipeline_that_was_named_by_its_file_is_so_in_what_is_printed(
+    moved: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del moved.rows().rows["r001"]
+    file = str(moved.folder / "flights.yaml")
+    monkeypatch.delenv("AIRFLOW_HOME", raising=False)
+    result = moved("recheck", file, "--days", "3", *AT, "--here", folder=False)
+    (line,) = [line.strip() for line in result.err.splitlines() if "--accept-shrink" in line]
+    assert moved(*shlex.split(line)[1:], folder=False).code == 0
+    assert moved.moved() == 49
 
 
 def test_a_waive_keeps_the_rows_of_a_window_that_shrank(moved: Place) -> None:

@@ -80,7 +80,7 @@ def test_a_damaged_receipt_is_named(
 ) -> None:
     receipt = file(pipeline, "receipt-*.json")
     receipt.write_bytes(damage(receipt.read_bytes()))
-    with pytest.raises(DataError, match=rf"{receipt.name} is not what extract wrote .*: clear extract"):
+    with pytest.raises(DataError, match=rf"{receipt.name} is not what extract wrote .*: clear this run"):
         stage(*window)
 
 
@@ -99,7 +99,7 @@ def test_rows_of_another_attempt_are_refused(pipeline: Pipeline, window: Extract
     """They were read before this attempt began, and are removed with their own."""
     again = extracted(pipeline, window.runtime, window.claim)
     with pytest.raises(
-        DataError, match=f"is a file of another attempt than .*{again.attempt}: clear extract"
+        DataError, match=f"is a file of another attempt than .*{again.attempt}: clear this run's extract task"
     ):
         stage(again.runtime, again.claim, again.attempt, window.receipts)
     assert stage(*again).rows == 120

@@ -1,0 +1,140 @@
+"""Build every command and every "do this again" that a message prints, so that it runs as printed.
+
+The functions below give the words after the program's name; `shown` makes a line for a shell of them.  The command
+line sets how it was called (`called_with`), since a command only finds the pipeline again below the same folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+
+PROGRAM = "airflow-pipelines"
+IN_AIRFLOW = "airflow pipelines"
+
+Words = tuple[str, ...]
+
+
+class Called(NamedTuple):
+    """How the command line was called: its name, its --folder, and the pipeline as it was named there."""
+
+    program: str
+    folder: str | None = None
+    pipeline: str | None = None
+
+
+_called: ContextVar[Called | None] = ContextVar("called", default=None)
+
+
+@contextmanager
+def called_with(called: Called) -> Iterator[None]:
+    """Make the commands printed inside of the block find what the command line was called with."""
+    before = _called.set(called)
+    try:
+        yield
+    finally:
+        _called.reset(before)
+
+
+def shown(words: Words, *, folder: str | None = None, program: str = PROGRAM) -> str:
+    """Return the command as one would type it; what the command line was called with goes before the arguments."""
+    called = _called.get() or Called(program)
+    folder = called.folder or folder
+    more = () if folder is None else ("--folder", folder)
+    return f"{called.program} {shlex.join((*words, *more))}"
+
+
+def name_of(pipeline_id: str) -> str:
+    """Return how the pipeline was named on the command line, perhaps by its file; elsewhere its id."""
+    called = _called.get()
+    return called.pipeline if called is not None and called.pipeline is not None else pipeline_id
+
+
+def again(task: str) -> str:
+    """Return how this run begins again at `task`: by clearing it in Airflow, by running again on the command line."""
+    if _called.get() is not None:
+        return "run the command again"
+    return f"clear this run's {task} task and what follows it"
+
+
+def run_window(name: str, interval: Interval) -> Words:
+    """Move exactly this window, again if it was moved before."""
+    start, end = interval.to_json()
+    return ("run", name, "--window-start", start, "--window-end", end)
+
+
+def run_until_done(name: str) -> Words:
+    """Move all that is ready."""
+    return ("run", name, "--until-done")
+
+
+def reprocess(name: str, interval: Interval, *, accept_shrink: bool = False) -> Words:
+    """Move the windows in the interval again."""
+    more = ("--accept-shrink",) if accept_shrink else ()
+    return ("reprocess", name, *_span(interval), "--here", *more)
+
+
+SHRUNK = "the source deleted these rows"
+MOST_SHOWN = 3
+
+
+def shrink_commands(name: str, intervals: Sequence[Interval]) -> list[str]:
+    """Return for the first intervals the command that deletes the rows which the source lost, and the one that
+    keeps them."""
+    lines = []
+    for interval in intervals[:MOST_SHOWN]:
+        lines.append(shown(reprocess(name, interval, accept_shrink=True)))
+        lines.append(shown(waive(name, interval, SHRUNK)))
+    if len(intervals) > MOST_SHOWN:
+        lines.append(f"and so for {len(intervals) - MOST_SHOWN} more; this shows all of them:")
+        lines.append(shown(doctor(name)))
+    return lines
+
+
+def waive(name: str, interval: Interval, reason: str) -> Words:
+    """Give up on the interval, or keep the target's rows where the source shrank."""
+    return ("waive", name, *_span(interval), "--reason", reason)
+
+
+def doctor(name: str) -> Words:
+    """Compare ledger, stage and target."""
+    return ("doctor", name)
+
+
+def status(name: str) -> Words:
+    """Show which days are complete."""
+    return ("status", name)
+
+
+def history(name: str, window_id: str) -> Words:
+    """Show what happened to a window."""
+    return ("history", name, window_id)
+
+
+def unlock(name: str) -> Words:
+    """Remove expired leases."""
+    return ("unlock", name)
+
+
+def cleanup(name: str) -> Words:
+    """Remove what crashed attempts left behind."""
+    return ("cleanup", name)
+
+
+def rebuild_state(name: str) -> Words:
+    """Write a lost ledger from the target's commit rows."""
+    return ("state", "rebuild", name)
+
+
+def check(folder: str) -> Words:
+    """Check the pipeline files of a folder."""
+    return ("check", folder)
+
+
+def _span(interval: Interval) -> Words:
+    return ("--from", iso_utc(interval.start), "--to", iso_utc(interval.end))

@@ -1,0 +1,133 @@
+"""Every command that a message prints is built in one place, and runs as printed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import airflow_pipeline_provider
+from airflow_pipeline_provider.cli.commands import COMMANDS
+from airflow_pipeline_provider.cli.main import build_parser
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with, shown
+from airflow_pipeline_provider.core.intervals import Interval
+
+ROOT = Path(airflow_pipeline_provider.__file__).parent
+INTERVAL = Interval.from_json(["2013-11-03T04:00:00Z", "2013-11-03T09:00:00.5Z"])
+NAMES = ["flights", "pipelines/it's here.yaml"]
+ARGUMENTS = {
+    "interval": INTERVAL,
+    "reason": 'the source deleted "these" rows; it\'s fine',
+    "window_id": "flights.20131103T040000Z-20131103T090000Z",
+    "folder": "my pipelines",
+}
+BUILDERS = {
+    name: function
+    for name, function in inspect.getmembers(command_line, inspect.isfunction)
+    if not name.startswith("_") and inspect.signature(function).return_annotation == "Words"
+}
+
+
+def parsed(line: str) -> str:
+    """Return the name of the command; a line that the parser refuses ends the test."""
+    words = shlex.split(line)
+    program = shlex.split(PROGRAM if words[0] == PROGRAM else IN_AIRFLOW)
+    assert words[: len(program)] == program
+    return str(build_parser().parse_args(words[len(program) :]).command.name)
+
+
+@pytest.mark.parametrize("pipeline", NAMES)
+@pytest.mark.parametrize("called", [None, Called(PROGRAM), Called(IN_AIRFLOW, "my folder", "flights")])
+@pytest.mark.parametrize("builder", sorted(BUILDERS))
+def test_every_command_is_taken_by_the_parser(builder: str, called: Called | None, pipeline: str) -> None:
+    function = BUILDERS[builder]
+    parameters = inspect.signature(function).parameters
+    given = {key: value for key, value in {**ARGUMENTS, "name": pipeline}.items() if key in parameters}
+    for flags in [{}, {"accept_shrink": True}] if "accept_shrink" in parameters else [{}]:
+        if called is None:
+            line = shown(function(**given, **flags))
+        else:
+            with called_with(called):
+                line = shown(function(**given, **flags))
+        assert parsed(line) == function(**given)[0]
+
+
+def test_there_are_builders() -> None:
+    assert {"doctor", "reprocess", "run_window", "waive"} <= set(BUILDERS)
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_what_to_do_about_windows_that_shrank(number: int) -> None:
+    lines = command_line.shrink_commands("flights", [INTERVAL] * number)
+    commands = [line for line in lines if line.startswith(PROGRAM)]
+    assert [parsed(line) for line in commands] == ["reprocess", "waive"] * min(number, 3) + ["doctor"] * (
+        number > 3
+    )
+    assert ("and so for 2 more" in " ".join(lines)) is (number == 5)
+
+
+def test_how_a_run_begins_again_depends_on_where_it_runs() -> None:
+    assert command_line.again("extract") == "clear this run's extract task and what follows it"
+    with called_with(Called(PROGRAM, "folder", "a.yaml")):
+        assert command_line.again("extract") == "run the command again"
+        assert command_line.name_of("a") == "a.yaml"
+    with called_with(Called(PROGRAM)):
+        assert command_line.name_of("a") == "a"
+    assert command_line.name_of("a") == "a"
+
+
+def test_a_folder_and_a_program_of_the_message_itself() -> None:
+    words = command_line.doctor("a")
+    assert shown(words, folder="b c", program=IN_AIRFLOW) == "airflow pipelines doctor a --folder 'b c'"
+    with called_with(Called(PROGRAM, "d")):
+        assert shown(words, folder="b c", program=IN_AIRFLOW) == "airflow-pipelines doctor a --folder d"
+
+
+# --- no command is written by hand anywhere else
+
+_NAMES = "|".join(command.name for command in COMMANDS)
+BY_HAND = re.compile(rf"airflow[- ]pipelines (?:{_NAMES})\b|`(?:{_NAMES}) [^`]*--")
+
+
+def texts(path: Path) -> Iterator[str]:
+    """String literals and the fixed parts of f-strings; docstrings are not printed."""
+    tree = ast.parse(path.read_text())
+    documented = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            yield node.value
+
+
+def test_no_command_is_written_by_hand() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.name != "command_line.py"
+        for text in texts(path)
+        if BY_HAND.search(text)
+    }
+    assert not found
+
+
+def test_a_command_written_by_hand_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "m.py"
+    file.write_text(
+        '"""airflow-pipelines run."""\nx = f"look; then `reprocess {y} --here` lets them go"\nz = "ok"\n'
+    )
+    assert [text for text in texts(file) if BY_HAND.search(text)] == [
+        "look; then `reprocess … --here` lets them go"
+    ]
