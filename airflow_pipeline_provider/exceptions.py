@@ -18,6 +18,7 @@ was seen and what to do; the phase that was running adds pipeline, window and ph
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from airflow_pipeline_provider.escaping import visible
 
@@ -52,17 +53,29 @@ class SnapshotLostError(TransientError):
 
 
 class LeaseHeldError(TransientError):
-    """Another owner holds a lease that overlaps the window.
+    """Another owner holds a lease that overlaps the window, or the lease of the whole pipeline.
 
-    `since` and `until` are aware datetimes by the state store's clock.
+    `since` and `until` are aware datetimes by the state store's clock; `windows` is what the owner works on, empty
+    for one that only writes to the state.  `follows`: a run that plans again starts after the owner's commit.
     """
 
-    def __init__(self, owner: str, since: datetime, until: datetime) -> None:
+    def __init__(
+        self,
+        owner: str,
+        since: datetime,
+        until: datetime,
+        *,
+        windows: tuple[Any, ...] = (),
+        follows: bool = False,
+        message: str | None = None,
+    ) -> None:
         super().__init__(
-            f"the window is held by {owner} since {since.isoformat()}; its lease ends at {until.isoformat()} "
+            message
+            or f"the window is held by {owner} since {since.isoformat()}; its lease ends at {until.isoformat()} "
             "unless it is renewed: wait for it, or let this run end"
         )
         self.owner, self.since, self.until = owner, since, until
+        self.windows, self.follows = windows, follows
 
 
 class DataError(PipelineError):

@@ -111,8 +111,8 @@ class Runner:
             began = time.monotonic()
             try:
                 outcome = run_window(self.runtime, request)
-            except LeaseHeldError:
-                self._wait()
+            except LeaseHeldError as error:
+                self._wait(error)
                 request = self._request()
                 continue
             except TransientError as error:
@@ -183,11 +183,15 @@ class Runner:
         self.tell(f"{error}; try {failures + 1} of {self.options.retries + 1} in {seconds:.1f}s")
         time.sleep(seconds)
 
-    def _wait(self) -> None:
+    def _wait(self, held: LeaseHeldError | None = None) -> None:
         """Wait a moment for the runs that hold what this one wants; TransientError once it was long enough."""
         began = self._waiting_since = self._waiting_since or time.monotonic()
         holders = self._holders()
-        if not holders:  # just given back: look again at once
+        if not holders:  # released a moment ago, or held by a writer without a window, which needs a moment
+            if held is not None and time.monotonic() - began > self.options.wait_seconds:
+                raise TransientError(
+                    f"{held.message}: run again later, or wait longer with --wait DURATION"
+                ) from held
             time.sleep(POLL_SECONDS / 10)
             return
         first = min(holders, key=lambda lease: lease.until)
@@ -208,7 +212,8 @@ class Runner:
         return [
             lease
             for lease in self.runtime.state.leases()
-            if lease.owner != self.run and (wanted is None or lease.interval.overlaps(wanted))
+            if lease.owner != self.run
+            and (wanted is None or not self.runtime.state.concurrent or lease.interval.overlaps(wanted))
         ]
 
     def _held(self, lease: Lease) -> str:

@@ -26,6 +26,7 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, TransientError
+from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 
 LONGEST_REASON = 500
@@ -90,12 +91,13 @@ def give_up(runtime: Runtime, span: Interval, reason: str) -> Waived:
     owner = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
     _refuse_leased(runtime, span)
     done = Waived()
-    for _, part in days_in(span, zone):
-        pieces, left_out = waivable(runtime.state.entries(part), part)
-        done.left_out += left_out
-        for piece in pieces:
-            _write(runtime, piece, reason, owner)
-            done.pieces.append(piece)
+    with exclusive(runtime, owner):
+        for _, part in days_in(span, zone):
+            pieces, left_out = waivable(runtime.state.entries(part), part)
+            done.left_out += left_out
+            for piece in pieces:
+                _write(runtime, piece, reason, owner)
+                done.pieces.append(piece)
     return done
 
 

@@ -33,6 +33,12 @@ def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     return f"{start.date()} [{_clock(start)} {start.tzname()}, {end_clock} {end.tzname()})"
 
 
+def held_lease(owner: str, since: datetime, until: datetime, timezone: str | tzinfo) -> str:
+    """`is held by flights/run since 2013-11-03 06:00:01 EST, until 2013-11-03 06:02:01 EST unless renewed`."""
+    first, last = (local_time(instant.replace(microsecond=0), timezone) for instant in (since, until))
+    return f"is held by {owner} since {first}, until {last} unless renewed"
+
+
 def _clock(local: datetime) -> str:
     if local.microsecond:
         return f"{local:%H:%M:%S.%f}"

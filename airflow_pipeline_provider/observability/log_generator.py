@@ -29,7 +29,7 @@ from enum import Enum
 from typing import Any
 
 from airflow_pipeline_provider.escaping import visible_json
-from airflow_pipeline_provider.exceptions import SupersededError, TransientError
+from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.observability.redaction import redact, redact_text, register_secret
 
@@ -77,7 +77,7 @@ def phase_log(
     """Log the block's start and end.  An error of the block is logged in one line and goes on, whatever it is.
 
     A block that raised is `failed`, unless it called itself skipped before; losing the window to a newer run is
-    `skipped` with the reason `superseded`.
+    `skipped` with the reason `superseded`, finding another run's lease is `waiting` with the reason `leased`.
     """
     record = PhaseRecord(pipeline, phase, getattr(window, "window_id", window), attempt)
     begun = monotonic()
@@ -92,9 +92,11 @@ def phase_log(
     except BaseException as error:
         if isinstance(error, SupersededError):
             record.status, record.reason = "skipped", record.reason or "superseded"
+        elif isinstance(error, LeaseHeldError):
+            record.status, record.reason = "waiting", record.reason or "leased"
         elif record.status != "skipped":
             record.status = "failed"
-        level = logging.INFO if record.status == "skipped" else logging.ERROR
+        level = logging.INFO if record.status in ("skipped", "waiting") else logging.ERROR
         if isinstance(error, TransientError) and level == logging.ERROR:
             level = logging.WARNING  # a retry follows
         seconds = monotonic() - begun

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    LeaseHeldError,
+    PipelineError,
+    SupersededError,
+    TransientError,
+)
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
@@ -23,6 +34,7 @@ from airflow_pipeline_provider.phases.values import Claim
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+LOOK_AGAIN_SECONDS = (10.0, 20.0)  # between these, so that runs that wait together do not come together
 RECORD_KEY = "return_value"
 WINDOW_KEY = "window"
 VERDICT_KEY = "verdict"
@@ -79,7 +91,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
             with airflow_stats(), open_runtime(self.load_config()) as runtime:
                 try:
                     yield runtime
-                except SupersededError:
+                except (SupersededError, LeaseHeldError):
                     raise
                 except TransientError:
                     if _is_last_try(context["ti"]):
@@ -91,10 +103,19 @@ class PipelineOperator(BaseOperator, SkipMixin):
                     raise
         except SupersededError as error:
             raise AirflowSkipException(f"superseded: {error}") from error
+        except LeaseHeldError as error:
+            self.wait_for_lease(error)
         except TransientError:
             raise  # the task's own retries, with backoff
         except PipelineError as error:
             raise AirflowFailException(redact_values(str(error))) from error
+
+    def wait_for_lease(self, error: LeaseHeldError) -> NoReturn:
+        """Give the worker up and look again in a moment; no retry is used up, however long the lease is held."""
+        seconds = random.uniform(*LOOK_AGAIN_SECONDS)  # noqa: S311  (spread, no secret)
+        self.log.info("%s; this task looks again in %.0f seconds", error.message, seconds)
+        at = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        raise AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
 
     def claim(self, context: Context) -> Claim:
         """The window that the generate task of this run claimed."""

@@ -21,6 +21,7 @@ class DrainOperator(PipelineOperator):
     :param audit_task_id: the task that committed the window (templated).
     """
 
+    starts_follower = True  # see `GenerateWindowOperator`
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "audit_task_id")
 
     def __init__(self, *, audit_task_id: str = "audit", **kwargs: Any) -> None:
@@ -37,7 +38,7 @@ class DrainOperator(PipelineOperator):
         if following.run_id is None:
             raise AirflowSkipException(following.detail)
         self.log.info("another window is ready, run %s moves it: %s", following.run_id, following.detail)
-        reference = claim.reference_time.astimezone(timezone.utc)
+        reference = (following.reference_time or claim.reference_time).astimezone(timezone.utc)
         trigger_run(
             context["dag_run"].dag_id,
             following.run_id,

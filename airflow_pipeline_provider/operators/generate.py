@@ -24,6 +24,7 @@ _DATE_TIME = re.compile(
     r"(?P<offset>Z|[+-]\d\d:\d\d(?::\d\d)?)?",
     re.ASCII,
 )
+RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
 CONF_KEYS = ("window_start", "window_end", "reference_time")
 
 
@@ -56,7 +57,9 @@ class GenerateWindowOperator(PipelineOperator):
         from airflow_pipeline_provider.phases.generate import generate
 
         with self.runtime(context) as runtime:
-            request = run_request(context, runtime.config)
+            request = run_request(context, runtime.config)._replace(
+                follows=_starts_follower(context["ti"].task)
+            )
             generated = generate(runtime, request)
             zone = runtime.config.timezone
         ti = context["ti"]
@@ -80,6 +83,11 @@ class GenerateWindowOperator(PipelineOperator):
         ti.xcom_push(key="detail", value=generated.detail)
 
 
+def _starts_follower(task: Any) -> bool:
+    """Does a run of this DAG look for another window after its commit?"""
+    return any(getattr(below, "starts_follower", False) for below in task.get_flat_relatives(upstream=False))
+
+
 def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     """What this DAG run asks for: its type decides, then its Params."""
     dag_run, run = context["dag_run"], run_of(context)
@@ -97,7 +105,7 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         start, end = context["data_interval_start"], context["data_interval_end"]
         return RunRequest(run, RunKind.BACKFILL, reference, Interval(start, end))  # type: ignore[arg-type]
     declared = set(context["dag"].params)  # the context's params hold whatever came with the conf
-    unknown = sorted(set(conf) - set(CONF_KEYS) - declared)
+    unknown = sorted(set(conf) - set(CONF_KEYS) - set(RESERVED_KEYS) - declared)
     if unknown:
         known = ", ".join(sorted({*CONF_KEYS, *declared}))
         shown = ", ".join(quote(key, 60) for key in unknown[:5]) + (", …" if len(unknown) > 5 else "")

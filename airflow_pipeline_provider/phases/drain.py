@@ -14,14 +14,20 @@ def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
 
     The run's id holds the window and the token of the commit that caused it: with the window alone, one that was
     drained before could never be drained again.
+
+    A state store with one writer at a time makes live runs end as skipped while another run is at work: the newest
+    reference time that they left is planned for too, here also after a backfill or a named window.
     """
-    if claim.kind is not RunKind.LIVE:
+    asked = None if runtime.state.concurrent else runtime.state.asked_to_follow()
+    if claim.kind is not RunKind.LIVE and asked is None:
         return Next(None, None, f"a {claim.kind.value} run starts no other run")
     if runtime.config.backlog != "drain":
         return Next(None, None, f"backlog is {runtime.config.backlog!r}: the schedule brings the next window")
-    plan = plan_next(runtime, claim.reference_time, claim.run)
+    own = claim.reference_time if claim.kind is RunKind.LIVE else None
+    reference = max(moment for moment in (own, asked) if moment is not None)
+    plan = plan_next(runtime, reference, claim.run)
     if plan.interval is None:
         return Next(None, None, plan.detail)
     window: Window = runtime.window(plan.interval)
     reach("drain.planned")
-    return Next(window, f"drain__{window.window_id}__t{token}", plan.detail)
+    return Next(window, f"drain__{window.window_id}__t{token}", plan.detail, reference)

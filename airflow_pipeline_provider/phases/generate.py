@@ -22,15 +22,18 @@ from airflow_pipeline_provider.core.planning import (
     target_day,
 )
 from airflow_pipeline_provider.core.record_generation import build_window_record, json_safe
+from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.leases import release, take
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.turns import in_turn
 from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
 
 logger = logging.getLogger(__name__)
 
+MOST_TOLD = 3  # leases that a reason names
 PLANNING_ROUNDS = 20  # each lost race shows another run at work, so the next plan differs
 
 
@@ -45,7 +48,16 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
     ) as log:
         try:
             with runtime.state.session():
-                generated = _generate(runtime, request)
+                generated = (
+                    _generate(runtime, request)
+                    if runtime.state.concurrent
+                    else in_turn(
+                        runtime,
+                        request,
+                        lambda: _look(runtime, request),
+                        lambda: _generate(runtime, request),
+                    )
+                )
         except PipelineError as error:
             error.add_context(f"pipeline {runtime.config.pipeline_id}, run {request.run}, generate")
             raise
@@ -54,6 +66,16 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
         else:
             log.window = str(generated.claim.window.interval)
         return generated
+
+
+def _look(runtime: Runtime, request: RunRequest) -> Generated | None:
+    """What needs no lease: a live run without a window and without a ready gap.  None: only the lease can tell."""
+    if request.kind is not RunKind.LIVE or runtime.state.bound(request.run) is not None:
+        return None
+    if runtime.config.start_day is None and runtime.state.first_day(None) is None:
+        return None  # planning writes the first day
+    plan = plan_next(runtime, request.reference_time, request.run)
+    return None if plan.interval is not None or plan.reason is Reason.LEASED else _nothing(plan)
 
 
 def _generate(runtime: Runtime, request: RunRequest) -> Generated:
@@ -102,7 +124,7 @@ def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
     for _ in range(PLANNING_ROUNDS):
         plan = plan_next(runtime, request.reference_time, request.run)
         if plan.interval is None:
-            return _nothing(plan)
+            return _nothing(plan, _holders(runtime, request) if plan.reason is Reason.LEASED else "")
         reach("generate.planned")
         try:
             take(runtime, request.run, plan.interval)
@@ -142,19 +164,25 @@ def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generat
 
 
 def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:
-    if not runtime.state.concurrent and request.kind is RunKind.BACKFILL:
-        raise ConfigError(
-            f"a backfill run needs a state store that several runs may use at once, and state.type is "
-            f"{runtime.config.state.type!r}: use state.type sql"
-        )
     if request.interval is None:
         raise ConfigError(f"interval: a {request.kind.value} run needs a window, got None")
     return plan_window(runtime.config.rules, request.interval, runtime.clock(), cut=cut)
 
 
-def _nothing(plan: Plan) -> Generated:
+def _nothing(plan: Plan, holders: str = "") -> Generated:
     reason = (plan.reason or Reason.COMPLETE).value
-    return Generated(None, None, reason, plan.detail)
+    return Generated(None, None, reason, f"{plan.detail}: {holders}" if holders else plan.detail)
+
+
+def _holders(runtime: Runtime, request: RunRequest) -> str:
+    """Whose leases keep this run from a window."""
+    zone = runtime.config.timezone
+    held = [lease for lease in runtime.state.leases() if lease.owner != request.run]
+    told = [
+        f"{local_window(lease.interval, zone)} {held_lease(lease.owner, lease.since, lease.until, zone)}"
+        for lease in held[:MOST_TOLD]
+    ]
+    return "; ".join(told + ([f"and {len(held) - MOST_TOLD} more"] if len(held) > MOST_TOLD else []))
 
 
 def _claimed(

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
@@ -25,21 +26,60 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Held:
-    """The lease as the phase sees it; `check` raises SupersededError once it was lost."""
+    """The lease of `interval` as the phase sees it; `check` raises once it was lost."""
 
+    interval: Interval | None = None
     lost: LeaseHeldError | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
+        """Raise SupersededError when another run works on the window, LeaseHeldError when it works on another one."""
         if self.lost is not None:
-            raise SupersededError(_superseded(self.lost)) from self.lost
+            raise _lost(self.lost, self.interval) from self.lost
 
 
 def take(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Take the lease, or renew it; LeaseHeldError when it is somebody else's."""
+    """Take the lease, or renew it; LeaseHeldError when another owner has it."""
     runtime.renewed.pop((run, interval), None)
-    runtime.state.acquire(interval, run, runtime.config.state.lease_seconds)
+    with local_times(runtime):
+        runtime.state.acquire(interval, run, runtime.config.state.lease_seconds)
     runtime.renewed[run, interval] = runtime.clock()
+
+
+@contextmanager
+def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Iterator[None]:
+    """Keep other writers of the pipeline away during the block, where its state store needs that."""
+    with ExitStack() as stack:
+        with local_times(runtime):
+            stack.enter_context(
+                runtime.state.exclusive(run, runtime.config.state.lease_seconds, follows=follows)
+            )
+        yield
+
+
+@contextmanager
+def local_times(runtime: Runtime) -> Iterator[None]:
+    """Let a LeaseHeldError of the block say in the pipeline's time zone who holds what."""
+    try:
+        yield
+    except LeaseHeldError as error:
+        zone = runtime.config.timezone
+        what = ", ".join(local_window(window, zone) for window in error.windows[:2]) or "the pipeline's state"
+        if runtime.state.concurrent or not error.windows:
+            message = f"{what} {held_lease(error.owner, error.since, error.until, zone)}"
+        else:
+            message = (
+                f"state.type {runtime.config.state.type} serves one run at a time, and its lease "
+                f"{held_lease(error.owner, error.since, error.until, zone)}, for {what}"
+            )
+        raise LeaseHeldError(
+            error.owner,
+            error.since,
+            error.until,
+            windows=error.windows,
+            follows=error.follows,
+            message=message,
+        ) from error
 
 
 def release(runtime: Runtime, run: str, interval: Interval) -> None:
@@ -65,23 +105,25 @@ def give_back(runtime: Runtime, run: str) -> None:
         logger.warning("could not give back the lease of %s: %s", run, error)
 
 
-def _superseded(error: LeaseHeldError) -> str:
-    return f"another run took the window: {error.message}. This run ends here and changes nothing"
+def _lost(error: LeaseHeldError, interval: Interval | None) -> PipelineError:
+    """The lease of a whole pipeline may be another run's for another window: this run then waits for it."""
+    if interval is not None and not any(window.overlaps(interval) for window in error.windows):
+        return error
+    return SupersededError(
+        f"another run took the window: {error.message}. This run ends here and changes nothing"
+    )
 
 
 @contextmanager
 def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
     """Hold the claim's lease during the block; it is kept afterwards, for the next phase."""
     ttl = runtime.config.state.lease_seconds
-    held = Held()
+    held = Held(claim.window.interval)
     if not _is_fresh(runtime, claim.run, claim.window.interval):
         try:
             take(runtime, claim.run, claim.window.interval)
         except LeaseHeldError as error:
-            raise SupersededError(_superseded(error)) from error
-    if not runtime.state.concurrent:  # one run at a time: nobody to keep away
-        yield held
-        return
+            raise _lost(error, held.interval) from error
 
     def renew() -> None:
         while not held.stop.wait(ttl / 3):

@@ -9,6 +9,7 @@ A crash anywhere: the entries are keyed, so doing it again goes on where it ende
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
@@ -18,6 +19,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
 from airflow_pipeline_provider.phases.commit_rows import counted, difference, standing_pieces
+from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest
 
@@ -51,6 +53,12 @@ def _rebuild(runtime: Runtime) -> Rebuilt:
         raise TransientError(
             f"{lease.owner} works on {lease.interval} since {lease.since.isoformat()}: wait for it, or stop it"
         )
+    with exclusive(runtime, f"rebuild/{uuid.uuid4()}"):
+        return write_missing(runtime)
+
+
+def write_missing(runtime: Runtime) -> Rebuilt:
+    """Write what the ledger lacks, while no other run is at work."""
     entries = runtime.state.entries()
     rows = runtime.target.commits()
     _check_agreement(name_of(runtime.config.pipeline_id), entries, rows)

@@ -9,7 +9,9 @@ behind.  A crash between two writes leaves findings that are true; a finding is 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -20,6 +22,7 @@ from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, e
 from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
@@ -98,11 +101,13 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
             counted += found
             left_out += left
         findings = []
-        for finding, seen in counted:
-            if _write_down(runtime, finding, seen):
-                findings.append(finding)
-            else:
-                left_out.append(_left(runtime, finding.interval, Left.CHANGED, "a run changed it meanwhile"))
+        with exclusive(runtime, f"recheck/{uuid.uuid4()}") if counted else nullcontext():
+            for finding, seen in counted:
+                if _write_down(runtime, finding, seen):
+                    findings.append(finding)
+                else:
+                    why = "a run changed it meanwhile"
+                    left_out.append(_left(runtime, finding.interval, Left.CHANGED, why))
         report = Report(
             tuple(shown), tuple(findings), tuple(sorted(left_out, key=lambda left: left.interval))
         )

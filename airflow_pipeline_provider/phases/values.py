@@ -20,12 +20,16 @@ class RunKind(str, Enum):
 
 
 class RunRequest(NamedTuple):
-    """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs."""
+    """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
+
+    `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
+    """
 
     run: str
     kind: RunKind
     reference_time: datetime
     interval: Interval | None = None
+    follows: bool = False
 
 
 class Claim(NamedTuple):
@@ -149,8 +153,12 @@ class Audited(NamedTuple):
 
 
 class Next(NamedTuple):
-    """What drain found: the next window with the id of the run that shall move it, or the reason for none."""
+    """What drain found: the next window with the id of the run that shall move it, or the reason for none.
+
+    `reference_time` is what that run plans from.
+    """
 
     window: Window | None
     run_id: str | None
     detail: str
+    reference_time: datetime | None = None

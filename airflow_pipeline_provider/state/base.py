@@ -1,13 +1,13 @@
 """The contract of a state store: the ledger, leases, tokens and run bindings of one pipeline.
 
-Stores: `state.variable` (Airflow Variables, one run at a time), `state.sql` (a metadata table, compare-and-set).
+Stores: `state.variable` (Airflow Variables, one writer at a time), `state.sql` (a metadata table, compare-and-set).
 The store's own clock decides about leases; callers pass durations, never instants of theirs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -22,6 +22,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.exceptions import LeaseHeldError
 
 
 class Lease(NamedTuple):
@@ -51,7 +52,9 @@ class State(ABC):
     """All methods speak of one pipeline.  Constructed without I/O; connections open on first use."""
 
     Options: ClassVar[type[BaseModel]]
-    concurrent: ClassVar[bool]  # may two runs use it at once?
+    concurrent: ClassVar[
+        bool
+    ]  # may two runs write to it at once?  Else a lease of the whole pipeline parts them
 
     def __init__(self, options: Any, identity: Identity) -> None:
         self.options = options
@@ -115,7 +118,7 @@ class State(ABC):
     @abstractmethod
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
         """Take the lease, or renew one's own (`since` stays).  A live lease of another owner on any overlapping
-        interval: LeaseHeldError.  Expired leases of others are removed."""
+        interval, or on any at all where not `concurrent`: LeaseHeldError.  Expired leases of others are removed."""
 
     @abstractmethod
     def release(self, interval: Interval, owner: str) -> None:
@@ -133,6 +136,39 @@ class State(ABC):
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
         """Remove the expired leases that overlap `within` (all without it), and say which; one step, so that a lease
         that is renewed in the same moment stays."""
+
+    @contextmanager
+    def exclusive(
+        self,
+        owner: str,  # noqa: ARG002
+        ttl_seconds: float,  # noqa: ARG002
+        *,
+        follows: bool | None = None,  # noqa: ARG002
+    ) -> Iterator[None]:
+        """Keep all other writers of the pipeline away during the block where not `concurrent`; else do nothing.
+
+        LeaseHeldError when another owner is at work.  A window that `acquire` takes inside of the block keeps them
+        away afterwards too.  `follows`: the owner's commit starts a run that plans again (`ask_to_follow`).
+        """
+        yield
+
+    def ask_to_follow(self, holder: LeaseHeldError, reference_time: datetime) -> bool:  # noqa: ARG002
+        """Ask the holder of the pipeline's lease to plan for this reference time after its commit.
+
+        False: it will not (it does not start runs, or its lease is gone by now), so the caller waits itself.
+        """
+        return False
+
+    def asked_to_follow(self) -> datetime | None:
+        """Return the newest reference time that `ask_to_follow` left."""
+        return None
+
+    def lost_writes(self) -> bool:
+        """Was a write seen to be overwritten by a process that stood still?  Never where `concurrent`."""
+        return False
+
+    def recover(self, days: Iterable[date]) -> None:  # noqa: B027
+        """Find the ledgers of these days again, and forget the lost writes."""
 
     # --- tokens
 

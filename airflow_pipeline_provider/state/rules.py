@@ -42,7 +42,7 @@ def claim(
             since = lease.since
         elif lease.until > now:
             if lease.owner != owner and lease.interval.overlaps(interval):
-                raise LeaseHeldError(lease.owner, lease.since, lease.until)
+                raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
             kept.append(lease)
     return [*kept, Lease(interval, owner, since, now + timedelta(seconds=ttl_seconds))]
 

@@ -1,38 +1,42 @@
-"""State in Airflow Variables: nothing to set up, one run at a time.
+"""State in Airflow Variables: nothing to set up, one writer at a time.
 
 ::
 
-    <prefix>.<pipeline>.state        token, first day, leases, bindings of the newest runs, days that have a ledger
+    <prefix>.<pipeline>.state        token, first day, bindings of the newest runs, days that have a ledger
     <prefix>.<pipeline>.2013-11-03   the ledger of the windows that start on this local day
+    <prefix>.<pipeline>.lease        who may write (`variable_lease`)
+    <prefix>.<pipeline>.waiting      the newest reference time of a run that left its window to the holder's follower
 
-Variables have no compare-and-set, so a store that two runs change at once loses changes: `concurrent` is False, and
-every change is read back and compared.  A variable that does not hold what was written here is an error, and is left
-as it is.
+Variables have no compare-and-set, so a store that two runs change at once loses changes: `concurrent` is False, every
+change is made under the pipeline's lease, and is read back and compared.  A variable that does not hold what was
+written here is an error, and is left as it is.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from airflow_pipeline_provider.config.options import StateOptions
+from airflow_pipeline_provider.config.options import DurationSeconds, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.exceptions import TransientError
+from airflow_pipeline_provider.exceptions import LeaseHeldError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.state import rules
 from airflow_pipeline_provider.state import variable_values as values
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
+from airflow_pipeline_provider.state.variable_lease import PipelineLease, version_of
 from airflow_pipeline_provider.state.variable_values import DayLedger, PipelineState
 
 KEPT_RUNS = 500  # bindings of older runs are dropped: a run cleared after so many others plans anew
@@ -55,6 +59,12 @@ class VariableStateOptions(StateOptions):
         pattern=r"^[A-Za-z0-9_-]{1,50}$",
         description="What the names of the variables start with.",
     )
+    verify_after: DurationSeconds = Field(
+        2,
+        ge=1,
+        le=60,
+        description="Pause before a taken lease is verified: longer than Airflow needs to write a Variable; 2s.",
+    )
 
 
 class VariableState(State):
@@ -62,10 +72,22 @@ class VariableState(State):
     concurrent: ClassVar[bool] = False
 
     def __init__(
-        self, options: VariableStateOptions, identity: Identity, *, variables: VariableAccess | None = None
+        self,
+        options: VariableStateOptions,
+        identity: Identity,
+        *,
+        variables: VariableAccess | None = None,
+        pause_seconds: float | None = None,
     ) -> None:
         super().__init__(options, identity)
         self._variables = variables or AirflowVariables()
+        self._lease = PipelineLease(
+            self._variables,
+            self._key("lease"),
+            lambda: self.now(),
+            pause_seconds=options.verify_after if pause_seconds is None else pause_seconds,
+            ttl_seconds=options.lease_seconds,
+        )
 
     def probes(self) -> Probes:
         def readable() -> Answer:
@@ -92,10 +114,27 @@ class VariableState(State):
         return values.read_day(key, self._variables.get(key))
 
     def _change_state(self, change: Callable[[PipelineState], T]) -> T:
-        return self._change(self._key("state"), values.read_state, change)
+        return self._change("state", values.read_state, change)
 
-    def _change(self, key: str, read: Callable[[str, str | None], V], change: Callable[[V], T]) -> T:
-        """Read, let `change` edit the value, write it and read it back; nothing is written when nothing changed."""
+    def _change(self, name: str, read: Callable[[str, str | None], V], change: Callable[[V], T]) -> T:
+        """Read, let `change` edit the value, write it and read it back; nothing is written when nothing changed.
+
+        Under the pipeline's lease: LeaseHeldError when another process has it.
+        """
+        key = self._key(name)
+        if self._lease.owner is None:  # only a change needs the lease
+            before = self._variables.get(key)
+            value = read(key, before)
+            result = change(value)
+            if value.dump() == before:
+                return result
+        with self._lease.block():
+            return self._change_as_owner(name, read, change)
+
+    def _change_as_owner(
+        self, name: str, read: Callable[[str, str | None], V], change: Callable[[V], T]
+    ) -> T:
+        key, seen, text = self._key(name), None, ""
         for tries_left in reversed(range(TRIES)):
             before = self._variables.get(key)
             value = read(key, before)
@@ -103,18 +142,21 @@ class VariableState(State):
             text = value.dump()
             if text == before:
                 return result
+            token = value.token if isinstance(value, PipelineState) else 0
+            if not self._lease.announce(name, before, text, token):
+                continue  # the lease had ended and is taken again: what was read may be old
             reach("state.before_commit")
             self._variables.set(key, text)
             reach("state.after_commit")
             seen = self._variables.get(key)
             if seen == text:
                 return result
-            if tries_left:  # another task of this run renewed its lease in the same moment
+            if tries_left:  # another task of this run wrote in the same moment
                 time.sleep(random.uniform(0.05, 0.25))  # noqa: S311  (no secret hangs on it)
         raise TransientError(
             f"variable {key!r} does not keep what is written: wrote {values.excerpt(text, seen)}, "
-            f"read back {values.excerpt(seen, text)}; two runs use it at once (use state.type sql), or a secrets "
-            "backend shadows it (remove it there)"
+            f"read back {values.excerpt(seen, text)}; two processes write to it at once (use state.type sql), or a "
+            "secrets backend shadows it (remove it there)"
         )
 
     # --- ledger
@@ -136,6 +178,11 @@ class VariableState(State):
     def append(self, entry: Entry) -> None:
         if not rules.admit(entry, self.entries(entry.interval)):
             return
+        with self._lease.block():
+            if rules.admit(entry, self.entries(entry.interval)):
+                self._append(entry)
+
+    def _append(self, entry: Entry) -> None:
         day = day_of(entry.interval.start, self.identity.timezone)
 
         def announce(
@@ -143,46 +190,91 @@ class VariableState(State):
         ) -> None:  # first: a day that nobody knows of would be a lost ledger
             state.days = sorted({*state.days, day})
             state.longest_seconds = max(state.longest_seconds, int(entry.interval.seconds) + 1)
+            state.leases = []  # of the version before; a live one was refused when the lease was taken
 
         def write(ledger: DayLedger) -> None:
             newest = max((other.at for other in ledger.entries), default=self.now())
             ledger.entries.append(replace(entry, at=max(self.now(), newest)))
 
         self._change_state(announce)
-        self._change(self._key(day.isoformat()), values.read_day, write)
+        self._change(day.isoformat(), values.read_day, write)
 
     # --- leases
 
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
-        def change(state: PipelineState) -> Lease:
-            state.leases = rules.claim(state.leases, interval, owner, self.now(), ttl_seconds)
-            return state.leases[-1]
+        self._refuse_older(owner)
+        value = self._lease.take(owner, ttl_seconds, interval)
+        return Lease(interval, owner, value.since, value.until)
 
-        return self._change_state(change)
+    @contextmanager
+    def exclusive(self, owner: str, ttl_seconds: float, *, follows: bool | None = None) -> Iterator[None]:
+        self._refuse_older(owner)
+        with self._lease.block(owner, ttl_seconds, follows):
+            yield
+
+    def _refuse_older(self, owner: str) -> None:
+        """A run of the version before, whose lease is in the state's own variable, may still be at work."""
+        now = self.now()
+        for lease in self._state().leases:
+            if lease.owner != owner and lease.until > now:
+                raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
 
     def release(self, interval: Interval, owner: str) -> None:
-        def change(state: PipelineState) -> None:
-            state.leases = [x for x in state.leases if (x.interval, x.owner) != (interval, owner)]
-
-        self._change_state(change)
+        self._lease.release(owner, interval)
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
-        now = self.now()
-        shown = (lease for lease in self._state().leases if expired or lease.until > now)
-        return sorted(shown, key=lambda lease: (lease.interval, lease.owner))
+        now, value = self.now(), self._lease.read()
+        held = [lease for lease in self._state().leases if lease.until > now]
+        if value.is_live(now) or expired:
+            owner = value.owner or ""
+            held += [Lease(window, owner, value.since, value.until) for window in value.windows]
+        return sorted(held, key=lambda lease: (lease.interval, lease.owner))
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
-        def change(state: PipelineState) -> list[Lease]:
-            state.leases, gone = rules.split_expired(state.leases, self.now(), within)
-            return gone
+        found = {lease.interval: lease for lease in self.leases(expired=True)}
+        return [found[interval] for interval in self._lease.drop_expired(within) if interval in found]
 
-        return self._change_state(change)
+    def ask_to_follow(self, holder: LeaseHeldError, reference_time: datetime) -> bool:
+        """The note first, then the look: whoever still holds the lease afterwards reads the note after its commit."""
+        if not holder.follows:
+            return False
+        key, asked = self._key("waiting"), self.asked_to_follow()
+        if asked is None or asked < reference_time:
+            self._variables.set(key, values.dump_waiting(reference_time))
+        value = self._lease.read()
+        return value.is_live(self.now()) and value.owner == holder.owner and value.follows
+
+    def asked_to_follow(self) -> datetime | None:
+        key = self._key("waiting")
+        return values.read_waiting(key, self._variables.get(key))
+
+    def lost_writes(self) -> bool:
+        value = self._lease.read()
+        return bool(value.lost) or any(
+            version_of(self._variables.get(self._key(name))) not in versions
+            for name, versions in value.wrote.items()
+        )
+
+    def recover(self, days: Iterable[date]) -> None:
+        value = self._lease.read()
+        named = [values.day_named(name) for name in value.wrote]
+        known = {day for day in (*days, *named) if day is not None and self._day(day).entries}
+
+        def find(state: PipelineState) -> None:
+            state.days = sorted({*state.days, *known})
+            state.token = max(state.token, value.token)
+            lengths = [int(e.interval.seconds) + 1 for day in known for e in self._day(day).entries]
+            state.longest_seconds = max([state.longest_seconds, *lengths])
+
+        with self._lease.block():
+            self._change_state(find)
+            self._lease.forget_lost()
 
     # --- tokens
 
     def mint_token(self, floor: int = 0) -> int:
         def change(state: PipelineState) -> int:
-            state.token = max(state.token, floor) + 1
+            state.token = max(state.token, floor, self._lease.read().token) + 1
             return state.token
 
         return self._change_state(change)
@@ -222,6 +314,10 @@ class VariableState(State):
 
     def restore(self, snapshot: Snapshot) -> None:
         """A variable after the other: what is cut off in between is finished by doing it again."""
+        with self._lease.block():
+            self._restore(snapshot)
+
+    def _restore(self, snapshot: Snapshot) -> None:
         days = self._by_day(snapshot.entries)
         present = self._state().days
         for day in sorted({*days, *present}):  # look at all before the first is changed
@@ -242,7 +338,7 @@ class VariableState(State):
             def write(ledger: DayLedger, wanted: list[Entry] = wanted) -> None:
                 ledger.entries.extend(rules.rest_of(wanted, ledger.entries))
 
-            self._change(self._key(day.isoformat()), values.read_day, write)
+            self._change(day.isoformat(), values.read_day, write)
 
     def _by_day(self, entries: Iterable[Entry]) -> dict[date, list[Entry]]:
         """The entries of each day.  Here `at` alone keeps days in order, so one that runs backwards (the clock of the

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
@@ -80,6 +80,29 @@ def read_day(key: str, text: str | None) -> DayLedger:
         return DayLedger([_entry(entry) for entry in _load(text)["entries"]])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unreadable(key, text, error) from error
+
+
+def dump_waiting(reference_time: datetime) -> str:
+    """The note of a run that leaves its window to the run that follows the holder of the lease."""
+    return _dump({"version": VERSION, "reference_time": iso_utc(reference_time)})
+
+
+def read_waiting(key: str, text: str | None) -> datetime | None:
+    """The newest such note."""
+    if text is None:
+        return None
+    try:
+        return parse_utc(_load(text)["reference_time"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _unreadable(key, text, error) from error
+
+
+def day_named(name: str) -> date | None:
+    """The day whose ledger the variable of this last name is, if it is one."""
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None
 
 
 def excerpt(text: str | None, other: str | None) -> str:

@@ -10,7 +10,6 @@ import pytest
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import (
-    ConfigError,
     DataError,
     LeaseHeldError,
     SupersededError,
@@ -307,15 +306,6 @@ def test_a_manifest_that_was_changed_is_not_loaded(seeded: Pipeline) -> None:
     file.write_bytes(file.read_bytes().replace(b'"token":1', b'"token":9'))
     with pytest.raises(DataError, match="expected the sha256"):
         load(seeded.runtime(), claim, staged)
-
-
-def test_a_backfill_needs_a_state_that_takes_several_runs(
-    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = seeded.runtime()
-    monkeypatch.setattr(type(runtime.state), "concurrent", False)
-    with pytest.raises(ConfigError, match=r"use state\.type sql"):
-        generate(runtime, seeded.request(kind=RunKind.BACKFILL, interval=FIRST))
 
 
 def test_a_lost_state_is_built_on_by_the_targets_tokens(seeded: Pipeline) -> None:

@@ -47,18 +47,40 @@ def test_state_in_variables_runs_and_drains(world: World, variable: str) -> None
     assert {f"pipelines.{variable}.state", f"pipelines.{variable}.{day}"} <= names
 
 
-@pytest.mark.parametrize(
-    ("story", "sentence"),
-    [
-        ("cron", "a backfill moves the windows of the day plan, which only `schedule: auto`"),
-        ("variable", "use state.type sql"),
-    ],
-)
-def test_a_backfill_that_cannot_be_is_refused(
-    world: World, begun: dict[str, str], story: str, sentence: str
+def test_a_backfill_with_state_in_variables_waits_its_turn_beside_live_runs(
+    world: World, variable: str
 ) -> None:
-    dag_id, airflow = begun[story], world.airflow
-    airflow.quiet(dag_id, 1 if story == "cron" else 3)
+    airflow, day = world.airflow, lake.days(*lake.NOVEMBER)[1]
+    planned = lake.windows(day, day, 12)
+    airflow.quiet(variable, len(planned))
+    before = world.warehouse.tokens(variable)
+    start, end = lake.whole(day, day)
+    number = airflow.backfill(variable, lake.iso(start), lake.iso(end), reprocess="completed")
+    live = [airflow.trigger(variable) for _ in range(2)]
+    airflow.backfilled(number)
+    for run_id in live:
+        airflow.finished(variable, run_id)
+    runs = airflow.quiet(variable, len(planned) + len(live))
+    assert {run["state"] for run in runs} == {"success"}
+    backfilled = [run for run in runs if run["run_type"] == "backfill"]
+    assert sorted(interval(run) for run in backfilled) == planned
+    for run in backfilled:
+        generated = airflow.tasks(variable, run["dag_run_id"])["generate_window"]
+        assert generated["try_number"] <= 2, (
+            "waiting uses up no try: one of the scheduled run, one of the backfill"
+        )
+    after = world.warehouse.tokens(variable)
+    assert min(after.values()) > max(before.values()), (
+        "every window was moved again, under a token of its own"
+    )
+    assert len(set(after.values())) == len(planned)
+    world.assert_equal(variable, "weather", lake.whole(day, day))
+
+
+def test_a_backfill_of_a_cron_is_refused(world: World, cron: str) -> None:
+    sentence = "a backfill moves the windows of the day plan, which only `schedule: auto`"
+    dag_id, airflow = cron, world.airflow
+    airflow.quiet(dag_id, 1)
     before = world.warehouse.tokens(dag_id)
     day = lake.NOVEMBER[0].replace(day=3)
     start, end = lake.whole(day, day)

@@ -1,0 +1,61 @@
+"""Runs take turns at a state store that serves one writer at a time (`state.type: variable`).
+
+The run whose turn it is holds the pipeline's lease from generate to the end of audit.  A run that finds it held
+only reads.  A live run then ends as skipped when the holder's commit starts a run that plans again, for which it
+leaves its reference time; every other run waits (LeaseHeldError: its task is rescheduled, which uses up no retry).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.planning import Reason
+from airflow_pipeline_provider.exceptions import LeaseHeldError
+from airflow_pipeline_provider.phases.leases import exclusive
+from airflow_pipeline_provider.phases.rebuild import write_missing
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
+
+logger = logging.getLogger(__name__)
+
+LEFT_TO_FOLLOWER = "its commit starts a run that also plans for this one"
+
+
+def in_turn(
+    runtime: Runtime,
+    request: RunRequest,
+    look: Callable[[], Generated | None],
+    choose: Callable[[], Generated],
+) -> Generated:
+    """Return what `choose` gives under the pipeline's lease, or what `look`, which only reads, found to be enough."""
+    seen = look()
+    if seen is not None:
+        return seen
+    try:
+        with exclusive(runtime, request.run, follows=request.follows):
+            repair(runtime)
+            return choose()
+    except LeaseHeldError as error:
+        may_leave = request.kind is RunKind.LIVE and request.follows
+        if not (may_leave and runtime.state.ask_to_follow(error, request.reference_time)):
+            raise
+        return Generated(None, None, Reason.LEASED.value, f"{error.message}; {LEFT_TO_FOLLOWER}")
+
+
+def repair(runtime: Runtime) -> None:
+    """Write what the ledger lost, from the target's commit rows, when a lost write of the state was seen."""
+    if not runtime.state.lost_writes():
+        return
+    logger.warning(
+        "pipeline %s: a process that stood still overwrote a newer state; its ledger is repaired from the target",
+        runtime.config.pipeline_id,
+    )
+    rows = runtime.target.commits()
+    runtime.state.recover({day_of(row.interval.start, runtime.config.timezone) for row in rows})
+    done = write_missing(runtime)
+    for row in done.written:
+        logger.warning("token %d of %s is in the ledger again", row.token, row.interval)
+    for row, why in done.left_out:
+        logger.warning("token %d of %s stays out of the ledger: %s", row.token, row.interval, why)

@@ -1,0 +1,284 @@
+"""The pipeline-wide lease of the variable state store: one writer at a time, without compare-and-set.
+
+::
+
+    <prefix>.<pipeline>.lease     owner, since, until, windows, newest token, versions of what the owner wrote
+
+Airflow Variables can only be read and overwritten.  Taking the lease is therefore Fischer's algorithm: read that
+it is free, write a mark of one's own, pause longer than any other process needs from its read to its write, read
+again.  Of all processes that saw the lease free, exactly the one that wrote last finds its mark.  An owner renews
+without a pause while its lease has enough time left, since no other process may take it before it ends.
+
+What remains is a process that stands still for longer than the pause between a read and the write that follows.  It
+overwrites what another one wrote.  To notice that, the lease records the version (a hash) of each variable before and
+after every change; a variable with any other version has lost a write (`lost`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError, TransientError
+from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.state.variable_access import VariableAccess
+
+VERSION = 1
+TRIES = 5
+SLOW_FACTOR = 3  # the pause is at least so many times what this process's own read and write took
+KEPT_VERSIONS = 4  # variables whose version is recorded, the newest: all are read when the lease is taken
+CLOCK_DIFFERENCE = timedelta(seconds=5)  # between machines; each uses its own clock here
+_NEVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class LeaseValue:
+    """The variable's content.
+
+    `mark` is new each time the lease is taken.  `follows`: a run that plans again starts after the owner's commit.
+    `wrote` maps a variable's last name to its versions before and after the owner's last change of it.
+    """
+
+    owner: str | None = None
+    since: datetime = _NEVER
+    until: datetime = _NEVER
+    seconds: float = 0.0
+    windows: tuple[Interval, ...] = ()
+    mark: str = ""
+    follows: bool = False
+    token: int = 0
+    wrote: dict[str, tuple[str, str]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
+
+    def is_live(self, now: datetime) -> bool:
+        """Return False for a lease that ends later than its length allows: the clock of its owner was wrong."""
+        longest = timedelta(seconds=self.seconds) + CLOCK_DIFFERENCE
+        return self.owner is not None and now < self.until <= now + longest
+
+    def dump(self) -> str:
+        value = {
+            "version": VERSION,
+            "owner": self.owner,
+            "since": iso_utc(self.since),
+            "until": iso_utc(self.until),
+            "seconds": self.seconds,
+            "windows": [window.to_json() for window in self.windows],
+            "mark": self.mark,
+            "follows": self.follows,
+            "fence": self.token,
+            "wrote": {name: list(versions) for name, versions in self.wrote.items()},
+            "lost": list(self.lost),
+        }
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def read_lease(key: str, text: str | None) -> LeaseValue:
+    """Parse the variable; None is a lease that nobody has, anything but ours a DataError."""
+    if text is None:
+        return LeaseValue()
+    try:
+        value = json.loads(text)
+        if value["version"] != VERSION:
+            raise ValueError(f"expected version {VERSION}, got {value['version']!r}")
+        return LeaseValue(
+            owner=None if value["owner"] is None else str(value["owner"]),
+            since=parse_utc(value["since"]),
+            until=parse_utc(value["until"]),
+            seconds=float(value["seconds"]),
+            windows=tuple(Interval.from_json(window) for window in value["windows"]),
+            mark=str(value["mark"]),
+            follows=bool(value["follows"]),
+            token=int(value["fence"]),
+            wrote={str(name): (str(old), str(new)) for name, (old, new) in value["wrote"].items()},
+            lost=tuple(str(name) for name in value["lost"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"variable {key!r} does not hold what this package writes ({error}), it begins with {text[:60]!r}: "
+            "delete it while no run of the pipeline is at work; it was left as it is"
+        ) from error
+
+
+def version_of(text: str | None) -> str:
+    """Return the version of a variable's text; a missing variable has one too."""
+    return hashlib.sha256((text or "").encode()).hexdigest()[:16]
+
+
+class PipelineLease:
+    """This process's view of the lease.  `owner` is as whom it writes, None while it holds nothing."""
+
+    def __init__(
+        self,
+        variables: VariableAccess,
+        key: str,
+        now: Callable[[], datetime],
+        *,
+        pause_seconds: float,
+        ttl_seconds: float,
+    ) -> None:
+        self._variables, self._key, self._now = variables, key, now
+        self._pause, self._ttl = pause_seconds, ttl_seconds
+        self._lock = threading.RLock()  # the thread that renews, and the one that works
+        self._blocks = 0
+        self.owner: str | None = None
+
+    def read(self) -> LeaseValue:
+        return read_lease(self._key, self._variables.get(self._key))
+
+    def _write(self, value: LeaseValue) -> None:
+        reach("state.before_commit")
+        self._variables.set(self._key, value.dump())
+        reach("state.after_commit")
+
+    # --- taking and releasing
+
+    def take(
+        self, owner: str, ttl_seconds: float, window: Interval | None = None, *, follows: bool | None = None
+    ) -> LeaseValue:
+        """Take the lease or renew one's own; LeaseHeldError when another owner has it."""
+        if not ttl_seconds > 0:
+            raise ValueError(f"ttl_seconds: expected more than 0, got {ttl_seconds!r}")
+        with self._lock:
+            for _ in range(TRIES):
+                began, now = time.monotonic(), self._now()
+                found = self.read()
+                if found.owner != owner and found.is_live(now):
+                    raise self.held(found)
+                renewal = self._is_safe(found, owner, now)
+                wanted = self._wanted(
+                    found if renewal else _fresh(found, owner, now), now, ttl_seconds, window
+                )
+                if follows is not None:
+                    wanted = replace(wanted, follows=follows)
+                self._write(wanted)
+                if not renewal:
+                    time.sleep(max(self._pause, SLOW_FACTOR * (time.monotonic() - began)))
+                seen = self.read()
+                if (seen.owner, seen.mark) == (owner, wanted.mark):
+                    self.owner, self._ttl = owner, ttl_seconds
+                    return seen
+            raise TransientError(
+                f"variable {self._key!r} does not keep what is written: wrote the owner {owner}, read back "
+                f"{seen.owner}; a secrets backend shadows it (remove it there), or too many runs start at once"
+            )
+
+    def _is_safe(self, value: LeaseValue, owner: str, now: datetime) -> bool:
+        """Is the lease the owner's for so long that no other process can take it before a write has landed?"""
+        return value.owner == owner and value.is_live(now) and value.until - now > self._margin
+
+    @property
+    def _margin(self) -> timedelta:
+        return timedelta(seconds=self._pause)
+
+    @staticmethod
+    def _wanted(value: LeaseValue, now: datetime, ttl: float, window: Interval | None) -> LeaseValue:
+        windows = value.windows
+        if window is not None and window not in windows:
+            windows = tuple(sorted((*windows, window)))
+        return replace(value, until=now + timedelta(seconds=ttl), seconds=ttl, windows=windows)
+
+    def release(self, owner: str, window: Interval | None = None) -> None:
+        """Release one window, or all; the lease is free with the last one, unless a `block` needs it."""
+        with self._lock:
+            found, mine = self.read(), owner == self.owner
+            windows = tuple(w for w in found.windows if w != window) if window is not None else ()
+            if found.owner == owner and (windows or (mine and self._blocks)):
+                self._write(replace(found, windows=windows))
+                return
+            if found.owner == owner:
+                self._write(replace(found, owner=None, windows=(), until=self._now(), follows=False))
+            if mine:
+                self.owner = None
+
+    def drop_expired(self, within: Interval | None) -> list[Interval]:
+        """Remove the windows of an expired lease that overlap `within`, and return them."""
+        found = self.read()
+        gone = [w for w in found.windows if within is None or w.overlaps(within)]
+        if not gone or found.is_live(self._now()):
+            return []
+        owner = _anonymous()
+        self.take(owner, self._ttl)
+        left = tuple(window for window in found.windows if window not in gone)
+        with self._lock:
+            self._write(
+                replace(self.read(), owner=found.owner if left else None, windows=left, until=found.until)
+            )
+            self.owner = None
+        return gone
+
+    def held(self, value: LeaseValue) -> LeaseHeldError:
+        return LeaseHeldError(
+            value.owner or "nobody", value.since, value.until, windows=value.windows, follows=value.follows
+        )
+
+    # --- writing under it
+
+    @contextmanager
+    def block(
+        self, owner: str | None = None, ttl: float | None = None, follows: bool | None = None
+    ) -> Iterator[None]:
+        """Hold the lease during the block: the one that this process has, or one for the block alone."""
+        taken = self.owner is None
+        if self.owner is None or follows is not None:
+            self.take(self.owner or owner or _anonymous(), ttl or self._ttl, follows=follows)
+        self._blocks += 1
+        try:
+            yield
+        finally:
+            self._blocks -= 1
+            if taken and self.owner is not None and not self.read().windows:
+                self.release(self.owner)
+
+    def announce(self, name: str, before: str | None, after: str, token: int) -> bool:
+        """Record that the variable `name` is about to change, and renew the lease.
+
+        False: the lease had to be taken again, so what was read before may be old.  LeaseHeldError: it is lost.
+        """
+        owner = self.owner or _anonymous()
+        with self._lock:
+            now, found = self._now(), self.read()
+            if not self._is_safe(found, owner, now):
+                self.take(owner, self._ttl)
+                return False
+            known = found.wrote.get(name)
+            lost = found.lost
+            if known is not None and version_of(before) not in known and name not in lost:
+                lost = (*lost, name)
+            wrote = {key: value for key, value in found.wrote.items() if key != name}
+            wrote[name] = (version_of(before), version_of(after))
+            wrote = dict(list(wrote.items())[-KEPT_VERSIONS:])
+            renewed = self._wanted(found, now, self._ttl, None)
+            self._write(replace(renewed, wrote=wrote, lost=lost, token=max(found.token, token)))
+            return True
+
+    def forget_lost(self) -> None:
+        with self._lock:
+            self._write(replace(self.read(), lost=(), wrote={}))
+
+
+def _fresh(found: LeaseValue, owner: str, now: datetime) -> LeaseValue:
+    """The value with a new owner; what was written before, and lost, stays known."""
+    mine = found.owner == owner
+    return replace(
+        found,
+        owner=owner,
+        since=found.since if mine and found.is_live(now) else now,
+        windows=found.windows if mine else (),
+        mark=uuid.uuid4().hex,
+        follows=found.follows if mine else False,
+    )
+
+
+def _anonymous() -> str:
+    """Name a writer that is no run."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
