@@ -116,7 +116,19 @@ def _params() -> ParamsDict:
 
 
 def _time_param(description: str) -> Param:
-    return Param(None, type=["null", "string"], format="date-time", description=description)
+    """A time as Airflow's form has it, or as a template renders it: with a space instead of the T.
+
+    `format` is for the form's date picker alone.  Airflow would also refuse the space by it, so the value is
+    validated by a reference: in draft 7 nothing beside `$ref` counts.  `GenerateWindowOperator` refuses other texts.
+    """
+    schema: dict[str, Any] = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$ref": "#/definitions/time",
+        "definitions": {"time": {"type": ["null", "string"]}},
+        "type": ["null", "string"],
+        "format": "date-time",
+    }
+    return Param(None, description=description, **schema)
 
 
 def _add_tasks(config: PipelineConfig) -> None:

@@ -81,7 +81,11 @@ def test_params_choose_exactly_that_window_and_replace_it(
     dag = folder.dag()
     run_dag(dag)
     folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
-    conf = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-03T01:00:00-05:00"}
+    conf = {
+        "window_start": "2013-11-03 04:00:00+00:00",  # as Airflow renders {{ data_interval_start }}
+        "window_end": "2013-11-03T01:00:00-05:00",
+        "openlineage": {"parentRunId": "0190"},
+    }
     assert str(run_dag(dag, run_conf=conf).state) == "success"
     assert sorted(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
 

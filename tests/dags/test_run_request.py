@@ -50,6 +50,19 @@ def test_params_name_the_window() -> None:
     assert request.interval.to_json() == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
 
 
+def test_what_airflows_own_tools_add_to_the_conf_is_no_error() -> None:
+    conf = {"openlineage": {"parentRunId": "0190", "parentJobName": "parent.go", "rootParentRunId": "0190"}}
+    request = run_request(context("operator_triggered", conf=conf), config())
+    assert (request.kind, request.interval) == (RunKind.LIVE, None)
+
+
+def test_a_time_as_airflow_renders_it_is_taken() -> None:
+    conf = {"window_start": "2013-11-03 04:00:00+00:00", "window_end": "2013-11-03 06:00:00.000000+00:00"}
+    request = run_request(context(conf=conf), config())
+    assert request.interval is not None
+    assert request.interval.to_json() == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("conf", "says"),
     [
