@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 class DayCompleteSensor(BaseSensorOperator):
     """Wait until every instant of the day is committed; returns `{"pipeline", "day", "status", "rows", "reason"}`.
 
-    Fails without a retry when waiting is in vain: the day is blocked, or part of it was given up.  A day that is
-    being replaced (`unverified`), or whose source changed since (`drifted`), is waited for.
+    Fails without a retry when waiting is in vain: the day is outside of `start_day` and `end_day`, it is blocked,
+    part of it was given up, or the source has fewer rows than the target (`drifted (shrunk)`).  A day that is being
+    replaced (`unverified`), or for which late rows came (`drifted (grown)`), is waited for.
 
     :param pipeline: path of the pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
         configuration that was loaded already.
-    :param day: local date of the pipeline, "2013-11-03" (templated) or a date; without it the one on which the run's
-        data interval begins.
+    :param day: local date of the pipeline, "2013-11-03" (templated) or a date.  Without it, or with a template that
+        gives nothing, the newest day of the pipeline's time zone that had ended when the run's data interval ended; a
+        run without a data interval (by hand, by an asset) has its `run_after` instead.
     :param accept_waived: go on as well when windows of the day were given up and the rest is committed.
-    :param fail_on_blocked: fail when a window of the day is blocked; False waits until somebody has mended it.
+    :param fail_on_blocked: fail when the day is blocked or shrunk; False waits until somebody has repaired it.
     :param deferrable: wait in the triggerer, without a worker; default: ``[operators] default_deferrable``.
     """
 
@@ -103,14 +105,19 @@ class DayCompleteSensor(BaseSensorOperator):
     def _day(self, context: Context, timezone: str) -> date:
         if isinstance(self.day, date) and not isinstance(self.day, datetime):
             return self.day
-        if self.day is None:
-            start = context.get("data_interval_start")
-            if start is None:
-                raise AirflowFailException(
-                    "day: this run has no data interval to take it from, so name the day"
-                )
-            return day_of(start, timezone)
+        if self.day is None or str(self.day) in ("", "None"):
+            return day_of(self._ended(context), timezone) - timedelta(days=1)
         try:
             return date.fromisoformat(str(self.day))
         except ValueError:
             raise AirflowFailException(f"day: expected a date such as 2013-11-03, got {self.day!r}") from None
+
+    @staticmethod
+    def _ended(context: Context) -> datetime:
+        """When the day to wait for has ended.  A cron string makes intervals without a length in Airflow 3, so the
+        interval's start says nothing about the day; keys of runs by hand may be missing."""
+        end = context.get("data_interval_end") or getattr(context.get("dag_run"), "run_after", None)
+        if end is None:
+            raise AirflowFailException("day: this run has no data interval to take it from, so name the day")
+        ended: datetime = end
+        return ended

@@ -16,6 +16,8 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.day_status import DayStatus, day_status
 from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Check, Entry, drifted
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class DayQuestion:
     day: str
     accept_waived: bool = False
     fail_on_blocked: bool = True
+    start_day: str | None = None
+    end_day: str | None = None
 
     @classmethod
     def about(
@@ -51,6 +55,8 @@ class DayQuestion:
             day.isoformat(),
             accept_waived,
             fail_on_blocked,
+            config.start_day.isoformat() if config.start_day else None,
+            config.end_day.isoformat() if config.end_day else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -60,15 +66,16 @@ class DayQuestion:
         """The day as `{"pipeline", "day", "status", "rows", "reason"}` when the waiting is over, None before.
 
         Reads the state; a store that does not answer counts as not yet.  DataError when waiting is in vain: the day
-        is blocked, or given up in part.  Other PipelineErrors are the state's.
+        is never moved, is blocked, given up in part, or has shrunk.  Other PipelineErrors are the state's.
         """
         kind = connector_class("state", self.state["type"])
         state = kind(kind.Options.model_validate(self.state), Identity(self.pipeline_id, self.timezone))
         day = day_interval(date.fromisoformat(self.day), self.timezone)
         try:
+            entries = state.entries(day)
             report = day_status(
                 day,
-                state.entries(day),
+                entries,
                 now=datetime.now(timezone.utc),
                 settle_seconds=self.settle_seconds,
                 max_attempts=self.max_attempts,
@@ -90,16 +97,35 @@ class DayQuestion:
                 "rows": report.rows,
                 "reason": report.reason,
             }
-        self._check_hope(report.status, report.reason)
+        self._check_hope(report.status, report.reason, shrunk=_has_shrunk(entries, day))
         return None
 
-    def _check_hope(self, status: DayStatus, reason: str) -> None:
+    def _check_hope(self, status: DayStatus, reason: str, *, shrunk: bool) -> None:
         day = f"day {self.day} of pipeline {self.pipeline_id}"
+        for name, bound, beyond in (
+            ("end_day", self.end_day, self.end_day is not None and self.day > self.end_day),
+            ("start_day", self.start_day, self.start_day is not None and self.day < self.start_day),
+        ):
+            if beyond:
+                where = "after" if name == "end_day" else "before"
+                raise DataError(
+                    f"{day} is {where} {name} {bound}, so no run moves it: set day, or {name} in the pipeline's file"
+                )
         who = f"{day} is {status.value} and will not become complete by itself"
+        if status is DayStatus.DRIFTED and shrunk and self.fail_on_blocked:
+            raise DataError(f"{who}: {reason}; set fail_on_blocked to False to wait until somebody has")
         if status is DayStatus.WAIVED:
             raise DataError(f"{who}: {reason}; set accept_waived to go on with what there is")
         if status is DayStatus.BLOCKED and self.fail_on_blocked:
             raise DataError(f"{who}: {reason}; set fail_on_blocked to False to wait until somebody has")
+
+
+def _has_shrunk(entries: list[Entry], day: Interval) -> bool:
+    """Does the source lack rows of the day that the target holds?  Only a person decides what becomes of them."""
+    shrank = Check.SHRANK.value
+    return any(
+        piece.overlaps(day) and check.detail.get("verdict") == shrank for piece, check in drifted(entries)
+    )
 
 
 class DayCompleteTrigger(BaseTrigger):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import date, datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,11 +41,14 @@ def state_of(folder: Folder) -> State:
     return state
 
 
-def write(folder: Folder, *lines: tuple[Kind, Interval]) -> None:
-    """Entries by kind and interval; a commit gets its token and its `replacing`."""
+def write(folder: Folder, *lines: tuple[Any, ...]) -> None:
+    """Entries by kind, interval and the verdict of a check; a commit gets its token and its `replacing`."""
     state = state_of(folder)
-    for kind, interval in lines:
-        entry = Entry(kind, interval, DAY.end, detail={"error": DATA_ERROR} if kind is Kind.FAILED else {})
+    for kind, interval, *verdict in lines:
+        detail: dict[str, Any] = {"error": DATA_ERROR} if kind is Kind.FAILED else {}
+        if verdict:
+            detail = {"source": 1, "target": 2, "verdict": verdict[0]}
+        entry = Entry(kind, interval, DAY.end, detail=detail)
         if kind is Kind.COMMITTED:
             entry = Entry(kind, interval, DAY.end, token=state.mint_token(), rows=10)
             state.append(Entry(Kind.REPLACING, interval, DAY.end, token=entry.token))
@@ -54,19 +58,23 @@ def write(folder: Folder, *lines: tuple[Kind, Interval]) -> None:
 
 def sensor(folder: Folder, **arguments: Any) -> DayCompleteSensor:
     changes = {"state": arguments.pop("state")} if "state" in arguments else {}
+    changes |= arguments.pop("changes", {})
+    schedule = arguments.pop("schedule", None)
     values = {
         "pipeline": str(folder.write(**changes)),
         "day": "2013-11-03",
         "poke_interval": 0.05,
         **arguments,
     }
-    with DAG(f"{folder.pipeline_id}_waits", schedule=None):
+    with DAG(f"{folder.pipeline_id}_waits", schedule=schedule, start_date=datetime(2013, 1, 1)):
         return DayCompleteSensor(task_id="day", **values)
 
 
 ANSWER = {"day": "2013-11-03", "status": "complete", "rows": 20, "reason": "every instant is committed"}
 BOTH = ((Kind.COMMITTED, MORNING), (Kind.COMMITTED, EVENING))
 BLOCKED = ((Kind.COMMITTED, MORNING), *[(Kind.FAILED, EVENING)] * 5)
+SHRUNK = (*BOTH, (Kind.CHECKED, EVENING, "shrank"))
+GREW = (*BOTH, (Kind.CHECKED, EVENING, "grew"))
 GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
 
 
@@ -77,7 +85,12 @@ GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
         (BOTH[:1], {}, None),
         (BOTH, {}, "complete"),
         (BOTH, {"day": date(2013, 11, 3)}, "complete"),
-        (BOTH, {"day": "2013-11-02"}, None),
+        (BOTH[:1], {"day": "2013-11-03", "changes": {"end_day": "null"}}, None),
+        (BOTH, {"day": "2013-11-04"}, "day 2013-11-04 of pipeline .* is after end_day 2013-11-03, so no run"),
+        (BOTH, {"day": "2013-11-02"}, "day 2013-11-02 of pipeline .* is before start_day 2013-11-03"),
+        (SHRUNK, {}, "is drifted and will not .*drifted .shrunk.: .*set fail_on_blocked to False"),
+        (SHRUNK, {"fail_on_blocked": False}, None),
+        (GREW, {}, None),
         (BLOCKED, {"fail_on_blocked": False}, None),
         (GIVEN_UP, {"accept_waived": True}, "waived"),
         (BLOCKED, {}, "is blocked and will not become complete by itself: .*set fail_on_blocked to False"),
@@ -90,7 +103,12 @@ GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
         "half a day",
         "complete",
         "a date as a date",
-        "another day",
+        "half a day, without an end day",
+        "after the end day",
+        "before the start day",
+        "shrunk",
+        "shrunk, and told to wait",
+        "grown",
         "blocked, and told to wait",
         "given up, and told to go on",
         "blocked",
@@ -114,15 +132,53 @@ def test_a_look_at_the_day(
 
 
 @pytest.mark.parametrize(
-    ("start", "complete"),
-    [("2013-11-03T04:00:00Z", True), ("2013-11-04T04:59:00Z", True), ("2013-11-04T05:00:00Z", False)],
-    ids=["its first instant", "its last minute, the 4th in UTC", "the next day"],
+    ("end", "day"),
+    [
+        pytest.param("2013-11-04T05:00:00Z", "2013-11-03", id="the midnight that ends it"),
+        pytest.param("2013-11-04T04:59:00Z", "2013-11-02", id="a minute before, the 4th in UTC"),
+        pytest.param("2013-11-04T11:00:00Z", "2013-11-03", id="six in the morning of the next day"),
+        pytest.param("2013-11-05T00:00:00Z", "2013-11-03", id="midnight in UTC"),
+    ],
 )
-def test_the_day_is_the_local_date_of_the_data_interval(folder: Folder, start: str, complete: bool) -> None:
-    task = sensor(folder, day=None)
+@pytest.mark.parametrize("key", ["data_interval_end", "run_after"])
+@pytest.mark.parametrize("unnamed", [None, "", "None"])
+def test_without_a_name_it_is_the_day_that_has_just_ended(
+    folder: Folder, end: str, day: str, key: str, unnamed: str | None
+) -> None:
+    moment = parse_utc(end)
+    run = SimpleNamespace(run_after=moment if key == "run_after" else None)
+    context: Any = {"dag_run": run} if key == "run_after" else {"data_interval_end": moment, "dag_run": run}
+    task = sensor(folder, day=unnamed)
+    assert task._day(context, "America/New_York").isoformat() == day
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({"logical_date": "2013-11-04T11:00:00Z"}, id="scheduled by a cron string"),
+        pytest.param({"logical_date": None, "run_after": "2013-11-04T11:00:00Z"}, id="by hand"),
+    ],
+)
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in a worker", "deferred"])
+def test_a_cron_dag_waits_for_the_day_that_has_just_ended(
+    folder: Folder, run_dag: Callable[..., Any], arguments: dict[str, Any], deferrable: bool
+) -> None:
+    task = sensor(folder, deferrable=deferrable, day=None, schedule="0 6 * * *")
     write(folder, *BOTH)
-    context: Any = {"data_interval_start": datetime.fromisoformat(start.replace("Z", "+00:00"))}
-    assert bool(task.poke(context)) is complete
+    moments = {name: value and parse_utc(value) for name, value in arguments.items()}
+    run = run_dag(task.dag, **moments)
+    assert states(run) == {"day": "success"}
+    assert xcom(run, "day") == {"pipeline": folder.pipeline_id, **ANSWER}
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in a worker", "deferred"])
+def test_a_day_after_the_end_day_fails_at_once(
+    folder: Folder, run_dag: Callable[..., Any], deferrable: bool
+) -> None:
+    task = sensor(folder, deferrable=deferrable, day="2013-11-04", retries=3)
+    run = run_dag(task.dag)
+    assert states(run) == {"day": "failed"}
+    assert [ti.try_number for ti in run.get_task_instances()] == [1]
 
 
 STORES = {"sql": "{type: sql, conn_id: pipeline_state}", "variable": "{type: variable}"}
