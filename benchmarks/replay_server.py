@@ -73,6 +73,8 @@ class Replay:
         if action == "_field_caps":
             caps = {"type": "date", "metadata_field": False, "searchable": True, "aggregatable": True}
             return {"indices": [INDEX], "fields": {TIME_FIELD: {"date": caps}}}
+        if action in ("_mapping", "_settings"):
+            return {}
         if action == "_count":
             low, high = time_range(asked.get("query"), self.docs)
             return {"count": high - low, "_shards": _shards()}

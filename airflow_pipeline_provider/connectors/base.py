@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 
 from pydantic import BaseModel
@@ -89,6 +90,22 @@ class Slice:
         return cls(value["i"], value["of"], Interval.from_json(value["interval"]), value.get("readers", 1))
 
 
+class Body(str, Enum):
+    """How BODY relates to what was put into the source."""
+
+    AS_INDEXED = "as_indexed"  # the same text
+    REBUILT = "rebuilt"  # the same content, written again by the server
+    FILTERED = "filtered"  # fields were left out when the document was stored: they are lost
+    UNKNOWN = "unknown"  # the source may not be asked
+
+
+class BodyReport(NamedTuple):
+    """What BODY is, and why: sentences without a full stop that name the index and its setting."""
+
+    kind: Body
+    reasons: tuple[str, ...] = ()
+
+
 class Source(Connector):
     """Where windows are read from.  Times are instants; the range is always `start <= event time < end`."""
 
@@ -106,6 +123,10 @@ class Source(Connector):
     @abstractmethod
     def count(self, interval: Interval) -> int:
         """Exact number of rows in the interval, asked anew at each call; never an estimate, never capped."""
+
+    def body_report(self) -> BodyReport | None:
+        """Return what BODY is, asked once per validate; None where it is always built by the source itself."""
+        return None
 
     def count_untimed(self) -> int | None:
         """Rows without an event time (they belong to no window), or None when the source cannot tell."""

@@ -85,6 +85,8 @@ class Replay(ThreadingHTTPServer):
             caps = {"searchable": True, "aggregatable": True}
             indices = path.split("/")[1].replace("*", "far").split(",")
             return 200, {"indices": indices, "fields": {"ts": {"date": caps}}}
+        if path.endswith(("/_mapping", "/_settings")):
+            return 200, {}
         if path.endswith("/_pit"):
             return 200, {"id": "pit-0"} if method == "POST" else {"succeeded": True}
         found = self.page(body) if "pit" in body else whole(DOCUMENTS, aggregations=AGGREGATIONS)

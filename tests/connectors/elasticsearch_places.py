@@ -335,6 +335,92 @@ class ElasticsearchBehaviour(ElasticsearchTests):
             lambda source: read_all(source, WINDOW), make(index), "FatalError", f"{index}/", "_source"
         )
 
+    # --- which documents have a time
+
+    @pytest.mark.parametrize(
+        ("mapping", "values", "untimed"),
+        [
+            ({"type": "date"}, ["1383454800000", "null"], 1),
+            ({"type": "date", "ignore_malformed": True}, ["1383454800000", '"today"', "{}", "true"], 3),
+            ({"type": "date"}, ["1383454800000", "1383454800000000", "-99999999999999"], 2),
+            ({"type": "date_nanos", "ignore_malformed": True}, ["1383454800000", '"9999-01-01"'], 1),
+        ],
+        ids=["missing", "malformed", "out of the calendar", "nanos"],
+    )
+    def test_documents_that_no_window_can_hold_are_counted(
+        self, server: Server, mapping: dict[str, Any], values: list[str], untimed: int
+    ) -> None:
+        index = server.index(time=mapping)
+        server.put(index, {str(n): f'{{"ts":{value}}}' for n, value in enumerate(values)})
+        source = make(index)
+        source.check()
+        assert (source.count(WINDOW), source.count_untimed()) == (1, untimed)
+        assert len(rows_of(read_all(source, WINDOW))) == 1
+        source.close()
+
+    def test_an_index_without_the_time_field_is_named(
+        self, server: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        prefix = server.name("some")
+        server.put(server.index(f"{prefix}-with"), documents(3))
+        without = f"{prefix}-without"
+        server.must("PUT", f"/{without}", {"mappings": {"dynamic": False}})
+        server.made.append(without)
+        server.put(without, documents(2))
+        source = make(f"{prefix}-*")
+        source.check()
+        assert (source.count(WINDOW), source.count_untimed()) == (3, 2)
+        assert f"ts is unmapped in {without}: " in caplog.text
+        source.close()
+
+    @pytest.mark.parametrize("more", [{}, {"include_in_root": True}], ids=["hidden", "in the root too"])
+    def test_a_time_field_below_a_nested_object(self, server: Server, more: dict[str, Any]) -> None:
+        """Searches see the nested documents only where they are asked for; every window would be empty."""
+        events = {"type": "nested", "properties": {"ts": {"type": "date"}}, **more}
+        index = server.index(properties={"events": events})
+        server.put(index, {"1": '{"events":[{"ts":1383454800000}]}'})
+        source = make(index, time_field="events.ts")
+        if more:
+            source.check()
+            assert source.count(WINDOW) == len(rows_of(read_all(source, WINDOW))) == 1
+            source.close()
+        else:
+            self.refused(ElasticsearchSource.check, source, "FatalError", "events.ts", "nested")
+
+    # --- what _source is
+
+    @pytest.mark.parametrize(
+        ("kept", "kind", "says"),
+        [
+            ({}, "as_indexed", ""),
+            ({"excludes": ["secret"]}, "filtered", "leaves secret out"),
+            ({"includes": ["ts"]}, "filtered", "keeps only ts"),
+            ({"includes": ["*"]}, "rebuilt", "includes: *"),
+            ({"enabled": False}, "filtered", "stores no _source"),
+        ],
+        ids=["all", "excludes", "includes", "includes everything", "disabled"],
+    )
+    def test_a_mapping_that_leaves_fields_out_is_refused(
+        self, server: Server, kept: dict[str, Any], kind: str, says: str
+    ) -> None:
+        index = server.index(**({"_source": kept} if kept else {}))
+        if kind == "filtered":
+            self.refused(
+                ElasticsearchSource.check, make(index), "FatalError", index, says, "on_filtered_source"
+            )
+        source = make(index, on_filtered_source="warn")
+        source.check()
+        report = source.body_report()
+        assert report.kind.value == kind
+        assert says in "; ".join(report.reasons)
+        source.close()
+
+    def test_the_worst_index_of_a_pattern_decides(self, server: Server) -> None:
+        prefix = server.name("worst")
+        server.index(f"{prefix}-whole")
+        server.index(f"{prefix}-less", _source={"excludes": ["secret"]})
+        self.refused(ElasticsearchSource.check, make(f"{prefix}-*"), "FatalError", f"index {prefix}-less")
+
     def test_the_query_filters_counts_and_rows(self, server: Server) -> None:
         index = server.index(properties={"n": {"type": "integer"}})
         server.put(index, documents(20))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.connectors.base import Body, Slice
 from airflow_pipeline_provider.connectors.sources import elasticsearch as elasticsearch_module
 from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_sizes
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
@@ -399,4 +399,121 @@ def test_headers(
     source = make("i")
     assert source.count(WINDOW) == DOCUMENTS
     assert all(value in headers[header] for headers in replay.headers_seen)
+    source.close()
+
+
+def of_version(number: str, **more: str) -> Fault:
+    return 200, {"version": {"number": number, **more}, "tagline": "You Know, for Search"}
+
+
+VECTORS = 200, {"indices": ["i"], "fields": {
+    "ts": {"date": {"searchable": True, "aggregatable": True}}, "emb": {"dense_vector": {}},
+}}  # fmt: skip
+UNKNOWN_KEY = 400, {"error": {"type": "parsing_exception", "reason": "Unknown key [exclude_vectors]."}}
+
+
+@pytest.mark.parametrize(
+    ("version", "caps", "search", "asks"),
+    [
+        (of_version("9.2.0"), VECTORS, None, True),
+        (of_version("9.2.0"), None, None, False),
+        (of_version("9.1.0"), VECTORS, None, True),
+        (of_version("9.0.3"), VECTORS, None, False),
+        (of_version("8.19.1"), VECTORS, None, True),
+        (of_version("8.18.0"), VECTORS, None, False),
+        (of_version("8.11.0", build_flavor="serverless"), VECTORS, None, True),
+        (of_version("3.1.0", distribution="opensearch"), VECTORS, None, False),
+        ((403, {"error": "no elastic"}), VECTORS, None, True),
+        ((403, {"error": "no elastic"}), VECTORS, UNKNOWN_KEY, False),
+    ],
+    ids=[
+        "9.2",
+        "no vectors",
+        "9.1",
+        "9.0",
+        "8.19",
+        "8.18",
+        "serverless",
+        "OpenSearch",
+        "hidden, new",
+        "hidden, old",
+    ],
+)
+def test_vectors_are_asked_for_where_the_server_knows_the_word(
+    replay: Replay,
+    source: ElasticsearchSource,
+    version: Fault,
+    caps: Fault | None,
+    search: Fault | None,
+    asks: bool,
+) -> None:
+    pit = (200, {"pit_id": "p", "id": "p"})
+    replay.answers |= {"GET /": version, "POST /i/_pit": pit, "POST /i/_search/point_in_time": pit}
+    replay.answers |= {"GET /i/_field_caps": caps} if caps else {}
+    replay.answers |= {"POST /i/_search": search} if search else {}
+    assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+    asked = {json.dumps(body.get("_source")) for body in replay.searches()}
+    assert asked == ({'{"exclude_vectors": false}'} if asks else {"null"})
+
+
+@pytest.mark.parametrize("refused", ["GET /i/_mapping", "GET /i/_settings"])
+def test_a_login_that_may_not_see_the_mapping_is_told_what_is_not_known(
+    replay: Replay, source: ElasticsearchSource, refused: str
+) -> None:
+    replay.answers[refused] = 403, {"error": {"type": "security_exception", "reason": "unauthorized for [i]"}}
+    source.check()
+    report = source.body_report()
+    assert report.kind is Body.UNKNOWN
+    assert "view_index_metadata" in report.reasons[0]
+    assert "unauthorized for [i]" in report.reasons[0]
+
+
+SYNTHETIC = {"index": {"mapping": {"source": {"mode": "SYNTHETIC"}}}}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "settings", "kind", "says"),
+    [
+        ({"_source": {"mode": "synthetic"}}, {}, Body.REBUILT, "synthetic"),
+        ({}, {"defaults": SYNTHETIC}, Body.REBUILT, "synthetic"),
+        ({}, {"settings": {"index": {"mode": "logsdb"}}}, Body.REBUILT, "index.mode logsdb"),
+        ({}, {"settings": {"index": {"mode": "standard"}}}, Body.AS_INDEXED, ""),
+        (
+            {},
+            {"settings": {"index": {"knn": "true", "knn.derived_source": {"enabled": "true"}}}},
+            Body.REBUILT,
+            "derived",
+        ),
+        ({}, {"settings": {"index": {"knn": "true"}}}, Body.AS_INDEXED, ""),
+        ({}, {"settings": {"index": {"derived_source": {"enabled": "true"}}}}, Body.REBUILT, "derived"),
+        ({"_source": {"excludes": list("abcdefg")}}, {}, Body.FILTERED, "a, b, c, d, e and 2 more"),
+    ],
+    ids=[
+        "8.x mapping",
+        "default",
+        "no source mode",
+        "standard",
+        "k-NN",
+        "k-NN stored",
+        "derived",
+        "many fields",
+    ],
+)
+def test_what_mapping_and_settings_say_of_source(
+    replay: Replay, mapping: dict[str, Any], settings: dict[str, Any], kind: Body, says: str
+) -> None:
+    replay.answers["GET /i/_mapping"] = 200, {"b-1": {"mappings": mapping}}
+    replay.answers["GET /i/_settings"] = 200, {"b-1": settings}
+    source = make("i", on_filtered_source="warn")
+    report = source.body_report()
+    assert report.kind is kind
+    assert says in "; ".join(report.reasons)
+    source.close()
+
+
+def test_an_index_of_a_remote_cluster_is_not_known(replay: Replay) -> None:
+    source = make(["i", "-j", "europe:i"])
+    report = source.body_report()
+    assert (report.kind, "europe:i" in report.reasons[0]) == (Body.UNKNOWN, True)
+    assert [path for _, path, _ in replay.asked if path.endswith("_mapping")] == ["/i,-j/_mapping"]
     source.close()

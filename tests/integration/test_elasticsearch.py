@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import datetime, timedelta
 from typing import Any
@@ -169,3 +170,78 @@ class TestReal(RealServer):
         with pytest.raises(SnapshotLostError, match="read anew"):
             read()
         source.close()
+
+    @pytest.mark.parametrize(
+        ("settings", "kind", "says"),
+        [
+            ({"index.mapping.source.mode": "synthetic"}, "rebuilt", "synthetic"),
+            ({"index.mapping.source.mode": "disabled"}, "filtered", "no _source"),
+            ({"index.mode": "logsdb"}, "rebuilt", "synthetic"),
+            ({"index.mode": "logsdb", "index.mapping.source.mode": "stored"}, "as_indexed", ""),
+            ({"index.mode": "lookup"}, "as_indexed", ""),
+            (
+                {
+                    "index.mode": "time_series",
+                    "index.routing_path": ["host"],
+                    "index.time_series.start_time": "2013-11-01T00:00:00Z",
+                    "index.time_series.end_time": "2013-11-30T00:00:00Z",
+                },
+                "rebuilt",
+                "synthetic",
+            ),
+        ],
+        ids=["synthetic", "disabled", "logsdb", "logsdb stored", "lookup", "time series"],
+    )
+    def test_settings_that_rebuild_source_are_reported(
+        self, server: Server, settings: dict[str, Any], kind: str, says: str
+    ) -> None:
+        index = server.index(
+            settings=settings,
+            properties={
+                "@timestamp": {"type": "date"},
+                "host": {
+                    "type": "keyword",
+                    "time_series_dimension": settings.get("index.mode") == "time_series",
+                },
+            },
+        )
+        source = make(index, time_field="@timestamp", on_filtered_source="warn")
+        source.check()
+        report = source.body_report()
+        assert report.kind.value == kind
+        assert says in "; ".join(report.reasons)
+        assert index in "; ".join(report.reasons) or not report.reasons
+        source.close()
+
+    @pytest.mark.parametrize("kept_out", [True, False], ids=["kept out of _source", "kept in _source"])
+    def test_vectors_arrive(self, server: Server, kept_out: bool) -> None:
+        """Since 9.2 the server keeps them out of `_source` and searches leave them out unless asked."""
+        index = server.index(
+            settings={"index.mapping.exclude_source_vectors": kept_out},
+            properties={
+                "emb": {"type": "dense_vector", "dims": 3},
+                "deep": {"type": "nested", "properties": {"words": {"type": "sparse_vector"}}},
+            },
+        )
+        document = {"ts": 1383454800000, "emb": [0.5, 0.25, 1.0], "deep": [{"words": {"a": 1.5}}]}
+        server.put(index, {"1": json.dumps(document)})
+        source = make([f"{index}*"])
+        source.check()
+        assert source.body_report().kind.value == ("rebuilt" if kept_out else "as_indexed")
+        ((_, _, body),) = rows_of(read_all(source, WINDOW, 2))
+        assert json.loads(body) == document
+        if not kept_out:
+            assert body == json.dumps(document)
+        source.close()
+
+    def test_an_alias_and_a_runtime_field_tell_the_time(self, server: Server) -> None:
+        index = server.index(
+            properties={"when": {"type": "alias", "path": "ts"}}, runtime={"later": {"type": "date"}}
+        )
+        server.put(index, {"1": '{"ts":1383454800000,"later":1383454800000}', "2": "{}"})
+        for field in ("when", "later"):
+            source = make(index, time_field=field)
+            source.check()
+            assert (source.count(WINDOW), source.count_untimed()) == (1, 1)
+            assert len(rows_of(read_all(source, WINDOW))) == 1
+            source.close()

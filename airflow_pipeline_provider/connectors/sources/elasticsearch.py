@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
+from airflow_pipeline_provider.connectors.base import Body, BodyReport, Identity, Slice, Source
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     EVERY_INDEX,
     Client,
@@ -23,6 +23,11 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import UnexpectedAnswerError, member
+from airflow_pipeline_provider.connectors.sources.elasticsearch_fields import (
+    Documents,
+    read_documents,
+    source_request,
+)
 from airflow_pipeline_provider.connectors.sources.elasticsearch_options import ElasticsearchOptions
 from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
     FetchPage,
@@ -35,6 +40,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import (
     PageSizes,
     readers_for,
 )
+from airflow_pipeline_provider.connectors.sources.elasticsearch_times import check_time_field, untimed
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
@@ -62,6 +68,7 @@ class ElasticsearchSource(Source):
         self._what = f"index {','.join(options.index)}"
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
+        self._documents: Documents | None = None
         self._shards = 1  # as the last count said
         self._lock = threading.Lock()
 
@@ -90,9 +97,28 @@ class ElasticsearchSource(Source):
 
     def check(self) -> None:
         """The index, the type of the time field and the query, each asked of the server."""
-        self._kinds = None
+        self._kinds = self._documents = None
         self._time_kinds()
         self._count(self._filter(None))
+        check_time_field(
+            self._client,
+            self._indices,
+            self.options.time_field,
+            self._what,
+            holds_any=lambda: self._count({"exists": {"field": self.options.time_field}}) > 0,
+        )
+        body = self.body_report()
+        if body.kind is Body.FILTERED and self.options.on_filtered_source == "fail":
+            raise FatalError(
+                f"{self._what}: documents come without some of their fields ({'; '.join(body.reasons)}); change the "
+                "mapping and index them again, leave the index out of `source.index`, or set "
+                "`source.on_filtered_source: warn` to move what is left"
+            )
+
+    def body_report(self) -> BodyReport:
+        if self._documents is None:
+            self._documents = read_documents(self._client, self._indices, self._what)
+        return self._documents.body
 
     def count(self, interval: Interval) -> int:
         if interval.is_empty:
@@ -100,9 +126,8 @@ class ElasticsearchSource(Source):
         return self._count(self._filter(interval))
 
     def count_untimed(self) -> int:
-        """Documents that match the query and have no (valid) time field."""
-        untimed = {"bool": {"must_not": [{"exists": {"field": self.options.time_field}}]}}
-        return self._count(self._filter(None, untimed))
+        """Documents that match the query and whose time field is missing, invalid, or outside of years 1 to 9999."""
+        return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
 
     def newest_event_time(self) -> datetime | None:
         """By the `max` aggregation: floored to a millisecond."""
@@ -262,6 +287,7 @@ class _Snapshot:
         self._query = source._filter(interval)
         self._client = source._client
         self._what, self._clusters = source._what, source._clusters
+        self._source_request = source_request(self._client, source._indices, self._what)
         self._pit_id = self._client.open_point_in_time(source._indices, self._keep_alive, self._what)
         self.stop = threading.Event()
 
@@ -272,6 +298,7 @@ class _Snapshot:
             "sort": self._client.dialect.page_order,
             "track_total_hits": False,
             "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
+            **self._source_request,
         }
         if readers > 1:
             search["slice"] = {"id": reader, "max": readers}

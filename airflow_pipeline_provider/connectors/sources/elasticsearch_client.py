@@ -44,10 +44,12 @@ EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expa
 
 
 class Dialect(NamedTuple):
-    """What differs between the servers."""
+    """What differs between the servers.  `certain` is False where the login may not ask for the version."""
 
     name: str
     version: tuple[int, int]
+    is_serverless: bool = False
+    certain: bool = True
 
     @property
     def is_opensearch(self) -> bool:
@@ -75,6 +77,7 @@ class Client:
         self.where = ", ".join(f"{node.scheme}://{node.host}:{node.port}{node.path_prefix}" for node in nodes)
         self._transport, self._timeout = _transport(nodes), timeout
         self._dialect: Dialect | None = None
+        self._knows_exclude_vectors: bool | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -93,9 +96,9 @@ class Client:
             body = self.request("GET", "/", what="the server's version", read=bytes)
         except _ForbiddenError as error:
             # this login may read indices but not ask for the version; only Elasticsearch names its product
-            return (
-                Dialect("Elasticsearch", (8, 0)) if error.is_elasticsearch else Dialect("OpenSearch", (2, 4))
-            )
+            if error.is_elasticsearch:
+                return Dialect("Elasticsearch", (8, 0), certain=False)
+            return Dialect("OpenSearch", (2, 4), certain=False)
         try:
             version = json.loads(body)["version"]
             major, minor = (int(part) for part in version["number"].split(".")[:2])
@@ -109,7 +112,30 @@ class Client:
             raise FatalError(
                 f"{self.where} is {name} {version['number']}: expected {oldest[0]}.{oldest[1]} or newer"
             )
-        return Dialect(name, (major, minor))
+        return Dialect(name, (major, minor), version.get("build_flavor") == "serverless")
+
+    def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
+        """Does `_source.exclude_vectors` exist on this server?  Older ones refuse it."""
+        dialect = self.dialect
+        if dialect.is_opensearch:
+            return False
+        if dialect.certain:
+            return dialect.is_serverless or dialect.version >= (9, 1) or (8, 19) <= dialect.version < (9, 0)
+        if self._knows_exclude_vectors is None:
+            self._knows_exclude_vectors = self._accepts(
+                {"_source": {"exclude_vectors": False}}, indices, what
+            )
+        return self._knows_exclude_vectors
+
+    def _accepts(self, search: dict[str, Any], indices: Sequence[str], what: str) -> bool:
+        """Does the server take a search with these keys?  One that it does not know is a 400."""
+        path = f"/{index_path(list(indices))}/_search"
+        try:
+            self.request("POST", path, {"size": 0, **search}, params=EVERY_INDEX, what=what, read=bytes)
+        except FatalError as error:
+            logger.info("the server does not accept %s: %s", search, error.message)
+            return False
+        return True
 
     def request(
         self,

@@ -71,3 +71,7 @@ class ElasticsearchOptions(SourceOptions):
     compress: bool = Field(
         False, strict=True, description="Ask for gzip; worth its CPU over a slow network only."
     )
+    on_filtered_source: Literal["fail", "warn"] = Field(
+        "fail",
+        description="When an index stores documents without some of their fields: fail, or warn and move the rest.",
+    )

@@ -1,0 +1,66 @@
+"""Can the time field tell the window of each document?  Mappings that cannot are refused, documents are counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import read_json
+from airflow_pipeline_provider.exceptions import FatalError
+
+logger = logging.getLogger(__name__)
+
+_YEAR_1, _YEAR_10000 = (
+    -62_135_596_800_000,
+    253_402_300_800_000,
+)  # milliseconds; Python's calendar lies between
+_SHOWN = 5
+
+
+def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, Any]:
+    """Query for the documents that no window can hold."""
+    unusable: list[dict[str, Any]] = [{"bool": {"must_not": [{"exists": {"field": time_field}}]}}]
+    if "date" in kinds:  # a date_nanos ends in 2262
+        far = ({"lt": _YEAR_1}, {"gte": _YEAR_10000})
+        unusable += [{"range": {time_field: {**bound, "format": "epoch_millis"}}} for bound in far]
+    return {"bool": {"should": unusable, "minimum_should_match": 1}}
+
+
+def check_time_field(
+    client: Client, indices: Sequence[str], time_field: str, what: str, holds_any: Callable[[], bool]
+) -> None:
+    """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
+
+    Below a `nested` object each value belongs to a hidden document of its own.  `holds_any` says whether any document
+    has the field all the same (`include_in_root`).
+    """
+    parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
+    fields = client.request(
+        "GET",
+        f"/{index_path(list(indices))}/_field_caps",
+        params={"fields": ",".join([time_field, *parents]), "include_unmapped": "true", **EVERY_INDEX},
+        what=what,
+        read=lambda body: read_json(body, what),
+    ).get("fields", {})
+    nested = [parent for parent in parents if "nested" in fields.get(parent, {})]
+    if nested and not holds_any():
+        raise FatalError(
+            f"{what}: field {time_field!r} is below {nested[0]!r}, which is mapped as nested, so no search finds its "
+            "dates and every window would be empty: copy the date to a field of the document itself, or set "
+            "`include_in_root` on the nested field, and index the documents again"
+        )
+    for kind, sees in (("nested", nested), ("unmapped", [time_field])):
+        for name in sees:
+            inside = fields.get(name, {}).get(kind, {}).get("indices", [])
+            if inside:
+                more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
+                logger.warning(
+                    "%s is %s in %s%s: documents there have no event time and are not moved",
+                    name,
+                    kind,
+                    ", ".join(inside[:_SHOWN]),
+                    more,
+                )
