@@ -24,11 +24,15 @@ from airflow_pipeline_provider.escaping import visible
 
 
 class PipelineError(Exception):
-    """Base of all errors; `str()` starts with the context once a phase has added it."""
+    """Base of all errors; `str()` starts with the context once a phase has added it.
 
-    def __init__(self, message: str) -> None:
+    `detail` is JSON that the ledger keeps with the failure.
+    """
+
+    def __init__(self, message: str, *, detail: dict[str, Any] | None = None) -> None:
         self.message = visible(message)  # it may quote a server, a document or a name
         super().__init__(self.message)
+        self.detail = detail or {}
         self.context: str | None = None
 
     def add_context(self, context: str) -> None:

@@ -7,6 +7,9 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 "committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same,
 with "reason"]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
 `core.day_status.DayStatus`.
+`untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
+none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
+row is in no planned day; what BODY is (`connectors.base.Body`).
 
 JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
@@ -44,6 +47,7 @@ from airflow_pipeline_provider.core.missing import counted_days, days_of, too_ol
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.phases.source_facts import sentences
 from airflow_pipeline_provider.views.standing import Day, Readable, Standing, standing
 
 # What a person must see first.
@@ -210,6 +214,8 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
     for day in stands.days:
         for piece, said in day.report.given_up:
             screen.say(f"given up: {local_window(piece, zone)}: {said or 'no reason given'}", "yellow")
+    for sentence in sentences(stands.facts):
+        screen.say(f"source: {sentence}", "yellow")
 
 
 def _print_all(looked: list[Looked], screen: Screen) -> None:
@@ -235,6 +241,9 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
     columns = ("pipeline", "target day", "days", "covered", "behind", "status", "reason")
     if rows:
         screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
+    for one in looked:
+        for sentence in sentences(one.standing.facts):
+            screen.say(f"source of {one.config.pipeline_id}: {sentence}", "yellow")
 
 
 def _reason_text(one: Looked, worst: Day | None) -> str:
@@ -301,6 +310,9 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
             }
             for lease in stands.leases
         ],
+        "untimed": stands.facts.get("untimed"),
+        "elsewhere": stands.facts.get("elsewhere"),
+        "body": stands.facts.get("body"),
         "days": [_day_json(day, zone) for day in stands.days],
     }
 

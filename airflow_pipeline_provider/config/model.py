@@ -73,6 +73,10 @@ class ValidateOptions(Section):
         default=None,
         description="Age that the source's newest event may have at the window's end, such as 6h; null: any.",
     )
+    on_untimed: Literal["fail", "warn"] = Field(
+        default="warn",
+        description="When rows have no usable event time: fail, or warn; when none has one it always fails.",
+    )
 
     @property
     def max_staleness_seconds(self) -> int | None:

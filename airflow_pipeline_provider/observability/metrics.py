@@ -7,6 +7,7 @@
 `pipeline.rows`              count  rows loaded into the target; a load that found its rows there already adds nothing
 `pipeline.rows_quarantined`  count  rows of committed windows that the target could not take (`audit.on_reject`)
 `pipeline.bytes`             count  bytes of the part files that held them
+`pipeline.untimed_rows`      gauge  rows of the source without a usable event time, as validate counted them
 `pipeline.lag_seconds`       gauge  after a commit: now less the end of what is committed or waived without a gap
 `pipeline.phase_seconds`     timer  how long a phase took, whatever became of it; with the tag `phase`
 ========================== ======= ================================================================================
@@ -39,6 +40,7 @@ WINDOWS_BLOCKED = "pipeline.windows_blocked"
 ROWS = "pipeline.rows"
 ROWS_QUARANTINED = "pipeline.rows_quarantined"
 BYTES = "pipeline.bytes"
+UNTIMED_ROWS = "pipeline.untimed_rows"
 LAG_SECONDS = "pipeline.lag_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.command_line import again
@@ -21,6 +22,7 @@ from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.source_facts import recorded
 from airflow_pipeline_provider.phases.stage import stage, staged_by
 from airflow_pipeline_provider.phases.validate import begin_attempt
 from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
@@ -60,7 +62,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
                 phase.skipped("mismatch")
                 why, rows = result.sentence, counts.source
         logger.warning("%s: extracting again", why)
-        staged = _reextract(runtime, claim, rows)
+        staged = _reextract(runtime, claim, staged, rows)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
@@ -108,8 +110,12 @@ def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reco
     return counts, reconcile(counts)
 
 
-def _reextract(runtime: Runtime, claim: Claim, rows: int | None) -> Staged:
-    attempt, slices = begin_attempt(runtime, claim, rows)
+def _facts(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:
+    return recorded(runtime.state.entries(claim.window.interval), staged.attempt)
+
+
+def _reextract(runtime: Runtime, claim: Claim, staged: Staged, rows: int | None) -> Staged:
+    attempt, slices = begin_attempt(runtime, claim, rows, _facts(runtime, claim, staged))
     receipts = [extract(runtime, claim, attempt, slice_) for slice_ in slices]
     staged = stage(runtime, claim, attempt, receipts)
     load(runtime, claim, staged)
@@ -119,7 +125,13 @@ def _reextract(runtime: Runtime, claim: Claim, rows: int | None) -> Staged:
 def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> Audited:
     interval = claim.window.interval
     quarantined = {"quarantined": counts.quarantined}
-    detail = {"source": counts.source, "target": counts.target, "distinct": counts.distinct, **quarantined}
+    detail = {
+        "source": counts.source,
+        "target": counts.target,
+        "distinct": counts.distinct,
+        **quarantined,
+        **_facts(runtime, claim, staged),
+    }
     replacing = ledger.Entry(
         ledger.Kind.REPLACING,
         interval,

@@ -31,6 +31,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_upkeep.drifted,
     doctor_upkeep.ready_gaps,
     doctor_upkeep.too_old,
+    doctor_upkeep.source_facts,
     doctor_upkeep.expired_leases,
     doctor_upkeep.manifests,
     doctor_upkeep.orphans,

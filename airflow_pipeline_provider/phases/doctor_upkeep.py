@@ -11,6 +11,7 @@ from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_ol
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 from airflow_pipeline_provider.phases.cleanup import cleanup, find_attempts
 from airflow_pipeline_provider.phases.findings import Finding, View
+from airflow_pipeline_provider.phases.source_facts import latest, sentences
 
 
 def blocked(view: View) -> Iterator[Finding]:
@@ -113,6 +114,13 @@ def first_day(view: View) -> Iterator[Finding]:
             command_line.rebuild_state(view.name),
             safe=True,
         )
+
+
+def source_facts(view: View) -> Iterator[Finding]:
+    """Rows that no window holds, and documents that lack fields, as the last look at the source recorded them."""
+    facts = latest(view.entries)
+    for sentence in sentences(facts):
+        yield Finding("source", None, sentence, harmless=sentence in sentences({"body": facts.get("body")}))
 
 
 def expired_leases(view: View) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
 def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: PipelineError) -> None:
     """No retry will follow: write the failure down and let others have the window."""
     kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
-    detail = {"error": kind, "phase": name, "message": redact_values(error.message)[:500]}
+    detail = {**error.detail, "error": kind, "phase": name, "message": redact_values(error.message)[:500]}
     try:
         runtime.state.append(
             Entry(

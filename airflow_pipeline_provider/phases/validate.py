@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core import ledger
@@ -20,6 +20,7 @@ from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.source_facts import SourceFacts, read_facts, report_facts
 from airflow_pipeline_provider.phases.stage import staged_by
 from airflow_pipeline_provider.phases.values import Claim, Staged, Validated
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 def validate(runtime: Runtime, claim: Claim) -> Validated:
     """The verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
     with run_phase(runtime, "validate", claim) as phase:
-        verdict, source_rows, loaded = _judge(runtime, claim)
+        verdict, source_rows, loaded, facts = _judge(runtime, claim)
         phase.counts(source=source_rows)
         if verdict.kind is VerdictKind.STALE:
             raise DataError(verdict.detail)
@@ -43,12 +44,15 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
         if verdict.kind is VerdictKind.ALREADY_LOADED:
             return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=loaded)
         reach("validate.judged")
-        attempt, slices = begin_attempt(runtime, claim, source_rows)
+        report_facts(runtime, facts)
+        attempt, slices = begin_attempt(runtime, claim, source_rows, facts.detail())
         return Validated("run", verdict.detail, attempt=attempt, slices=slices, source_rows=source_rows)
 
 
-def begin_attempt(runtime: Runtime, claim: Claim, rows: int | None) -> tuple[str, tuple[Slice, ...]]:
-    """Freeze a slice plan under a new attempt id, and write that down.
+def begin_attempt(
+    runtime: Runtime, claim: Claim, rows: int | None, facts: Mapping[str, Any]
+) -> tuple[str, tuple[Slice, ...]]:
+    """Freeze a slice plan under a new attempt id, and write that down with the facts of the source.
 
     `rows` of the source as they were just counted; None when nobody could, then `slices: auto` is one.
     """
@@ -66,15 +70,16 @@ def begin_attempt(runtime: Runtime, claim: Claim, rows: int | None) -> tuple[str
             runtime.clock(),
             attempt=attempt,
             run=claim.run,
-            detail={"slices": n},
+            detail={"slices": n, **facts},
         )
     )
     reach("validate.recorded")
     return attempt, slices
 
 
-def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None]:
-    """The verdict, the source's rows where they were counted, and what the target holds of exactly this window."""
+def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None, SourceFacts]:
+    """The verdict, the source's rows where they were counted, what the target holds of exactly this window, and what
+    else the source says of itself."""
     config, interval = runtime.config, claim.window.interval
     unavailable: dict[str, str] = {}
 
@@ -97,7 +102,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         replace=claim.replace,
     )
     if early is not None:  # a source that is gone by now does not matter then
-        return early, None, None
+        return early, None, None, SourceFacts()
     # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None
@@ -105,15 +110,11 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         newest = None  # a newer load was begun and never came: the audit would refuse the older one
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
-    untimed = probe("count_untimed", runtime.source.count_untimed)
-    if untimed:
-        logger.warning(
-            "%d rows of the source have no event time: they belong to no window and are not moved", untimed
-        )
     staleness = config.validation.max_staleness_seconds
     newest_event = (
         probe("newest_event_time", runtime.source.newest_event_time) if staleness is not None else None
     )
+    facts = read_facts(runtime, interval, source_rows, newest_event, probe)
     verdict = judge(
         interval,
         now=now,
@@ -129,4 +130,4 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         unavailable=unavailable,
         loaded_rows=loaded.rows + loaded.quarantined if loaded else None,
     )
-    return verdict, source_rows, loaded
+    return verdict, source_rows, loaded, facts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
@@ -24,6 +24,7 @@ from airflow_pipeline_provider.core.planning import (
     target_day,
 )
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.source_facts import latest
 from airflow_pipeline_provider.state.base import Lease
 
 _DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
@@ -55,6 +56,8 @@ class Standing:
     leases: tuple[Lease, ...]
     days: tuple[Day, ...]
     missing: tuple[Missing, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the last look at the source recorded within `days` (`phases.source_facts`)."""
 
     @property
     def behind_seconds(self) -> float:
@@ -112,6 +115,7 @@ def standing(config: PipelineConfig, state: Readable, reference_time: datetime, 
         leases,
         tuple(_day(rules, config.max_attempts, day, entries, reference_time, missing) for day in shown),
         tuple(missing),
+        latest(entries),
     )
 
 

@@ -230,3 +230,28 @@ def test_the_wall_clock_of_the_store_rules_leases(place: Place, interval: Interv
     place.state().acquire(interval, "cli/other-7", 60)
     place.clock_ahead = timedelta(minutes=2)
     assert place("status", "flights", *AT, "-o", "json").json["leases"] == []
+
+
+def test_rows_that_no_window_holds_are_reported(place: Place) -> None:
+    place.write()
+    place.seed()
+    assert place("status", "flights", *AT, "-o", "json").json["untimed"] is None
+    run(place, 1)
+    assert place("status", "flights", *AT, "-o", "json").json["untimed"] == 0
+    assert "source:" not in place("status", "flights", *AT).out
+    for name in ("a", "b"):
+        place.rows().put(name, None)
+    run(place, 1)
+    said = "2 rows have no usable event time"
+    assert place("status", "flights", *AT, "-o", "json").json["untimed"] == 2
+    for command in (("status", "flights"), ("status",), ("doctor", "flights")):
+        assert said in " ".join(place(*command, *AT).out.split())
+
+
+def test_a_source_whose_rows_are_all_elsewhere_is_reported(place: Place) -> None:
+    place.write()
+    place.rows().put("old", "2012-01-01T00:00:00Z")
+    run(place, 1)
+    found = place("status", "flights", *AT, "-o", "json").json["elsewhere"]
+    assert found == {"newest": "2012-01-01T00:00:00Z", "side": "before"}
+    assert "before the first planned day" in " ".join(place("doctor", "flights", *AT).out.split())

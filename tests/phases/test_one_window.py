@@ -194,16 +194,6 @@ def test_a_named_window_that_cannot_be(
     assert says in reason
 
 
-def test_rows_without_a_time_are_left_and_counted(
-    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
-) -> None:
-    pipeline.rows.put("timeless", None)
-    pipeline.rows.put("a", "2013-11-03T04:30:00Z")
-    pipeline.move(pipeline.runtime())
-    assert set(pipeline.target_rows()) == {"a"}
-    assert "1 rows of the source have no event time" in caplog.text
-
-
 def test_the_record_that_travels_names_the_window(pipeline: Pipeline) -> None:
     from airflow_pipeline_provider.phases.generate import generate
 

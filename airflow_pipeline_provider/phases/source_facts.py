@@ -1,0 +1,173 @@
+"""What validate learns of the source besides the window's rows, and what it refuses because of it.
+
+The facts are recorded with the attempt and its commit, so that `status` and `doctor` report them without asking the
+source: `untimed` (rows without a usable event time), `elsewhere` (the window is empty and the newest row is in no
+planned day), `body` (what BODY is, as `connectors.base.Body`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple, TypeVar
+
+from airflow_pipeline_provider.connectors.base import Body, BodyReport
+from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.phases.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Probe = Callable[[str, Callable[[], T]], "T | None"]
+
+RECORDED = ("body", "untimed", "elsewhere")
+"""Keys of an attempt's detail that its commit repeats."""
+
+# Where seconds since 1970 lie that were taken for milliseconds, and 0.
+EPOCH_SECONDS = Interval(
+    datetime(1970, 1, 1, tzinfo=timezone.utc), datetime(1970, 2, 20, tzinfo=timezone.utc)
+)
+_FIRST, _LAST = datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9999, 1, 1, tzinfo=timezone.utc)
+_DAY = timedelta(days=1)
+
+
+class SourceFacts(NamedTuple):
+    """None: not known."""
+
+    body: BodyReport | None = None
+    untimed: int | None = None
+    all_untimed: bool = False
+    elsewhere: dict[str, Any] | None = None
+
+    def detail(self) -> dict[str, Any]:
+        """As the ledger keeps them."""
+        found: dict[str, Any] = {
+            "body": self.body.kind.value if self.body else None,
+            "untimed": self.untimed,
+            "elsewhere": self.elsewhere,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def read_facts(
+    runtime: Runtime, interval: Interval, rows: int | None, newest: datetime | None, probe: Probe[Any]
+) -> SourceFacts:
+    """Ask the source; `rows` of the window as they were just counted, `newest` event time where that was asked."""
+    source, first = runtime.source, _first_planned(runtime, interval)
+    body = probe("body", source.body_report)
+    untimed = probe("count_untimed", source.count_untimed)
+    if untimed is not None and first >= EPOCH_SECONDS.end:
+        in_1970 = probe("count_untimed", lambda: source.count(EPOCH_SECONDS))
+        untimed = None if in_1970 is None else untimed + in_1970
+    if rows != 0:
+        return SourceFacts(body, untimed)
+    usable = Interval(max(_FIRST, EPOCH_SECONDS.end if first >= EPOCH_SECONDS.end else _FIRST), _LAST)
+    if untimed and probe("count_timed", lambda: source.count(usable)) == 0:
+        return SourceFacts(body, untimed, all_untimed=True)
+    newest = newest or probe("newest_event_time", source.newest_event_time)
+    if newest is None:
+        return SourceFacts(body, untimed)
+    return SourceFacts(body, untimed, elsewhere=_elsewhere(runtime, first, newest, probe))
+
+
+def _elsewhere(
+    runtime: Runtime, first: datetime, newest: datetime, probe: Probe[Any]
+) -> dict[str, Any] | None:
+    """Where the source's rows are, if its newest one is in no day that was or will soon be planned."""
+    tomorrow = runtime.clock() + _DAY
+    if newest > tomorrow:
+        rows = probe("count_later", lambda: runtime.source.count(Interval(tomorrow, _LAST)))
+        return {"newest": iso_utc(newest), "side": "after", "rows": rows} if rows else None
+    return {"newest": iso_utc(newest), "side": "before"} if newest < first else None
+
+
+def _first_planned(runtime: Runtime, interval: Interval) -> datetime:
+    """Begin of the pipeline's first day; of the window's day where no day was planned before."""
+    zone = runtime.config.timezone
+    day = runtime.config.rules.start_day or runtime.state.first_day(None) or day_of(interval.start, zone)
+    return min(day_interval(day, zone).start, interval.start)
+
+
+def report_facts(runtime: Runtime, facts: SourceFacts) -> None:
+    """Log what is not as it should be; raise DataError where `validate.on_untimed` or common sense refuses it."""
+    if facts.untimed is not None:
+        metrics.gauge(metrics.UNTIMED_ROWS, facts.untimed, pipeline=runtime.config.pipeline_id)
+    if facts.body is not None and facts.body.kind is not Body.AS_INDEXED:
+        logger.warning(
+            "BODY is %s, not the documents as they were indexed: %s",
+            facts.body.kind.value,
+            "; ".join(facts.body.reasons),
+        )
+    if facts.elsewhere is not None:
+        logger.warning("the window is empty, but %s", elsewhere_sentence(facts.elsewhere))
+    if not facts.untimed:
+        return
+    sentence = untimed_sentence(facts.untimed)
+    if facts.all_untimed or runtime.config.validation.on_untimed == "fail":
+        which = (
+            "every row of the source is such a row" if facts.all_untimed else "validate.on_untimed is fail"
+        )
+        raise DataError(
+            f"{sentence} ({which}): correct the time field of `source`, or its values", detail=facts.detail()
+        )
+    logger.warning("%s and are not moved; correct them, or leave them out by the source's query", sentence)
+
+
+def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, Any]:
+    """The facts that were written down with this attempt; none for one that an earlier version began."""
+    for entry in entries:
+        if entry.kind is Kind.ATTEMPT and entry.attempt == attempt is not None:
+            return {name: entry.detail[name] for name in RECORDED if name in entry.detail}
+    return {}
+
+
+def latest(entries: Iterable[Entry]) -> dict[str, Any]:
+    """What the last commit or failure that holds each fact recorded, in the order of `entries`."""
+    found: dict[str, Any] = {}
+    for entry in entries:
+        if entry.kind in (Kind.COMMITTED, Kind.FAILED):
+            facts = {name: entry.detail[name] for name in RECORDED if name in entry.detail}
+            if "untimed" in facts:  # a later look without this finding takes it back
+                found.pop("elsewhere", None)
+            found |= facts
+    return found
+
+
+def sentences(facts: dict[str, Any]) -> list[str]:
+    """What of the facts needs a look, without a full stop."""
+    found = []
+    if facts.get("untimed"):
+        found.append(untimed_sentence(facts["untimed"]))
+    if "elsewhere" in facts:
+        found.append(f"the last window was empty, but {elsewhere_sentence(facts['elsewhere'])}")
+    if facts.get("body") in (Body.FILTERED.value, Body.UNKNOWN.value):
+        found.append(f"BODY is {facts['body']}: documents may lack fields (validate's log names them)")
+    return found
+
+
+def untimed_sentence(rows: int) -> str:
+    """What `untimed` means, without a full stop."""
+    noun = "row has" if rows == 1 else "rows have"
+    return (
+        f"{rows:,} {noun} no usable event time (missing, not a date, or in January or February 1970 as seconds taken "
+        "for milliseconds are), so they belong to no window"
+    )
+
+
+def elsewhere_sentence(found: dict[str, Any]) -> str:
+    """What `elsewhere` means, without a full stop."""
+    if found["side"] == "before":
+        return (
+            f"the source's newest row is of {found['newest']}, before the first planned day: check `source` and its "
+            "time field, and `start_day`"
+        )
+    noun = "row is" if found["rows"] == 1 else "rows are"
+    return (
+        f"{found['rows']:,} {noun} more than a day in the future, the newest of {found['newest']}: check the unit "
+        "and the time zone of the source's time field"
+    )
