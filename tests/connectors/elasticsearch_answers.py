@@ -50,6 +50,7 @@ class Replay(ThreadingHTTPServer):
         self.answers: dict[str, Fault] = {}  # by "METHOD /path", for good
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.headers_seen: list[dict[str, str]] = []
+        self.unknown_keys: set[str] = set()  # of a search, refused
         self.pages = 0
         self.new_pit_ids = False
         self.clusters: dict[str, Any] | None = None  # what searches say of remote ones
@@ -79,6 +80,10 @@ class Replay(ThreadingHTTPServer):
             fault = self.faults.pop(0) if path == "/_search" and self.faults else None
             if fault is not None:
                 return fault
+        if self.unknown_keys & set(body):
+            return 400, error(
+                "parsing_exception", f"Unknown key for {sorted(self.unknown_keys & set(body))}."
+            )
         if path == "/":
             return 200, {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"}
         if path.endswith("/_field_caps"):

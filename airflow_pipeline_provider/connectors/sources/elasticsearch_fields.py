@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
-from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import read_json
+from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
 _VECTORS = "dense_vector,sparse_vector,rank_vectors"
@@ -56,13 +56,7 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
     if local:
         try:
             mappings, settings = (
-                client.request(
-                    "GET",
-                    f"/{index_path(local)}/{kind}",
-                    params={**asked, **EVERY_INDEX},
-                    what=what,
-                    read=lambda body: read_json(body, what),
-                )
+                client.ask("GET", f"/{index_path(local)}/{kind}", params={**asked, **EVERY_INDEX}, what=what)
                 for kind, asked in (("_mapping", _MAPPING), ("_settings", _SETTINGS))
             )
         except (FatalError, DataError) as error:
@@ -99,12 +93,12 @@ def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[st
     """
     if not client.knows_exclude_vectors(indices, what):
         return ()
-    answer = client.request(
+    answer = client.ask(
         "GET",
         f"/{index_path(list(indices))}/_field_caps",
         params={"fields": "*", "types": _VECTORS, "include_unmapped": "false", **EVERY_INDEX},
         what=what,
-        read=lambda body: read_json(body, what),
+        clusters=remote_clusters(indices),
     )
     kinds = set(_VECTORS.split(","))
     return tuple(sorted(name for name, types in answer.get("fields", {}).items() if kinds & set(types)))
@@ -159,14 +153,9 @@ def _reasons(
 
 def _by_cluster(indices: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of this cluster and of remote ones; exclusions alone name nothing."""
-    remote = [name for name in indices if is_remote(name)]
-    local = [name for name in indices if not is_remote(name)]
+    remote = [name for name in indices if remote_clusters([name])]
+    local = [name for name in indices if name not in remote]
     return ([] if all(name.startswith("-") for name in local) else local), remote
-
-
-def is_remote(name: str) -> bool:
-    """Does the name begin with a remote cluster (`europe:flights`)?  Date math and selectors have colons, too."""
-    return not name.startswith("<") and ":" in name.partition("::")[0]
 
 
 def _true(value: Any) -> bool:

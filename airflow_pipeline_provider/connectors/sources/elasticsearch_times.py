@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
-from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import read_json
+from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
 from airflow_pipeline_provider.exceptions import FatalError
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ def check_time_field(
     has the field all the same (`include_in_root`).
     """
     parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
-    fields = client.request(
+    fields = client.ask(
         "GET",
         f"/{index_path(list(indices))}/_field_caps",
         params={"fields": ",".join([time_field, *parents]), "include_unmapped": "true", **EVERY_INDEX},
         what=what,
-        read=lambda body: read_json(body, what),
+        clusters=remote_clusters(indices),
     ).get("fields", {})
     nested = [parent for parent in parents if "nested" in fields.get(parent, {})]
     if nested and not holds_any():
