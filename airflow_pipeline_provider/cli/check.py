@@ -1,8 +1,9 @@
 """`check [FILES] [--connect]`: every problem of pipeline files, with file and line, and of the services they name.
 
 JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-"line"}], "services": [{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error"
-or "warning", `status` "ok", "warning", "error" or "unknown"; `services` is only there with `--connect`.
+"line"}], "next_runs": [{"at", "local"}], "services": [{"section", "what", "status", "detail"}]}], "errors": n,
+"warnings": n}`; `severity` is "error" or "warning", `status` "ok", "warning", "error" or "unknown"; `next_runs` are
+the next five that the schedule starts; `services` is only there with `--connect`.
 
 Exit code 1 when a file has an error, else the highest code of a service's errors.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_reference_time
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Catalog, load_all
+from airflow_pipeline_provider.cli.localtime import local_iso
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.loader import (
     DEFAULTS,
@@ -30,11 +33,14 @@ from airflow_pipeline_provider.config.loader import (
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of
 from airflow_pipeline_provider.core.readiness import too_old_days
+from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.connect import Probed, probe_services
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.views.next_runs import next_runs
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "yellow"}
 
@@ -48,6 +54,7 @@ class Checked:
     problems: Sequence[Problem]
     config: PipelineConfig | None = None
     services: Sequence[Probed] | None = None
+    next_runs: Sequence[datetime] = ()
 
     @property
     def ok(self) -> bool:
@@ -61,6 +68,7 @@ class Checked:
 
 def check(args: Namespace, screen: Screen) -> int:
     """Check the files, and with `--connect` the services; print every problem."""
+    at = read_reference_time(args.reference_time)
     if args.files:
         checked = _given(args.files, screen)
     else:
@@ -70,6 +78,7 @@ def check(args: Namespace, screen: Screen) -> int:
             raise ConfigError(
                 f"no pipeline file in or below {catalog.root}: name the files, or their folder with --folder DIR"
             )
+    checked = [_at(one, at) for one in checked]
     if args.connect:
         checked = [_connected(one, screen) for one in checked]
     errors = sum(one.count("error") for one in checked)
@@ -104,12 +113,20 @@ def _found(catalog: Catalog) -> list[Checked]:
 
 
 def _good(file: Path, config: PipelineConfig) -> Checked:
-    return Checked(file, config.pipeline_id, [*config.warnings, *_left_out(file, config)], config)
+    return Checked(file, config.pipeline_id, config.warnings, config)
 
 
-def _left_out(file: Path, config: PipelineConfig) -> list[Problem]:
-    """Return a warning about the days from `start_day` on that no run catches up on today."""
-    span = too_old_days(config.rules, read_reference_time(None)) if config.start_day else None
+def _at(one: Checked, at: datetime) -> Checked:
+    """Add what depends on the time: the next runs, and the days that are too old."""
+    if one.config is None:
+        return one
+    problems = [*one.problems, *_left_out(one.file, one.config, at)]
+    return replace(one, problems=problems, next_runs=next_runs(one.config, at))
+
+
+def _left_out(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]:
+    """Return a warning about the days from `start_day` on that no run catches up on at that time."""
+    span = too_old_days(config.rules, at) if config.start_day else None
     if span is None:
         return []
     days = days_of(config.rules, [span])
@@ -166,6 +183,8 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int, screen: Scree
     for one in checked:
         if one.ok:
             screen.say(f"{one.file}: ok ({one.pipeline_id})", "green")
+            if one.config is not None:
+                screen.say(f"  {_runs_text(one.config, one.next_runs)}")
         else:
             screen.say(f"{one.file}:", "bold")
         for problem in one.problems:
@@ -176,6 +195,14 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int, screen: Scree
             screen.say(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
     parts = [counted(len(checked), "file"), counted(errors, "problem"), counted(warnings, "warning")]
     screen.say(", ".join(parts), "bold red" if errors else "bold green")
+
+
+def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
+    if config.schedule is None:
+        return "next runs: none, schedule is null"
+    if not runs:
+        return f"next runs: none, the days up to end_day {config.end_day} are scheduled already"
+    return "next runs: " + ", ".join(local_time(run.replace(microsecond=0), config.timezone) for run in runs)
 
 
 def counted(number: int, noun: str) -> str:
@@ -193,10 +220,12 @@ def _json(one: Checked) -> dict[str, Any]:
         }
         for probed in one.services or ()
     ]
+    zone = one.config.timezone if one.config is not None else "UTC"
     return {
         "file": str(one.file),
         "pipeline_id": one.pipeline_id,
         "ok": one.ok,
+        "next_runs": [{"at": iso_utc(run), "local": local_iso(run, zone)} for run in one.next_runs],
         "problems": [
             {
                 "severity": "warning" if problem.severity == "warning" else "error",

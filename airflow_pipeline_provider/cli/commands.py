@@ -163,8 +163,8 @@ COMMANDS = (
     Command(
         "check",
         "Check pipeline files",
-        "Check pipeline files and print every problem with its file and line. Without FILES, every file that is "
-        "found. No connection is opened, unless --connect asks for it.",
+        "Check pipeline files and print every problem with its file and line, and the next five runs. Without FILES, "
+        "every file that is found. No connection is opened, unless --connect asks for it.",
         "airflow_pipeline_provider.cli.check:check",
         (
             _argument("files", metavar="FILES", nargs="*", help="YAML files, or folders of them"),
@@ -174,6 +174,7 @@ COMMANDS = (
                 help="also open source, stage, target and state, and print what each can and cannot do; nothing "
                 "that stays is written",
             ),
+            _REFERENCE_TIME,
             *_COMMON,
         ),
     ),

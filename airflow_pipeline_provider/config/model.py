@@ -160,7 +160,7 @@ class PipelineConfig(BaseModel):
     )
     schedule: Annotated[str, BeforeValidator(fields.schedule)] | None = Field(
         default="auto",
-        description="auto: a run for each window; a cron with five fields: a tick; null: runs by hand.",
+        description="auto: a run for each window; a cron of five fields in `timezone`: a tick; null: runs by hand.",
     )
     backlog: Literal["drain", "wait"] = Field(
         default="drain",

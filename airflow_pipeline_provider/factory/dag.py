@@ -55,11 +55,13 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
 def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
     """One pipeline as a DAG.  `file` is named in the DAG's documentation."""
     start = day_interval(config.start_day, config.timezone).start if config.start_day else LONG_AGO
+    # Airflow reads a cron in the time zone of the start date
+    local_start = pendulum.instance(start).in_timezone(config.timezone)
     settings = config.airflow
     dag = DAG(
         dag_id=config.pipeline_id,
         schedule=_schedule(config),
-        start_date=pendulum.instance(start),
+        start_date=local_start,
         catchup=False,
         max_active_runs=settings.max_active_runs,
         tags=list(settings.tags),

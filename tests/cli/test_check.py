@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,10 @@ def test_a_good_file_is_ok(place: Place) -> None:
     file = place.write()
     result = place("check")
     assert result.code == 0
-    assert result.out == f"{file}: ok (flights)\n1 file, no problems, no warnings\n"
+    assert result.out == (
+        f"{file}: ok (flights)\n  next runs: none, the days up to end_day 2013-11-03 are scheduled already\n"
+        "1 file, no problems, no warnings\n"
+    )
     assert result.err == ""
 
 
@@ -138,3 +142,59 @@ def test_yaml_of_others_in_the_dags_folder_is_left_alone(
     assert result.code == 0
     assert "flights.yaml: ok (flights)" in result.out
     assert "pod.yaml" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "runs"),
+    [
+        pytest.param(
+            {"schedule": "30 6 * * *"},
+            "2013-11-02T12:00:00Z",
+            "2013-11-03 06:30 EST, 2013-11-04 06:30 EST, "
+            "2013-11-05 06:30 EST, 2013-11-06 06:30 EST, 2013-11-07 06:30 EST",
+            id="a cron keeps its local time",
+        ),
+        pytest.param(
+            {"schedule": "30 * * * *"},
+            "2013-11-03T04:00:00Z",
+            "2013-11-03 00:30 EDT, 2013-11-03 01:30 EDT, "
+            "2013-11-03 01:30 EST, 2013-11-03 02:30 EST, 2013-11-03 03:30 EST",
+            id="each of the repeated hours",
+        ),
+        pytest.param(
+            {"schedule": "30 2 * * *"},
+            "2013-03-09T12:00:00Z",
+            "2013-03-10 03:30 EDT, 2013-03-11 02:30 EDT, "
+            "2013-03-12 02:30 EDT, 2013-03-13 02:30 EDT, 2013-03-14 02:30 EDT",
+            id="a time that the clock skips",
+        ),
+        pytest.param(
+            {"granularity": "12h"},
+            "2013-11-03T12:00:00Z",
+            "2013-11-04 00:00 EST, 2013-11-04 11:00 EST, 2013-11-04 23:00 EST",
+            id="the windows of a day, up to end_day",
+        ),
+        pytest.param(
+            {"granularity": "1d", "end_day": None, "start_day": None, "settle": "3d"},
+            "2013-11-03T12:00:00Z",
+            "2013-11-03 23:00 EST, 2013-11-04 23:00 EST, "
+            "2013-11-05 23:00 EST, 2013-11-07 00:00 EST, 2013-11-08 00:00 EST",
+            id="days that settle late",
+        ),
+    ],
+)
+def test_the_next_runs_in_local_time(place: Place, changes: dict[str, Any], at: str, runs: str) -> None:
+    place.write(**changes)
+    result = place("check", "--reference-time", at)
+    assert result.code == 0
+    assert f"  next runs: {runs}" in result.out.splitlines()
+    (one,) = place("check", "--reference-time", at, "-o", "json").json["files"]
+    assert [run["local"][:16].replace("T", " ") for run in one["next_runs"]] == [
+        run[:16] for run in runs.split(", ")
+    ]
+
+
+def test_a_pipeline_that_runs_by_hand(place: Place) -> None:
+    file = place.write()
+    file.write_text(file.read_text() + "schedule: null\n")
+    assert "next runs: none, schedule is null" in place("check").out
