@@ -93,7 +93,7 @@ def _has_long_number(body: str) -> bool:
 def _too_large(body: bytes) -> str | None:
     """Return the reason why a long document has too many levels or values, None if it does not."""
     brackets = body.count(b"[") + body.count(b"{")
-    if brackets > MAX_DEPTH and _is_deeper(_structure(body), MAX_DEPTH):
+    if brackets > MAX_DEPTH and is_deeper(body, MAX_DEPTH):
         return f"its body is nested deeper than {MAX_DEPTH:,} levels, which PostgreSQL cannot cast to jsonb"
     if len(body) >= _LARGE:
         structure = _structure(body)
@@ -112,8 +112,9 @@ def _structure(body: bytes) -> bytes:
     return _STRING.sub(b"", body) if b'"' in body else body
 
 
-def _is_deeper(structure: bytes, levels: int) -> bool:
-    brackets = structure.replace(b",", b"").replace(b"{", b"[").replace(b"}", b"]")
+def is_deeper(body: bytes, levels: int) -> bool:
+    """Return whether a JSON document has more than so many levels of objects and arrays."""
+    brackets = _structure(body).replace(b",", b"").replace(b"{", b"[").replace(b"}", b"]")
     for _ in range(8):  # few documents are deeper, and what is left of those is short
         brackets = brackets.replace(b"[]", b"")
     depth = 8

@@ -15,6 +15,7 @@ class TargetLimits(NamedTuple):
     `max_body_bytes`: the longest BODY, in UTF-8 bytes.  `needs_json`: BODY must be valid JSON (RFC 8259, without
     lone surrogates), since the target parses it; `unique_keys`: and no object in it may name a key twice.
     `needs_jsonb`: BODY must be JSON that PostgreSQL can cast to jsonb (`envelope.jsonb`).
+    `max_depth`: the most levels of objects and arrays in BODY.
     `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold the character U+0000 itself; the six characters
     ``\\u0000`` in a document's JSON are no such character.
     """
@@ -23,6 +24,7 @@ class TargetLimits(NamedTuple):
     needs_json: bool = False
     unique_keys: bool = False
     needs_jsonb: bool = False
+    max_depth: int | None = None
     takes_nul: bool = True
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_pipeline_provider.envelope.columns import integer, integers, text
-from airflow_pipeline_provider.envelope.jsonb import uncastable
+from airflow_pipeline_provider.envelope.jsonb import is_deeper, uncastable
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.schema import QUARANTINE
 
@@ -62,8 +62,21 @@ def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int,
                 yield row, f"its body is no JSON that the target can parse ({wrong})"
             elif limits.unique_keys and _repeats_a_key(body):
                 yield row, "its body names a key twice in one object, which the target refuses to parse"
+    if limits.max_depth is not None:
+        for row in _deeper(bodies, limits.max_depth):
+            yield (
+                row,
+                f"its body is nested deeper than {limits.max_depth:,} levels, the most that the target takes",
+            )
     if limits.needs_jsonb:
         yield from uncastable(bodies)
+
+
+def _deeper(bodies: pa.Array, levels: int) -> list[int]:
+    """Return the rows that are nested deeper; only documents with so many brackets are looked into."""
+    brackets = pc.add(pc.count_substring(bodies, "{"), pc.count_substring(bodies, "["))
+    rows = pc.indices_nonzero(pc.greater(brackets.cast(pa.int64()), integer(levels))).to_pylist()
+    return [row for row in rows if is_deeper(bodies[row].as_py().encode(), levels)]
 
 
 def _with_nul(column: pa.Array) -> list[int]:

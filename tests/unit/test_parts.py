@@ -243,6 +243,22 @@ DEEP = "[" * 100_000 + "]" * 100_000
         pytest.param(JSON, ("b", "s", '"a\nb"'), "no JSON .*invalid character", id="raw newline in a text"),
         pytest.param(JSON, ("b", "s", '{"a": "\\ud800 and on"}'), "no JSON", id="a lone surrogate"),
         pytest.param(JSON, ("b", "s", DEEP), "no JSON .*nested too deeply", id="too deep"),
+        pytest.param(
+            TargetLimits(max_depth=900), ("b", "s", f"{'[' * 900}{']' * 900}"), None, id="as deep as allowed"
+        ),
+        pytest.param(
+            TargetLimits(max_depth=900),
+            ("b", "s", f'{{"a":"[{{","b":{"[" * 900}1{"]" * 900}}}'),
+            "deeper than 900 levels",
+            id="one level too deep",
+        ),
+        pytest.param(TargetLimits(max_depth=900), ("b", "s", DEEP), "deeper than 900 levels", id="very deep"),
+        pytest.param(
+            TargetLimits(max_depth=9),
+            ("b", "s", f'{{"a":"{"[" * 99}","b":[{"[]," * 99}1]}}'),
+            None,
+            id="wide",
+        ),
         pytest.param(NO_NUL, ("b", "s", '"\\u0000"'), None, id="NUL as an escape"),
         pytest.param(NO_NUL, ("b", "s", "a\0b"), "its BODY holds a NUL", id="NUL in the body"),
         pytest.param(NO_NUL, ("b\0", "s", "{}"), "its RECORD_ID holds a NUL", id="NUL in the id"),

@@ -251,7 +251,6 @@ class ElasticsearchSource(Source):
     def _count(self, query: dict[str, Any]) -> int:
         """Not by `_count`, which leaves out in silence what a remote cluster did not answer."""
         answer = self._search({"query": query})
-        self._shards = member(answer, "_shards.total", int, self._what)
         if member(answer, "hits.total.relation", str, self._what) != "eq":
             raise UnexpectedAnswerError(self._what, "an exact count", answer)
         count: int = member(answer, "hits.total.value", int, self._what)
@@ -264,7 +263,7 @@ class ElasticsearchSource(Source):
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
         """Search without hits."""
-        return self._client.ask(
+        answer = self._client.ask(
             "POST",
             f"/{index_path(self._indices)}/_search",
             {"size": 0, "track_total_hits": True, **body},
@@ -272,6 +271,8 @@ class ElasticsearchSource(Source):
             what=self._what,
             clusters=self._clusters,
         )
+        self._shards = member(answer, "_shards.total", int, self._what)
+        return answer
 
     def _check_names(self) -> None:
         """Raise unless every index that is named still is where it was named, on every cluster."""

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     member,
     one_line,
     read_json,
+    text_of_page,
 )
 from airflow_pipeline_provider.exceptions import (
     FatalError,
@@ -95,23 +96,28 @@ class Client:
         try:
             body = self.request("GET", "/", what="the server's version", read=bytes)
         except _ForbiddenError as error:
-            # this login may read indices but not ask for the version; only Elasticsearch names its product
+            # this login may read indices but not ask for the version, or the service has no such page (OpenSearch
+            # Serverless); only Elasticsearch names its product
             if error.is_elasticsearch:
                 return Dialect("Elasticsearch", (8, 0), certain=False)
             return Dialect("OpenSearch", (2, 4), certain=False)
         try:
-            version = json.loads(body)["version"]
+            info = json.loads(body)
+            version = info["version"]
             major, minor = (int(part) for part in version["number"].split(".")[:2])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            lucene = int(version.get("lucene_version", "9").split(".")[0])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise FatalError(
-                f"{self.where} answers, but not as Elasticsearch or OpenSearch do: {one_line(body)}"
+                f"{self.where} answers, but not as Elasticsearch or OpenSearch do: {text_of_page(body)}"
             ) from None
-        name = "OpenSearch" if version.get("distribution") == "opensearch" else "Elasticsearch"
-        oldest = (2, 4) if name == "OpenSearch" else (8, 0)
+        compatible = "distribution" not in version and "opensearch" in str(info.get("tagline")).lower()
+        if compatible:  # OpenSearch that reports 7.10 for old clients; its Lucene tells 1 from 2
+            major, minor = (2, 4) if lucene >= 9 else (1, 0)
+        opensearch = compatible or version.get("distribution") == "opensearch"
+        name, oldest = ("OpenSearch", (2, 4)) if opensearch else ("Elasticsearch", (8, 0))
         if (major, minor) < oldest:
-            raise FatalError(
-                f"{self.where} is {name} {version['number']}: expected {oldest[0]}.{oldest[1]} or newer"
-            )
+            reported = f"1 (it reports {version['number']})" if compatible else version["number"]
+            raise FatalError(f"{self.where} is {name} {reported}: expected {oldest[0]}.{oldest[1]} or newer")
         return Dialect(name, (major, minor), version.get("build_flavor") == "serverless")
 
     def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
@@ -251,7 +257,7 @@ class Client:
         answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
         if response.meta.status == 200:
             return answer
-        if response.meta.status == 403 and target == "/":
+        if response.meta.status in (403, 404) and target == "/":
             raise _ForbiddenError("x-elastic-product" in response.meta.headers)
         raise error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
 
@@ -271,7 +277,8 @@ class Client:
         if self.dialect.is_opensearch:
             path, body = "/_search/point_in_time", {"pit_id": [pit_id]}  # type: ignore[dict-item]
         try:
-            self._once("DELETE", path, json.dumps(body).encode(), what, True)
+            answer = read_json(self._once("DELETE", path, json.dumps(body).encode(), what, True), what)
+            logger.debug("the point in time is closed: %s", answer)
         except SnapshotLostError:
             logger.debug("the point in time was gone already")
         except PipelineError as error:

@@ -129,7 +129,7 @@ def read_answer(body: bytes) -> Answer:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer(frozenset(), _text_of_page(body), "")
+        return Answer(frozenset(), text_of_page(body), "")
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if (
         isinstance(error, dict)
@@ -179,18 +179,18 @@ def _gateway_reason(answer: Any) -> str:
         for key in _GATEWAY_KEYS
         if isinstance(value := where.get(key), str) and value
     )
-    return one_line(": ".join(reversed(found)) if found else _SHOWN.repr(answer))
+    return one_line("; ".join(reversed(found)) if found else _SHOWN.repr(answer))
 
 
-def _text_of_page(body: bytes) -> str:
-    """The title of an HTML page and the beginning of its text; other bodies as they are."""
+def text_of_page(body: bytes) -> str:
+    """Return the title of an HTML page and the beginning of its text; other bodies as they are."""
     text = body.decode(errors="replace")
     if "<html" not in text[:1000].lower() and "<!doctype" not in text[:1000].lower():
         return one_line(body)
     title = _TITLE.search(text)
     words = html.unescape(_TAG.sub(" ", _TITLE.sub(" ", text[:20_000])))
     parts = [html.unescape(title[1]).strip() if title else "", " ".join(words.split())]
-    return one_line(": ".join(part for part in parts if part))
+    return one_line("; ".join(part for part in parts if part))
 
 
 def read_json(body: bytes, what: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
         if not body.lstrip().startswith(b"{"):
-            raise UnexpectedAnswerError(what, "JSON", _text_of_page(body)) from error
+            raise UnexpectedAnswerError(what, "JSON", text_of_page(body)) from error
         raise TransientError(f"{what}: the answer is cut off or no JSON ({one_line(body, 100)})") from error
     if not isinstance(answer, dict):
         raise UnexpectedAnswerError(what, "a JSON object", answer)

@@ -16,10 +16,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
+from airflow_pipeline_provider.connectors.sources.elasticsearch_deep import lift_deep_sources
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     AnswerTooLargeError,
     PageTooLargeError,
     UnexpectedAnswerError,
+    one_line,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import PageSizes
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
@@ -76,8 +78,11 @@ def decode_page(body: bytes, what: str, where: str = "the server", clusters: Seq
     import msgspec
 
     try:
-        page = page_decoder().decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            page = page_decoder().decode(body)
+        except RecursionError:
+            page = _decode_deep(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(body, error, what) from error
     judged = {
         "timed_out": page.timed_out,
@@ -89,9 +94,21 @@ def decode_page(body: bytes, what: str, where: str = "the server", clusters: Seq
     return page
 
 
+def _decode_deep(body: bytes) -> Any:
+    from msgspec import Raw
+
+    shallow, lifted = lift_deep_sources(body)
+    page = page_decoder().decode(shallow)
+    for number, source in lifted.items():
+        page.hits.hits[number].source = Raw(source)
+    return page
+
+
 def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     """Python's own parser takes what the fast one refuses, or says where it fails, so the document can be named."""
     if not body.lstrip().startswith(b"{"):
+        return UnexpectedAnswerError(what, "a page of documents", body)
+    if isinstance(error, RecursionError):  # outside of any document
         return UnexpectedAnswerError(what, "a page of documents", body)
     if not body.rstrip().endswith(b"}"):
         return TransientError(f"{what}: the answer is cut off ({error})")
@@ -112,12 +129,14 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     if not isinstance(hits, list):
         return UnexpectedAnswerError(what, "a page of documents", answer)
     for hit in hits:
+        if not isinstance(hit, dict):
+            break
         try:
             json.dumps(hit, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             return DataError(
-                f"document {hit['_index']}/{hit['_id']} holds half a surrogate pair (\\ud800 alone, say), which is "
-                "no text to any target; correct it, or leave it out by `source.query`"
+                f"document {hit.get('_index')}/{hit.get('_id')} holds half a surrogate pair (\\ud800 alone, say), "
+                "which is no text to any target; correct it, or leave it out by `source.query`"
             )
     return DataError(f"{what}: a page of documents cannot be read ({error})")
 
@@ -171,8 +190,11 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
         _refuse_document(hits, time_field)
     try:
         indices, ids = text(hit.index for hit in hits), text(hit.id for hit in hits)
+        documents = utf8(bodies)
+        if not pc.all(pc.starts_with(documents, b"{")).as_py():
+            _refuse_document(hits, time_field)
         names = pc.binary_join_element_wise(indices, ids, text(["/"])[0])
-        return pa.record_batch([names, _times(hits, time_field), indices, utf8(bodies)], schema=ENVELOPE)
+        return pa.record_batch([names, _times(hits, time_field), indices, documents], schema=ENVELOPE)
     except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
         _refuse_document(hits, time_field)
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
@@ -199,9 +221,13 @@ def _times(hits: list[Any], time_field: str) -> pa.Array:
 
 
 def _times_of(hit: Any, time_field: str) -> list[str]:
-    fields = bytes(hit.fields)
-    times: list[str] = json.loads(fields).get(time_field, []) if fields else []
-    return times
+    fields = json.loads(bytes(hit.fields) or b"{}")
+    times = fields.get(time_field, []) if isinstance(fields, dict) else None
+    if not isinstance(times, list):
+        raise DataError(
+            f"document {hit.index}/{hit.id}: expected a list of {time_field}, got {bytes(hit.fields)!r}"
+        )
+    return [str(time) for time in times]
 
 
 def to_micros(epoch_millis: str) -> int:
@@ -235,6 +261,8 @@ def _refuse_document(hits: list[Any], time_field: str) -> None:
             raise DataError(
                 f"{name} is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
             ) from error
+        if not body.lstrip(b" \t\r\n").startswith(b"{"):
+            raise DataError(f"{name} is not a JSON object; got {one_line(body, 100)}")
         try:
             to_micros(times[0])
         except ValueError:

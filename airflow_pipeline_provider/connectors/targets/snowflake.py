@@ -107,7 +107,9 @@ class SnowflakeOptions(TargetOptions):
 class SnowflakeTarget(Target):
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
     # BODY goes through PARSE_JSON, which is strict about keys unless it is told to keep the last of several
-    limits = TargetLimits(max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True)
+    limits = TargetLimits(
+        max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True, max_depth=sql.MAX_DEPTH
+    )
 
     def __init__(self, options: SnowflakeOptions, identity: Identity) -> None:
         super().__init__(options, identity)

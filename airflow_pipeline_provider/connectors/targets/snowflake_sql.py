@@ -28,6 +28,7 @@ DIALECT = Dialect(
 _COLUMNS = ", ".join(f'"{name}"' for name in ENVELOPE_COLUMNS)
 MAX_BODY_BYTES = 128 * 2**20  # of a VARIANT since Snowflake's release 9.17
 OLD_MAX_BODY_BYTES = 16 * 2**20  # before it, and of a VARCHAR whose length is not written
+MAX_DEPTH = 950  # of BODY; Snowflake documents no limit, common JSON parsers end at about 1,000 levels
 
 
 class CopyOptions(NamedTuple):
