@@ -1,9 +1,10 @@
 """`check [FILES] [--connect]`: every problem of pipeline files, with file and line, and of the services they name.
 
 JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-"line"}], "next_runs": [{"at", "local"}], "services": [{"section", "what", "status", "detail"}]}], "errors": n,
-"warnings": n}`; `severity` is "error" or "warning", `status` "ok", "warning", "error" or "unknown"; `next_runs` are
-the next five that the schedule starts; `services` is only there with `--connect`.
+"line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services":
+[{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning",
+`status` "ok", "warning", "error" or "unknown", `origin` "environment" or "default"; `next_runs` are the next five
+that the schedule starts; `services` is only there with `--connect`.
 
 Exit code 1 when a file has an error, else the highest code of a service's errors.
 """
@@ -32,6 +33,7 @@ from airflow_pipeline_provider.config.loader import (
     pipeline_files,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of
@@ -59,6 +61,10 @@ class Checked:
     @property
     def ok(self) -> bool:
         return self.count("error") == 0
+
+    @property
+    def variables(self) -> Sequence[Variable]:
+        return self.config.variables if self.config is not None else ()
 
     def count(self, severity: str) -> int:
         """Return the number of errors or warnings, of the services too."""
@@ -190,6 +196,8 @@ def _print(checked: Sequence[Checked], errors: int, warnings: int, screen: Scree
         for problem in one.problems:
             severity, style = ("warning: ", "yellow") if problem.severity == "warning" else ("", "red")
             screen.say(f"  {severity}{problem}", style)
+        for variable in one.variables:
+            screen.say(f"  variable {variable}")
         for probed in one.services or ():
             status, detail = probed.answer
             screen.say(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
@@ -236,5 +244,6 @@ def _json(one: Checked) -> dict[str, Any]:
             }
             for problem in one.problems
         ],
+        "variables": [variable._asdict() for variable in one.variables],
         **({} if one.services is None else {"services": services}),
     }

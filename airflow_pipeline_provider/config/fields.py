@@ -37,6 +37,7 @@ RECORD_FIELDS = frozenset(
         "STAGE_PATH",
     }
 )
+_ABBREVIATION = re.compile(r"[A-Z]{3,5}", re.ASCII)  # CEST, PDT
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _FIELD = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _NAME = r"[^\W\d]\w*"
@@ -80,9 +81,12 @@ def _is_zone(name: str) -> bool:
 
 
 def _nearest_zone(name: str) -> str:
+    """Return a hint; a place is suggested and never another abbreviation, whose offset would be another one."""
     import difflib  # only for somebody who misspelled something
 
-    known = {zone.lower(): zone for zone in available_timezones()}
+    if _ABBREVIATION.fullmatch(name):
+        return "; an abbreviation names an offset and not a place with its clock changes"
+    known = {zone.lower(): zone for zone in available_timezones() if "/" in zone or zone == "UTC"}
     near = difflib.get_close_matches(name.lower().replace(" ", "_"), known, n=1, cutoff=0.7)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 

@@ -10,6 +10,7 @@ ConfigError for an unknown name.  Nothing here reads a Variable, a Connection or
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from airflow_pipeline_provider.config.build import build_config
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
+from airflow_pipeline_provider.config.variables import expand
 from airflow_pipeline_provider.config.yaml_tree import MAX_BYTES, Node, YamlError, from_plain, read_yaml
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -192,7 +194,12 @@ def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> Pip
     if not tree.value:
         message = "is empty: a pipeline needs at least pipeline_id, source, stage and target"
         raise ConfigFileError([Problem("", message, str(path))], str(path))
-    return build_config(tree if defaults is None else _merged(defaults, tree), str(path), options_model)
+    merged, used, problems = expand(tree if defaults is None else _merged(defaults, tree), os.environ)
+    if problems:
+        raise ConfigFileError(problems, str(path))
+    config = build_config(merged, str(path), options_model)
+    config._variables = tuple(used)
+    return config
 
 
 # --- defaults -----------------------------------------------------------------------------------------------------

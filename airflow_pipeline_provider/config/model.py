@@ -40,6 +40,7 @@ from airflow_pipeline_provider.config.options import (
     printable,
 )
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
+from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -195,6 +196,7 @@ class PipelineConfig(BaseModel):
     )
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
+    _variables: tuple[Variable, ...] = PrivateAttr(())
 
     @model_validator(mode="before")
     @classmethod
@@ -238,6 +240,11 @@ class PipelineConfig(BaseModel):
     @property
     def warnings(self) -> tuple[Problem, ...]:
         return self._warnings
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The environment variables that its file uses."""
+        return self._variables
 
     @property
     def rules(self) -> PlanRules:

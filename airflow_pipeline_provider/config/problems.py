@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import ConfigError
 
-_SECRET_KEY = re.compile(r"password|passwd|passphrase|secret|token|credential|authorization|api_?key", re.I)
+_SECRET_KEY = re.compile(
+    r"password|passwd|passphrase|secret|token|credential|authorization|api_?key|private_?key", re.I
+)
 _CREDENTIALS_IN_URL = re.compile(r"(://[^\s:/@]*):\S+@")
 _LONGEST_VALUE = 60
 
@@ -61,6 +63,11 @@ class CrossFieldError(ValueError):
         self.problems = list(problems)
 
 
+def looks_secret(name: str) -> bool:
+    """Return whether a key or a variable of this name may hold a secret."""
+    return _SECRET_KEY.search(name) is not None
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """`("airflow", "tags", 1)` -> `airflow.tags[1]`; a key that would break the line is shown with escapes."""
     text = ""
@@ -86,7 +93,7 @@ def shown(value: Any, key: str | int = "") -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    if _SECRET_KEY.search(str(key)):
+    if looks_secret(str(key)):
         return "a value that is not shown"
     text = _CREDENTIALS_IN_URL.sub(r"\1:***@", value if isinstance(value, str) else str(value))
     return repr(brief(text)) if isinstance(value, str) else brief(text)

@@ -29,6 +29,7 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": Non
 _WORDS.update(dict.fromkeys(("true", "True", "TRUE"), True))
 _WORDS.update(dict.fromkeys(("false", "False", "FALSE"), False))
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})|0x[0-9a-fA-F]{1,200}|0o[0-7]{1,200}")
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
 
 
@@ -47,6 +48,14 @@ class Node:
     value: Any
     line: int
     file: str | None
+
+
+@dataclass(frozen=True)
+class Template:
+    """A value in which `config.variables` replaces variables; `plain` if it has neither quotes nor a tag."""
+
+    text: str
+    plain: bool
 
 
 class _Open:
@@ -127,7 +136,9 @@ class _Builder:
         target = self.anchors.get(event.anchor)
         if target is None:
             self.problem(
-                f"the alias *{brief(event.anchor)} has no anchor before it, or stands inside its own", line
+                f"the alias *{brief(event.anchor)} has no anchor before it, or is inside its own; "
+                "text that begins with * needs quotes",
+                line,
             )
             target = Node(None, line, self.file)
         self.add(Node(target.value, line, self.file), None)
@@ -139,8 +150,12 @@ class _Builder:
         if self._awaits_key():
             self.key(event, line)
             return
+        value: Any
         try:
-            value = _resolve(event)
+            if "${" in event.value and event.tag in (None, "!", _TAG + "str"):
+                value = Template(event.value, event.tag is None and event.implicit[0])
+            else:
+                value = _resolve(event)
         except ValueError as error:
             self.problem(str(error), line)
             value = event.value
@@ -192,11 +207,11 @@ def _shown_tag(tag: str) -> str:
 def _resolve(event: Any) -> Any:
     text: str = event.value
     if event.tag is None:
-        return _plain(text) if event.implicit[0] else text
+        return plain_value(text) if event.implicit[0] else text
     kind = event.tag.removeprefix(_TAG)
     if event.tag in ("!", _TAG + "str"):
         return text
-    value = _plain(text)
+    value = plain_value(text)
     matches = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(kind)
     if matches is None:
         raise ValueError(f"the tag {_shown_tag(event.tag)} is not supported")
@@ -205,7 +220,8 @@ def _resolve(event: Any) -> Any:
     return float(value) if kind == "float" else value
 
 
-def _plain(text: str) -> Any:
+def plain_value(text: str) -> Any:
+    """Return what a scalar without quotes and tag stands for."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
@@ -234,7 +250,7 @@ def read_yaml(data: bytes, file: str | None = None) -> Node | None:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
         place = mark.line + 1 if mark is not None else None
-        problem = Problem("", f"is not valid YAML: {what}", file, place)
+        problem = Problem("", f"is not valid YAML: {_hint(text, error) or what}", file, place)
         raise YamlError([problem, *builder.problems]) from error
     except yaml.YAMLError as error:
         raise YamlError([Problem("", f"is not valid YAML: {str(error).splitlines()[0]}", file)]) from error
@@ -243,6 +259,27 @@ def read_yaml(data: bytes, file: str | None = None) -> Node | None:
     if builder.root is not None:
         _measure(builder.root, file)
     return builder.root
+
+
+def _hint(text: str, error: yaml.MarkedYAMLError) -> str | None:
+    """Return what is wrong in the words of a pipeline file, None if libyaml's words must do."""
+    mark = error.problem_mark or error.context_mark
+    lines = _LINE_END.split(text)
+    if mark is None or mark.line >= len(lines):
+        return None
+    line = lines[mark.line]
+    at = line[mark.column : mark.column + 1]
+    if "\t" in line[: len(line) - len(line.lstrip())] or at == "\t":
+        return "a tab cannot indent a line: use spaces"
+    if at in ("@", "`", "%"):
+        return f"text that begins with {at} needs quotes"
+    if error.context == "while scanning an alias":
+        return "text that begins with * needs quotes"
+    if error.context == "while scanning an anchor":
+        return "text that begins with & needs quotes"
+    if "${" in line:
+        return "text with ${…} inside of { } or [ ] needs quotes"
+    return None
 
 
 def _build(events: Any, builder: _Builder) -> None:

@@ -198,3 +198,27 @@ def test_a_pipeline_that_runs_by_hand(place: Place) -> None:
     file = place.write()
     file.write_text(file.read_text() + "schedule: null\n")
     assert "next runs: none, schedule is null" in place("check").out
+
+
+def test_variables_are_named_with_their_origin(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNER", "data team")
+    monkeypatch.delenv("POOL", raising=False)
+    file = place.write(airflow={"owner": "${OWNER}", "pool": "${POOL:-slow}"})
+    lines = [line for line in place("check").out.splitlines() if line.startswith("  variable")]
+    assert [line.partition(" (")[0] for line in lines] == [
+        "  variable OWNER: from the environment",
+        "  variable POOL: not set, its default is used",
+    ]
+    [one] = place("check", "--output", "json").json["files"]
+    assert [(v["name"], v["origin"], v["path"], v["file"]) for v in one["variables"]] == [
+        ("OWNER", "environment", "airflow.owner", str(file)),
+        ("POOL", "default", "airflow.pool", str(file)),
+    ]
+
+
+def test_a_missing_variable_is_an_error_with_its_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POOL", raising=False)
+    place.write(airflow={"pool": "${POOL}"})
+    result = place("check")
+    assert result.code == 1
+    assert "airflow.pool: the environment variable POOL is not set" in result.out
