@@ -6,6 +6,7 @@ import json
 import os
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -245,3 +246,41 @@ class TestReal(RealServer):
             assert (source.count(WINDOW), source.count_untimed()) == (1, 1)
             assert len(rows_of(read_all(source, WINDOW))) == 1
             source.close()
+
+    @pytest.mark.parametrize(
+        "field", ["event time", 'q"uote', "back\\slash", "a/b#c%41", "x:y|z", "a b.c d", "été😀", "it's <x>"]
+    )
+    def test_any_name_of_a_field_tells_the_time(self, server: Server, field: str) -> None:
+        index = server.index(properties={field: {"type": "date"}})
+        server.put(index, {"1": json.dumps({field: 1383454800000}), "2": "{}"})
+        source = make(index, time_field=field)
+        source.check()
+        assert (source.count(WINDOW), source.count_untimed()) == (1, 1)
+        assert len(rows_of(read_all(source, WINDOW, 2))) == 1
+        source.close()
+
+    @pytest.mark.parametrize(
+        ("made", "named"),
+        [
+            ("{name}-it's", "{name}-it's"),
+            ("{name}-50%25", "{name}-50%25"),
+            ("{name}-a+b(c)~$&;=[d]{{e}}`", "{name}-a+b(c)~$&;=[d]{{e}}`"),
+            ("{name}-é", "{name}-é"),
+            ("<{name}-{{now/y{{yyyy}}}}>", "<{name}-{{now/y{{yyyy}}}}>"),
+            ("{name}", "{name}::data"),
+        ],
+        ids=["apostrophe", "percent", "signs", "accent", "date math", "selector"],
+    )
+    def test_any_legal_name_of_an_index(self, server: Server, made: str, named: str) -> None:
+        name = server.name()
+        mapping = {
+            "settings": {"number_of_replicas": 0},
+            "mappings": {"properties": {"ts": {"type": "date"}}},
+        }
+        index = server.must("PUT", f"/{quote(made.format(name=name), safe='')}", mapping)["index"]
+        server.made.append(quote(index, safe=""))
+        server.put(index, documents(3))
+        source = make(named.format(name=name))
+        source.check()
+        assert source.count(WINDOW) == len(rows_of(read_all(source, WINDOW))) == 3
+        source.close()

@@ -9,7 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions, printable
 
-_FORBIDDEN_IN_INDEX = re.compile(r"[\s\\/?\"'<>|,#]")
+_FORBIDDEN_IN_INDEX = re.compile(r"[\s\\/?\"<>|,#]")
+_DATE_MATH = re.compile(
+    r"""([^\s:<>]+:)?<[^\s<>"\\?*,]+>(::\w+)?"""
+)  # <logs-{now/d}>, of a remote cluster, a selector
 
 
 def _indices(value: Any) -> Any:
@@ -26,7 +29,13 @@ def _indices(value: Any) -> Any:
         if bare[:1] in ("-", "_", "+") or bare in ("", ".", ".."):
             raise ValueError(f"must not start with '-', '_' or '+', got {name!r}")
         printable(bare)
+        if _DATE_MATH.fullmatch(bare):
+            continue
         found = _FORBIDDEN_IN_INDEX.search(bare)
+        if found and found[0] in "<>":
+            raise ValueError(
+                f"must be date math such as <logs-{{now/d}}> where it has {found[0]!r}, got {name!r}"
+            )
         if found:
             hint = "; write several names as a list" if found[0] == "," else ""
             raise ValueError(f"must not contain {found[0]!r}, got {name!r}{hint}")
@@ -34,8 +43,8 @@ def _indices(value: Any) -> Any:
 
 
 def _time_field(value: str) -> str:
-    found = re.search(r'[",\\]', printable(value))
-    if found:
+    found = re.search(r"[*,]", printable(value))
+    if found:  # several fields to the server
         raise ValueError(f"must not contain {found[0]!r}, got {value!r}")
     return value
 
@@ -53,7 +62,7 @@ class ElasticsearchOptions(SourceOptions):
     time_field: Annotated[str, AfterValidator(_time_field)] = Field(
         "@timestamp",
         min_length=1,
-        pattern=r"^[^*\s]+$",
+        pattern=r"^[^*,]*[^*,\s][^*,]*$",
         description="Field of type date or date_nanos that says to which window a document belongs.",
     )
     query: dict[str, Any] | None = Field(

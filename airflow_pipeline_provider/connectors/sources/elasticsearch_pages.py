@@ -207,8 +207,7 @@ def _times(hits: list[Any], time_field: str) -> pa.Array:
 
     from airflow_pipeline_provider.envelope.columns import binary, instants
 
-    whole = json.dumps({time_field: ["|"]}, ensure_ascii=False, separators=(",", ":")).encode()
-    before, after = whole.split(b"|")
+    before, after = f'{{{json.dumps(time_field, ensure_ascii=False)}:["'.encode(), b'"]}'
     fields = binary([hit.fields for hit in hits])
     if pc.all(pc.and_(pc.starts_with(fields, before), pc.ends_with(fields, after))).as_py():
         with suppress(pa.ArrowInvalid):  # fractions of a date_nanos, or several dates
