@@ -9,6 +9,7 @@
     │   └── LeaseHeldError      another run holds the window; says who, since when, until when
     ├── DataError         a person looks: counts differ, an unreadable document, rows outside the window
     ├── FatalError        never retry: permission denied, a missing table, a missing library
+    │   └── StateBehindError    the state fell back to an older copy: write nothing, an operator decides
     └── SupersededError   this run lost its window to a newer one: stop quietly, change nothing
 
 Connectors raise these and map their vendor's exceptions in one place each. They say what was expected, what
@@ -88,6 +89,10 @@ class DataError(PipelineError):
 
 class FatalError(PipelineError):
     """No retry can help until somebody changes a permission, a table or an installation."""
+
+
+class StateBehindError(FatalError):
+    """The state store fell back to an older copy: nothing may be written to it before an operator decides."""
 
 
 class SupersededError(PipelineError):

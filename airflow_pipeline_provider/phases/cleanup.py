@@ -24,6 +24,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, effective
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -97,6 +98,7 @@ def cleanup(
 
 
 def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
+    check_current(runtime)  # an older ledger does not know which attempts are alive
     files = runtime.stage.list("")  # before the ledger: what is not in the ledger then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
     stage_now = stage_clock(runtime.stage)
@@ -104,8 +106,8 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
     unfinished = runtime.stage.remove_unfinished(stage_now - safe_age, dry_run=dry_run)
     if dry_run:
-        now = runtime.state.now()
-        leases = [lease for lease in runtime.state.leases(expired=True) if lease.until <= now]
+        live = runtime.state.leases()
+        leases = [lease for lease in runtime.state.leases(expired=True) if lease not in live]
     else:
         runtime.stage.delete(probes + [file.path for attempt in dead for file in attempt.files])
         leases = runtime.state.drop_expired()

@@ -20,6 +20,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 
 CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_target.state_lost,
+    doctor_target.state_behind,
     doctor_target.ledger_beyond_target,  # before the ledger is rebuilt, which refuses while the target lacks rows
     doctor_target.target_beyond_ledger,
     doctor_target.unverified,

@@ -30,6 +30,20 @@ def state_lost(view: View) -> Iterator[Finding]:
         )
 
 
+def state_behind(view: View) -> Iterator[Finding]:
+    """The target was loaded with a token that the state never gave out."""
+    known, newest = view.runtime.state.newest_token(), view.runtime.target.newest_token()
+    if 0 < known < newest:
+        yield Finding(
+            "state_behind",
+            None,
+            f"the newest token of the state is {known}, and the target was loaded with token {newest}: the store "
+            "fell back to an older copy, and no run writes before it is brought up to the target",
+            command_line.rebuild_state(view.name),
+            safe=True,
+        )
+
+
 def ledger_beyond_target(view: View) -> Iterator[Finding]:
     """Committed in the ledger, and the target's commit row is not there or says otherwise."""
     held = {(row.interval, row.token): row for row in view.rows}

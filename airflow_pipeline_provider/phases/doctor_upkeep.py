@@ -125,9 +125,9 @@ def source_facts(view: View) -> Iterator[Finding]:
 
 def expired_leases(view: View) -> Iterator[Finding]:
     """In nobody's way; they say that a run died, or waits for its retry."""
-    now = view.runtime.state.now()
+    live = view.runtime.state.leases()
     for lease in view.runtime.state.leases(expired=True):
-        if lease.until <= now:
+        if lease not in live:
             yield Finding(
                 "expired_lease",
                 lease.interval,

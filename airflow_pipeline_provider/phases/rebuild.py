@@ -127,9 +127,9 @@ def _write(runtime: Runtime, row: CommitRow) -> None:
 
 def _go_past(runtime: Runtime, rows: list[CommitRow], committed: list[CommitRow]) -> None:
     """Tokens go on above the target's, and planning begins where the target does."""
-    if not committed:
-        return
-    runtime.state.mint_token(floor=max(row.token for row in rows))
-    if runtime.config.start_day is None:
+    newest = max((row.token for row in rows), default=0)
+    if committed or runtime.state.newest_token() < newest:
+        runtime.state.mint_token(floor=newest)
+    if committed and runtime.config.start_day is None:
         first = min(row.interval.start for row in committed)
         runtime.state.first_day(day_of(first, runtime.config.timezone))

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, e
 from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -93,6 +94,7 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
     name = runtime.config.pipeline_id
     span = f"{shown[0]}..{shown[-1]}" if shown else None
     with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:
+        check_current(runtime)
         runtime.source.check()
         counted: list[tuple[Finding, list[Entry]]] = []
         left_out: list[LeftOut] = []

@@ -13,6 +13,7 @@ from airflow_pipeline_provider.exceptions import (
     DataError,
     FatalError,
     PipelineError,
+    StateBehindError,
     SupersededError,
 )
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
@@ -53,11 +54,21 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
                 yield Phase(record, held)
         except PipelineError as error:
             error.add_context(f"pipeline {window.pipeline_id}, window {window.interval}, {name}")
-            if isinstance(error, (DataError, FatalError, ConfigError)):
+            if isinstance(error, StateBehindError):
+                _release(runtime, claim)
+            elif isinstance(error, (DataError, FatalError, ConfigError)):
                 _give_up(runtime, claim, name, attempt, error)
             if isinstance(error, SupersededError):
                 record.status, record.reason = "skipped", "superseded"
             raise
+
+
+def _release(runtime: Runtime, claim: Claim) -> None:
+    """Release the lease only: a state that fell back gets no line, since its end may come back."""
+    try:
+        release(runtime, claim.run, claim.window.interval)
+    except PipelineError as second:
+        logger.warning("the lease could not be released, it ends by itself: %s", second)
 
 
 def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: PipelineError) -> None:

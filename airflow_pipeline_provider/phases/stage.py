@@ -20,6 +20,7 @@ from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.extract import attempt_folder
+from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Staged
@@ -41,7 +42,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         quarantined = tuple(part for receipt in receipts for part in receipt.quarantined)
         _verify(runtime, parts + quarantined)
         reach("stage.verified")
-        token = runtime.state.mint_token(floor=runtime.target.newest_token())
+        token = runtime.state.mint_token(floor=check_current(runtime))
         reach("stage.token_minted")
         manifest = Manifest(
             claim.window.pipeline_id, claim.window.interval, attempt, token, parts, quarantined

@@ -17,6 +17,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -103,6 +104,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     )
     if early is not None:  # a source that is gone by now does not matter then
         return early, None, None, SourceFacts()
+    check_current(runtime)
     # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None

@@ -176,6 +176,10 @@ class State(ABC):
     def mint_token(self, floor: int = 0) -> int:
         """The next fencing token of the pipeline: greater than every one minted before and than `floor`."""
 
+    def newest_token(self) -> int:
+        """Return the newest token that was minted, 0 without one."""
+        return self.snapshot().token
+
     # --- runs
 
     @abstractmethod

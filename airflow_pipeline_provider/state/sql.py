@@ -291,6 +291,11 @@ class SqlState(State):
 
         return self._database().write(self._pipeline, work)
 
+    def newest_token(self) -> int:
+        with self._database().read() as connection:
+            row = connection.execute(self._database().statements.pipeline, self._mine).one_or_none()
+        return 0 if row is None else int(row.token)
+
     # --- runs
 
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:

@@ -279,6 +279,9 @@ class VariableState(State):
 
         return self._change_state(change)
 
+    def newest_token(self) -> int:
+        return max(self._state().token, self._lease.read().token)
+
     # --- runs
 
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:

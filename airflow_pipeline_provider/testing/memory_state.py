@@ -103,6 +103,10 @@ class MemoryState(State):
             self._mine.token = max(self._mine.token, floor) + 1
             return self._mine.token
 
+    def newest_token(self) -> int:
+        with self.store.lock:
+            return self._mine.token
+
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
         with self.store.lock:
             if replace:

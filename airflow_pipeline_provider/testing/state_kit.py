@@ -313,6 +313,10 @@ class StateConformance(StateSharingConformance):
         minted = [state.mint_token(), reopened.mint_token(), state.mint_token(floor=100)]
         minted += [reopened.mint_token(floor=50), state.mint_token(floor=2**53)]
         assert minted == [1, 2, 101, 102, 2**53 + 1]
+        assert state.newest_token() == reopened.newest_token() == 2**53 + 1
+
+    def test_a_store_without_a_token_says_so(self, state: State) -> None:
+        assert state.newest_token() == 0
 
     # --- runs
 

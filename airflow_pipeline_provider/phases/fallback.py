@@ -1,0 +1,32 @@
+"""Notice a state that fell back to an older copy: a replica took over, or a backup was restored.
+
+The tokens of a pipeline only grow, and the target keeps the newest one that was loaded.  A state that never gave that
+token out is older than the target: it plans windows again that are done, and tokens that it gives out may be taken.
+A state that gave out no token at all is a new one, which is built on by what the target holds.
+"""
+
+from __future__ import annotations
+
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.exceptions import StateBehindError
+from airflow_pipeline_provider.phases.runtime import Runtime
+
+
+def check_current(runtime: Runtime) -> int:
+    """Return the target's newest token; StateBehindError when the state is older than that."""
+    newest = runtime.target.newest_token()
+    known = runtime.state.newest_token()
+    if 0 < known < newest:
+        raise StateBehindError(behind(runtime, known, newest))
+    return newest
+
+
+def behind(runtime: Runtime, known: int, newest: int) -> str:
+    """Say what is wrong and what an operator does."""
+    rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))
+    return (
+        f"the state is older than the target: its newest token is {known}, and the target was loaded with token "
+        f"{newest}, so the store fell back to an older copy (a replica, a restored backup) or is another one; "
+        "nothing was written. Bring the newer copy back, or write what is missing from the target's commit rows: "
+        f"{rebuild}"
+    )

@@ -1,0 +1,133 @@
+"""A state store that fell back to an older copy: noticed before anything is written, and brought up again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.exceptions import StateBehindError
+from airflow_pipeline_provider.phases.cleanup import cleanup
+from airflow_pipeline_provider.phases.doctor import examine
+from airflow_pipeline_provider.phases.extract import extract
+from airflow_pipeline_provider.phases.findings import Finding
+from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.rebuild import rebuild
+from airflow_pipeline_provider.phases.recheck import recheck
+from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import stage
+from airflow_pipeline_provider.phases.validate import validate
+
+from .conftest import Pipeline
+
+DAY = Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-04T05:00:00Z"))
+SAID = (
+    r"its newest token is 2, and the target was loaded with token 5, .*fell back to an older copy.*"
+    r"nothing was written.*airflow-pipelines state rebuild flights"
+)
+
+
+@pytest.fixture
+def fallen_back(pipeline: Pipeline) -> Pipeline:
+    """Five windows are committed; then the store is what it was after the second."""
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z", timedelta(minutes=30))
+    for _ in range(2):
+        pipeline.move(pipeline.runtime())
+    older = copy.deepcopy(pipeline.store.pipelines)
+    for _ in range(3):
+        pipeline.move(pipeline.runtime())
+    pipeline.store.pipelines.clear()
+    pipeline.store.pipelines.update(older)
+    return pipeline
+
+
+def ledger(pipeline: Pipeline) -> list[Entry]:
+    return pipeline.runtime().state.entries()
+
+
+def a_run(runtime: Runtime, pipeline: Pipeline) -> None:
+    run_window(runtime, pipeline.request())
+
+
+def a_recheck(runtime: Runtime, _pipeline: Pipeline) -> None:
+    recheck(runtime, 1)
+
+
+def a_cleanup(runtime: Runtime, _pipeline: Pipeline) -> None:
+    cleanup(runtime)
+
+
+@pytest.mark.parametrize("act", [a_run, a_recheck, a_cleanup], ids=lambda act: act.__name__)
+def test_whoever_would_write_says_so_and_writes_nothing(
+    fallen_back: Pipeline, act: Callable[[Runtime, Pipeline], None]
+) -> None:
+    before, rows, files = ledger(fallen_back), fallen_back.target_rows(), fallen_back.stage_files()
+    for _ in range(2):  # the first one must not make the second one believe the state
+        with pytest.raises(StateBehindError, match=SAID):
+            act(fallen_back.runtime(), fallen_back)
+    assert (ledger(fallen_back), fallen_back.target_rows()) == (before, rows)
+    assert fallen_back.stage_files() == files
+    assert fallen_back.runtime().state.leases() == []
+
+
+def test_a_run_that_was_at_work_when_the_store_fell_back_mints_no_token(fallen_back: Pipeline) -> None:
+    """Its attempt is in the older copy, so nothing else would stop it."""
+    target = fallen_back.runtime().target
+    newest = type(target).newest_token
+    request = fallen_back.request("flights/at_work")
+    with pytest.MonkeyPatch.context() as before_the_loss:
+        before_the_loss.setattr(type(target), "newest_token", lambda _: 2)
+        claim = generate(fallen_back.runtime(), request).claim
+        assert claim is not None
+        # the window that was committed after the copy was made is not loaded as far as this run knows
+        before_the_loss.setattr(type(target), "newest_commit", lambda *_: None)
+        validated = validate(fallen_back.runtime(), claim)
+        receipts = [
+            extract(fallen_back.runtime(), claim, validated.attempt or "", slice_)
+            for slice_ in validated.slices
+        ]
+    assert type(target).newest_token is newest
+    with pytest.raises(StateBehindError, match=SAID):
+        stage(fallen_back.runtime(), claim, validated.attempt or "", receipts)
+    assert fallen_back.runtime().state.newest_token() == 2
+
+
+def test_doctor_names_it_and_a_rebuild_from_the_target_brings_it_up(fallen_back: Pipeline) -> None:
+    def findings() -> dict[str, Finding]:
+        looked_at = examine(fallen_back.runtime(), fallen_back.now, 4, "flights")
+        return {finding.kind: finding for finding in looked_at.findings}
+
+    found = findings()["state_behind"]
+    assert "the newest token of the state is 2, and the target was loaded with token 5" in found.sentence
+    assert found.command == ("state", "rebuild", "flights")
+    done = rebuild(fallen_back.runtime())
+    assert sorted(row.token for row in done.written) == [3, 4, 5]
+    assert "state_behind" not in findings()
+    outcomes = fallen_back.move_all(fallen_back.runtime())
+    assert outcomes[-1].reason == "after_end_day"
+    assert min(o.audited.token for o in outcomes if o.audited) > 5
+    fallen_back.assert_target_is(DAY)
+
+
+def test_a_state_that_is_brought_back_goes_on(fallen_back: Pipeline) -> None:
+    newer = fallen_back.runtime().state
+    for _ in range(3):
+        newer.mint_token()
+    assert fallen_back.move(fallen_back.runtime()).audited is not None
+
+
+def test_a_rebuild_goes_past_the_targets_token_though_it_writes_nothing(fallen_back: Pipeline) -> None:
+    """A person has deleted the rows of the newest window in the target: it stays out, and must not stop the rest."""
+    runtime = fallen_back.runtime()
+    newest = runtime.target.commits()[-1]
+    rows = fallen_back.rows.rows.values()
+    fallen_back.delete_in_target(row for row in rows if newest.interval.holds(row.event_time))
+    done = rebuild(runtime)
+    assert [row.token for row, _ in done.left_out] == [newest.token]
+    assert runtime.state.newest_token() > newest.token
+    assert fallen_back.move_all(fallen_back.runtime())[-1].reason == "after_end_day"
