@@ -2,16 +2,19 @@
 
 JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
 "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
-"next": {"window": [start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since",
-"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
-"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same,
-with "reason"]}]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
-`core.day_status.DayStatus`.
+"eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null}, "next": {"window": [start,
+end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
+[{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
+null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants
+are ISO 8601, those without `local_` in UTC; `status` is one of `core.day_status.DayStatus`.
 `untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
 none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
 row is in no planned day; what BODY is (`connectors.base.Body`).
 
-JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
+`eta` says when all that is ready will be committed, at the pace of the last `windows` windows, or in `detail` why
+that cannot be said.
+
+JSON of all: `{"pipelines": [the same without `eta`], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
 `too_old` is what is missing in days that no run looks at (`max_backlog_days`).
 
@@ -21,7 +24,7 @@ Exit code 1 when `--fail-if-behind` is given and a pipeline is further behind th
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,13 +45,14 @@ from airflow_pipeline_provider.cli.together import collected_rarely, read_togeth
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
 from airflow_pipeline_provider.core.day_status import DayStatus
+from airflow_pipeline_provider.core.eta import Eta
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of, too_old_text
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import sentences
-from airflow_pipeline_provider.views.standing import Day, Readable, Standing, standing
+from airflow_pipeline_provider.views.standing import Day, Readable, Standing, find_eta, standing
 
 # What a person must see first.
 _WORST_FIRST = (
@@ -77,6 +81,7 @@ class Looked:
     config: PipelineConfig
     standing: Standing
     too_far_behind: bool
+    eta: Eta | None = None  # asked for one pipeline alone: it needs more of the ledger
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,9 @@ def look(found: Found, question: Question) -> Looked:
     config = found.config
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
-            return _looked(config, runtime.state, question)
+            looked = _looked(config, runtime.state, question)
+            eta = find_eta(config, runtime.state, looked.standing, question.reference_time)
+            return replace(looked, eta=eta)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")
             raise
@@ -139,7 +146,11 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
     for pipeline_id, one in found.items():
         try:
             state = together.get(pipeline_id)
-            looked.append(look(one, question) if state is None else _looked(one.config, state, question))
+            looked.append(
+                replace(look(one, question), eta=None)
+                if state is None
+                else _looked(one.config, state, question)
+            )
         except PipelineError as error:  # the other pipelines are still shown
             errors.append((one.file, pipeline_id, error))
     if screen.as_json:
@@ -189,6 +200,8 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
             "yellow",
         )
     screen.say(f"next: {stands.plan.detail}")
+    if looked.eta is not None and (stands.behind_seconds or looked.eta.at is not None):
+        screen.say(f"caught up: {_eta_text(looked.eta, zone)}")
     if not stands.days:
         return
     rows = [
@@ -271,6 +284,12 @@ def _behind_text(looked: Looked) -> str:
     return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
 
 
+def _eta_text(eta: Eta, zone: str) -> str:
+    if eta.at is None:
+        return eta.detail
+    return f"about {local_time(eta.at.replace(second=0, microsecond=0), zone)}, {eta.detail}"
+
+
 def _too_old_text(looked: Looked) -> str:
     return too_old_text(looked.config.rules, looked.standing.too_old)
 
@@ -295,6 +314,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "behind": length_text(stands.behind_seconds),
         "too_far_behind": looked.too_far_behind,
         "too_old": _too_old_json(looked),
+        **({"eta": _eta_json(looked.eta)} if looked.eta is not None else {}),
         "next": {
             "window": stands.plan.interval.to_json() if stands.plan.interval else None,
             "reason": stands.plan.reason.value if stands.plan.reason else None,
@@ -314,6 +334,16 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "elsewhere": stands.facts.get("elsewhere"),
         "body": stands.facts.get("body"),
         "days": [_day_json(day, zone) for day in stands.days],
+    }
+
+
+def _eta_json(eta: Eta) -> dict[str, Any]:
+    return {
+        "at": iso_utc(eta.at.replace(microsecond=0)) if eta.at else None,
+        "seconds": None if eta.seconds is None else round(eta.seconds),
+        "detail": eta.detail,
+        "windows": eta.pace.windows if eta.pace else 0,
+        "seconds_per_hour": round(eta.pace.ratio * 3600, 3) if eta.pace else None,
     }
 
 

@@ -10,6 +10,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, span_of_interest
 from airflow_pipeline_provider.core.intervals import Interval, common
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.missing import Missing, Why, by_day, explain, find_missing, within
@@ -177,6 +178,14 @@ def _day(
         ready=[one.interval for one in missing if one.why is not Why.NOT_SETTLED],
     )
     return Day(day, whole, report)
+
+
+def find_eta(config: PipelineConfig, state: Readable, stands: Standing, reference_time: datetime) -> Eta:
+    """Return when the backlog will be caught up, or why that cannot be said."""
+    span = span_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
+    entries = state.entries(span) if span is not None else []
+    habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
+    return estimate(config.rules, explain(stands.missing, entries), entries, reference_time, habits)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ def test_a_day_in_the_middle(place: Place) -> None:
         "windows are ready up to 2013-11-04 00:00 EST"
     )
     assert lines[1].startswith("next: the first gap is 2013-11-03 [09:00, 14:00) EST")
-    assert lines[2] == "day length covered rows status missing reason"
-    assert lines[3].startswith("2013-11-03 25h 40.0% 20 in_progress [09:00, 24:00) EST ")
+    assert lines[2].startswith("caught up: about 2013-11-05 07:")
+    assert lines[3] == "day length covered rows status missing reason"
+    assert lines[4].startswith("2013-11-03 25h 40.0% 20 in_progress [09:00, 24:00) EST ")
 
 
 def test_json_of_a_day(place: Place) -> None:
@@ -255,3 +256,18 @@ def test_a_source_whose_rows_are_all_elsewhere_is_reported(place: Place) -> None
     found = place("status", "flights", *AT, "-o", "json").json["elsewhere"]
     assert found == {"newest": "2012-01-01T00:00:00Z", "side": "before"}
     assert "before the first planned day" in " ".join(place("doctor", "flights", *AT).out.split())
+
+
+def test_when_it_will_be_caught_up(place: Place) -> None:
+    place.write(granularity="1h")
+    place.seed()
+    never = place("status", "flights", *AT, "-o", "json").json["eta"]
+    assert (never["at"], never["detail"][:22]) == (None, "cannot be said yet: th")
+    run(place, 3)
+    eta = place("status", "flights", *AT, "-o", "json").json["eta"]
+    assert (eta["windows"], eta["at"] is None, eta["seconds"] > 0) == (3, False, True)
+    assert "caught up: about 2013-11-05 07:" in place("status", "flights", *AT).out
+    assert place("run", "flights", "--until-done", *AT).code == 0
+    done = place("status", "flights", *AT, "-o", "json").json["eta"]
+    assert (done["at"], done["seconds"]) == (None, 0)
+    assert "caught up:" not in place("status", "flights", *AT).out

@@ -91,6 +91,7 @@ def test_read_at_once_is_what_each_says_by_itself(
     together = place("status", "--days", days, *AT).json
     assert together["errors"] == []
     alone = [place("status", name, "--days", days, *AT).json for name in names]
+    assert all(one.pop("eta")["detail"] for one in alone)
     assert together["pipelines"] == alone
     assert [len(one["leases"]) for one in alone] == [0, 0, 1, 0, 1, 0, 1, 1]
 
