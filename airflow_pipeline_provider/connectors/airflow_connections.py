@@ -50,13 +50,18 @@ def _find_connection(conn_id: str) -> Any:
     return _from_metadata_database(conn_id)
 
 
-def _hide_secrets(connection: Any) -> None:
+def hide(secret: str) -> None:
+    """Mask the value, in every form it may have, in this package's texts and in the logs of Airflow's tasks."""
     from airflow.sdk.log import mask_secret
 
+    register_secret(secret)
+    for form in forms_of(secret):
+        mask_secret(form)
+
+
+def _hide_secrets(connection: Any) -> None:
     for secret in _secrets(connection):
-        register_secret(secret)
-        for form in forms_of(secret):
-            mask_secret(form)
+        hide(secret)
 
 
 def _secrets(connection: Any) -> Iterator[str]:
@@ -117,7 +122,7 @@ def _missing(conn_id: str, place: str) -> str:
     if os.environ.get(variable):
         return (
             f"connection {conn_id!r}: {variable} is set, but cannot be read as a connection: expected JSON such as "
-            '{"conn_type": "…", "host": "…", "login": "…", "password": "…"}, or a URI'
+            '{"conn_type": "…", "host": "…", "login": "…", "password": "…"}, or a URI (with several hosts: JSON)'
         )
     return (
         f"connection {conn_id!r} is not defined in the environment, a secrets backend{place}: add it in Airflow "

@@ -1,17 +1,11 @@
-"""Options and connections of source elasticsearch, and where Airflow connections are found."""
+"""Options of source elasticsearch, and where Airflow connections are found."""
 
 from __future__ import annotations
 
-import json
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -20,10 +14,7 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import index_path
-from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
 from airflow_pipeline_provider.exceptions import FatalError
-from tests.connectors.elasticsearch_answers import whole
-from tests.connectors.elasticsearch_places import CONN_ID, make
 
 
 def options(**given: Any) -> Any:
@@ -155,162 +146,6 @@ def test_it_is_found_by_name_and_imports_no_vendor_library() -> None:
 )
 def test_the_path_of_indices(indices: list[str], path: str) -> None:
     assert index_path(indices) == path
-
-
-# --- connections
-
-
-def nodes(**given: Any) -> list[str]:
-    from airflow.sdk import Connection
-
-    connection = Connection(conn_id="c", conn_type="elasticsearch", **given)
-    made = node_configs("c", connection, timeout=60, compress=False, threads=1)
-    return [f"{node.scheme}://{node.host}:{node.port}{node.path_prefix}" for node in made]
-
-
-@pytest.mark.parametrize(
-    ("given", "seen"),
-    [
-        ({"host": "es"}, ["http://es:9200"]),
-        ({"host": "es", "port": 9201, "schema": "https"}, ["https://es:9201"]),
-        ({"host": "a, b:1 ,c", "port": 9201}, ["http://a:9201", "http://b:1", "http://c:9201"]),
-        ({"host": "https://a,http://b:1"}, ["https://a:9200", "http://b:1"]),
-        ({"host": "https://proxy:443/es/"}, ["https://proxy:443/es"]),
-        ({"host": "[::1]:9201"}, ["http://::1:9201"]),
-        ({"host": "es", "extra": '{"use_ssl": true}'}, ["https://es:9200"]),
-    ],
-    ids=["host", "port and schema", "list", "URLs", "path", "IPv6", "use_ssl"],
-)
-def test_hosts(given: dict[str, Any], seen: list[str]) -> None:
-    assert nodes(**given) == seen
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({}, "no host"),
-        ({"host": " , "}, "no host"),
-        ({"host": "es", "schema": "elastic"}, "expected http or https as its schema, got 'elastic'"),
-        ({"host": "es:99999"}, "port"),
-        ({"host": "es", "login": "kit", "extra": '{"api_key": "k"}'}, "a login and an api_key"),
-        ({"host": "es", "schema": "https", "extra": '{"verify_certs": "maybe"}'}, "true or false"),
-        ({"host": "es", "schema": "https", "extra": '{"ca_certs": "/no/such.pem"}'}, "/no/such.pem"),
-    ],
-    ids=["none", "commas", "schema", "port", "two logins", "flag", "no file"],
-)
-def test_connections_that_make_no_sense(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(FatalError, match="connection 'c'") as caught:
-        nodes(**given)
-    assert words in str(caught.value)
-
-
-class Certificate(NamedTuple):
-    """A server for https on loopback; `ca` is the file that vouches for it."""
-
-    port: int
-    ca: str
-
-
-class OneCount(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        caps = {"ts": {"date": {"searchable": True, "aggregatable": True}}}
-        body = {"indices": ["i"], "fields": caps, **whole(7)}
-        data = json.dumps(body).encode()
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_POST = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kit")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return paths
-
-
-@pytest.fixture(scope="module")
-def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Certificate]:
-    certificate, key = self_signed(tmp_path_factory.mktemp("tls"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), OneCount)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield Certificate(server.server_port, str(certificate))
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("extra", "trusted"),
-    [
-        ({"ca_certs": "CA"}, True),
-        ({"ca": "CA"}, True),
-        ({"verify_certs": "false"}, True),
-        ({"verify_certs": False}, True),
-        ({}, False),
-        ({"verify_certs": "true"}, False),
-    ],
-    ids=str,
-)
-def test_tls(
-    https: Certificate, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], trusted: bool
-) -> None:
-    from airflow_pipeline_provider.testing.source_kit import WINDOW
-
-    given = {key: https.ca if value == "CA" else value for key, value in extra.items()}
-    connection = {
-        "conn_type": "elasticsearch",
-        "host": "127.0.0.1",
-        "port": https.port,
-        "schema": "https",
-        "extra": given,
-    }
-    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
-    source = make("i")
-    if trusted:
-        assert source.count(WINDOW) == 7
-    else:
-        with pytest.raises(FatalError, match="ca_certs"):
-            source.count(WINDOW)
-    source.close()
 
 
 # --- where Airflow keeps them

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
-from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs
+from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs, url_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     AnswerTooLargeError,
     PageTooLargeError,
@@ -75,7 +75,7 @@ class Client:
 
     def __init__(self, conn_id: str, connection: Any, *, timeout: int, compress: bool, threads: int) -> None:
         nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
-        self.where = ", ".join(f"{node.scheme}://{node.host}:{node.port}{node.path_prefix}" for node in nodes)
+        self.where = ", ".join(url_of(node.scheme, node.host, node.port, node.path_prefix) for node in nodes)
         self._transport, self._timeout = _transport(nodes), timeout
         self._dialect: Dialect | None = None
         self._knows_exclude_vectors: bool | None = None

@@ -11,10 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
+import urllib3
 from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
+from urllib3.util import make_headers, parse_url
 
 from airflow_pipeline_provider.connectors.deadlines import Watch
+from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import PROXY
 
 SLACK = 1.5  # a silence is noticed after `request_timeout` by the library, which says more about it
 READ_AT_ONCE = 1 << 20
@@ -45,7 +49,31 @@ class BoundedNode(Urllib3HttpNode):
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
         self._seconds = (config.request_timeout or 60) * SLACK
+        if proxy := config._extras.get(PROXY):
+            self._use_proxy(proxy)
         self.pool.ConnectionCls = _watched(self.pool.ConnectionCls)
+
+    def _use_proxy(self, url: str) -> None:
+        """Send every request through the proxy: by CONNECT for https, with the whole URL for http."""
+        proxy = parse_url(url)
+        headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
+        through = urllib3.ProxyManager(url, proxy_headers=headers)
+        if self.scheme == "https":  # the pool keeps its TLS settings
+            self.pool.proxy, self.pool.proxy_headers = through.proxy, through.proxy_headers
+            self.pool.proxy_config = through.proxy_config
+            self.pool.conn_kw.update(proxy=through.proxy, proxy_config=through.proxy_config)
+            return
+        self._path_prefix = self.base_url
+        self.pool = _WholeUrls(
+            through.proxy.host or "",
+            through.proxy.port,
+            timeout=self.pool.timeout,
+            maxsize=self.config.connections_per_node,
+            block=True,
+            _proxy=through.proxy,
+            _proxy_headers=through.proxy_headers,
+            _proxy_config=through.proxy_config,
+        )
 
     def perform_request(self, *args: Any, **named: Any) -> Any:
         _here.watch = watch = Watch(None, self._seconds)
@@ -66,6 +94,13 @@ class BoundedNode(Urllib3HttpNode):
         finally:
             watch.stop()
             _here.watch = None
+
+
+class _WholeUrls(urllib3.HTTPConnectionPool):
+    """Connections to a proxy, which is asked for other hosts' URLs."""
+
+    def is_same_host(self, url: str) -> bool:  # noqa: ARG002
+        return True
 
 
 class _TooLong(Exception):
