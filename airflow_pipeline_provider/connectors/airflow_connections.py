@@ -11,7 +11,9 @@ of a task by Airflow's masker, which learns here the other forms that a vendor's
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +50,43 @@ def _find_connection(conn_id: str) -> Any:
     except AirflowRuntimeError as error:
         raise TransientError(f"Airflow's API did not answer for connection {conn_id!r}: {error}") from error
     return _from_metadata_database(conn_id)
+
+
+_environment = threading.Lock()
+
+
+@contextmanager
+def visible_to_hooks(conn_id: str | None) -> Iterator[None]:
+    """Let hooks that look a connection up by themselves find it during the block.
+
+    In a plain process (the command line) their look-up ends at the environment.  A connection that is kept elsewhere
+    is put there for the block, which should be short, and taken away again: child processes inherit the environment.
+    """
+    if conn_id is None or _hooks_find(conn_id):
+        yield
+        return
+    text, name = get_connection(conn_id).as_json(), f"AIRFLOW_CONN_{conn_id.upper()}"
+    with _environment:
+        before = os.environ.get(name)
+        os.environ[name] = text
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+
+
+def _hooks_find(conn_id: str) -> bool:
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return False
+    return True
 
 
 def hide(secret: str) -> None:

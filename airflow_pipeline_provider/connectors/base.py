@@ -13,7 +13,7 @@ Rules for every connector:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from airflow_pipeline_provider.connectors.probes import (
     Probes,
     source_probes,
+    stage_clock,
     stage_probes,
     target_probes,
 )
@@ -222,11 +223,22 @@ class Stage(Connector):
     def delete(self, paths: Sequence[str]) -> None:
         """Remove these files; one that is gone already is fine."""
 
-    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> Sequence[str]:  # noqa: ARG002
-        """What writers that were killed left behind without a name: pieces of uploads, half-written files.
+    def now(self) -> datetime:
+        """The store's clock, the one of `StageFile.modified`.  Nothing that was written to learn it stays."""
+        return stage_clock(self)
 
-        Removes those begun before the instant (by the store's clock) and returns a line about each; `dry_run` only
-        tells.  A store that forgets them by itself has nothing to do.
+    def remove_unfinished(
+        self,
+        before: datetime,  # noqa: ARG002
+        ours: Callable[[str], bool],  # noqa: ARG002
+        *,
+        dry_run: bool = False,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """Remove what writers that were killed left behind without a name: pieces of uploads.
+
+        Only of files begun before the instant (by the store's clock) whose path, relative to the base, is `ours`: a
+        bucket has other users.  Return a line for each; with `dry_run` nothing is removed.  A store that forgets them
+        by itself has nothing to do.
         """
         return ()
 

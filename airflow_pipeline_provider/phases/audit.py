@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
-from airflow_pipeline_provider.exceptions import DataError, PipelineError, SupersededError
+from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.attempt_files import remove_older_attempts
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
@@ -148,8 +148,7 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
         runtime.state.append(replacing)
         runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
     reach("audit.committed")
-    # Under the lease: nobody's new attempt looks like an older one.
-    _remove_older_attempts(runtime, claim, staged)
+    remove_older_attempts(runtime, claim, staged)
     reach("audit.files_removed")
     release(runtime, claim.run, interval)
     reach("audit.released")
@@ -161,21 +160,3 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
         counts.distinct,
         counts.quarantined,
     )
-
-
-def _remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> None:
-    """Files of attempts that the commit made useless; `stage.keep_attempts` of them stay, newest last."""
-    if staged.attempt is None:
-        return
-    try:
-        files = runtime.stage.list(claim.window.stage_path)
-        newest: dict[str, datetime] = {}
-        for file in files:
-            attempt = file.path.removeprefix(claim.window.stage_path + "/").partition("/")[0]
-            newest[attempt] = max(file.modified, newest.get(attempt, file.modified))
-        newest.pop(staged.attempt, None)
-        older = sorted(newest, key=newest.__getitem__, reverse=True)[runtime.config.stage.keep_attempts :]
-        prefixes = tuple(f"{claim.window.stage_path}/{attempt}/" for attempt in older)
-        runtime.stage.delete([file.path for file in files if file.path.startswith(prefixes)])
-    except PipelineError as error:  # the window is committed: left-over files must not turn it into a failure
-        logger.warning("files of older attempts stay behind: %s", error)

@@ -7,22 +7,20 @@ An attempt's folder may go when one of these holds:
   long, since a run that waits for its retry holds no lease and needs its files.
 
 What the newest commits speak for stays: by their attempt, and by the manifest's name where the attempt is not known.
-Each age is taken on one clock alone: entries and leases by the state's, files by the stage's, which a small file that
-is written and removed again asks for.  Everything here may be cut off anywhere and done again, by two at once too.
+Each age is taken on one clock alone: entries and leases by the state's, files by the stage's.  Everything here may be
+cut off anywhere and done again, by two at once too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-from airflow_pipeline_provider.connectors.base import StageFile
-from airflow_pipeline_provider.connectors.probes import stage_clock
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, effective
 from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.phases.attempt_files import Attempt, find_attempts, in_idle_window, remove_dead
 from airflow_pipeline_provider.phases.commit_rows import standing_pieces
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -30,35 +28,7 @@ from airflow_pipeline_provider.state.base import Lease
 
 SAFE_AGE_SECONDS = 7 * 86_400
 
-_FOLDER = r"\d{4,}-\d\d-\d\d/%s\.(?P<start>\d{8}T\d{6}(\.\d{6})?Z)-(?P<end>\d{8}T\d{6}(\.\d{6})?Z)"
-_CLOCK = re.compile(r"clock-[0-9a-f]{32}/now")
-_MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The files of one attempt in the stage; `why` says why they may go, without a full stop."""
-
-    folder: str
-    interval: Interval
-    attempt: str
-    files: tuple[StageFile, ...]
-    why: str = ""
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(file.size for file in self.files)
-
-    @property
-    def newest(self) -> datetime:
-        """By the stage's clock."""
-        return max(file.modified for file in self.files)
-
-    @property
-    def manifests(self) -> set[str]:
-        """The sha-256 of each manifest in the folder."""
-        names = (file.path.rpartition("/")[2] for file in self.files)
-        return {match[1] for name in names if (match := _MANIFEST.fullmatch(name))}
+_CLOCK = re.compile(r"clock-[0-9a-f]{32}/now")  # what a killed process of an earlier version left
 
 
 @dataclass(frozen=True)
@@ -101,40 +71,20 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     check_current(runtime)  # an older ledger does not know which attempts are alive
     files = runtime.stage.list("")  # before the ledger: what is not in the ledger then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
-    stage_now = stage_clock(runtime.stage)
+    stage_now, judged = runtime.stage.now(), runtime.state.now()
     dead = _dead(runtime, found, stage_now, safe_age)
-    probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
-    unfinished = runtime.stage.remove_unfinished(stage_now - safe_age, dry_run=dry_run)
+    unfinished = runtime.stage.remove_unfinished(
+        stage_now - safe_age, in_idle_window(runtime), dry_run=dry_run
+    )
     if dry_run:
         live = runtime.state.leases()
         leases = [lease for lease in runtime.state.leases(expired=True) if lease not in live]
     else:
-        runtime.stage.delete(probes + [file.path for attempt in dead for file in attempt.files])
         leases = runtime.state.drop_expired()
+        dead = [attempt for attempt in dead if remove_dead(runtime, attempt, judged)]
+        probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
+        runtime.stage.delete(probes)
     return Cleaned(dry_run, tuple(dead), tuple(leases), tuple(unfinished), len(found) - len(dead))
-
-
-def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]:
-    """The attempts of this pipeline among the files; a stage may be shared, and strangers' files are left alone."""
-    pattern = re.compile(f"(?P<folder>{_FOLDER % re.escape(pipeline_id)}/(?P<attempt>[0-9a-f]{{12}}))/.+")
-    folders: dict[str, list[StageFile]] = {}
-    ours: dict[str, tuple[Interval, str]] = {}
-    for file in files:
-        match = pattern.fullmatch(file.path)
-        if match is None:
-            continue
-        try:
-            interval = Interval(_instant(match["start"]), _instant(match["end"]))
-        except ValueError:  # no window of ours has such a name
-            continue
-        ours[match["folder"]] = (interval, match["attempt"])
-        folders.setdefault(match["folder"], []).append(file)
-    return [Attempt(folder, *ours[folder], tuple(found)) for folder, found in sorted(folders.items())]
-
-
-def _instant(compact: str) -> datetime:
-    form = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
-    return datetime.strptime(compact, form).replace(tzinfo=timezone.utc)
 
 
 # --- which are dead
@@ -175,10 +125,11 @@ def _dead(runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age:
         if attempt.attempt in attempts or attempt.manifests & manifests:
             continue
         why = rulers.replaced(attempt, known.of_attempt.get(attempt.attempt, []))
+        overtaken = why is not None
         if why is None and not any(lease.interval.overlaps(attempt.interval) for lease in leases):
             why = _abandoned(runtime, attempt, known, now, stage_now, safe_age)
         if why is not None:
-            dead.append(Attempt(attempt.folder, attempt.interval, attempt.attempt, attempt.files, why))
+            dead.append(replace(attempt, why=why, overtaken=overtaken))
     return _without_kept(dead, runtime.config.stage.keep_attempts)
 
 

@@ -9,7 +9,8 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
-from airflow_pipeline_provider.phases.cleanup import cleanup, find_attempts
+from airflow_pipeline_provider.phases.attempt_files import find_attempts
+from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.findings import Finding, View
 from airflow_pipeline_provider.phases.source_facts import latest, sentences
 

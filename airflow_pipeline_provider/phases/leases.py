@@ -82,6 +82,12 @@ def local_times(runtime: Runtime) -> Iterator[None]:
         ) from error
 
 
+def renew(runtime: Runtime, run: str, interval: Interval) -> None:
+    """`take`, unless this process renewed the lease a moment ago."""
+    if not _is_fresh(runtime, run, interval):
+        take(runtime, run, interval)
+
+
 def release(runtime: Runtime, run: str, interval: Interval) -> None:
     """Give it back; not holding it is fine."""
     runtime.renewed.pop((run, interval), None)
@@ -119,13 +125,12 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
     """Hold the claim's lease during the block; it is kept afterwards, for the next phase."""
     ttl = runtime.config.state.lease_seconds
     held = Held(claim.window.interval)
-    if not _is_fresh(runtime, claim.run, claim.window.interval):
-        try:
-            take(runtime, claim.run, claim.window.interval)
-        except LeaseHeldError as error:
-            raise _lost(error, held.interval) from error
+    try:
+        renew(runtime, claim.run, claim.window.interval)
+    except LeaseHeldError as error:
+        raise _lost(error, held.interval) from error
 
-    def renew() -> None:
+    def keep_renewing() -> None:
         while not held.stop.wait(ttl / 3):
             try:
                 take(runtime, claim.run, claim.window.interval)
@@ -135,7 +140,7 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
             except Exception as error:  # noqa: BLE001  (a thread has nobody to raise to; the next round tries again)
                 logger.warning("the lease of %s could not be renewed: %s", claim.window.window_id, error)
 
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)
     thread.start()
     try:
         yield held

@@ -164,6 +164,12 @@ class StageConformance:
         stage.write("d/e/c", b"again")
         assert stage.read("d/e/c") == b"again"
 
+    def test_its_clock_is_that_of_the_files_and_asking_leaves_none(self, stage: Stage) -> None:
+        stage.write("d/a", b"x")
+        (file,) = stage.list("")
+        assert abs(stage.now() - file.modified) < timedelta(minutes=5)
+        assert stage.list("") == [file]
+
     def test_many_threads_write_beside_each_other(self, stage: Stage) -> None:
         gate = threading.Barrier(4)
 

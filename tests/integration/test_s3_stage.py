@@ -121,7 +121,11 @@ class TestS3(StageConformance):
 
     def test_what_a_killed_writer_left_is_aborted_once_it_is_old(self, stage, client, folder, monkeypatch):
         # MinIO lists the uploads of one key only
-        monkeypatch.setattr(type(stage._files), "_uploads_prefix", f"{folder}/a/b")
+        monkeypatch.setattr(stage._files, "_prefix", f"{folder}/a/b")
+
+        def ours(path: str) -> bool:
+            return path == ""  # what is left of the key after the prefix
+
         code = (
             "import sys, time\n"
             "from airflow_pipeline_provider.connectors.base import Identity\n"
@@ -140,11 +144,11 @@ class TestS3(StageConformance):
         assert uploads(client, folder) == [f"{folder}/a/b"]
         now = datetime.now(timezone.utc)
         hour = timedelta(hours=1)
-        assert list(stage.remove_unfinished(now - hour)) == []
+        assert list(stage.remove_unfinished(now - hour, ours)) == []
         expected = [f"upload of s3://{setting('S3_BUCKET')}/{folder}/a/b"]
-        assert list(stage.remove_unfinished(now + hour, dry_run=True)) == expected
+        assert list(stage.remove_unfinished(now + hour, ours, dry_run=True)) == expected
         assert uploads(client, folder) == [f"{folder}/a/b"]
-        assert list(stage.remove_unfinished(now + hour)) == expected
+        assert list(stage.remove_unfinished(now + hour, ours)) == expected
         assert uploads(client, folder) == []
 
 

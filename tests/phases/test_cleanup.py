@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.phases import attempt_files
+from airflow_pipeline_provider.phases import audit as audit_phase
+from airflow_pipeline_provider.phases import cleanup as cleanup_phase
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.cleanup import Cleaned, cleanup
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
+from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import begin_attempt, validate
 from airflow_pipeline_provider.phases.values import Claim, RunKind, Staged
@@ -270,6 +276,112 @@ def test_half_written_files_and_lost_clocks_go_when_they_are_old(seeded: Pipelin
     wait(seeded, 2 * WEEK)
     cleanup(seeded.runtime())
     assert not any(file.exists() for file in files)
+
+
+def test_a_dry_run_and_the_question_for_the_clock_leave_no_file(seeded: Pipeline) -> None:
+    seeded.move(seeded.runtime())
+    before = set((seeded.folder / "stage").rglob("*"))
+    cleanup(seeded.runtime(), dry_run=True)
+    cleanup(seeded.runtime())
+    assert set((seeded.folder / "stage").rglob("*")) == before
+
+
+# --- the right to delete
+
+
+def frozen_before_it_deletes(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]
+) -> None:
+    """An audit commits, is frozen for longer than its lease, and wakes up before it looks at older files."""
+
+    def wake(*arguments: Any) -> None:
+        monkeypatch.undo()
+        pipeline.now += timedelta(minutes=10)
+        meanwhile()
+        attempt_files.remove_older_attempts(*arguments)
+
+    monkeypatch.setattr(audit_phase, "remove_older_attempts", wake)
+    pipeline.move(pipeline.runtime(), run="flights/slow")
+
+
+@pytest.mark.parametrize("until", ["extract", "stage", "load", "audit"])
+def test_an_audit_that_wakes_up_late_leaves_the_files_of_a_newer_attempt(
+    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch, until: str
+) -> None:
+    state: dict[str, Any] = {}
+
+    def newer_attempt() -> None:
+        request = {"kind": RunKind.WINDOW, "interval": FIRST}
+        claim, attempt, receipts = extracted(seeded, "flights/quick", **request)
+        state.update(claim=claim, attempt=attempt, files=set(seeded.stage_files()))
+        if until == "extract":
+            state["receipts"] = receipts
+            return
+        state["staged"] = stage(seeded.runtime(), claim, attempt, receipts)
+        if until != "stage":
+            load(seeded.runtime(), claim, state["staged"])
+        if until == "audit":
+            audit(seeded.runtime(), claim, state["staged"])
+
+    frozen_before_it_deletes(seeded, monkeypatch, newer_attempt)
+    assert state["attempt"] in attempts(seeded)
+    claim, attempt = state["claim"], state["attempt"]
+    if until == "extract":
+        state["staged"] = stage(seeded.runtime(), claim, attempt, state["receipts"])
+    if until in ("extract", "stage"):
+        load(seeded.runtime(), claim, state["staged"])
+    audit(seeded.runtime(), claim, state["staged"])
+    assert attempts(seeded) == {attempt}
+    seeded.assert_target_is(FIRST)
+
+
+def test_a_commit_removes_only_files_that_the_pipeline_names_so(seeded: Pipeline) -> None:
+    extracted(seeded)
+    seeded.now += timedelta(minutes=10)
+    window = seeded.folder / "stage" / "2013-11-03" / "flights.20131103T040000Z-20131103T060000Z"
+    others = [window / "notes.txt", window / "not-an-attempt" / "a", window / "0123456789ab" / "part.parquet"]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("not of this ledger")
+    seeded.move(seeded.runtime(), run="flights/two")
+    assert all(other.exists() for other in others)
+    assert len(attempts(seeded) - {"notes.txt", "not-an-attempt", "0123456789ab"}) == 1
+
+
+def test_cleanup_takes_the_window_of_what_it_judged_abandoned(
+    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, attempt, receipts = extracted(seeded)
+    wait(seeded, WEEK + timedelta(minutes=1))
+
+    def go_on(runtime: Runtime, dead: attempt_files.Attempt, judged: datetime) -> bool:
+        """The run is cleared in the moment between the judgement and the deletion."""
+        monkeypatch.undo()
+        seeded.now += timedelta(seconds=1)
+        state["staged"] = stage(seeded.runtime(), claim, attempt, receipts)
+        return attempt_files.remove_dead(runtime, dead, judged)
+
+    state: dict[str, Any] = {}
+    monkeypatch.setattr(cleanup_phase, "remove_dead", go_on)
+    cleaned = cleanup(seeded.runtime())
+    assert (cleaned.attempts, cleaned.kept) == ((), 1)
+    load(seeded.runtime(), claim, state["staged"])
+    audit(seeded.runtime(), claim, state["staged"])
+
+
+def test_cleanup_leaves_a_window_that_was_taken_since(
+    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extracted(seeded)
+    wait(seeded, WEEK + timedelta(minutes=1))
+
+    def taken(runtime: Runtime, dead: attempt_files.Attempt, judged: datetime) -> bool:
+        runtime.state.acquire(dead.interval, "flights/other", 60)
+        return attempt_files.remove_dead(runtime, dead, judged)
+
+    monkeypatch.setattr(cleanup_phase, "remove_dead", taken)
+    assert cleanup(seeded.runtime()).attempts == ()
+    assert [lease.owner for lease in seeded.runtime().state.leases()] == ["flights/other"]
 
 
 def test_an_empty_stage_and_an_empty_state(pipeline: Pipeline) -> None:

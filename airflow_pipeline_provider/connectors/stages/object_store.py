@@ -6,19 +6,20 @@ A local folder needs neither Airflow nor a connection.  Other paths name theirs:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from airflow_pipeline_provider.config.options import StageOptions
 from airflow_pipeline_provider.connectors.base import Stage, StageFile
 from airflow_pipeline_provider.connectors.probes import Probes, writable_folder
 from airflow_pipeline_provider.connectors.stages.local_files import INCOMPLETE, LocalFiles
+from airflow_pipeline_provider.connectors.stages.s3 import S3Options
 from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -85,11 +86,19 @@ class ObjectStoreOptions(StageOptions):
         description="Where the files are kept: s3://conn_id@bucket/folder, gs://, abfs://, or a local path."
     )
 
+    s3: S3Options | None = Field(None, description="Options of S3: encryption and checksums.")
+
     @field_validator("path")
     @classmethod
     def _check_path(cls, value: str) -> str:
         parse_location(value)
         return value
+
+    @model_validator(mode="after")
+    def _check_s3(self) -> ObjectStoreOptions:
+        if self.s3 is not None and not self.path.startswith("s3"):
+            raise ValueError(f"s3 is for a path that begins with s3://, got {self.path!r}")
+        return self
 
 
 class ObjectStoreStage(Stage):
@@ -106,7 +115,11 @@ class ObjectStoreStage(Stage):
         from airflow_pipeline_provider.connectors.stages.remote_files import RemoteFiles
 
         return RemoteFiles(
-            self._location.scheme, self._location.conn_id, self._location.bucket, self._location.folder
+            self._location.scheme,
+            self._location.conn_id,
+            self._location.bucket,
+            self._location.folder,
+            self.options.s3,
         )
 
     @property
@@ -135,8 +148,13 @@ class ObjectStoreStage(Stage):
     def delete(self, paths: Sequence[str]) -> None:
         self._files.delete([_checked(path) for path in paths])
 
-    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> Sequence[str]:
-        return self._files.remove_unfinished(before, dry_run=dry_run)
+    def now(self) -> datetime:
+        return self._files.now() or super().now()
+
+    def remove_unfinished(
+        self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool = False
+    ) -> Sequence[str]:
+        return self._files.remove_unfinished(before, ours, dry_run=dry_run)
 
 
 def _checked(path: str) -> str:

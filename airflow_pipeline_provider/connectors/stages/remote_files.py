@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from functools import cached_property
 from typing import Any, BinaryIO, TypeVar, cast
 
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection, visible_to_hooks
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.connectors.deadlines import within
+from airflow_pipeline_provider.connectors.stages import s3
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.redaction import redact_text
@@ -24,7 +25,7 @@ _WRITE_BLOCK = 16 * 2**20  # one piece of a multipart upload: what a file being 
 _READ_BLOCK = 8 * 2**20
 ANSWER_SECONDS = 600.0  # for a block or a question, with the client's own tries
 T = TypeVar("T")
-_FATAL_ERRNO = {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG}
+_FATAL_ERRNO = {errno.EINVAL, errno.EPERM, errno.ENAMETOOLONG}
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -34,21 +35,41 @@ class RemoteFiles:
     An object appears whole when its upload is completed, by the nature of the stores.
     """
 
-    def __init__(self, scheme: str, conn_id: str | None, bucket: str, folder: str) -> None:
-        self._scheme, self._conn_id, self._bucket = scheme, conn_id, bucket
+    def __init__(
+        self, scheme: str, conn_id: str | None, bucket: str, folder: str, options: s3.S3Options | None = None
+    ) -> None:
+        self._scheme, self._conn_id, self._bucket, self._options = scheme, conn_id, bucket, options
         self._root = f"{bucket}/{folder}".rstrip("/")
+        self._prefix = f"{folder}/" if folder else ""
+        self._opened: Any = None
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
+    def _is_s3(self) -> bool:
+        return self._scheme.startswith("s3")
+
+    @property
     def _fs(self) -> Any:
-        from airflow.sdk import ObjectStoragePath
+        """The file system, made on first use, and made again after `_forget`."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open_fs()
+            return self._opened
 
-        if self._conn_id is not None:
-            _make_visible(self._conn_id)
+    def _open_fs(self) -> Any:
+        from airflow.sdk.io import get_fs
+
+        settings = {} if self._conn_id is None else get_connection(self._conn_id).extra_dejson
+        client = self._options.client if self._options is not None else {}
         try:
-            fs = ObjectStoragePath(f"{self._scheme}://{self._bucket}", conn_id=self._conn_id).fs
+            with visible_to_hooks(self._conn_id):
+                fs = get_fs(self._scheme, self._conn_id, client)
         except ImportError as error:
-            s3 = self._scheme.startswith("s3")
-            what = "pip install 'airflow-pipeline-provider[amazon]'" if s3 else "install its Airflow provider"
+            what = (
+                "pip install 'airflow-pipeline-provider[amazon]'"
+                if self._is_s3
+                else "install its Airflow provider"
+            )
             raise FatalError(
                 f"stage {self._scheme}:// needs a library that cannot be imported ({error}): {what}"
             ) from error
@@ -56,20 +77,28 @@ class RemoteFiles:
             raise FatalError(
                 f"stage {self._scheme}://: no installed Airflow provider reads it ({error})"
             ) from error
+        if self._is_s3:
+            s3.configure(fs, self._options, self._conn_id, settings)
         return fs
+
+    def _forget(self, fs: Any) -> None:
+        """Read the connection again before the next request: its token had expired."""
+        with self._lock:
+            if self._opened is fs:
+                self._opened = None
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         url = self._url(path)
         with self._mapped("write", path):
-            inner = self._call(
-                "write", path, self._fs.open, f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK
+            inner = self._ask(
+                "write", path, lambda fs: fs.open(f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK)
             )
         try:
             yield cast(BinaryIO, _File(self, inner, "write", path))
             reach("file.before_publish")
             with self._mapped("write", path):
-                self._call("write", path, inner.close)
+                self._use("write", path, inner.close)
             reach("file.published")
         except BaseException:
             _discard(inner, url)
@@ -78,18 +107,16 @@ class RemoteFiles:
     @contextmanager
     def open_read(self, path: str) -> Iterator[BinaryIO]:
         with self._mapped("read", path):
-            self._fs.invalidate_cache()
-            inner = self._call(
-                "read", path, self._fs.open, f"{self._root}/{path}", "rb", block_size=_READ_BLOCK
+            inner = self._ask(
+                "read", path, lambda fs: fs.open(f"{self._root}/{path}", "rb", block_size=_READ_BLOCK)
             )
         with inner:
             yield cast(BinaryIO, _File(self, inner, "read", path))
 
     def size(self, path: str) -> int | None:
         with self._mapped("look at", path):
-            self._fs.invalidate_cache()  # other processes write here too
             try:
-                found = self._call("look at", path, self._fs.info, f"{self._root}/{path}")
+                found = self._ask("look at", path, lambda fs: fs.info(f"{self._root}/{path}"))
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return None
@@ -98,9 +125,8 @@ class RemoteFiles:
     def list(self, folder: str) -> list[StageFile]:
         top = f"{self._root}/{folder}".rstrip("/") + "/"
         with self._mapped("list", folder):
-            self._fs.invalidate_cache()
             try:
-                found = self._call("list", folder, self._fs.find, top, detail=True)
+                found = self._ask("list", folder, lambda fs: fs.find(top, detail=True))
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return []
@@ -116,59 +142,67 @@ class RemoteFiles:
         for path in paths:
             with self._mapped("delete", path):
                 try:
-                    self._call("delete", path, self._fs.rm_file, f"{self._root}/{path}")
+                    self._ask("delete", path, lambda fs, path=path: fs.rm_file(f"{self._root}/{path}"))
                 except FileNotFoundError as error:
                     self._check_bucket(error)
 
-    def remove_unfinished(self, before: datetime, *, dry_run: bool) -> Sequence[str]:
-        """Uploads in pieces that nobody completed: S3 keeps and bills them until they are aborted; the others
+    def now(self) -> datetime | None:
+        """The store's time without writing anything, or None where only a written file tells it."""
+        if not self._is_s3:
+            return None
+        with self._mapped("look at", ""):
+            return s3.clock(self._s3, self._bucket, self._prefix)
+
+    def remove_unfinished(
+        self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool
+    ) -> Sequence[str]:
+        """Uploads in pieces that were never completed: S3 keeps and bills them until they are aborted; the others
         drop theirs by themselves (GCS and Azure after a week; MinIO, which lists none by prefix, after a day)."""
-        if not self._scheme.startswith("s3"):
+        if not self._is_s3:
             return ()
         found = []
         with self._mapped("look for unfinished uploads in", ""):
-            for upload in self._uploads():
-                if upload["Initiated"] < before:
+            for upload in s3.uploads(self._s3, self._bucket, self._prefix):
+                if upload["Initiated"] < before and ours(upload["Key"][len(self._prefix) :]):
                     if not dry_run:
-                        self._abort(upload)
+                        s3.abort(self._s3, self._bucket, upload)
                     found.append(f"upload of {self._scheme}://{self._bucket}/{upload['Key']}")
         return found
 
-    @property
-    def _uploads_prefix(self) -> str:
-        folder = self._root[len(self._bucket) + 1 :]
-        return f"{folder}/" if folder else ""
-
-    def _uploads(self) -> Iterator[dict[str, Any]]:
-        marker: dict[str, str] = {}
-        while True:
-            page = self._s3("list_multipart_uploads", Prefix=self._uploads_prefix, **marker)
-            yield from page.get("Uploads", ())
-            if not page.get("IsTruncated"):
-                return
-            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
-
-    def _abort(self, upload: dict[str, Any]) -> None:
-        with suppress(FileNotFoundError):  # completed or aborted in the meantime
-            self._s3("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
-
     def _s3(self, method: str, **named: Any) -> Any:
-        return self._call("ask about", "", self._fs.call_s3, method, Bucket=self._bucket, **named)
+        return self._ask("ask about", "", lambda fs: fs.call_s3(method, **named))
 
-    def _call(self, action: str, path: str, function: Callable[..., T], *args: Any, **named: Any) -> T:
+    def _ask(self, action: str, path: str, question: Callable[[Any], T]) -> T:
+        """Ask the store; again with the connection as it is now if its token had expired."""
+        fs = self._fs
+        fs.invalidate_cache()  # other processes write here too
+        try:
+            return self._use(action, path, question, fs)
+        except Exception as error:
+            if not s3.token_expired(error):
+                raise
+        return self._use(action, path, question, self._fs)
+
+    def _use(self, action: str, path: str, function: Callable[..., T], *args: Any) -> T:
         """One block, or one question.  The clients try again after a silence; what trickles ends here."""
-        doing = f"cannot {action} {self._url(path)}"
-        return within(ANSWER_SECONDS, doing, lambda: function(*args, **named))
+        fs = self._opened
+        try:
+            return within(ANSWER_SECONDS, f"cannot {action} {self._url(path)}", lambda: function(*args))
+        except Exception as error:  # noqa: BLE001  (raised below, with the reason that S3 gives to another request)
+            reason = s3.reason(error, fs, self._bucket, self._prefix) if self._is_s3 else error
+        if s3.token_expired(reason):
+            self._forget(fs)
+        raise reason
 
     def _url(self, path: str) -> str:
         return f"{self._scheme}://{self._root}/{path}".rstrip("/")
 
     def _check_bucket(self, error: BaseException | None) -> None:
         """An object that is not there is one thing, a bucket that is not there another."""
-        if not self._scheme.startswith("s3"):
+        if not self._is_s3:
             return
         try:
-            self._s3("head_bucket")
+            self._s3("head_bucket", Bucket=self._bucket)
         except FileNotFoundError:
             raise FatalError(
                 f"bucket {self._bucket!r} of stage {self._url('')} does not exist; create it, "
@@ -195,24 +229,6 @@ class RemoteFiles:
             raise _error(action, self._url(path), error, self._conn_id) from error
 
 
-def _make_visible(conn_id: str) -> None:
-    """Airflow's file systems look the connection up by themselves; where they do not find it, they go on without.
-
-    So a missing one is refused here, and one that only the metadata database has is put where a plain process (the
-    command line) looks: into its own environment.
-    """
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-
-    connection = get_connection(conn_id)
-    try:
-        BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection.as_json()
-
-
 class _File(io.RawIOBase):
     """An object being read or written: maps the store's errors, and leaves those of the block around it alone."""
 
@@ -220,7 +236,7 @@ class _File(io.RawIOBase):
         self._files, self._inner, self._action, self._path = files, inner, action, path
 
     def _call(self, function: Callable[..., T], *args: Any) -> T:
-        return self._files._call(self._action, self._path, function, *args)
+        return self._files._use(self._action, self._path, function, *args)
 
     def readable(self) -> bool:
         return self._action == "read"
@@ -283,6 +299,11 @@ def _error(action: str, url: str, error: Exception, conn_id: str | None) -> Pipe
     text = redact_text(f"{type(error).__name__}: {error}")
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     who = f"connection {conn_id!r}" if conn_id else "the environment's credentials"
+    if s3.token_expired(error):
+        return TransientError(
+            f"cannot {action} {url}: the session token of {who} has expired ({text}); the next try reads it again: "
+            "renew it where it is kept"
+        )
     denied = isinstance(error, PermissionError) or status in (401, 403)
     if denied or "Credentials" in type(error).__name__ or "Authentication" in type(error).__name__:
         return FatalError(
@@ -290,6 +311,11 @@ def _error(action: str, url: str, error: Exception, conn_id: str | None) -> Pipe
         )
     if type(error).__name__ == "FileExpired":
         return DataError(f"{url} changed while it was read; find out who else writes to the stage")
+    if isinstance(error, OSError) and error.errno == errno.ENOSYS:
+        return FatalError(
+            f"cannot {action} {url}: the store does not implement the request ({text}); if it knows no checksum "
+            "headers, set stage.s3.checksums: when_required"
+        )
     if isinstance(error, OSError) and error.errno in _FATAL_ERRNO:
         return FatalError(f"cannot {action} {url}: the store refused ({text}); check stage.path and {who}")
     if isinstance(error, TypeError | AttributeError | NameError):  # a bug, not the store

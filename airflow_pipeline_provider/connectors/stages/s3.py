@@ -1,0 +1,138 @@
+"""What only S3 has: options of its requests, tokens that expire, uploads in pieces, a clock in every answer.
+
+Functions take the file system of s3fs; vendors are recognised by name, so that none need be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from airflow_pipeline_provider.connectors.encryption import is_loopback, require_encryption
+from airflow_pipeline_provider.exceptions import ConfigError
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+Call = Callable[..., Any]
+"""A method of botocore's client by its name and arguments: `call("head_bucket", Bucket="lake")`."""
+
+
+class S3Options(BaseModel):
+    """`stage: {s3: {...}}`, for a path that begins with s3://."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        None,
+        description="Server-side encryption that every written file asks for; without it the bucket's default.",
+    )
+    kms_key_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Id, alias or ARN of the KMS key; without it the account's key for S3.",
+    )
+    checksums: Literal["when_supported", "when_required"] = Field(
+        "when_supported",
+        description="When requests carry checksum headers; when_required for a store that does not know them.",
+    )
+
+    @model_validator(mode="after")
+    def _check_key(self) -> S3Options:
+        if self.kms_key_id is not None and not (self.sse or "").startswith("aws:kms"):
+            raise ValueError("kms_key_id needs sse: aws:kms or aws:kms:dsse")
+        return self
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Arguments that the requests of a written file get."""
+        given = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def client(self) -> dict[str, Any]:
+        """Arguments of botocore's `Config`."""
+        if self.checksums == "when_supported":
+            return {}
+        return {
+            "request_checksum_calculation": self.checksums,
+            "response_checksum_validation": self.checksums,
+        }
+
+
+def configure(fs: Any, options: S3Options | None, conn_id: str | None, extra: dict[str, Any]) -> None:
+    """Set the options on a new file system.  Raise ConfigError if its requests would leave this machine in clear."""
+    if options is not None and options.headers:
+        fs.s3_additional_kwargs = {**fs.s3_additional_kwargs, **options.headers}
+    url = urlsplit(fs.s3.meta.endpoint_url)
+    if fs.anon or url.scheme != "http" or is_loopback(url.hostname or ""):
+        return
+    where = f"http://{url.netloc.rpartition('@')[2]}"
+    if conn_id is None:
+        raise ConfigError(
+            f"stage.path: the environment's credentials would be used unencrypted at {where}: use https, or name "
+            'a connection (s3://conn_id@bucket/folder) whose extra has {"allow_http_credentials": true}'
+        )
+    require_encryption(conn_id, extra, url.hostname or "", where)
+
+
+# --- tokens
+
+
+def token_expired(error: BaseException | None) -> bool:
+    """Return True if S3 refused the request because its temporary credentials had expired."""
+    return _code(error) in _EXPIRED
+
+
+def reason(error: Exception, fs: Any, bucket: str, prefix: str) -> Exception:
+    """Return the error itself, or what S3 says to a GET if it refused a HEAD, whose reason it does not send."""
+    if _code(error) != "400":
+        return error
+    try:
+        fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except Exception as said:  # noqa: BLE001  (whatever it is, it has the reason)
+        return said if token_expired(said) else error
+    return error
+
+
+def _code(error: BaseException | None) -> str:
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+# --- uploads in pieces
+
+
+def uploads(call: Call, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Yield the unfinished uploads below the prefix."""
+    marker: dict[str, str] = {}
+    while True:
+        page = call("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker)
+        yield from page.get("Uploads", ())
+        if not page.get("IsTruncated"):
+            return
+        marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def abort(call: Call, bucket: str, upload: dict[str, Any]) -> None:
+    """Abort an upload; one that was completed or aborted meanwhile is fine."""
+    with suppress(FileNotFoundError):
+        call("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+# --- the clock
+
+
+def clock(call: Call, bucket: str, prefix: str) -> datetime | None:
+    """Return the store's time by the header of an answer (whole seconds), or None if the answer has none."""
+    answer = call("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(date) if date else None

@@ -1,0 +1,164 @@
+"""The files of attempts in the stage: which are this pipeline's, and the right to delete them.
+
+A file is deleted only if its name is one that this pipeline gives, and only by a process that has the right to:
+
+- after a commit: attempts whose entry in the ledger precedes that commit, once the lease was renewed;
+- by `cleanup`: attempts that a newer commit overtook, and abandoned ones under a lease on their window.
+
+A process that was frozen for longer than its lease deletes nothing of attempts that began meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from airflow_pipeline_provider.connectors.base import StageFile
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError
+from airflow_pipeline_provider.phases.leases import renew
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.values import Claim, Staged
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = r"\d{4,}-\d\d-\d\d/%s\.(?P<start>\d{8}T\d{6}(\.\d{6})?Z)-(?P<end>\d{8}T\d{6}(\.\d{6})?Z)"
+_MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The files of one attempt in the stage.
+
+    `why` says why they may go, without a full stop; `overtaken`: a newer commit makes them useless for ever.
+    """
+
+    folder: str
+    interval: Interval
+    attempt: str
+    files: tuple[StageFile, ...] = ()
+    why: str = ""
+    overtaken: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def newest(self) -> datetime:
+        """By the stage's clock."""
+        return max(file.modified for file in self.files)
+
+    @property
+    def manifests(self) -> set[str]:
+        """The sha-256 of each manifest in the folder."""
+        names = (file.path.rpartition("/")[2] for file in self.files)
+        return {match[1] for name in names if (match := _MANIFEST.fullmatch(name))}
+
+
+def attempt_of(pipeline_id: str, path: str) -> Attempt | None:
+    """Return the attempt, without its files, that a path of this pipeline belongs to; None for any other path."""
+    match = re.fullmatch(
+        f"(?P<folder>{_FOLDER % re.escape(pipeline_id)}/(?P<attempt>[0-9a-f]{{12}}))/.+", path
+    )
+    if match is None:
+        return None
+    try:
+        interval = Interval(_instant(match["start"]), _instant(match["end"]))
+    except ValueError:  # no window of ours has such a name
+        return None
+    return Attempt(match["folder"], interval, match["attempt"])
+
+
+def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]:
+    """Return the attempts of this pipeline among the files; a stage may be shared, and other files are left alone."""
+    attempts: dict[str, Attempt] = {}
+    folders: dict[str, list[StageFile]] = {}
+    for file in files:
+        attempt = attempt_of(pipeline_id, file.path)
+        if attempt is not None:
+            attempts[attempt.folder] = attempt
+            folders.setdefault(attempt.folder, []).append(file)
+    return [replace(attempts[folder], files=tuple(found)) for folder, found in sorted(folders.items())]
+
+
+def _instant(compact: str) -> datetime:
+    form = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
+    return datetime.strptime(compact, form).replace(tzinfo=timezone.utc)
+
+
+def in_idle_window(runtime: Runtime) -> Callable[[str], bool]:
+    """Return a test for paths: is it this pipeline's, in a window that no run holds now?"""
+    held = [lease.interval for lease in runtime.state.leases()]
+
+    def idle(path: str) -> bool:
+        attempt = attempt_of(runtime.config.pipeline_id, path)
+        return attempt is not None and not any(interval.overlaps(attempt.interval) for interval in held)
+
+    return idle
+
+
+# --- deleting
+
+
+def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> None:
+    """Delete the files of attempts that the commit of `staged` made useless; `stage.keep_attempts` of them stay.
+
+    Errors are logged: the window is committed, and `cleanup` deletes what stays.
+    """
+    if staged.attempt is None:
+        return
+    interval = claim.window.interval
+    try:
+        renew(runtime, claim.run, interval)
+        entries = runtime.state.entries(interval)
+        own = (Kind.COMMITTED, interval, staged.token)
+        commit = next(
+            n for n, entry in enumerate(entries) if (entry.kind, entry.interval, entry.token) == own
+        )
+        before = {entry.attempt for entry in entries[:commit]} - {staged.attempt}
+        files = runtime.stage.list(claim.window.stage_path)
+        found = [a for a in find_attempts(runtime.config.pipeline_id, files) if a.attempt in before]
+        found.sort(key=lambda attempt: attempt.newest, reverse=True)
+        older = found[runtime.config.stage.keep_attempts :]
+        runtime.stage.delete([file.path for attempt in older for file in attempt.files])
+    except LeaseHeldError as error:
+        logger.warning("files of older attempts are left to the run that took the window: %s", error)
+    except PipelineError as error:
+        logger.warning("files of older attempts stay behind: %s", error)
+
+
+def remove_dead(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
+    """Delete the files of a dead attempt, and return True; False if a run went on in its window since `judged`.
+
+    `judged` is an instant of the state's clock.
+    """
+    if attempt.overtaken:
+        runtime.stage.delete([file.path for file in attempt.files])
+        return True
+    with _window_of_nobody(runtime, attempt.interval) as free:
+        idle = free and not any(entry.at > judged for entry in runtime.state.entries(attempt.interval))
+        if idle:
+            runtime.stage.delete([file.path for file in attempt.files])
+    return idle
+
+
+@contextmanager
+def _window_of_nobody(runtime: Runtime, interval: Interval) -> Iterator[bool]:
+    """Hold the window as if to move it; yield False if a run holds it."""
+    owner = f"cleanup/{uuid.uuid4()}"
+    try:
+        runtime.state.acquire(interval, owner, runtime.config.state.lease_seconds)
+    except LeaseHeldError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        runtime.state.release(interval, owner)
