@@ -65,6 +65,11 @@ class Connector(ABC):
         The function returns an `Answer` or raises a PipelineError, and leaves nothing behind in the service.
         """
 
+    def unsafe_settings(self) -> Sequence[str]:
+        """Return a sentence, without a full stop, for each setting of the connection that lets another machine pose
+        as the server; `doctor` reports them."""
+        return ()
+
 
 # --- source -------------------------------------------------------------------------------------------------------
 

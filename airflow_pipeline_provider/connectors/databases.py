@@ -65,7 +65,7 @@ def open_sqlite(uri: str) -> sqlite3.Connection:
 def hook_of(connection: Any) -> Any:
     """The DB-API hook of an Airflow connection, bound to it (a hook's own lookup fails in a plain process).
 
-    PostgreSQL's gets time-outs where the connection's extra has none.
+    PostgreSQL's gets time-outs, and TLS to another machine, where the connection's extra has none.
     """
     conn_id = connection.conn_id
     if connection.conn_type in ("postgres", "postgresql"):  # direct: finding all hooks takes a second
@@ -132,6 +132,7 @@ _FATAL_WORDS = (
     "malformed",
     "syntax error",
     "unknown hook type",
+    "does not support ssl",
 )
 _ADVICE: dict[type[PipelineError], str] = {
     TransientError: "the next try may succeed",
@@ -159,7 +160,13 @@ def database_error(error: BaseException, doing: str) -> PipelineError | None:
     text = redact_text(" ".join(str(primary or error).split()))
     kind = _kind(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None), text.lower(), names)
     shown = text if len(text) <= 400 else f"{text[:397]}..."
-    return kind(f"{doing}: the database answered {shown!r}; {_ADVICE[kind]}")
+    return kind(f"{doing}: the database answered {shown!r}; {_advice(kind, text.lower())}")
+
+
+def _advice(kind: type[PipelineError], text: str) -> str:
+    if "does not support ssl" in text:
+        return 'give the server TLS, or, in a trusted network, set {"sslmode": "disable"} in the connection\'s extra'
+    return _ADVICE[kind]
 
 
 def _kind(state: str | None, text: str, names: set[str]) -> type[PipelineError]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from typing import Any
+
+from airflow_pipeline_provider.connectors.encryption import is_loopback
 
 GRACE_SECONDS = 10.0  # the server is asked to give up first: its error says more
 # libpq's; the connection's extra may say otherwise
@@ -26,10 +29,26 @@ _PROBES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_ke
 
 
 def bounded(connection: Any) -> Any:
-    """A copy of the Airflow connection, with libpq's time-outs where its extra has none."""
+    """Return a copy of the Airflow connection with libpq's time-outs, and TLS, where its extra has none.
+
+    libpq's own default tries TLS and goes on without.  With a password and a host that is not this machine, TLS is
+    required unless the connection says otherwise (`sslmode` in its extra, or PGSSLMODE).
+    """
     connection = copy.deepcopy(connection)
-    connection.extra = json.dumps({**NETWORK, **connection.extra_dejson}, default=str)
+    extra = connection.extra_dejson
+    tls = {"sslmode": "require"} if _sends_credentials(connection, extra) else {}
+    connection.extra = json.dumps({**NETWORK, **tls, **extra}, default=str)
     return connection
+
+
+def _sends_credentials(connection: Any, extra: dict[str, Any]) -> bool:
+    if not connection.password and not extra.get("iam"):
+        return False
+    return not os.environ.get("PGSSLMODE") and not all(map(_is_here, (connection.host or "").split(",")))
+
+
+def _is_here(host: str) -> bool:
+    return not host.strip() or host.strip().startswith(("/", "@")) or is_loopback(host)  # or a socket
 
 
 def patience_to_read(statement_seconds: int) -> dict[str, str]:

@@ -37,6 +37,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_upkeep.manifests,
     doctor_upkeep.orphans,
     doctor_upkeep.external_stage,
+    doctor_upkeep.unsafe_connections,
 )
 """In the order in which `--fix` mends: the ledger, then the target, then what is missing, then what lies about."""
 

@@ -192,3 +192,10 @@ def external_stage(view: View) -> Iterator[Finding]:
         view.runtime.target.check_stage(view.runtime.stage, files[0].path if files else None)
     except (ConfigError, FatalError) as error:
         yield Finding("external_stage", None, error.message)
+
+
+def unsafe_connections(view: View) -> Iterator[Finding]:
+    """Do the connections verify whom they talk to?"""
+    for connector in (view.runtime.source, view.runtime.stage, view.runtime.target):
+        for sentence in connector.unsafe_settings():
+            yield Finding("unsafe_connection", None, sentence)

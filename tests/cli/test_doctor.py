@@ -14,6 +14,7 @@ import pytest
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.testing.memory_source import MemorySource
 
 from .conftest import AFTER, Place, Result
 
@@ -538,3 +539,13 @@ def test_nothing_is_not_healthy(place: Place, now: str, said: str) -> None:
     result = place("doctor", "flights", "--reference-time", now)
     assert (result.code, said in result.out, "healthy" in result.out) == (0, True, False), result.out
     assert place("doctor", "flights", "--reference-time", now, "-o", "json").json["healthy"] is None
+
+
+def test_a_connection_that_verifies_nobody_is_a_finding(
+    whole: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ["connection 'es' has verify_certs: false"]
+    monkeypatch.setattr(MemorySource, "unsafe_settings", lambda source: told)
+    result = look(whole)
+    assert result.code == 1
+    assert [(f["kind"], f["sentence"]) for f in result.json["findings"]] == [("unsafe_connection", told[0])]

@@ -97,6 +97,7 @@ def test_an_answer_of_elasticsearch_that_trickles_is_cut(trickle: int) -> None:
 class Connection:
     def __init__(self, extra: dict[str, Any]) -> None:
         self.extra_dejson, self.extra = extra, ""
+        self.host, self.password = "127.0.0.1", "secret"
 
 
 def test_postgres_time_outs_stand_where_the_connection_has_none() -> None:

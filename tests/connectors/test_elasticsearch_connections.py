@@ -503,3 +503,26 @@ def test_tls(
         with pytest.raises(FatalError, match="ca_certs"):
             source.count(WINDOW)
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "extra", "told"),
+    [
+        ("https://es", {"verify_certs": False}, ["https://es:443"]),
+        ("https://a,http://b,https://c", {"verify_certs": "false"}, ["https://a:443", "https://c:443"]),
+        ("https://es", {"verify_certs": False, "ssl_assert_fingerprint": "ab"}, []),
+        ("https://es", {}, []),
+        ("http://es", {"verify_certs": False}, []),
+    ],
+    ids=str,
+)
+def test_what_the_doctor_is_told_of_certificates(
+    monkeypatch: pytest.MonkeyPatch, host: str, extra: dict[str, Any], told: list[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({"conn_type": "elasticsearch", "host": host, "extra": extra}))
+    source = make("i")
+    sentences = source.unsafe_settings()
+    assert len(sentences) == len(told)
+    for sentence, url in zip(sentences, told, strict=True):
+        assert url in sentence
+        assert "verify_certs" in sentence

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.base import Body, BodyReport, Identity, Slice, Source
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     EVERY_INDEX,
@@ -22,6 +23,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     index_path,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
+from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import unverified
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import UnexpectedAnswerError, member
 from airflow_pipeline_provider.connectors.sources.elasticsearch_fields import (
     Documents,
@@ -74,8 +76,6 @@ class ElasticsearchSource(Source):
 
     @property
     def _client(self) -> Client:
-        from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-
         with self._lock:
             if self._made is None:
                 self._made = Client(
@@ -92,6 +92,14 @@ class ElasticsearchSource(Source):
             client, self._made = self._made, None
         if client is not None:
             client.close()
+
+    def unsafe_settings(self) -> list[str]:
+        conn_id = self.options.conn_id
+        return [
+            f"connection {conn_id!r} has verify_certs: false, so any machine may pose as {url} and take its "
+            "credentials: give ca_certs, or ssl_assert_fingerprint"
+            for url in unverified(conn_id, get_connection(conn_id))
+        ]
 
     # --- what is there
 

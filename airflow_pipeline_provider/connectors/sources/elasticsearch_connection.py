@@ -91,8 +91,9 @@ def node_configs(
 
 
 def unverified(conn_id: str, connection: Any) -> list[str]:
-    """Return the URLs of the nodes whose certificate is not verified."""
-    if flag(conn_id, connection.extra_dejson, "verify_certs", True):
+    """Return the URLs of the nodes that any machine may pose as, since their certificate is not verified."""
+    extra = connection.extra_dejson
+    if flag(conn_id, extra, "verify_certs", True) or extra.get("ssl_assert_fingerprint"):
         return []
     return [address.url for address in addresses(conn_id, connection) if address.scheme == "https"]
 

@@ -21,6 +21,7 @@ from uuid import uuid4
 from pydantic import Field, field_validator
 
 from airflow_pipeline_provider.config.options import ByteCount, ConnId, DurationSeconds, TargetOptions
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
     Identity,
@@ -30,6 +31,7 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.encryption import flag
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
 from airflow_pipeline_provider.connectors.targets.snowflake_session import Session, connect
@@ -118,6 +120,15 @@ class SnowflakeTarget(Target):
     @property
     def _statements(self) -> Statements:
         return Statements(parse_name(self.options.table, upper=True), sql.DIALECT)
+
+    def unsafe_settings(self) -> list[str]:
+        conn_id = self.options.conn_id
+        if not flag(conn_id, get_connection(conn_id).extra_dejson, "insecure_mode", False):
+            return []
+        return [
+            f"connection {conn_id!r} has insecure_mode: true, so revoked certificates are accepted: remove it from "
+            "the extra"
+        ]
 
     # --- the contract
 
