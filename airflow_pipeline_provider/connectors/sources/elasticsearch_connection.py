@@ -19,7 +19,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from airflow_pipeline_provider.connectors.encryption import flag, is_loopback, require_encryption
 from airflow_pipeline_provider.connectors.registry import require

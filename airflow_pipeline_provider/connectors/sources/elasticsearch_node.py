@@ -55,22 +55,23 @@ class BoundedNode(Urllib3HttpNode):
 
     def _use_proxy(self, url: str) -> None:
         """Send every request through the proxy: by CONNECT for https, with the whole URL for http."""
-        proxy = parse_url(url)
-        headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
+        written = parse_url(url)
+        headers = make_headers(proxy_basic_auth=unquote(written.auth)) if written.auth else {}
         through = urllib3.ProxyManager(url, proxy_headers=headers)
+        proxy = through.proxy or written  # with the port that its scheme stands for
         if self.scheme == "https":  # the pool keeps its TLS settings
-            self.pool.proxy, self.pool.proxy_headers = through.proxy, through.proxy_headers
+            self.pool.proxy, self.pool.proxy_headers = proxy, through.proxy_headers
             self.pool.proxy_config = through.proxy_config
-            self.pool.conn_kw.update(proxy=through.proxy, proxy_config=through.proxy_config)
+            self.pool.conn_kw.update(proxy=proxy, proxy_config=through.proxy_config)
             return
         self._path_prefix = self.base_url
         self.pool = _WholeUrls(
-            through.proxy.host or "",
-            through.proxy.port,
+            proxy.host or "",
+            proxy.port,
             timeout=self.pool.timeout,
             maxsize=self.config.connections_per_node,
             block=True,
-            _proxy=through.proxy,
+            _proxy=proxy,
             _proxy_headers=through.proxy_headers,
             _proxy_config=through.proxy_config,
         )

@@ -86,7 +86,7 @@ class ObjectStoreOptions(StageOptions):
         description="Where the files are kept: s3://conn_id@bucket/folder, gs://, abfs://, or a local path."
     )
 
-    s3: S3Options | None = Field(None, description="Options of S3: encryption and checksums.")
+    s3: S3Options | None = Field(default=None, description="Options of S3: encryption and checksums.")
 
     @field_validator("path")
     @classmethod

@@ -140,11 +140,14 @@ class RemoteFiles:
 
     def delete(self, paths: Sequence[str]) -> None:
         for path in paths:
-            with self._mapped("delete", path):
-                try:
-                    self._ask("delete", path, lambda fs, path=path: fs.rm_file(f"{self._root}/{path}"))
-                except FileNotFoundError as error:
-                    self._check_bucket(error)
+            self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        with self._mapped("delete", path):
+            try:
+                self._ask("delete", path, lambda fs: fs.rm_file(f"{self._root}/{path}"))
+            except FileNotFoundError as error:
+                self._check_bucket(error)
 
     def now(self) -> datetime | None:
         """The store's time without writing anything, or None where only a written file tells it."""
