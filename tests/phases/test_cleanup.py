@@ -202,7 +202,7 @@ def test_a_held_window_is_left_alone_however_old(seeded: Pipeline) -> None:
 def test_an_old_attempt_that_its_run_went_on_with_lives(seeded: Pipeline) -> None:
     claim, _, _ = extracted(seeded)
     wait(seeded, WEEK + timedelta(hours=1))
-    begin_attempt(seeded.runtime(), claim, None)  # the run was cleared; its audit may extract again
+    begin_attempt(seeded.runtime(), claim, None, {})  # the run was cleared; its audit may extract again
     seeded.runtime().state.release(claim.window.interval, claim.run)
     assert cleanup(seeded.runtime()).attempts == ()
 
