@@ -40,6 +40,17 @@ POINTS = {
     "file.published": "the file is visible under its name",
 }
 
+ACTION_POINTS = {
+    "reprocess.marked": "all committed windows are unverified, the changed source or target is not accepted",
+    "rename.begun": "`state rename`: the new id is marked as unfinished, nothing else is written",
+    "rename.old_marked": "the old id is marked as renamed",
+    "rename.state_copied": "the ledger is under the new id too, the target is untouched",
+    "rename.fence_taken": "inside the target's transaction: the fence row is taken",
+    "rename.rows_renamed": "inside: the rows have the new id, the commit rows have the old one",
+    "rename.target_committed": "the target's transaction is committed",
+}
+"""Points of commands that a person runs: `tests/phases/test_identity.py` crashes at each."""
+
 Hook = Callable[[str], None]
 _hook: Hook | None = None
 

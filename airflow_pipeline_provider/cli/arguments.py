@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from datetime import date, datetime, timezone
 
@@ -58,6 +60,39 @@ def read_seconds(text: str, name: str) -> int:
     if seconds > _LONGEST_SECONDS:
         raise ConfigError(f"{name}: expected at most 10000d, got {quote(text)}")
     return seconds
+
+
+LONGEST_NAME, LONGEST_REASON = 200, 500
+
+
+def read_person(text: str | None) -> str:
+    """Return who runs the command by hand: `--by`, or else the user of the operating system."""
+    if text is None:
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            return f"uid {os.getuid()}"
+    name = " ".join(text.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise ConfigError(
+            f"--by: expected a name of 1 to {LONGEST_NAME} printable characters, got {quote(text)}"
+        )
+    return name
+
+
+def read_reason(text: str | None) -> str:
+    """Return `--reason` on one line."""
+    reason = " ".join((text or "").split())
+    if not reason or len(reason) > LONGEST_REASON:
+        raise ConfigError(
+            f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters for whoever asks later, got "
+            f"{len(reason)} characters"
+        )
+    if not reason.isprintable():
+        raise ConfigError(
+            f"--reason: expected text that can be read, got {reason!a}: take out what hides in it"
+        )
+    return reason
 
 
 def read_count(text: str, name: str, *, least: int, most: int) -> int:

@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,14 @@ from airflow_pipeline_provider.config.loader import (
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.datasets import changes
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of
 from airflow_pipeline_provider.core.readiness import too_old_days
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.connect import Probed, probe_services
+from airflow_pipeline_provider.phases.identity import declared, is_twin
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.next_runs import next_runs
 
@@ -85,6 +88,7 @@ def check(args: Namespace, screen: Screen) -> int:
                 f"no pipeline file in or below {catalog.root}: name the files, or their folder with --folder DIR"
             )
     checked = [_at(one, at) for one in checked]
+    checked = _with_doubles(checked)
     if args.connect:
         checked = [_connected(one, screen) for one in checked]
     errors = sum(one.count("error") for one in checked)
@@ -116,6 +120,24 @@ def _found(catalog: Catalog) -> list[Checked]:
     good = [_good(found.file, found.config) for found in catalog.pipelines.values()]
     bad = [Checked(file, None, error.problems) for file, error in catalog.errors.items()]
     return sorted([*good, *bad], key=lambda one: str(one.file))
+
+
+def _with_doubles(checked: list[Checked]) -> list[Checked]:
+    """Add a problem to two files that load the same source into the same table: every row would be there twice."""
+    known = [(one.file, declared(one.config)) for one in checked if one.config is not None]
+    found: dict[Path, list[Problem]] = {}
+    for (first, one), (second, other) in combinations(known, 2):
+        if changes("target", one.target, other.target) or not is_twin(one, other.entry):
+            continue
+        if one.target.get("conn_id") != other.target.get("conn_id"):  # perhaps the same server, perhaps not
+            continue
+        for file, twin in ((first, second), (second, first)):
+            message = (
+                f"is the table that {twin} loads the same source into, so each row would be there twice: remove one "
+                "of the two files, or give one another target or days that do not overlap"
+            )
+            found.setdefault(file, []).append(Problem("target.table", message, str(file)))
+    return [replace(one, problems=[*one.problems, *found.get(one.file, ())]) for one in checked]
 
 
 def _good(file: Path, config: PipelineConfig) -> Checked:
@@ -162,7 +184,7 @@ def _given(names: Sequence[str], screen: Screen) -> list[Checked]:
             first = takers.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
             if first != one.file:
                 problem = Problem("pipeline_id", f"{one.pipeline_id!r} is taken by {first}", str(one.file))
-                one = Checked(one.file, one.pipeline_id, [*one.problems, problem])
+                one = replace(one, problems=[*one.problems, problem])
             checked[one.file] = one
     return list(checked.values())
 

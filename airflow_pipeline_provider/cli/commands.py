@@ -6,7 +6,7 @@ so give the same sentence for a bad one wherever they are called from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -89,6 +89,12 @@ _SPAN = (
         required=True,
         help="last local day, which is included, or the instant where it ends",
     ),
+)
+_BY = _argument(
+    "--by",
+    metavar="NAME",
+    default=None,
+    help="who does this, for the ledger and `history` (default: the user of the operating system)",
 )
 _WAIT = _argument(
     "--wait",
@@ -214,6 +220,7 @@ COMMANDS = (
             _argument("--window-end", metavar="T", default=None, help="end of that window, in the same day"),
             _WAIT,
             _RETRIES,
+            _BY,
             *_COMMON,
         ),
     ),
@@ -279,12 +286,21 @@ COMMANDS = (
         "airflow_pipeline_provider.cli.reprocess:reprocess",
         (
             _PIPELINE,
-            *_SPAN,
+            *(
+                replace(bound, options={**bound.options, "required": False, "default": None})
+                for bound in _SPAN
+            ),
+            _argument(
+                "--all",
+                action="store_true",
+                help="every committed window, also into a changed target or from a changed source",
+            ),
             _HERE,
             _ACCEPT_SHRINK,
             _argument("--dry-run", action="store_true", help="show the windows and do nothing"),
             _WAIT,
             _RETRIES,
+            _BY,
             *_COMMON,
         ),
     ),
@@ -298,6 +314,7 @@ COMMANDS = (
             _PIPELINE,
             *_SPAN,
             _argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks later"),
+            _BY,
             *_COMMON,
         ),
     ),
@@ -315,6 +332,7 @@ COMMANDS = (
             _argument("--no-reload", action="store_true", help="only find it"),
             _WAIT,
             _RETRIES,
+            _BY,
             _REFERENCE_TIME,
             *_COMMON,
         ),
@@ -330,6 +348,7 @@ COMMANDS = (
         (
             _PIPELINE,
             _argument("--fix", action="store_true", help="run the commands that are safe, then look again"),
+            _BY,
             _argument(
                 "--days", metavar="N", default="31", help="days up to the target day (default: %(default)s)"
             ),
@@ -352,6 +371,21 @@ COMMANDS = (
                 help="only leases that overlap it: a window id, a day, or START/END with offsets (default: all)",
             ),
             _argument("--force", action="store_true", help="remove live leases too"),
+            _BY,
+            *_COMMON,
+        ),
+    ),
+    Command(
+        "adopt",
+        "Accept a changed source or target",
+        "Accept that the pipeline's file names another source or target than before, when it is the same data at "
+        "another place: a moved database, a renamed table or index. The target must hold every committed window; if "
+        "it does not, use reprocess with --all.",
+        "airflow_pipeline_provider.cli.adopt:adopt",
+        (
+            _PIPELINE,
+            _argument("--reason", metavar="TEXT", required=True, help="why, for the record"),
+            _BY,
             *_COMMON,
         ),
     ),
@@ -376,21 +410,28 @@ COMMANDS = (
     ),
     Command(
         "state",
-        "Export, import or rebuild a pipeline's state",
+        "Export, import, rebuild or rename a pipeline's state",
         "export: write ledger, run bindings, first day and newest token as JSON Lines. import: write them into the "
         "store that the pipeline's file names now, which must not know other entries of the pipeline. rebuild: write "
-        "a lost ledger anew from the target's commit rows, after their rows were counted.",
+        "a lost ledger anew from the target's commit rows, after their rows were counted. rename OLD NEW: give the "
+        "state and the target's rows of the pipeline OLD to NEW, whose file names the same source and target.",
         "airflow_pipeline_provider.cli.state:state",
         (
-            _argument("action", choices=("export", "import", "rebuild"), help="what to do"),
-            _PIPELINE,
+            _argument("action", choices=("export", "import", "rebuild", "rename"), help="what to do"),
+            _argument(
+                "pipeline",
+                metavar="PIPELINE",
+                help="id of a pipeline, or path of its YAML file; of rename: OLD",
+            ),
             _argument(
                 "file",
                 metavar="FILE",
                 nargs="?",
                 default=None,
-                help="file to write or to read; - is standard output or input (default for export: -)",
+                help="file to write or to read; - is standard output or input (default for export: -); of rename: "
+                "NEW, the id or file of the pipeline",
             ),
+            _BY,
             *_COMMON,
         ),
     ),

@@ -17,7 +17,7 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time
+from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
 from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
@@ -39,6 +39,7 @@ def doctor(args: Namespace, screen: Screen) -> int:
     """The command."""
     days = read_count(args.days, "--days", least=1, most=10_000)
     read_reference_time(args.reference_time)
+    read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     examined = _look(config, args, days)
     fixed: dict[str, int] = {}
@@ -55,7 +56,7 @@ def doctor(args: Namespace, screen: Screen) -> int:
                     continue
                 moved.append(finding.interval)
             screen.note(command, "bold")
-            fixed[command] = _run(command)
+            fixed[command] = _run(command, args.by)
             if fixed[command] in ENDED:
                 return fixed[command]
         examined = _look(config, args, days) if fixed else examined
@@ -79,13 +80,14 @@ def _command(finding: Finding, args: Namespace) -> str | None:
     return command_line.shown(words)
 
 
-def _run(command: str) -> int:
+def _run(command: str, by: str | None) -> int:
     """In this process; its answer goes to standard error, where everything beside this command's own goes."""
     from airflow_pipeline_provider.cli.main import build_parser, dispatch
 
     words = shlex.split(command)
     given = words[words.index(command_line.PROGRAM) + 1 :] if command_line.PROGRAM in words else words[2:]
     parsed = build_parser().parse_args(given)
+    parsed.by = by
     return dispatch(parsed.command, parsed)
 
 

@@ -5,8 +5,10 @@ Entries that overlap the window count: what a wider or narrower load did is part
 
 JSON: `{"pipeline_id", "timezone", "window": piece, "window_id", "entries": [piece + {"kind", "at", "run" | null,
 "attempt" | null, "token" | null, "rows" | null, "manifest" | null, "detail"}], "target": [piece + {"token", "rows",
-"manifest", "in_ledger"}] | null}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `target` is null
-when the target cannot be asked, which then is the exit code.  Exit code 1 when nothing is known of the window.
+"manifest", "in_ledger"}] | null, "by_hand": [{"at", "what", "by", "why" | null, "window": piece | null, "detail"}]}`;
+a piece is `{"day", "start", "end", "local_start", "local_end"}`; `target` is null when the target cannot be asked,
+which then is the exit code; `by_hand` are acts of people that have no entry of their own.
+Exit code 1 when nothing is known of the window.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from airflow_pipeline_provider.core.windows import parse_window_id
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.state.about import Act
 
 FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
 _STYLES = {
@@ -51,6 +54,9 @@ def history(args: Namespace, screen: Screen) -> int:
     failed: PipelineError | None = None
     with visible_connections(config, ["state", "target"]), open_runtime(config) as runtime:
         entries = runtime.state.entries(window)
+        acts = [
+            act for act in runtime.state.about().acts if act.interval is None or act.interval.overlaps(window)
+        ]
         try:
             rows = runtime.target.commits(window)
         except PipelineError as error:  # the ledger is told all the same
@@ -59,9 +65,12 @@ def history(args: Namespace, screen: Screen) -> int:
         window_id = runtime.window(window).window_id
     known = {(entry.interval, entry.token) for entry in entries if entry.kind is Kind.COMMITTED}
     if screen.as_json:
-        screen.answer(_json(config, window, window_id, entries, rows, known))
+        answer = _json(config, window, window_id, entries, rows, known)
+        screen.answer({**answer, "by_hand": [_act_json(act, config.timezone) for act in acts]})
     else:
         _print(config, window, window_id, entries, rows, known, screen)
+        for act in acts:
+            screen.say(_act_text(act, config.timezone), "yellow")
     if failed is not None:
         raise failed
     return exits.OK if entries or rows else exits.NO
@@ -185,8 +194,29 @@ def _detail(entry: Entry) -> str:
     if entry.kind is Kind.FAILED:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
     if entry.kind is Kind.WAIVED:
-        return str(detail.get("reason", "no reason given"))
+        by = f", waived by {detail['by']}" if "by" in detail else ""
+        return f"{detail.get('reason', 'no reason given')}{by}"
     return ", ".join(f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in detail.items())
+
+
+def _act_text(act: Act, zone: str) -> str:
+    """What a person did, on one line."""
+    where = f" of {local_window(act.interval, zone)}" if act.interval is not None else ""
+    more = [act.why] if act.why else []
+    more += [f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in act.detail.items()]
+    said = f": {', '.join(more)}" if more else ""
+    return f"by hand: {whole_second(act.at, zone)} {act.what}{where} by {act.by}{said}"
+
+
+def _act_json(act: Act, zone: str) -> dict[str, object]:
+    return {
+        "at": iso_utc(act.at),
+        "what": act.what,
+        "by": act.by,
+        "why": act.why or None,
+        "window": None if act.interval is None else piece_json(act.interval, zone),
+        "detail": act.detail,
+    }
 
 
 def _json(

@@ -14,7 +14,7 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
@@ -55,7 +55,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
     if not args.here and not args.no_reload:
         refuse_outside_of_airflow(getattr(args, "in_airflow", False))
     config = load_one(args.pipeline, args.folder).config
-    done = Reloaded()
+    done, by = Reloaded(), read_person(args.by)
     with visible_connections(config), open_runtime(config) as runtime:
         report = phase.recheck(runtime, days, at)
         if not screen.as_json:
@@ -72,9 +72,10 @@ def recheck(args: Namespace, screen: Screen) -> int:
                     wait_seconds=wait,
                     retries=retries,
                     verbose=args.verbose,
+                    by=by,
                 )
             else:
-                done = start_runs(runtime, windows, "recheck", read_reference_time(None))
+                done = start_runs(runtime, windows, "recheck", read_reference_time(None), by)
     if screen.as_json:
         screen.answer(_json(config, report, done))
     print_reloaded(done, config.timezone, screen)

@@ -53,6 +53,7 @@ def reload_here(
     wait_seconds: int,
     retries: int,
     verbose: bool,
+    by: str,
 ) -> Reloaded:
     """Move each window in this process.  A DataError is one window's own: the others are still moved; any other error
     ends it."""
@@ -64,7 +65,7 @@ def reload_here(
         try:
             with signals_end_the_block(), display.live(lambda: seconds):
                 for window in windows:
-                    options = RunOptions(reference_time, window, False, wait_seconds, retries)
+                    options = RunOptions(reference_time, window, False, wait_seconds, retries, by)
                     runner = Runner(runtime, options, display.tell, display.moved, moved=done.moved)
                     _one(runner, window, done)
         except (Exception, Ended) as error:  # noqa: BLE001  (what was moved before it is reported first)
@@ -98,7 +99,7 @@ def refuse_outside_of_airflow(in_airflow: bool) -> None:
 
 
 def start_runs(
-    runtime: Runtime, windows: Sequence[Interval], prefix: str, reference_time: datetime
+    runtime: Runtime, windows: Sequence[Interval], prefix: str, reference_time: datetime, by: str
 ) -> Reloaded:
     """A run of the pipeline's DAG for each window, by Params.  A run that is there already counts as started."""
     if len(windows) > MOST_RUNS:
@@ -111,7 +112,7 @@ def start_runs(
     for window in windows:
         named = runtime.window(window)
         run_id = f"{prefix}__{named.window_id}__{stamp}"
-        conf = {"window_start": iso_utc(window.start), "window_end": iso_utc(window.end)}
+        conf = {"window_start": iso_utc(window.start), "window_end": iso_utc(window.end), "by": by}
         try:
             _trigger(named.pipeline_id, run_id, conf)
         except (ConfigError, FatalError, TransientError) as error:

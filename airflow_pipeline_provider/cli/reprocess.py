@@ -1,7 +1,8 @@
 """`reprocess PIPELINE --from D --to D`: move windows again, committed ones too; by Airflow runs, or `--here`.
 
 The windows are those of the day plan, cut to what was asked for: a load replaces whatever stood in its window,
-however it was cut before.
+however it was cut before.  With `--all` they are the committed windows as they were cut, and a source or target that
+changed in the file is accepted; cut off, the command again moves those that are left.
 
 JSON: `{"pipeline_id", "timezone", "dry_run", "windows": [piece + {"window_id", "now", "rows" | null, "action",
 "detail", "run_id" | null, "status" | null, "reason" | null, "token" | null}], "error" | null}`; a piece is `{"day",
@@ -15,14 +16,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.reload import (
+    MOST_RUNS,
     Reloaded,
     accepting_shrink,
     moved_json,
@@ -31,16 +34,19 @@ from airflow_pipeline_provider.cli.reload import (
     reload_here,
     start_runs,
 )
-from airflow_pipeline_provider.cli.spans import days_in, piece_json, read_span
+from airflow_pipeline_provider.cli.spans import piece_json, read_span
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import day_plan, plan_window
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.observability.redaction import redact_values
+from airflow_pipeline_provider.phases.adopt import begin_all, committed_windows
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.state.base import Lease
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,31 @@ def reprocess(args: Namespace, screen: Screen) -> int:
         raise ConfigError(
             "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
         )
+    by = read_person(args.by)
+    if args.all != (args.first is None) or args.all != (args.last is None):
+        raise ConfigError("--from: expected --from and --to, or --all for every committed window")
     config = load_one(args.pipeline, args.folder).config
-    span = read_span(args.first, args.last, config.timezone)
+    span = None if args.all else read_span(args.first, args.last, config.timezone)
     if not args.here and not args.dry_run:
         refuse_outside_of_airflow(getattr(args, "in_airflow", False))
-    sections = ("source", "stage", "target", "state") if args.here and not args.dry_run else ("state",)
+    sections = (
+        ("source", "stage", "target", "state") if args.all or (args.here and not args.dry_run) else ("state",)
+    )
     now = read_reference_time(None)
     done = Reloaded()
     with visible_connections(config, sections), open_runtime(config) as runtime:
-        steps = plan(runtime, span)
+        steps = plan(runtime, span) if span is not None else plan_all(runtime)
         windows = [step.interval for step in steps if step.action != "leave_out"]
         if not screen.as_json:
             _print_plan(config, steps, screen)
+        if args.all and not args.here and len(windows) > MOST_RUNS:
+            raise ConfigError(
+                f"--all: {len(windows):,} windows are more runs than the {MOST_RUNS:,} that are started at once: add "
+                "--here"
+            )
         if windows and not args.dry_run:
+            if args.all:
+                begin_all(runtime, by)
             if args.here:
                 done = reload_here(
                     accepting_shrink(runtime) if args.accept_shrink else runtime,
@@ -86,9 +104,10 @@ def reprocess(args: Namespace, screen: Screen) -> int:
                     wait_seconds=wait,
                     retries=retries,
                     verbose=args.verbose,
+                    by=by,
                 )
             else:
-                done = start_runs(runtime, windows, "reprocess", now)
+                done = start_runs(runtime, windows, "reprocess", now, by)
         if screen.as_json:
             screen.answer(_json(runtime, steps, done, dry_run=args.dry_run))
     print_reloaded(done, config.timezone, screen)
@@ -102,25 +121,36 @@ def reprocess(args: Namespace, screen: Screen) -> int:
 
 def plan(runtime: Runtime, span: Interval) -> list[Step]:
     """The day plan's windows, cut to the span, in order."""
-    rules, zone = runtime.config.rules, runtime.config.timezone
-    now, leases = runtime.clock(), runtime.state.leases()
-    steps = []
-    for day, part in days_in(span, zone):
+    leases, steps = runtime.state.leases(), []
+    for day, part in days_in(span, runtime.config.timezone):
         entries = runtime.state.entries(part)
-        for window in day_plan(rules, day):
-            piece = intersect(window, part)
-            if piece is None:
-                continue
-            stands, rows = _stands(entries, piece)
-            may = plan_window(rules, piece, now, cut=False)
-            holders = [lease.owner for lease in leases if lease.interval.overlaps(piece)]
-            if may.reason is not None:
-                steps.append(Step(piece, stands, rows, "leave_out", f"{may.reason.value}: {may.detail}"))
-                continue
-            action = "replace" if common([piece], ledger.committed(entries)) else "load"
-            detail = f"held by {holders[0]} now: waits for it" if holders else ""
-            steps.append(Step(piece, stands, rows, action, detail))
+        pieces = (intersect(window, part) for window in day_plan(runtime.config.rules, day))
+        steps += [_step(runtime, piece, entries, leases) for piece in pieces if piece is not None]
     return steps
+
+
+def plan_all(runtime: Runtime) -> list[Step]:
+    """The committed windows, in order."""
+    entries, leases = runtime.state.entries(), runtime.state.leases()
+    by_day: dict[date, list[Entry]] = {}
+    zone = runtime.config.timezone
+    for entry in entries:
+        for day, _ in days_in(entry.interval, zone):
+            by_day.setdefault(day, []).append(entry)
+    return [
+        _step(runtime, window, by_day[day_of(window.start, zone)], leases)
+        for window in committed_windows(runtime)
+    ]
+
+
+def _step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> Step:
+    stands, rows = _stands(entries, piece)
+    may = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
+    if may.reason is not None:
+        return Step(piece, stands, rows, "leave_out", f"{may.reason.value}: {may.detail}")
+    holders = [lease.owner for lease in leases if lease.interval.overlaps(piece)]
+    action = "replace" if common([piece], ledger.committed(entries)) else "load"
+    return Step(piece, stands, rows, action, f"held by {holders[0]} now: waits for it" if holders else "")
 
 
 def _stands(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:

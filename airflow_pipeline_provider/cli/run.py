@@ -17,6 +17,7 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
     read_instant,
+    read_person,
     read_reference_time,
     read_seconds,
 )
@@ -85,6 +86,7 @@ def read_options(args: Namespace) -> RunOptions:
         until_done=args.until_done,
         wait_seconds=read_seconds(args.wait, "--wait"),
         retries=read_count(args.retries, "--retries", least=0, most=1000),
+        by=read_person(args.by),
     )
 
 

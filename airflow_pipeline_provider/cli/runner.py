@@ -42,6 +42,7 @@ class RunOptions:
     until_done: bool = False
     wait_seconds: int = 600
     retries: int = 3
+    by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Runner:
         self.run = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
         interval = self.options.interval
         kind = RunKind.LIVE if interval is None else RunKind.WINDOW
-        return RunRequest(self.run, kind, self.options.reference_time, interval)
+        return RunRequest(self.run, kind, self.options.reference_time, interval, by=self.options.by)
 
     def _ended(self, outcome: Outcome, began: float) -> None:
         if outcome.claim is None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_pipeline_provider.cli.arguments import read_day, read_instant
 from airflow_pipeline_provider.cli.localtime import local_iso
 from airflow_pipeline_provider.core.days import day_interval, day_of
-from airflow_pipeline_provider.core.intervals import Interval, intersect, iso_utc
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_ONE_DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 LONGEST_DAYS = 3_660
 
 
@@ -42,16 +40,6 @@ def _bound(text: str, name: str, timezone: str) -> Interval:
         return day_interval(day, timezone)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
-
-
-def days_in(span: Interval, timezone: str) -> Iterator[tuple[date, Interval]]:
-    """Each local day that the span touches, with what of the day lies in it."""
-    day, last = day_of(span.start, timezone), day_of(span.end - _INSTANT, timezone)
-    while day <= last:
-        part = intersect(day_interval(day, timezone), span)
-        if part is not None:
-            yield day, part
-        day += _ONE_DAY
 
 
 def day_text(instant: datetime, timezone: str) -> str:

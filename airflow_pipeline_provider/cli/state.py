@@ -1,11 +1,12 @@
-"""`state export PIPELINE [FILE]`, `state import PIPELINE FILE`, `state rebuild PIPELINE`.
+"""`state export PIPELINE [FILE]`, `state import PIPELINE FILE`, `state rebuild PIPELINE`, `state rename OLD NEW`.
 
 `export` writes JSON Lines (`state.portable`) to FILE or standard output.  `import` reads them into whatever store the
 pipeline's file names now, so also from the variable to the sql store.  `rebuild` writes a lost ledger anew from the
-target's commit rows.
+target's commit rows.  `rename` gives state and target rows of OLD to NEW.
 
 JSON of `import`: `{"pipeline_id", "entries", "runs", "token", "first_day" | null}`; of `rebuild`: `{"pipeline_id",
-"written": [row], "known": n, "left_out": [row + {"why"}]}`, a row being `{"start", "end", "token", "rows"}`.
+"written": [row], "known": n, "left_out": [row + {"why"}]}`, a row being `{"start", "end", "token", "rows"}`; of
+`rename`: `{"pipeline_id", "renamed_from", "entries", "rows"}`.
 
 Exit code 1 when `rebuild` left something out.
 """
@@ -16,22 +17,26 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_person
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.config.fields import PIPELINE_ID
+from airflow_pipeline_provider.config.loader import find_file
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.connectors.base import CommitRow, Identity
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.rebuild import rebuild
+from airflow_pipeline_provider.phases.rename import rename
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.state.portable import from_lines, to_lines
 
@@ -40,6 +45,9 @@ STREAM = "-"
 
 def state(args: Namespace, screen: Screen) -> int:
     """The command."""
+    by = read_person(args.by)
+    if args.action == "rename":
+        return _rename(args, by, screen)
     config = load_one(args.pipeline, args.folder).config
     if args.action == "import" and args.file is None:
         raise ConfigError("FILE: expected the file that `state export` wrote, or - for standard input")
@@ -49,7 +57,12 @@ def state(args: Namespace, screen: Screen) -> int:
     action = {"export": _export, "import": _import, "rebuild": _rebuild}[args.action]
     with visible_connections(config, sections), open_runtime(config) as runtime:
         try:
-            return action(runtime, args.file or STREAM, screen)
+            code = action(runtime, args.file or STREAM, screen)
+            if args.action != "export":
+                runtime.state.record_act(
+                    f"state {args.action}", by, **({"file": args.file} if args.file else {})
+                )
+            return code
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state {args.action}")
             raise
@@ -160,6 +173,39 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
         window = local_window(row.interval, config.timezone)
         screen.error(f"{window} was left out: {why}; `{repair}` says what to do")
     return exits.NO if done.left_out else exits.OK
+
+
+# --- rename
+
+
+def _rename(args: Namespace, by: str, screen: Screen) -> int:
+    if args.file is None:
+        raise ConfigError(
+            "NEW: expected `state rename OLD NEW`, NEW being the id or the file of the pipeline now"
+        )
+    found = load_one(args.file, args.folder)
+    config, old_id = found.config, args.pipeline
+    if not PIPELINE_ID.fullmatch(old_id) or old_id == config.pipeline_id:
+        raise ConfigError(
+            f"OLD: expected the id that pipeline {config.pipeline_id!r} had before, got {old_id!r}"
+        )
+    second = find_file(found.file.parent, old_id)
+    if second is not None:
+        raise ConfigError(
+            f"OLD: {second} still has the id {old_id!r}: remove that file or give it another id first"
+        )
+    with visible_connections(config), open_runtime(config) as runtime:
+        old = type(runtime.state)(config.state, Identity(old_id, config.timezone))
+        with closing(old):
+            done = rename(runtime, old, by)
+    if screen.as_json:
+        screen.answer({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
+    screen.say(
+        f"{old_id} is {config.pipeline_id} now: {done.entries:,} entries of the ledger and {done.rows:,} rows in the "
+        "target were given the new id",
+        "green",
+    )
+    return exits.OK
 
 
 def _row_json(row: CommitRow) -> dict[str, Any]:

@@ -5,8 +5,9 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 "eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null}, "next": {"window": [start,
 end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
 [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
-null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}]}`; instants
-are ISO 8601, those without `local_` in UTC; `status` is one of `core.day_status.DayStatus`.
+null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes":
+[text]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of `core.day_status.DayStatus`;
+`changes` says how source and target of the file differ from those of the loads so far.
 `untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
 none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
 row is in no planned day; what BODY is (`connectors.base.Body`).
@@ -18,7 +19,8 @@ JSON of all: `{"pipelines": [the same without `eta`], "errors": [{"file", "pipel
 
 `too_old` is what is missing in days that no run looks at (`max_backlog_days`).
 
-Exit code 1 when `--fail-if-behind` is given and a pipeline is further behind than that, or has days that are too old.
+Exit code 1 when source or target changed, or `--fail-if-behind` is given and a pipeline is further behind than that
+or has days that are too old.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of, too_old_text
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import sentences
 from airflow_pipeline_provider.views.standing import Day, Readable, Standing, find_eta, standing
@@ -81,6 +84,7 @@ class Looked:
     config: PipelineConfig
     standing: Standing
     too_far_behind: bool
+    changes: list[str]
     eta: Eta | None = None  # asked for one pipeline alone: it needs more of the ledger
 
 
@@ -128,7 +132,7 @@ def _looked(config: PipelineConfig, state: Readable, question: Question) -> Look
     stands = standing(config, state, question.reference_time, question.days)
     limit = question.behind_seconds
     late = limit is not None and (stands.behind_seconds > limit or bool(stands.too_old))
-    return Looked(config, stands, late)
+    return Looked(config, stands, late, differences(state.about(), declared(config)))
 
 
 def _all(folder: str | None, question: Question, screen: Screen) -> int:
@@ -168,6 +172,9 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
 
 
 def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
+    changed = [one for one in looked if one.changes]
+    for one in changed:
+        screen.error(f"pipeline {one.config.pipeline_id}: {change_sentence(one.changes)}")
     late = [one for one in looked if one.too_far_behind]
     for one in late:
         if one.standing.too_old:
@@ -179,7 +186,7 @@ def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
         screen.error(
             f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: {since} is its oldest gap"
         )
-    return exits.NO if late else exits.OK
+    return exits.NO if late or changed else exits.OK
 
 
 # --- for people
@@ -334,6 +341,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "elsewhere": stands.facts.get("elsewhere"),
         "body": stands.facts.get("body"),
         "days": [_day_json(day, zone) for day in stands.days],
+        "changes": looked.changes,
     }
 
 

@@ -13,7 +13,7 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_day, read_instant
+from airflow_pipeline_provider.cli.arguments import read_day, read_instant, read_person
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
@@ -38,11 +38,17 @@ _STYLES = {"unlocked": "green", "forced": "yellow", "held": "red"}
 
 def unlock(args: Namespace, screen: Screen) -> int:
     """The command."""
+    by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     within = None if args.window is None else read_window(args.window, config)
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
         try:
             leases = _unlock(runtime, within, force=args.force)
+            for lease, status in leases:
+                if status != "held":
+                    runtime.state.record_act(
+                        "unlock", by, interval=lease.interval, owner=lease.owner, status=status
+                    )
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, unlock")
             raise

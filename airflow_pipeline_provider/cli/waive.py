@@ -3,8 +3,8 @@
 A waived window counts as done for the continuation and the planner; the reason stays in `status` and `history`.  What
 is committed is left out, unless it is unverified or has drifted: then the word means that the target keeps its rows.
 
-JSON: `{"pipeline_id", "timezone", "reason", "waived": [piece], "left_out": [piece + {"why"}]}`; a piece is `{"day",
-"start", "end", "local_start", "local_end"}`.  Exit code 1 when nothing was waived.
+JSON: `{"pipeline_id", "timezone", "reason", "by", "waived": [piece], "left_out": [piece + {"why"}]}`; a piece is
+`{"day", "start", "end", "local_start", "local_end"}`.  Exit code 1 when nothing was waived.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 
 from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli.arguments import read_person, read_reason
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.spans import days_in, piece_json, read_span
+from airflow_pipeline_provider.cli.spans import piece_json, read_span
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.wording import local_time, local_window
@@ -29,7 +31,6 @@ from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, Tr
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 
-LONGEST_REASON = 500
 COMMITTED, WAIVED = "committed already: only what is not committed can be waived", "waived already"
 
 
@@ -43,20 +44,12 @@ class Waived:
 
 def waive(args: Namespace, screen: Screen) -> int:
     """The command."""
-    reason = " ".join((args.reason or "").split())
-    if not reason or len(reason) > LONGEST_REASON:
-        raise ConfigError(
-            f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters for whoever asks later why this "
-            f"time is missing, got {len(reason)}"
-        )
-    if not reason.isprintable():
-        raise ConfigError(
-            f"--reason: expected text that can be read, got {reason!a}: take out what hides in it"
-        )
+    reason = read_reason(args.reason)
+    by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     span = read_span(args.first, args.last, config.timezone)
     with visible_connections(config, ["state"]), open_runtime(config) as runtime:
-        done = give_up(runtime, span, reason)
+        done = give_up(runtime, span, reason, by)
     zone = config.timezone
     if screen.as_json:
         screen.answer(
@@ -64,6 +57,7 @@ def waive(args: Namespace, screen: Screen) -> int:
                 "pipeline_id": config.pipeline_id,
                 "timezone": zone,
                 "reason": reason,
+                "by": by,
                 "waived": [piece_json(piece, zone) for piece in done.pieces],
                 "left_out": [{**piece_json(piece, zone), "why": why} for piece, why in done.left_out],
             }
@@ -77,7 +71,7 @@ def waive(args: Namespace, screen: Screen) -> int:
     return exits.OK if done.pieces else exits.NO
 
 
-def give_up(runtime: Runtime, span: Interval, reason: str) -> Waived:
+def give_up(runtime: Runtime, span: Interval, reason: str, by: str) -> Waived:
     """Write a waive for each uncommitted piece of each day.
 
     ConfigError: the span reaches into the future.  TransientError: a run works on some of it; nothing is waived then.
@@ -96,7 +90,7 @@ def give_up(runtime: Runtime, span: Interval, reason: str) -> Waived:
             pieces, left_out = waivable(runtime.state.entries(part), part)
             done.left_out += left_out
             for piece in pieces:
-                _write(runtime, piece, reason, owner)
+                _write(runtime, piece, {"reason": reason, "by": by}, owner)
                 done.pieces.append(piece)
     return done
 
@@ -123,7 +117,7 @@ def _refuse_leased(runtime: Runtime, span: Interval) -> None:
             )
 
 
-def _write(runtime: Runtime, piece: Interval, reason: str, owner: str) -> None:
+def _write(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str) -> None:
     """Under the piece's lease: no run begins it meanwhile, and one that did so since the look is not cut off."""
     state = runtime.state
     try:
@@ -134,6 +128,6 @@ def _write(runtime: Runtime, piece: Interval, reason: str, owner: str) -> None:
             "the run end, then say it again"
         ) from error
     try:
-        state.append(Entry(Kind.WAIVED, piece, runtime.clock(), run=owner, detail={"reason": reason}))
+        state.append(Entry(Kind.WAIVED, piece, runtime.clock(), run=owner, detail=dict(detail)))
     finally:
         state.release(piece, owner)

@@ -32,6 +32,7 @@ from airflow_pipeline_provider.connectors.probes import (
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS
 from airflow_pipeline_provider.envelope.limits import TargetLimits as TargetLimits  # a word of the contract
+from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +55,20 @@ class Connector(ABC):
     def __init__(self, options: Any, identity: Identity) -> None:
         self.options = options
         self.identity = identity
+
+    def dataset(self) -> dict[str, Any]:
+        """Return what the pipeline file says of which data this is (`core.datasets`): JSON, no credentials, no I/O.
+
+        A source has `index` or `table` and `query`, whatever else changes its record ids or event times too.
+        """
+        value = {"type": self.options.type}
+        if hasattr(self.options, "conn_id"):
+            value["conn_id"] = self.options.conn_id
+        return value
+
+    def place(self) -> dict[str, Any]:
+        """Return `server` and `database` that the connection leads to, without credentials; {} when unknown."""
+        return {}
 
     def close(self) -> None:  # noqa: B027  (most have nothing to close)
         """Let go of connections; may be called twice."""
@@ -312,6 +327,27 @@ class Target(Connector):
         `sample` is the path of a file that is there, None while there is none.  A target that is handed the files
         has nothing to check.
         """
+
+    def pipelines(self) -> dict[str, dict[str, Any]]:
+        """Return what each pipeline registered that loads into this table; {} without a table.
+
+        A target that keeps none of it returns {}, and two pipelines with one source are not noticed there.
+        """
+        return {}
+
+    def register(self, entry: dict[str, Any], check: Callable[[dict[str, dict[str, Any]]], None]) -> None:  # noqa: ARG002
+        """Keep `entry` (JSON) for this pipeline, with the table prepared, in one transaction with `check`.
+
+        `check` gets the entries of the other pipelines and raises to refuse.
+        """
+        check({})
+
+    def rename_pipeline(self, old: str) -> int:
+        """Give rows, commit rows and entry of pipeline `old` to this pipeline in one transaction, return the rows.
+
+        Done before: nothing changes, 0.  DataError when both have commit rows.
+        """
+        raise FatalError(f"target {self.options.type!r} cannot rename the pipeline {old!r} in its rows")
 
     def newest_token(self) -> int:
         """The newest token of the pipeline in the target, 0 without one: the floor for the next."""

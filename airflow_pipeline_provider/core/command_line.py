@@ -131,6 +131,24 @@ def rebuild_state(name: str) -> Words:
     return ("state", "rebuild", name)
 
 
+def rename_state(old: str, name: str) -> Words:
+    """Give state and target rows of the pipeline `old` to this one."""
+    return ("state", "rename", old, name)
+
+
+SAME_DATA = "it is the same data at another place"
+
+
+def adopt(name: str, reason: str = SAME_DATA) -> Words:
+    """Accept another source or target."""
+    return ("adopt", name, "--reason", reason)
+
+
+def reprocess_all(name: str) -> Words:
+    """Move every committed window again, into or from what the file names now."""
+    return ("reprocess", name, "--all", "--here")
+
+
 def check(folder: str) -> Words:
     """Check the pipeline files of a folder."""
     return ("check", folder)

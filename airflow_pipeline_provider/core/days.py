@@ -17,10 +17,10 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from airflow_pipeline_provider.core.durations import Duration
-from airflow_pipeline_provider.core.intervals import Interval, to_utc
+from airflow_pipeline_provider.core.intervals import Interval, intersect, to_utc
 
 UTC = fixed_timezone.utc
-_SECOND = timedelta(seconds=1)
+_SECOND, _INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 # Offsets stay below 24 hours, and shifting by them must stay inside what a datetime can hold.
 FIRST_DAY, LAST_DAY = date.min + 4 * _DAY, date.max - 4 * _DAY
@@ -144,6 +144,16 @@ def day_of(instant: datetime, timezone: str | tzinfo) -> date:
     while _first_instant(day + _DAY, zone) <= utc:
         day += _DAY
     return day
+
+
+def days_in(span: Interval, timezone: str | tzinfo) -> Iterator[tuple[date, Interval]]:
+    """Yield each local day that the span touches, with what of the day lies in it."""
+    day, last = day_of(span.start, timezone), day_of(span.end - _INSTANT, timezone)
+    while day <= last:
+        part = intersect(day_interval(day, timezone), span)
+        if part is not None:
+            yield day, part
+        day += _DAY
 
 
 def day_plan(day: date, timezone: str | tzinfo, granularity: Duration) -> list[Interval]:

@@ -18,6 +18,7 @@ from airflow_pipeline_provider.phases.values import Generated, RunKind, RunReque
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+LONGEST_NAME = 200
 FIRST_YEAR, LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
 _DATE_TIME = re.compile(
     r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"
@@ -25,7 +26,7 @@ _DATE_TIME = re.compile(
     re.ASCII,
 )
 RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
-CONF_KEYS = ("window_start", "window_end", "reference_time")
+CONF_KEYS = ("window_start", "window_end", "reference_time", "by")
 
 
 class GenerateWindowOperator(PipelineOperator):
@@ -113,7 +114,19 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**dict(context["params"]), **conf})
-    return RunRequest(run, RunKind.WINDOW if interval else RunKind.LIVE, reference, interval)
+    return RunRequest(
+        run, RunKind.WINDOW if interval else RunKind.LIVE, reference, interval, by=_person(conf)
+    )
+
+
+def _person(conf: Mapping[str, Any]) -> str | None:
+    """Return who started the run by hand, as `reprocess` and `recheck` say."""
+    by = conf.get("by")
+    if by is None or (isinstance(by, str) and 0 < len(by) <= LONGEST_NAME and by.isprintable()):
+        return by
+    raise ConfigError(
+        f"conf: expected a name of 1 to {LONGEST_NAME} printable characters as by, got {quote(by)}"
+    )
 
 
 def _params_window(params: Mapping[str, Any]) -> Interval | None:

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.phases.findings import Finding, View
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
+    doctor_target.identity,
     doctor_target.state_lost,
     doctor_target.state_behind,
     doctor_target.ledger_beyond_target,  # before the ledger is rebuilt, which refuses while the target lacks rows
@@ -91,6 +92,8 @@ def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
         except PipelineError as error:
             what = check.__name__.replace("_", " ")
             findings.append(Finding("not_checked", None, f"{what} could not be checked: {error}"))
+        if any(finding.kind == doctor_target.CHANGED for finding in findings):
+            break  # what else differs is measured against another source or target
     known = [row.interval for row in view.rows]
     known += [entry.interval for entry in view.entries if entry.kind is Kind.COMMITTED]
     return Examined(

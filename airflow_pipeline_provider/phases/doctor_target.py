@@ -12,10 +12,35 @@ from airflow_pipeline_provider.core.intervals import Interval, common, gaps, mer
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.phases.commit_rows import counted, difference
 from airflow_pipeline_provider.phases.findings import Finding, View
+from airflow_pipeline_provider.phases.identity import change_sentence, datasets_of, differences, is_twin
 
 ALL_TIME = Interval(
     datetime(1, 1, 1, tzinfo=timezone.utc), datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
 )
+
+
+CHANGED = "source_or_target_changed"
+
+
+def identity(view: View) -> Iterator[Finding]:
+    """A source or target that is another one than before, and another pipeline with the same rows in the table."""
+    runtime, now = view.runtime, datasets_of(view.runtime)
+    if found := differences(runtime.state.about(), now):
+        yield Finding(
+            CHANGED,
+            None,
+            f"{change_sentence(found)}: put it back, adopt it when it is the same data, or move all of it again with "
+            f"{command_line.shown(command_line.reprocess_all(view.name))}",
+            command_line.adopt(view.name),
+        )
+    for name, entry in sorted(runtime.target.pipelines().items()):
+        if name != runtime.config.pipeline_id and is_twin(now, entry):
+            yield Finding(
+                "source_shared",
+                None,
+                f"pipeline {name} loads the same source into the same table",
+                harmless=True,
+            )
 
 
 def state_lost(view: View) -> Iterator[Finding]:

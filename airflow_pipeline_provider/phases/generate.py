@@ -26,6 +26,7 @@ from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.identity import check_identity
 from airflow_pipeline_provider.phases.leases import release, take
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.turns import in_turn
@@ -79,6 +80,7 @@ def _look(runtime: Runtime, request: RunRequest) -> Generated | None:
 
 
 def _generate(runtime: Runtime, request: RunRequest) -> Generated:
+    check_identity(runtime)
     bound = runtime.state.bound(request.run)
     if request.kind is RunKind.BACKFILL:
         plan = _plan_named(runtime, request, cut=True)
@@ -188,7 +190,9 @@ def _holders(runtime: Runtime, request: RunRequest) -> str:
 def _claimed(
     runtime: Runtime, request: RunRequest, interval: Interval, detail: str, *, replace: bool
 ) -> Generated:
-    claim = Claim(runtime.window(interval), request.run, request.kind, request.reference_time, replace)
+    claim = Claim(
+        runtime.window(interval), request.run, request.kind, request.reference_time, replace, request.by
+    )
     functions = runtime.config.resolve_record_functions()
     record = build_window_record(runtime.config.record_config(), interval, record_functions=functions)
     return Generated(claim, json_safe(record), None, detail)

@@ -12,6 +12,7 @@ from airflow_pipeline_provider.core.intervals import Interval, intersect
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.identity import record_identity
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest
@@ -25,6 +26,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
         manifest = read_manifest(runtime, staged)
         runtime.target.prepare()
         reach("load.prepared")
+        record_identity(runtime)
         _check_policies(runtime, claim, manifest)
         phase.check_lease()
         runtime.state.append(

@@ -71,7 +71,7 @@ def begin_attempt(
             runtime.clock(),
             attempt=attempt,
             run=claim.run,
-            detail={"slices": n, **facts},
+            detail={"slices": n, **facts, **({} if claim.by is None else {"by": claim.by})},
         )
     )
     reach("validate.recorded")

@@ -23,6 +23,7 @@ class RunRequest(NamedTuple):
     """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
 
     `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
+    `by` is the person who runs it by hand.
     """
 
     run: str
@@ -30,6 +31,7 @@ class RunRequest(NamedTuple):
     reference_time: datetime
     interval: Interval | None = None
     follows: bool = False
+    by: str | None = None
 
 
 class Claim(NamedTuple):
@@ -40,6 +42,7 @@ class Claim(NamedTuple):
     kind: RunKind
     reference_time: datetime
     replace: bool = False
+    by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -48,6 +51,7 @@ class Claim(NamedTuple):
             "kind": self.kind.value,
             "reference_time": self.reference_time.isoformat(),
             "replace": self.replace,
+            **({} if self.by is None else {"by": self.by}),
         }
 
     @classmethod
@@ -58,6 +62,7 @@ class Claim(NamedTuple):
             RunKind(value["kind"]),
             datetime.fromisoformat(value["reference_time"]),
             value["replace"],
+            value.get("by"),
         )
 
 

@@ -7,7 +7,7 @@ The store's own clock decides about leases; callers pass durations, never instan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -23,6 +23,7 @@ from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import LeaseHeldError
+from airflow_pipeline_provider.state.about import NOTHING, About, Act
 
 
 class Lease(NamedTuple):
@@ -46,6 +47,7 @@ class Snapshot:
     first_day: date | None = None
     entries: tuple[Entry, ...] = ()
     runs: dict[str, Interval] = field(default_factory=dict)
+    about: About = NOTHING
 
 
 class State(ABC):
@@ -196,6 +198,23 @@ class State(ABC):
 
         None only asks, and may be the answer.
         """
+
+    # --- the pipeline as a whole
+
+    @abstractmethod
+    def about(self) -> About:
+        """Return what is remembered of the pipeline's source and target, and of what people did by hand."""
+
+    @abstractmethod
+    def change_about(self, change: Callable[[About], About]) -> About:
+        """Write what `change` makes of it, in one atomic step where `concurrent`; return that."""
+
+    def record_act(
+        self, what: str, by: str, why: str = "", interval: Interval | None = None, **detail: Any
+    ) -> None:
+        """Record what a person did by hand."""
+        act = Act(self.now(), what, by, why, interval, detail)
+        self.change_about(lambda about: about.with_act(act))
 
     # --- moving house
 

@@ -20,6 +20,7 @@ from typing import Any
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.state.about import NOTHING, About
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.rules import KEYED
 
@@ -38,6 +39,8 @@ def to_lines(pipeline_id: str, snapshot: Snapshot) -> Iterator[str]:
         "entries": len(snapshot.entries),
         "runs": len(snapshot.runs),
     }
+    if snapshot.about != NOTHING:
+        header["about"] = snapshot.about.to_json()
     yield _dump(header)
     for entry in snapshot.entries:
         yield _dump({"entry": _entry_json(entry)})
@@ -85,7 +88,7 @@ def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
             "export it again"
         )
     first_day = None if header["first_day"] is None else date.fromisoformat(header["first_day"])
-    return Snapshot(header["token"], first_day, tuple(entries), runs)
+    return Snapshot(header["token"], first_day, tuple(entries), runs, header.get("about", NOTHING))
 
 
 def _header(value: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +100,9 @@ def _header(value: dict[str, Any]) -> dict[str, Any]:
     if value["first_day"] is not None:
         date.fromisoformat(_text(value["first_day"]))
     _text(value["pipeline_id"])
+    if "about" in value:
+        _text(_dump(_object(value["about"])))
+        value["about"] = About.from_json(value["about"])
     return value
 
 

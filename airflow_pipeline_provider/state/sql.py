@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -27,6 +27,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired
 from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
@@ -343,6 +344,24 @@ class SqlState(State):
             return connection.execute(statements.pipeline, self._mine).one().first_day  # type: ignore[no-any-return]
 
         return self._database().write(self._pipeline, work)
+
+    # --- the pipeline as a whole
+
+    def about(self) -> About:
+        with self._database().read() as connection:
+            row = connection.execute(self._database().statements.pipeline, self._mine).one_or_none()
+        return NOTHING if row is None else read_about(row.about, self._database().what)
+
+    def change_about(self, change: Callable[[About], About]) -> About:
+        database = self._database()
+
+        def work(connection: sa.Connection) -> About:
+            row = connection.execute(database.statements.pipeline, self._mine).one()
+            about = change(read_about(row.about, database.what))
+            connection.execute(database.statements.set_about, {**self._mine, "to": about.dump()})
+            return about
+
+        return database.write(self._pipeline, work)
 
     # --- moving house
 

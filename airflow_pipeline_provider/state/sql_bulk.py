@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState, read_entry, shortly_before
 from airflow_pipeline_provider.state.sql_coverage import continued, read_coverage
@@ -34,9 +35,13 @@ class ReadState:
     covered: Coverage = field(default_factory=Coverage)
     held: list[Lease] = field(default_factory=list)
     written: list[Entry] = field(default_factory=list)
+    remembered: About = NOTHING
 
     def first_day(self, day: date | None) -> date | None:
         return self.first or day
+
+    def about(self) -> About:
+        return self.remembered
 
     def coverage(self, within: Interval) -> Coverage:  # noqa: ARG002  (all of the ledger)
         return self.covered
@@ -97,6 +102,7 @@ def _read(
     for row in known:
         one = read[row.pipeline_id]
         one.first = row.first_day
+        one.remembered = read_about(row.about, database.what)
         covered = continued(row, unfolded[row.pipeline_id])
         if covered is None:
             covered = read_coverage(database, connection, row.pipeline_id).coverage

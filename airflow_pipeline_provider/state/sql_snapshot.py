@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.state.about import NOTHING, merged, read_about
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.rules import earlier_day, merged_runs, newest_token, rest_of
 
@@ -27,7 +28,8 @@ def read_snapshot(
     row = connection.execute(pipelines.select().where(pipelines.c.pipeline_id == pipeline)).one_or_none()
     if row is None:
         return Snapshot()
-    return Snapshot(row.token, row.first_day, tuple(entries), _runs(database, connection, pipeline))
+    about = read_about(row.about, database.what)
+    return Snapshot(row.token, row.first_day, tuple(entries), _runs(database, connection, pipeline), about)
 
 
 def write_snapshot(
@@ -40,6 +42,7 @@ def write_snapshot(
     pipelines, ledger, runs = (getattr(database.tables, name) for name in ("pipelines", "ledger", "runs"))
     mine = pipelines.c.pipeline_id == pipeline
     row = connection.execute(pipelines.select().where(mine)).one()
+    about = merged(snapshot.about, read_about(row.about, database.what))
     lengths = [(entry.interval.end - entry.interval.start) // _MICROSECOND for entry in snapshot.entries]
     connection.execute(
         pipelines.update()
@@ -48,6 +51,7 @@ def write_snapshot(
             token=newest_token(snapshot, row.token),
             longest_us=max([row.longest_us, *lengths]),
             first_day=earlier_day(row.first_day, snapshot.first_day),
+            about=None if about == NOTHING else about.dump(),
         )
     )
     if rest:

@@ -61,6 +61,10 @@ class Statements:
     def set_token(self) -> sa.Update:
         return self._set("token")
 
+    @cached_property
+    def set_about(self) -> sa.Update:
+        return self._set("about")
+
     def _set(self, column: str) -> sa.Update:
         update = self.pipelines.update().where(self._mine(self.pipelines))
         return update.values({column: sa.bindparam("to")})

@@ -78,6 +78,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("first_day", sa.Date),
         sa.Column("coverage", sa.Text),  # JSON: `core.coverage` of the entries up to ...
         sa.Column("coverage_upto", BIG),  # ... this one; dropping both costs one long look at the ledger
+        sa.Column("about", sa.Text),  # JSON: `state.about`
     )
     ledger = sa.Table(
         f"{prefix}ledger",

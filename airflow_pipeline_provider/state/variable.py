@@ -34,6 +34,7 @@ from airflow_pipeline_provider.exceptions import LeaseHeldError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.state import rules
 from airflow_pipeline_provider.state import variable_values as values
+from airflow_pipeline_provider.state.about import About, merged
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
 from airflow_pipeline_provider.state.variable_lease import PipelineLease, version_of
@@ -308,12 +309,24 @@ class VariableState(State):
 
         return self._change_state(change)
 
+    # --- the pipeline as a whole
+
+    def about(self) -> About:
+        return self._state().about
+
+    def change_about(self, change: Callable[[About], About]) -> About:
+        def edit(state: PipelineState) -> About:
+            state.about = change(state.about)
+            return state.about
+
+        return self._change_state(edit)
+
     # --- moving house
 
     def snapshot(self) -> Snapshot:
         entries = tuple(self.entries())  # first: a token that is minted meanwhile is newer than all of them
         state = self._state()
-        return Snapshot(state.token, state.first_day, entries, dict(state.runs))
+        return Snapshot(state.token, state.first_day, entries, dict(state.runs), state.about)
 
     def restore(self, snapshot: Snapshot) -> None:
         """A variable after the other: what is cut off in between is finished by doing it again."""
@@ -334,6 +347,7 @@ class VariableState(State):
             state.longest_seconds = max([state.longest_seconds, *lengths])
             state.token = rules.newest_token(snapshot, state.token)
             state.first_day = rules.earlier_day(state.first_day, snapshot.first_day)
+            state.about = merged(snapshot.about, state.about)
 
         self._change_state(announce)
         for day, wanted in sorted(days.items()):

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.state.about import NOTHING, About
 from airflow_pipeline_provider.state.base import Lease
 
 VERSION = 1
@@ -29,6 +30,7 @@ class PipelineState:
     days: list[date] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     runs: dict[str, Interval] = field(default_factory=dict)
+    about: About = NOTHING
 
     def dump(self) -> str:
         return _dump(
@@ -40,6 +42,7 @@ class PipelineState:
                 "days": _ranges(self.days),
                 "leases": [_lease_json(lease) for lease in self.leases],
                 "runs": {run: interval.to_json() for run, interval in self.runs.items()},
+                **({} if self.about == NOTHING else {"about": self.about.to_json()}),
             }
         )
 
@@ -67,6 +70,7 @@ def read_state(key: str, text: str | None) -> PipelineState:
             days=_days(value["days"]),
             leases=[_lease(lease) for lease in value["leases"]],
             runs={str(run): Interval.from_json(interval) for run, interval in value["runs"].items()},
+            about=About.from_json(value["about"]) if "about" in value else NOTHING,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unreadable(key, text, error) from error

@@ -62,8 +62,9 @@ def traced() -> Iterator[list[str]]:
 
 def at(point: str, visit: int, act: Callable[[], None]) -> fault_points.Hook:
     """A hook that acts at the `visit`-th time (from 1) that `point` is reached, once; point `ANY` is any point."""
-    if point != ANY and point not in fault_points.POINTS:
-        raise ValueError(f"point: expected one of {', '.join(fault_points.POINTS)}, got {point!r}")
+    known = (*fault_points.POINTS, *fault_points.ACTION_POINTS)
+    if point != ANY and point not in known:
+        raise ValueError(f"point: expected one of {', '.join(known)}, got {point!r}")
     if visit < 1:
         raise ValueError(f"visit: expected 1 or more, got {visit}")
     seen: Counter[str] = Counter()

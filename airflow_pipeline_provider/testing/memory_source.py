@@ -106,6 +106,9 @@ class MemorySource(Source):
                 f"table {self.options.table!r} does not exist in this process; MemorySource.table(name) makes one"
             ) from None
 
+    def dataset(self) -> dict[str, Any]:
+        return {**super().dataset(), "table": self.options.table, "query": None}
+
     def check(self) -> None:
         self._rows()
 

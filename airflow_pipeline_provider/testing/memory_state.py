@@ -12,6 +12,7 @@ from airflow_pipeline_provider.config.options import StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.state.about import NOTHING, About, merged
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.rules import (
     admit,
@@ -39,6 +40,7 @@ class _Pipeline:
     runs: dict[str, Interval] = field(default_factory=dict)
     token: int = 0
     first_day: date | None = None
+    about: About = NOTHING
 
 
 @dataclass
@@ -122,10 +124,19 @@ class MemoryState(State):
             self._mine.first_day = self._mine.first_day or day
             return self._mine.first_day
 
+    def about(self) -> About:
+        with self.store.lock:
+            return self._mine.about
+
+    def change_about(self, change: Callable[[About], About]) -> About:
+        with self.store.lock:
+            self._mine.about = change(self._mine.about)
+            return self._mine.about
+
     def snapshot(self) -> Snapshot:
         with self.store.lock:
             mine = self._mine
-            return Snapshot(mine.token, mine.first_day, tuple(mine.entries), dict(mine.runs))
+            return Snapshot(mine.token, mine.first_day, tuple(mine.entries), dict(mine.runs), mine.about)
 
     def restore(self, snapshot: Snapshot) -> None:
         with self.store.lock:
@@ -135,3 +146,4 @@ class MemoryState(State):
             mine.entries.extend(rest)
             mine.token = newest_token(snapshot, mine.token)
             mine.first_day = earlier_day(mine.first_day, snapshot.first_day)
+            mine.about = merged(snapshot.about, mine.about)

@@ -11,7 +11,7 @@ was.  The fence is a lock: a load waits `busy_seconds` for it, then it is a Tran
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -85,6 +85,7 @@ class MemoryWarehouse:
     columns: dict[str, str] | None = None
     rows: tuple[TargetRow, ...] = ()
     commits: tuple[tuple[str, CommitRow], ...] = ()
+    pipelines: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     fence: threading.Lock = field(default_factory=threading.Lock)
 
@@ -145,6 +146,38 @@ class MemoryTarget(Target):
             with self.warehouse.lock:
                 self.warehouse.rows, self.warehouse.commits = rows, commits
         return LoadResult(counts.rows, counts.distinct_ids)
+
+    def pipelines(self) -> dict[str, dict[str, Any]]:
+        with self.warehouse.lock:
+            return dict(self.warehouse.pipelines)
+
+    def register(self, entry: dict[str, Any], check: Callable[[dict[str, dict[str, Any]]], None]) -> None:
+        with self._fenced():
+            mine = self.identity.pipeline_id
+            check({name: other for name, other in self.warehouse.pipelines.items() if name != mine})
+            with self.warehouse.lock:
+                self.warehouse.pipelines = {**self.warehouse.pipelines, mine: entry}
+
+    def rename_pipeline(self, old: str) -> int:
+        new = self.identity.pipeline_id
+        with self._fenced():
+            reach("rename.fence_taken")
+            if self._commits(old, None) and self._commits(new, None):
+                raise DataError(
+                    f"the table holds commit rows of both {old!r} and {new!r}; nothing was changed"
+                )
+            named = {old: new}
+            rows = tuple(
+                row._replace(pipeline_id=named.get(row.pipeline_id, row.pipeline_id))
+                for row in self.warehouse.rows
+            )
+            renamed = sum(row.pipeline_id == old for row in self.warehouse.rows)
+            reach("rename.rows_renamed")
+            with self.warehouse.lock:
+                self.warehouse.rows = rows
+                self.warehouse.commits = tuple((named.get(n, n), row) for n, row in self.warehouse.commits)
+                self.warehouse.pipelines = {named.get(n, n): v for n, v in self.warehouse.pipelines.items()}
+        return renamed
 
     @contextmanager
     def _fenced(self) -> Iterator[None]:

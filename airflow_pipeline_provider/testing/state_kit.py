@@ -23,6 +23,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
+from airflow_pipeline_provider.state.about import NOTHING
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.testing.sample_day import DAY, MIDNIGHT, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, entry
@@ -336,3 +337,28 @@ class StateConformance(StateSharingConformance):
         assert state.first_day(None) == DAY
         assert reopened.first_day(DAY - timedelta(days=9)) == DAY
         assert type(reopened.first_day(DAY)) is date
+
+    # --- the pipeline as a whole
+
+    def test_source_target_and_acts_are_remembered(self, state: State, reopened: State) -> None:
+        assert state.about() == NOTHING
+        source, target = {"type": "sql", "table": "ü"}, {"type": "duckdb"}
+        state.change_about(
+            lambda about: replace(about, source=source, target=target, days=("2013-11-03", None))
+        )
+        reopened.record_act("unlock", "ann", "stuck", hours(0, 2), owner="x")
+        reopened.change_about(lambda about: replace(about, renamed_to="trips", renaming_from="rides"))
+        about = state.about()
+        assert (about.source, about.target, about.days) == (source, target, ("2013-11-03", None))
+        assert (about.renamed_to, about.renaming_from) == ("trips", "rides")
+        [act] = about.acts
+        assert (act.what, act.by, act.why, act.interval, act.detail) == (
+            "unlock",
+            "ann",
+            "stuck",
+            hours(0, 2),
+            {"owner": "x"},
+        )
+        assert state.entries() == []
+        assert state.mint_token() == 1
+        assert reopened.about() == about

@@ -41,6 +41,8 @@ class StateSharingConformance(StateFixtures):
             state.bind_run(f"dag/run {number}", hours(number, number + 1))
         state.mint_token(floor=40)
         state.first_day(DAY)
+        state.change_about(lambda about: replace(about, source={"n": 1}, target={"n": 2}))
+        state.record_act("adopt", "ann", "moved")
 
     def test_a_pipeline_moves_house(self, state: State, open_state: OpenState) -> None:
         self._history(state)

@@ -29,7 +29,13 @@ from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stag
 from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part
-from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    DataError,
+    FatalError,
+    SupersededError,
+    TransientError,
+)
 from airflow_pipeline_provider.testing.sample_day import MICRO, MIDNIGHT, hours
 from airflow_pipeline_provider.testing.sample_rows import Loader, MakeTarget, Row, rows
 
@@ -394,3 +400,55 @@ class TargetConformance:
         assert len([r for r in fetch("") if r["RECORD_ID"] == "moved"]) == 3
         [moved] = [r for r in fetch("_LATEST") if (r["PIPELINE_ID"], r["RECORD_ID"]) == ("flights", "moved")]
         assert moved["EVENT_TIME"] == MIDNIGHT + timedelta(hours=3)
+
+    # --- which pipelines load here
+
+    def test_a_pipeline_registers_once_the_others_are_checked(
+        self, target: Target, make_target: MakeTarget
+    ) -> None:
+        other = make_target("weather")
+        assert target.pipelines() == {}
+        target.register({"source": {"table": "ü'"}}, lambda _: None)
+        seen: list[dict[str, Any]] = []
+        other.register({"n": 1}, seen.append)
+        target.register({"n": 2}, seen.append)
+        assert seen == [{"flights": {"source": {"table": "ü'"}}}, {"weather": {"n": 1}}]
+        assert other.pipelines() == {"flights": {"n": 2}, "weather": {"n": 1}}
+        other.close()
+
+    def test_a_refused_registration_changes_nothing(self, target: Target, make_target: MakeTarget) -> None:
+        def refuse(_others: Any) -> None:
+            raise ConfigError("no")
+
+        target.register({"n": 1}, lambda _: None)
+        other = make_target("weather")
+        with pytest.raises(ConfigError):
+            other.register({"n": 2}, refuse)
+        other.close()
+        assert target.pipelines() == {"flights": {"n": 1}}
+
+    def test_before_prepare_no_pipeline_is_registered(self, make_target: MakeTarget) -> None:
+        target = make_target("flights")
+        assert target.pipelines() == {}
+        target.close()
+
+    def test_a_rename_gives_rows_and_commits_to_the_new_id(
+        self, load: Loader, target: Target, make_target: MakeTarget
+    ) -> None:
+        target.register({"n": 1}, lambda _: None)
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        load(hours(2, 4), rows(hours(2, 4), 3), token=2)
+        load(hours(0, 2), rows(hours(0, 2), 4), token=1, pipeline_id="weather")
+        commits, renamed = target.commits(), make_target("trips")
+        assert [renamed.rename_pipeline("flights"), renamed.rename_pipeline("flights")] == [8, 0]
+        assert (renamed.count(hours(0, 4)), renamed.commits()) == ((8, 8), commits)
+        assert (target.count(hours(0, 4)), target.commits()) == ((0, 0), [])
+        assert renamed.pipelines() == {"trips": {"n": 1}}
+        load(hours(0, 2), rows(hours(0, 2), 6), token=3, pipeline_id="trips")
+        assert renamed.count(hours(0, 4)) == (9, 9)
+        renamed.close()
+        weather = make_target("weather")
+        assert weather.count(hours(0, 2)) == (4, 4)
+        with pytest.raises(DataError, match="both 'trips'"):
+            weather.rename_pipeline("trips")
+        weather.close()

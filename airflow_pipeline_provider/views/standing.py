@@ -26,6 +26,7 @@ from airflow_pipeline_provider.core.planning import (
 )
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.source_facts import latest
+from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease
 
 _DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
@@ -78,6 +79,8 @@ class Readable(Protocol):
     """What of a state is asked here: a `State`, or one that was read together with others."""
 
     def first_day(self, day: date | None) -> date | None: ...
+
+    def about(self) -> About: ...
 
     def coverage(self, within: Interval) -> Coverage: ...
 

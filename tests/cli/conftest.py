@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,6 +101,14 @@ class Place:
 
     def state(self, pipeline_id: str = "flights") -> SharedState:
         return SharedState(None, Identity(pipeline_id, "America/New_York"))
+
+    def take_over(self, pipelines: dict[str, Any], pipeline_id: str = "flights") -> None:
+        """Take the state of another place, whose files were copied here."""
+        self.store.pipelines.update(deepcopy(pipelines))
+        path = str(self.folder.parent / f"{pipeline_id}.duckdb")
+        self.state(pipeline_id).change_about(
+            lambda about: replace(about, target={**(about.target or {}), "path": path})
+        )
 
     def moved(self, pipeline_id: str = "flights") -> int:
         """Rows in the target; a doubled one fails."""

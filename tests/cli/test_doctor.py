@@ -44,7 +44,7 @@ def whole(place: Place, kept: tuple[Path, dict[str, Any]]) -> Place:
         shutil.copytree(home / "stage", files / "stage")
         shutil.copy(home / "flights.duckdb", files)
         pipelines.update(deepcopy(place.store.pipelines))
-    place.store.pipelines.update(deepcopy(pipelines))
+    place.take_over(pipelines)
     return place
 
 

@@ -118,6 +118,24 @@ class TestDuckDB(TargetConformance):
             load(hours(0, 2), rows(hours(0, 2), 3), token=1)
         assert target.count(hours(0, 2)) == (0, 0)
 
+    def test_the_fence_table_of_an_older_version_is_readable_and_gets_its_column(
+        self, path, make_target, load
+    ):
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        query(path, 'ALTER TABLE raw.events_fence DROP COLUMN "PIPELINES"')
+        target = make_target("flights")
+        assert target.pipelines() == {}
+        assert target.count(hours(0, 2)) == (5, 5)
+        target.prepare()
+        target.register({"n": 1}, lambda _: None)
+        assert target.pipelines() == {"flights": {"n": 1}}
+        assert load(hours(0, 2), rows(hours(0, 2), 6), token=2).rows == 6
+
+    def test_a_registration_that_somebody_edited_is_said(self, path, target):
+        query(path, """UPDATE raw.events_fence SET "PIPELINES" = '[1'""")
+        with pytest.raises(DataError, match="JSON object"):
+            target.pipelines()
+
     def test_the_file_is_free_after_each_operation(self, path, target, load):
         load(hours(0, 2), rows(hours(0, 2), 3), token=1)
         target.count(hours(0, 2))

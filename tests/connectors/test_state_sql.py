@@ -25,6 +25,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.state import sql_database
+from airflow_pipeline_provider.state.about import NOTHING
 from airflow_pipeline_provider.state.sql import SqlState, SqlStateOptions
 from airflow_pipeline_provider.state.sql_coverage import read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_tables import tables
@@ -185,7 +186,7 @@ def test_tables_of_a_newer_package_are_left_alone(file: Path, state: SqlState) -
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE pipeline_alembic_version SET version_num = '9999'")
         connection.commit()
-    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0002: install the newer"):
+    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0003: install the newer"):
         SqlState.from_url(f"sqlite:///{file}", IDENTITY).mint_token()
 
 
@@ -239,6 +240,9 @@ def test_tables_of_the_first_version_are_upgraded_and_keep_their_ledger(file: Pa
             "('flights', 'waived', '2013-11-03T04:00:00.000000Z', '2013-11-03T05:00:00.000000Z', "
             "'2013-11-03T06:00:00.000000Z', '{}')"
         )
+    assert state.about() == NOTHING
+    state.record_act("unlock", "ann")
+    assert [act.by for act in state.about().acts] == ["ann"]
     assert state.coverage(hours(0, 2), keep=True).done == (hours(0, 1),)
     assert state.mint_token() == 8
 

@@ -250,6 +250,18 @@ def test_a_broken_fence_is_said(admin, stage, change):
     assert target_of().count(hours(0, 2)) == (0, 0)
 
 
+def test_the_fence_table_of_an_older_version_gets_its_column(admin, stage, both_drivers):
+    load = loader(stage)
+    load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+    admin.execute('ALTER TABLE raw."Flights_FENCE" DROP COLUMN "PIPELINES"')
+    target = target_of()
+    assert target.pipelines() == {}
+    target.prepare()
+    target.register({"n": 1}, lambda _: None)
+    assert target.pipelines() == {"flights": {"n": 1}}
+    assert load(hours(0, 2), rows(hours(0, 2), 6), token=2).rows == 6
+
+
 def test_load_before_prepare_is_said(admin, stage):
     load = Loader(target_of, stage)
     with pytest.raises(FatalError, match=r"call prepare\(\) before load"):

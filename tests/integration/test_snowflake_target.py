@@ -158,6 +158,16 @@ class TestPut(SnowflakeConformance):
         with pytest.raises(FatalError, match="EVENTS_"):
             Loader(make_target, stage)(hours(0, 2), rows(hours(0, 2), 1), token=1)
 
+    def test_the_fence_table_of_an_older_version_gets_its_column(self, make_target, load, query, table):
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        query(f'ALTER TABLE {table}_FENCE DROP COLUMN "PIPELINES"')
+        target = make_target("flights")
+        assert target.pipelines() == {}
+        target.prepare()
+        target.register({"n": 1}, lambda _: None)
+        assert target.pipelines() == {"flights": {"n": 1}}
+        assert load(hours(0, 2), rows(hours(0, 2), 6), token=2).rows == 6
+
     def test_a_broken_fence_is_said(self, target, load, query, table):
         query(f"DELETE FROM {table}_FENCE")
         with pytest.raises(FatalError, match="expected exactly one row, got 0"):

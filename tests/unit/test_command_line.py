@@ -26,6 +26,7 @@ ARGUMENTS = {
     "reason": 'the source deleted "these" rows; it\'s fine',
     "window_id": "flights.20131103T040000Z-20131103T090000Z",
     "folder": "my pipelines",
+    "old": "flights_v1",
 }
 BUILDERS = {
     name: function

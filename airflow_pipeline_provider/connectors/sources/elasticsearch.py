@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.base import Body, BodyReport, Identity, Slice, Source
+from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     EVERY_INDEX,
     Client,
@@ -43,6 +44,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import (
     readers_for,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_times import check_time_field, untimed
+from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
@@ -73,6 +75,17 @@ class ElasticsearchSource(Source):
         self._documents: Documents | None = None
         self._shards = 1  # as the last count said
         self._lock = threading.Lock()
+
+    def dataset(self) -> dict[str, Any]:
+        return {
+            **super().dataset(),
+            "index": sorted(self.options.index),
+            "query": fingerprint(self.options.query),
+            "time_field": self.options.time_field,
+        }
+
+    def place(self) -> dict[str, Any]:
+        return {"server": place_of(self.options.conn_id)["server"]}
 
     @property
     def _client(self) -> Client:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
 from airflow_pipeline_provider.connectors.databases import database_errors, opener
+from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sources.sql_options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sources.sql_reader import Reader, Shape
 from airflow_pipeline_provider.connectors.sources.sql_rows import RowWriter
 from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect, Statement
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn
+from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import DataError
 
@@ -43,6 +45,21 @@ class SqlSource(Source):
         self._what = f"{what} of connection {options.conn_id!r}"
 
     # --- what is there
+
+    def dataset(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            **super().dataset(),
+            "table": options.table,
+            "query": fingerprint(options.query),
+            "time_column": options.time_column,
+            "time_column_zone": options.time_column_zone,
+            "key_columns": list(options.key_columns),
+            "name": options.source_name,
+        }
+
+    def place(self) -> dict[str, Any]:
+        return place_of(self.options.conn_id)
 
     def check(self) -> None:
         with self._reader() as reader:

@@ -26,6 +26,7 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
 )
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
+from airflow_pipeline_provider.connectors.targets import sql_pipelines
 from airflow_pipeline_provider.connectors.targets.duckdb_file import DuckDBFile, mapped
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     Dialect,
@@ -115,8 +116,7 @@ class DuckDBTarget(Target):
                 if set(self._statements.columns) - _existing(execute, self._statements):
                     return Answer("ok", f"{self.options.table} is created by the first load")
                 for table, columns in self._statements.columns.items():
-                    seen = {str(row[0]).upper(): row[1] for row in execute(f"DESCRIBE {table}", [])}
-                    check_shape(f"table {table}", columns, seen)
+                    check_shape(f"table {table}", columns, _described(execute, table))
                 execute("BEGIN TRANSACTION", [])
                 self._statements.try_rights(execute)
                 execute("ROLLBACK", [])
@@ -141,7 +141,9 @@ class DuckDBTarget(Target):
             for statement in statements.create_tables():
                 execute(statement, [])
             for table, columns in statements.columns.items():
-                seen = {str(row[0]).upper(): row[1] for row in execute(f"DESCRIBE {table}", [])}
+                seen = _described(execute, table)
+                if add := sql_pipelines.add_column(statements, seen, table):
+                    execute(add, [])
                 check_shape(f"table {table}", columns, seen)
             execute(statements.create_view(), [])
             views = execute(
@@ -159,22 +161,28 @@ class DuckDBTarget(Target):
             if not Path(self.options.path).exists():
                 self._complete = False
                 raise FatalError(f"{self.options.path} does not exist: call prepare() before load()")
-            with self._open() as connection:
-                execute = _executor(connection, self.options.path)
-                self._require_tables(execute)
-                execute("BEGIN TRANSACTION", [])
-                try:
-                    result = self._statements.replace_window(
-                        execute, manifest, lambda: self._copy(connection, manifest, stage)
-                    )
-                    execute("ROLLBACK" if result.already else "COMMIT", [])
-                except BaseException:
-                    with suppress(PipelineError):  # what failed may have ended the transaction already
-                        execute("ROLLBACK", [])
-                    raise
-                return result
+            with self._transaction() as (connection, execute):
+                result = self._statements.replace_window(
+                    execute, manifest, lambda: self._copy(connection, manifest, stage)
+                )
+                execute("ROLLBACK" if result.already else "COMMIT", [])
+            return result
 
         return self._patiently(once)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Any, Execute]]:
+        """The file open, our tables there, in a transaction that the block commits, or else is rolled back."""
+        with self._open() as connection:
+            execute = _executor(connection, self.options.path)
+            self._require_tables(execute)
+            execute("BEGIN TRANSACTION", [])
+            try:
+                yield connection, execute
+            except BaseException:
+                with suppress(PipelineError):  # what failed may have ended the transaction already
+                    execute("ROLLBACK", [])
+                raise
 
     def _copy(self, connection: Any, manifest: Manifest, stage: Stage) -> int:
         if not manifest.parts:
@@ -226,6 +234,40 @@ class DuckDBTarget(Target):
             return self._statements.read_newest_token(execute, self.identity.pipeline_id)
 
         return self._read(once, str(self._statements.commits), 0)
+
+    # --- which pipelines load here
+
+    def dataset(self) -> dict[str, Any]:
+        return {
+            **super().dataset(),
+            "path": self.options.path,
+            "table": ".".join(part.lower() for part in self._statements.table.parts),
+        }
+
+    def pipelines(self) -> sql_pipelines.Pipelines:
+        def once(execute: Execute) -> sql_pipelines.Pipelines:
+            fence = str(self._statements.fence)
+            old = sql_pipelines.add_column(self._statements, _described(execute, fence), fence)
+            return {} if old else sql_pipelines.read_pipelines(self._statements, execute)
+
+        return self._read(once, str(self._statements.fence), {})
+
+    def register(self, entry: dict[str, Any], check: sql_pipelines.Check) -> None:
+        def once() -> None:
+            with self._transaction() as (_, execute):
+                sql_pipelines.register(self._statements, execute, self.identity.pipeline_id, entry, check)
+                execute("COMMIT", [])
+
+        self._patiently(once)
+
+    def rename_pipeline(self, old: str) -> int:
+        def once() -> int:
+            with self._transaction() as (_, execute):
+                rows = sql_pipelines.rename(self._statements, execute, old, self.identity.pipeline_id)
+                execute("COMMIT", [])
+            return rows
+
+        return self._patiently(once)
 
     def _read(self, once: Callable[[Execute], T], table: str, nothing: T) -> T:
         def attempt() -> T:
@@ -288,6 +330,10 @@ def _executor(connection: Any, path: str) -> Execute:
             return rows
 
     return execute
+
+
+def _described(execute: Execute, table: str) -> dict[str, str]:
+    return {str(row[0]).upper(): row[1] for row in execute(f"DESCRIBE {table}", [])}
 
 
 def _existing(execute: Execute, statements: Statements) -> set[str]:

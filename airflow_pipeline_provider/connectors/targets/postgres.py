@@ -28,8 +28,10 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
+from airflow_pipeline_provider.connectors.targets import sql_pipelines
 from airflow_pipeline_provider.connectors.targets.postgres_upgrade import UPGRADE_SECONDS, find_upgrade
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
@@ -109,8 +111,7 @@ class PostgresTarget(Target):
             missing = [name for name in _tables(statements) if not session.execute(*sql.find(name))]
             if not missing:
                 for name in _tables(statements):
-                    seen = {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
-                    check_shape(f"table {name}", statements.columns[str(name)], seen)
+                    check_shape(f"table {name}", statements.columns[str(name)], _described(session, name))
                 statements.try_rights(session.execute)  # rolled back with the session
                 return Answer("ok", f"{statements.table} exists and may be changed")
             schema = statements.table.parts[0]
@@ -169,6 +170,35 @@ class PostgresTarget(Target):
                 return 0
             return statements.read_newest_token(session.execute, self.identity.pipeline_id)
 
+    # --- which pipelines load here
+
+    def dataset(self) -> dict[str, Any]:
+        return {**super().dataset(), "table": self.options.table}
+
+    def place(self) -> dict[str, Any]:
+        return place_of(self.options.conn_id)
+
+    def pipelines(self) -> sql_pipelines.Pipelines:
+        with self._transaction("read the registered pipelines") as (session, statements):
+            if not session.execute(*sql.find(statements.fence)):
+                return {}
+            seen = _described(session, statements.fence)
+            if sql_pipelines.add_column(statements, seen, str(statements.fence)):
+                return {}
+            return sql_pipelines.read_pipelines(statements, session.execute)
+
+    def register(self, entry: dict[str, Any], check: sql_pipelines.Check) -> None:
+        with self._transaction("register the pipeline") as (session, statements):
+            sql_pipelines.register(statements, session.execute, self.identity.pipeline_id, entry, check)
+            session.execute("COMMIT")
+
+    def rename_pipeline(self, old: str) -> int:
+        with self._transaction(f"rename pipeline {old}") as (session, statements):
+            session.let_run_long()
+            rows = sql_pipelines.rename(statements, session.execute, old, self.identity.pipeline_id)
+            session.execute("COMMIT")
+        return rows
+
     # --- tables
 
     def _create_missing(self, session: Session, statements: Statements) -> None:
@@ -182,7 +212,9 @@ class PostgresTarget(Target):
                 if name == statements.table:
                     for index in sql.INDEXES:
                         session.execute(index.create(name))
-            seen = {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
+            seen = _described(session, name)
+            if add := sql_pipelines.add_column(statements, seen, str(name)):
+                session.execute(add)
             check_shape(f"table {name}", statements.columns[str(name)], seen)
         view = session.execute(*sql.find(statements.latest))
         if not view:
@@ -223,6 +255,10 @@ class PostgresTarget(Target):
             return parse_name(f"{schema}.{self.options.table}")
         except ValueError as error:
             raise FatalError(f"target.table: the search_path of {self.options.conn_id!r}: {error}") from None
+
+
+def _described(session: Session, name: ObjectName) -> dict[str, str]:
+    return {str(column): str(kind) for column, kind in session.execute(*sql.describe(name))}
 
 
 def _tables(statements: Statements) -> tuple[ObjectName, ObjectName, ObjectName]:

@@ -67,9 +67,13 @@ class Session:
             cursor.execute(statement, list(parameters) or None)
             return cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
 
+    def let_run_long(self) -> None:
+        """Give the statements that follow in this transaction as long as a COPY may take."""
+        self.execute(*sql.apply_settings({"statement_timeout": f"{sql.COPY_HOURS}h"}))
+
     def copy(self, statement: str, chunks: Iterator[bytes]) -> int:
         """Run COPY FROM STDIN, return the number of rows; an error of `chunks` comes through as it is."""
-        self.execute(*sql.apply_settings({"statement_timeout": f"{sql.COPY_HOURS}h"}))
+        self.let_run_long()
         feed = _Feed(chunks, self._watch)
         try:
             with self._answered(), self._connection.cursor() as cursor:

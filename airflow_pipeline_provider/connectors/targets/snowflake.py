@@ -12,10 +12,10 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import Field, field_validator
@@ -31,9 +31,11 @@ from airflow_pipeline_provider.connectors.base import (
     TargetCounts,
     TargetLimits,
 )
+from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.encryption import flag
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.targets import snowflake_sql as sql
+from airflow_pipeline_provider.connectors.targets import sql_pipelines
 from airflow_pipeline_provider.connectors.targets.snowflake_session import Session, connect
 from airflow_pipeline_provider.connectors.targets.sql_text import (
     ObjectName,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
 _UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
 
@@ -174,12 +177,15 @@ class SnowflakeTarget(Target):
         statements = self._statements
         for statement in statements.create_tables():
             session.execute(statement)
+        fence = str(statements.fence)
+        if add := sql_pipelines.add_column(statements, _described(session, fence), fence):
+            session.execute(add)
         self._check_shapes(session)
         session.execute(statements.create_view())
 
     def _check_shapes(self, session: Session) -> None:
         for table, columns in self._statements.columns.items():
-            seen = {row[0]: _kind(row[1]) for row in session.execute(f"DESC TABLE {table}")}
+            seen = _described(session, table)
             check_shape(f"table {table}", {name: _kind(kind) for name, kind in columns.items()}, seen)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
@@ -224,6 +230,52 @@ class SnowflakeTarget(Target):
             f"{stage.url(sample)} is there: correct external_stage_path or the stage's URL"
         )
 
+    # --- which pipelines load here
+
+    def dataset(self) -> dict[str, Any]:
+        return {**super().dataset(), "table": ".".join(self._statements.table.parts)}
+
+    def place(self) -> dict[str, Any]:
+        """Without the parts that the table's name says."""
+        found = place_of(self.options.conn_id)
+        said = len(self._statements.table.parts)
+        return {
+            key: value
+            for key, value in found.items()
+            if not (key == "schema" and said > 1) and not (key == "database" and said > 2)
+        }
+
+    def pipelines(self) -> sql_pipelines.Pipelines:
+        statements = self._statements
+        with self._session("read the registered pipelines") as session:
+            fence = str(statements.fence)
+            if not self._exists(session, statements.fence):
+                return {}
+            if sql_pipelines.add_column(statements, _described(session, fence), fence):
+                return {}
+            return sql_pipelines.read_pipelines(statements, session.execute)
+
+    def register(self, entry: dict[str, Any], check: sql_pipelines.Check) -> None:
+        def once() -> None:
+            with session.transaction():
+                name = self.identity.pipeline_id
+                sql_pipelines.register(self._statements, session.execute, name, entry, check)
+                session.execute("COMMIT")
+
+        with self._session("register the pipeline") as session:
+            _patiently(once)
+
+    def rename_pipeline(self, old: str) -> int:
+        def once() -> int:
+            with session.transaction():
+                name = self.identity.pipeline_id
+                rows = sql_pipelines.rename(self._statements, session.execute, old, name)
+                session.execute("COMMIT")
+            return rows
+
+        with self._session(f"rename pipeline {old}") as session:
+            return _patiently(once)
+
     # --- the transaction
 
     def _replace(self, session: Session, manifest: Manifest, staged: ObjectName) -> LoadResult:
@@ -236,20 +288,16 @@ class SnowflakeTarget(Target):
                 return 0
             return int(session.execute(insert, statements.stamps(manifest))[0][0])
 
-        deadline = time.monotonic() + CONFLICT_SECONDS
-        while True:
-            try:
-                with session.transaction():
-                    result = statements.replace_window(session.execute, manifest, copy)
-                    if result.already:
-                        session.execute("ROLLBACK")
-                    else:
-                        self._commit(session, manifest)
-                return result
-            except WriteConflictError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
+        def replace() -> LoadResult:
+            with session.transaction():
+                result = statements.replace_window(session.execute, manifest, copy)
+                if result.already:
+                    session.execute("ROLLBACK")
+                else:
+                    self._commit(session, manifest)
+            return result
+
+        return _patiently(replace)
 
     def _commit(self, session: Session, manifest: Manifest) -> None:
         try:
@@ -372,6 +420,22 @@ class SnowflakeTarget(Target):
             session.close()
             raise
         return session
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Run a transaction again while it loses against another one."""
+    deadline = time.monotonic() + CONFLICT_SECONDS
+    while True:
+        try:
+            return work()
+        except WriteConflictError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
+
+
+def _described(session: Session, table: str) -> dict[str, str]:
+    return {row[0]: _kind(row[1]) for row in session.execute(f"DESC TABLE {table}")}
 
 
 def _kind(column_type: str) -> str:

@@ -114,6 +114,7 @@ class Statements:
                 "ROW_COUNT": integer,
                 "COMMITTED_AT": instant,
             },
+            # and PIPELINES (`sql_pipelines`), which tables of older versions get with the next load
             str(self.fence): {"PIPELINE_ID": text, "TOKEN": integer, "TAKEN_AT": instant},
         }
 
@@ -125,7 +126,8 @@ class Statements:
             f"CREATE TABLE IF NOT EXISTS {self.table} ({_definition(data)})",
             f"CREATE TABLE IF NOT EXISTS {self.commits} ({_definition(commits)})",
             f"CREATE TABLE IF NOT EXISTS {self.fence} AS SELECT CAST('' AS {text}) AS \"PIPELINE_ID\", "
-            f'CAST(0 AS {integer}) AS "TOKEN", CAST(CURRENT_TIMESTAMP AS {instant}) AS "TAKEN_AT"',
+            f'CAST(0 AS {integer}) AS "TOKEN", CAST(CURRENT_TIMESTAMP AS {instant}) AS "TAKEN_AT", '
+            f'CAST(NULL AS {text}) AS "PIPELINES"',
         ]
 
     @property

@@ -1,0 +1,46 @@
+"""Where an Airflow connection leads to, without credentials: for the comparison of sources and targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+
+
+def place_of(conn_id: str) -> dict[str, Any]:
+    """Return `server` and `database` of a connection; None for what it does not say.
+
+    Of SQLite the folder is the server and the file the database: a moved folder is no other database.
+    """
+    connection = get_connection(conn_id)
+    extra = connection.extra_dejson
+    if connection.conn_type == "sqlite":
+        path = Path("/".join(part for part in (connection.host, connection.schema) if part))
+        return {"server": str(path.parent), "database": path.name}
+    if connection.conn_type == "snowflake":
+        account = extra.get("account") or extra.get("extra__snowflake__account") or connection.host
+        database = extra.get("database") or extra.get("extra__snowflake__database")
+        return {
+            "server": account and str(account).lower(),
+            "database": database and str(database).upper(),
+            "schema": connection.schema and connection.schema.upper(),
+        }
+    return {"server": _hosts(connection), "database": connection.schema or None}
+
+
+def _hosts(connection: Any) -> str | None:
+    """`host:port` of each host, sorted, without scheme, login and password."""
+    hosts = []
+    for text in (connection.host or "").split(","):
+        host = text.strip()
+        if not host:
+            continue
+        try:
+            url = urlsplit(host if "://" in host else f"//{host}")
+            port = url.port or connection.port
+        except ValueError:  # the connector says what is wrong with it
+            return None
+        hosts.append(f"{url.hostname or host}:{port}" if port else url.hostname or host)
+    return ",".join(sorted(hosts)).lower() or None

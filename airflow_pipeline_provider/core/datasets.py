@@ -1,0 +1,104 @@
+"""Compare what a source reads and what a target writes: is it still the same, and do two pipelines share it?
+
+A *dataset* is a JSON object that names the data without credentials: the connector's type, the connection's id, the
+server and database that the connection leads to, and the index, table, path or query of the pipeline file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+Dataset = Mapping[str, Any]
+Days = tuple[str | None, str | None]
+"""First and last day of a pipeline as ISO dates; None is unbounded."""
+
+_WHERE = ("conn_id", "server")
+_RESOLVED = ("database", "schema")  # by the connection, which may not say
+_TEXTS = ("query",)
+
+
+def fingerprint(value: Any) -> str | None:
+    """Return a short hash of a query (its white space does not count), None for None."""
+    if value is None:
+        return None
+    text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changes(kind: str, before: Dataset, now: Dataset) -> list[str]:
+    """Return one phrase for each key that names other data than before; `kind` is "source" or "target".
+
+    Only what both know counts, so a newer version may add keys.  A connection may be renamed as long as it leads to
+    the same server, and the server of a connection may move: only both at once is a change.
+    """
+    found = [
+        f"{kind}.{key} is another one"
+        if key in _TEXTS
+        else f"{kind}.{key} was {_shown(before[key])} and is {_shown(now[key])}"
+        for key in sorted(set(before) & set(now) - set(_WHERE))
+        if before[key] != now[key] and not (key in _RESOLVED and None in (before[key], now[key]))
+    ]
+    servers = [dataset.get("server") for dataset in (before, now)]
+    if before.get("conn_id") != now.get("conn_id") and None not in servers and servers[0] != servers[1]:
+        found.append(
+            f"{kind}.conn_id was {_shown(before.get('conn_id'))} ({servers[0]}) and is {_shown(now.get('conn_id'))} "
+            f"({servers[1]})"
+        )
+    return found
+
+
+def overlap(one: Dataset, other: Dataset) -> bool:
+    """Return whether two sources surely give some of the same rows.
+
+    Indices and tables are compared by name and pattern.  Different filters may be disjoint, so they do not overlap.
+    """
+    if one.get("type") != other.get("type") or not _same_server(one, other):
+        return False
+    databases = {one.get("database"), other.get("database")} - {None}
+    filters = {one.get("query"), other.get("query")} - {None}
+    if len(databases) > 1 or len(filters) > 1:
+        return False
+    names, others = _names(one), _names(other)
+    if not names and not others:
+        return one.get("query") is not None and one.get("query") == other.get("query")
+    return any(
+        (fnmatchcase(a, b) or fnmatchcase(b, a)) and not _excluded(a, other) and not _excluded(b, one)
+        for a in names
+        for b in others
+    )
+
+
+def days_overlap(one: Days, other: Days) -> bool:
+    """Return whether two pipelines move a common day."""
+    first = max(one[0] or "", other[0] or "")
+    return all(first <= last for last in (one[1], other[1]) if last is not None)
+
+
+def _same_server(one: Dataset, other: Dataset) -> bool:
+    if one.get("conn_id") == other.get("conn_id"):
+        return True
+    return one.get("server") is not None and one.get("server") == other.get("server")
+
+
+def _names(dataset: Dataset) -> list[str]:
+    return [name for name in _listed(dataset) if not name.startswith("-")]
+
+
+def _excluded(name: str, dataset: Dataset) -> bool:
+    return any(fnmatchcase(name, other[1:]) for other in _listed(dataset) if other.startswith("-"))
+
+
+def _listed(dataset: Dataset) -> Iterable[str]:
+    """Index names, or the one table."""
+    table = dataset.get("table")
+    listed: Iterable[str] = dataset.get("index") or ([table] if table is not None else [])
+    return listed
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,169 @@
+"""Refuse to load when the pipeline's source or target is another one than before, or when another pipeline loads the
+same source into the same table.
+
+What a pipeline reads and writes (`core.datasets`) is recorded in its state and registered in the target's fence table
+with its first load.  `generate` compares before anything is written, `load` once more before the target changes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import Connector, Identity
+from airflow_pipeline_provider.connectors.registry import connector_class
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.command_line import shown
+from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap, overlap
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
+from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.state.about import About
+
+logger = logging.getLogger(__name__)
+
+
+class Datasets(NamedTuple):
+    """What a pipeline reads and writes now, and its first and last day."""
+
+    source: dict[str, Any]
+    target: dict[str, Any]
+    days: Days
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the target keeps of the pipeline."""
+        return {"source": self.source, "days": list(self.days)}
+
+
+def declared(config: PipelineConfig) -> Datasets:
+    """Return what the pipeline file alone says; no connection is looked up."""
+    identity = Identity(config.pipeline_id, config.timezone)
+    source, target = (
+        connector_class(kind, getattr(config, kind).type)(getattr(config, kind), identity)
+        for kind in ("source", "target")
+    )
+    return Datasets(_plain(source.dataset()), _plain(target.dataset()), _days(config))
+
+
+def datasets_of(runtime: Runtime) -> Datasets:
+    """Return what the pipeline reads and writes, with the servers that its connections lead to."""
+    source, target = (_plain({**one.dataset(), **_place(one)}) for one in (runtime.source, runtime.target))
+    return Datasets(source, target, _days(runtime.config))
+
+
+def differences(about: About, now: Datasets) -> list[str]:
+    """Return how source and target differ from those of the loads so far."""
+    found = []
+    if about.source is not None:
+        found += changes("source", about.source, now.source)
+    if about.target is not None:
+        found += changes("target", about.target, now.target)
+    return found
+
+
+def check_identity(runtime: Runtime) -> None:
+    """Raise ConfigError when the pipeline was renamed, or its source or target changed, or is another pipeline's."""
+    about = runtime.state.about()
+    now = datasets_of(runtime)
+    _refuse_change(runtime, about, now)
+    if about.source is None:
+        try:
+            pipelines = runtime.target.pipelines()
+        except (TransientError, FatalError) as error:  # load asks again, before it writes
+            logger.debug("the target's pipelines are not known yet: %s", error)
+            return
+        pipelines.pop(runtime.config.pipeline_id, None)
+        twin_check(runtime.config.pipeline_id, now)(pipelines)
+
+
+def record_identity(runtime: Runtime) -> None:
+    """Do the same before a load, with the target prepared, and record what is not recorded yet."""
+    about = runtime.state.about()
+    now = datasets_of(runtime)
+    _refuse_change(runtime, about, now)
+    if (about.source, about.target, about.days) != now:
+        runtime.target.register(now.entry, twin_check(runtime.config.pipeline_id, now))
+        runtime.state.change_about(lambda seen: recorded(seen, now))
+
+
+def recorded(about: About, now: Datasets) -> About:
+    """Return `about` with these datasets."""
+    return replace(about, source=now.source, target=now.target, days=now.days)
+
+
+def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str, Any]]], None]:
+    """Return a check of the other pipelines in the target table: ConfigError for one that reads the same source."""
+
+    def check(pipelines: dict[str, dict[str, Any]]) -> None:
+        mine = command_line.name_of(pipeline_id)
+        for name, entry in sorted(pipelines.items()):
+            if is_twin(now, entry):
+                raise ConfigError(
+                    f"pipeline {name!r} loads the same source into this table already, so {pipeline_id!r} would load "
+                    "its rows a second time; nothing was changed. If it was renamed, run `"
+                    f"{shown(command_line.rename_state(name, mine))}`; otherwise choose another target.table, or, if "
+                    f"the rows of {name!r} may stay beside, "
+                    f"`{shown(command_line.adopt(mine, 'both are wanted in one table'))}`"
+                )
+
+    return check
+
+
+def is_twin(now: Datasets, entry: dict[str, Any]) -> bool:
+    """Return whether another pipeline's entry in the target table is of the same source and days."""
+    first, last = entry.get("days", (None, None))
+    return overlap(now.source, entry.get("source", {})) and days_overlap(now.days, (first, last))
+
+
+def _refuse_change(runtime: Runtime, about: About, now: Datasets) -> None:
+    name = runtime.config.pipeline_id
+    refuse_renamed(name, about)
+    mine = command_line.name_of(name)
+    if found := differences(about, now):
+        raise ConfigError(
+            f"{change_sentence(found)}; nothing was changed. Put it back; or `{shown(command_line.adopt(mine))}`; or "
+            f"`{shown(command_line.reprocess_all(mine))}` to move every committed window again"
+        )
+
+
+def refuse_renamed(name: str, about: About) -> None:
+    """Raise ConfigError for a pipeline that was renamed, or whose rename is not finished."""
+    if about.renamed_to is not None:
+        raise ConfigError(
+            f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows; nothing was "
+            f"changed. Remove this file, choose another pipeline_id, or take the rename back with "
+            f"`{shown(command_line.rename_state(about.renamed_to, name))}`"
+        )
+    if about.renaming_from is not None:
+        raise ConfigError(
+            f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off; nothing was changed. Finish it "
+            f"with `{shown(command_line.rename_state(about.renaming_from, name))}`"
+        )
+
+
+def change_sentence(found: list[str]) -> str:
+    """Return the differences as the beginning of a sentence."""
+    return f"the committed windows were loaded from and into other places than the file names now: {', '.join(found)}"
+
+
+def _place(connector: Connector) -> dict[str, Any]:
+    try:
+        return connector.place()
+    except (FatalError, ConfigError) as error:  # the connector itself says what is wrong with its connection
+        logger.debug("the place of %s is not known: %s", connector.options.type, error)
+        return {}
+
+
+def _days(config: PipelineConfig) -> Days:
+    first, last = config.start_day, config.end_day
+    return first.isoformat() if first else None, last.isoformat() if last else None
+
+
+def _plain(dataset: dict[str, Any]) -> dict[str, Any]:
+    """As it is read back from JSON."""
+    value: dict[str, Any] = json.loads(json.dumps(dataset, sort_keys=True, default=str))
+    return value

@@ -1,0 +1,129 @@
+"""What a state store remembers of a pipeline as a whole: its source and target, and what people did by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_pipeline_provider.core.datasets import Days
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.exceptions import DataError
+
+KEPT_ACTS = 200  # older ones are dropped
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that a person did by hand; `interval` is None when it concerns the whole pipeline."""
+
+    at: datetime
+    what: str
+    by: str
+    why: str = ""
+    interval: Interval | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"at": iso_utc(self.at), "what": self.what, "by": self.by}
+        if self.why:
+            value["why"] = self.why
+        if self.interval is not None:
+            value["interval"] = self.interval.to_json()
+        if self.detail:
+            value["detail"] = self.detail
+        return value
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Act:
+        interval = value.get("interval")
+        return cls(
+            parse_utc(value["at"]),
+            str(value["what"]),
+            str(value["by"]),
+            str(value.get("why", "")),
+            None if interval is None else Interval.from_json(interval),
+            dict(value.get("detail", {})),
+        )
+
+
+@dataclass(frozen=True)
+class About:
+    """`source` and `target` are the datasets (`core.datasets`) of the loads so far, None before the first one.
+
+    `days` are the pipeline's first and last day as they were registered with the target; `renamed_to` is the new id
+    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first.
+    """
+
+    source: dict[str, Any] | None = None
+    target: dict[str, Any] | None = None
+    days: Days = (None, None)
+    renamed_to: str | None = None
+    renaming_from: str | None = None
+    acts: tuple[Act, ...] = ()
+
+    def with_act(self, act: Act) -> About:
+        return replace(self, acts=(*self.acts, act)[-KEPT_ACTS:])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "target": self.target,
+            "days": list(self.days),
+            "renamed_to": self.renamed_to,
+            "renaming_from": self.renaming_from,
+            "acts": [act.to_json() for act in self.acts],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> About:
+        """Raises ValueError, TypeError, KeyError or AttributeError for anything but what `to_json` gives."""
+        first, last = value["days"]
+        return cls(
+            None if value["source"] is None else dict(value["source"]),
+            None if value["target"] is None else dict(value["target"]),
+            (first, last),
+            value["renamed_to"],
+            value["renaming_from"],
+            tuple(Act.from_json(act) for act in value["acts"]),
+        )
+
+    def dump(self) -> str:
+        return json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+NOTHING = About()
+
+
+def read_about(text: str | None, where: str) -> About:
+    """Parse what `dump` gave; None is a pipeline of which nothing is remembered.
+
+    `where` begins the DataError for anything else.
+    """
+    if text is None:
+        return NOTHING
+    try:
+        return About.from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{where}: expected what this package remembers of the pipeline, got {text[:60]!r} ({error}); restore it "
+            "from a backup or a `state export`"
+        ) from error
+
+
+def merged(snapshot: About, present: About) -> About:
+    """Merge what is imported with what is there: what is there stays, acts of both are kept in order."""
+    acts = sorted({*map(_key, snapshot.acts), *map(_key, present.acts)})
+    known = {_key(act): act for act in (*snapshot.acts, *present.acts)}
+    base = present if present.source is not None or present.target is not None else snapshot
+    return replace(
+        base,
+        renamed_to=present.renamed_to or snapshot.renamed_to,
+        renaming_from=present.renaming_from or snapshot.renaming_from,
+        acts=tuple(known[key] for key in acts)[-KEPT_ACTS:],
+    )
+
+
+def _key(act: Act) -> tuple[datetime, str]:
+    return act.at, json.dumps(act.to_json(), sort_keys=True, default=str)
