@@ -7,6 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
+_SETTINGS = {
+    "allowed_modules": (
+        "Python modules, with those below them, whose functions record_functions may name, separated by commas. "
+        "Empty: none.",
+        "mycompany.records",
+    ),
+    "stage_roots": (
+        "Where stage.path may be: folders and URLs without connection ids, separated by commas. Empty: anywhere.",
+        "/data/stage, s3://lake/pipelines",
+    ),
+    "target_roots": (
+        "Where the files of targets such as DuckDB may be: folders, separated by commas. Empty: anywhere.",
+        "/data/warehouse",
+    ),
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """The description that Airflow's provider discovery asks for (entry point `apache_airflow_provider`)."""
@@ -27,5 +43,20 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.triggers"]},
         ],
+        "config": {
+            "pipelines": {
+                "description": "What the deployment allows pipeline files to do.",
+                "options": {
+                    name: {
+                        "description": description,
+                        "version_added": None,
+                        "type": "string",
+                        "example": example,
+                        "default": "",
+                    }
+                    for name, (description, example) in _SETTINGS.items()
+                },
+            }
+        },
         "cli": ["airflow_pipeline_provider.cli.definition.get_pipelines_cli_commands"],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import difflib
 import os
 import re
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airflow_pipeline_provider.config.airflow_settings import airflow_home, airflow_setting, expanded
 from airflow_pipeline_provider.config.loader import (
     ConfigFileError,
     Problem,
@@ -45,31 +45,17 @@ class Catalog:
 
 
 def dags_folder() -> Path:
-    """Airflow's DAGs folder as Airflow would find it: environment, `airflow.cfg`, `$AIRFLOW_HOME/dags`."""
-    given = os.environ.get("AIRFLOW__CORE__DAGS_FOLDER")
-    if given:
-        return _expanded(given)
-    home = _expanded(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    file = _expanded(os.environ.get("AIRFLOW_CONFIG") or str(home / "airflow.cfg"))
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    """Return Airflow's DAGs folder as Airflow finds it: environment, `airflow.cfg`, `$AIRFLOW_HOME/dags`."""
     try:
-        parser.read(file, encoding="utf-8")
-        configured = parser.get("core", "dags_folder", fallback="").strip()
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"Airflow's configuration {file} cannot be read ({error.__class__.__name__}): mend it, or name the "
-            "pipelines' folder with --folder DIR"
-        ) from error
-    return _expanded(configured.replace("{AIRFLOW_HOME}", str(home))) if configured else home / "dags"
-
-
-def _expanded(text: str) -> Path:
-    return Path(os.path.expandvars(text)).expanduser()
+        configured = airflow_setting("core", "dags_folder")
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}, or name the pipelines' folder with --folder DIR") from error
+    return expanded(configured) if configured else airflow_home() / "dags"
 
 
 def root_folder(folder: str | None) -> Path:
     """Where to look; ConfigError when it is no folder."""
-    root = _expanded(folder) if folder is not None else dags_folder()
+    root = expanded(folder) if folder is not None else dags_folder()
     if root.is_dir():
         return root
     if folder is not None:
@@ -139,7 +125,7 @@ def load_all(folder: str | None) -> Catalog:
 def load_one(pipeline: str, folder: str | None) -> Found:
     """The pipeline with this id, or in this file.  ConfigError: unknown (the nearest names are told), or broken."""
     if _is_path(pipeline):
-        path = _expanded(pipeline)
+        path = expanded(pipeline)
         if not path.is_file():
             raise ConfigError(
                 f"PIPELINE: there is no file {pipeline!r}; give the path of a YAML file, or an id"

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from airflow_pipeline_provider.config.options import MAX_DAYS, parse_duration, printable
+from airflow_pipeline_provider.config.policy import module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem, shown
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, Duration
 
@@ -191,4 +192,10 @@ def _function_problem(field: str, path: str) -> str | None:
         return (
             f"must be the dotted path of a function such as mycompany.records.partner_of, got {shown(path)}"
         )
-    return None
+    return module_problem(module_and_attribute(path)[0])
+
+
+def module_and_attribute(path: str) -> tuple[str, str]:
+    """Split `package.module.function` or `package.module:Class.function`."""
+    module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
+    return module, attribute

@@ -39,6 +39,7 @@ from airflow_pipeline_provider.config.options import (
     TargetOptions,
     printable,
 )
+from airflow_pipeline_provider.config.policy import function_problem, module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.core.durations import Duration
@@ -192,7 +193,8 @@ class PipelineConfig(BaseModel):
         default={}, description="Fields that every window's record starts with."
     )
     record_functions: dict[str, str] = Field(
-        default={}, description="UPPERCASE field: dotted path of a function(record) that gives its value."
+        default={},
+        description="UPPERCASE field: dotted path of a function(record) that gives its value, in an allowed module.",
     )
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
@@ -278,8 +280,10 @@ class PipelineConfig(BaseModel):
 
 
 def _resolve(field: str, path: str) -> Callable[[dict[str, Any]], Any]:
-    module_name, attribute = path.split(":") if ":" in path else path.rsplit(".", 1)
+    module_name, attribute = fields.module_and_attribute(path)
     place = f"record_functions.{field}: {path!r}"
+    if problem := module_problem(module_name):
+        raise ConfigError(f"{place}: {problem}")
     try:
         function = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
     except ModuleNotFoundError as error:
@@ -293,4 +297,6 @@ def _resolve(field: str, path: str) -> Callable[[dict[str, Any]], Any]:
         raise ConfigError(f"{place} cannot be imported: module {module_name!r} raised {what}") from error
     if not callable(function):
         raise ConfigError(f"{place} must be a function, got {type(function).__name__}")
+    if problem := function_problem(function, path):
+        raise ConfigError(f"{place}: {problem}")
     return function

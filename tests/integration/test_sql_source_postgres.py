@@ -375,3 +375,25 @@ def test_no_session_is_left_behind(admin: psycopg.Connection) -> None:
             break
         threading.Event().wait(0.05)
     assert admin.execute(others).fetchone() == (0,)
+
+
+def test_a_query_writes_nothing_on_any_path(admin: psycopg.Connection) -> None:
+    """A function that writes fails wherever the query is executed, also in transactions that see one statement."""
+    admin.execute("CREATE TABLE notes (a integer); CREATE SEQUENCE numbers")
+    admin.execute("CREATE TABLE events (id integer, at timestamptz)")
+    admin.execute("INSERT INTO events VALUES (1, %s), (2, NULL)", [WINDOW.start])
+    admin.execute(
+        "CREATE FUNCTION note() RETURNS integer LANGUAGE sql AS 'INSERT INTO notes VALUES (1) RETURNING a'"
+    )
+    for call in ("note()", "nextval('numbers')"):
+        made = source(table=None, query=f"SELECT id, at FROM events WHERE {call} > 0")
+        for path in (
+            lambda made=made: made.count(WINDOW),
+            lambda made=made: made.count_untimed(),
+            lambda made=made: made.newest_event_time(),
+            lambda made=made: read_all(made, WINDOW),
+        ):
+            with pytest.raises(FatalError, match="in a read-only transaction"):
+                path()
+    assert admin.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    assert admin.execute("SELECT is_called FROM numbers").fetchone() == (False,)

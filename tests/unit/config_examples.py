@@ -140,8 +140,11 @@ max_attempts: 2
 on_blocked: stop
 airflow: {retries: 0, pool: etl, tags: [a, b, a], max_active_runs: 4, owner: ops}
 default_record: {team: ops, nested: {list: [1, null]}}
-record_functions: {PARTNER: os.path.basename}
+record_functions: {PARTNER: mycompany.records.partner_of}
 """
+
+
+ALLOWED_MODULES = "AIRFLOW__PIPELINES__ALLOWED_MODULES"  # WHOLE needs mycompany in it
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.core.planning import PlanRules
 from airflow_pipeline_provider.core.record_generation import generate_pipeline_time_window_record
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from tests.unit.config_examples import (
+    ALLOWED_MODULES,
     LEAST,
     WHOLE,
     SearchOptions,
@@ -26,6 +27,12 @@ from tests.unit.config_examples import (
     options_model,
     write,
 )
+
+
+@pytest.fixture(autouse=True)
+def _mycompany_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_MODULES, "mycompany")
+
 
 # --- what is read -------------------------------------------------------------------------------------------------
 
@@ -169,11 +176,13 @@ def _modules(tmp_path, monkeypatch):
     write(
         tmp_path,
         "cfg_records.py",
+        "from os import system\nimport os, functools\nlater = functools.partial(print)\n"
         "def one(record): return 1\nclass K:\n    @staticmethod\n    def two(record): return 2\nnumber = 5\n",
     )
     write(tmp_path, "cfg_needs.py", "import cfg_not_installed\n")
     write(tmp_path, "cfg_raises.py", "raise RuntimeError('at import')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(ALLOWED_MODULES, "cfg_records, cfg_no cfg_needs,cfg_raises")
     yield
     for name in ("cfg_records", "cfg_needs", "cfg_raises"):
         sys.modules.pop(name, None)
@@ -211,3 +220,40 @@ def test_a_bad_record_function_is_named(tmp_path, path, says):
     assert str(raised.value) == f"record_functions.PARTNER: '{path}' {says}" or (
         str(raised.value) == f"record_functions.PARTNER: '{path}': {says}"
     )
+
+
+@pytest.mark.usefixtures("_modules")
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("cfg_records_evil.one", "module 'cfg_records_evil' is not allowed"),
+        (
+            "os.system",
+            "module 'os' is not allowed: the deployment's .pipelines. allowed_modules .* allows cfg_records",
+        ),
+        ("subprocess:check_output", "module 'subprocess' is not allowed"),
+        ("cfg_records.os.system", "module 'cfg_records.os' is not allowed|no module"),
+        ("cfg_records:os.system", "module '(posix|nt)' is not allowed"),
+        ("cfg_records.system", "module '(posix|nt)' is not allowed"),
+        ("cfg_records.later", "module 'functools' is not allowed"),
+    ],
+)
+def test_only_functions_of_allowed_modules_are_called(tmp_path, path, words):
+    with pytest.raises(ConfigError, match=words):
+        with_function(tmp_path, path).resolve_record_functions()
+
+
+def test_no_module_is_allowed_by_default(tmp_path, monkeypatch):
+    monkeypatch.delenv(ALLOWED_MODULES, raising=False)
+    with pytest.raises(
+        ConfigFileError, match=r"PARTNER: module 'os' is not allowed.*allows no module \(flights"
+    ):
+        with_function(tmp_path, "os.getcwd")
+
+
+def test_a_module_that_is_allowed_no_longer_is_not_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv(ALLOWED_MODULES, "cfg_never")
+    config = with_function(tmp_path, "cfg_never.imported")
+    monkeypatch.setenv(ALLOWED_MODULES, "")
+    with pytest.raises(ConfigError, match="module 'cfg_never' is not allowed"):
+        config.resolve_record_functions()

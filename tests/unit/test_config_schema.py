@@ -17,6 +17,12 @@ from airflow_pipeline_provider.config.loader import ConfigFileError, load_pipeli
 from airflow_pipeline_provider.config.yaml_tree import plain, read_yaml
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, KINDS, options_model
 
+
+@pytest.fixture(autouse=True)
+def _mycompany_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__PIPELINES__ALLOWED_MODULES", "mycompany")
+
+
 ROOT = Path(__file__).parents[2]
 SHIPPED: dict[str, Any] = json.loads(
     files("airflow_pipeline_provider.config").joinpath(SCHEMA_FILE).read_text()

@@ -48,6 +48,16 @@ class SqlSourceOptions(SourceOptions):
         description="When server and client give a statement up, PostgreSQL only: 15m; 3s to 1d.",
     )
 
+    @field_validator("query")
+    @classmethod
+    def _one_statement(cls, value: str | None) -> str | None:
+        """A second statement could end the read-only transaction in which the query runs."""
+        if value is not None and ";" in value.strip().rstrip(";"):
+            raise ValueError(
+                "must be one statement without ';' in it, also in texts and comments: write chr(59) in a text"
+            )
+        return value
+
     @field_validator("time_column_zone")
     @classmethod
     def _known_zone(cls, value: str | None) -> str | None:

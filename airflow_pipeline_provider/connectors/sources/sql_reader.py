@@ -23,6 +23,13 @@ from airflow_pipeline_provider.exceptions import (
     TransientError,
 )
 
+# First statement of each connection: what the query does beside reading (by a function, say) must fail. Other
+# databases rely on the rights of the connection's role.
+_READ_ONLY = {
+    "postgres": "SET TRANSACTION READ ONLY",
+    "sqlite": "PRAGMA query_only = ON",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+}
 # First statement of a transaction that sees one state of the data; where there is none, one statement must do.
 _SNAPSHOT = {"postgres": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "sqlite": "BEGIN"}
 _POSTGRES_TIMES = {1184: Kind.AWARE, 1114: Kind.NAIVE, 1082: Kind.NAIVE}  # timestamptz, timestamp, date
@@ -50,6 +57,10 @@ class Reader:
         )
         if dialect.name == "postgres":
             self._watch = Watch(connection, options.statement_timeout + GRACE_SECONDS)
+        if read_only := _READ_ONLY.get(dialect.name):
+            with self._cursor() as cursor:
+                cursor.execute(read_only)
+        if dialect.name == "postgres":
             with self._cursor() as cursor:  # SET takes no snapshot, so `begin` may still follow
                 for name, value in patience_to_read(options.statement_timeout).items():
                     cursor.execute(f"SET LOCAL {name} = '{value}'")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from airflow_pipeline_provider.config.options import StageOptions
+from airflow_pipeline_provider.config.policy import folder_problem, url_problem
 from airflow_pipeline_provider.connectors.base import Stage, StageFile
 from airflow_pipeline_provider.connectors.probes import Probes, writable_folder
 from airflow_pipeline_provider.connectors.stages.local_files import INCOMPLETE, LocalFiles
@@ -91,7 +92,15 @@ class ObjectStoreOptions(StageOptions):
     @field_validator("path")
     @classmethod
     def _check_path(cls, value: str) -> str:
-        parse_location(value)
+        location = parse_location(value)
+        local = location.scheme == "file"
+        problem = (
+            folder_problem("stage_roots", location.folder)
+            if local
+            else url_problem("stage_roots", location.url)
+        )
+        if problem:
+            raise ValueError(problem)
         return value
 
     @model_validator(mode="after")

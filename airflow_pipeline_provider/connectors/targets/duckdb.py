@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, ValidationInfo, field_validator
 
 from airflow_pipeline_provider.config.options import TargetOptions
+from airflow_pipeline_provider.config.policy import folder_problem
 from airflow_pipeline_provider.connectors.base import (
     CommitRow,
     Identity,
@@ -72,6 +73,8 @@ class DuckDBOptions(TargetOptions):
             raise ValueError(
                 f"must be the absolute path of a file, such as /data/warehouse.duckdb, got {value!r}"
             )
+        if problem := folder_problem("target_roots", value):
+            raise ValueError(problem)
         return value
 
     @field_validator("table")
