@@ -126,14 +126,19 @@ def source_facts(view: View) -> Iterator[Finding]:
 
 def expired_leases(view: View) -> Iterator[Finding]:
     """In nobody's way; they say that a run died, or waits for its retry."""
-    live = view.runtime.state.leases()
+    live, now = view.runtime.state.leases(), view.runtime.state.now()
     for lease in view.runtime.state.leases(expired=True):
         if lease not in live:
+            until = f"{lease.until:%Y-%m-%d %H:%M:%S}Z"
+            why = (
+                f"ends only at {until}, later than a lease lasts: the clock was ahead when it was taken"
+                if lease.until > now
+                else f"gave no sign of life after {until}: it died, or waits for its retry"
+            )
             yield Finding(
                 "expired_lease",
                 lease.interval,
-                f"{lease.owner} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and gave no sign of life after "
-                f"{lease.until:%Y-%m-%d %H:%M:%S}Z: it died, or waits for its retry",
+                f"{lease.owner} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and {why}",
                 command_line.unlock(view.name),
                 safe=True,
             )

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel
@@ -27,12 +27,24 @@ from airflow_pipeline_provider.state.about import NOTHING, About, Act
 
 
 class Lease(NamedTuple):
-    """Who holds which interval; `since` and `until` by the store's clock."""
+    """Who holds which interval; `since` and `until` by the store's clock.
+
+    `seconds` is what it was taken or renewed for; None in a lease of an earlier version.
+    """
 
     interval: Interval
     owner: str
     since: datetime
     until: datetime
+    seconds: float | None = None
+
+    def is_live(self, now: datetime) -> bool:
+        """Return False also for one that ends later than its length from now: the clock was ahead when it was taken.
+
+        The length of a lease of an earlier version is not known, it was taken or renewed for no more than its whole.
+        """
+        length = self.until - self.since if self.seconds is None else timedelta(seconds=self.seconds)
+        return now < self.until <= now + length
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ class State(ABC):
 
     @abstractmethod
     def leases(self, *, expired: bool = False) -> list[Lease]:
-        """Those that have not expired, by interval and owner; with `expired` those too that have (`until` tells)."""
+        """Those that are live (`Lease.is_live`), by interval and owner; with `expired` all."""
 
     def known(self, within: Interval, *, keep: bool = False) -> tuple[Coverage, list[Lease]]:
         """`coverage` and `leases` in one look: what planning asks."""

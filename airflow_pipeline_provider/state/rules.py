@@ -39,12 +39,12 @@ def claim(
     since, kept = now, []
     for lease in held:
         if lease.owner == owner and lease.interval == interval:
-            since = lease.since
-        elif lease.until > now:
+            since = min(lease.since, now)
+        elif lease.is_live(now):
             if lease.owner != owner and lease.interval.overlaps(interval):
                 raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
             kept.append(lease)
-    return [*kept, Lease(interval, owner, since, now + timedelta(seconds=ttl_seconds))]
+    return [*kept, Lease(interval, owner, since, now + timedelta(seconds=ttl_seconds), float(ttl_seconds))]
 
 
 def split_expired(
@@ -52,7 +52,7 @@ def split_expired(
 ) -> tuple[list[Lease], list[Lease]]:
     """(the leases that stay, those that expired and overlap `within`)"""
     leases = list(held)
-    gone = [x for x in leases if x.until <= now and (within is None or x.interval.overlaps(within))]
+    gone = [x for x in leases if not x.is_live(now) and (within is None or x.interval.overlaps(within))]
     return [lease for lease in leases if lease not in gone], gone
 
 

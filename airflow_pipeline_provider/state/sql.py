@@ -241,6 +241,7 @@ class SqlState(State):
                     "owner": owner,
                     "since": lease.since,
                     "until": lease.until,
+                    "seconds": lease.seconds,
                 },
             )
             return lease
@@ -254,7 +255,8 @@ class SqlState(State):
     def _leases(self, connection: sa.Connection) -> list[Lease]:
         rows = connection.execute(self._database().statements.all_leases, self._mine)
         return [
-            Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until) for row in rows
+            Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until, row.seconds)
+            for row in rows
         ]
 
     def release(self, interval: Interval, owner: str) -> None:
@@ -268,7 +270,7 @@ class SqlState(State):
         """Those that have not expired."""
         held = self._leases(connection)
         now = self._database().clock(connection) if held else None
-        return [lease for lease in held if now is not None and lease.until > now]
+        return [lease for lease in held if now is not None and lease.is_live(now)]
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
         def work(connection: sa.Connection) -> list[Lease]:

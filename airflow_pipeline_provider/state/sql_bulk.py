@@ -62,7 +62,7 @@ def read_states(state: SqlState, pipelines: Sequence[str], within: Interval) -> 
         for first in range(0, len(pipelines), _CHUNK):
             _read(database, connection, {p: read[p] for p in pipelines[first : first + _CHUNK]}, within)
     for one in read.values():
-        one.held = [lease for lease in one.held if lease.until > now]
+        one.held = [lease for lease in one.held if lease.is_live(now)]
     return read
 
 
@@ -78,7 +78,9 @@ def _read(
         .where(held.pipeline_id.in_(read))
         .order_by(held.window_start, held.window_end, held.owner)
     ):
-        lease = Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until)
+        lease = Lease(
+            Interval(row.window_start, row.window_end), row.owner, row.since, row.until, row.seconds
+        )
         read[row.pipeline_id].held.append(lease)
     longest_us = max((row.longest_us for row in known), default=0)
     shown = database.tables.ledger.select().where(

@@ -205,7 +205,7 @@ class VariableState(State):
     def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
         self._refuse_older(owner)
         value = self._lease.take(owner, ttl_seconds, interval)
-        return Lease(interval, owner, value.since, value.until)
+        return Lease(interval, owner, value.since, value.until, value.seconds)
 
     @contextmanager
     def exclusive(self, owner: str, ttl_seconds: float, *, follows: bool | None = None) -> Iterator[None]:
@@ -217,7 +217,7 @@ class VariableState(State):
         """A run of the version before, whose lease is in the state's own variable, may still be at work."""
         now = self.now()
         for lease in self._state().leases:
-            if lease.owner != owner and lease.until > now:
+            if lease.owner != owner and lease.is_live(now):
                 raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
 
     def release(self, interval: Interval, owner: str) -> None:
@@ -225,10 +225,12 @@ class VariableState(State):
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         now, value = self.now(), self._lease.read()
-        held = [lease for lease in self._state().leases if lease.until > now]
+        held = [lease for lease in self._state().leases if lease.is_live(now)]
         if value.is_live(now) or expired:
             owner = value.owner or ""
-            held += [Lease(window, owner, value.since, value.until) for window in value.windows]
+            held += [
+                Lease(window, owner, value.since, value.until, value.seconds) for window in value.windows
+            ]
         return sorted(held, key=lambda lease: (lease.interval, lease.owner))
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:

@@ -92,7 +92,7 @@ class MemoryState(State):
     def leases(self, *, expired: bool = False) -> list[Lease]:
         with self.store.lock:
             now = self.now()
-            shown = (x for x in self._mine.leases if expired or x.until > now)
+            shown = (x for x in self._mine.leases if expired or x.is_live(now))
             return sorted(shown, key=lambda x: (x.interval, x.owner))
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:

@@ -281,8 +281,8 @@ class StateConformance(StateSharingConformance):
         if not state.concurrent:
             return self._one_owners_expired_leases(state, reopened)
         kept = state.acquire(hours(4, 6), "alive", FAR)
-        first = state.acquire(hours(0, 2), "dead", 0.05)
-        other = state.acquire(hours(2, 4), "dead too", 0.05)
+        first = state.acquire(hours(0, 2), "dead", 0.5)
+        other = state.acquire(hours(2, 4), "dead too", 0.5)
         assert state.drop_expired(hours(4, 25)) == []
         while state.now() < max(first.until, other.until):
             time.sleep(0.01)
@@ -296,8 +296,8 @@ class StateConformance(StateSharingConformance):
 
     @staticmethod
     def _one_owners_expired_leases(state: State, reopened: State) -> None:
-        state.acquire(hours(0, 2), "dead", 0.05)
-        last = state.acquire(hours(2, 4), "dead", 0.05)
+        state.acquire(hours(0, 2), "dead", 0.5)
+        last = state.acquire(hours(2, 4), "dead", 0.5)
         assert state.drop_expired(hours(4, 25)) == []
         while state.now() < last.until:
             time.sleep(0.01)
