@@ -136,7 +136,7 @@ def _conclusion(examined: Examined) -> str:
     counts = f"{counted(examined.commits, 'commit')}, {examined.rows:,} rows"
     if examined.healthy:
         expired = any(finding.kind == "files_expired" for finding in examined.findings)
-        agree = "ledger and target agree" if expired else "ledger, stage and target agree"
+        agree = "ledger and target agree in every count" + ("" if expired else ", no manifest is missing")
         return f"{looked}: healthy, {agree} ({counts})"
     return f"{looked} ({counts})"
 

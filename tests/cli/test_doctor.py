@@ -72,7 +72,8 @@ def test_a_healthy_pipeline(whole: Place) -> None:
     result = whole("doctor", "flights", *AT)
     assert (result.code, result.out) == (
         0,
-        "flights: looked at 2013-11-03: healthy, ledger, stage and target agree (5 commits, 50 rows)\n",
+        "flights: looked at 2013-11-03: healthy, ledger and target agree in every count, no manifest is missing "
+        "(5 commits, 50 rows)\n",
     )
     assert look(whole).json["findings"] == []
     assert look(whole, "--fix").json["fixed"] == []
@@ -521,7 +522,7 @@ def test_files_that_are_missing_are_not_called_in_agreement(whole: Place) -> Non
     shutil.rmtree(stage(whole))
     result = whole("doctor", "flights", *AT)
     assert result.code == 0
-    assert "healthy, ledger and target agree (5 commits, 50 rows)" in result.out
+    assert "healthy, ledger and target agree in every count (5 commits, 50 rows)" in result.out
 
 
 @pytest.mark.parametrize(
