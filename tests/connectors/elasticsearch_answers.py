@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import zlib
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,11 +51,14 @@ class Replay(ThreadingHTTPServer):
         self.answers: dict[str, Fault] = {}  # by "METHOD /path", for good
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.headers_seen: list[dict[str, str]] = []
+        self.received: list[tuple[str, str, bytes, dict[str, str]]] = []  # method, target, body, headers
         self.unknown_keys: set[str] = set()  # of a search, refused
         self.pages = 0
         self.new_pit_ids = False
         self.clusters: dict[str, Any] | None = None  # what searches say of remote ones
         self.chunked = False
+        self.encoding: str | None = None  # that answers are compressed with: gzip or deflate
+        self.encodings: dict[str, str] = {}  # of `answers`, which are sent as they are
         self.padding = ""  # makes documents large
         self.content_type = "text/html"  # of what is not JSON
         self.lock = threading.Lock()
@@ -118,8 +122,11 @@ class Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         if self.headers.get("content-encoding") == "gzip":
             raw = gzip.decompress(raw)
-        self.server.headers_seen.append({key.lower(): value for key, value in self.headers.items()})
-        status, body = self.server.answer(self.command, self.path.partition("?")[0], json.loads(raw or "{}"))
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        self.server.headers_seen.append(headers)
+        self.server.received.append((self.command, self.path, raw, headers))
+        path = self.path.partition("?")[0]
+        status, body = self.server.answer(self.command, path, json.loads(raw or "{}"))
         if body == DROP:
             self.close_connection = True
             return
@@ -127,8 +134,14 @@ class Handler(BaseHTTPRequestHandler):
         if cut:
             body = self.server.page(json.loads(raw))
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "application/json" if data[:1] == b"{" else self.server.content_type
+        encoding = self.server.encoding or self.server.encodings.get(f"{self.command} {path}")
+        if self.server.encoding:
+            data = gzip.compress(data) if encoding == "gzip" else zlib.compress(data)
         self.send_response(status)
-        self.send_header("content-type", "application/json" if data[:1] == b"{" else self.server.content_type)
+        self.send_header("content-type", kind)
+        if encoding:
+            self.send_header("content-encoding", encoding)
         chunked = self.server.chunked and not cut
         if chunked:
             self.send_header("transfer-encoding", "chunked")

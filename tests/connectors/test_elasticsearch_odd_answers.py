@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,6 +53,8 @@ REQUESTS: dict[str, tuple[str, Ask]] = {
     "plan": ("POST /i/_search", lambda source: source.plan_slices(WINDOW, 3)),
     "point in time": ("POST /i/_pit", lambda source: read_all(source, WINDOW)),
     "page": ("POST /_search", lambda source: read_all(source, WINDOW)),
+    "mapping": ("GET /i/_mapping", lambda source: source.body_report()),
+    "settings": ("GET /i/_settings", lambda source: source.body_report()),
     "names at the end": ("POST /i/_search", lambda source: read_all(source, WINDOW)),
 }
 
@@ -67,8 +70,12 @@ def encoded(answer: Any) -> bytes:
     return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
-@pytest.mark.parametrize("shape", ANYWHERE)
-@pytest.mark.parametrize("request_", REQUESTS)
+ALLOWED = {("mapping", "no keys"), ("settings", "no keys")}  # nothing of what is asked for is set
+
+
+@pytest.mark.parametrize(
+    ("request_", "shape"), [pair for pair in itertools.product(REQUESTS, ANYWHERE) if pair not in ALLOWED]
+)
 def test_another_shape_is_a_clear_error(
     replay: Replay, source: ElasticsearchSource, request_: str, shape: str
 ) -> None:
@@ -89,6 +96,15 @@ def test_a_close_of_another_shape_hides_nothing(
 ) -> None:
     replay.answers["DELETE /_pit"] = 200, encoded(ANYWHERE[shape])
     assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+
+
+@pytest.mark.parametrize("wrong", [7, [], {"mappings": 7}, {"mappings": {"_source": []}}], ids=str)
+def test_a_mapping_of_another_shape_is_a_clear_error(
+    replay: Replay, source: ElasticsearchSource, wrong: Any
+) -> None:
+    replay.answers["GET /i/_mapping"] = 200, {"i": wrong}
+    with pytest.raises(TransientError, match="expected an answer with an object"):
+        source.body_report()
 
 
 HIT = {"_index": "i", "_id": "1", "sort": [1], "_source": {}, "fields": {"ts": ["1383454800000"]}}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.base import Body, BodyReport, Identity, Slice, Source
 from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.sources.elasticsearch_aws import signer_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
     EVERY_INDEX,
     Client,
@@ -38,6 +39,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
     read_pages,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import (
+    LARGEST_DOCUMENT_BYTES,
     LARGEST_PAGE_BYTES,
     MOST_READERS,
     PageSizes,
@@ -97,6 +99,7 @@ class ElasticsearchSource(Source):
                     timeout=self.options.request_timeout,
                     compress=self.options.compress,
                     threads=MOST_READERS if self.options.slices == "auto" else self.options.slices,
+                    signer=signer_of(self.options.aws_conn_id, self.options.aws_service),
                 )
             return self._made
 
@@ -343,9 +346,7 @@ class _Snapshot:
                 read=read,
                 in_snapshot=True,
                 stop=self.stop,
-                most_bytes=LARGEST_PAGE_BYTES
-                if size > 1
-                else None,  # one document is taken whatever its size
+                most_bytes=LARGEST_PAGE_BYTES if size > 1 else LARGEST_DOCUMENT_BYTES,
             )
             self._pit_id = page.pit_id or self._pit_id  # the server may hand out a new one with any page
             return page, bytes_read

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
+from airflow_pipeline_provider.connectors.sources.elasticsearch_aws import SIGN, AwsSigner
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs, url_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
@@ -24,6 +25,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     read_json,
     text_of_page,
 )
+from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import LARGEST_ANSWER_BYTES
 from airflow_pipeline_provider.exceptions import (
     FatalError,
     PipelineError,
@@ -33,6 +35,7 @@ from airflow_pipeline_provider.exceptions import (
 
 if TYPE_CHECKING:
     from elastic_transport import Transport
+
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +73,29 @@ class Dialect(NamedTuple):
 class Client:
     """One cluster, as an Airflow connection describes it.  Safe for several threads.
 
-    `compress` asks for gzip (worth it over a slow network only), `timeout` is a request's, in seconds.
+    `compress` asks for gzip (worth it over a slow network only), `timeout` is a request's, in seconds, `signer` signs
+    requests to OpenSearch on AWS.
     """
 
-    def __init__(self, conn_id: str, connection: Any, *, timeout: int, compress: bool, threads: int) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        connection: Any,
+        *,
+        timeout: int,
+        compress: bool,
+        threads: int,
+        signer: AwsSigner | None = None,
+    ) -> None:
         nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
+        if signer is not None:
+            if any("authorization" in node.headers for node in nodes):
+                raise FatalError(
+                    f"connection {conn_id!r} has a login or api_key, and `source.aws_conn_id` is set: expected one "
+                    "of them"
+                )
+            nodes = [node.replace(_extras={**node._extras, SIGN: signer}) for node in nodes]
+        self._signer = signer
         self.where = ", ".join(url_of(node.scheme, node.host, node.port, node.path_prefix) for node in nodes)
         self._transport, self._timeout = _transport(nodes), timeout
         self._dialect: Dialect | None = None
@@ -154,7 +175,7 @@ class Client:
         read: Callable[[bytes], T],
         in_snapshot: bool = False,
         stop: threading.Event | None = None,
-        most_bytes: int | None = None,
+        most_bytes: int = LARGEST_ANSWER_BYTES,
     ) -> T:
         """What `read` makes of the body of a 200.
 
@@ -172,7 +193,8 @@ class Client:
         )
 
         stop = stop or threading.Event()
-        target = f"{path}?{urlencode(params)}" if params else path
+        # a space as %20: signatures know no "+"
+        target = f"{path}?{urlencode(params, quote_via=quote, safe='')}" if params else path
         data = None if body is None else json.dumps(body).encode()
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
@@ -217,7 +239,7 @@ class Client:
         data: bytes | None,
         what: str,
         in_snapshot: bool,
-        most_bytes: int | None = None,
+        most_bytes: int = LARGEST_ANSWER_BYTES,
     ) -> bytes:
         from elastic_transport import TlsError, TransportError
 
@@ -234,12 +256,13 @@ class Client:
             with at_most(most_bytes):
                 response = self._transport.perform_request(method, target, body=data, headers=headers)
         except TooLongError as error:
-            raise AnswerTooLargeError(
-                f"{what}: the page has more than {most_bytes or 0:,} bytes, more than is held in memory at once"
+            large: type[PipelineError] = AnswerTooLargeError if in_snapshot else FatalError
+            raise large(
+                f"{what}: the answer has more than {most_bytes:,} bytes, more than is held in memory at once"
             ) from error
         except TooSlowError as error:
-            kind = PageTooLargeError if in_snapshot else TransientError
-            raise kind(
+            slow = PageTooLargeError if in_snapshot else TransientError
+            raise slow(
                 f"{what}: {self.where} did not answer whole within {self._timeout} s; if it stays so, look at the "
                 "network, lower `source.page_size`, or raise `source.request_timeout`"
             ) from error
@@ -259,7 +282,10 @@ class Client:
             return answer
         if response.meta.status in (403, 404) and target == "/":
             raise _ForbiddenError("x-elastic-product" in response.meta.headers)
-        raise error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
+        refused = error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
+        if self._signer is not None and self._signer.has_expired(response.meta.status, refused.message):
+            raise TransientError(refused.message)
+        raise refused
 
     def open_point_in_time(self, indices: list[str], keep_alive: str, what: str) -> str:
         """Its id; it never covers a part of the shards only."""

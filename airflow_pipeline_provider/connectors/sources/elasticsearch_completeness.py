@@ -16,6 +16,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     UnexpectedAnswerError,
     error_by_kind,
     member,
+    object_at,
     read_error,
 )
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
@@ -82,10 +83,10 @@ def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, Answer]]
         yield _place_of(indices[0] if isinstance(indices, list) and indices else ""), _read(inner)
     for failure in _list(answer.get("_shards"), "failures", what):
         yield _place_of(failure.get("index")), _read(failure.get("reason"))
-    details = _object(_object(answer, "_clusters", what), "details", what)
+    details = object_at(object_at(answer, "_clusters", what), "details", what)
     for alias in details:
         place = "the local cluster" if alias == LOCAL else f"cluster {alias!r}"
-        seen = _object(details, alias, what)
+        seen = object_at(details, alias, what)
         for failure in _list(seen, "failures", what):
             yield place, _read(failure.get("reason"))
         if seen.get("status") not in ("successful", None) or seen.get("timed_out"):
@@ -101,15 +102,6 @@ def _list(answer: Any, key: str, what: str) -> list[dict[str, Any]]:
     return value
 
 
-def _object(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
-    value = answer.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise UnexpectedAnswerError(what, f"an answer with an object {key}", answer)
-    return value
-
-
 def _read(reason: Any) -> Answer:
     return read_error(reason if isinstance(reason, dict) else {"type": "failure", "reason": str(reason)})
 
@@ -121,7 +113,7 @@ def _place_of(index: Any) -> str:
 
 
 def _check_counters(answer: dict[str, Any], what: str) -> None:
-    counters = _object(answer, "_clusters", what)
+    counters = object_at(answer, "_clusters", what)
     if counters:
         total = member(answer, "_clusters.total", int, what)
         left = {key: counters.get(key) or 0 for key in ("skipped", "partial", "failed", "running")}
@@ -152,7 +144,7 @@ def _check_clusters(answer: dict[str, Any], clusters: Sequence[str], what: str, 
     """A pattern that finds no remote cluster is dropped by the server, or even read as all of its own indices."""
     if not clusters:
         return
-    counters = _object(answer, "_clusters", what)
+    counters = object_at(answer, "_clusters", what)
     answered: Iterable[str] | None = counters.get("details")
     if isinstance(answer.get("indices"), list):  # field capabilities
         answered = {

@@ -216,6 +216,16 @@ def member(answer: Any, path: str, kind: type | tuple[type, ...], what: str) -> 
     return value
 
 
+def object_at(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
+    """Return the object at the key, an empty one where the answer has none."""
+    value = answer.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UnexpectedAnswerError(what, f"an answer with an object {key!r}", answer)
+    return value
+
+
 def one_line(text: bytes | str, limit: int = 300) -> str:
     """Fit for a message: no line breaks, no secrets, cut to the limit."""
     line = redact_text(" ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split()))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import member, object_at
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
 _VECTORS = "dense_vector,sparse_vector,rank_vectors"
@@ -66,12 +67,11 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
             )
         else:
             for name in sorted({*mappings, *settings}):
-                mapping = mappings.get(name, {}).get("mappings", {})
-                if _true(mapping.get("_routing", {}).get("required")):
+                mapping = object_at(object_at(mappings, name, what), "mappings", what)
+                if _true(object_at(mapping, "_routing", what).get("required")):
                     routing.append(name)
-                for kind, reason in _reasons(
-                    mapping.get("_source", {}), _Settings(settings.get(name, {})), vectors
-                ):
+                layers = _Settings(object_at(settings, name, what))
+                for kind, reason in _reasons(object_at(mapping, "_source", what), layers, vectors):
                     reasons[kind].append(f"index {name}: {reason}")
     for kind in (Body.FILTERED, Body.UNKNOWN, Body.REBUILT):
         if reasons[kind]:
@@ -101,20 +101,21 @@ def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[st
         clusters=remote_clusters(indices),
     )
     kinds = set(_VECTORS.split(","))
-    return tuple(sorted(name for name, types in answer.get("fields", {}).items() if kinds & set(types)))
+    fields = member(answer, "fields", dict, what)
+    return tuple(sorted(name for name in fields if kinds & set(object_at(fields, name, what))))
 
 
 class _Settings:
     """Settings of an index, the explicit ones before the defaults; values are texts."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
-        self._layers = [answer.get(layer, {}).get("index", {}) for layer in ("settings", "defaults")]
+        self._layers = [answer.get(layer) for layer in ("settings", "defaults")]
 
     def get(self, *path: str) -> str | None:
         """The value at the path, in lower case."""
         for layer in self._layers:
             value: Any = layer
-            for step in path:
+            for step in ("index", *path):
                 value = value.get(step) if isinstance(value, dict) else None
             if isinstance(value, str):
                 return value.lower()

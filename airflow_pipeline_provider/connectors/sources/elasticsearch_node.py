@@ -1,27 +1,31 @@
-"""`elastic_transport`'s node with a deadline and a largest size for the whole of an answer.
+"""`elastic_transport`'s node with a deadline and a largest size for the whole of an answer, and signed requests.
 
 Its own time-out bounds each wait for the next bytes; an answer that trickles would be waited for without end.  Its
-answers have any size; a page of huge documents would fill the memory.
+answers have any size; a page of huge documents, or a small compressed one, would fill the memory.
 """
 
 from __future__ import annotations
 
 import http.client
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 import urllib3
-from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
+from elastic_transport import HttpHeaders, NodeConfig, TransportError, Urllib3HttpNode
+from elastic_transport.client_utils import DEFAULT
 from urllib3.util import make_headers, parse_url
 
 from airflow_pipeline_provider.connectors.deadlines import Watch
+from airflow_pipeline_provider.connectors.sources.elasticsearch_aws import SIGN
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import PROXY
 
 SLACK = 1.5  # a silence is noticed after `request_timeout` by the library, which says more about it
 READ_AT_ONCE = 1 << 20
+GZIP_OR_ZLIB = 47  # for zlib: 15 bits of window, the format by its first bytes
 _here = threading.local()  # of the request that this thread makes: .watch, .most_bytes
 
 
@@ -35,7 +39,7 @@ class TooLongError(TransportError):
 
 @contextmanager
 def at_most(most_bytes: int | None) -> Iterator[None]:
-    """Answers to this thread's requests in the block are not received beyond so many bytes (as they are sent)."""
+    """Answers to this thread's requests in the block are not received beyond so many bytes (decompressed)."""
     _here.most_bytes = most_bytes
     try:
         yield
@@ -44,10 +48,16 @@ def at_most(most_bytes: int | None) -> Iterator[None]:
 
 
 class BoundedNode(Urllib3HttpNode):
-    """`request_timeout` of the configuration bounds the whole request."""
+    """`request_timeout` of the configuration bounds the whole request; `http_compress` asks for compressed answers.
+
+    The configuration's extra `SIGN` is an `AwsSigner`, if requests are signed.
+    """
 
     def __init__(self, config: NodeConfig) -> None:
-        super().__init__(config)
+        super().__init__(config.replace(http_compress=False))  # requests are small, and signed as they are
+        if config.http_compress:
+            self._headers["accept-encoding"] = "gzip"
+        self._url, self._sign = self.base_url, config._extras.get(SIGN)
         self._seconds = (config.request_timeout or 60) * SLACK
         if proxy := config._extras.get(PROXY):
             self._use_proxy(proxy)
@@ -76,11 +86,20 @@ class BoundedNode(Urllib3HttpNode):
             _proxy_config=through.proxy_config,
         )
 
-    def perform_request(self, *args: Any, **named: Any) -> Any:
+    def perform_request(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: Any = DEFAULT,
+    ) -> Any:
+        if self._sign is not None:
+            headers = HttpHeaders(self._sign(method, self._url + target, body, dict(headers or {})))
         _here.watch = watch = Watch(None, self._seconds)
         watch.start()
         try:
-            answer = super().perform_request(*args, **named)
+            answer = super().perform_request(method, target, body, headers, request_timeout)
             if watch.fired:  # an answer that was cut in its headers passes for one without a body
                 raise TooSlowError("the answer was too slow")
             return answer
@@ -109,21 +128,56 @@ class _TooLong(Exception):
 
 
 class _BoundedResponse(http.client.HTTPResponse):
+    """Decompresses by itself, in steps, so that a bound holds for what is held in memory."""
+
+    _compressed = False
+
+    def begin(self) -> None:
+        super().begin()
+        encoding = (self.headers.get("content-encoding") or "identity").strip().lower()
+        if encoding == "identity":
+            return
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise http.client.HTTPException(f"expected gzip or no content-encoding, got {encoding[:40]!r}")
+        self._compressed = True
+        for name in ("content-encoding", "content-length"):  # of what is sent, not of what is read here
+            del self.headers[name]
+
     def read(self, amt: int | None = None) -> bytes:
-        most: int | None = getattr(_here, "most_bytes", None)
-        if amt is not None or most is None:
+        if amt is not None:
             return super().read(amt)
-        if self.length is not None:  # announced; otherwise it comes in chunks
-            if self.length > most:
-                raise _TooLong
+        most: int | None = getattr(_here, "most_bytes", None)
+        if most is not None and self.length is not None and self.length > most:  # announced
+            raise _TooLong
+        if self.length is not None and not self._compressed:
             return super().read()
         pieces, size = [], 0
-        while piece := super().read(READ_AT_ONCE):
+        for piece in self._inflated() if self._compressed else self._pieces():
             pieces.append(piece)
             size += len(piece)
-            if size > most:
+            if most is not None and size > most:
+                pieces.clear()  # the error keeps this frame
                 raise _TooLong
         return b"".join(pieces)
+
+    def _pieces(self) -> Iterator[bytes]:
+        while piece := super().read(READ_AT_ONCE):
+            yield piece
+        if self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+
+    def _inflated(self) -> Iterator[bytes]:
+        """Yield pieces of at most `READ_AT_ONCE` bytes; several compressed streams in a row are one text."""
+        inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+        for piece in self._pieces():
+            while piece:
+                if inflate.eof:
+                    inflate = zlib.decompressobj(GZIP_OR_ZLIB)
+                yield inflate.decompress(piece, READ_AT_ONCE)
+                piece = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+        yield inflate.flush()
+        if not inflate.eof:
+            raise http.client.IncompleteRead(b"")
 
 
 def _watched(connection_class: Any) -> Any:

@@ -56,6 +56,14 @@ class ElasticsearchOptions(SourceOptions):
     conn_id: ConnId = Field(
         "elasticsearch_default", min_length=1, description="Airflow connection of the cluster."
     )
+    aws_conn_id: ConnId | None = Field(
+        None,
+        min_length=1,
+        description="Airflow connection of type aws that signs requests to OpenSearch on AWS (SigV4).",
+    )
+    aws_service: Literal["es", "aoss"] = Field(
+        "es", description="Service that is signed for: es, an OpenSearch domain; aoss, OpenSearch Serverless."
+    )
     index: Annotated[tuple[str, ...], BeforeValidator(_indices, json_schema_input_type=str | list[str])] = (
         Field(description="Index, alias, data stream or pattern (flights-*), or a list of them.")
     )

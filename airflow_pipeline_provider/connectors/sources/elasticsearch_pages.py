@@ -165,9 +165,14 @@ def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> t
         try:
             page, bytes_read = fetch(size, after)
         except PageTooLargeError as error:
+            for_server = not isinstance(error, AnswerTooLargeError)
+            if size == 1 and not for_server:
+                raise DataError(
+                    f"{error.message}: one document alone is that large, which no target takes; leave it out by "
+                    "`source.query`"
+                ) from error
             if size == 1:
                 raise
-            for_server = not isinstance(error, AnswerTooLargeError)
             sizes.too_large(size, for_server=for_server)
             level = logging.WARNING if for_server else logging.INFO
             logger.log(level, "going on with %d documents a page: %s", sizes.next(), error)

@@ -7,6 +7,8 @@ import threading
 FIRST_PAGE = 10  # documents, whose size nobody knows yet
 PAGE_BYTES = 4_000_000  # what a page is meant to have: larger ones are hardly faster and cost memory
 LARGEST_PAGE_BYTES = 16_000_000  # the rest of a larger answer is not even received
+LARGEST_DOCUMENT_BYTES = 512 * 2**20  # a page of one document; no target takes as much
+LARGEST_ANSWER_BYTES = 64 * 2**20  # of anything but documents
 _GROWTH = 32  # at most, from a page to the next
 
 ROWS_A_READER, MOST_READERS = 25_000, 8  # with fewer rows, another reader costs more than it brings

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
+from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import member, object_at
 from airflow_pipeline_provider.exceptions import FatalError
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,15 @@ def check_time_field(
     has the field all the same (`include_in_root`).
     """
     parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
-    fields = client.ask(
+    answer = client.ask(
         "GET",
         f"/{index_path(list(indices))}/_field_caps",
         params={"fields": ",".join([time_field, *parents]), "include_unmapped": "true", **EVERY_INDEX},
         what=what,
         clusters=remote_clusters(indices),
-    ).get("fields", {})
-    nested = [parent for parent in parents if "nested" in fields.get(parent, {})]
+    )
+    fields = member(answer, "fields", dict, what)
+    nested = [parent for parent in parents if "nested" in object_at(fields, parent, what)]
     if nested and not holds_any():
         raise FatalError(
             f"{what}: field {time_field!r} is below {nested[0]!r}, which is mapped as nested, so no search finds its "
@@ -54,13 +56,13 @@ def check_time_field(
         )
     for kind, sees in (("nested", nested), ("unmapped", [time_field])):
         for name in sees:
-            inside = fields.get(name, {}).get(kind, {}).get("indices", [])
+            inside = object_at(object_at(fields, name, what), kind, what).get("indices") or []
             if inside:
                 more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
                 logger.warning(
                     "%s is %s in %s%s: documents there have no event time and are not moved",
                     name,
                     kind,
-                    ", ".join(inside[:_SHOWN]),
+                    ", ".join(map(str, inside[:_SHOWN])),
                     more,
                 )
