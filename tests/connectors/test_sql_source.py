@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from airflow_pipeline_provider.connectors.base import Identity, Slice
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.connectors.sources.sql import SqlSource
+from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
 from airflow_pipeline_provider.connectors.sources.sql_rows import json_text
 from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn, wall_ranges
@@ -505,6 +506,36 @@ def test_options_are_checked(fields: dict[str, Any], said: str) -> None:
 )
 def test_tables_are_quoted(dialect: Dialect, name: str, expected: str) -> None:
     assert dialect.table(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a"b', 'raw."x.y', '"unclosed.x', 'secret.data"', 'x"; DROP TABLE y; --', 'a""b', '"a"b', '"a" "b"', '"',
+        '""', 'a.""', "a..b", ".a", "a.", ".", " ", "a. .b", "a\nb", "a\u200bb",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_table_with_an_unbalanced_quote_or_an_empty_part_is_refused(name: str) -> None:
+    """Its parts would be cut elsewhere than they were written, so another table would be read."""
+    with pytest.raises(ValidationError, match="must be"):
+        options(table=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("weather", ["weather"]),
+        ("a b.c", ["a b", "c"]),
+        (' "a" . "b.c" ', ["a", "b.c"]),
+        ('raw."x""y"', ["raw", 'x"y']),
+        ("x'y.a%b;-- ", ["x'y", "a%b;--"]),
+        ("sérver.db.schema.table", ["sérver", "db", "schema", "table"]),
+    ],
+)
+def test_the_parts_of_a_table(name: str, parts: list[str]) -> None:
+    assert table_parts(name) == parts
+    assert options(table=name).table == name
 
 
 def test_it_is_registered() -> None:

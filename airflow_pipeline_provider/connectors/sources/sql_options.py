@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions
+from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
 from airflow_pipeline_provider.core.days import zone_of
 
 
@@ -47,6 +48,13 @@ class SqlSourceOptions(SourceOptions):
         le=86_400,
         description="When server and client give a statement up, PostgreSQL only: 15m; 3s to 1d.",
     )
+
+    @field_validator("table")
+    @classmethod
+    def _whole_parts(cls, value: str | None) -> str | None:
+        if value is not None:
+            table_parts(value)
+        return value
 
     @field_validator("query")
     @classmethod

@@ -8,12 +8,12 @@ Names are quoted, values are parameters; the table and the query are the pipelin
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from typing import Any
 
+from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
@@ -25,7 +25,6 @@ _SQLITE_TIMED = (
     "(typeof({t}) = 'text' AND {t} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
     " AND julianday({t}) IS NOT NULL)"
 )
-_PART = re.compile(r'"((?:[^"]|"")+)"|([^."]+)')
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,8 @@ class Dialect:
         return self.text(self.word.format(name.replace(close, close * 2)))
 
     def table(self, name: str) -> str:
-        """`schema.table`, each part quoted; a part with a dot in it is written in double quotes."""
-        parts = [match[1].replace('""', '"') if match[1] else match[2] for match in _PART.finditer(name)]
-        return ".".join(self.quoted(part.strip()) for part in parts)
+        """Return `schema.table` with each part quoted."""
+        return ".".join(self.quoted(part) for part in table_parts(name))
 
 
 @dataclass(frozen=True)
