@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.probes import Answer
+from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.phases.run import Outcome
 from airflow_pipeline_provider.testing.memory_source import MemorySource
@@ -97,3 +101,25 @@ def test_any_text_is_stored_on_request_and_can_be_queried(
         f'SELECT count(*), count({schema}.try_jsonb("BODY")) FROM {schema}."flights_LATEST"'
     ).fetchone()
     assert found == (len(CAST) + len(REFUSED) + 2, len(CAST))
+
+
+def test_another_encoding_of_the_database_is_a_warning(
+    schema: str, server: psycopg.Connection[Any], postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guarantee does not hold there, and `check --connect` says so."""
+
+    def answer() -> Answer:
+        target = PostgresTarget(
+            PostgresTarget.Options(conn_id="jsonb", table=f"{schema}.flights"), Identity("flights", "UTC")
+        )
+        return dict(target.probes())["encoding"]()
+
+    assert answer().status == "ok"
+    server.execute(f"CREATE DATABASE {schema} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")  # type: ignore[arg-type]
+    try:
+        connection = json.loads(os.environ["AIRFLOW_CONN_JSONB"])
+        monkeypatch.setenv("AIRFLOW_CONN_JSONB", json.dumps({**connection, "schema": schema}))
+        assert answer().status == "warning"
+        assert "LATIN1" in answer().detail
+    finally:
+        server.execute(f"DROP DATABASE {schema} WITH (FORCE)")  # type: ignore[arg-type]

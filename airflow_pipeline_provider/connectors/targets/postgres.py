@@ -104,6 +104,7 @@ class PostgresTarget(Target):
     def probes(self) -> Probes:
         yield from super().probes()
         yield "tables and rights", self._probe_rights
+        yield "encoding", self._probe_encoding
         yield "clock", self._probe_clock
 
     def _probe_rights(self) -> Answer:
@@ -124,6 +125,17 @@ class PostgresTarget(Target):
             return Answer(
                 "ok", f"{statements.table} is created by the first load (the role may create in {place})"
             )
+
+    def _probe_encoding(self) -> Answer:
+        with self._transaction("read the encoding") as (session, _):
+            [(encoding,)] = session.execute("SELECT current_setting('server_encoding')")
+        if encoding == "UTF8":
+            return Answer("ok", "the database stores every character")
+        return Answer(
+            "warning",
+            f"the database has the encoding {encoding}: a document with other characters fails its load, and with "
+            "escapes of them (\\u20ac) its cast to jsonb; use a database with the encoding UTF8",
+        )
 
     def _probe_clock(self) -> Answer:
         with self._transaction("read the clock") as (session, _):
