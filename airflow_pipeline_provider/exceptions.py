@@ -87,6 +87,10 @@ class DataError(PipelineError):
     """The data is not what the promise needs; repeating the run does not help by itself."""
 
 
+class RepeatedIdsError(DataError):
+    """Rows of one window share a record id."""
+
+
 class FatalError(PipelineError):
     """No retry can help until somebody changes a permission, a table or an installation."""
 

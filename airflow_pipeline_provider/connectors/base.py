@@ -95,20 +95,33 @@ ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds
 class Slice:
     """A disjoint half-open time sub-range of a window, `index` of `of` (0-based), and how many read it at once.
 
-    Frozen by validate.
+    `record_id` is the form of the record ids, None for the source's usual one.  Frozen by validate.
     """
 
     index: int
     of: int
     interval: Interval
     readers: int = 1
+    record_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"i": self.index, "of": self.of, "interval": self.interval.to_json(), "readers": self.readers}
+        return {
+            "i": self.index,
+            "of": self.of,
+            "interval": self.interval.to_json(),
+            "readers": self.readers,
+            **({"record_id": self.record_id} if self.record_id else {}),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Slice:
-        return cls(value["i"], value["of"], Interval.from_json(value["interval"]), value.get("readers", 1))
+        return cls(
+            value["i"],
+            value["of"],
+            Interval.from_json(value["interval"]),
+            value.get("readers", 1),
+            value.get("record_id"),
+        )
 
 
 class Body(str, Enum):
@@ -125,6 +138,17 @@ class BodyReport(NamedTuple):
 
     kind: Body
     reasons: tuple[str, ...] = ()
+
+
+class RecordIdForm(NamedTuple):
+    """The form of record ids that a source needs, None for its usual one.
+
+    `is_set`: the pipeline file says so.  Otherwise `why` it is needed, and a pipeline with commits keeps what it has.
+    """
+
+    form: str | None
+    is_set: bool = False
+    why: str = ""
 
 
 class Source(Connector):
@@ -147,6 +171,14 @@ class Source(Connector):
 
     def body_report(self) -> BodyReport | None:
         """Return what BODY is, asked once per validate; None where it is always built by the source itself."""
+        return None
+
+    def record_id_form(self) -> RecordIdForm | None:
+        """Return the form of record ids that new pipelines need; None where there is one form only."""
+        return None
+
+    def explain_repeated(self, record_ids: Sequence[str]) -> str | None:  # noqa: ARG002
+        """Return why rows share these record ids and what to do about it; None when nothing more is known."""
         return None
 
     def count_untimed(self) -> int | None:

@@ -10,9 +10,10 @@ from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, intersect
 from airflow_pipeline_provider.envelope.manifest import Manifest
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, RepeatedIdsError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.identity import record_identity
+from airflow_pipeline_provider.phases.record_ids import explained
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest
@@ -45,7 +46,10 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
             )
         )
         reach("load.recorded")
-        result = runtime.target.load(manifest, runtime.stage)
+        try:
+            result = runtime.target.load(manifest, runtime.stage)
+        except RepeatedIdsError as error:
+            raise explained(runtime, manifest, error) from error
         reach("load.committed")
         moved = None if result.already else manifest.size_bytes
         phase.counts(rows=result.rows, distinct=result.distinct_ids, bytes=moved, token=staged.token)

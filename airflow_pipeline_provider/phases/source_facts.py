@@ -2,7 +2,7 @@
 
 The facts are recorded with the attempt and its commit, so that `status` and `doctor` report them without asking the
 source: `untimed` (rows without a usable event time), `elsewhere` (the window is empty and the newest row is in no
-planned day), `body` (what BODY is, as `connectors.base.Body`).
+planned day), `body` (what BODY is, as `connectors.base.Body`), `record_id` (the form of record ids, unless usual).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.phases.record_ids import record_id_form
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Probe = Callable[[str, Callable[[], T]], "T | None"]
 
-RECORDED = ("body", "untimed", "elsewhere")
+RECORDED = ("body", "untimed", "elsewhere", "record_id")
 """Keys of an attempt's detail that its commit repeats."""
 
 # Where seconds since 1970 lie that were taken for milliseconds, and 0.
@@ -43,6 +44,7 @@ class SourceFacts(NamedTuple):
     untimed: int | None = None
     all_untimed: bool = False
     elsewhere: dict[str, Any] | None = None
+    record_id: str | None = None
 
     def detail(self) -> dict[str, Any]:
         """As the ledger keeps them."""
@@ -50,6 +52,7 @@ class SourceFacts(NamedTuple):
             "body": self.body.kind.value if self.body else None,
             "untimed": self.untimed,
             "elsewhere": self.elsewhere,
+            "record_id": self.record_id,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -57,22 +60,27 @@ class SourceFacts(NamedTuple):
 def read_facts(
     runtime: Runtime, interval: Interval, rows: int | None, newest: datetime | None, probe: Probe[Any]
 ) -> SourceFacts:
-    """Ask the source; `rows` of the window as they were just counted, `newest` event time where that was asked."""
+    """Ask the source, and the state for the form of earlier record ids.
+
+    `rows` of the window were just counted, `newest` is the source's newest event time where that was asked.
+    """
     source, first = runtime.source, _first_planned(runtime, interval)
-    body = probe("body", source.body_report)
+    # Without an answer nothing can be read: under another form, rows would be other records.
+    facts = SourceFacts(probe("body", source.body_report), record_id=record_id_form(runtime))
     untimed = probe("count_untimed", source.count_untimed)
     if untimed is not None and first >= EPOCH_SECONDS.end:
         in_1970 = probe("count_untimed", lambda: source.count(EPOCH_SECONDS))
         untimed = None if in_1970 is None else untimed + in_1970
+    facts = facts._replace(untimed=untimed)
     if rows != 0:
-        return SourceFacts(body, untimed)
+        return facts
     usable = Interval(max(_FIRST, EPOCH_SECONDS.end if first >= EPOCH_SECONDS.end else _FIRST), _LAST)
     if untimed and probe("count_timed", lambda: source.count(usable)) == 0:
-        return SourceFacts(body, untimed, all_untimed=True)
+        return facts._replace(all_untimed=True)
     newest = newest or probe("newest_event_time", source.newest_event_time)
     if newest is None:
-        return SourceFacts(body, untimed)
-    return SourceFacts(body, untimed, elsewhere=_elsewhere(runtime, first, newest, probe))
+        return facts
+    return facts._replace(elsewhere=_elsewhere(runtime, first, newest, probe))
 
 
 def _elsewhere(

@@ -63,6 +63,7 @@ def begin_attempt(
         slices = tuple(runtime.source.plan_slices(interval, n))
     else:
         slices = tuple(replace(slice_, readers=n) for slice_ in runtime.source.plan_slices(interval, 1))
+    slices = tuple(replace(slice_, record_id=facts.get("record_id")) for slice_ in slices)
     attempt = uuid.uuid4().hex[:12]
     runtime.state.append(
         ledger.Entry(

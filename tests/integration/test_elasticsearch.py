@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -22,6 +22,7 @@ from tests.connectors.elasticsearch_places import (
     documents,
     iso,
     make,
+    milliseconds,
 )
 
 pytestmark = pytest.mark.integration
@@ -283,4 +284,51 @@ class TestReal(RealServer):
         source = make(named.format(name=name))
         source.check()
         assert source.count(WINDOW) == len(rows_of(read_all(source, WINDOW))) == 3
+        source.close()
+
+    # --- one _id under several routings
+
+    ROUTINGS: ClassVar = ("é/", "x?routing=y", "z", "w")  # of different shards
+
+    def routed(self, server: Server, **mappings: Any) -> str:
+        """Document `a/b` under several routings, and one without where the mapping allows it."""
+        index = server.index(shards=16, **mappings)
+        for number, routing in enumerate(self.ROUTINGS):
+            path = f"/{index}/_doc/a%2Fb?refresh=true&routing={quote(routing, safe='')}"
+            server.must("PUT", path, {"ts": milliseconds(number)})
+        if not mappings:
+            server.put(index, {"plain": f'{{"ts":"{milliseconds(9)}"}}'})
+        return index
+
+    def test_the_routing_is_part_of_the_record_id_where_it_is_required(self, server: Server) -> None:
+        index = self.routed(server, _routing={"required": True})
+        source = make(index)
+        source.check()
+        form = source.record_id_form()
+        assert (form.form, form.is_set, index in form.why) == ("id_routing", False, True)
+        with source.open(Slice(0, 1, WINDOW, record_id=form.form)) as (rows,):
+            ids = sorted(one for batch in rows for one in batch.column("RECORD_ID").to_pylist())
+        assert ids == [f"{index}/a/b?routing={r}" for r in ("%C3%A9%2F", "w", "x%3Frouting%3Dy", "z")]
+        source.close()
+
+    @pytest.mark.parametrize(("chosen", "form"), [("id", None), ("id_routing", "id_routing")])
+    def test_the_form_of_record_ids_can_be_set(self, server: Server, chosen: str, form: str | None) -> None:
+        source = make(server.index(_routing={"required": True}), record_id=chosen)
+        assert source.record_id_form() == (form, True, "")
+        source.close()
+
+    def test_documents_that_share_an_id_are_explained(self, server: Server) -> None:
+        """Custom routing without `required`, as with join fields."""
+        index = self.routed(server)
+        source = make(index)
+        assert source.record_id_form() == (None, False, "")
+        why = source.explain_repeated([f"{index}/plain", f"{index}/a/b"])
+        assert why is not None
+        assert f"document {index}/a/b exists 4 times, under the routings w, x?routing=y, z, é/" in why
+        assert "source.record_id: id_routing" in why
+        assert source.explain_repeated([f"{index}/plain"]) is None
+        with source.open(Slice(0, 1, WINDOW, record_id="id_routing")) as (rows,):
+            ids = [one for batch in rows for one in batch.column("RECORD_ID").to_pylist()]
+        assert len(set(ids)) == 5
+        assert f"{index}/plain?routing=" in ids
         source.close()

@@ -16,7 +16,14 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.connectors.base import Body, BodyReport, Identity, Slice, Source
+from airflow_pipeline_provider.connectors.base import (
+    Body,
+    BodyReport,
+    Identity,
+    RecordIdForm,
+    Slice,
+    Source,
+)
 from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_aws import signer_of
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import (
@@ -29,6 +36,7 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_connection impor
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import UnexpectedAnswerError, member
 from airflow_pipeline_provider.connectors.sources.elasticsearch_fields import (
     Documents,
+    explain_repeated,
     read_documents,
     source_request,
 )
@@ -149,6 +157,20 @@ class ElasticsearchSource(Source):
             return 0
         return self._count(self._filter(interval))
 
+    def record_id_form(self) -> RecordIdForm:
+        if self.options.record_id is not None:
+            return RecordIdForm(
+                None if self.options.record_id == "id" else self.options.record_id, is_set=True
+            )
+        self.body_report()
+        required = self._documents.routing_required if self._documents else ()
+        if not required:
+            return RecordIdForm(None)
+        return RecordIdForm("id_routing", why=f"the mapping of index {required[0]} requires a routing")
+
+    def explain_repeated(self, record_ids: Sequence[str]) -> str | None:
+        return explain_repeated(self._client, record_ids, self._what)
+
     def count_untimed(self) -> int:
         """Documents that match the query and whose time field is missing, invalid, or outside of years 1 to 9999."""
         return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
@@ -215,6 +237,7 @@ class ElasticsearchSource(Source):
                         self.options.time_field,
                         sizes,
                         prefetch,
+                        with_routing=slice_.record_id == "id_routing",
                     )
                     for reader in range(readers)
                 ]

@@ -105,6 +105,28 @@ def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[st
     return tuple(sorted(name for name in fields if kinds & set(object_at(fields, name, what))))
 
 
+def explain_repeated(client: Client, record_ids: Sequence[str], what: str) -> str | None:
+    """Say under which routings the documents exist that share a record id `index/_id`; None when none does."""
+    for record_id in record_ids:
+        index, _, name = record_id.partition("/")
+        answer = client.ask(
+            "POST",
+            f"/{index_path([index])}/_search",
+            {"size": 100, "query": {"ids": {"values": [name]}}, "_source": False},
+            params=EVERY_INDEX,
+            what=what,
+            clusters=remote_clusters([index]),
+        )
+        found = [hit.get("_routing", "none") for hit in answer.get("hits", {}).get("hits", [])]
+        if len(set(found)) > 1:
+            return (
+                f"{what}: document {record_id} exists {len(found)} times, under the routings "
+                f"{_some(sorted(set(found)))}, so its record id is not unique: set `source.record_id: id_routing`, "
+                "which makes the routing a part of it, and reprocess the days that are committed"
+            )
+    return None
+
+
 class _Settings:
     """Settings of an index, the explicit ones before the defaults; values are texts."""
 

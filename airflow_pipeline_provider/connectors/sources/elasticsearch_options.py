@@ -88,6 +88,11 @@ class ElasticsearchOptions(SourceOptions):
     compress: bool = Field(
         False, strict=True, description="Ask for gzip; worth its CPU over a slow network only."
     )
+    record_id: Literal["id", "id_routing"] | None = Field(
+        None,
+        description="RECORD_ID: id (index/_id), or id_routing (with the custom routing, which lets one _id exist "
+        "several times); null: id_routing for a new pipeline whose mapping requires a routing.",
+    )
     on_filtered_source: Literal["fail", "warn"] = Field(
         "fail",
         description="When an index stores documents without some of their fields: fail, or warn and move the rest.",

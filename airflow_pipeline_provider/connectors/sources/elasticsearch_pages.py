@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
 from airflow_pipeline_provider.connectors.sources.elasticsearch_deep import lift_deep_sources
@@ -53,6 +54,7 @@ def page_decoder() -> Any:
             ("index", str, field(name="_index")),
             ("id", str, field(name="_id")),
             ("sort", Raw),
+            ("routing", str, field(name="_routing", default="")),
             ("fields", Raw, field(default=Raw(b""))),
             ("source", Raw, field(name="_source", default=Raw(b""))),
         ],
@@ -142,7 +144,7 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
 
 
 def read_pages(
-    fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor
+    fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor, *, with_routing: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Batches until the end, one page ahead: the server works on the next while the caller writes this one."""
     coming = prefetch.submit(_next_page, fetch, sizes, None)
@@ -153,7 +155,7 @@ def read_pages(
         if not last:
             coming = prefetch.submit(_next_page, fetch, sizes, json.loads(bytes(hits[-1].sort)))
         if hits:
-            batch = to_batch(hits, time_field)
+            batch = to_batch(hits, time_field, with_routing=with_routing)
             del page, hits  # the answer itself, before the caller takes his time
             yield batch
 
@@ -182,8 +184,12 @@ def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> t
         return page, found < size
 
 
-def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
-    """Hits as one batch of the envelope; a document that does not fit is a DataError naming it."""
+def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) -> pa.RecordBatch:
+    """Return hits as one batch of the envelope; a document that does not fit is a DataError naming it.
+
+    The record id is `index/_id`; `with_routing` it ends with `?routing=` and the routing, percent-encoded, also where
+    it is empty, so that no two documents of an index share one.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -194,7 +200,10 @@ def to_batch(hits: list[Any], time_field: str) -> pa.RecordBatch:
     if not all(map(len, bodies)):
         _refuse_document(hits, time_field)
     try:
-        indices, ids = text(hit.index for hit in hits), text(hit.id for hit in hits)
+        indices = text(hit.index for hit in hits)
+        ids = text(
+            f"{hit.id}?routing={quote(hit.routing, safe='')}" if with_routing else hit.id for hit in hits
+        )
         documents = utf8(bodies)
         if not pc.all(pc.starts_with(documents, b"{")).as_py():
             _refuse_document(hits, time_field)

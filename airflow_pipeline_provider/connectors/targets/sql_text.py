@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    DataError,
+    FatalError,
+    RepeatedIdsError,
+    SupersededError,
+    TransientError,
+)
 from airflow_pipeline_provider.fault_points import reach
 
 if TYPE_CHECKING:
@@ -282,7 +288,8 @@ def is_loaded(overlapping: Sequence[CommitRow], manifest: Manifest) -> bool:
 
 def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
     if (counts.rows, counts.distinct_ids) != (manifest.rows, manifest.rows):
-        raise DataError(
+        kind = RepeatedIdsError if counts.rows == manifest.rows else DataError
+        raise kind(
             f"{table}: expected {manifest.rows:,} rows with as many distinct record ids in {manifest.interval}, got "
             f"{counts.rows:,} rows and {counts.distinct_ids:,} distinct ids; nothing was changed, extract the window "
             "again; if it stays so, the source has rows that share a record id (source.key_columns of a table)"
