@@ -132,3 +132,35 @@ def test_a_command_written_by_hand_is_noticed(tmp_path: Path) -> None:
     assert [text for text in texts(file) if BY_HAND.search(text)] == [
         "look; then `reprocess … --here` lets them go"
     ]
+
+
+# --- the pages
+
+REPOSITORY = ROOT.parent
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+COMMAND = re.compile(r"^(?:\$ )?(airflow[- ]pipelines [^#\n`]*)|`(airflow[- ]pipelines [^`\n]*)`", re.M)
+UNFINISHED = re.compile(r"…|\.\.\.|[\[\]|]")  # a form, not a command
+
+
+def page_commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for match in COMMAND.finditer(page.read_text()):
+            line = (match[1] or match[2]).strip()
+            a_name = match[1] is None and re.fullmatch(r"airflow[- ]pipelines \S+", line)
+            if not UNFINISHED.search(line) and not a_name:
+                found.append((page.name, line))
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), page_commands())
+def test_a_command_on_a_page_is_taken_by_the_parser(page: str, line: str) -> None:
+    assert parsed(line) in {command.name for command in COMMANDS}
+
+
+def test_pages_have_commands() -> None:
+    assert len(page_commands()) > 15
