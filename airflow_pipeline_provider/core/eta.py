@@ -14,7 +14,7 @@ from statistics import median
 
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import DATA_ERROR, Entry, Kind
 from airflow_pipeline_provider.core.missing import Missing, Why
 from airflow_pipeline_provider.core.readiness import PlanRules, ready_at
@@ -53,15 +53,17 @@ class Habits:
     scheduled: bool = True
 
 
-def span_of_interest(rules: PlanRules, missing: Iterable[Missing], until: datetime) -> Interval | None:
-    """Return which entries of the ledger the estimate needs: around the oldest gap that is ready; None for none."""
-    first = next(
-        (one.interval.start for one in missing if one.why not in (Why.TOO_OLD, Why.NOT_SETTLED)), None
-    )
+def spans_of_interest(rules: PlanRules, missing: Iterable[Missing], until: datetime) -> list[Interval]:
+    """Return which entries of the ledger the estimate needs, disjoint; none when no gap is there to be moved.
+
+    Those before the oldest gap that a run would move, where the last commits of a backlog are, and the newest ones,
+    which show that runs continue.
+    """
+    first = next((one.interval.start for one in missing if _moves(one)), None)
     if first is None:
-        return None
+        return []
     back = timedelta(seconds=max(SAMPLES * _granularity(rules), 24 * _HOUR))
-    return Interval(first - back, max(first, until))
+    return merge([Interval(first - back, first), Interval(max(first, until - back), max(first, until))])
 
 
 def _granularity(rules: PlanRules) -> int:

@@ -10,10 +10,10 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval, day_of
-from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, span_of_interest
+from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, spans_of_interest
 from airflow_pipeline_provider.core.intervals import Interval, common
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.core.missing import Missing, Why, by_day, explain, find_missing, within
+from airflow_pipeline_provider.core.missing import Missing, Why, explain, find_missing, within
 from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,
@@ -29,6 +29,7 @@ from airflow_pipeline_provider.phases.source_facts import latest
 from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease
 
+_WEEK = timedelta(weeks=1)
 _DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 
 
@@ -185,8 +186,8 @@ def _day(
 
 def find_eta(config: PipelineConfig, state: Readable, stands: Standing, reference_time: datetime) -> Eta:
     """Return when the backlog will be caught up, or why that cannot be said."""
-    span = span_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
-    entries = state.entries(span) if span is not None else []
+    spans = spans_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
+    entries = _entries(state, spans)
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
     return estimate(config.rules, explain(stands.missing, entries), entries, reference_time, habits)
 
@@ -201,7 +202,7 @@ class Gaps:
 
 
 def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime, days: int | None) -> Gaps:
-    """Return what is missing, explained by the ledger and cut at midnights, but for what is too old.
+    """Return what is missing, explained by the ledger.
 
     `days` bounds it to the last days up to the target day (None: all that runs look at); what is too old for any run
     is always there.
@@ -225,12 +226,28 @@ def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime,
     if span is None:
         return Gaps(None, None, tuple(old))
     rest = within((one for one in found if one.why is not Why.TOO_OLD), span)
-    cut = [Missing(part, one.why, one.detail) for one in rest for part in by_day(rules, one.interval)]
-    if cut:
-        entries = state.entries(Interval(cut[0].interval.start, cut[-1].interval.end))
-        cut = explain(cut, entries)
+    rest = explain(rest, _entries(state, _clusters([one.interval for one in rest])))
     first, last = (day_of(i, rules.timezone) for i in (span.start, span.end - _INSTANT))
-    return Gaps(first, last, (*old, *cut))
+    return Gaps(first, last, (*old, *rest))
+
+
+def _entries(state: Readable, spans: list[Interval]) -> list[Entry]:
+    """Return the entries of disjoint spans, each once."""
+    found: list[Entry] = []
+    for number, span in enumerate(spans):
+        before = spans[number - 1] if number else None
+        found += [e for e in state.entries(span) if before is None or not e.interval.overlaps(before)]
+    return found
+
+
+def _clusters(pieces: list[Interval]) -> list[Interval]:
+    """Join pieces that lie close to each other: a query for each, and none over years without a gap."""
+    clusters: list[Interval] = []
+    for piece in pieces:
+        if clusters and piece.start - clusters[-1].end <= _WEEK:
+            piece = Interval(clusters.pop().start, piece.end)
+        clusters.append(piece)
+    return clusters
 
 
 def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:

@@ -393,3 +393,25 @@ def test_history_fits_into_80_columns_and_breaks_no_hash(
     assert " ".join(message.split()) in " ".join(" ".join(shown).split())
     manifest = next(entry.manifest for entry in place.state().entries() if entry.manifest)
     assert sum(line.strip() == f"manifest {manifest[:12]}" for line in shown) == 2
+
+
+def test_days_that_were_never_run_are_one_line_and_old_gaps_are_explained(place: Place) -> None:
+    place.write(start_day="2003-11-03", granularity="1d")
+    fail(place, Interval(parse_utc("2003-11-05T05:00:00Z"), parse_utc("2003-11-06T05:00:00Z")), "ids repeat")
+    (one,) = place("gaps", "flights", *AT, "-o", "json").json["pipelines"]
+    assert (one["first_day"], one["last_day"]) == ("2003-11-03", "2013-11-03")
+    assert [(gap["day"], gap["reason"], gap["days"]) for gap in one["gaps"]] == [
+        ("2003-11-03", "never_run", 2),
+        ("2003-11-05", "failed", 1),
+        ("2003-11-06", "never_run", 3651),
+    ]
+    state = place.state()
+    since = Interval(parse_utc("2003-11-06T05:00:00Z"), parse_utc("2013-11-03T04:00:00Z"))
+    state.append(Entry(Kind.WAIVED, since, state.now(), detail={"reason": "no flights"}))
+    fail(place, hours(0, 25), "counts differ")
+    (one,) = place("gaps", "flights", *AT, "-o", "json").json["pipelines"]
+    assert [(gap["day"], gap["reason"]) for gap in one["gaps"]] == [
+        ("2003-11-03", "never_run"),
+        ("2003-11-05", "failed"),
+        ("2013-11-03", "failed"),
+    ]

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from airflow_pipeline_provider.core.durations import parse_duration
-from airflow_pipeline_provider.core.eta import Eta, Habits, Pace, estimate, pace_of, span_of_interest
+from airflow_pipeline_provider.core.eta import Eta, Habits, Pace, estimate, pace_of, spans_of_interest
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.missing import Missing, Why
@@ -203,17 +203,30 @@ def test_why_not(on_blocked: str, entries: list[Entry], detail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "granularity", "span"),
+    ("missing", "granularity", "until", "spans"),
     [
-        (pieces("30-40"), "2h", "-10-40"),
-        (pieces("30-40"), "1m", "6-40"),
-        (pieces("p0-24", Why.TOO_OLD) + pieces("30-40", Why.NOT_SETTLED), "1h", None),
+        pytest.param(
+            pieces("30-40"), "2h", 40, [(-10, 40)], id="twenty windows before the gap, and all after it"
+        ),
+        pytest.param(pieces("30-40"), "1m", 40, [(6, 40)], id="a day at least"),
+        pytest.param(
+            pieces("30-40"), "1h", 500, [(6, 30), (476, 500)], id="the newest ones far behind an old gap"
+        ),
+        pytest.param(pieces("30-40"), "1h", 20, [(6, 30)], id="nothing after it"),
+        pytest.param(
+            pieces("p0-24", Why.TOO_OLD) + pieces("30-40", Why.NOT_SETTLED),
+            "1h",
+            40,
+            [],
+            id="nothing to move",
+        ),
     ],
 )
-def test_which_entries_are_needed(missing: Iterable[Missing], granularity: str, span: str | None) -> None:
-    found = span_of_interest(rules(granularity=parse_duration(granularity)), missing, at(40))
-    expected = {"-10-40": Interval(at(-10), at(40)), "6-40": Interval(at(6), at(40)), None: None}[span]
-    assert found == expected
+def test_which_entries_are_needed(
+    missing: Iterable[Missing], granularity: str, until: float, spans: list[tuple[float, float]]
+) -> None:
+    found = spans_of_interest(rules(granularity=parse_duration(granularity)), missing, at(until))
+    assert found == [Interval(at(first), at(last)) for first, last in spans]
 
 
 def test_nothing_is_behind() -> None:
