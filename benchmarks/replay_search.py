@@ -123,7 +123,10 @@ def _wants_times(fields: list[Any]) -> bool:
 
 
 def time_range(query: Any, docs: int) -> tuple[int, int]:
-    """Rows `low` to `high` match the query: match_all, match_none, NO_TIME, ranges of the time, filters of these."""
+    """Rows `low` to `high` match the query: match_all, match_none, NO_TIME, ranges of the time, filters of these.
+
+    Of alternatives (`should`) none may match a row: what asks for rows without a usable time.
+    """
     low, high = 0, docs
     for clause in _clauses(query):
         (kind, body) = next(iter(clause.items()))
@@ -131,6 +134,10 @@ def time_range(query: Any, docs: int) -> tuple[int, int]:
             continue
         if clause in (NO_TIME, {"match_none": {}}):
             return 0, 0
+        if kind == "bool" and set(body) == {"should", "minimum_should_match"}:
+            ranges = [time_range(one, docs) for one in body["should"]]
+            if all(first == end for first, end in ranges):
+                return 0, 0
         if kind != "range" or set(body) != {TIME_FIELD} or set(body[TIME_FIELD]) - {"gte", "lt", "format"}:
             raise RefusedError(f"unknown query {clause!r}")
         if "gte" in (bounds := body[TIME_FIELD]):
@@ -153,7 +160,9 @@ def _clauses(query: Any) -> list[dict[str, Any]]:
     return [query]
 
 
-def _row(moment: str) -> int:
-    """The first row whose time, its number floored, is not before the moment."""
+def _row(moment: str | int) -> int:
+    """The first row whose time, its number floored, is not before the moment (ISO 8601, or epoch milliseconds)."""
+    if isinstance(moment, int):
+        return max(0, -(-(moment - START_MILLIS) // SAME_TIME) * SAME_TIME)
     millis = -((START - datetime.fromisoformat(moment.replace("Z", "+00:00"))) // _MILLISECOND)
     return max(0, -(-millis // SAME_TIME) * SAME_TIME)
