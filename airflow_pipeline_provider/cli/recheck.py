@@ -1,11 +1,12 @@
 """`recheck PIPELINE --days N [--here]`: count committed windows again; reload what grew, tell what shrank.
 
 JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [piece + {"source", "target",
-"verdict", "kept", "run_id" | null, "status" | null}], "left_out": [piece + {"reason", "detail"}], "error" | null}`;
-a piece is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is grew or shrank; `kept`: a person
-waived it since; `status` is started, committed, skipped or failed.
+"verdict", "kept", "known", "run_id" | null, "status" | null}], "left_out": [piece + {"reason", "detail"}],
+"error" | null}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is grew or shrank;
+`kept`: a person waived it since; `known`: the last recheck found the same; `status` is started, committed, skipped or
+failed.
 
-Exit code 4 when something shrank: a person looks.
+Exit code 4 when something shrank: a person looks.  With `audit.on_shrink: accept` only the first time.
 """
 
 from __future__ import annotations
@@ -80,13 +81,14 @@ def recheck(args: Namespace, screen: Screen) -> int:
         screen.answer(_json(config, report, done))
     print_reloaded(done, config.timezone, screen)
     code = done.exit_code(screen)
-    if report.shrunk and not args.accept_shrink:
+    unanswered = report.unanswered(config.audit.on_shrink)
+    if unanswered and not args.accept_shrink:
         screen.error(
-            f"pipeline {config.pipeline_id}: {counted(len(report.shrunk), 'window')} shrank at the source, and the "
+            f"pipeline {config.pipeline_id}: {counted(len(unanswered), 'window')} shrank at the source, and the "
             "target keeps its rows: look at the source, then delete them with the first command or keep them with "
             "the second"
         )
-        for line in shrink_commands(args.pipeline, [found.interval for found in report.shrunk]):
+        for line in shrink_commands(args.pipeline, [found.interval for found in unanswered]):
             screen.note(f"  {line}")
         return max(code, exits.DATA)
     return code
@@ -120,7 +122,8 @@ def _verdict(one: Finding) -> str:
     if one.verdict is Check.GREW:
         return f"grew by {one.source - one.target:,}: to be loaded again"
     rows = f"shrank by {one.target - one.source:,}"
-    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is touched"
+    known = " (as before)" if one.known else ""
+    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is touched{known}"
 
 
 def _differing(report: Report) -> list[Finding]:
@@ -138,6 +141,7 @@ def _json(config: PipelineConfig, report: Report, done: Reloaded) -> dict[str, A
             "target": found.target,
             "verdict": found.verdict.value,
             "kept": found.kept,
+            "known": found.known,
             "run_id": started.get(found.interval),
             "status": "started" if found.interval in started else None,
         }

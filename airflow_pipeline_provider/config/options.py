@@ -117,6 +117,10 @@ class SourceOptions(Options):
     distribute: Literal["threads", "tasks"] = Field(
         default="threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."
     )
+    history: Literal["events", "changes"] = Field(
+        default="events",
+        description="events: a record keeps its time; changes: an update gives it a later one (updated_at).",
+    )
 
 
 class StageOptions(Options):

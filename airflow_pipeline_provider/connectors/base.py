@@ -32,7 +32,7 @@ from airflow_pipeline_provider.connectors.probes import (
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS
 from airflow_pipeline_provider.envelope.limits import TargetLimits as TargetLimits  # a word of the contract
-from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +41,14 @@ if TYPE_CHECKING:
 
 
 class Identity(NamedTuple):
-    """Whose connector this is.  `timezone` is the pipeline's IANA name."""
+    """Whose connector this is.  `timezone` is the pipeline's IANA name.
+
+    `keeps_history`: the source is one of `history: changes`, so a load deletes no older version of a record.
+    """
 
     pipeline_id: str
     timezone: str
+    keeps_history: bool = False
 
 
 class Connector(ABC):
@@ -322,9 +326,14 @@ class LoadResult(NamedTuple):
 
 class Target(Connector):
     """Where windows are loaded to.  Deletes and counts are always by
-    `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`."""
+    `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`.
+
+    Where `identity.keeps_history`, a row is one version of a record, known by record id and event time: a load
+    replaces the versions that its manifest holds, and keeps all others under the tokens that loaded them.
+    """
 
     limits: TargetLimits = NO_LIMITS  # what it cannot take; extract decides on it before anything is loaded
+    can_keep_history: ClassVar[bool] = False  # does it do what is said above of `identity.keeps_history`?
 
     def probes(self) -> Probes:
         return target_probes(self)
@@ -339,6 +348,8 @@ class Target(Connector):
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         """One transaction: take the fence row, then read the newest token of any overlapping interval, delete
         `manifest.interval`, copy exactly the manifest's parts, count rows and distinct ids, write the commit row.
+        Where `identity.keeps_history`, only what the manifest holds too (id and time) is deleted, and the token's
+        own rows are counted.
 
         A commit row of this interval with the same token and sha: `already=True`, nothing changes.  A newer token,
         or the same one with another sha, on any overlapping interval: SupersededError.  Counts that differ from the
@@ -348,6 +359,18 @@ class Target(Connector):
     @abstractmethod
     def count(self, interval: Interval) -> TargetCounts:
         """Rows and distinct record ids of this pipeline in the interval, now."""
+
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:  # noqa: ARG002
+        """Return the rows and distinct ids of this pipeline in the interval, for each token that loaded any."""
+        raise ConfigError(self._no_history())
+
+    def count_newest(self, interval: Interval, token: int) -> int:  # noqa: ARG002
+        """Return how many of the token's rows in the interval have no version of their record with a later time."""
+        raise ConfigError(self._no_history())
+
+    def _no_history(self) -> str:
+        kind = self.options.type
+        return f"source.history: target {kind!r} cannot keep the history of changing records; use history: events"
 
     @abstractmethod
     def commits(self, within: Interval | None = None) -> list[CommitRow]:

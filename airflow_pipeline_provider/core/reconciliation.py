@@ -71,13 +71,24 @@ class Reconciliation:
     kind: Difference
 
 
-def reconcile(counts: Counts) -> Reconciliation:
-    """Compare the counts of one window; only equal numbers pass."""
-    findings = _findings(counts)
+def reconcile(counts: Counts, *, keeps_history: bool = False) -> Reconciliation:
+    """Compare the counts of one window; only equal numbers pass.
+
+    With `keeps_history` (`source.history: changes`) the source may have fewer rows than were extracted: records were
+    updated since and moved to a later window.
+    """
+    findings = [
+        found for found in _findings(counts) if not (keeps_history and found[0] is Difference.SOURCE_SHRANK)
+    ]
     expected = counts.manifest if counts.source is None else counts.source - counts.quarantined
     distinct = min(counts.distinct, counts.target)
     shortfall = max(0, expected - distinct)
     excess = counts.target - distinct + max(0, distinct - expected)
+    if not findings and counts.source != counts.extracted:
+        left = counts.extracted - (counts.source or 0)
+        loaded = f"manifest = target = distinct ids = {counts.target:,}"
+        sentence = f"{loaded}, and {_rows(left)} left the source's window since"
+        return Reconciliation(True, sentence, shortfall, excess, Difference.NONE)
     if not findings:
         sentence = f"source = manifest = target = distinct ids = {counts.target:,}"
         if counts.quarantined:

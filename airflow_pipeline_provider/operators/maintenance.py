@@ -21,7 +21,7 @@ from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
-from airflow_pipeline_provider.phases.recheck import recheck
+from airflow_pipeline_provider.phases.recheck import Finding, recheck
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,14 +48,16 @@ class RecheckOperator(PipelineOperator):
     def execute(self, context: Context) -> list[list[str]]:
         with self.runtime(context) as runtime:
             report = recheck(runtime, self.days, context["dag_run"].run_after)
-            zone = runtime.config.timezone
+            zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
-        shrunk = [
-            f"{local_window(found.interval, zone)} has {found.source:,} rows in the source, "
-            f"{found.target:,} in the target"
-            for found in report.shrunk
-        ]
+        unanswered = report.unanswered(on_shrink)
+        for found in report.shrunk:
+            if found not in unanswered:
+                self.log.info(
+                    "unchanged since the last recheck (audit.on_shrink: accept): %s", _shrunk(found, zone)
+                )
+        shrunk = [_shrunk(found, zone) for found in unanswered]
         more = len(shrunk) - MOST_TOLD
         told = shrunk[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
         context["ti"].xcom_push(key=DRIFT_KEY, value=told)
@@ -65,6 +67,11 @@ class RecheckOperator(PipelineOperator):
                 "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
             )
         return [found.interval.to_json() for found in grown[:MOST_RELOADS]]
+
+
+def _shrunk(found: Finding, zone: str) -> str:
+    rows = f"{found.source:,} rows in the source, {found.target:,} in the target"
+    return f"{local_window(found.interval, zone)} has {rows}"
 
 
 class ReloadOperator(PipelineOperator):

@@ -17,6 +17,7 @@ from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.attempt_files import remove_older_attempts
+from airflow_pipeline_provider.phases.commit_rows import loaded
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
@@ -104,10 +105,10 @@ def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
 
 
 def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
-    target = runtime.target.count(claim.window.interval)
+    target = loaded(runtime.target, claim.window.interval, staged.token)
     source = runtime.source.count(claim.window.interval)
     counts = Counts(source, staged.rows, target.rows, target.distinct_ids, quarantined=staged.quarantined)
-    return counts, reconcile(counts)
+    return counts, reconcile(counts, keeps_history=runtime.target.identity.keeps_history)
 
 
 def _facts(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:
@@ -132,6 +133,8 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
         **quarantined,
         **_facts(runtime, claim, staged),
     }
+    if runtime.target.identity.keeps_history:
+        detail["outdated"] = counts.target - runtime.target.count_newest(interval, staged.token)
     replacing = ledger.Entry(
         ledger.Kind.REPLACING,
         interval,

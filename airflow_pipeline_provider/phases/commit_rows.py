@@ -19,9 +19,17 @@ def standing_pieces(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow
     return [(piece, listed[number]) for piece, _, number in effective(entries)]
 
 
-def counted(target: Target, pieces: Sequence[Interval]) -> TargetCounts:
-    """Rows and distinct ids of all the pieces, now."""
-    counts = [target.count(piece) for piece in pieces]
+def loaded(target: Target, interval: Interval, token: int) -> TargetCounts:
+    """Return the rows and distinct ids that a load left in the interval, which must be all of them unless the target
+    keeps history."""
+    if not target.identity.keeps_history:
+        return target.count(interval)
+    return target.count_by_token(interval).get(token, TargetCounts(0, 0))
+
+
+def counted(target: Target, pieces: Sequence[Interval], token: int) -> TargetCounts:
+    """Return the rows and distinct ids that a load left in all of the pieces, now."""
+    counts = [loaded(target, piece, token) for piece in pieces]
     return TargetCounts(sum(count.rows for count in counts), sum(count.distinct_ids for count in counts))
 
 

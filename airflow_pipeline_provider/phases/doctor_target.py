@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core import command_line, ledger
@@ -145,21 +146,62 @@ def unverified(view: View) -> Iterator[Finding]:
 
 def counts(view: View) -> Iterator[Finding]:
     """The target's rows against their commit rows: a stretch of a day at once, window by window where it differs."""
-    by_day: dict[str, list[tuple[CommitRow, list[Interval]]]] = {}
-    for row, pieces in view.standing:
-        day = day_of(row.interval.start, view.runtime.config.timezone).isoformat()
-        by_day.setdefault(day, []).append((row, pieces))
-    for _, found in sorted(by_day.items()):
+    for found in _by_day(view):
+        if view.keeps_history:
+            yield from _count_versions(view, found)
+            continue
         whole = all(pieces == [row.interval] for row, pieces in found)
-        seen = counted(view.runtime.target, merge(piece for _, pieces in found for piece in pieces))
+        target = view.runtime.target
+        seen = counted(target, merge(piece for _, pieces in found for piece in pieces), 0)
         if whole and seen == (sum(row.rows for row, _ in found),) * 2:
             continue
         for row, pieces in found:
             yield from _count(view, row, pieces)
 
 
+def _by_day(view: View) -> list[list[tuple[CommitRow, list[Interval]]]]:
+    by_day: dict[date, list[tuple[CommitRow, list[Interval]]]] = {}
+    for row, pieces in view.standing:
+        day = day_of(row.interval.start, view.runtime.config.timezone)
+        by_day.setdefault(day, []).append((row, pieces))
+    return [found for _, found in sorted(by_day.items())]
+
+
+def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -> Iterator[Finding]:
+    """Each load of the day by its token: the standing ones have what their commit rows say, older ones at most that.
+
+    Of older versions nobody knows how many are left to be there: newer loads replaced some of them.
+    """
+    seen: Counter[int] = Counter()
+    ids: Counter[int] = Counter()
+    spans = merge(piece for _, pieces in found for piece in pieces)
+    for span in spans:
+        for token, counts in view.runtime.target.count_by_token(span).items():
+            seen[token] += counts.rows
+            ids[token] += counts.distinct_ids
+    for row, pieces in found:
+        if pieces == [row.interval] and seen[row.token] == ids[row.token] < row.rows:
+            yield Finding(
+                "count_differs",
+                row.interval,
+                f"the load of token {row.token} left {row.rows:,} rows there and {seen[row.token]:,} are left: "
+                "somebody deleted the others",
+                view.run(row.interval),
+                safe=view.source_holds(row.interval, 0),
+            )
+    loaded = {row.token: row.rows for row in view.rows}
+    for token, rows in sorted(seen.items()):
+        if rows > loaded.get(token, 0) or rows != ids[token]:
+            yield Finding(
+                "count_differs",
+                Interval(spans[0].start, spans[-1].end),
+                f"the target holds {rows:,} rows of token {token} there with {ids[token]:,} distinct ids, and its "
+                f"load wrote {loaded.get(token, 0):,}: find out who wrote the others, and delete them",
+            )
+
+
 def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Finding]:
-    seen = counted(view.runtime.target, pieces)
+    seen = counted(view.runtime.target, pieces, row.token)
     why = difference(row, pieces, seen)
     if why is None:
         return

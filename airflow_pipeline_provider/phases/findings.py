@@ -55,6 +55,10 @@ class View:
     leases: tuple[Lease, ...]
     entries: tuple[Entry, ...]
 
+    @property
+    def keeps_history(self) -> bool:
+        return self.runtime.target.identity.keeps_history
+
     @cached_property
     def state_is_lost(self) -> bool:
         return bool(self.rows) and not any(entry.kind is Kind.COMMITTED for entry in self.entries)
@@ -98,9 +102,12 @@ class View:
         return subtract(pieces, [lease.interval for lease in self.leases])
 
     def source_holds(self, interval: Interval, rows: int) -> bool:
-        """Would loading it again lose nothing?  No, too, when the source cannot be asked."""
+        """Would loading it again lose nothing?  No, too, when the source cannot be asked.
+
+        Where the target keeps history, a load deletes no version that the source does not hold.
+        """
         try:
-            return self.runtime.source.count(interval) >= rows
+            return self.runtime.source.count(interval) >= rows or self.keeps_history
         except PipelineError:
             return False
 

@@ -64,7 +64,7 @@ def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
             "the source has no row in this window and audit.on_empty is 'fail': look at the source, "
             "or set audit.on_empty to commit"
         )
-    if audit.on_shrink == "fail":
+    if audit.on_shrink == "fail" and not runtime.target.identity.keeps_history:
         _check_shrink(runtime, claim, manifest)
 
 

@@ -72,7 +72,9 @@ def write_missing(runtime: Runtime) -> Rebuilt:
         if _is_committed(entries, row):
             known.append(row)
             continue
-        why = _doubt(entries, row) or difference(row, pieces[key], counted(runtime.target, pieces[key]))
+        why = _doubt(entries, row) or difference(
+            row, pieces[key], counted(runtime.target, pieces[key], row.token)
+        )
         if why is not None:
             left_out.append((row, why))
             continue

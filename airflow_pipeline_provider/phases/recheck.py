@@ -12,9 +12,10 @@ import logging
 import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
@@ -46,7 +47,9 @@ class Left(str, Enum):
 class Finding:
     """One effective interval, counted at both ends.
 
-    `kept`: more rows in the target than in the source, and a person has waived that since the commit.
+    `target`: its rows; where it keeps history, those of the ruling load that no later version of their record has
+    replaced.  `kept`: more rows in the target than in the source, and a person has waived that since the commit.
+    `known`: the ledger had this very finding already.
     """
 
     interval: Interval
@@ -54,6 +57,12 @@ class Finding:
     target: int
     verdict: Check
     kept: bool = False
+    known: bool = False
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What the ledger keeps of it."""
+        return {"source": self.source, "target": self.target, "verdict": self.verdict.value}
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,13 @@ class Report:
     def shrunk(self) -> tuple[Finding, ...]:
         """A person's word is wanted."""
         return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
+
+    def unanswered(self, on_shrink: str) -> tuple[Finding, ...]:
+        """Return what shrank and must be reported as a failure.
+
+        With `audit.on_shrink: accept` a finding is a failure only the first time: the pipeline file has answered it.
+        """
+        return tuple(found for found in self.shrunk if on_shrink != "accept" or not found.known)
 
 
 def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> Report:
@@ -141,9 +157,14 @@ def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, l
             why = "its quarantined rows are gone from the stage, so they cannot be told from late ones"
             left_out.append(_left(runtime, piece, Left.UNVERIFIED, why))
             continue
-        committed = ruler.rows or 0 if piece == ruler.interval else 0
-        finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
-        counted.append((finding, _touching(entries, piece)))
+        if runtime.target.identity.keeps_history:
+            finding = _count_versions(runtime, piece, ruler, aside)
+        else:
+            committed = ruler.rows or 0 if piece == ruler.interval else 0
+            finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
+        seen = _touching(entries, piece)
+        known = _standing(seen, piece) == [(piece, finding.detail)]
+        counted.append((replace(finding, known=known), seen))
     return counted, left_out
 
 
@@ -178,6 +199,25 @@ def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, 
     return Finding(piece, source, target.rows, verdict)
 
 
+def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> Finding:
+    """Late data where records move to later windows, which makes a window smaller and is no finding.
+
+    The ruling load read all that the source had here.  What is left of it at the source are its rows without a later
+    version; those of which the target has not got the later version yet are counted among them.  More rows than that
+    came late.  A load may have had `outdated` rows from its beginning: records whose time was set back.
+    """
+    source = runtime.source.count(piece)
+    newest = runtime.target.count_newest(piece, ruler.token or 0)
+    outdated = ruler.detail.get("outdated", 0) if piece == ruler.interval else 0
+    verdict = Check.GREW if source > newest + outdated + quarantined else Check.EQUAL
+    return Finding(piece, source, newest, verdict)
+
+
+def _standing(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, Any]]]:
+    """Return the findings that the ledger has of the piece."""
+    return [(where, check.detail) for where, check in drifted(entries) if where.overlaps(piece)]
+
+
 def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
     return [entry for entry in entries if entry.interval.overlaps(piece)]
 
@@ -193,11 +233,8 @@ def _write_down(runtime: Runtime, finding: Finding, seen: list[Entry]) -> bool:
         return False
     if runtime.state.entries(piece) != seen:
         return False
-    standing = [(where, check.detail) for where, check in drifted(seen) if where.overlaps(piece)]
-    detail = {"source": finding.source, "target": finding.target, "verdict": finding.verdict.value}
-    if finding.kept or (finding.verdict is Check.EQUAL and not standing):
+    nothing_to_clear = finding.verdict is Check.EQUAL and not _standing(seen, piece)
+    if finding.kept or finding.known or nothing_to_clear:
         return True
-    if standing == [(piece, detail)]:  # known already
-        return True
-    runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=detail))
+    runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=finding.detail))
     return True

@@ -38,10 +38,15 @@ class Runtime:
         return Window(self.config.pipeline_id, interval, day_of(interval.start, self.config.timezone))
 
 
+def identity_of(config: PipelineConfig) -> Identity:
+    """Return the identity that the pipeline's connectors get."""
+    return Identity(config.pipeline_id, config.timezone, config.source.history == "changes")
+
+
 @contextmanager
 def open_runtime(config: PipelineConfig, clock: Callable[[], datetime] = utc_now) -> Iterator[Runtime]:
     """Build the connectors that the configuration names; they are closed when the block ends."""
-    identity = Identity(config.pipeline_id, config.timezone)
+    identity = identity_of(config)
     with ExitStack() as stack:
 
         def build(kind: str) -> object:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
-from airflow_pipeline_provider.exceptions import DataError, TransientError
+from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.leases import release
@@ -94,6 +94,11 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
             unavailable[name] = str(error)
             return None
 
+    if config.source.history == "changes" and not runtime.target.can_keep_history:
+        raise ConfigError(
+            f"source.history: target {config.target.type!r} cannot keep the history of changing records; "
+            "use history: events, or another target"
+        )
     entries = runtime.state.entries(interval)
     now, committed = runtime.clock(), ledger.committed(entries)
     early = needs_no_probe(

@@ -11,7 +11,7 @@ was.  The fence is a lock: a load waits `busy_seconds` for it, then it is a Tran
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -32,6 +32,7 @@ from airflow_pipeline_provider.connectors.targets.sql_text import (
     WriteConflictError,
     check_counts,
     check_shape,
+    check_sharing,
     is_loaded,
 )
 from airflow_pipeline_provider.core.intervals import Interval
@@ -88,11 +89,16 @@ class MemoryWarehouse:
     pipelines: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     fence: threading.Lock = field(default_factory=threading.Lock)
+    keeps_history: bool = False
 
     def latest(self) -> list[TargetRow]:
-        """One row a record, the one that was loaded last."""
+        """One row a record: the one that was loaded last, or, with history, the one with the latest time."""
         newest: dict[tuple[str, str], TargetRow] = {}
-        for row in sorted(self.rows, key=lambda row: (row.token, row.event_time)):
+
+        def rank(row: TargetRow) -> tuple[Any, Any]:
+            return (row.event_time, row.token) if self.keeps_history else (row.token, row.event_time)
+
+        for row in sorted(self.rows, key=rank):
             newest[row.pipeline_id, row.record_id] = row
         return list(newest.values())
 
@@ -102,6 +108,7 @@ class MemoryTarget(Target):
 
     Options: ClassVar[type[MemoryOptions]] = MemoryOptions
     options: MemoryOptions
+    can_keep_history = True
 
     def __init__(
         self,
@@ -118,6 +125,13 @@ class MemoryTarget(Target):
             if self.warehouse.columns is None:
                 self.warehouse.columns = dict(COLUMNS)
             check_shape("the table", COLUMNS, self.warehouse.columns)
+            if self.warehouse.keeps_history != self.identity.keeps_history:
+                check_sharing(
+                    "the table's view",
+                    self.identity,
+                    {pipeline for pipeline, _ in self.warehouse.commits} - {self.identity.pipeline_id},
+                )
+            self.warehouse.keeps_history = self.identity.keeps_history
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         if self.warehouse.columns is None:
@@ -126,19 +140,25 @@ class MemoryTarget(Target):
             reach("load.fence_taken")
             pipeline_id, interval = manifest.pipeline_id, manifest.interval
             if is_loaded(self._commits(pipeline_id, interval), manifest):
-                counts = self._count(self.warehouse.rows, pipeline_id, interval)
+                counts = self._loaded(self.warehouse.rows, manifest)
                 return LoadResult(counts.rows, counts.distinct_ids, already=True)
-            kept = tuple(row for row in self.warehouse.rows if not _inside(row, pipeline_id, interval))
-            reach("load.deleted")
-            rows = (*kept, *self._copy(manifest, stage))
+            new = tuple(self._copy(manifest, stage))
             reach("load.copied")
-            copied = len(rows) - len(kept)
-            if copied != manifest.rows:
+            if len(new) != manifest.rows:
                 raise DataError(
-                    f"the table: expected {manifest.rows:,} rows in the parts of {interval}, got {copied:,}; "
+                    f"the table: expected {manifest.rows:,} rows in the parts of {interval}, got {len(new):,}; "
                     "nothing was changed, extract the window again"
                 )
-            counts = self._count(rows, pipeline_id, interval)
+            versions = {(row.record_id, row.event_time) for row in new}
+            kept = tuple(
+                row
+                for row in self.warehouse.rows
+                if not _inside(row, pipeline_id, interval)
+                or (self.identity.keeps_history and (row.record_id, row.event_time) not in versions)
+            )
+            reach("load.deleted")
+            rows = (*kept, *new)
+            counts = self._loaded(rows, manifest)
             check_counts("the table", manifest, counts)
             commit = CommitRow(interval, manifest.token, manifest.sha256, manifest.rows)
             commits = (*self.warehouse.commits, (pipeline_id, commit))
@@ -213,6 +233,24 @@ class MemoryTarget(Target):
         with self.warehouse.lock:
             return self._count(self.warehouse.rows, self.identity.pipeline_id, interval)
 
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:
+        with self.warehouse.lock:
+            inside = [row for row in self.warehouse.rows if _inside(row, self.identity.pipeline_id, interval)]
+        return {
+            token: _counts(row for row in inside if row.token == token) for token in {r.token for r in inside}
+        }
+
+    def count_newest(self, interval: Interval, token: int) -> int:
+        with self.warehouse.lock:
+            mine = [row for row in self.warehouse.rows if row.pipeline_id == self.identity.pipeline_id]
+        newest: dict[str, datetime] = {}
+        for row in mine:
+            newest[row.record_id] = max(row.event_time, newest.get(row.record_id, row.event_time))
+        return sum(
+            row.token == token and interval.holds(row.event_time) and newest[row.record_id] == row.event_time
+            for row in mine
+        )
+
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         with self.warehouse.lock:
             return self._commits(self.identity.pipeline_id, within)
@@ -222,10 +260,23 @@ class MemoryTarget(Target):
         found = [row for row in mine if within is None or row.interval.overlaps(within)]
         return sorted(found, key=lambda row: (row.token, row.interval.start))
 
+    def _loaded(self, rows: tuple[TargetRow, ...], manifest: Manifest) -> TargetCounts:
+        """With history what the manifest's token has in its window, else all that is there."""
+        return _counts(
+            row
+            for row in rows
+            if _inside(row, manifest.pipeline_id, manifest.interval)
+            and (row.token == manifest.token or not self.identity.keeps_history)
+        )
+
     @staticmethod
     def _count(rows: tuple[TargetRow, ...], pipeline_id: str, interval: Interval) -> TargetCounts:
-        ids = [row.record_id for row in rows if _inside(row, pipeline_id, interval)]
-        return TargetCounts(len(ids), len(set(ids)))
+        return _counts(row for row in rows if _inside(row, pipeline_id, interval))
+
+
+def _counts(rows: Iterable[TargetRow]) -> TargetCounts:
+    ids = [row.record_id for row in rows]
+    return TargetCounts(len(ids), len(set(ids)))
 
 
 def _inside(row: TargetRow, pipeline_id: str, interval: Interval) -> bool:

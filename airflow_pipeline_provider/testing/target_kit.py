@@ -452,3 +452,74 @@ class TargetConformance:
         with pytest.raises(DataError, match="both 'trips'"):
             weather.rename_pipeline("trips")
         weather.close()
+
+    # --- history: changes
+
+    @pytest.fixture
+    def keeping(self, make_target: MakeTarget) -> MakeTarget:
+        """Targets of pipelines with `source.history: changes`."""
+
+        def make(pipeline_id: str) -> Target:
+            target = make_target(pipeline_id)
+            target.identity = target.identity._replace(keeps_history=True)
+            return target
+
+        return make
+
+    def test_older_versions_stay_where_history_is_kept(
+        self, keeping: MakeTarget, stage: Stage, fetch: Fetch
+    ) -> None:
+        load, target = Loader(keeping, stage), keeping("flights")
+        target.prepare()
+        assert target.can_keep_history
+        assert (target.count_by_token(hours(0, 4)), target.count_newest(hours(0, 4), 1)) == ({}, 0)
+        early, late = MIDNIGHT, MIDNIGHT + timedelta(hours=3)
+        first = [Row(name, early, '{"v":1}') for name in ("moved", "inside", "same", "gone")]
+        assert load(hours(0, 2), first, token=1) == LoadResult(4, 4)
+        assert load(hours(2, 4), [Row("moved", late, '{"v":2}')], token=2) == LoadResult(1, 1)
+        # "moved" and "gone" left the window, "inside" has a later time in it, "same" comes again, "new" is late
+        second = [
+            Row("inside", early + timedelta(hours=1), '{"v":2}'),
+            Row("same", early, '{"v":3}'),
+            Row("new", early, '{"v":1}'),
+        ]
+        manifest = load.manifest(hours(0, 2), second, token=3)
+        assert load.load(manifest) == LoadResult(3, 3)
+        assert load.load(manifest) == LoadResult(3, 3, already=True)
+        found = {(r["RECORD_ID"], json.loads(r["BODY"])["v"], int(r["TOKEN"])) for r in fetch("")}
+        assert found == {
+            *{("moved", 1, 1), ("inside", 1, 1), ("gone", 1, 1)},
+            *{("moved", 2, 2), ("inside", 2, 3), ("same", 3, 3), ("new", 1, 3)},
+        }
+        assert len(fetch("")) == len(found)
+        assert target.count_by_token(hours(0, 2)) == {1: (3, 3), 3: (3, 3)}
+        assert [target.count_newest(hours(0, 2), token) for token in (1, 2, 3)] == [1, 0, 3]
+        assert target.count_newest(hours(2, 4), 2) == 1
+        target.close()
+
+    def test_the_latest_version_is_the_one_with_the_latest_time(
+        self, make_target: MakeTarget, keeping: MakeTarget, stage: Stage, fetch: Fetch
+    ) -> None:
+        """Also where the window of an older version was loaded last, and where the table was one of events before."""
+        make_target("flights").prepare()
+        load, later = Loader(keeping, stage), MIDNIGHT + timedelta(hours=3)
+        keeping("flights").prepare()
+        load(hours(2, 4), [Row("a", later, '{"v":2}')], token=1)
+        load(hours(0, 2), [Row("a", MIDNIGHT, '{"v":1}'), Row("b", MIDNIGHT, '{"v":1}')], token=2)
+        assert {r["RECORD_ID"]: json.loads(r["BODY"])["v"] for r in fetch("_LATEST")} == {"a": 2, "b": 1}
+
+    def test_a_kept_table_is_not_emptied_by_an_empty_window(self, keeping: MakeTarget, stage: Stage) -> None:
+        load, target = Loader(keeping, stage), keeping("flights")
+        target.prepare()
+        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
+        assert load(hours(0, 2), [], token=2) == LoadResult(0, 0)
+        assert target.count(hours(0, 2)) == (5, 5)
+        assert target.newest_commit(hours(0, 2)).token == 2  # type: ignore[union-attr]
+        target.close()
+
+    def test_a_table_that_others_load_keeps_its_order_of_versions(
+        self, load: Loader, keeping: MakeTarget
+    ) -> None:
+        load(hours(0, 2), rows(hours(0, 2), 1), token=1, pipeline_id="weather")
+        with pytest.raises(FatalError, match=r"weather.*another target.table"):
+            keeping("flights").prepare()

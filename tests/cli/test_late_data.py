@@ -99,6 +99,16 @@ def test_a_pipeline_that_was_named_by_its_file_is_so_in_what_is_printed(
     assert moved.moved() == 49
 
 
+def test_shrinkage_that_the_file_accepts_ends_with_an_error_once(moved: Place) -> None:
+    moved.write(granularity="13h", audit={"on_shrink": "accept"})
+    del moved.rows().rows["r001"]
+    assert moved(*RECHECK, "--here").code == 4
+    again = moved(*RECHECK, "--here")
+    assert (again.code, again.err) == (0, "")
+    assert "shrank by 1: nothing is touched (as before)" in lines(again.out)[2]
+    assert moved.moved() == 50
+
+
 def test_a_waive_keeps_the_rows_of_a_window_that_shrank(moved: Place) -> None:
     del moved.rows().rows["r001"]
     moved(*RECHECK, "--here")

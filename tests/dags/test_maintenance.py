@@ -87,6 +87,16 @@ def test_shrinkage_is_told_and_touches_nothing(
     assert moved.target() == rows
 
 
+def test_accepted_shrinkage_fails_the_run_once(moved: Folder, run_dag: Callable[..., Any]) -> None:
+    moved.write(granularity="1d", backlog="wait", audit="{on_shrink: accept}")
+    maintenance = with_maintenance(moved)
+    moved.sql("DELETE FROM events WHERE at = '2013-11-03T12:00:00Z'")
+    assert states(run_dag(moved.dags()[maintenance]))["drift"] == ["failed"]
+    assert states(run_dag(moved.dags()[maintenance]))["drift"] == ["skipped"]
+    moved.sql("DELETE FROM events WHERE at = '2013-11-03T13:00:00Z'")
+    assert states(run_dag(moved.dags()[maintenance]))["drift"] == ["failed"]
+
+
 def test_a_pipeline_whose_source_is_gone_keeps_no_other_back(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:

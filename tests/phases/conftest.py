@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
-from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import connector_class, options_model, register
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.phases.run import Outcome, run_window
-from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.runtime import Runtime, identity_of
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
 from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
@@ -66,7 +65,7 @@ class Pipeline:
             },
             options_model=options_model,
         )
-        identity = Identity(config.pipeline_id, config.timezone)
+        identity = identity_of(config)
         source, stage, target = (
             connector_class(kind, getattr(config, kind).type)(getattr(config, kind), identity)
             for kind in ("source", "stage", "target")

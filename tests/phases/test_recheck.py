@@ -81,6 +81,17 @@ def test_shrinkage_is_written_down_once_and_nothing_is_touched(pipeline: Pipelin
     assert len(pipeline.target_rows()) == 50
 
 
+def test_shrinkage_that_the_file_accepts_is_a_failure_once(pipeline: Pipeline, moved: Runtime) -> None:
+    del pipeline.rows.rows["r00000"]
+    first = recheck(moved, 1)
+    again = recheck(moved, 1)
+    assert [found.known for found in (*first.shrunk, *again.shrunk)] == [False, True]
+    assert [len(report.unanswered("fail")) for report in (first, again)] == [1, 1]
+    assert [len(report.unanswered("accept")) for report in (first, again)] == [1, 0]
+    del pipeline.rows.rows["r00001"]
+    assert [found.source for found in recheck(moved, 1).unanswered("accept")] == [24], "more of it is news"
+
+
 def test_rows_that_come_back_clear_the_finding(pipeline: Pipeline, moved: Runtime) -> None:
     row = pipeline.rows.rows.pop("r00000")
     recheck(moved, 1)

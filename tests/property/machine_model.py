@@ -44,8 +44,9 @@ def inside(rows: Rows, interval: Interval) -> Rows:
 class Model(Observer):
     """`observe` compares the world with what the model knows; AssertionError says what is not as promised."""
 
-    def __init__(self, source: MemoryTable) -> None:
+    def __init__(self, source: MemoryTable, *, keeps_history: bool = False) -> None:
         self.source = source
+        self.keeps_history = keeps_history
         self.moment = 0
         self.receipts: dict[str, View] = {}
         self.versions: dict[str, Version] = {}  # by the manifest's sha
@@ -125,7 +126,9 @@ class Model(Observer):
                     assert older.token < row.token, f"{row} was loaded over {older}"
             version = self.versions[row.manifest_sha]
             assert version.interval == row.interval
-            kept = {n: r for n, r in self.target.items() if not row.interval.holds(r[0])}
+            kept = self.target
+            if not self.keeps_history:
+                kept = {n: r for n, r in self.target.items() if not row.interval.holds(r[0])}
             # A record that moved between windows stands in both: it is keyed by its time too.
             self.target = kept | {_key(n, r): r for n, r in version.rows.items()}
             self.commits.append(row)
@@ -151,7 +154,8 @@ class Model(Observer):
             if entry.kind is Kind.COMMITTED and entry.manifest is not None:
                 wanted = inside(self.versions[entry.manifest].rows, piece)
                 held = inside(self.target, piece)
-                assert held == {_key(n, r): r for n, r in wanted.items()}, (
+                keyed = {_key(n, r): r for n, r in wanted.items()}
+                assert keyed.items() <= held.items() if self.keeps_history else held == keyed, (
                     f"{piece} is committed under token {entry.token} and does not hold what was extracted for it"
                 )
 
@@ -162,6 +166,13 @@ class Model(Observer):
             if entry.kind in (Kind.COMMITTED, Kind.WAIVED) and entry.interval.start <= end:
                 end = max(end, entry.interval.end)
         return min(end, day.end) if end > day.start else None
+
+    def latest(self) -> Rows:
+        """The newest version of each record, by its time."""
+        newest: Rows = {}
+        for key, row in sorted(self.target.items(), key=lambda item: item[1][0]):
+            newest[key.rpartition(" at ")[0]] = row
+        return newest
 
     def source_rows(self, days: Iterable[Interval]) -> Rows:
         return {

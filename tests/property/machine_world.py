@@ -24,7 +24,7 @@ from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
-from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.runtime import Runtime, identity_of
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
@@ -50,6 +50,7 @@ class Settings:
     slices: int = 1
     distribute: str = "threads"
     settle: str = "10m"
+    history: str = "events"
 
 
 @dataclass
@@ -90,6 +91,10 @@ class Servers:
     def rows(self) -> list[tuple[str, datetime, str]]:
         return [(row.record_id, row.event_time, row.body) for row in self.warehouse.rows]
 
+    def latest(self) -> dict[str, tuple[datetime, str]]:
+        """What `_LATEST` shows: one row a record."""
+        return {row.record_id: (row.event_time, row.body) for row in self.warehouse.latest()}
+
     def commits(self) -> list[CommitRow]:
         return [row for _, row in self.warehouse.commits]
 
@@ -114,10 +119,16 @@ class OnDisk(Servers):
         return DuckDBTarget(config.target, identity)
 
     def rows(self) -> list[tuple[str, datetime, str]]:
+        return self._select("flights")
+
+    def latest(self) -> dict[str, tuple[datetime, str]]:
+        return {name: (at, body) for name, at, body in self._select("flights_LATEST")}
+
+    def _select(self, name: str) -> list[tuple[str, datetime, str]]:
         if not self.commits():
             return []
         with duckdb.connect(self.file) as connection:
-            asked = "SELECT RECORD_ID, epoch_us(EVENT_TIME), BODY FROM main.flights"
+            asked = f"SELECT RECORD_ID, epoch_us(EVENT_TIME), BODY FROM main.{name}"
             found = connection.execute(asked).fetchall()
         epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
         return [(name, epoch + timedelta(microseconds=at), body) for name, at, body in found]
@@ -134,7 +145,9 @@ class OnDisk(Servers):
 class World:
     """Drives runs and keeps the model informed."""
 
-    def __init__(self, first_day: date, days: int, servers: type[Servers] = Servers) -> None:
+    def __init__(
+        self, first_day: date, days: int, servers: type[Servers] = Servers, history: str = "events"
+    ) -> None:
         for kind, connector in (
             *(("source", MemorySource), ("stage", MemoryStage)),
             *(("target", MemoryTarget), ("state", MemoryState)),
@@ -145,9 +158,9 @@ class World:
         self.first_day, self.last_day = first_day, first_day + timedelta(days=days - 1)
         self.days = [day_interval(first_day + timedelta(days=n), ZONE) for n in range(days)]
         self.now = self.days[0].end + timedelta(hours=7)
-        self.settings = Settings()
+        self.settings = Settings(history=history)
         self.servers = servers(lambda: self.now)
-        self.model = Model(self.source)
+        self.model = Model(self.source, keeps_history=history == "changes")
         self.runs: list[Run] = []
         self.frozen: list[tuple[Process, Run, str]] = []
         self.configs: dict[tuple[Settings, bool], PipelineConfig] = {}
@@ -176,6 +189,7 @@ class World:
                     "slices": settings.slices,
                     "distribute": settings.distribute,
                     "page_size": 3,
+                    "history": settings.history,
                 },
                 "stage": servers.stage_section,
                 "target": servers.target_section,
@@ -188,7 +202,7 @@ class World:
 
     def runtime(self, *, may_shrink: bool = False) -> Runtime:
         config = self.config(may_shrink=may_shrink)
-        identity = Identity(PIPELINE, ZONE)
+        identity = identity_of(config)
         return Runtime(
             config,
             MemorySource(config.source, identity),
@@ -251,7 +265,10 @@ class World:
         may_shrink = process is not None and process.config.audit.on_shrink == "accept"
         entries = self.state().entries()
         changed = entries != self.model.ledger
-        self.model.observe(self.servers.rows(), self.servers.commits(), entries, may_shrink=may_shrink)
+        rows, commits = self.servers.rows(), self.servers.commits()
+        self.model.observe(rows, commits, entries, may_shrink=may_shrink)
+        if self.model.keeps_history:
+            assert self.servers.latest() == self.model.latest(), "_LATEST shows an older version"
         if changed:
             for day in self.days:
                 seen = self.state().latest_timestamp_available(day.start)

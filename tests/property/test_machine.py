@@ -41,7 +41,7 @@ from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.testing import memory_target
 from airflow_pipeline_provider.testing.faults import Crash
 from airflow_pipeline_provider.testing.memory_source import MemorySource
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget
+from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse, TargetRow
 from tests.property.machine_process import Fault, Process, What, places_counted
 from tests.property.machine_world import LEASE, PHASES, ZONE, OnDisk, Run, Servers, World
 
@@ -60,6 +60,7 @@ class Machine(RuleBasedStateMachine):
     """The rules; `servers` is where stage, target and state are."""
 
     servers: type[Servers] = Servers
+    history: str | None = None  # None: either
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,9 +74,10 @@ class Machine(RuleBasedStateMachine):
         first=st.sampled_from([date(2013, 11, 2), date(2013, 11, 3), date(2013, 3, 9), date(2013, 3, 10)]),
         times=st.lists(st.tuples(days, half_hours), max_size=12),
         settled=st.booleans(),
+        history=st.sampled_from(["events", "changes"]),
     )
-    def begin(self, first: date, times: list[tuple[int, int]], settled: bool) -> None:
-        self.world = World(first, 2, self.servers)
+    def begin(self, first: date, times: list[tuple[int, int]], settled: bool, history: str) -> None:
+        self.world = World(first, 2, self.servers, self.history or history)
         if settled:
             self.world.now += timedelta(days=3)
         for day, at in times:
@@ -84,9 +86,17 @@ class Machine(RuleBasedStateMachine):
     # --- the source
 
     def put(self, name: str | None, day: int, at: int) -> None:
+        """A record that is there already moves; where updates set its time, to a later one."""
         self.documents += 1
         whole = self.world.days[day]
         moment = min(whole.start + timedelta(minutes=30 * at), whole.end - timedelta(microseconds=1))
+        if name is not None and self.world.model.keeps_history:
+            before = self.world.source.rows[name].event_time
+            assert before is not None
+            moment = min(
+                max(moment, before + timedelta(minutes=1)),
+                self.world.days[-1].end - timedelta(microseconds=1),
+            )
         self.world.source.put(name or f"d{self.documents}", moment, f'{{"version":{self.documents}}}')
 
     def document(self, which: int) -> str | None:
@@ -122,6 +132,34 @@ class Machine(RuleBasedStateMachine):
         name = self.document(which)
         if name is not None:
             self.world.source.delete(name)
+
+    @rule(which=recent, accept=st.booleans())
+    def a_window_that_lost_a_document_is_loaded_again(self, which: int, accept: bool) -> None:
+        name, window = self.document(which), self.committed_window(which)
+        if name is not None and window is not None:
+            self.world.source.delete(name)
+            self.world.finish(self.world.new_run(RunKind.WINDOW, window, may_shrink=accept))
+
+    @rule(which=recent, at=half_hours)
+    def an_update_overtakes_a_load(self, which: int, at: int) -> None:
+        """A window is read, one of its records moves to the next day, which is loaded first."""
+        name, window = self.document(which), self.committed_window(which)
+        if name is None or window is None or not self.world.days[0].covers(window):
+            return
+        run = self.world.new_run(RunKind.WINDOW, window, may_shrink=True)
+        for phase in PHASES[: PHASES.index("stage")]:
+            if run.next == phase:  # else it ended, or waits for a lease
+                self.world.execute(run, phase)
+        self.put(name, 1, at)
+        self.world.finish(self.world.new_run(RunKind.WINDOW, self.world.days[1], may_shrink=True))
+        self.world.finish(run)
+
+    def committed_window(self, which: int) -> Interval | None:
+        """The newest committed window around the document."""
+        name = self.document(which)
+        at = self.world.source.rows[name].event_time if name is not None else None
+        windows = [e.interval for e in self.world.model.ledger if e.kind is Kind.COMMITTED]
+        return next((window for window in reversed(windows) if at is not None and window.holds(at)), None)
 
     # --- runs
 
@@ -344,7 +382,15 @@ class End:
         self.all_is_there()
 
     def all_is_there(self) -> None:
-        assert self.world.model.target == self.world.model.source_rows(self.world.days)
+        model = self.world.model
+        there = model.source_rows(self.world.days)
+        if not model.keeps_history:
+            assert model.target == there
+            return
+        assert there.items() <= model.target.items()
+        latest = model.latest()
+        for row in self.world.source.rows.values():
+            assert latest[row.record_id] == (row.event_time, row.body)
 
     def zombies_wake(self) -> None:
         """Who slept through all that changes nothing of it, and neither do the runs that wait for a task."""
@@ -396,6 +442,16 @@ def no_delete(self: MemoryTarget, manifest: Manifest, stage: Stage) -> LoadResul
     return LoadResult(manifest.rows, manifest.rows)
 
 
+original_load = MemoryTarget.load
+
+
+def load_without_history(self: MemoryTarget, manifest: Manifest, stage: Stage) -> LoadResult:
+    of_events = MemoryTarget(
+        self.options, self.identity._replace(keeps_history=False), warehouse=self.warehouse
+    )
+    return original_load(of_events, manifest, stage)
+
+
 BROKEN: dict[str, list[tuple[object, str, Any]]] = {
     "a load does not delete": [(MemoryTarget, "load", no_delete)],
     "a load takes any token": [(memory_target, "is_loaded", lambda rows, manifest: False)],
@@ -418,9 +474,35 @@ BROKEN: dict[str, list[tuple[object, str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("changes", BROKEN.values(), ids=BROKEN)
+class OfEvents(Machine):
+    history = "events"
+
+
+class OfChanges(Machine):
+    history = "changes"
+
+
+def loaded_last(self: MemoryWarehouse) -> list[TargetRow]:
+    newest: dict[str, TargetRow] = {}
+    for row in sorted(self.rows, key=lambda row: row.token):
+        newest[row.record_id] = row
+    return list(newest.values())
+
+
+BROKEN_HISTORY: dict[str, list[tuple[object, str, Any]]] = {
+    "a load takes any token": BROKEN["a load takes any token"],
+    "older versions go with their window": [(MemoryTarget, "load", load_without_history)],
+    "the newest version is the one loaded last": [(MemoryWarehouse, "latest", loaded_last)],
+}
+CASES = [
+    *(pytest.param(OfEvents, changes, id=name) for name, changes in BROKEN.items()),
+    *(pytest.param(OfChanges, changes, id=f"history: {name}") for name, changes in BROKEN_HISTORY.items()),
+]
+
+
+@pytest.mark.parametrize(("machine", "changes"), CASES)
 def test_a_broken_safeguard_is_noticed(
-    changes: list[tuple[object, str, Any]], monkeypatch: pytest.MonkeyPatch
+    machine: type[Machine], changes: list[tuple[object, str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place, name, instead in changes:
         monkeypatch.setattr(place, name, instead)
@@ -429,4 +511,4 @@ def test_a_broken_safeguard_is_noticed(
         phases=[Phase.generate], report_multiple_bugs=False, print_blob=False,
     )  # fmt: skip
     with pytest.raises((AssertionError, PipelineError)):
-        run_state_machine_as_test(Machine, settings=quick)
+        run_state_machine_as_test(machine, settings=quick)

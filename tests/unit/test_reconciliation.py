@@ -22,6 +22,17 @@ def test_quarantined_rows_were_extracted_and_are_not_in_the_target() -> None:
     )
 
 
+def test_records_that_left_the_window_are_no_mismatch_where_history_is_kept() -> None:
+    result = reconcile(Counts(97, 100, 100, 100), keeps_history=True)
+    assert (result.ok, result.kind) == (True, Difference.NONE)
+    assert result.sentence == (
+        "manifest = target = distinct ids = 100, and 3 rows left the source's window since"
+    )
+    assert reconcile(Counts(100, 100, 100, 100), keeps_history=True).sentence.startswith("source = manifest")
+    grew = reconcile(Counts(101, 100, 100, 100), keeps_history=True)
+    assert (grew.ok, grew.kind) == (False, Difference.SOURCE_GREW)
+
+
 @pytest.mark.parametrize(
     ("counts", "kind", "shortfall", "excess", "said"),
     [

@@ -94,6 +94,7 @@ class DuckDBOptions(TargetOptions):
 
 class DuckDBTarget(Target):
     Options: ClassVar[type[DuckDBOptions]] = DuckDBOptions
+    can_keep_history = True
 
     def __init__(self, options: DuckDBOptions, identity: Identity) -> None:
         super().__init__(options, identity)
@@ -102,7 +103,8 @@ class DuckDBTarget(Target):
 
     @cached_property
     def _statements(self) -> Statements:
-        return Statements(parse_name(self.options.table), _DIALECT)
+        table = parse_name(self.options.table)
+        return Statements(table, _DIALECT, keeps_history=self.identity.keeps_history)
 
     def probes(self) -> Probes:
         yield "file", lambda: writable_path(Path(self.options.path))
@@ -149,14 +151,17 @@ class DuckDBTarget(Target):
                     execute(add, [])
                 check_shape(f"table {table}", columns, seen)
             execute(statements.create_view(), [])
+            place = statements.latest.parts[-2] if len(statements.latest.parts) > 1 else "main"
             views = execute(
-                "SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower(?)", [statements.latest.last]
+                "SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower(?) AND lower(schema_name) = lower(?)",
+                [statements.latest.last, place],
             )
             if not views:
                 raise FatalError(
                     f"{statements.latest} exists and is not the view that belongs to {statements.table}"
                 )
-            if len(views) == 1 and is_first_view(views[0][0]):
+            definition = views[0][0]
+            if statements.orders_otherwise(execute, definition, self.identity) or is_first_view(definition):
                 execute(statements.create_view(replace=True), [])
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
@@ -225,6 +230,18 @@ class DuckDBTarget(Target):
             return self._statements.read_counts(execute, self.identity.pipeline_id, interval)
 
         return self._read(once, str(self._statements.table), TargetCounts(0, 0))
+
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:
+        def once(execute: Execute) -> dict[int, TargetCounts]:
+            return self._statements.read_counts_by_token(execute, self.identity.pipeline_id, interval)
+
+        return self._read(once, str(self._statements.table), {})
+
+    def count_newest(self, interval: Interval, token: int) -> int:
+        def once(execute: Execute) -> int:
+            return self._statements.read_newest(execute, self.identity.pipeline_id, interval, token)
+
+        return self._read(once, str(self._statements.table), 0)
 
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         def once(execute: Execute) -> list[CommitRow]:

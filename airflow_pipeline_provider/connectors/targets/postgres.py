@@ -91,6 +91,7 @@ class PostgresOptions(TargetOptions):
 class PostgresTarget(Target):
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
     limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False, needs_json=True, needs_jsonb=True)
+    can_keep_history = True
 
     _hook: Any = None
 
@@ -170,6 +171,18 @@ class PostgresTarget(Target):
                 return TargetCounts(0, 0)
             return statements.read_counts(session.execute, self.identity.pipeline_id, interval)
 
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:
+        with self._transaction(f"count {interval} by token") as (session, statements):
+            if not session.execute(*sql.find(statements.table)):
+                return {}
+            return statements.read_counts_by_token(session.execute, self.identity.pipeline_id, interval)
+
+    def count_newest(self, interval: Interval, token: int) -> int:
+        with self._transaction(f"count the newest rows of {interval}") as (session, statements):
+            if not session.execute(*sql.find(statements.table)):
+                return 0
+            return statements.read_newest(session.execute, self.identity.pipeline_id, interval, token)
+
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         with self._transaction("read the commit rows") as (session, statements):
             if not session.execute(*sql.find(statements.commits)):
@@ -235,6 +248,10 @@ class PostgresTarget(Target):
             raise FatalError(
                 f"{statements.latest} exists and is not the view that belongs to {statements.table}"
             )
+        elif view[0][0] == "v":
+            [(definition,)] = session.execute(*sql.definition(statements.latest))
+            if statements.orders_otherwise(session.execute, definition, self.identity):
+                session.execute(statements.create_view(replace=True))
 
     # --- sessions
 
@@ -243,7 +260,8 @@ class PostgresTarget(Target):
         """A session of its own, in an open transaction that the block commits, or else is rolled back."""
         with closing(self._connect(doing, self.options.statement_timeout)) as session:
             session.begin()
-            yield session, Statements(self._table(session), sql.DIALECT)
+            table, history = self._table(session), self.identity.keeps_history
+            yield session, Statements(table, sql.DIALECT, keeps_history=history)
 
     def _connect(self, doing: str, seconds: int) -> Session:
         from airflow_pipeline_provider.connectors.targets.postgres_session import Session, hook

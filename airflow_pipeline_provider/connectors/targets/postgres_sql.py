@@ -82,6 +82,11 @@ def describe(table: ObjectName) -> tuple[str, list[Any]]:
     )
 
 
+def definition(view: ObjectName) -> tuple[str, list[Any]]:
+    """Return the query of one row with the view's SQL text."""
+    return "SELECT pg_catalog.pg_get_viewdef(CAST(%s AS regclass))", [str(view)]
+
+
 def may_create(schema: str) -> tuple[str, list[Any]]:
     """One row: may the role create tables in the schema (or the missing schema itself), and where."""
     return (

@@ -111,6 +111,7 @@ class SnowflakeOptions(TargetOptions):
 
 class SnowflakeTarget(Target):
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
+    can_keep_history = True
     # BODY goes through PARSE_JSON, which is strict about keys unless it is told to keep the last of several
     limits = TargetLimits(
         max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True, max_depth=sql.MAX_DEPTH
@@ -122,7 +123,8 @@ class SnowflakeTarget(Target):
 
     @property
     def _statements(self) -> Statements:
-        return Statements(parse_name(self.options.table, upper=True), sql.DIALECT)
+        table = parse_name(self.options.table, upper=True)
+        return Statements(table, sql.DIALECT, keeps_history=self.identity.keeps_history)
 
     def unsafe_settings(self) -> list[str]:
         conn_id = self.options.conn_id
@@ -182,6 +184,10 @@ class SnowflakeTarget(Target):
             session.execute(add)
         self._check_shapes(session)
         session.execute(statements.create_view())
+        views = session.execute_dicts(sql.show_view(statements.latest))
+        [definition] = [row["text"] for row in views if row["name"] == statements.latest.last] or [""]
+        if statements.orders_otherwise(session.execute, definition, self.identity):
+            session.execute(statements.create_view(replace=True))
 
     def _check_shapes(self, session: Session) -> None:
         for table, columns in self._statements.columns.items():
@@ -203,6 +209,18 @@ class SnowflakeTarget(Target):
             if not self._exists(session, self._statements.table):
                 return TargetCounts(0, 0)
             return self._statements.read_counts(session.execute, self.identity.pipeline_id, interval)
+
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:
+        with self._session("count", interval) as session:
+            if not self._exists(session, self._statements.table):
+                return {}
+            return self._statements.read_counts_by_token(session.execute, self.identity.pipeline_id, interval)
+
+    def count_newest(self, interval: Interval, token: int) -> int:
+        with self._session("count", interval) as session:
+            if not self._exists(session, self._statements.table):
+                return 0
+            return self._statements.read_newest(session.execute, self.identity.pipeline_id, interval, token)
 
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         with self._session("commits", within) as session:

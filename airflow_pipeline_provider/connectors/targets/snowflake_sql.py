@@ -111,6 +111,12 @@ def show_stage(stage: ObjectName) -> str:
     return f"SHOW STAGES LIKE {literal(stage.last)}{inside}"
 
 
+def show_view(view: ObjectName) -> str:
+    """Rows of views like this one, with their SQL text (LIKE takes `_` for any character: compare the names)."""
+    inside = f" IN SCHEMA {ObjectName(view.parts[:-1])}" if len(view.parts) > 1 else ""
+    return f"SHOW VIEWS LIKE {literal(view.last)}{inside}"
+
+
 def list_file(stage: ObjectName, path: str) -> str:
     """A row if the stage shows the file (and for each file whose name goes on after the path)."""
     return f"LIST {literal(f'@{stage}/{path}')}"

@@ -9,12 +9,12 @@ quoted; everything else, times and ids, is a bound parameter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
+from airflow_pipeline_provider.connectors.base import CommitRow, Identity, LoadResult, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.exceptions import (
     DataError,
@@ -43,6 +43,12 @@ _FIRST_VIEW = re.compile(
     + r" FROM \S+ (?:ORDER BY PIPELINE_ID, RECORD_ID, TOKEN DESC, EVENT_TIME DESC|QUALIFY \(?row_number\(\) OVER "
     r"\(PARTITION BY PIPELINE_ID, RECORD_ID ORDER BY TOKEN DESC, EVENT_TIME DESC\) = 1\)?) ?;?",
     re.IGNORECASE,
+)
+
+
+# by which column a definition without quotes looks for the newest row first, today's and that of the first versions
+_NEWEST_BY = re.compile(
+    r"newer\.(TOKEN|EVENT_TIME) > own|ORDER BY .*?\b(TOKEN|EVENT_TIME) DESC", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -99,8 +105,8 @@ class Dialect(NamedTuple):
 class Statements:
     """The SQL of one target table."""
 
-    def __init__(self, table: ObjectName, dialect: Dialect) -> None:
-        self.table, self.dialect = table, dialect
+    def __init__(self, table: ObjectName, dialect: Dialect, *, keeps_history: bool = False) -> None:
+        self.table, self.dialect, self.keeps_history = table, dialect, keeps_history
         self.commits = table.sibling("_COMMITS")
         self.fence = table.sibling("_FENCE")
         self.latest = table.sibling("_LATEST")
@@ -138,8 +144,27 @@ class Statements:
 
     @property
     def newest_by(self) -> tuple[str, str]:
-        """The columns whose greatest values make a row the newest of its record: what was loaded last."""
-        return "TOKEN", "EVENT_TIME"
+        """The columns whose greatest values make a row the newest of its record.
+
+        Of events it is what was loaded last, since a record's time may be corrected either way.  Of changes it is
+        the latest time, whichever window was loaded last.
+        """
+        return ("EVENT_TIME", "TOKEN") if self.keeps_history else ("TOKEN", "EVENT_TIME")
+
+    def orders_otherwise(self, execute: Execute, definition: str, identity: Identity) -> bool:
+        """Return whether the view with this SQL text looks for the newest row by the other rule.
+
+        FatalError if other pipelines load the table: one view cannot follow both rules.
+        """
+        found = _NEWEST_BY.search(definition.replace('"', ""))
+        if found is None or (found[1] or found[2]).upper() == self.newest_by[0]:
+            return False  # a view of the user's own is left alone
+        others = (
+            f'SELECT DISTINCT "PIPELINE_ID" FROM {self.commits} WHERE "PIPELINE_ID" <> {self.dialect.mark}'
+        )
+        names = execute(others, [identity.pipeline_id])
+        check_sharing(str(self.latest), identity, {str(name) for (name,) in names})
+        return True
 
     def create_view(self, *, replace: bool = False) -> str:
         """Return the statement that creates `_LATEST`: the rows of which no newer row has the same record id.
@@ -203,6 +228,30 @@ class Statements:
         )
         return TargetCounts(int(rows), int(ids))
 
+    def read_counts_by_token(
+        self, execute: Execute, pipeline_id: str, interval: Interval
+    ) -> dict[int, TargetCounts]:
+        found = execute(
+            f'SELECT "TOKEN", COUNT(*), COUNT(DISTINCT {self.dialect.counted_id}) FROM {self.table} '
+            f'{self._inside} GROUP BY "TOKEN"',
+            [pipeline_id, *_bounds(interval)],
+        )
+        return {int(token): TargetCounts(int(rows), int(ids)) for token, rows, ids in found}
+
+    def read_newest(self, execute: Execute, pipeline_id: str, interval: Interval, token: int) -> int:
+        """An outer join with nothing on the other side, which every database plans as an anti-join."""
+        start, end = _bounds(interval)
+        mark, at = self.dialect.mark, self._at
+        [(rows,)] = execute(
+            f"SELECT COUNT(*) FROM {self.table} AS own LEFT JOIN {self.table} AS later "
+            f'ON later."PIPELINE_ID" = {mark} AND later."EVENT_TIME" >= {at} '
+            'AND later."RECORD_ID" = own."RECORD_ID" AND later."EVENT_TIME" > own."EVENT_TIME" '
+            f'WHERE own."PIPELINE_ID" = {mark} AND own."EVENT_TIME" >= {at} AND own."EVENT_TIME" < {at} '
+            f'AND own."TOKEN" = {mark} AND later."RECORD_ID" IS NULL',
+            [pipeline_id, start, pipeline_id, start, end, token],
+        )
+        return int(rows)
+
     @property
     def _inside(self) -> str:
         at = self._at
@@ -236,16 +285,20 @@ class Statements:
         reach("load.fence_taken")
         already = is_loaded(self.read_commits(execute, pipeline_id, interval), manifest)
         if not already:
-            execute(f"DELETE FROM {self.table} {self._inside}", [pipeline_id, *_bounds(interval)])
-            reach("load.deleted")
+            if not self.keeps_history:
+                execute(f"DELETE FROM {self.table} {self._inside}", [pipeline_id, *_bounds(interval)])
+                reach("load.deleted")
             copied = copy()
             reach("load.copied")
+            if self.keeps_history:
+                self._delete_replaced_versions(execute, manifest)
+                reach("load.deleted")
             if copied != manifest.rows:
                 raise DataError(
                     f"{self.table}: expected {manifest.rows:,} rows in the parts of {manifest.interval}, "
                     f"got {copied:,}; nothing was changed, extract the window again"
                 )
-        counts = self.read_counts(execute, pipeline_id, interval)
+        counts = self._loaded(execute, manifest)
         if already:
             return LoadResult(counts.rows, counts.distinct_ids, already=True)
         check_counts(str(self.table), manifest, counts)
@@ -256,6 +309,23 @@ class Statements:
         )
         reach("load.commit_row_written")
         return LoadResult(counts.rows, counts.distinct_ids)
+
+    def _delete_replaced_versions(self, execute: Execute, manifest: Manifest) -> None:
+        """Delete the rows of older tokens that the manifest holds again: the same record at the same time."""
+        bounds, token = [manifest.pipeline_id, *_bounds(manifest.interval)], manifest.token
+        mark = self.dialect.mark
+        execute(
+            f'DELETE FROM {self.table} {self._inside} AND "TOKEN" <> {mark} AND ("RECORD_ID", "EVENT_TIME") IN '
+            f'(SELECT "RECORD_ID", "EVENT_TIME" FROM {self.table} {self._inside} AND "TOKEN" = {mark})',
+            [*bounds, token, *bounds, token],
+        )
+
+    def _loaded(self, execute: Execute, manifest: Manifest) -> TargetCounts:
+        pipeline_id, interval = manifest.pipeline_id, manifest.interval
+        if not self.keeps_history:
+            return self.read_counts(execute, pipeline_id, interval)
+        by_token = self.read_counts_by_token(execute, pipeline_id, interval)
+        return by_token.get(manifest.token, TargetCounts(0, 0))
 
 
 def is_first_view(definition: str) -> bool:
@@ -293,6 +363,16 @@ def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
             f"{table}: expected {manifest.rows:,} rows with as many distinct record ids in {manifest.interval}, got "
             f"{counts.rows:,} rows and {counts.distinct_ids:,} distinct ids; nothing was changed, extract the window "
             "again; if it stays so, the source has rows that share a record id (source.key_columns of a table)"
+        )
+
+
+def check_sharing(view: str, identity: Identity, others: Collection[str]) -> None:
+    """Raise FatalError if other pipelines read the view, which must change for this one."""
+    if others:
+        history = "changes" if identity.keeps_history else "events"
+        raise FatalError(
+            f"{view} orders the versions of {', '.join(sorted(others))} by another rule than "
+            f"source.history: {history} of {identity.pipeline_id}: give {identity.pipeline_id} another target.table"
         )
 
 

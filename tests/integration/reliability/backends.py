@@ -319,8 +319,11 @@ class Combination:
     def name(self) -> str:
         return f"{self.state.name} × {self.target.name}"
 
-    def config(self, world: World, **changes: Any) -> dict[str, Any]:
-        """The pipeline file: three windows a day, and parts so small that the larger windows have several."""
+    def config(self, world: World, history: str = "events", **changes: Any) -> dict[str, Any]:
+        """The pipeline file: three windows a day, and parts so small that the larger windows have several.
+
+        `changes` are of the section `state`.
+        """
         from .scenario import DAY, TIMEZONE
 
         return {
@@ -331,7 +334,7 @@ class Combination:
             "start_day": DAY,
             "end_day": "2013-11-04",
             "max_backlog_days": None,
-            "source": {"type": "memory", "page_size": 10},
+            "source": {"type": "memory", "page_size": 10, "history": history},
             "stage": {"type": "object_store", "path": str(world.folder / "stage"), "part_size": "1KB"},
             "target": self.target.section(world),
             "state": self.state.section(world) | changes,

@@ -16,7 +16,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.testing.memory_source import MemorySource
 
 from .backends import Combination, LoadedRow, World
-from .scenario import AFTER, BEFORE, DAY_INTERVAL, MIDDLE, NEXT_DAY, PIPELINE, Row, Scenario
+from .scenario import AFTER, BEFORE, DAY_INTERVAL, MIDDLE, NEXT_DAY, PIPELINE, Scenario
 
 Content = Counter[tuple[str, datetime, str]]
 """(record id, event time, body) and how often it is there."""
@@ -30,7 +30,7 @@ def after_death(
     window = scenario.window
     found = loaded(now, window, combination)
     old = loaded(before, window, combination)
-    new = wanted(scenario.new, window, combination)
+    new = wanted(scenario, window, combination)
     problems = []
     if found not in (old, new):
         problems.append(
@@ -38,7 +38,7 @@ def after_death(
             f"{new.total()} of the source"
         )
     problems += others_changed(before, now, window)
-    with opened(combination, world) as runtime:
+    with opened(combination, world, scenario) as runtime:
         entries = runtime.state.entries(DAY_INTERVAL)
     sure = not ledger.unverified(entries) and any(i.covers(window) for i in ledger.committed(entries))
     if sure and found != new and scenario.kind == "live":
@@ -54,7 +54,7 @@ def after_rerun(
     """The target is the source, row by row; the ledger says so; nothing else was touched, nothing was left behind."""
     rows = combination.target.rows(world)
     problems = others_changed(before, rows, scenario.window, grown=scenario.following)
-    with opened(combination, world) as runtime:
+    with opened(combination, world, scenario) as runtime:
         entries = runtime.state.entries()
         leases = runtime.state.leases()
         problems += _ledger(runtime, scenario, entries, rows)
@@ -63,7 +63,7 @@ def after_rerun(
         problems.append(f"leases are left: {', '.join(f'{x.interval} of {x.owner}' for x in leases)}")
     covered = ledger.committed(entries)
     problems += _rows(combination, scenario, covered, rows)
-    problems += _stamps(entries, rows)
+    problems += _stamps(scenario, entries, rows)
     return problems
 
 
@@ -73,7 +73,7 @@ def _rows(
     problems = []
     for window in (BEFORE, MIDDLE, AFTER, NEXT_DAY):
         committed = any(interval.covers(window) for interval in covered)
-        expected = wanted(scenario.new, window, combination) if committed else Counter()
+        expected = wanted(scenario, window, combination) if committed else Counter()
         found = loaded(rows, window, combination)
         if found != expected:
             problems.append(
@@ -83,18 +83,22 @@ def _rows(
     return problems
 
 
-def _stamps(entries: list[ledger.Entry], rows: list[LoadedRow]) -> list[str]:
-    """Every row names the pipeline, and the window and token of the commit that rules where it lies."""
+def _stamps(scenario: Scenario, entries: list[ledger.Entry], rows: list[LoadedRow]) -> list[str]:
+    """Every row names the pipeline, and the window and token of the commit that rules where it lies; an older version
+    those of the commit that brought it."""
     rulers = [(piece, entry) for piece, entry, _ in ledger.effective(entries)]
+    current = {(row.record_id, parse_utc(row.event_time)) for row in scenario.new}
+    older = [(e.interval, e) for e in entries if e.kind is ledger.Kind.COMMITTED]
     problems = []
     for row in rows:
+        found = rulers if (row.record_id, row.event_time) in current else older
         expected = [
             (PIPELINE, entry.interval.start, entry.interval.end, entry.token)
-            for piece, entry in rulers
+            for piece, entry in found
             if piece.holds(row.event_time)
         ]
         seen = (row.pipeline_id, row.window_start, row.window_end, row.token)
-        if [seen] != expected:
+        if seen not in expected:
             problems.append(f"row {row.record_id} is stamped {seen}, the ledger says {expected}")
     return problems[:3]
 
@@ -111,7 +115,8 @@ def _ledger(
     expected = "complete" if scenario.prepared else "in_progress"
     if report.status.value != expected:
         problems.append(f"the day is {report.status.value}, expected {expected}: {report.reason}")
-    in_target = sum(DAY_INTERVAL.holds(row.event_time) for row in rows)
+    ruling = {entry.token for _, entry, _ in ledger.effective(entries)}
+    in_target = sum(DAY_INTERVAL.holds(row.event_time) and row.token in ruling for row in rows)
     if report.rows != in_target:
         problems.append(f"the ledger counts {report.rows} rows of the day, the target holds {in_target}")
     commits = {row.interval: row for row in runtime.target.commits()}  # the newest of each
@@ -160,11 +165,10 @@ def others_changed(
     ]
 
 
-def wanted(rows: tuple[Row, ...], window: Interval, combination: Combination) -> Content:
+def wanted(scenario: Scenario, window: Interval, combination: Combination) -> Content:
     return Counter(
         (row.record_id, parse_utc(row.event_time), combination.target.body(row.body))
-        for row in rows
-        if window.holds(parse_utc(row.event_time))
+        for row in scenario.expected(window)
     )
 
 
@@ -177,10 +181,10 @@ def loaded(rows: list[LoadedRow], window: Interval, combination: Combination) ->
 
 
 @contextmanager
-def opened(combination: Combination, world: World) -> Iterator[Runtime]:
+def opened(combination: Combination, world: World, scenario: Scenario) -> Iterator[Runtime]:
     """The pipeline as any other process sees it."""
     register("source", "memory", MemorySource)
     os.environ.update(combination.environment(world))  # every world has connections of its own
-    config = parse_pipeline(combination.config(world), options_model=options_model)
+    config = parse_pipeline(combination.config(world, scenario.history), options_model=options_model)
     with open_runtime(config) as runtime:
         yield runtime

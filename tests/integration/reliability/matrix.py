@@ -152,9 +152,8 @@ class Matrix:
         return world
 
     def _config(self, world: World) -> dict[str, object]:
-        return self.combination.config(
-            world, **({"lease": f"{EXPIRES_SECONDS}s"} if self.another_run else {})
-        )
+        lease = {"lease": f"{EXPIRES_SECONDS}s"} if self.another_run else {}
+        return self.combination.config(world, self.scenario.history, **lease)
 
     def _order(self, world: World, run: str, die_at: str | None = None) -> Order:
         return Order(

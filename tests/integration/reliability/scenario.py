@@ -44,6 +44,15 @@ class Scenario:
     old: tuple[Row, ...]
     new: tuple[Row, ...]
     kind: str = "live"
+    history: str = "events"
+
+    def expected(self, window: Interval) -> tuple[Row, ...]:
+        """What the target holds of the window once it is loaded from `new`: where history is kept also the older
+        versions that are no longer there."""
+        found = {(row.record_id, row.event_time): row for row in self.new}
+        if self.history == "changes":
+            found = {(row.record_id, row.event_time): row for row in self.old} | found
+        return tuple(row for row in found.values() if window.holds(parse_utc(row.event_time)))
 
     @property
     def interval(self) -> list[str] | None:
@@ -78,6 +87,16 @@ def _changed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return (*updated, *added)
 
 
+def _moved(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Of three documents one is as it was, one got a later time in the window, one in a window that is not loaded."""
+    places = (None, MIDDLE.end - timedelta(minutes=20), NEXT_DAY.start)
+    found = []
+    for i, row in enumerate(rows):
+        place = places[i % 3]
+        found.append(row if place is None else _row(row.record_id, place + timedelta(seconds=i), 2))
+    return (*found, *(_row(f"late-{i}", MIDDLE.start + timedelta(minutes=7 * i), 1) for i in range(5)))
+
+
 _OUTSIDE = (*_rows(BEFORE, 5), *_rows(AFTER, 5), *_rows(NEXT_DAY, 3))
 _INSIDE = _rows(MIDDLE, 15)
 
@@ -93,6 +112,15 @@ SCENARIOS = {
             (*_OUTSIDE, *_INSIDE),
             (*_OUTSIDE, *_changed(_INSIDE)),
             kind="window",
+        ),
+        Scenario(
+            "replacement of changes",
+            MIDDLE,
+            (BEFORE, AFTER, MIDDLE),
+            (*_OUTSIDE, *_INSIDE),
+            (*_OUTSIDE, *_moved(_INSIDE)),
+            kind="window",
+            history="changes",
         ),
         Scenario("empty window", MIDDLE, (BEFORE, AFTER), _OUTSIDE, _OUTSIDE),
     )
