@@ -427,6 +427,40 @@ def test_keys_that_do_not_identify_a_row(
         read_all(source, WINDOW)
 
 
+OUTSIDE = [
+    "2013-11-03T07:00:00Z",
+    "2013-11-03 06:59:59-01:00",
+    "2013-11-03T04:59:59Z",
+    "2013-11-03T05:30:00+02:00",
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("page_size", [1, 2, 5000])
+@pytest.mark.parametrize("at", OUTSIDE)
+@pytest.mark.parametrize("keys", [(9, 9), (9, 9, 9), (None, None), (None, 9)], ids=str)
+def test_rows_of_other_windows_are_not_judged(
+    database: sqlite3.Connection, keys: tuple[Any, ...], at: str, page_size: int, zone: str
+) -> None:
+    """A condition on texts finds rows beyond the window's bounds, of other zones by hours."""
+    stored = [(1, "2013-11-03T05:00:00Z"), *((key, at) for key in keys), (2, "2013-11-03T06:59:59.999999Z")]
+    source = source_over(database, stored, page_size=page_size, time_column_zone=zone)
+    assert ids(source) == ["[1]", "[2]"]
+    assert source.count(WINDOW) == 2
+
+
+def test_a_day_that_is_none_is_an_error_of_its_own_window_only(database: sqlite3.Connection) -> None:
+    """SQLite reads February 30 as March 2."""
+    march = [datetime(2013, 3, day, tzinfo=UTC) for day in (1, 2, 3)]
+    source = source_over(database, [(1, "2013-03-01T12:00:00Z"), (2, "2013-02-30"), (3, "2013-02-30T05:00:00+05:00")],
+                         time_column_zone="UTC")  # fmt: skip
+    assert ids(source, Interval(march[0], march[1])) == ["[1]"]
+    assert source.count(Interval(march[0], march[1])) == 1
+    for ask in (source.count, lambda window: read_all(source, window)):
+        with pytest.raises(DataError, match="2013-02-30"):
+            ask(Interval(march[1], march[2]))
+
+
 def test_a_locked_file_is_worth_another_try(
     tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

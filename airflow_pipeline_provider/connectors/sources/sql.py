@@ -70,10 +70,19 @@ class SqlSource(Source):
             return 0
         with self._reader() as reader:
             shape = reader.shape()
-            if shape.time.kind is not Kind.TEXT:
-                return int(reader.one(shape.relation.count(shape.time, interval))[0])
-            found = reader.rows(shape.relation.count_by_time(shape.time, interval))
-            return sum(n for value, n in found if interval.holds(shape.time.instant_of(value)))
+            return self._counts(reader, shape, interval)[0]
+
+    def _counts(
+        self, reader: Reader, shape: Shape, interval: Interval, keys: Sequence[str] = ()
+    ) -> list[int]:
+        """Return the rows of the interval, and for each key column those where it is not NULL."""
+        if shape.time.kind is not Kind.TEXT:
+            return [int(count) for count in reader.one(shape.relation.count(shape.time, interval, keys))]
+        totals = [0] * (1 + len(keys))
+        for value, *counts in reader.rows(shape.relation.count_by_time(shape.time, interval, keys)):
+            if shape.time.instant_inside(value, interval) is not None:
+                totals = [total + count for total, count in zip(totals, counts, strict=True)]
+        return totals
 
     def count_untimed(self) -> int | None:
         with self._reader() as reader:
@@ -115,14 +124,14 @@ class SqlSource(Source):
 
     def _count_readable(self, reader: Reader, shape: Shape, interval: Interval) -> int:
         """Rows that the pages must bring; a NULL in a key column would fall through between two pages."""
-        rows, *with_key = reader.one(shape.relation.count(shape.time, interval, self.options.key_columns))
+        rows, *with_key = self._counts(reader, shape, interval, self.options.key_columns)
         for key, count in zip(self.options.key_columns, with_key, strict=True):
             if count != rows:
                 raise DataError(
                     f"{self._what}: key column {key!r} is NULL in {rows - count} of {rows} rows of {interval}: "
                     "choose key_columns that identify every row"
                 )
-        return int(rows)
+        return rows
 
     def _batches(
         self, reader: Reader, shape: Shape, interval: Interval, expected: int
@@ -131,14 +140,14 @@ class SqlSource(Source):
         width = 1 + len(self.options.key_columns)
         seen, last = 0, None
         for page in self._pages(reader, shape, interval):
-            for row in page:
+            inside = self._inside(shape.time, interval, page)
+            for _, row in inside:
                 if row[:width] == last:
                     raise self._not_unique(f"two rows have {writer.record_id(row[1:width])}")
                 last = row[:width]
-            seen += len(page)
-            batch = self._batch(writer, shape.time, interval, width, page)
-            if batch.num_rows:
-                yield batch
+            seen += len(inside)
+            if inside:
+                yield self._batch(writer, width, inside)
         if seen != expected:
             raise self._not_unique(f"the pages brought {seen} of the {expected} rows of {interval}")
 
@@ -168,13 +177,22 @@ class SqlSource(Source):
                 return
             after = rows[-1][: 1 + len(keys)]
 
+    def _inside(
+        self, time: TimeColumn, interval: Interval, rows: Sequence[tuple[Any, ...]]
+    ) -> list[tuple[datetime, tuple[Any, ...]]]:
+        """Return the rows of the interval with their event times.  Nothing is judged by the others: they are rows of
+        other windows, which a condition on texts finds too."""
+        timed = [(time.instant_inside(row[0], interval), row) for row in rows]
+        inside = [(moment, row) for moment, row in timed if moment is not None]
+        if time.kind is not Kind.TEXT and len(inside) != len(timed):
+            raise DataError(
+                f"{self._what}: the database gave rows outside of {interval}: "
+                "is time_column a column of date-times?"
+            )
+        return inside
+
     def _batch(
-        self,
-        writer: RowWriter,
-        time: TimeColumn,
-        interval: Interval,
-        width: int,
-        rows: Sequence[tuple[Any, ...]],
+        self, writer: RowWriter, width: int, inside: Sequence[tuple[datetime, tuple[Any, ...]]]
     ) -> pa.RecordBatch:
         import pyarrow as pa
 
@@ -182,13 +200,6 @@ class SqlSource(Source):
         from airflow_pipeline_provider.envelope.part_writer import micros
         from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
-        timed = [(time.instant_of(row[0]), row) for row in rows]
-        inside = [(moment, row) for moment, row in timed if interval.holds(moment)]
-        if time.kind is not Kind.TEXT and len(inside) != len(timed):
-            raise DataError(
-                f"{self._what}: the database gave rows outside of {interval}: "
-                "is time_column a column of date-times?"
-            )
         arrays = [
             text(writer.record_id(row[1:width]) for _, row in inside),
             instants(micros(moment) for moment, _ in inside),

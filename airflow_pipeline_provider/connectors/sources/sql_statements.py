@@ -116,7 +116,8 @@ class Relation:
         t, mark = self.dialect.quoted(time.name), self.dialect.placeholder
         if time.kind is Kind.TEXT:
             low, high = time.text_range(interval)
-            first, last = low - timedelta(days=1), high + timedelta(days=2)
+            # an offset moves a text by a day; 2013-02-31 is March 3 in SQLite
+            first, last = low - timedelta(days=4), high + timedelta(days=2)
             second = timedelta(seconds=1)
             seconds = [
                 int(end.replace(tzinfo=timezone.utc).timestamp())
@@ -138,10 +139,12 @@ class Relation:
         counts = ", ".join(["COUNT(*)", *(f"COUNT({self.dialect.quoted(key)})" for key in keys)])
         return f"SELECT {counts} FROM {self.source} WHERE {condition}", parameters
 
-    def count_by_time(self, time: TimeColumn, interval: Interval) -> Statement:
+    def count_by_time(self, time: TimeColumn, interval: Interval, keys: Sequence[str] = ()) -> Statement:
+        """The same for each time: rows of (time, rows, rows with the first key, …)."""
         t = self.dialect.quoted(time.name)
         condition, parameters = self.within(time, interval)
-        return f"SELECT {t}, COUNT(*) FROM {self.source} WHERE {condition} GROUP BY {t}", parameters
+        counts = ", ".join([t, "COUNT(*)", *(f"COUNT({self.dialect.quoted(key)})" for key in keys)])
+        return f"SELECT {counts} FROM {self.source} WHERE {condition} GROUP BY {t}", parameters
 
     def page(
         self,

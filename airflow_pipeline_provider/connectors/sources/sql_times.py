@@ -9,6 +9,8 @@ far after the change as the clock was ahead.
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from enum import Enum
@@ -61,6 +63,21 @@ class TimeColumn:
                 f"time column {self.name!r}: expected a date-time, got {value!r} ({error}); "
                 "convert it with `query`, or correct the row"
             ) from error
+
+    def instant_inside(self, value: Any, interval: Interval) -> datetime | None:
+        """Return the event time of a column's value if it is in the interval, else None.
+
+        A condition on texts finds a few rows more than the interval's (`Relation.within`).  A text that is no
+        date-time is a DataError only in the interval where SQLite sees it: 2013-02-30 is March 2 there.
+        """
+        try:
+            moment = self.instant_of(value)
+        except DataError:
+            seen = _read_as_sqlite(value) if self.kind is Kind.TEXT else None
+            if seen is None or interval.holds(self.instant_of(seen)):
+                raise
+            return None
+        return moment if interval.holds(moment) else None
 
     def require_zone(self) -> tzinfo:
         """The zone of values without an offset; ConfigError when none is stated."""
@@ -116,6 +133,19 @@ _LAST = datetime.max.replace(tzinfo=UTC) - 4 * _DAY
 def _offset(instant: datetime, zone: tzinfo) -> timedelta:
     local = instant.astimezone(zone)
     return local.replace(tzinfo=UTC) - instant
+
+
+def _read_as_sqlite(text: str) -> str | None:
+    """Return the date-time that SQLite makes of a text, in UTC where the text has an offset; None for no text of a
+    time."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        [seconds] = connection.execute("SELECT strftime('%s', ?)", [text]).fetchone()
+    if seconds is None:
+        return None
+    seen = (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(seconds))).replace(tzinfo=None).isoformat()
+    )
+    return f"{seen}Z" if re.search(r"(Z|[+-]\d\d:\d\d)\s*$", text, re.IGNORECASE) else seen
 
 
 def _parse(value: Any) -> datetime:
