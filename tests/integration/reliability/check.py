@@ -12,6 +12,7 @@ from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model, register
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.phases.adopt import adopt
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.testing.memory_source import MemorySource
 
@@ -178,6 +179,12 @@ def loaded(rows: list[LoadedRow], window: Interval, combination: Combination) ->
         for row in rows
         if window.holds(row.event_time)
     )
+
+
+def adopt_copy(combination: Combination, world: World, scenario: Scenario) -> None:
+    MemorySource.table()
+    with opened(combination, world, scenario) as runtime:
+        adopt(runtime, "a copy of the template", "the tests")
 
 
 @contextmanager

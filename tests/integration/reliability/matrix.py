@@ -149,6 +149,8 @@ class Matrix:
     def _copy(self) -> World:
         world = self._world()
         self.combination.copy(self.template, world)
+        if self.scenario.prepared:  # the same data at another place, which a run refuses without a word
+            check.adopt_copy(self.combination, world, self.scenario)
         return world
 
     def _config(self, world: World) -> dict[str, object]:
