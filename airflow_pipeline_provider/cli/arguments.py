@@ -8,7 +8,7 @@ import re
 from datetime import date, datetime, timezone
 
 from airflow_pipeline_provider.core.durations import parse_duration, quote
-from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.core.intervals import iso_utc, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError
 
 _OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
@@ -39,6 +39,17 @@ def read_reference_time(text: str | None) -> datetime:
     if text is None:
         return datetime.now(timezone.utc).replace(microsecond=0)
     return read_instant(text, "--reference-time")
+
+
+def read_past_time(text: str | None) -> datetime:
+    """Return `--reference-time` of a command that writes: at most now, which it is by default."""
+    at, now = read_reference_time(text), read_reference_time(None)
+    if at > now:
+        raise ConfigError(
+            f"--reference-time: expected an instant up to now, {iso_utc(now)}, got {quote(text or '')}: a command "
+            "that writes must not take days that are still to come for past"
+        )
+    return at
 
 
 def read_day(text: str, name: str) -> date:

@@ -15,7 +15,13 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time, read_seconds
+from airflow_pipeline_provider.cli.arguments import (
+    read_count,
+    read_past_time,
+    read_person,
+    read_reference_time,
+    read_seconds,
+)
 from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
@@ -48,7 +54,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
         read_seconds(args.wait, "--wait"),
         read_count(args.retries, "--retries", least=0, most=1000),
     )
-    at = read_reference_time(args.reference_time)
+    at = read_past_time(args.reference_time)
     if args.accept_shrink and not args.here:
         raise ConfigError(
             "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"

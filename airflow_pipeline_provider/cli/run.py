@@ -17,8 +17,8 @@ from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
     read_instant,
+    read_past_time,
     read_person,
-    read_reference_time,
     read_seconds,
 )
 from airflow_pipeline_provider.cli.connections import visible_connections
@@ -81,7 +81,7 @@ def read_options(args: Namespace) -> RunOptions:
             raise ConfigError(f"--window-end: expected an instant after --window-start {starts}, got {ends}")
         interval = Interval(start, end)
     return RunOptions(
-        reference_time=read_reference_time(args.reference_time),
+        reference_time=read_past_time(args.reference_time),
         interval=interval,
         until_done=args.until_done,
         wait_seconds=read_seconds(args.wait, "--wait"),

@@ -140,7 +140,8 @@ class Runner:
         self.run = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
         interval = self.options.interval
         kind = RunKind.LIVE if interval is None else RunKind.WINDOW
-        return RunRequest(self.run, kind, self.options.reference_time, interval, by=self.options.by)
+        at = self.options.reference_time
+        return RunRequest(self.run, kind, at, interval, by=self.options.by, run_after=at)
 
     def _ended(self, outcome: Outcome, began: float) -> None:
         if outcome.claim is None:

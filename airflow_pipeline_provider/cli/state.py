@@ -38,7 +38,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.rebuild import rebuild
 from airflow_pipeline_provider.phases.rename import rename
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
-from airflow_pipeline_provider.state.portable import from_lines, to_lines
+from airflow_pipeline_provider.state.portable import LONGEST_LINE, from_lines, to_lines
 
 STREAM = "-"
 
@@ -118,14 +118,20 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
 # --- import
 
 
+def _lines(file: IO[str]) -> Iterator[str]:
+    """Yield the lines; one that is too long is cut just behind the limit, so that it is refused, not held whole."""
+    while line := file.readline(LONGEST_LINE + 1):
+        yield line
+
+
 def _import(runtime: Runtime, file: str, screen: Screen) -> int:
     pipeline_id = runtime.config.pipeline_id
     try:
         if file == STREAM:
-            snapshot = from_lines(sys.stdin, pipeline_id)
+            snapshot = from_lines(_lines(sys.stdin), pipeline_id)
         else:
             with Path(file).open(encoding="utf-8") as lines:
-                snapshot = from_lines(lines, pipeline_id)
+                snapshot = from_lines(_lines(lines), pipeline_id)
     except OSError as error:
         raise ConfigError(f"FILE: {file} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -120,7 +120,13 @@ class PipelineOperator(BaseOperator, SkipMixin):
     def claim(self, context: Context) -> Claim:
         """The window that the generate task of this run claimed."""
         value = context["ti"].xcom_pull(task_ids=self.generate_task_id, key=WINDOW_KEY)
-        return Claim.from_json(self.one(value, self.generate_task_id, "window"))
+        claim = Claim.from_json(self.one(value, self.generate_task_id, "window"))
+        if claim.run != run_of(context):
+            raise AirflowFailException(
+                f"expected the window of {run_of(context)}, task {self.generate_task_id!r} gave that of {claim.run}: "
+                "clear this run's generate task"
+            )
+        return claim
 
     @staticmethod
     def one(value: Any, task_id: str, what: str) -> Any:

@@ -104,7 +104,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
                 "with the Params window_start and window_end"
             )
         start, end = context["data_interval_start"], context["data_interval_end"]
-        return RunRequest(run, RunKind.BACKFILL, reference, Interval(start, end))  # type: ignore[arg-type]
+        window = Interval(start, end)  # type: ignore[arg-type]
+        return RunRequest(run, RunKind.BACKFILL, reference, window, run_after=reference)
     declared = set(context["dag"].params)  # the context's params hold whatever came with the conf
     unknown = sorted(set(conf) - set(CONF_KEYS) - set(RESERVED_KEYS) - declared)
     if unknown:
@@ -114,9 +115,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**dict(context["params"]), **conf})
-    return RunRequest(
-        run, RunKind.WINDOW if interval else RunKind.LIVE, reference, interval, by=_person(conf)
-    )
+    kind = RunKind.WINDOW if interval else RunKind.LIVE
+    return RunRequest(run, kind, reference, interval, by=_person(conf), run_after=dag_run.run_after)
 
 
 def _person(conf: Mapping[str, Any]) -> str | None:

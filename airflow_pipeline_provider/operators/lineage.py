@@ -90,7 +90,7 @@ def describe_load(runtime: Runtime, claim: Claim, staged: Staged, result: LoadRe
     if not is_wanted():
         return None
     try:
-        manifest = read_manifest(runtime, staged)
+        manifest = read_manifest(runtime, claim, staged)
     except PipelineError as error:  # the rows are loaded: what is said about them must not undo that
         logger.warning("no lineage of the load: %s", error)
         return None

@@ -8,6 +8,7 @@ rerun, which knows the first manifest alone, finds the newer token of its own ru
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,7 +75,9 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None
     An audit that was cleared or woke up late must not judge what another run loaded since: SupersededError.
     """
     interval = claim.window.interval
-    newer = [e for e in runtime.state.entries(interval) if (e.token or 0) > staged.token]
+    entries = runtime.state.entries(interval)
+    _check_staged(entries, staged)
+    newer = [e for e in entries if (e.token or 0) > staged.token]
     for entry in newer:
         if entry.run != claim.run:
             raise SupersededError(
@@ -87,6 +90,22 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None
     if row is None or (row.interval, row.token) != (interval, last.token):
         return None
     return staged_by(runtime, claim.window, row)
+
+
+def _check_staged(entries: Sequence[ledger.Entry], staged: Staged) -> None:
+    """Compare what the task was handed with what load recorded under its token: DataError where they differ."""
+    given = (staged.sha256, staged.rows, staged.quarantined)
+    for entry in entries:
+        if (entry.kind, entry.token) == (
+            ledger.Kind.REPLACING,
+            staged.token,
+        ) and "quarantined" in entry.detail:
+            loaded = (entry.manifest, entry.rows, entry.detail["quarantined"])
+            if loaded != given:
+                raise DataError(
+                    f"token {staged.token}: expected the manifest, rows and quarantined rows {loaded} that load "
+                    f"recorded, got {given}: the task got other values; {again('load')}"
+                )
 
 
 def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:

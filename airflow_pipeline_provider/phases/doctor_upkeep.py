@@ -8,6 +8,7 @@ from airflow_pipeline_provider.core import command_line, ledger
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
+from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
@@ -105,9 +106,20 @@ def drifted(view: View) -> Iterator[Finding]:
 def first_day(view: View) -> Iterator[Finding]:
     """Without it planning begins at the target day, and what is older stays a gap that nobody sees."""
     config = view.runtime.config
-    if config.start_day is not None or view.state_is_lost or not ledger.committed(view.entries):
+    if config.start_day is not None or view.state_is_lost:
         return
-    if view.runtime.state.first_day(None) is None:
+    first_day, commits = view.runtime.state.first_day(None), ledger.committed(view.entries)
+    today = target_day(config.rules, view.runtime.state.now())
+    if first_day is not None and first_day > today:
+        yield Finding(
+            "first_day_ahead",
+            None,
+            f"the state's first day is {first_day}, after today's target day {today}, so nobody looks at the days "
+            "before it: a clock was ahead, or a run was given a reference time in the future",
+            command_line.rebuild_state(view.name) if commits else view.until_done(),
+            safe=True,
+        )
+    if first_day is None and commits:
         yield Finding(
             "first_day_missing",
             None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.generate import plan_next
+from airflow_pipeline_provider.phases.run_phase import check_pipeline
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Next, RunKind
 
@@ -18,6 +19,7 @@ def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
     A state store with one writer at a time makes live runs end as skipped while another run is at work: the newest
     reference time that they left is planned for too, here also after a backfill or a named window.
     """
+    check_pipeline(runtime, claim, "drain")
     asked = None if runtime.state.concurrent else runtime.state.asked_to_follow()
     if claim.kind is not RunKind.LIVE and asked is None:
         return Next(None, None, f"a {claim.kind.value} run starts no other run")

@@ -26,6 +26,7 @@ from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import phase_log
+from airflow_pipeline_provider.phases.first_day import at_most_now, remember_first_day
 from airflow_pipeline_provider.phases.identity import check_identity
 from airflow_pipeline_provider.phases.leases import release, take
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -49,6 +50,9 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
     ) as log:
         try:
             with runtime.state.session():
+                at = at_most_now(runtime, request.reference_time, request.run_after)
+                request = request._replace(reference_time=at)
+                check_identity(runtime)
                 generated = (
                     _generate(runtime, request)
                     if runtime.state.concurrent
@@ -73,14 +77,15 @@ def _look(runtime: Runtime, request: RunRequest) -> Generated | None:
     """What needs no lease: a live run without a window and without a ready gap.  None: only the lease can tell."""
     if request.kind is not RunKind.LIVE or runtime.state.bound(request.run) is not None:
         return None
-    if runtime.config.start_day is None and runtime.state.first_day(None) is None:
-        return None  # planning writes the first day
+    if runtime.config.start_day is None:
+        first_day = runtime.state.first_day(None)
+        if first_day is None or first_day > target_day(runtime.config.rules, request.reference_time):
+            return None  # planning writes the first day
     plan = plan_next(runtime, request.reference_time, request.run)
     return None if plan.interval is not None or plan.reason is Reason.LEASED else _nothing(plan)
 
 
 def _generate(runtime: Runtime, request: RunRequest) -> Generated:
-    check_identity(runtime)
     bound = runtime.state.bound(request.run)
     if request.kind is RunKind.BACKFILL:
         plan = _plan_named(runtime, request, cut=True)
@@ -101,12 +106,10 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
 
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
-    """What the planner would give this owner now; nothing is claimed."""
+    """What the planner would give this owner now; nothing is claimed or written."""
     rules, state = runtime.config.rules, runtime.state
     with state.session():
-        first_day = None
-        if rules.start_day is None:
-            first_day = state.first_day(target_day(rules, reference_time))
+        first_day = state.first_day(None) if rules.start_day is None else None
         span = all_days(rules, reference_time, first_day)
         covered, leases = state.known(span, keep=True) if span is not None else (Coverage(), [])
     known = Known(
@@ -123,6 +126,7 @@ def is_committed(runtime: Runtime, interval: Interval) -> bool:
 
 
 def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
+    remember_first_day(runtime, request.run_after)
     for _ in range(PLANNING_ROUNDS):
         plan = plan_next(runtime, request.reference_time, request.run)
         if plan.interval is None:

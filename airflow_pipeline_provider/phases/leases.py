@@ -88,6 +88,15 @@ def renew(runtime: Runtime, run: str, interval: Interval) -> None:
         take(runtime, run, interval)
 
 
+def check_binding(runtime: Runtime, claim: Claim) -> None:
+    """Raise SupersededError when the run has another window by now, or was handed one that is not its own."""
+    bound = runtime.state.bound(claim.run)
+    if bound not in (None, claim.window.interval):  # bindings of old runs are dropped
+        raise SupersededError(
+            f"{claim.run} has the window {bound}, and this task was given {claim.window.interval}: it changes nothing"
+        )
+
+
 def release(runtime: Runtime, run: str, interval: Interval) -> None:
     """Give it back; not holding it is fine."""
     runtime.renewed.pop((run, interval), None)

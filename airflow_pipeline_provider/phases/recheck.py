@@ -24,6 +24,7 @@ from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.fallback import check_current
+from airflow_pipeline_provider.phases.first_day import at_most_now
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -106,7 +107,8 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
     `reference_time` decides the target day (the wall clock without one).  TransientError, DataError or FatalError
     of the source or the target: nothing is written.
     """
-    shown = recent_days(runtime.config.rules, reference_time or runtime.clock(), days)
+    at = at_most_now(runtime, reference_time or runtime.clock())
+    shown = recent_days(runtime.config.rules, at, days)
     name = runtime.config.pipeline_id
     span = f"{shown[0]}..{shown[-1]}" if shown else None
     with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:

@@ -42,10 +42,22 @@ class Phase:
         self.held.check()
 
 
+def check_pipeline(runtime: Runtime, claim: Claim, name: str) -> None:
+    """Raise ConfigError for a window of another pipeline, which a task may have been handed by mistake."""
+    window = claim.window
+    if window.pipeline_id != runtime.config.pipeline_id:
+        raise ConfigError(
+            f"pipeline {runtime.config.pipeline_id}, {name}: expected a window of this pipeline, got "
+            f"{window.window_id}: the task takes its window from another pipeline's generate task; correct its "
+            "generate_task_id"
+        )
+
+
 @contextmanager
 def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = None) -> Iterator[Phase]:
     """Run the block as a phase of the claim's window."""
     window = claim.window
+    check_pipeline(runtime, claim, name)
     with phase_log(
         logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
     ) as record:

@@ -61,7 +61,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         return Staged(attempt, path, manifest.sha256, token, manifest.rows, manifest.quarantined_rows)
 
 
-def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
+def read_manifest(runtime: Runtime, claim: Claim, staged: Staged) -> Manifest:
     """The published manifest; one that is not what its name says is a DataError."""
     if staged.path is None:
         raise DataError(f"the manifest's path is unknown, since another run staged it: {again('extract')}")
@@ -72,7 +72,19 @@ def read_manifest(runtime: Runtime, staged: Staged) -> Manifest:
             f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {seen}; "
             f"somebody changed the file: {again('extract')}"
         )
-    return Manifest.from_bytes(data)
+    manifest = Manifest.from_bytes(data)
+    expected = (runtime.config.pipeline_id, claim.window.interval, staged.token, staged.attempt)
+    seen_there = (manifest.pipeline_id, manifest.interval, manifest.token, manifest.attempt)
+    if seen_there != expected:
+        raise DataError(
+            f"manifest {runtime.stage.url(staged.path)}: expected pipeline, window, token and attempt "
+            f"{_listed(expected)}, got {_listed(seen_there)}: it is another window's; {again('extract')}"
+        )
+    return manifest
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)
 
 
 def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
@@ -138,10 +150,16 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     In a state that was lost and begun anew nobody can tell, so an attempt from before is refused.
     """
     entries = runtime.state.entries(claim.window.interval)
-    if not any(entry.kind is Kind.ATTEMPT and entry.attempt == attempt for entry in entries):
+    begun = [entry for entry in entries if entry.kind is Kind.ATTEMPT and entry.attempt == attempt]
+    if not begun:
         raise SupersededError(
             f"the ledger does not know attempt {attempt}, since the state was lost or is another one: "
             f"{_move_again(claim, entries)}"
+        )
+    if (begun[-1].interval, begun[-1].run) != (claim.window.interval, claim.run):
+        raise DataError(
+            f"attempt {attempt} is of {begun[-1].run} and {begun[-1].interval}, not of {claim.run} and "
+            f"{claim.window.interval}: the task got values of another run; {again('validate')}"
         )
     newer = overtaken_by(entries, attempt, claim.run)
     if newer is not None:

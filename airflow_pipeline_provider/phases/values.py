@@ -23,7 +23,8 @@ class RunRequest(NamedTuple):
     """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
 
     `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
-    `by` is the person who runs it by hand.
+    `by` is the person who runs it by hand.  `run_after` is when the run was due, by the clock of whoever started it;
+    None: now.  Unlike `reference_time`, no caller of a run chooses it.
     """
 
     run: str
@@ -32,6 +33,7 @@ class RunRequest(NamedTuple):
     interval: Interval | None = None
     follows: bool = False
     by: str | None = None
+    run_after: datetime | None = None
 
 
 class Claim(NamedTuple):

@@ -206,9 +206,9 @@ class State(ABC):
 
     @abstractmethod
     def first_day(self, day: date | None) -> date | None:
-        """The first day ever planned: remembers `day` when there is none yet, returns what is remembered.
+        """Return the first day ever planned, after `day` was remembered unless an earlier one is.
 
-        None only asks, and may be the answer.
+        Pass None to read without setting; None is the answer when no day is remembered.
         """
 
     # --- the pipeline as a whole

@@ -13,8 +13,9 @@ The first line counts the others, so a file that was cut off is seen.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
@@ -25,7 +26,14 @@ from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.rules import KEYED
 
 VERSION = 1
-_MOST = 2**63 - 1  # what every store can keep
+LONGEST_LINE = 1_000_000  # characters
+_MOST = 2**62  # every store keeps twice as much: tokens go on growing after an import
+_DEEPEST = 20  # objects and lists inside of each other
+_LONGEST_TEXT = 2_000
+_LONGEST_INTERVAL = timedelta(days=3)  # no local day is longer
+_YEARS = range(1000, 9001)
+_AHEAD = timedelta(days=1)  # how far instants may lie in the future: zones and clocks
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')  # texts, and what opens or closes an object or a list
 _TEXTS, _NUMBERS = ("attempt", "run", "manifest"), ("token", "rows")
 
 
@@ -48,9 +56,15 @@ def to_lines(pipeline_id: str, snapshot: Snapshot) -> Iterator[str]:
         yield _dump({"run": run, "interval": interval.to_json()})
 
 
-def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
-    """Reads what `to_lines` wrote; ConfigError names the line that is not of it, or the other pipeline."""
+def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = None) -> Snapshot:
+    """Parse what `to_lines` wrote; ConfigError names the line that is not of it, or the other pipeline.
+
+    Values that no run writes are refused (`now` is the clock for those in the future): a token near the largest
+    would stop the pipeline for good, and an interval of years would slow down every look at the ledger.
+    """
+    latest = (now or datetime.now(timezone.utc)) + _AHEAD
     entries: list[Entry] = []
+    numbers: list[int] = []
     runs: dict[str, Interval] = {}
     header: dict[str, Any] | None = None
     number = 0
@@ -58,15 +72,16 @@ def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
         if not line.strip():
             continue
         try:
-            value = _object(json.loads(line))
+            value = _loaded(line)
             if header is None:
-                header = _header(value)
+                header = _header(value, latest)
             elif "entry" in value:
-                entries.append(_entry(_object(value["entry"])))
+                entries.append(_entry(_object(value["entry"]), latest))
+                numbers.append(number)
             else:
-                runs[_text(value["run"])] = Interval.from_json(value["interval"])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+                runs[_text(value["run"])] = _interval(value["interval"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)[:300]
             raise ConfigError(f"line {number}: expected what `state export` writes, but {reason}") from error
     if header is None:
         raise ConfigError("expected what `state export` writes, got nothing")
@@ -80,7 +95,7 @@ def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
             f"expected {header['entries']} entries and {header['runs']} runs as the first line says, got "
             f"{len(entries)} and {len(runs)} in {number} lines: the file was cut off or edited; export it again"
         )
-    _check_keys(entries)
+    _check_keys(entries, numbers)
     newest = max((entry.token or 0 for entry in entries), default=0)
     if header["token"] < newest:
         raise ConfigError(
@@ -91,25 +106,39 @@ def from_lines(lines: Iterable[str], pipeline_id: str) -> Snapshot:
     return Snapshot(header["token"], first_day, tuple(entries), runs, header.get("about", NOTHING))
 
 
-def _header(value: dict[str, Any]) -> dict[str, Any]:
+def _loaded(line: str) -> dict[str, Any]:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"it is longer than {LONGEST_LINE:,} characters")
+    depth = deepest = 0
+    for mark in _MARKS.findall(line):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(mark, 0)
+        deepest = max(deepest, depth)
+    if deepest > _DEEPEST:
+        raise ValueError(f"its objects are more than {_DEEPEST} deep")
+    return _object(json.loads(line))
+
+
+def _header(value: dict[str, Any], latest: datetime) -> dict[str, Any]:
     version = value["airflow_pipelines_state"]
     if version != VERSION:
         raise ValueError(f"its version is {version!r}, this package reads {VERSION}")
     for name in ("token", "entries", "runs"):
         _whole(value[name], name, least=0)
     if value["first_day"] is not None:
-        date.fromisoformat(_text(value["first_day"]))
+        first_day = date.fromisoformat(_text(value["first_day"]))
+        if first_day > latest.date() or first_day.year not in _YEARS:
+            raise ValueError(f"first_day is {first_day}, which lies in the future or in no usual year")
     _text(value["pipeline_id"])
     if "about" in value:
-        _text(_dump(_object(value["about"])))
+        _texts(_object(value["about"]))
         value["about"] = About.from_json(value["about"])
     return value
 
 
-def _check_keys(entries: list[Entry]) -> None:
+def _check_keys(entries: list[Entry], numbers: list[int]) -> None:
     """What a store would not have taken, it does not take now either."""
     seen: dict[tuple[Any, ...], int] = {}
-    for number, entry in enumerate(entries, 2):
+    for number, entry in zip(numbers, entries, strict=True):
         if entry.kind not in KEYED:
             continue
         key = (entry.kind, entry.interval, entry.token)
@@ -133,16 +162,16 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     return value
 
 
-def _entry(value: dict[str, Any]) -> Entry:
-    interval = Interval.from_json(value["interval"])
-    if interval.is_empty:
-        raise ValueError(f"the interval {interval} is empty")
+def _entry(value: dict[str, Any], latest: datetime) -> Entry:
+    interval, at = _interval(value["interval"]), parse_utc(value["at"])
+    if at > latest or at.year not in _YEARS:
+        raise ValueError(f"at is {value['at']}, which lies in the future or in no usual year")
     texts = {name: _text(value[name]) for name in _TEXTS if value.get(name) is not None}
     token, rows = value.get("token"), value.get("rows")
     return Entry(
         Kind(value["kind"]),
         interval,
-        parse_utc(value["at"]),
+        at,
         token=None if token is None else _whole(token, "token", least=1),
         rows=None if rows is None else _whole(rows, "rows", least=0),
         detail=_detail(value.get("detail", {})),
@@ -152,26 +181,52 @@ def _entry(value: dict[str, Any]) -> Entry:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no JSON object")
+        raise TypeError(f"{repr(value)[:100]} is no JSON object")
     return value
 
 
 def _detail(value: Any) -> dict[str, Any]:
     detail = _object(value)
-    _text(_dump(detail))  # texts inside of it too
+    _texts(detail)
     return detail
+
+
+def _texts(value: Any) -> None:
+    """Check the texts inside of it too."""
+    if isinstance(value, str):
+        _text(value)
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            _text(key)
+            _texts(child)
+    elif isinstance(value, list):
+        for child in value:
+            _texts(child)
+
+
+def _interval(value: Any) -> Interval:
+    interval = Interval.from_json(value)
+    if interval.is_empty or interval.end - interval.start > _LONGEST_INTERVAL:
+        raise ValueError(f"the interval {interval} is empty or longer than {_LONGEST_INTERVAL.days} days")
+    if not {interval.start.year, interval.end.year} <= set(_YEARS):
+        raise ValueError(f"the interval {interval} is in no usual year")
+    return interval
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{repr(value)[:100]} is no text")
+    if len(value) > _LONGEST_TEXT:
+        raise ValueError(
+            f"a text of {len(value):,} characters is longer than {_LONGEST_TEXT:,}: {value[:60]!r}..."
+        )
     value.encode()  # half a surrogate pair: UnicodeEncodeError, which is a ValueError
     return value
 
 
 def _whole(value: Any, name: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise TypeError(f"{name} is {value!r}, not a whole number from {least} to {_MOST}")
+        raise TypeError(f"{name} is {repr(value)[:100]}, not a whole number from {least} to {_MOST}")
     return value
 
 

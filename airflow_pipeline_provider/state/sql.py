@@ -336,10 +336,9 @@ class SqlState(State):
         statements = self._database().statements
         with self._database().read() as connection:  # planning asks often: no lock once it is known
             row = connection.execute(statements.pipeline, self._mine).one_or_none()
-        if row is not None and row.first_day is not None:
-            return row.first_day  # type: ignore[no-any-return]
-        if day is None:
-            return None
+        known: date | None = None if row is None else row.first_day
+        if day is None or (known is not None and known <= day):
+            return known
 
         def work(connection: sa.Connection) -> date:
             connection.execute(statements.set_first_day, {**self._mine, "to": day})

@@ -71,8 +71,9 @@ class Statements:
 
     @cached_property
     def set_first_day(self) -> sa.Update:
-        """Where none is set."""
-        return self._set("first_day").where(self.pipelines.c.first_day.is_(None))
+        """Where none is set, or a later one."""
+        first_day = self.pipelines.c.first_day
+        return self._set("first_day").where(first_day.is_(None) | (first_day > sa.bindparam("to")))
 
     # --- the ledger
 

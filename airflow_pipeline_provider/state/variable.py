@@ -302,11 +302,11 @@ class VariableState(State):
 
     def first_day(self, day: date | None) -> date | None:
         known = self._state().first_day
-        if known is not None or day is None:
+        if day is None or (known is not None and known <= day):
             return known
 
         def change(state: PipelineState) -> date | None:
-            state.first_day = state.first_day or day
+            state.first_day = rules.earlier_day(state.first_day, day)
             return state.first_day
 
         return self._change_state(change)

@@ -121,7 +121,7 @@ class MemoryState(State):
 
     def first_day(self, day: date | None) -> date | None:
         with self.store.lock:
-            self._mine.first_day = self._mine.first_day or day
+            self._mine.first_day = earlier_day(self._mine.first_day, day)
             return self._mine.first_day
 
     def about(self) -> About:

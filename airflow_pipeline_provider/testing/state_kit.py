@@ -331,11 +331,13 @@ class StateConformance(StateSharingConformance):
         assert state.bound("dag/another") is None
         assert state.bind_run("dag/new", hours(0, 1), replace=True) == hours(0, 1)
 
-    def test_the_first_day_is_remembered(self, state: State, reopened: State) -> None:
+    def test_the_first_day_is_remembered_and_only_moves_earlier(self, state: State, reopened: State) -> None:
         assert state.first_day(None) is None
         assert state.first_day(DAY) == DAY
         assert state.first_day(None) == DAY
-        assert reopened.first_day(DAY - timedelta(days=9)) == DAY
+        assert reopened.first_day(DAY + timedelta(days=9)) == DAY
+        assert reopened.first_day(DAY - timedelta(days=9)) == DAY - timedelta(days=9)
+        assert state.first_day(DAY) == DAY - timedelta(days=9)
         assert type(reopened.first_day(DAY)) is date
 
     # --- the pipeline as a whole

@@ -200,15 +200,16 @@ def test_a_missing_source_is_fatal(place: Place) -> None:
     assert "table 'flights' does not exist" in result.err
 
 
-def test_what_validate_passes_over_does_not_go_round_forever(place: Place) -> None:
-    """A reference time ahead of the clock offers windows that have not happened yet."""
-    place.write(end_day=None, start_day="2113-01-01", granularity="1d")
+@pytest.mark.parametrize("command", [("run", "flights", "--until-done"), ("recheck", "flights", "--here")])
+def test_a_reference_time_in_the_future_is_refused_by_what_writes(
+    place: Place, command: tuple[str, ...]
+) -> None:
+    place.write(end_day=None, start_day=None, granularity="1d")
     place.rows()
-    result = place("run", "flights", "--until-done", "--reference-time", "2113-01-05T00:00:00Z", "-o", "json")
-    assert result.code == 0
-    windows = result.json["windows"]
-    assert 1 <= len(windows) <= 2
-    assert {window["status"] for window in windows} == {"skipped"}
+    result = place(*command, "--reference-time", "2113-01-05T00:00:00Z")
+    assert (result.code, "--reference-time: expected an instant up to now" in result.err) == (2, True)
+    assert place.state().first_day(None) is None
+    assert place("status", "flights", "--reference-time", "2113-01-05T00:00:00Z").code == 0  # reads only
 
 
 # --- leases of others

@@ -165,7 +165,7 @@ def test_a_store_for_one_run_at_a_time_is_left_alone_while_a_run_is_at_work(
 def test_time_that_has_not_settled_is_left_out(pipeline: Pipeline, moved: Runtime) -> None:
     pipeline.rows.put("late", parse_utc("2013-11-04T04:50:00Z"), "{}")
     pipeline.now = parse_utc("2013-11-04T05:05:00Z")
-    report = recheck(moved, 1, LATER)
+    report = recheck(moved, 1)
     assert [left.reason for left in report.left_out] == [Left.NOT_SETTLED]
     assert seen(report) == []
 

@@ -141,7 +141,7 @@ def test_a_read_that_fails_leaves_none_of_its_finished_parts(
         seeded.rows.on_page = None
     receipts = [extract(runtime, claim, validated.attempt, s) for s in validated.slices]
     manifest = stage(runtime, claim, validated.attempt, receipts)
-    listed = {part.path for part in read_manifest(runtime, manifest).parts}
+    listed = {part.path for part in read_manifest(runtime, claim, manifest).parts}
     assert len(listed) >= 12
     assert {path for path in seeded.stage_files() if "/part-" in path} == listed
 

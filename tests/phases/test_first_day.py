@@ -1,0 +1,93 @@
+"""The first day of a pipeline without start_day comes from no caller, and only moves earlier."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.phases.doctor import examine
+from airflow_pipeline_provider.phases.recheck import recheck
+from airflow_pipeline_provider.phases.run import Outcome
+from airflow_pipeline_provider.phases.runtime import Runtime
+
+from .conftest import Pipeline
+
+FUTURE = parse_utc("2040-01-01T00:00:00Z")
+NO_DAYS: dict[str, Any] = {"start_day": None, "end_day": None, "granularity": "1d"}
+
+
+def runtime(pipeline: Pipeline, **changes: Any) -> Runtime:
+    return pipeline.runtime(**NO_DAYS, **changes)
+
+
+def day_of(outcome: Outcome) -> str | None:
+    return None if outcome.claim is None else str(outcome.claim.window.day)
+
+
+@pytest.mark.parametrize("reference", [FUTURE, parse_utc("8999-01-02T00:00:00Z")])
+def test_a_reference_time_in_the_future_is_refused_and_leaves_nothing(
+    pipeline: Pipeline, reference: Any
+) -> None:
+    with pytest.raises(ConfigError, match="reference_time: expected an instant up to now"):
+        pipeline.move(runtime(pipeline), reference_time=reference)
+    assert runtime(pipeline).state.first_day(None) is None
+    with pytest.raises(ConfigError, match="reference_time: expected an instant up to now"):
+        recheck(runtime(pipeline), 3, reference)
+
+
+def test_a_clock_a_little_ahead_is_taken_for_now(pipeline: Pipeline) -> None:
+    outcome = pipeline.move(runtime(pipeline), reference_time=pipeline.now + timedelta(minutes=4))
+    assert outcome.claim is not None
+    assert outcome.claim.reference_time == pipeline.now
+
+
+@pytest.mark.parametrize(
+    ("reference", "run_after", "first"),
+    [
+        ("2013-11-06T12:00:00Z", None, "2013-11-05"),
+        ("1001-01-02T00:00:00Z", None, "2013-11-05"),
+        ("1001-01-02T00:00:00Z", "2013-11-06T12:00:00Z", "2013-11-05"),
+        ("2013-11-06T12:00:00Z", "2013-11-04T12:00:00Z", "2013-11-03"),
+        ("2013-11-06T12:00:00Z", "2040-01-01T00:00:00Z", "2013-11-05"),
+    ],
+)
+def test_the_first_day_is_of_when_the_run_was_due_and_of_the_stores_clock(
+    pipeline: Pipeline, reference: str, run_after: str | None, first: str
+) -> None:
+    due = None if run_after is None else parse_utc(run_after)
+    pipeline.move(runtime(pipeline), reference_time=parse_utc(reference), run_after=due)
+    assert str(runtime(pipeline).state.first_day(None)) == first
+
+
+def test_an_outage_is_caught_up_whatever_the_first_run_was_given(pipeline: Pipeline) -> None:
+    with pytest.raises(ConfigError):
+        pipeline.move(runtime(pipeline), reference_time=FUTURE)
+    assert day_of(pipeline.move(runtime(pipeline))) == "2013-11-05"
+    pipeline.now += timedelta(days=4)
+    assert [day_of(pipeline.move(runtime(pipeline))) for _ in range(4)] == [
+        "2013-11-06",
+        "2013-11-07",
+        "2013-11-08",
+        "2013-11-09",
+    ]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_first_day_in_the_future_is_found_and_repaired_by_the_next_run(
+    pipeline: Pipeline, committed: bool
+) -> None:
+    """As an older version, or a store with a wrong clock, left it."""
+    if committed:
+        assert day_of(pipeline.move(runtime(pipeline))) == "2013-11-05"
+    pipeline.now += timedelta(days=4)
+    runtime(pipeline).state.first_day(date(2039, 12, 31))
+    pipeline.store.pipelines["flights"].first_day = date(2039, 12, 31)
+    findings = examine(runtime(pipeline), pipeline.now, 7, "flights").findings
+    [found] = [one for one in findings if one.kind == "first_day_ahead"]
+    assert found.command[:2] == (("state", "rebuild") if committed else ("run", "flights"))
+    assert day_of(pipeline.move(runtime(pipeline))) == ("2013-11-06" if committed else "2013-11-09")
+    assert str(runtime(pipeline).state.first_day(None)) == ("2013-11-05" if committed else "2013-11-09")
