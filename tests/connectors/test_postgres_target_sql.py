@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +21,11 @@ from airflow_pipeline_provider.connectors.targets.postgres_copy import (
     TRAILER,
     copy_rows,
     copy_stream,
+)
+from airflow_pipeline_provider.connectors.targets.sql_text import (
+    ENVELOPE_COLUMNS,
+    STAMP_COLUMNS,
+    is_first_view,
 )
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
@@ -152,3 +157,29 @@ def test_names_that_are_taken(table):
 def test_names_that_are_refused(table):
     with pytest.raises(ValidationError, match="must be"):
         PostgresTarget.Options(table=table)
+
+
+COLUMNS = [f'"{name}"' for name in (*ENVELOPE_COLUMNS, *STAMP_COLUMNS)]
+
+
+@pytest.mark.parametrize("table", ["", "flights."], ids=["PostgreSQL 16", "PostgreSQL 14"])
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        pytest.param(lambda text: text, True, id="as it was created"),
+        pytest.param(lambda text: text.replace("\n  ORDER", "\n  WHERE true\n  ORDER"), False, id="a condition"),
+        pytest.param(lambda text: text.replace('"TOKEN" DESC', '"TOKEN"'), False, id="another order"),
+        pytest.param(lambda text: text.replace('"BODY"', 'upper("BODY") AS "BODY"'), False, id="another column"),
+        pytest.param(lambda text: text.replace(";", " LIMIT 5;"), False, id="a limit"),
+    ],
+)  # fmt: skip
+def test_the_first_view_is_recognised_and_no_other(
+    table: str, change: Callable[[str], str], first: bool
+) -> None:
+    """By the text of pg_get_viewdef."""
+    columns = ",\n    ".join(table + name for name in COLUMNS)
+    text = (
+        f' SELECT DISTINCT ON ({table}"PIPELINE_ID", {table}"RECORD_ID") {columns}\n   FROM raw.flights\n'
+        f'  ORDER BY {table}"PIPELINE_ID", {table}"RECORD_ID", {table}"TOKEN" DESC, {table}"EVENT_TIME" DESC;'
+    )
+    assert is_first_view(change(text)) is first
