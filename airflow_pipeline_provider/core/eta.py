@@ -112,7 +112,7 @@ def estimate(
     missing, entries = list(missing), list(entries)
     work = [one for one in missing if _moves(one)]
     stuck = sum(one.ready and one.why is not Why.TOO_OLD and not _moves(one) for one in missing)
-    aside = f"; {stuck} failed or blocked gap{'' if stuck == 1 else 's'} not counted" if stuck else ""
+    aside = f"; without {stuck} failed or blocked gap{'' if stuck == 1 else 's'}" if stuck else ""
     if not work:
         if stuck:
             return Eta(None, None, f"cannot be said: only failed or blocked gaps are left ({stuck})")

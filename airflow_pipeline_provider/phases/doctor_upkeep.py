@@ -50,18 +50,25 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
             view.reprocess(piece),
         )
+    stops = False  # a run of all that is ready ends at the first window that fails on its data
     for one in ready:
+        stops = stops or _failed_on_data(one)
         for piece in subtract([one.interval], deleted):
             if one.why is Why.FAILED:
                 yield _failed(view, one, piece)
             else:
                 sentence = f"it is ready and neither committed nor waived: {one.detail}"
-                yield Finding("gap", piece, sentence, view.until_done(), safe=True)
+                command = view.reprocess(piece) if stops else view.until_done()
+                yield Finding("gap", piece, sentence, command, safe=True)
+
+
+def _failed_on_data(one: Missing) -> bool:
+    return one.why is Why.FAILED and one.error == ledger.DATA_ERROR
 
 
 def _failed(view: View, one: Missing, piece: Interval) -> Finding:
     """A window that failed on its data fails again, so its command is not safe."""
-    on_data = one.error == ledger.DATA_ERROR
+    on_data = _failed_on_data(one)
     times = "once" if one.failures == 1 else f"{one.failures} times"
     hint = "; repair the data first" if on_data else ""
     return Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, spans_of_interest
-from airflow_pipeline_provider.core.intervals import Interval, common
+from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, find_missing, within
 from airflow_pipeline_provider.core.planning import (
@@ -24,6 +24,7 @@ from airflow_pipeline_provider.core.planning import (
     recent_days,
     target_day,
 )
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.source_facts import latest
 from airflow_pipeline_provider.state.about import About
@@ -181,6 +182,10 @@ def _day(
         timezone=rules.timezone,
         ready=[one.interval for one in missing if one.why is not Why.NOT_SETTLED],
     )
+    old = [one for one in missing if one.why is Why.TOO_OLD]
+    if report.gaps and not subtract(report.gaps, [one.interval for one in old]):
+        reason = f"{local_window(report.gaps[0], rules.timezone)} is too_old: {old[0].detail}"
+        report = replace(report, reason=reason)
     return Day(day, whole, report)
 
 

@@ -109,6 +109,10 @@ def test_a_failed_hour_is_no_part_of_hours_that_were_never_run(place: Place) -> 
         ("gap", "05:00", True),
     ]
     assert "it failed once: DataError in audit: ids repeat; repair the data first" in found[1]["sentence"]
+    commands = [one["command"].split()[1] for one in found]
+    assert commands == ["run", "run", "reprocess"], (
+        "a run of all that is ready ends at the window that failed"
+    )
 
 
 def test_an_error_that_may_pass_is_fixed_by_a_run(place: Place) -> None:
@@ -163,6 +167,10 @@ def test_days_that_are_too_old_are_counted_everywhere(place: Place) -> None:
     status = place("status", "flights", *late, "--fail-if-behind", "30d")
     assert (status.code, sentence in status.err, sentence in status.out) == (1, True, True)
     assert "up to date" not in status.out
+    many = place("status", "flights", *late, "--days", "50", "-o", "json").json["days"]
+    assert many[0]["reason"] == (
+        "2013-10-01 [00:00, 24:00) EDT is too_old: runs look back 2 days (max_backlog_days)"
+    )
     assert place("status", "flights", *late, "-o", "json").json["too_old"] == {
         "days": 32,
         "first": "2013-10-01",
