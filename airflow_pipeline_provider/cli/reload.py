@@ -12,6 +12,7 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.progress import Display, followed_log
 from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
 from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
+from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
@@ -126,20 +127,16 @@ def _trigger(dag_id: str, run_id: str, conf: dict[str, str]) -> None:
     from airflow.api.client.local_client import Client
     from airflow.exceptions import DagNotFound, DagRunAlreadyExists
     from airflow.sdk.exceptions import AirflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        Client().trigger_dag(dag_id, run_id=run_id, conf=conf)
+        with metadata_errors(f"run {run_id} cannot be started"):
+            Client().trigger_dag(dag_id, run_id=run_id, conf=conf)
     except DagRunAlreadyExists:
         return
     except DagNotFound as error:
         raise ConfigError(
             f"PIPELINE: Airflow has no DAG {dag_id!r} yet: is its file in the DAGs folder, and without import "
             "errors? --here moves the windows in this process"
-        ) from error
-    except SQLAlchemyError as error:
-        raise TransientError(
-            f"run {run_id} could not be started, Airflow's database answered {type(error).__name__}: try again"
         ) from error
     except (AirflowException, ValueError) as error:
         raise FatalError(f"run {run_id} could not be started: {error}") from error

@@ -99,7 +99,7 @@ class Runner:
                 if lease.owner == self.run:
                     self.runtime.state.release(lease.interval, lease.owner)
         except PipelineError as error:
-            if getattr(because, "message", None) == error.message:
+            if _reason(because) == _reason(error):
                 return  # the state is out of reach: that is said already
             self.tell(f"the lease could not be given back, it ends by itself: {error.message}")
 
@@ -224,3 +224,8 @@ class Runner:
             f"{local_window(lease.interval, zone)} is held by {lease.owner} since {whole_second(lease.since, zone)}, "
             f"and its lease ends at {whole_second(lease.until, zone)} unless it is renewed"
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says after the name of what was asked for."""
+    return str(getattr(error, "message", error)).partition(": ")[2] or str(error)

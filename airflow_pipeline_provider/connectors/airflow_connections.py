@@ -149,10 +149,14 @@ def _from_metadata_database(conn_id: str) -> Any:
     from airflow.sdk.exceptions import AirflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    from airflow_pipeline_provider.connectors.metadata_database import check_metadata_database
+
+    if not os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}"):
+        # Airflow hides a broken metadata database behind "not defined"
+        check_metadata_database(f"connection {conn_id!r} is not in the environment and cannot be looked up")
     try:
         return Connection.get_connection_from_secrets(conn_id)
     except (AirflowException, SQLAlchemyError, ValueError):
-        # Airflow hides a broken metadata database behind "not defined"; both have the same way out
         raise FatalError(_missing(conn_id, " or in the metadata database")) from None
 
 

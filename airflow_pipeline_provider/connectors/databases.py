@@ -72,7 +72,7 @@ def hook_of(connection: Any) -> Any:
         why = f"connection {conn_id!r} of type postgres"
         module = require("airflow.providers.postgres.hooks.postgres", "postgres", why)
         return module.PostgresHook(postgres_conn_id=conn_id, connection=bounded(connection))
-    hook = connection.get_hook()
+    hook = _hook_by_type(connection)
     if not callable(getattr(hook, "get_conn", None)) or not hasattr(hook, "placeholder"):
         raise ConfigError(
             f"connection {conn_id!r}: expected a database with a DB-API hook, "
@@ -81,6 +81,25 @@ def hook_of(connection: Any) -> Any:
     hook._connection = connection
     hook.get_connection = lambda _conn_id: connection
     return hook
+
+
+def _hook_by_type(connection: Any) -> Any:
+    from airflow.sdk.exceptions import AirflowException
+
+    conn_id, kind = connection.conn_id, connection.conn_type
+    package = f"apache-airflow-providers-{str(kind).replace('_', '-')}"
+    try:
+        return connection.get_hook()
+    except AirflowException as error:
+        raise FatalError(
+            f"connection {conn_id!r}: no installed provider has a hook for its type {kind!r} ({error}): pip install "
+            f"{package}, or correct conn_type"
+        ) from error
+    except ImportError as error:
+        raise FatalError(
+            f"connection {conn_id!r}: the hook for its type {kind!r} cannot be imported ({error}): pip install "
+            f"{package} with its driver"
+        ) from error
 
 
 def plain_rows(connection: Any) -> Any:
@@ -144,6 +163,8 @@ _ADVICE: dict[type[PipelineError], str] = {
 def database_error(error: BaseException, doing: str) -> PipelineError | None:
     """The PipelineError for a vendor's exception (SQLAlchemy's are unwrapped); None for what no database raised."""
     error = getattr(error, "orig", None) or error
+    if isinstance(error, ImportError):
+        return FatalError(f"{doing}: the database's driver cannot be imported ({error}): install it")
     names = {cls.__name__ for cls in type(error).__mro__}
     if not names & {
         "Error",

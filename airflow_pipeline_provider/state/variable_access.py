@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any, Protocol
 
+from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 
 KEY_LENGTH = 250  # what Airflow's table takes
@@ -136,16 +137,13 @@ def _metadata_get(key: str) -> str | None:
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
     from sqlalchemy import select
-    from sqlalchemy.exc import SQLAlchemyError
 
+    # first the database itself: for one that does not answer Airflow logs a traceback and says "not defined"
+    with metadata_errors(f"variable {key!r} cannot be read"), create_session(scoped=False) as session:
+        exists = session.scalar(select(Variable.key).where(Variable.key == key)) is not None
     value = Variable.get(key, default_var=None)
     if value is not None:
         return str(value)
-    try:
-        with create_session(scoped=False) as session:
-            exists = session.scalar(select(Variable.key).where(Variable.key == key)) is not None
-    except SQLAlchemyError as error:
-        raise _unanswered(key, "read from the metadata database", _reason(error)) from error
     if exists:
         raise _unanswered(key, "read", "it is in the metadata database, but Airflow gave no value")
     return None
@@ -153,13 +151,6 @@ def _metadata_get(key: str) -> str | None:
 
 def _metadata_set(key: str, value: str) -> None:
     from airflow.models.variable import Variable
-    from sqlalchemy.exc import SQLAlchemyError
 
-    try:
+    with metadata_errors(f"variable {key!r} cannot be written"):
         Variable.set(key, value)
-    except SQLAlchemyError as error:
-        raise _unanswered(key, "written to the metadata database", _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]

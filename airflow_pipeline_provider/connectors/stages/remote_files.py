@@ -65,17 +65,12 @@ class RemoteFiles:
             with visible_to_hooks(self._conn_id):
                 fs = get_fs(self._scheme, self._conn_id, client)
         except ImportError as error:
-            what = (
-                "pip install 'airflow-pipeline-provider[amazon]'"
-                if self._is_s3
-                else "install its Airflow provider"
-            )
             raise FatalError(
-                f"stage {self._scheme}:// needs a library that cannot be imported ({error}): {what}"
+                f"stage {self._scheme}:// needs a library that cannot be imported ({error}): {_install(self._scheme)}"
             ) from error
         except ValueError as error:
             raise FatalError(
-                f"stage {self._scheme}://: no installed Airflow provider reads it ({error})"
+                f"stage {self._scheme}://: no installed Airflow provider reads it ({error}): {_install(self._scheme)}"
             ) from error
         if self._is_s3:
             s3.configure(fs, self._options, self._conn_id, settings)
@@ -230,6 +225,12 @@ class RemoteFiles:
             ) from error
         except Exception as error:
             raise _error(action, self._url(path), error, self._conn_id) from error
+
+
+def _install(scheme: str) -> str:
+    if scheme.startswith("s3"):
+        return "pip install 'airflow-pipeline-provider[amazon]'"
+    return "install the provider of its cloud, such as apache-airflow-providers-google for gs"
 
 
 class _File(io.RawIOBase):
