@@ -101,6 +101,33 @@ def test_an_audit_of_a_manifest_that_was_never_loaded_commits_nothing(seeded: Pi
     assert again.token not in {entry.token for entry in seeded.entries()}
 
 
+@pytest.mark.parametrize(
+    ("kind", "hint", "verdict"),
+    [
+        (RunKind.LIVE, "the window is committed, so nothing is left to do for this run", "skip"),
+        (
+            RunKind.WINDOW,
+            "clear this run's validate task and what follows it to load the window again",
+            "run",
+        ),
+    ],
+)
+def test_what_is_left_to_do_after_another_run_is_true_of_the_run(
+    seeded: Pipeline, kind: RunKind, hint: str, verdict: str
+) -> None:
+    named = {} if kind is RunKind.LIVE else {"kind": kind, "interval": FIRST}
+    claim = claimed(seeded, "flights/slow", **named)
+    validated = validate(seeded.runtime(), claim)
+    assert validated.attempt is not None
+    receipts = [extract(seeded.runtime(), claim, validated.attempt, s) for s in validated.slices]
+    seeded.now += timedelta(minutes=3)
+    run_window(seeded.runtime(), seeded.request("flights/quick"))
+    with pytest.raises(SupersededError) as raised:
+        stage(seeded.runtime(), claim, validated.attempt, receipts)
+    assert raised.value.message.endswith(hint)
+    assert validate(seeded.runtime(), claim).verdict == verdict, "what the hint says happens"
+
+
 def test_a_commit_by_another_run_ends_an_attempt_that_began_before_it(seeded: Pipeline) -> None:
     claim = claimed(seeded, "flights/slow")
     validated = validate(seeded.runtime(), claim)
