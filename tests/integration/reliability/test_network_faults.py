@@ -86,13 +86,14 @@ class Cell(NamedTuple):
 PLACES: dict[type[Faulty], tuple[Place, ...]] = {
     ElasticsearchSource: (
         Place("validate: mapping", rb"_field_caps"),
+        Place("validate: what _source is", rb"_mapping"),
         Place("validate: count", rb"POST /[^ /]+/_search"),
         Place("extract: open point in time", rb"POST /[^ ]*/_pit"),
         Place("extract: first page", rb"POST /_search"),
         Place("extract: a later page", rb"search_after"),
         Place("extract: close point in time", rb"DELETE /_pit"),
         Place("extract: check the names", rb"match_none"),
-        Place("audit: count", rb"POST /[^ /]+/_search", 4),
+        Place("audit: count", rb"POST /[^ /]+/_search", 5),
     ),
     S3Stage: (
         Place("extract: write a part", rb"PUT /[^ ]*/part-"),
@@ -143,7 +144,7 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("extract: snapshot", rb"REPEATABLE READ"),
         Place("extract: first page", rb"ORDER BY"),
         Place("extract: a later page", rb"ORDER BY", 1),
-        Place("audit: count", rb"COUNT\(", 3),
+        Place("audit: count", rb"COUNT\(", 4),
     ),
 }
 
