@@ -59,17 +59,30 @@ def source_probes(source: Source) -> Probes:
         return Answer("ok", local_time(moment, source.identity.timezone))
 
     def untimed() -> Answer:
-        rows = source.count_untimed()
+        from airflow_pipeline_provider.connectors.untimed import count_unusable
+
+        rows = count_unusable(source, datetime.now(timezone.utc))
         if rows is None:
             return Answer("unknown", "this source cannot count them")
         if rows:
             return Answer("warning", f"{rows:,} rows have no usable time: they belong to no window")
         return Answer("ok", "none")
 
+    def body() -> Answer:
+        from airflow_pipeline_provider.connectors.base import Body
+
+        report = source.body_report()
+        if report is None:
+            return Answer("ok", "built by the connector")
+        status: dict[Body, Status] = {Body.FILTERED: "warning", Body.UNKNOWN: "unknown"}
+        detail = "; ".join((report.kind.value, *report.reasons))
+        return Answer(status.get(report.kind, "ok"), detail)
+
     yield "read", readable
     yield "consistent view", view
     yield "newest event", newest
     yield "rows without a time", untimed
+    yield "BODY", body
 
 
 # --- stages

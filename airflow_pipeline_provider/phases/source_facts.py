@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
+from airflow_pipeline_provider.connectors.untimed import EPOCH_SECONDS, count_unusable
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -29,10 +30,6 @@ Probe = Callable[[str, Callable[[], T]], "T | None"]
 RECORDED = ("body", "untimed", "elsewhere", "record_id")
 """Keys of an attempt's detail that its commit repeats."""
 
-# Where seconds since 1970 lie that were taken for milliseconds, and 0.
-EPOCH_SECONDS = Interval(
-    datetime(1970, 1, 1, tzinfo=timezone.utc), datetime(1970, 2, 20, tzinfo=timezone.utc)
-)
 _FIRST, _LAST = datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9999, 1, 1, tzinfo=timezone.utc)
 _DAY = timedelta(days=1)
 
@@ -67,10 +64,7 @@ def read_facts(
     source, first = runtime.source, _first_planned(runtime, interval)
     # Without an answer nothing can be read: under another form, rows would be other records.
     facts = SourceFacts(probe("body", source.body_report), record_id=record_id_form(runtime))
-    untimed = probe("count_untimed", source.count_untimed)
-    if untimed is not None and first >= EPOCH_SECONDS.end:
-        in_1970 = probe("count_untimed", lambda: source.count(EPOCH_SECONDS))
-        untimed = None if in_1970 is None else untimed + in_1970
+    untimed = probe("count_untimed", lambda: count_unusable(source, first))
     facts = facts._replace(untimed=untimed)
     if rows != 0:
         return facts

@@ -152,13 +152,19 @@ def test_what_is_broken_is_named_and_the_others_are_asked(
 def test_rows_without_a_time_and_an_empty_source_are_warnings(embedded: Embedded, capsys: Capture) -> None:
     with sqlite3.connect(embedded.source) as connection:
         connection.execute("UPDATE events SET at = NULL")
-    connection.close()
     code, answers = embedded.answers(capsys)
     assert code == 0
     assert answers["source", "newest event"][0] == "warning"
+    with connection:
+        connection.execute(
+            "INSERT INTO events VALUES (2, '1970-01-16T19:37:34.200Z')"
+        )  # seconds for milliseconds
+    connection.close()
+    code, answers = embedded.answers(capsys)
+    assert code == 0
     assert answers["source", "rows without a time"] == (
         "warning",
-        "1 rows have no usable time: they belong to no window",
+        "2 rows have no usable time: they belong to no window",
     )
 
 

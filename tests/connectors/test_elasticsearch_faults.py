@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Body, Slice
+from airflow_pipeline_provider.connectors.probes import source_probes
 from airflow_pipeline_provider.connectors.sources import elasticsearch as elasticsearch_module
 from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_sizes
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
@@ -515,4 +516,24 @@ def test_an_index_of_a_remote_cluster_is_not_known(replay: Replay) -> None:
     report = source.body_report()
     assert (report.kind, "europe:i" in report.reasons[0]) == (Body.UNKNOWN, True)
     assert [path for _, path, _ in replay.asked if path.endswith("_mapping")] == ["/i,-j/_mapping"]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "status", "says"),
+    [
+        ((200, {}), "ok", "as_indexed"),
+        ((200, {"i": {"mappings": {"_source": {"mode": "synthetic"}}}}), "ok", "rebuilt; index i: synthetic"),
+        ((200, {"i": {"mappings": {"_source": {"excludes": ["a"]}}}}), "warning", "filtered; index i: "),
+        ((403, {"error": "no"}), "unknown", "unknown; mapping and settings cannot be read"),
+    ],
+    ids=["as indexed", "rebuilt", "filtered", "unknown"],
+)
+def test_a_check_of_the_connection_says_what_body_is(
+    replay: Replay, mapping: Fault, status: str, says: str
+) -> None:
+    replay.answers["GET /i/_mapping"] = mapping
+    source = make("i", on_filtered_source="warn")
+    answer = dict(source_probes(source))["BODY"]()
+    assert (answer.status, answer.detail[: len(says)]) == (status, says)
     source.close()
