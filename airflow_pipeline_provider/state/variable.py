@@ -135,7 +135,7 @@ class VariableState(State):
     def _change_as_owner(
         self, name: str, read: Callable[[str, str | None], V], change: Callable[[V], T]
     ) -> T:
-        key, seen, text = self._key(name), None, ""
+        key, seen, text, written = self._key(name), None, "", False
         for tries_left in reversed(range(TRIES)):
             before = self._variables.get(key)
             value = read(key, before)
@@ -148,12 +148,18 @@ class VariableState(State):
                 continue  # the lease had ended and is taken again: what was read may be old
             reach("state.before_commit")
             self._variables.set(key, text)
+            written = True
             reach("state.after_commit")
             seen = self._variables.get(key)
             if seen == text:
                 return result
             if tries_left:  # another task of this run wrote in the same moment
                 time.sleep(random.uniform(0.05, 0.25))  # noqa: S311  (no secret hangs on it)
+        if not written:
+            raise TransientError(
+                f"variable {key!r} was not written: the pipeline's lease ended before each of {TRIES} tries; Airflow "
+                "answers slowly, so raise state.lease"
+            )
         raise TransientError(
             f"variable {key!r} does not keep what is written: wrote {values.excerpt(text, seen)}, "
             f"read back {values.excerpt(seen, text)}; two processes write to it at once (use state.type sql), or a "
@@ -177,8 +183,8 @@ class VariableState(State):
         return sorted(found, key=lambda entry: entry.at)  # stable: a day's entries are in order already
 
     def append(self, entry: Entry) -> None:
-        if not rules.admit(entry, self.entries(entry.interval)):
-            return
+        if self._lease.owner is None and not rules.admit(entry, self.entries(entry.interval)):
+            return  # only a change needs the lease
         with self._lease.block():
             if rules.admit(entry, self.entries(entry.interval)):
                 self._append(entry)

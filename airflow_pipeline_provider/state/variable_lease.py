@@ -35,6 +35,9 @@ from airflow_pipeline_provider.state.variable_access import VariableAccess
 
 VERSION = 1
 TRIES = 5
+LEAST_PAUSES = (
+    5  # a lease lasts so many pauses at least: one that ends before a change is written serves nobody
+)
 SLOW_FACTOR = 3  # the pause is at least so many times what this process's own read and write took
 KEPT_VERSIONS = 4  # variables whose version is recorded, the newest: all are read when the lease is taken
 CLOCK_DIFFERENCE = timedelta(seconds=5)  # between machines; each uses its own clock here
@@ -148,6 +151,7 @@ class PipelineLease:
         """Take the lease or renew one's own; LeaseHeldError when another owner has it."""
         if not ttl_seconds > 0:
             raise ValueError(f"ttl_seconds: expected more than 0, got {ttl_seconds!r}")
+        ttl_seconds = max(ttl_seconds, LEAST_PAUSES * self._pause)
         with self._lock:
             for _ in range(TRIES):
                 began, now = time.monotonic(), self._now()

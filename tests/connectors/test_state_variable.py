@@ -18,6 +18,7 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
+from airflow_pipeline_provider.state import variable_lease
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import DictVariables
@@ -235,6 +236,26 @@ def test_a_change_that_never_sticks_names_both_values() -> None:
         TransientError, match=r"wrote the owner .*, read back None.*secrets backend shadows it"
     ):
         open_over(Shadowed(LEASE_KEY)).mint_token()
+
+
+def test_a_lease_that_is_shorter_than_the_pause_lasts_long_enough_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = VariableStateOptions(type="variable", lease="1s", verify_after="2s")  # type: ignore[arg-type]
+    state = VariableState(options, Identity("flights", ZONE), variables=DictVariables())
+    monkeypatch.setattr(variable_lease.time, "sleep", lambda _: None)
+    lease = state.acquire(hours(0, 2), "flights/run", options.lease_seconds)
+    assert (lease.until - lease.since).total_seconds() == 10
+    assert state.bind_run("flights/run", hours(0, 2)) == hours(0, 2)
+
+
+def test_a_lease_that_ends_before_every_write_says_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = open_over(DictVariables())
+    clock = iter(range(10_000))
+    start = datetime.now(timezone.utc)
+    monkeypatch.setattr(state, "now", lambda: start + timedelta(seconds=200 * next(clock)))
+    with pytest.raises(TransientError, match=r"lease ended before each of 3 tries.*raise state\.lease"):
+        state.mint_token()
 
 
 @pytest.mark.parametrize("key", [STATE_KEY, DAY_KEY])
