@@ -11,11 +11,13 @@ Exit code 1 when a file has an error, else the highest code of a service's error
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +38,13 @@ from airflow_pipeline_provider.config.loader import (
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.core.datasets import changes
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import counted_days, days_of
 from airflow_pipeline_provider.core.readiness import too_old_days
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.connect import Probed, probe_services
-from airflow_pipeline_provider.phases.identity import declared, is_twin
+from airflow_pipeline_provider.phases.identity import Datasets, declared, is_twin
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.next_runs import next_runs
 
@@ -124,12 +125,15 @@ def _found(catalog: Catalog) -> list[Checked]:
 
 def _with_doubles(checked: list[Checked]) -> list[Checked]:
     """Add a problem to two files that load the same source into the same table: every row would be there twice."""
-    known = [(one.file, declared(one.config)) for one in checked if one.config is not None]
+    tables: dict[str, list[tuple[Path, Datasets]]] = defaultdict(list)
+    for one in checked:
+        if one.config is not None:
+            datasets = declared(one.config)
+            tables[json.dumps(datasets.target, sort_keys=True)].append((one.file, datasets))
     found: dict[Path, list[Problem]] = {}
-    for (first, one), (second, other) in combinations(known, 2):
-        if changes("target", one.target, other.target) or not is_twin(one, other.entry):
-            continue
-        if one.target.get("conn_id") != other.target.get("conn_id"):  # perhaps the same server, perhaps not
+    pairs = chain.from_iterable(combinations(files, 2) for files in tables.values())
+    for (first, one_side), (second, other_side) in pairs:
+        if not is_twin(one_side, other_side.entry):
             continue
         for file, twin in ((first, second), (second, first)):
             message = (
