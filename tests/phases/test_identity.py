@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.core.ledger import Kind, committed, unverified
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
 from airflow_pipeline_provider.fault_points import ACTION_POINTS
@@ -17,11 +19,16 @@ from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.rename import ALL_TIME, rename
-from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.runtime import Runtime, utc_now
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.state.about import NOTHING
+from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.state.sql import SqlState
+from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
+from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
 from airflow_pipeline_provider.testing.memory_source import MemorySource
 from airflow_pipeline_provider.testing.memory_state import MemoryState
@@ -307,3 +314,48 @@ def test_a_rename_that_cannot_be(
         rename(moved.runtime(**ONE_DAY, pipeline_id="trips", **options), old_state(moved), "ann")
     assert moved.target_rows() == before
     assert old_state(moved).about().renamed_to is None
+
+
+# --- the stores that people use
+
+
+@pytest.fixture(params=["sql", "variable"])
+def open_state(request: pytest.FixtureRequest, pipeline: Pipeline) -> Callable[[str], State]:
+    values: dict[str, str] = {}
+
+    def make(name: str) -> State:
+        identity = Identity(name, "America/New_York")
+        if request.param == "sql":
+            return SqlState.from_url(f"sqlite:///{pipeline.folder / 'state.db'}", identity)
+        options = VariableStateOptions(type="variable")
+        return VariableState(options, identity, variables=DictVariables(values), pause_seconds=0.01)
+
+    return make
+
+
+@pytest.mark.parametrize("point", ["rename.begun", "rename.state_copied", "rename.target_committed"])
+def test_each_store_survives_a_rename_that_is_cut_off(
+    pipeline: Pipeline, open_state: Callable[[str], State], point: str
+) -> None:
+    for n in range(4):
+        pipeline.rows.put(f"r{n}", f"2013-11-03T{n + 6:02}:00:00Z")
+
+    def runtime(name: str, **changes: Any) -> Runtime:
+        made = pipeline.runtime(granularity="12h", pipeline_id=name, **changes)
+        return replace(made, state=open_state(name), clock=utc_now)
+
+    at = {"reference_time": parse_utc("2013-11-06T12:00:00Z")}
+    assert run_window(runtime("flights"), pipeline.request("flights/a", **at)).audited is not None
+    entries = open_state("flights").entries()
+    with failing_at(point), pytest.raises(Crash):
+        rename(runtime("trips"), open_state("flights"), "ann")
+    for _ in range(2):
+        rename(runtime("trips"), open_state("flights"), "ann")
+    assert open_state("trips").entries() == entries
+    assert [act.what for act in open_state("trips").about().acts] == ["rename"]
+    with pytest.raises(ConfigError, match="state rename trips flights"):
+        run_window(runtime("flights"), pipeline.request("flights/b", **at))
+    outcome = run_window(runtime("trips"), pipeline.request("trips/a", **at))
+    assert outcome.claim is not None
+    assert outcome.claim.window.interval.start == entries[0].interval.end
+    assert len(pipeline.target_rows()) == 4
