@@ -156,8 +156,8 @@ def untimed_sentence(rows: int) -> str:
     """What `untimed` means, without a full stop."""
     noun = "row has" if rows == 1 else "rows have"
     return (
-        f"{rows:,} {noun} no usable event time (missing, not a date, or in January or February 1970 as seconds taken "
-        "for milliseconds are), so they belong to no window"
+        f"{rows:,} {noun} no usable event time (missing, not a date, or in another unit: seconds or microseconds "
+        "taken for milliseconds), so they belong to no window"
     )
 
 

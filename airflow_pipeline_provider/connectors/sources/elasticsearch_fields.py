@@ -168,6 +168,9 @@ def _reasons(
         yield Body.REBUILT, f"index.mode {index_mode} rebuilds _source (order, arrays and formats may differ)"
     if vectors and settings.get("mapping", "exclude_source_vectors") == "true":
         yield Body.REBUILT, f"the vectors {_some(vectors)} are put back into _source, which is written again"
+    pipeline = settings.get("search", "default_pipeline")
+    if pipeline not in (None, "_none"):
+        yield Body.UNKNOWN, f"its default search pipeline {pipeline} may change documents"
     derived = settings.get("derived_source", "enabled") == "true"
     knn = settings.get("knn") == "true" and settings.get("knn.derived_source", "enabled") == "true"
     if derived or knn:
