@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import pendulum
@@ -14,6 +15,7 @@ from airflow_pipeline_provider.core.days import (
     day_interval,
     day_of,
     day_plan,
+    days_in,
     in_zone,
     shift_back,
     transitions,
@@ -236,3 +238,11 @@ def test_a_window_ends_with_its_day_at_the_latest() -> None:
     assert window_end(late, day, HOUR) == day.end
     assert window_end(day.start, day, HOUR) == day.start + timedelta(hours=1)
     assert window_end(late, Interval(day.start, day.end), Duration(1, 0)) == day.end
+
+
+def test_days_in_a_span_without_the_date_that_the_zone_skipped() -> None:
+    span = Interval(parse_utc("2011-12-29T20:00:00Z"), parse_utc("2011-12-31T12:00:00Z"))
+    found = list(days_in(span, "Pacific/Apia"))  # there was no 2011-12-30 there
+    assert [str(day) for day, _ in found] == ["2011-12-29", "2011-12-31", "2012-01-01"]
+    assert [found[0][1].start, found[-1][1].end] == [span.start, span.end]
+    assert all(one.end == other.start for (_, one), (_, other) in pairwise(found))
