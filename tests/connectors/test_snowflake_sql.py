@@ -98,6 +98,13 @@ def test_side_objects_stand_beside_the_table():
     ]
 
 
+def test_a_view_that_is_replaced_keeps_its_grants():
+    statements = Statements(parse_name("a.b.flights", upper=True), sql.DIALECT)
+    created, replaced = statements.create_view(), statements.create_view(replace=True)
+    assert created.startswith('CREATE VIEW IF NOT EXISTS "A"."B"."FLIGHTS_LATEST" AS SELECT own."RECORD_ID"')
+    assert replaced.startswith('CREATE OR REPLACE VIEW "A"."B"."FLIGHTS_LATEST" COPY GRANTS AS SELECT own.')
+
+
 def test_copy_names_exactly_the_files():
     files = [f"flights/d'ay/part-{n}.parquet" for n in range(2001)]
     statements = list(sql.copy_files(STAGED, LAKE, files, sql.CopyOptions()))

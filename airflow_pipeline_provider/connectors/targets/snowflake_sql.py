@@ -23,6 +23,7 @@ DIALECT = Dialect(
     body="VARIANT",
     integer="NUMBER(38,0)",
     mark="%s",
+    keep_grants=" COPY GRANTS",
 )
 
 _COLUMNS = ", ".join(f'"{name}"' for name in ENVELOPE_COLUMNS)

@@ -99,6 +99,7 @@ class Dialect(NamedTuple):
     mark: str
     counted_id: str = '"RECORD_ID"'  # what COUNT(DISTINCT ...) is asked for
     create_view: str = "CREATE VIEW IF NOT EXISTS"
+    keep_grants: str = ""  # what a view that is replaced needs so that others may still read it
     read_instant: str = "{}"  # what to select so that a client gets a datetime, or microseconds since 1970
 
 
@@ -175,7 +176,7 @@ class Statements:
         first, second = self.newest_by
         head = "CREATE OR REPLACE VIEW" if replace else self.dialect.create_view
         return (
-            f"{head} {self.latest} AS SELECT "
+            f"{head} {self.latest}{self.dialect.keep_grants if replace else ''} AS SELECT "
             + ", ".join(f'own."{name}"' for name in _ROW)
             + f" FROM {self.table} AS own LEFT JOIN {self.table} AS newer"
             ' ON newer."RECORD_ID" = own."RECORD_ID" AND newer."PIPELINE_ID" = own."PIPELINE_ID"'
