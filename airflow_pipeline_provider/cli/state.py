@@ -18,6 +18,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -101,7 +102,8 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
         raise ConfigError(f"FILE: {path} exists: choose another name, or remove it")
     waiting = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with waiting.open("x", encoding="utf-8") as out:
+        private = partial(os.open, mode=0o600)  # it lists every window, run and error
+        with open(waiting, "x", encoding="utf-8", opener=private) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

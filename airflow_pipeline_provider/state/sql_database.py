@@ -6,14 +6,16 @@ reads for an hour holds none, and nothing is left open when a process ends.
 
 from __future__ import annotations
 
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
@@ -50,8 +52,21 @@ _SUPPORTED = "PostgreSQL, or SQLite for one machine"
 T = TypeVar("T")
 
 
+def _make_private(uri: str) -> None:
+    """Make a file that is missing for this user alone; SQLite gives its journals the same permissions."""
+    parts = urlsplit(uri)
+    if "mode=rwc" not in parts.query.split("&"):
+        return
+    with suppress(OSError):  # it is there, or SQLite says why it cannot be made
+        os.close(os.open(unquote(parts.path), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+
+
 def _sqlite_engine(uri: str) -> sa.Engine:
-    engine = sa.create_engine("sqlite://", creator=lambda: open_sqlite(uri), poolclass=NullPool)
+    def connect() -> Any:
+        _make_private(uri)
+        return open_sqlite(uri)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:

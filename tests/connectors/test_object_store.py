@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -19,10 +20,9 @@ from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.testing.stage_kit import StageConformance
 
 
-def make(path: str) -> ObjectStoreStage:
-    return ObjectStoreStage(
-        ObjectStoreStage.Options(type="object_store", path=path), Identity("flights", "UTC")
-    )
+def make(path: str, **options: object) -> ObjectStoreStage:
+    given = ObjectStoreStage.Options(type="object_store", path=path, **options)
+    return ObjectStoreStage(given, Identity("flights", "UTC"))
 
 
 def break_off(stage: ObjectStoreStage, path: str, size: int, times: int) -> None:
@@ -53,11 +53,66 @@ class TestLocalFolder(StageConformance):
     def test_what_a_killed_process_left_is_removed_a_day_later(self, stage, tmp_path):
         stage.write("a", b"1")
         folder = tmp_path / "not made yet/stage" / INCOMPLETE
-        (folder / "old").write_bytes(b"x")
-        (folder / "new").write_bytes(b"x")
-        os.utime(folder / "old", (time.time() - 90_000,) * 2)
+        old, new = "0" * 32, "1" * 32
+        for name in (old, new, "not-ours"):
+            (folder / name).write_bytes(b"x")
+        for name in (old, "not-ours"):
+            os.utime(folder / name, (time.time() - 90_000,) * 2)
         stage.delete(["a"])
-        assert [p.name for p in folder.iterdir()] == ["new"]
+        assert sorted(p.name for p in folder.iterdir()) == [new, "not-ours"]
+
+    def test_files_and_folders_are_this_user_s_alone(self, stage, tmp_path):
+        stage.write("day/w/a", b"1")
+        made = list((tmp_path / "not made yet").rglob("*"))
+        assert {stat.S_IMODE(p.stat().st_mode) for p in made if p.is_dir()} == {0o700}
+        assert {stat.S_IMODE(p.stat().st_mode) for p in made if p.is_file()} == {0o600}
+
+    def test_a_shared_stage_follows_the_umask(self, tmp_path):
+        before = os.umask(0o027)
+        try:
+            make(f"{tmp_path}/shared", shared=True).write("day/a", b"1")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "shared/day").stat().st_mode) == 0o750
+        assert stat.S_IMODE((tmp_path / "shared/day/a").stat().st_mode) == 0o640
+
+    @pytest.mark.parametrize("place", [INCOMPLETE, "day", "day/w"])
+    def test_nothing_is_deleted_through_a_symbolic_link(self, stage, tmp_path, place):
+        victim = tmp_path / "victim"
+        (victim / "w").mkdir(parents=True)
+        names = ["a", "w/a", "0" * 32]
+        for name in names:
+            (victim / name).write_text("x")
+            os.utime(victim / name, (time.time() - 90_000,) * 2)
+        link = tmp_path / "not made yet/stage" / place
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(victim)
+        stage.delete(["day/w/a", "day/a"])
+        assert all((victim / name).exists() for name in names)
+
+    @pytest.mark.parametrize(
+        ("mode", "owner", "refused"),
+        [(0o755, 0, False), (0o777, 0, True), (0o1777, 0, False), (0o755, 65534, True), (0o700, 65534, True)],
+    )
+    @pytest.mark.parametrize("below", ["", "inner"])
+    def test_a_base_that_another_user_could_exchange_is_refused(self, tmp_path, mode, owner, refused, below):
+        if os.geteuid():
+            owner = (
+                os.geteuid() if owner == 0 else 0
+            )  # only root can give files away: root's folders are trusted
+            refused = refused and owner == os.geteuid()
+        place = tmp_path / "place"
+        (place / below).mkdir(parents=True)
+        if not os.geteuid():
+            os.chown(place, owner, owner)
+        place.chmod(mode)
+        stage = make(f"{place}/{below}")
+        if refused:
+            with pytest.raises(FatalError, match=r"stage\.shared"):
+                stage.write("a", b"1")
+            make(f"{place}/{below}", shared=True).write("a", b"1")
+        else:
+            stage.write("a", b"1")
 
     def test_a_writer_and_a_cleaner_of_one_folder_do_not_disturb_each_other(self, stage):
         stop = threading.Event()

@@ -262,7 +262,7 @@ def test_files_of_others_are_left_alone(seeded: Pipeline) -> None:
 def test_half_written_files_and_lost_clocks_go_when_they_are_old(seeded: Pipeline) -> None:
     def left_behind() -> list[Path]:
         places = [
-            seeded.folder / "stage" / ".incomplete" / "ab12",
+            seeded.folder / "stage" / ".incomplete" / ("ab12" * 8),
             seeded.folder / "stage" / f"clock-{'0' * 32}" / "now",
         ]
         for place in places:

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_pipeline_provider.config.json_schema import SCHEMA_FILE, pipeline_schema
 from airflow_pipeline_provider.config.loader import ConfigFileError, load_pipeline, parse_pipeline
-from airflow_pipeline_provider.config.yaml_tree import plain, read_yaml
+from airflow_pipeline_provider.config.yaml_tree import Template, plain, read_yaml
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, KINDS, options_model
 
 
@@ -70,6 +70,13 @@ WHOLE = {
     "default_record": {"source_name": "elasticsearch", "target_name": "snowflake", "team": "ops"},
     "record_functions": {"PARTNER": "mycompany.records.partner_of"},
 }
+
+
+def as_written(data: Any) -> Any:
+    """The data as an editor sees it: with the names of environment variables in it."""
+    if isinstance(data, Template):
+        return data.text
+    return {key: as_written(value) for key, value in data.items()} if isinstance(data, dict) else data
 
 
 def complaints(data: Any) -> list[str]:
@@ -132,7 +139,7 @@ def test_the_example_pipelines(path):
     )
     tree = read_yaml(text.encode())
     assert tree is not None
-    assert complaints(plain(tree)) == []
+    assert complaints(as_written(plain(tree))) == []
     if path.name != "defaults.yaml":
         assert load_pipeline(path, options_model=options_model).warnings == ()
 

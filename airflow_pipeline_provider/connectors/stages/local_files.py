@@ -2,6 +2,9 @@
 
 A file is written under `<base>/.incomplete/`, synced, and renamed to its name, so what has a name is whole.
 What a killed process leaves in `.incomplete` is removed a day later.
+
+Unless the stage is `shared`, files and folders are this user's alone, and a base that another user could exchange is
+refused (`private_files`).  Nothing is deleted through a symbolic link.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import errno
 import io
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,12 +23,14 @@ from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from airflow_pipeline_provider.connectors.base import StageFile
+from airflow_pipeline_provider.connectors.stages import private_files
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 
 log = logging.getLogger(__name__)
 
 INCOMPLETE = ".incomplete"
+_WAITING = re.compile(r"[0-9a-f]{32}")
 _STALE_SECONDS = 86_400
 _FATAL = {
     errno.EACCES,
@@ -34,14 +40,15 @@ _FATAL = {
     errno.EISDIR,
     errno.ENAMETOOLONG,
     errno.EEXIST,
+    errno.ELOOP,  # a symbolic link in the place of a folder
 }
 
 
 class _NewFile(io.FileIO):
     """Says what a failed write means (a full disk); errors of the block around it are not the stage's."""
 
-    def __init__(self, path: Path, final: Path) -> None:
-        super().__init__(path, "xb")
+    def __init__(self, path: Path, final: Path, mode: int) -> None:
+        super().__init__(path, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, mode))
         self._final = final
 
     def write(self, data: Any) -> int:
@@ -52,16 +59,23 @@ class _NewFile(io.FileIO):
 class LocalFiles:
     """Paths are relative to `root` and were checked by the stage."""
 
-    def __init__(self, root: str) -> None:
-        self._root = Path(root)
+    def __init__(self, root: str, *, shared: bool = False) -> None:
+        self._root, self._shared = Path(root), shared
+        self._file_mode, self._folder_mode = (0o666, 0o777) if shared else (0o600, 0o700)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make it and what is missing above it, and refuse a base that another user could exchange."""
+        private_files.make_folders(folder, self._folder_mode)
+        if not self._shared:
+            private_files.check_owner(self._root)
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
         final = self._root / path
         waiting = self._root / INCOMPLETE / uuid4().hex
         with _mapped("write", final):
-            waiting.parent.mkdir(parents=True, exist_ok=True)
-            raw = _NewFile(waiting, final)
+            self._make_folder(waiting.parent)
+            raw = _NewFile(waiting, final, self._file_mode)
         try:
             with io.BufferedWriter(raw) as file:
                 yield cast(BinaryIO, file)
@@ -70,7 +84,7 @@ class LocalFiles:
                     os.fsync(raw.fileno())
             reach("file.before_publish")
             with _mapped("write", final):
-                _publish(waiting, final)
+                self._publish(waiting, final)
             reach("file.published")
         finally:
             waiting.unlink(missing_ok=True)
@@ -117,29 +131,50 @@ class LocalFiles:
         for path in paths:
             full = self._root / path
             with _mapped("delete", full):
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    full.unlink()
+                try:
+                    with private_files.opened(self._root, path.split("/")[:-1]) as folder:
+                        os.unlink(full.name, dir_fd=folder)
+                except FileNotFoundError:
+                    pass
+                except NotADirectoryError:  # a file or a symbolic link is in the place of a folder
+                    continue
                 _prune(full.parent, self._root)
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove what processes that were killed a day ago did not finish."""
+        """Remove files with our names that processes which were killed a day ago did not finish."""
+        oldest = time.time() - _STALE_SECONDS
         try:
-            with os.scandir(self._root / INCOMPLETE) as entries:
-                for entry in entries:
-                    with suppress(OSError):  # another process sweeps too
-                        if entry.stat().st_mtime < time.time() - _STALE_SECONDS:
-                            Path(entry.path).unlink()
+            with private_files.opened(self._root, [INCOMPLETE]) as folder:
+                for name in filter(_WAITING.fullmatch, os.listdir(folder)):  # noqa: PTH208  (of a descriptor)
+                    with suppress(FileNotFoundError):  # another process sweeps too
+                        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < oldest:
+                            os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
             return
-        except OSError as error:  # whoever deletes after a failure must see that one, not this
+        except OSError as error:  # the failure before this deletion is the one to report
             log.warning("%s cannot be tidied up: %s", self._root / INCOMPLETE, error.strerror or error)
+
+    def _publish(self, waiting: Path, final: Path) -> None:
+        for left in reversed(range(100)):
+            try:
+                private_files.make_folders(final.parent, self._folder_mode)
+                waiting.replace(final)
+                break
+            except FileNotFoundError:  # a process that deletes pruned the still empty folder in between
+                if not left:
+                    raise
+        folder = os.open(final.parent, os.O_RDONLY)  # the name must outlive a power cut as well
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def now(self) -> datetime:
         """The file system's clock, by a file that has lost its name before it is asked."""
         waiting = self._root / INCOMPLETE / uuid4().hex
         with _mapped("write", waiting):
-            waiting.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(waiting.parent)
             with waiting.open("xb") as file:
                 waiting.unlink()
                 modified = os.fstat(file.fileno()).st_mtime
@@ -154,22 +189,6 @@ class LocalFiles:
     ) -> Sequence[str]:
         """Nothing: `delete` sweeps by itself, a day later."""
         return ()
-
-
-def _publish(waiting: Path, final: Path) -> None:
-    for left in reversed(range(100)):
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            waiting.replace(final)
-            break
-        except FileNotFoundError:  # somebody who deletes pruned the still empty folder in between
-            if not left:
-                raise
-    folder = os.open(final.parent, os.O_RDONLY)  # the name must outlive a power cut as well
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _prune(folder: Path, root: Path) -> None:
@@ -193,6 +212,8 @@ def _mapped(action: str, path: Path) -> Iterator[None]:
 
 
 def _error(action: str, path: Path, error: OSError) -> PipelineError:
+    if isinstance(error, private_files.UnsafeFolderError):
+        return FatalError(f"cannot {action} file://{path}: {error}")
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError) and action == "read":
         return DataError(f"file://{path} does not exist; extract the window again")

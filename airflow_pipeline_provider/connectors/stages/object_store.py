@@ -87,6 +87,11 @@ class ObjectStoreOptions(StageOptions):
         description="Where the files are kept: s3://conn_id@bucket/folder, gs://, abfs://, or a local path."
     )
 
+    shared: bool = Field(
+        default=False,
+        strict=True,
+        description="Let other users of the machine read a local folder as the umask has it; false: only this user.",
+    )
     s3: S3Options | None = Field(default=None, description="Options of S3: encryption and checksums.")
 
     @field_validator("path")
@@ -120,7 +125,7 @@ class ObjectStoreStage(Stage):
     @cached_property
     def _files(self) -> LocalFiles | RemoteFiles:
         if self._location.scheme == "file":
-            return LocalFiles(self._location.folder)
+            return LocalFiles(self._location.folder, shared=self.options.shared)
         from airflow_pipeline_provider.connectors.stages.remote_files import RemoteFiles
 
         return RemoteFiles(

@@ -57,7 +57,11 @@ class DuckDBFile:
         duckdb = require("duckdb", "duckdb", "target duckdb")
         with mapped(self._path):
             # no variable of this process may pass for a table that somebody dropped
-            self._engine = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+            config = {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
+            config["temp_directory"] = (
+                f"{self._path}.tmp"  # not in the folder where the process happens to run
+            )
+            self._engine = duckdb.connect(":memory:", config=config)
             # its first database is called memory, as a file may be: another one takes its place
             self._engine.execute(f"ATTACH ':memory:' AS {_quoted(self._own)}")
             self._engine.execute(f"USE {_quoted(self._own)}")
