@@ -181,7 +181,11 @@ class PipelineConfig(BaseModel):
         default=AuditOptions(), description="What happens before a window is committed."
     )
     max_attempts: int = Field(
-        default=5, ge=1, le=1000, strict=True, description="DataErrors after which a window is blocked."
+        default=5,
+        ge=1,
+        le=1000,
+        strict=True,
+        description="Failures on its data, or unexpected ones, that block a window.",
     )
     on_blocked: Literal["pass", "stop"] = Field(
         default="pass", description="Planning passes over a blocked window, or stops at it."

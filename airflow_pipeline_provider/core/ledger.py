@@ -85,15 +85,22 @@ def waived(entries: Iterable[Entry]) -> list[Interval]:
 
 
 def blocked(entries: Iterable[Entry], max_attempts: int) -> list[Interval]:
-    """Windows that failed with a DataError `max_attempts` times since a commit or waive last touched them."""
+    """Windows that failed on their data or unexpectedly `max_attempts` times since a commit or waive touched them."""
     return blocked_of(failures_after({}, entries), max_attempts)
+
+
+def counts_as_failure(entry: Entry) -> bool:
+    """Return whether the entry counts to `max_attempts`: an error in the data, or one that nobody expected, which a
+    document or a window's size may cause."""
+    of_data = entry.detail.get("error") == DATA_ERROR or entry.detail.get("unexpected") is True
+    return entry.kind is Kind.FAILED and of_data
 
 
 def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
     """How often each interval failed on its data since a commit or waive last touched it, after these entries too."""
     failures = dict(failures)
     for entry in entries:
-        if entry.kind is Kind.FAILED and entry.detail.get("error") == DATA_ERROR:
+        if counts_as_failure(entry):
             failures[entry.interval] = failures.get(entry.interval, 0) + 1
         elif entry.kind in (Kind.COMMITTED, Kind.WAIVED) and failures:
             failures = {window: n for window, n in failures.items() if not window.overlaps(entry.interval)}
@@ -217,16 +224,17 @@ def _token(entry: Entry) -> int:
 # --- transitions
 
 
-def overtaken_by(entries: Iterable[Entry], attempt: str | None, run: str | None) -> Entry | None:
-    """The first commit of another run after this attempt began: what the attempt read may be older than that.
+def overtaken_by(entries: Iterable[Entry], attempt: str | None) -> Entry | None:
+    """Return the first commit of another attempt after this one began: what this one read may be older than that.
 
-    None for an attempt that is not in the ledger: its beginning is not known.
+    Runs are not compared: two installations give equal names to their runs, and a task of one run may be executed
+    twice at once.  None for an attempt that is not in the ledger: its beginning is not known.
     """
     began = False
     for entry in entries:
         if entry.kind is Kind.ATTEMPT and entry.attempt == attempt is not None:
             began = True
-        elif began and entry.kind is Kind.COMMITTED and entry.run != run:
+        elif began and entry.kind is Kind.COMMITTED and entry.attempt != attempt:
             return entry
     return None
 
@@ -235,8 +243,8 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
     """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
 
     Attempts, failures, waives and checks may always be written.  Raises SupersededError when an overlapping interval
-    has a newer token, or when another run committed there after the attempt began; ConfigError for an empty interval
-    or a missing token, PipelineError for what is no legal step of a window's life.
+    has a newer token, or when another attempt was committed there after this one began; ConfigError for an empty
+    interval or a missing token, PipelineError for what is no legal step of a window's life.
     """
     if new.interval.is_empty:
         raise ConfigError(
@@ -262,7 +270,7 @@ def check_transition(entries: Iterable[Entry], new: Entry) -> None:
                 f"{new.kind.value} {new.interval} uses token {new.token}, which belongs to {entry.interval}: "
                 "a token is for one window, so mint a new one"
             )
-    newer = overtaken_by(written, new.attempt, new.run) if new.kind is Kind.REPLACING else None
+    newer = overtaken_by(written, new.attempt) if new.kind is Kind.REPLACING else None
     if newer is not None and newer.token != new.token:
         raise SupersededError(
             f"{newer.run} committed {newer.interval} after attempt {new.attempt} began, whose rows are the older "

@@ -101,6 +101,10 @@ class PipelineOperator(BaseOperator, SkipMixin):
                 except PipelineError:
                     report_failure(runtime, run_of(context))
                     raise
+                except Exception:
+                    if _is_last_try(context["ti"]):
+                        report_failure(runtime, run_of(context))
+                    raise
         except SupersededError as error:
             raise AirflowSkipException(f"superseded: {error}") from error
         except LeaseHeldError as error:

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
     DataError,
@@ -73,6 +75,9 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
             if isinstance(error, SupersededError):
                 record.status, record.reason = "skipped", "superseded"
             raise
+        except Exception as error:
+            _give_up(runtime, claim, name, attempt, error)
+            raise
 
 
 def _release(runtime: Runtime, claim: Claim) -> None:
@@ -83,10 +88,19 @@ def _release(runtime: Runtime, claim: Claim) -> None:
         logger.warning("the lease could not be released, it ends by itself: %s", second)
 
 
-def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: PipelineError) -> None:
-    """No retry will follow: write the failure down and let others have the window."""
-    kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
-    detail = {**error.detail, "error": kind, "phase": name, "message": redact_values(error.message)[:500]}
+def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: Exception) -> None:
+    """Write the failure to the ledger and release the lease.
+
+    Any exception counts: a window that no run can move must not be the first of every plan for ever.  An unexpected
+    one is retried by Airflow, and each try counts to `max_attempts`.
+    """
+    detail: dict[str, Any] = {"phase": name}
+    if isinstance(error, PipelineError):
+        kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
+        detail |= {**error.detail, "error": kind, "message": redact_values(error.message)[:500]}
+    else:
+        message = visible(redact_values(str(error)))[:500]
+        detail |= {"error": type(error).__name__, "unexpected": True, "message": message}
     try:
         runtime.state.append(
             Entry(

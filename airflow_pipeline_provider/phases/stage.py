@@ -161,7 +161,7 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
             f"attempt {attempt} is of {begun[-1].run} and {begun[-1].interval}, not of {claim.run} and "
             f"{claim.window.interval}: the task got values of another run; {again('validate')}"
         )
-    newer = overtaken_by(entries, attempt, claim.run)
+    newer = overtaken_by(entries, attempt)
     if newer is not None:
         raise SupersededError(
             f"{newer.run} committed {newer.interval} after this attempt began: {_move_again(claim, entries)}"

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import (
     DataError,
     LeaseHeldError,
@@ -253,6 +254,43 @@ def test_a_window_that_keeps_failing_is_blocked_and_passed(seeded: Pipeline) -> 
     assert outcome.claim.window.start == FIRST.end
     stopped = seeded.move(seeded.runtime(max_attempts=2, on_blocked="stop"))
     assert stopped.reason == "blocked"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RecursionError("too deep"),
+        MemoryError(),
+        KeyError("k"),
+        ZeroDivisionError("a\n\x1b[2Jb"),
+        OSError(28, "full"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_window_that_ends_in_an_unexpected_error_is_blocked_and_passed(
+    seeded: Pipeline, error: Exception
+) -> None:
+    """Else it is the first of every plan for ever, and no later window is moved."""
+    runtime = seeded.runtime(max_attempts=3)
+
+    def read() -> None:
+        raise error
+
+    for _ in range(3):
+        seeded.rows.on_page = read
+        with pytest.raises(type(error)):
+            seeded.move(runtime)
+        assert runtime.state.leases() == []
+    failed = [entry for entry in seeded.entries() if entry.kind is Kind.FAILED]
+    assert [(e.detail["error"], e.detail["phase"]) for e in failed] == [(type(error).__name__, "extract")] * 3
+    assert failed[0].attempt is not None
+    assert failed[0].detail["message"].isprintable()
+    seeded.rows.on_page = None
+    outcome = seeded.move(runtime)
+    assert outcome.claim is not None
+    assert outcome.claim.window.start == FIRST.end
+    seeded.move(runtime, kind=RunKind.WINDOW, interval=FIRST)  # by hand
+    assert runtime.state.coverage(FIRST).blocked(3) == []
 
 
 @pytest.mark.parametrize("policy", ["fail", "proceed"])

@@ -459,8 +459,8 @@ BROKEN: dict[str, list[tuple[object, str, Any]]] = {
         (ledger, "contiguous_end", lambda day, covered: max((i.end for i in covered), default=day.start))
     ],
     "nobody asks who committed meanwhile": [
-        (ledger, "overtaken_by", lambda entries, attempt, run: None),
-        (stage_phase, "overtaken_by", lambda entries, attempt, run: None),
+        (ledger, "overtaken_by", lambda entries, attempt: None),
+        (stage_phase, "overtaken_by", lambda entries, attempt: None),
     ],
     "rows may go from a committed window": [(load_phase, "_check_shrink", lambda *args: None)],
     "a slice is forgotten": [

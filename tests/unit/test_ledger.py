@@ -116,6 +116,13 @@ def test_blocked(written: str, blocked: str) -> None:
     assert ledger.blocked(history(written), max_attempts=3) == hours(blocked)
 
 
+def test_unexpected_errors_count_as_those_of_the_data() -> None:
+    [failed] = history("F0-2")
+    detail = {"error": "RecursionError", "unexpected": True}
+    entries = [failed, replace(failed, detail=detail), replace(failed, detail=detail)]
+    assert ledger.blocked(entries, max_attempts=3) == hours("0-2")
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, None, "3"])
 def test_blocked_names_a_bad_limit(limit: object) -> None:
     with pytest.raises(
@@ -284,23 +291,25 @@ def test_illegal_transitions(written: str, new: str, error: type[PipelineError],
     ("attempt", "run", "by"),
     [
         pytest.param("early", "slow", 5, id="another run's commit came after it began"),
-        pytest.param("early", "quick", None, id="its own run's commit"),
+        pytest.param("early", "quick", 5, id="so did another attempt's of its own run"),
+        pytest.param("quickest", "quick", None, id="its own commit"),
         pytest.param("late", "slow", None, id="it began after the commit"),
         pytest.param("unknown", "slow", None, id="nobody knows when it began"),
         pytest.param(None, "slow", None, id="no attempt of this ledger"),
     ],
 )
-def test_an_attempt_is_overtaken_by_another_runs_commit(
+def test_an_attempt_is_overtaken_by_the_commit_of_another_attempt(
     attempt: str | None, run: str, by: int | None
 ) -> None:
-    begun, loaded, done, later = history("A0-2 R0-2@5 C0-2@5 A0-2")
+    begun, other, loaded, done, later = history("A0-2 A0-2 R0-2@5 C0-2@5 A0-2")
     entries = [
         replace(begun, attempt="early", run="slow"),
+        replace(other, attempt="quickest", run="quick"),
         loaded,
-        replace(done, run="quick"),
+        replace(done, attempt="quickest", run="quick"),
         replace(later, attempt="late", run="slow"),
     ]
-    found = ledger.overtaken_by(entries, attempt, run)
+    found = ledger.overtaken_by(entries, attempt)
     assert (found.token if found else None) == by
     new = replace(history("R0-2@6")[0], attempt=attempt, run=run)
     if by is None:
