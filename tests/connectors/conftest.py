@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_pipeline_provider.connectors.sources import elasticsearch_client
-from tests.connectors.elasticsearch_answers import Replay
+from tests.connectors.elasticsearch_answers import Replay, serving
 from tests.connectors.elasticsearch_places import CONN_ID
 
 
@@ -17,13 +16,9 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Replay]:
     """A server that answers like Elasticsearch; pauses between tries are short."""
     monkeypatch.setattr(elasticsearch_client, "FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(elasticsearch_client, "LONGEST_PAUSE_SECONDS", 0.01)
-    server = Replay()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv(
-        f"AIRFLOW_CONN_{CONN_ID.upper()}", f"elasticsearch://kit:s3cr3t-word@127.0.0.1:{server.server_port}"
-    )
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as server:
+        monkeypatch.setenv(
+            f"AIRFLOW_CONN_{CONN_ID.upper()}",
+            f"elasticsearch://kit:s3cr3t-word@127.0.0.1:{server.server_port}",
+        )
+        yield server

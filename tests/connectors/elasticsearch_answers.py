@@ -6,6 +6,8 @@ import gzip
 import json
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -111,6 +113,20 @@ class Replay(ThreadingHTTPServer):
              "fields": {"ts": [str(int((START + n * timedelta(seconds=1)).timestamp() * 1000))]}}
             for n in numbers
         ]}}  # fmt: skip
+
+
+@contextmanager
+def serving() -> Iterator[Replay]:
+    """A running server."""
+    server = Replay()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):
