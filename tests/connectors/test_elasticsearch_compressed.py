@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_pipeline_provider.connectors.sources import elasticsearch as elasticsearch_module
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
+from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_snapshot
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
@@ -64,7 +63,7 @@ def test_several_compressed_streams_in_a_row_are_one_answer(
 def test_a_page_is_not_inflated_beyond_its_limit(
     replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elasticsearch_module, "LARGEST_DOCUMENT_BYTES", 32 * MB)
+    monkeypatch.setattr(elasticsearch_snapshot, "LARGEST_DOCUMENT_BYTES", 32 * MB)
     replay.encodings["POST /_search"] = "gzip"
     replay.answers["POST /_search"] = 200, bomb(100 * MB)
     tracemalloc.start()

@@ -11,8 +11,11 @@ import pytest
 
 from airflow_pipeline_provider.connectors.base import Body, Slice
 from airflow_pipeline_provider.connectors.probes import source_probes
-from airflow_pipeline_provider.connectors.sources import elasticsearch as elasticsearch_module
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client, elasticsearch_sizes
+from airflow_pipeline_provider.connectors.sources import (
+    elasticsearch_client,
+    elasticsearch_sizes,
+    elasticsearch_snapshot,
+)
 from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
@@ -249,7 +252,7 @@ def test_no_more_of_an_answer_is_received_than_fits_the_memory(
 ) -> None:
     """Documents so large that not even two of them fit; one alone is taken whatever its size."""
     monkeypatch.setattr(elasticsearch_sizes, "PAGE_BYTES", 40_000)
-    monkeypatch.setattr(elasticsearch_module, "LARGEST_PAGE_BYTES", 150_000)
+    monkeypatch.setattr(elasticsearch_snapshot, "LARGEST_PAGE_BYTES", 150_000)
     replay.chunked, replay.padding = chunked, "x" * 100_000
     batches = read_all(source, WINDOW, readers)
     assert len(rows_of(batches)) == DOCUMENTS

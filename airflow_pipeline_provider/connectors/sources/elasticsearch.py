@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
@@ -38,32 +38,28 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_fields import (
     Documents,
     explain_repeated,
     read_documents,
-    source_request,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_options import ElasticsearchOptions
-from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import (
-    FetchPage,
-    decode_page,
-    read_pages,
-)
+from airflow_pipeline_provider.connectors.sources.elasticsearch_pages import read_pages
 from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import (
-    LARGEST_DOCUMENT_BYTES,
-    LARGEST_PAGE_BYTES,
     MOST_READERS,
     PageSizes,
     readers_for,
 )
-from airflow_pipeline_provider.connectors.sources.elasticsearch_times import check_time_field, untimed
+from airflow_pipeline_provider.connectors.sources.elasticsearch_snapshot import Snapshot
+from airflow_pipeline_provider.connectors.sources.elasticsearch_times import (
+    EPOCH,
+    MILLISECOND,
+    check_time_field,
+    time_range,
+    untimed,
+)
 from airflow_pipeline_provider.core.datasets import fingerprint
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.exceptions import DataError, FatalError
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_NANOS_END = datetime(2262, 4, 11, tzinfo=timezone.utc)  # signed 64 bits of nanoseconds end that day
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class ElasticsearchSource(Source):
@@ -182,7 +178,7 @@ class ElasticsearchSource(Source):
             return None
         found = member(answer, "value", (int, float), self._what)
         try:
-            newest: datetime = _EPOCH + math.floor(found) * _MILLISECOND
+            newest: datetime = EPOCH + math.floor(found) * MILLISECOND
             return newest
         except OverflowError:  # a date field takes years up to 292 million
             return (
@@ -210,7 +206,7 @@ class ElasticsearchSource(Source):
             member(entry, "value", (int, float, type(None)), self._what)
             for entry in member(answer, "values", list, self._what)
         ]
-        cuts = {_EPOCH + int(value) * _MILLISECOND for value in values if value is not None}
+        cuts = {EPOCH + int(value) * MILLISECOND for value in values if value is not None}
         bounds = [
             interval.start,
             *sorted(cut for cut in cuts if interval.holds(cut) and cut > interval.start),
@@ -227,7 +223,14 @@ class ElasticsearchSource(Source):
         if slice_.interval.is_empty:
             yield [iter(()) for _ in range(readers)]
             return
-        snapshot = _Snapshot(self, slice_.interval)
+        snapshot = Snapshot(
+            self._client,
+            self._indices,
+            self._filter(slice_.interval),
+            time_field=self.options.time_field,
+            keep_alive=f"{self.options.keep_alive}s",
+            what=self._what,
+        )
         sizes = PageSizes(self.options.page_size)
         with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
             try:
@@ -324,80 +327,3 @@ class ElasticsearchSource(Source):
     def _check_names(self) -> None:
         """Raise unless every index that is named still is where it was named, on every cluster."""
         self._search({"query": {"match_none": {}}})
-
-
-class _Snapshot:
-    """One point in time on the server, shared by the readers of a slice."""
-
-    def __init__(self, source: ElasticsearchSource, interval: Interval) -> None:
-        self._source = source
-        self._keep_alive = f"{source.options.keep_alive}s"
-        self._query = source._filter(interval)
-        self._client = source._client
-        self._what, self._clusters = source._what, source._clusters
-        self._source_request = source_request(self._client, source._indices, self._what)
-        self._pit_id = self._client.open_point_in_time(source._indices, self._keep_alive, self._what)
-        self.stop = threading.Event()
-
-    def fetcher(self, reader: int, readers: int) -> FetchPage:
-        time_field = self._source.options.time_field
-        search: dict[str, Any] = {
-            "query": self._query,
-            "sort": self._client.dialect.page_order,
-            "track_total_hits": False,
-            "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
-            **self._source_request,
-        }
-        if readers > 1:
-            search["slice"] = {"id": reader, "max": readers}
-
-        def read(body: bytes) -> tuple[Any, int]:
-            return decode_page(body, self._what, where=self._client.where, clusters=self._clusters), len(body)
-
-        def fetch(size: int, after: list[Any] | None) -> tuple[Any, int]:
-            page, bytes_read = self._client.request(
-                "POST",
-                "/_search",
-                {
-                    **search,
-                    "size": size,
-                    "pit": {"id": self._pit_id, "keep_alive": self._keep_alive},
-                    **({"search_after": after} if after else {}),
-                },
-                params={"allow_partial_search_results": "false"},
-                what=self._what,
-                read=read,
-                in_snapshot=True,
-                stop=self.stop,
-                most_bytes=LARGEST_PAGE_BYTES if size > 1 else LARGEST_DOCUMENT_BYTES,
-            )
-            self._pit_id = page.pit_id or self._pit_id  # the server may hand out a new one with any page
-            return page, bytes_read
-
-        return fetch
-
-    def close(self) -> None:
-        self._client.close_point_in_time(self._pit_id, self._what)
-
-
-def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, Any]:
-    """Exactly the documents of the interval.
-
-    A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up to the next one: the
-    same documents lie behind it.  A `date_nanos` starts in 1970, and an earlier bound is an error there.
-    """
-    start, end = interval.start, interval.end
-    if "date" in kinds:
-        rounded = [-((_EPOCH - bound) // _MILLISECOND) * _MILLISECOND + _EPOCH for bound in (start, end)]
-        if "date_nanos" in kinds and rounded != [start, end]:
-            raise DataError(
-                f"{what}: {time_field!r} is a date in some indices and a date_nanos in others, so a window must "
-                f"begin and end at whole milliseconds; got {interval}"
-            )
-        start, end = rounded
-    else:
-        start, end = max(start, _EPOCH), min(end, _NANOS_END)
-    if start >= end:
-        return {"match_none": {}}
-    bounds = {"gte": iso_utc(start), "lt": iso_utc(end), "format": "strict_date_optional_time_nanos"}
-    return {"range": {time_field: bounds}}

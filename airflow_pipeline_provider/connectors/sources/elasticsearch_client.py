@@ -10,12 +10,13 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_aws import SIGN, AwsSigner
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import check_complete
 from airflow_pipeline_provider.connectors.sources.elasticsearch_connection import node_configs, url_of
+from airflow_pipeline_provider.connectors.sources.elasticsearch_dialect import Dialect, read_dialect
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     AnswerTooLargeError,
     PageTooLargeError,
@@ -23,7 +24,6 @@ from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
     member,
     one_line,
     read_json,
-    text_of_page,
 )
 from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import LARGEST_ANSWER_BYTES
 from airflow_pipeline_provider.exceptions import (
@@ -45,29 +45,6 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 
 # Closed indices are looked for so that the server refuses them: left out, their rows would be missing unseen.
 EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expand_wildcards": "open,closed"}
-
-
-class Dialect(NamedTuple):
-    """What differs between the servers.  `certain` is False where the login may not ask for the version."""
-
-    name: str
-    version: tuple[int, int]
-    is_serverless: bool = False
-    certain: bool = True
-
-    @property
-    def is_opensearch(self) -> bool:
-        return self.name == "OpenSearch"
-
-    @property
-    def page_order(self) -> list[dict[str, str]]:
-        """The cheapest sort that is unique inside one point in time."""
-        if not self.is_opensearch:
-            return [{"_shard_doc": "asc"}]
-        if self.version >= (3, 3):
-            # OpenSearch counts shards from 0 in each index, so _shard_doc alone repeats itself behind a pattern
-            return [{"_shard_doc": "asc"}, {"_index": "asc"}]
-        return [{"_doc": "asc"}, {"_index": "asc"}, {"_id": "asc"}]
 
 
 class Client:
@@ -122,24 +99,7 @@ class Client:
             if error.is_elasticsearch:
                 return Dialect("Elasticsearch", (8, 0), certain=False)
             return Dialect("OpenSearch", (2, 4), certain=False)
-        try:
-            info = json.loads(body)
-            version = info["version"]
-            major, minor = (int(part) for part in version["number"].split(".")[:2])
-            lucene = int(version.get("lucene_version", "9").split(".")[0])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise FatalError(
-                f"{self.where} answers, but not as Elasticsearch or OpenSearch do: {text_of_page(body)}"
-            ) from None
-        compatible = "distribution" not in version and "opensearch" in str(info.get("tagline")).lower()
-        if compatible:  # OpenSearch that reports 7.10 for old clients; its Lucene tells 1 from 2
-            major, minor = (2, 4) if lucene >= 9 else (1, 0)
-        opensearch = compatible or version.get("distribution") == "opensearch"
-        name, oldest = ("OpenSearch", (2, 4)) if opensearch else ("Elasticsearch", (8, 0))
-        if (major, minor) < oldest:
-            reported = f"1 (it reports {version['number']})" if compatible else version["number"]
-            raise FatalError(f"{self.where} is {name} {reported}: expected {oldest[0]}.{oldest[1]} or newer")
-        return Dialect(name, (major, minor), version.get("build_flavor") == "serverless")
+        return read_dialect(body, self.where)
 
     def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
         """Does `_source.exclude_vectors` exist on this server?  Older ones refuse it."""

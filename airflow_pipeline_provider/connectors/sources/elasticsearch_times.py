@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from typing import Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_client import EVERY_INDEX, Client, index_path
 from airflow_pipeline_provider.connectors.sources.elasticsearch_completeness import remote_clusters
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import member, object_at
-from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.exceptions import DataError, FatalError
 
 logger = logging.getLogger(__name__)
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MILLISECOND = timedelta(milliseconds=1)
+_NANOS_END = datetime(2262, 4, 11, tzinfo=timezone.utc)  # signed 64 bits of nanoseconds end that day
 _YEAR_1, _YEAR_10000 = (
     -62_135_596_800_000,
     253_402_300_800_000,
@@ -66,3 +71,26 @@ def check_time_field(
                     ", ".join(map(str, inside[:_SHOWN])),
                     more,
                 )
+
+
+def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, Any]:
+    """Exactly the documents of the interval.
+
+    A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up to the next one: the
+    same documents lie behind it.  A `date_nanos` starts in 1970, and an earlier bound is an error there.
+    """
+    start, end = interval.start, interval.end
+    if "date" in kinds:
+        rounded = [-((EPOCH - bound) // MILLISECOND) * MILLISECOND + EPOCH for bound in (start, end)]
+        if "date_nanos" in kinds and rounded != [start, end]:
+            raise DataError(
+                f"{what}: {time_field!r} is a date in some indices and a date_nanos in others, so a window must "
+                f"begin and end at whole milliseconds; got {interval}"
+            )
+        start, end = rounded
+    else:
+        start, end = max(start, EPOCH), min(end, _NANOS_END)
+    if start >= end:
+        return {"match_none": {}}
+    bounds = {"gte": iso_utc(start), "lt": iso_utc(end), "format": "strict_date_optional_time_nanos"}
+    return {"range": {time_field: bounds}}
