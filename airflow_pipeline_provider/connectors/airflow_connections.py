@@ -153,7 +153,9 @@ def _from_metadata_database(conn_id: str) -> Any:
 
     if not os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}"):
         # Airflow hides a broken metadata database behind "not defined"
-        check_metadata_database(f"connection {conn_id!r} is not defined in the environment or a secrets backend")
+        check_metadata_database(
+            f"connection {conn_id!r} is not defined in the environment or a secrets backend"
+        )
     try:
         return Connection.get_connection_from_secrets(conn_id)
     except (AirflowException, SQLAlchemyError, ValueError):

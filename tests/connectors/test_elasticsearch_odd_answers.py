@@ -53,6 +53,7 @@ REQUESTS: dict[str, tuple[str, Ask]] = {
     "plan": ("POST /i/_search", lambda source: source.plan_slices(WINDOW, 3)),
     "point in time": ("POST /i/_pit", lambda source: read_all(source, WINDOW)),
     "page": ("POST /_search", lambda source: read_all(source, WINDOW)),
+    "why an id repeats": ("POST /i/_search", lambda source: source.explain_repeated(["i/1"])),
     "mapping": ("GET /i/_mapping", lambda source: source.body_report()),
     "settings": ("GET /i/_settings", lambda source: source.body_report()),
     "names at the end": ("POST /i/_search", lambda source: read_all(source, WINDOW)),
@@ -105,6 +106,15 @@ def test_a_mapping_of_another_shape_is_a_clear_error(
     replay.answers["GET /i/_mapping"] = 200, {"i": wrong}
     with pytest.raises(TransientError, match="expected an answer with an object"):
         source.body_report()
+
+
+@pytest.mark.parametrize("name", ["failures", "failed_indices", "timed_out", "terminated_early", "indices"])
+def test_an_index_may_have_the_name_of_a_key_of_other_answers(replay: Replay, name: str) -> None:
+    replay.answers[f"GET /{name}/_mapping"] = 200, {name: {"mappings": {"_source": {"excludes": ["a"]}}}}
+    replay.answers[f"GET /{name}/_settings"] = 200, {name: {"settings": {"index": {"mode": "standard"}}}}
+    source = make(name)
+    assert f"index {name}: its mapping leaves a out of _source" in str(source.body_report())
+    source.close()
 
 
 HIT = {"_index": "i", "_id": "1", "sort": [1], "_source": {}, "fields": {"ts": ["1383454800000"]}}

@@ -178,15 +178,20 @@ class Client:
         params: dict[str, str] | None = None,
         what: str,
         clusters: Sequence[str] = (),
+        by_index: bool = False,
     ) -> dict[str, Any]:
-        """Return an answer that covers everything asked for; `clusters` as `check_complete` has them."""
+        """Return an answer that covers everything asked for; `clusters` as `check_complete` has them.
+
+        `by_index`: the keys of the answer are names of indices (`_mapping`, `_settings`), and one may be "failures".
+        """
 
         def read(answer: bytes) -> dict[str, Any]:
             found = read_json(answer, what)
+            if by_index:
+                return found
             if found.get("terminated_early") and self.dialect.is_opensearch:
-                del found[
-                    "terminated_early"
-                ]  # there it is also set where it counts without reading documents
+                # there it is also set where it counts without reading documents
+                del found["terminated_early"]
             check_complete(found, what, self.where, clusters=clusters)
             return found
 

@@ -57,7 +57,13 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
     if local:
         try:
             mappings, settings = (
-                client.ask("GET", f"/{index_path(local)}/{kind}", params={**asked, **EVERY_INDEX}, what=what)
+                client.ask(
+                    "GET",
+                    f"/{index_path(local)}/{kind}",
+                    params={**asked, **EVERY_INDEX},
+                    what=what,
+                    by_index=True,
+                )
                 for kind, asked in (("_mapping", _MAPPING), ("_settings", _SETTINGS))
             )
         except (FatalError, DataError) as error:
@@ -117,7 +123,8 @@ def explain_repeated(client: Client, record_ids: Sequence[str], what: str) -> st
             what=what,
             clusters=remote_clusters([index]),
         )
-        found = [hit.get("_routing", "none") for hit in answer.get("hits", {}).get("hits", [])]
+        hits = [hit for hit in member(answer, "hits.hits", list, what) if isinstance(hit, dict)]
+        found = [str(hit.get("_routing", "none")) for hit in hits]
         if len(set(found)) > 1:
             return (
                 f"{what}: document {record_id} exists {len(found)} times, under the routings "
