@@ -141,6 +141,16 @@ def test_a_named_window_in_other_hands_is_tried_again_later(seeded: Pipeline) ->
     assert generate(seeded.runtime(), request).claim is not None
 
 
+def test_a_live_run_without_a_free_window_says_whose_leases_it_met(seeded: Pipeline) -> None:
+    generate(seeded.runtime(granularity="1d"), seeded.request("flights/holder"))
+    found = generate(seeded.runtime(granularity="1d"), seeded.request("flights/live"))
+    assert (found.claim, found.reason) == (None, "leased")
+    assert found.detail.endswith(
+        "and no other window is ready: 2013-11-03 [00:00 EDT, 24:00 EST) is held by flights/holder since "
+        "2013-11-06 07:00 EST, until 2013-11-06 07:02 EST unless renewed"
+    )
+
+
 def test_a_committed_run_that_is_cleared_has_nothing_to_do(seeded: Pipeline) -> None:
     run_window(seeded.runtime(), seeded.request("flights/a"))
     again = run_window(seeded.runtime(), seeded.request("flights/a"))
