@@ -8,17 +8,19 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty
 from typing import Any
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from airflow_pipeline_provider.testing import faults
 
 PATIENCE = (
     200.0  # seconds that one request is tried again after transient errors; then it has not come to an end
@@ -29,11 +31,15 @@ NOW = parse_utc("2013-11-06T12:00:00Z")
 
 @dataclass(frozen=True)
 class Order:
-    """What one process does: live runs until nothing is left, and these named windows before, between and after."""
+    """What one process does: live runs until nothing is left, and these named windows before, between and after.
+
+    `die_at` is a fault point at which it ends like a killed process; `race` starts it once more then.
+    """
 
     number: int
     named: tuple[tuple[RunKind, Interval], ...] = ()
     live: int = 40
+    die_at: str | None = None
 
 
 @dataclass
@@ -50,6 +56,9 @@ def work(place: Place, order: Order, start: Any, results: Any) -> None:
         logging.disable(logging.WARNING)  # sixteen processes that wait for a lease have much to say
         os.environ.update(place.environment)
         config = parse_pipeline(place.config, options_model=options_model)
+        if order.die_at is not None:
+            os.environ[faults.DIE_AT] = order.die_at
+            faults.arm_from_environment()
         start.wait()
         results.put((order.number, list(_moved(config, order))))
     except BaseException as error:
@@ -90,23 +99,81 @@ def _one(config: Any, request: RunRequest) -> str:
     return "gave up"
 
 
-def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
-    """Run them all from one starting shot; how each of its requests ended, by the process's number."""
+def _context(place: Place) -> Any:
+    """Airflow takes its metadata database when it is imported, so a place with one of its own needs new processes."""
+    if "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in place.environment:
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "airflow.sdk", "pyarrow.parquet", "duckdb", "sqlalchemy"])
+    return context
+
+
+def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
+    """Run them all from one starting shot; how each of its requests ended, by the process's number."""
+    context = _context(place)
     start, results = context.Event(), context.Queue()
-    processes = [context.Process(target=work, args=(place, order, start, results)) for order in orders]
-    for process in processes:
+
+    def begun(order: Order) -> Any:
+        process = context.Process(target=work, args=(place, order, start, results))
         process.start()
+        return process
+
+    processes = {order.number: begun(order) for order in orders}
     start.set()
     ended: dict[int, list[str]] = {}
     while len(ended) < len(processes):
         try:
-            ended.update([results.get(timeout=5)])
+            ended.update([results.get(timeout=1)])
         except Empty:  # a process that died said nothing
-            if not any(process.is_alive() for process in processes):
+            for order in orders:
+                if order.die_at is not None and processes[order.number].exitcode == faults.EXIT_CODE:
+                    processes[order.number] = begun(replace(order, die_at=None))
+            if not any(process.is_alive() for process in processes.values()):
                 break
-    for process in processes:
+    for process in processes.values():
         process.join(60)
-    assert [process.exitcode for process in processes] == [0] * len(processes), ended
+    assert [process.exitcode for process in processes.values()] == [0] * len(processes), ended
     return ended
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What state, source and target hold when the race is over; intervals as texts."""
+
+    committed: list[str]
+    unverified: list[str]
+    commits: list[int]
+    leases: int
+    lost_writes: bool
+    rows: tuple[int, int, int | None]
+
+
+def looked(place: Place) -> Seen:
+    """Look in a process of its own: Airflow's settings belong to a process."""
+    context = _context(place)
+    results = context.Queue()
+    process = context.Process(target=_look, args=(place, results))
+    process.start()
+    seen: Seen = results.get(timeout=120)
+    process.join(60)
+    return seen
+
+
+def _look(place: Place, results: Any) -> None:
+    os.environ.update(place.environment)
+    config = parse_pipeline(place.config, options_model=options_model)
+    with open_runtime(config) as runtime:
+        entries = runtime.state.entries()
+        covered = ledger.committed(entries)
+        whole = Interval(covered[0].start, covered[-1].end)
+        counts = runtime.target.count(whole)
+        results.put(
+            Seen(
+                [str(interval) for interval in covered],
+                [str(interval) for interval in ledger.unverified(entries)],
+                sorted(e.token or 0 for e in entries if e.kind is ledger.Kind.COMMITTED),
+                len(runtime.state.leases()),
+                runtime.state.lost_writes(),
+                (counts.rows, counts.distinct_ids, runtime.source.count(whole)),
+            )
+        )
