@@ -10,7 +10,6 @@ from argparse import Namespace
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_person, read_reason
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.phases import adopt as phase
@@ -21,7 +20,7 @@ def adopt(args: Namespace, screen: Screen) -> int:
     """Run the command."""
     reason, by = read_reason(args.reason), read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
-    with visible_connections(config), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         done = phase.adopt(runtime, reason, by)
     if screen.as_json:
         screen.answer(

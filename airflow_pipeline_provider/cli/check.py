@@ -23,7 +23,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_reference_time
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Catalog, load_all
 from airflow_pipeline_provider.cli.localtime import local_iso
 from airflow_pipeline_provider.cli.output import Screen
@@ -113,7 +112,7 @@ def _connected(one: Checked, screen: Screen) -> Checked:
     if one.config is None:
         return one
     screen.note(f"{one.pipeline_id}: asking source, stage, target and state")
-    with visible_connections(one.config), open_runtime(one.config) as runtime:
+    with open_runtime(one.config) as runtime:
         return replace(one, services=list(probe_services(runtime)))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_seconds
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen
@@ -26,7 +25,7 @@ def cleanup(args: Namespace, screen: Screen) -> int:
     """The command."""
     safe_age = read_seconds(args.older_than, "--older-than")
     config = load_one(args.pipeline, args.folder).config
-    with visible_connections(config), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         done = clean(runtime, safe_age_seconds=safe_age, dry_run=args.dry_run)
     if screen.as_json:
         screen.answer({"pipeline_id": config.pipeline_id, **_json(done)})

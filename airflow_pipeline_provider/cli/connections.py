@@ -1,26 +1,14 @@
-"""Airflow connections for hooks that run outside of Airflow's own processes.
-
-A hook resolves its connection through `airflow.sdk`, which in a plain process stops at the environment and never asks
-the metadata database.  So the connections that a pipeline names are looked up once, and put where every hook finds
-them: into this process's environment, the form that Airflow documents (`AIRFLOW_CONN_<ID>`).
-"""
+"""The Airflow connections that a pipeline names."""
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.exceptions import PipelineError
-
-logger = logging.getLogger(__name__)
 
 _CONN_ID_OF_URL = re.compile(r"[a-z][a-z0-9+.\-]*://([A-Za-z0-9_.\-]+)@", re.IGNORECASE)
 SECTIONS = ("source", "stage", "target", "state")
@@ -48,32 +36,3 @@ def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _texts(item, name)
-
-
-@contextmanager
-def visible_connections(config: PipelineConfig, sections: Iterable[str] = SECTIONS) -> Iterator[None]:
-    """Hooks see the pipeline's connections during the block.
-
-    One that is nowhere defined is left to the connector, which says so itself, or needs none (`aws_default`).
-    """
-    added = []
-    for conn_id in connection_ids(config, sections):
-        name = f"AIRFLOW_CONN_{conn_id.upper()}"
-        if name in os.environ:
-            continue
-        try:
-            os.environ[name] = _as_json(get_connection(conn_id))
-        except PipelineError as error:
-            logger.debug("connection %s is left to its connector: %s", conn_id, error)
-            continue
-        added.append(name)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-def _as_json(connection: Any) -> str:
-    text: str = connection.as_json()
-    return text

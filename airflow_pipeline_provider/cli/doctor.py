@@ -19,7 +19,6 @@ from typing import Any
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
 from airflow_pipeline_provider.cli.check import counted
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import piece_json
@@ -66,7 +65,7 @@ def doctor(args: Namespace, screen: Screen) -> int:
 
 def _look(config: PipelineConfig, args: Namespace, days: int) -> Examined:
     at = read_reference_time(args.reference_time)
-    with visible_connections(config), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         return examine(runtime, at, days, args.pipeline)
 
 

@@ -16,7 +16,6 @@ from datetime import datetime
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Found, load_all, load_one
 from airflow_pipeline_provider.cli.localtime import length_text
 from airflow_pipeline_provider.cli.output import Screen
@@ -76,7 +75,7 @@ def _pipelines(args: Namespace) -> tuple[list[Found], list[tuple[object, Excepti
 
 def look(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
     """Return the gaps of the last days up to the target day (None: of all days), in order."""
-    with visible_connections(config, ["state"]), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         try:
             return find_gaps(config, runtime.state, at, days)
         except PipelineError as error:

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_day, read_instant
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen, one_line
@@ -52,7 +51,7 @@ def history(args: Namespace, screen: Screen) -> int:
     window = _window_of(named, config)
     rows: list[CommitRow] | None = None
     failed: PipelineError | None = None
-    with visible_connections(config, ["state", "target"]), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         entries = runtime.state.entries(window)
         acts = [
             act for act in runtime.state.about().acts if act.interval is None or act.interval.overlaps(window)

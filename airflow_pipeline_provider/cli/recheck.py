@@ -23,7 +23,6 @@ from airflow_pipeline_provider.cli.arguments import (
     read_seconds,
 )
 from airflow_pipeline_provider.cli.check import counted
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.reload import (
@@ -63,7 +62,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
         refuse_outside_of_airflow(getattr(args, "in_airflow", False))
     config = load_one(args.pipeline, args.folder).config
     done, by = Reloaded(), read_person(args.by)
-    with visible_connections(config), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         report = phase.recheck(runtime, days, at)
         if not screen.as_json:
             _print(config, report, screen)

@@ -21,7 +21,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time, read_seconds
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.reload import (
@@ -77,12 +76,9 @@ def reprocess(args: Namespace, screen: Screen) -> int:
     span = None if args.all else read_span(args.first, args.last, config.timezone)
     if not args.here and not args.dry_run:
         refuse_outside_of_airflow(getattr(args, "in_airflow", False))
-    sections = (
-        ("source", "stage", "target", "state") if args.all or (args.here and not args.dry_run) else ("state",)
-    )
     now = read_reference_time(None)
     done = Reloaded()
-    with visible_connections(config, sections), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         steps = plan(runtime, span) if span is not None else plan_all(runtime)
         windows = [step.interval for step in steps if step.action != "leave_out"]
         if not screen.as_json:

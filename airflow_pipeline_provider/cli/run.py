@@ -21,7 +21,6 @@ from airflow_pipeline_provider.cli.arguments import (
     read_person,
     read_seconds,
 )
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import local_iso
 from airflow_pipeline_provider.cli.output import Screen
@@ -45,7 +44,7 @@ def run(args: Namespace, screen: Screen) -> int:
     options = read_options(args)
     config = load_one(args.pipeline, args.folder).config
     display = Display(screen, config.pipeline_id, config.timezone)
-    with visible_connections(config), open_runtime(config) as runtime, followed_log(display, args.verbose):
+    with open_runtime(config) as runtime, followed_log(display, args.verbose):
         runner = Runner(runtime, options, display.tell, display.moved)
         error: Exception | Ended | None = None
         try:

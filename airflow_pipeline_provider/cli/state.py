@@ -25,7 +25,6 @@ from uuid import uuid4
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_person
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
@@ -54,9 +53,8 @@ def state(args: Namespace, screen: Screen) -> int:
         raise ConfigError("FILE: expected the file that `state export` wrote, or - for standard input")
     if args.action == "rebuild" and args.file is not None:
         raise ConfigError(f"FILE: `state rebuild` reads the target, got the file {args.file!r}: leave it out")
-    sections = ["state", "target"] if args.action == "rebuild" else ["state"]
     action = {"export": _export, "import": _import, "rebuild": _rebuild}[args.action]
-    with visible_connections(config, sections), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         try:
             code = action(runtime, args.file or STREAM, screen)
             if args.action != "export":
@@ -202,7 +200,7 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
         raise ConfigError(
             f"OLD: {second} still has the id {old_id!r}: remove that file or give it another id first"
         )
-    with visible_connections(config), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         old = type(runtime.state)(config.state, Identity(old_id, config.timezone))
         with closing(old):
             done = rename(runtime, old, by)

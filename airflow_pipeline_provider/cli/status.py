@@ -33,7 +33,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import Found, load_all, load_one
 from airflow_pipeline_provider.cli.localtime import (
     length_text,
@@ -118,7 +117,7 @@ def status(args: Namespace, screen: Screen) -> int:
 def look(found: Found, question: Question) -> Looked:
     """Ask the pipeline's state."""
     config = found.config
-    with visible_connections(config, ["state"]), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         try:
             looked = _looked(config, runtime.state, question)
             eta = find_eta(config, runtime.state, looked.standing, question.reference_time)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.days import FIRST_DAY
@@ -64,10 +63,9 @@ def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int
     within = Interval(min(whole.start for whole in bounds), max(whole.end for whole in bounds))
     first = group[0]
     try:
-        with visible_connections(first, ["state"]):
-            state = SqlState(first.state, Identity(first.pipeline_id, first.timezone))  # type: ignore[arg-type]
-            with closing(state):
-                return dict(read_states(state, [one.pipeline_id for one in group], within))
+        state = SqlState(first.state, Identity(first.pipeline_id, first.timezone))  # type: ignore[arg-type]
+        with closing(state):
+            return dict(read_states(state, [one.pipeline_id for one in group], within))
     except PipelineError as error:
         logger.debug("the states of %d pipelines are read one by one: %s", len(group), error)
         return {}

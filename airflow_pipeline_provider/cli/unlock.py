@@ -14,7 +14,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_day, read_instant, read_person
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen
@@ -41,7 +40,7 @@ def unlock(args: Namespace, screen: Screen) -> int:
     by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     within = None if args.window is None else read_window(args.window, config)
-    with visible_connections(config, ["state"]), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         try:
             leases = _unlock(runtime, within, force=args.force)
             for lease, status in leases:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_person, read_reason
-from airflow_pipeline_provider.cli.connections import visible_connections
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen
@@ -48,7 +47,7 @@ def waive(args: Namespace, screen: Screen) -> int:
     by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     span = read_span(args.first, args.last, config.timezone)
-    with visible_connections(config, ["state"]), open_runtime(config) as runtime:
+    with open_runtime(config) as runtime:
         done = give_up(runtime, span, reason, by)
     zone = config.timezone
     if screen.as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def metadata(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     import sqlalchemy as sa
     from airflow import settings
 
+    # handlers of earlier tests write to streams that are closed by now
+    monkeypatch.setattr(logging, "raiseExceptions", False)
     engines = []
 
     def point(url: str) -> None:

@@ -189,6 +189,7 @@ def stored(airflow_db: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_run_finds_connections_in_the_metadata_database(
     folder: Folder, stored: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from airflow_pipeline_provider import fault_points
     from airflow_pipeline_provider.cli.main import main
 
     source, state = f"source_{folder.pipeline_id}", f"state_{folder.pipeline_id}"
@@ -199,19 +200,30 @@ def test_a_run_finds_connections_in_the_metadata_database(
         state=f"{{type: sql, conn_id: {state}}}",
     )
     at = ("--reference-time", "2013-11-05T12:00:00Z")
-    code = main(["run", folder.pipeline_id, "--until-done", *at, "--folder", str(folder.path), "-o", "json"])
+    inherited: set[str] = set()  # by child processes that would begin at one of the fault points
+    hook = fault_points.install(lambda point: inherited.update(os.environ))
+    try:
+        code = main(
+            ["run", folder.pipeline_id, "--until-done", *at, "--folder", str(folder.path), "-o", "json"]
+        )
+    finally:
+        fault_points.install(hook)
     answer = json.loads(capsys.readouterr().out)
     assert code == 0
+    assert not inherited & {f"AIRFLOW_CONN_{source.upper()}", f"AIRFLOW_CONN_{state.upper()}"}
     assert [window["status"] for window in answer["windows"]] == ["committed"] * 5
     assert sorted(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")
 
 
-def test_hooks_see_them_while_a_run_lasts(folder: Folder, stored: Callable[..., None]) -> None:
+def test_hooks_find_a_connection_that_does_not_stay_in_the_environment(
+    folder: Folder, stored: Callable[..., None]
+) -> None:
     """Airflow's own hooks look no further than the environment here, and AWS's would go on without a word."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-    from airflow_pipeline_provider.cli.connections import connection_ids, visible_connections
+    from airflow_pipeline_provider.cli.connections import connection_ids
     from airflow_pipeline_provider.cli.find import load_one
+    from airflow_pipeline_provider.connectors.airflow_connections import visible_to_hooks
 
     aws = f"aws_{folder.pipeline_id}"
     secret = 's/e%c:r@e"t'
@@ -220,7 +232,7 @@ def test_hooks_see_them_while_a_run_lasts(folder: Folder, stored: Callable[..., 
     config = load_one(folder.pipeline_id, str(folder.path)).config
     assert connection_ids(config) == ["events_db", aws, "pipeline_state"]
     before = dict(os.environ)
-    with visible_connections(config):
+    with visible_to_hooks(aws):
         hook: AwsGenericHook[Any] = AwsGenericHook(aws_conn_id=aws, client_type="s3")
         credentials = hook.get_session().get_credentials()
         assert (credentials.access_key, credentials.secret_key) == ("key", secret)
