@@ -38,9 +38,9 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.missing import counted_days, days_of
+from airflow_pipeline_provider.core.missing import days_of
 from airflow_pipeline_provider.core.readiness import too_old_days
-from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.connect import Probed, probe_services
 from airflow_pipeline_provider.phases.identity import Datasets, declared, is_twin
@@ -162,7 +162,7 @@ def _left_out(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]
         return []
     days = days_of(config.rules, [span])
     message = (
-        f"{config.max_backlog_days} leaves out {counted_days(len(days))} from start_day on today ({days[0]} to "
+        f"{config.max_backlog_days} leaves out {counted(len(days), 'day')} from start_day on today ({days[0]} to "
         f"{days[-1]}), too_old for any run unless they are complete: raise it, or use a later start_day"
     )
     return [Problem("max_backlog_days", message, str(file), severity="warning")]
@@ -236,11 +236,6 @@ def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
     if not runs:
         return f"next runs: none, the days up to end_day {config.end_day} are scheduled already"
     return "next runs: " + ", ".join(local_time(run.replace(microsecond=0), config.timezone) for run in runs)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `2 files`, `no files`."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _json(one: Checked) -> dict[str, Any]:

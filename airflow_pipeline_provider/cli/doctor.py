@@ -18,14 +18,13 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
-from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases.doctor import Examined, examine
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -118,7 +117,7 @@ def _report(
     if problems:
         mendable = sum(finding.safe for finding in problems)
         hint = f"; --fix mends {mendable} of them" if mendable and not args.fix else ""
-        screen.say(f"{len(problems)} finding{'' if len(problems) == 1 else 's'}{hint}", "bold red")
+        screen.say(f"{counted(len(problems), 'finding')}{hint}", "bold red")
 
 
 def _conclusion(examined: Examined) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_day
-from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import (
     change_json,
@@ -34,7 +33,7 @@ from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
 from airflow_pipeline_provider.core.windows import Window
-from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 
 

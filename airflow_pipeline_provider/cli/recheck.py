@@ -22,7 +22,6 @@ from airflow_pipeline_provider.cli.arguments import (
     read_reference_time,
     read_seconds,
 )
-from airflow_pipeline_provider.cli.check import counted
 from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.reload import (
@@ -38,7 +37,7 @@ from airflow_pipeline_provider.cli.spans import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases import recheck as phase

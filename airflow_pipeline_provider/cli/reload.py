@@ -14,7 +14,7 @@ from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
 from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
 from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
 
@@ -163,5 +163,5 @@ def print_reloaded(done: Reloaded, timezone: str, screen: Screen) -> None:
     committed = [moved.audited for moved in done.moved if moved.audited is not None]
     if committed:
         rows = sum(audited.target_rows for audited in committed)
-        windows = f"{len(committed)} window{'' if len(committed) == 1 else 's'}"
+        windows = counted(len(committed), "window")
         screen.say(f"{windows} committed, {rows:,} rows: source = staged = target = distinct", "bold green")

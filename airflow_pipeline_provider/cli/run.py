@@ -30,7 +30,7 @@ from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.planning import Reason
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
@@ -129,7 +129,7 @@ def _report(
     committed = [moved.audited for moved in runner.moved if moved.audited is not None]
     if committed:
         rows = sum(audited.target_rows for audited in committed)
-        windows = f"{len(committed)} window{'' if len(committed) == 1 else 's'}"
+        windows = counted(len(committed), "window")
         aside = sum(audited.quarantined_rows for audited in committed)
         more, equal = "", "source = staged = target = distinct"
         if aside:

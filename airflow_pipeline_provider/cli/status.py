@@ -48,8 +48,8 @@ from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.eta import Eta
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.missing import counted_days, days_of, too_old_text
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.missing import days_of, too_old_text
+from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -268,7 +268,7 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
 def _reason_text(one: Looked, worst: Day | None) -> str:
     reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
     old = days_of(one.config.rules, one.standing.too_old)
-    return f"{counted_days(len(old))} too_old (to {old[-1]}); {reason}" if old else reason
+    return f"{counted(len(old), 'day')} too_old (to {old[-1]}); {reason}" if old else reason
 
 
 def _worst(stands: Standing) -> Day | None:

@@ -18,6 +18,7 @@ from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import DATA_ERROR, Entry, Kind
 from airflow_pipeline_provider.core.missing import Missing, Why
 from airflow_pipeline_provider.core.readiness import PlanRules, ready_at
+from airflow_pipeline_provider.core.wording import counted
 
 SAMPLES = 20
 LONGEST_PAUSE = timedelta(
@@ -112,7 +113,7 @@ def estimate(
     missing, entries = list(missing), list(entries)
     work = [one for one in missing if _moves(one)]
     stuck = sum(one.ready and one.why is not Why.TOO_OLD and not _moves(one) for one in missing)
-    aside = f"; without {stuck} failed or blocked gap{'' if stuck == 1 else 's'}" if stuck else ""
+    aside = f"; without {counted(stuck, 'failed or blocked gap')}" if stuck else ""
     if not work:
         if stuck:
             return Eta(None, None, f"cannot be said: only failed or blocked gaps are left ({stuck})")
@@ -127,7 +128,7 @@ def estimate(
     backlog = sum(one.interval.seconds for one in work)
     seconds = _seconds(pace.ratio, backlog, _still_to_come(rules, max(one.interval.end for one in work)))
     each = f"{seconds_to_time_string(max(1, round(pace.ratio * _HOUR)))} for an hour of data, as the last "
-    each += f"{pace.windows} window{'' if pace.windows == 1 else 's'} took"
+    each += f"{counted(pace.windows, 'window')} took"
     if seconds is None:
         return Eta(None, None, f"never at this pace, it falls further behind: {each}{aside}", pace)
     rough = seconds_to_time_string(max(1, round(seconds)))

@@ -24,7 +24,7 @@ from airflow_pipeline_provider.core.readiness import (
     ready_end,
     too_old_days,
 )
-from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.core.wording import counted, local_time
 
 
 class Why(str, Enum):
@@ -126,14 +126,9 @@ def too_old_text(rules: PlanRules, pieces: Sequence[Interval]) -> str:
     span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
     verb = "is" if len(days) == 1 else "are"
     return (
-        f"too_old: {counted_days(len(days))} ({span}) {verb} missing and never caught up: "
+        f"too_old: {counted(len(days), 'day')} ({span}) {verb} missing and never caught up: "
         f"max_backlog_days is {rules.max_backlog_days}; raise it, or move or waive them by hand"
     )
-
-
-def counted_days(number: int) -> str:
-    """Return `1 day`, `8 days`."""
-    return f"{number} day{'' if number == 1 else 's'}"
 
 
 def days_of(rules: PlanRules, pieces: Iterable[Interval]) -> list[date]:

@@ -1,4 +1,4 @@
-"""How instants and windows read in sentences for people: local time with the zone's name."""
+"""Write instants, windows and counts in sentences for people: local time with the zone's name, `1 day`, `8 days`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ def local_window(interval: Interval, timezone: str | tzinfo) -> str:
 
 
 def held_lease(owner: str, since: datetime, until: datetime, timezone: str | tzinfo) -> str:
-    """`is held by flights/run since 2013-11-03 06:00:01 EST, until 2013-11-03 06:02:01 EST unless renewed`."""
+    """Return `is held by flights/run since 2013-11-03 06:00:01 EST, until 2013-11-03 06:02:01 EST unless renewed`."""
     first, last = (local_time(instant.replace(microsecond=0), timezone) for instant in (since, until))
     return f"is held by {owner} since {first}, until {last} unless renewed"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 day`, `8 days`, `no days`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _clock(local: datetime) -> str:
