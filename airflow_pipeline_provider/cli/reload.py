@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.output import Screen
@@ -113,7 +114,13 @@ def start_runs(
     for window in windows:
         named = runtime.window(window)
         run_id = f"{prefix}__{named.window_id}__{stamp}"
-        conf = {"window_start": iso_utc(window.start), "window_end": iso_utc(window.end), "by": by}
+        conf: dict[str, Any] = {
+            "window_start": iso_utc(window.start),
+            "window_end": iso_utc(window.end),
+            "by": by,
+        }
+        if prefix == "recheck":
+            conf["only_drifted"] = True
         try:
             _trigger(named.pipeline_id, run_id, conf)
         except (ConfigError, FatalError, TransientError) as error:
@@ -123,7 +130,7 @@ def start_runs(
     return done
 
 
-def _trigger(dag_id: str, run_id: str, conf: dict[str, str]) -> None:
+def _trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
     from airflow.api.client.local_client import Client
     from airflow.exceptions import DagNotFound, DagRunAlreadyExists
     from airflow.sdk.exceptions import AirflowException

@@ -26,7 +26,7 @@ _DATE_TIME = re.compile(
     re.ASCII,
 )
 RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
-CONF_KEYS = ("window_start", "window_end", "reference_time", "by")
+CONF_KEYS = ("window_start", "window_end", "reference_time", "by", "only_drifted")
 
 
 class GenerateWindowOperator(PipelineOperator):
@@ -116,7 +116,18 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**dict(context["params"]), **conf})
     kind = RunKind.WINDOW if interval else RunKind.LIVE
-    return RunRequest(run, kind, reference, interval, by=_person(conf), run_after=dag_run.run_after)
+    only_drifted = conf.get("only_drifted", False)
+    if not isinstance(only_drifted, bool):
+        raise ConfigError(f"conf: expected true or false as only_drifted, got {quote(only_drifted)}")
+    return RunRequest(
+        run,
+        kind,
+        reference,
+        interval,
+        by=_person(conf),
+        run_after=dag_run.run_after,
+        only_drifted=only_drifted,
+    )
 
 
 def _person(conf: Mapping[str, Any]) -> str | None:

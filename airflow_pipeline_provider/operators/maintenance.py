@@ -94,7 +94,11 @@ class ReloadOperator(PipelineOperator):
         trigger_run(
             config.pipeline_id,
             f"recheck__{window.window_id}__{stamp}",
-            {"window_start": iso_utc(interval.start), "window_end": iso_utc(interval.end)},
+            {
+                "window_start": iso_utc(interval.start),
+                "window_end": iso_utc(interval.end),
+                "only_drifted": True,  # another maintenance run may have started the same
+            },
             f"late data in {local_window(interval, config.timezone)}",
         )
 

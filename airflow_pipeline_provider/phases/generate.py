@@ -100,9 +100,18 @@ def _generate(runtime: Runtime, request: RunRequest) -> Generated:
     reach("generate.planned")
     take(runtime, request.run, plan.interval)
     reach("generate.leased")
+    if request.only_drifted and not _is_drifted(runtime, plan.interval):  # only under the lease is it sure
+        release(runtime, request.run, plan.interval)
+        detail = "another run has loaded this window again since the recheck found late data"
+        return Generated(None, None, Reason.COMPLETE.value, detail)
     runtime.state.bind_run(request.run, plan.interval, replace=True)
     reach("generate.bound")
     return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
+
+
+def _is_drifted(runtime: Runtime, interval: Interval) -> bool:
+    found = ledger.drifted(runtime.state.entries(interval))
+    return any(piece.overlaps(interval) for piece, _ in found)
 
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:

@@ -24,7 +24,8 @@ class RunRequest(NamedTuple):
 
     `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
     `by` is the person who runs it by hand.  `run_after` is when the run was due, by the clock of whoever started it;
-    None: now.  Unlike `reference_time`, no caller of a run chooses it.
+    None: now.  Unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only if a
+    recheck's finding about it still stands.
     """
 
     run: str
@@ -34,6 +35,7 @@ class RunRequest(NamedTuple):
     follows: bool = False
     by: str | None = None
     run_after: datetime | None = None
+    only_drifted: bool = False
 
 
 class Claim(NamedTuple):

@@ -67,7 +67,11 @@ def test_growth_is_reloaded_by_a_run_of_the_pipelines_own_dag(
     (started,) = runs_of(moved.pipeline_id)[before:]
     assert started == (
         f"recheck__{moved.pipeline_id}.20131103T040000Z-20131104T050000Z__20131106T120000Z",
-        {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-04T05:00:00Z"},
+        {
+            "window_start": "2013-11-03T04:00:00Z",
+            "window_end": "2013-11-04T05:00:00Z",
+            "only_drifted": True,
+        },
     )
     assert str(run_dag(moved.dag(), run_conf=started[1]).state) == "success"
     assert sorted(moved.target().values()) == moved.source("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")

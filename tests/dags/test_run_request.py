@@ -80,6 +80,7 @@ def test_a_time_as_airflow_renders_it_is_taken() -> None:
         ({"window_start": "yesterday", "window_end": "2013-11-03T05:00:00Z"}, "ISO 8601 .*'yesterday'"),
         ({"window_start": 5, "window_end": "2013-11-03T05:00:00Z"}, "ISO 8601 .*got 5"),
         ({"window_strat": "2013-11-03T05:00:00Z"}, "unknown 'window_strat'; known: .*window_start"),
+        ({"only_drifted": "yes"}, "expected true or false as only_drifted, got 'yes'"),
         ({"reference_time": "2013-11-03"}, "reference_time: expected an offset"),
     ],
     ids=[
@@ -91,6 +92,7 @@ def test_a_time_as_airflow_renders_it_is_taken() -> None:
         "no time",
         "a number",
         "unknown key",
+        "no boolean",
         "reference",
     ],
 )

@@ -66,6 +66,22 @@ def test_a_late_row_is_found_and_loaded_by_an_ordinary_run(pipeline: Pipeline, m
     assert seen(recheck(moved, 1)) == []
 
 
+def test_two_rechecks_that_find_the_same_reload_it_once(pipeline: Pipeline, moved: Runtime) -> None:
+    """The second maintenance run counts while the reload of the first one is still queued."""
+    pipeline.rows.put("late", parse_utc("2013-11-03T09:10:00Z"), "{}")
+    [first], [second] = recheck(moved, 1).grown, recheck(moved, 1).grown
+    assert first.interval == second.interval
+    reload = {"kind": RunKind.WINDOW, "interval": first.interval, "only_drifted": True}
+    assert pipeline.move(moved, **reload).audited is not None
+    again = pipeline.move(moved, run="flights/again", **reload)
+    assert (again.audited, again.reason) == (None, "complete")
+    assert "another run has loaded this window again" in again.detail
+    assert (moved.state.leases(), moved.state.bound("flights/again")) == ([], None)
+    pipeline.rows.put("later", parse_utc("2013-11-03T09:20:00Z"), "{}")
+    recheck(moved, 1)
+    assert pipeline.move(moved, run="flights/again", **reload).audited is not None
+
+
 def test_shrinkage_is_written_down_once_and_nothing_is_touched(pipeline: Pipeline, moved: Runtime) -> None:
     del pipeline.rows.rows["r00000"]
     first, lines = recheck(moved, 1), len(pipeline.entries())
