@@ -8,6 +8,7 @@
 #   make profile            where an extraction's time goes, function by function
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
+#   make audit              known advisories of the pinned dependencies; asks a database on the internet
 #   make help               all targets
 #
 # PYTHON=python3.12 make setup   chooses the interpreter; PYTEST_ARGS="-k drain" narrows a test target,
@@ -38,7 +39,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints clean services-stop
+.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints audit clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +130,11 @@ $(ELASTICDUMP):
 	@mkdir -p $(@D)
 	npm install --prefix $(@D) --no-save --no-package-lock --no-audit --no-fund --loglevel error elasticdump@$(ELASTICDUMP_VERSION)
 	@touch $@
+
+audit: $(STAMP)  ## known advisories of the pinned dependencies; asks a database on the internet
+	@uv=$$(command -v uv || echo "$(BIN)/python -m uv"); \
+	for file in constraints.txt constraints-airflow-3.2.txt; do \
+		echo "$$file:"; $$uv tool run pip-audit --no-deps --requirement $$file || exit 1; done
 
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
