@@ -1,8 +1,8 @@
-"""Text from outside, made safe to print: what a terminal or a log file would obey or hide becomes an escape.
+"""Make text from outside safe to print: what a terminal or a log file would obey or hide becomes an escape.
 
 Control characters, line ends and separators, bidirectional marks, zero-width characters and lone surrogates are not
 printable by Python's own definition (`str.isprintable`). Errors escape their message when they are made, log lines
-and command output when they are written, so nobody else has to.
+and command output when they are written, so other code need not.
 """
 
 from __future__ import annotations

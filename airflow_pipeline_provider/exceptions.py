@@ -5,14 +5,14 @@
     PipelineError
     ├── ConfigError       fix the YAML or the argument (also a ValueError)
     ├── TransientError    try again: network, 429, a lock, a busy file
-    │   ├── SnapshotLostError   what was read so far is void: discard it and read the slice anew
-    │   └── LeaseHeldError      another run holds the window; says who, since when, until when
-    ├── DataError         a person looks: counts differ, an unreadable document, rows outside the window
+    │   ├── SnapshotLostError   what was read so far is void: discard it and read the slice again
+    │   └── LeaseHeldError      another run holds the window; names the owner, begin and end
+    ├── DataError         needs review: counts differ, an unreadable document, rows outside the window
     ├── FatalError        never retry: permission denied, a missing table, a missing library
     │   └── StateBehindError    the state fell back to an older copy: write nothing, an operator decides
     └── SupersededError   this run lost its window to a newer one: stop quietly, change nothing
 
-Connectors raise these and map their vendor's exceptions in one place each. They say what was expected, what
+Connectors raise these and map their vendor's exceptions in one place each. Messages hold what was expected, what
 was seen and what to do; the phase that was running adds pipeline, window and phase (`add_context`).
 """
 

@@ -1,4 +1,4 @@
-"""`adopt PIPELINE --reason TEXT`: accept that the file names another source or target, which holds the same data.
+"""`adopt PIPELINE --reason TEXT`: accept another source or target in the file, which holds the same data.
 
 JSON: `{"pipeline_id", "changes": [text], "shared_with": [pipeline id], "windows" | null, "reason", "by"}`;
 `windows` is how many committed windows the target was found to hold, null when the target is the same.
@@ -17,7 +17,7 @@ from airflow_pipeline_provider.phases.runtime import open_runtime
 
 
 def adopt(args: Namespace, screen: Screen) -> int:
-    """Run the command."""
+    """Record the source and target that the file names now, and print what changed."""
     reason, by = read_reason(args.reason), read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     with open_runtime(config) as runtime:
@@ -37,7 +37,7 @@ def adopt(args: Namespace, screen: Screen) -> int:
         screen.say(f"adopted: {change}", "yellow")
     for twin in done.twins:
         screen.say(
-            f"adopted: pipeline {twin} loads the same source into this table: its rows stay beside", "yellow"
+            f"adopted: pipeline {twin} loads the same source into this table, its rows stay there", "yellow"
         )
     if done.windows is not None:
         screen.say(f"the target holds all {done.windows} committed windows", "green")

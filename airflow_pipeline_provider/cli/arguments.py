@@ -10,6 +10,7 @@ from datetime import date, datetime, timezone
 from airflow_pipeline_provider.core.durations import parse_duration, quote
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
 _OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
@@ -47,7 +48,7 @@ def read_past_time(text: str | None) -> datetime:
     if at > now:
         raise ConfigError(
             f"--reference-time: expected an instant up to now, {iso_utc(now)}, got {quote(text or '')}: a command "
-            "that writes must not take days that are still to come for past"
+            "that writes must not treat later days as past"
         )
     return at
 
@@ -73,7 +74,7 @@ def read_seconds(text: str, name: str) -> int:
     return seconds
 
 
-LONGEST_NAME, LONGEST_REASON = 200, 500
+LONGEST_REASON = 500
 
 
 def read_person(text: str | None) -> str:
@@ -84,7 +85,7 @@ def read_person(text: str | None) -> str:
         except (KeyError, OSError):  # a container's user without a name
             return f"uid {os.getuid()}"
     name = " ".join(text.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+    if not is_name(name):
         raise ConfigError(
             f"--by: expected a name of 1 to {LONGEST_NAME} printable characters, got {quote(text)}"
         )
@@ -96,12 +97,11 @@ def read_reason(text: str | None) -> str:
     reason = " ".join((text or "").split())
     if not reason or len(reason) > LONGEST_REASON:
         raise ConfigError(
-            f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters for whoever asks later, got "
-            f"{len(reason)} characters"
+            f"--reason: expected a sentence of 1 to {LONGEST_REASON} characters, got {len(reason)} characters"
         )
     if not reason.isprintable():
         raise ConfigError(
-            f"--reason: expected text that can be read, got {reason!a}: take out what hides in it"
+            f"--reason: expected text that can be read, got {reason!a}: remove the characters that are not printable"
         )
     return reason
 

@@ -94,7 +94,7 @@ _BY = _argument(
     "--by",
     metavar="NAME",
     default=None,
-    help="who does this, for the ledger and `history` (default: the user of the operating system)",
+    help="name to record in the ledger and `history` (default: the user of the operating system)",
 )
 _WAIT = _argument(
     "--wait",
@@ -313,7 +313,7 @@ COMMANDS = (
         (
             _PIPELINE,
             *_SPAN,
-            _argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks later"),
+            _argument("--reason", metavar="TEXT", required=True, help="why, for the ledger and `history`"),
             _BY,
             *_COMMON,
         ),
@@ -413,7 +413,7 @@ COMMANDS = (
         "Export, import, rebuild or rename a pipeline's state",
         "export: write ledger, run bindings, first day and newest token as JSON Lines. import: write them into the "
         "store that the pipeline's file names now, which must not know other entries of the pipeline. rebuild: write "
-        "a lost ledger anew from the target's commit rows, after their rows were counted. rename OLD NEW: give the "
+        "a lost ledger again from the target's commit rows, after their rows were counted. rename OLD NEW: give the "
         "state and the target's rows of the pipeline OLD to NEW, whose file names the same source and target.",
         "airflow_pipeline_provider.cli.state:state",
         (

@@ -6,7 +6,7 @@ JSON: `{"pipelines": [{"pipeline_id", "timezone", "reference_time", "first_day" 
 touches; `reason` is not_settled, leased, blocked, failed, unfinished, never_run or too_old.  The days from
 `first_day` to `last_day` were looked at; what is `too_old` lies before them.
 
-Exit code 1 when a gap is ready: a run could move it now, or a person must.
+Exit code 1 when a gap is ready: a run could move it now, or it needs review.
 """
 
 from __future__ import annotations

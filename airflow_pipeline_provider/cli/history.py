@@ -7,7 +7,7 @@ JSON: `{"pipeline_id", "timezone", "window": piece, "window_id", "entries": [pie
 "attempt" | null, "token" | null, "rows" | null, "manifest" | null, "detail"}], "target": [piece + {"token", "rows",
 "manifest", "in_ledger"}] | null, "by_hand": [{"at", "what", "by", "why" | null, "window": piece | null, "detail"}]}`;
 a piece is `{"day", "start", "end", "local_start", "local_end"}`; `target` is null when the target cannot be asked,
-which then is the exit code; `by_hand` are acts of people that have no entry of their own.
+which then is the exit code; `by_hand` are manual changes that have no entry of their own.
 Exit code 1 when nothing is known of the window.
 """
 
@@ -199,7 +199,7 @@ def _detail(entry: Entry) -> str:
 
 
 def _act_text(act: Act, zone: str) -> str:
-    """What a person did, on one line."""
+    """Return a manual change as one line."""
     where = f" of {local_window(act.interval, zone)}" if act.interval is not None else ""
     more = [act.why] if act.why else []
     more += [f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in act.detail.items()]

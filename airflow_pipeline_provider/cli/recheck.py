@@ -1,12 +1,12 @@
-"""`recheck PIPELINE --days N [--here]`: count committed windows again; reload what grew, tell what shrank.
+"""`recheck PIPELINE --days N [--here]`: count committed windows again; reload what grew, report what shrank.
 
 JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [piece + {"source", "target",
 "verdict", "kept", "known", "run_id" | null, "status" | null}], "left_out": [piece + {"reason", "detail"}],
 "error" | null}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is grew or shrank;
-`kept`: a person waived it since; `known`: the last recheck found the same; `status` is started, committed, skipped or
+`kept`: it was waived since; `known`: the last recheck found the same; `status` is started, committed, skipped or
 failed.
 
-Exit code 4 when something shrank: a person looks.  With `audit.on_shrink: accept` only the first time.
+Exit code 4 when something shrank and needs review.  With `audit.on_shrink: accept` only the first time.
 """
 
 from __future__ import annotations

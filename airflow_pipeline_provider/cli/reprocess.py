@@ -126,7 +126,7 @@ def plan(runtime: Runtime, span: Interval) -> list[Step]:
 
 
 def plan_all(runtime: Runtime) -> list[Step]:
-    """The committed windows, in order."""
+    """Return a step for each committed window, in order."""
     entries, leases = runtime.state.entries(), runtime.state.leases()
     by_day: dict[date, list[Entry]] = {}
     zone = runtime.config.timezone

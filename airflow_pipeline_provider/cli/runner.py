@@ -227,5 +227,5 @@ class Runner:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says after the name of what was asked for."""
+    """Return the message of an error without the name of the argument that it begins with."""
     return str(getattr(error, "message", error)).partition(": ")[2] or str(error)

@@ -181,7 +181,7 @@ state:
 
 def _defaults(starter: Starter) -> str:
     return f"""\
-# Merged under every pipeline of this folder; what a pipeline file says itself takes precedence.
+# Merged under every pipeline of this folder; keys of a pipeline file take precedence.
 timezone: UTC                   # IANA zone whose calendar days are moved, such as America/New_York
 granularity: 1h                 # length of a window; never across midnight
 x_time_back: 1d                 # the target day is the local day of (now - this)

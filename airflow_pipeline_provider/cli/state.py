@@ -177,7 +177,7 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
     repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
-        screen.error(f"{window} was left out: {why}; `{repair}` says what to do")
+        screen.error(f"{window} was left out: {why}; run `{repair}` to see what to do")
     return exits.NO if done.left_out else exits.OK
 
 

@@ -7,13 +7,13 @@ end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "s
 [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
 null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes":
 [text]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of `core.day_status.DayStatus`;
-`changes` says how source and target of the file differ from those of the loads so far.
+`changes` lists how source and target of the file differ from those of the loads so far.
 `untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
 none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
 row is in no planned day; what BODY is (`connectors.base.Body`).
 
-`eta` says when all that is ready will be committed, at the pace of the last `windows` windows, or in `detail` why
-that cannot be said.
+`eta` estimates when all that is ready will be committed, at the pace of the last `windows` windows; `detail` is
+the reason where there is no estimate.
 
 JSON of all: `{"pipelines": [the same without `eta`], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 

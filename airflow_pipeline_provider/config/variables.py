@@ -1,7 +1,7 @@
 """Environment variables in the values of pipeline files: `${NAME}` and `${NAME:-default}`.
 
 A value without quotes is read as YAML after its variables were replaced, so `page_size: ${SIZE}` is a number; no
-variable can add a key, a list or another structure. `$${` stands for the characters `${`.
+variable can add a key, a list or another structure. `$${` is the characters `${`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Variable(NamedTuple):
 
 
 class _Refused(Exception):
-    """Why a reference cannot be replaced."""
+    """Raised with the reason why a reference cannot be replaced."""
 
 
 def expand(tree: Node, environ: Mapping[str, str]) -> tuple[Node, list[Variable], list[Problem]]:

@@ -221,7 +221,7 @@ def _resolve(event: Any) -> Any:
 
 
 def plain_value(text: str) -> Any:
-    """Return what a scalar without quotes and tag stands for."""
+    """Return the YAML value of a scalar without quotes and tag."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
@@ -262,7 +262,7 @@ def read_yaml(data: bytes, file: str | None = None) -> Node | None:
 
 
 def _hint(text: str, error: yaml.MarkedYAMLError) -> str | None:
-    """Return what is wrong in the words of a pipeline file, None if libyaml's words must do."""
+    """Return what is wrong in terms of a pipeline file; None if only libyaml's message is known."""
     mark = error.problem_mark or error.context_mark
     lines = _LINE_END.split(text)
     if mark is None or mark.line >= len(lines):

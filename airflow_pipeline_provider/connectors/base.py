@@ -61,7 +61,7 @@ class Connector(ABC):
         self.identity = identity
 
     def dataset(self) -> dict[str, Any]:
-        """Return what the pipeline file says of which data this is (`core.datasets`): JSON, no credentials, no I/O.
+        """Return the dataset that the pipeline file names (`core.datasets`): JSON, no credentials, no I/O.
 
         A source has `index` or `table` and `query`, whatever else changes its record ids or event times too.
         """
@@ -333,7 +333,7 @@ class Target(Connector):
     """
 
     limits: TargetLimits = NO_LIMITS  # what it cannot take; extract decides on it before anything is loaded
-    can_keep_history: ClassVar[bool] = False  # does it do what is said above of `identity.keeps_history`?
+    can_keep_history: ClassVar[bool] = False  # supports `identity.keeps_history`
 
     def probes(self) -> Probes:
         return target_probes(self)

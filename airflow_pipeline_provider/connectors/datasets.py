@@ -10,9 +10,9 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 
 
 def place_of(conn_id: str) -> dict[str, Any]:
-    """Return `server` and `database` of a connection; None for what it does not say.
+    """Return `server` and `database` of a connection; None for what it does not name.
 
-    Of SQLite the folder is the server and the file the database: a moved folder is no other database.
+    Of SQLite the folder is the server and the file the database: a moved folder is the same database.
     """
     connection = get_connection(conn_id)
     extra = connection.extra_dejson
@@ -31,7 +31,7 @@ def place_of(conn_id: str) -> dict[str, Any]:
 
 
 def _hosts(connection: Any) -> str | None:
-    """`host:port` of each host, sorted, without scheme, login and password."""
+    """Return `host:port` of each host, sorted, without scheme, login and password."""
     hosts = []
     for text in (connection.host or "").split(","):
         host = text.strip()
@@ -40,7 +40,7 @@ def _hosts(connection: Any) -> str | None:
         try:
             url = urlsplit(host if "://" in host else f"//{host}")
             port = url.port or connection.port
-        except ValueError:  # the connector says what is wrong with it
+        except ValueError:  # the connector reports what is wrong with it
             return None
         hosts.append(f"{url.hostname or host}:{port}" if port else url.hostname or host)
     return ",".join(sorted(hosts)).lower() or None

@@ -1,6 +1,6 @@
 """Which connections may carry a credential without TLS, for every connector that opens one.
 
-A password, an API key or a token leaves this machine only over TLS.  A connection that must do without it says so in
+A password, an API key or a token leaves this machine only over TLS.  A connection that allows plain HTTP sets in
 its extra: `{"allow_http_credentials": true}`.
 """
 

@@ -31,8 +31,8 @@ _PROBES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_ke
 def bounded(connection: Any) -> Any:
     """Return a copy of the Airflow connection with libpq's time-outs, and TLS, where its extra has none.
 
-    libpq's own default tries TLS and goes on without.  With a password and a host that is not this machine, TLS is
-    required unless the connection says otherwise (`sslmode` in its extra, or PGSSLMODE).
+    libpq's own default tries TLS and continues without it.  With a password and a host that is not this machine, TLS
+    is required unless the connection sets another value (`sslmode` in its extra, or PGSSLMODE).
     """
     connection = copy.deepcopy(connection)
     extra = connection.extra_dejson

@@ -1,7 +1,7 @@
-"""What `check --connect` asks a service: small questions that leave nothing behind.
+"""Probes of `check --connect`: small requests to a service that leave nothing behind in it.
 
-A connector answers by its method `probes`: pairs of what is asked and a function that asks it. The function returns
-an `Answer`, or raises the PipelineError that a run would meet.
+A connector lists them in its method `probes`: pairs of a description and a function that runs it. The function
+returns an `Answer`, or raises the PipelineError that a run would meet.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def changes(kind: str, before: Dataset, now: Dataset) -> list[str]:
     the same server, and the server of a connection may move: only both at once is a change.
     """
     found = [
-        f"{kind}.{key} is another one"
+        f"{kind}.{key} has changed"
         if key in _TEXTS
         else f"{kind}.{key} was {_shown(before[key])} and is {_shown(now[key])}"
         for key in sorted(set(before) & set(now) - set(_WHERE))

@@ -68,7 +68,7 @@ def day_status(
     timezone: str = "UTC",
     ready: Sequence[Interval] | None = None,
 ) -> DayReport:
-    """How the day stands at `now`; `timezone` is that of the sentence.
+    """Return the status of the day at `now`; `timezone` is that of the sentence.
 
     `ready` is what a run could move now; without it, what has settled counts as such.
     """

@@ -1,4 +1,4 @@
-"""Estimate when a backlog will be caught up, from what the ledger says about the last windows.
+"""Estimate when a backlog will be caught up, from the ledger's entries of the last windows.
 
 Pure.  The pace is the median over the last windows of how long each took, per second of window time.  A window that
 was ready before its predecessor's commit took the time between the two commits, with all that lies between runs; one
@@ -116,15 +116,13 @@ def estimate(
     aside = f"; without {counted(stuck, 'failed or blocked gap')}" if stuck else ""
     if not work:
         if stuck:
-            return Eta(None, None, f"cannot be said: only failed or blocked gaps are left ({stuck})")
+            return Eta(None, None, f"no estimate: only failed or blocked gaps are left ({stuck})")
         return Eta(None, 0.0, "all that runs look at and that is ready is committed")
     if rules.on_blocked == "stop" and any(one.why is Why.BLOCKED for one in missing):
-        return Eta(None, None, "cannot be said: planning stops at a blocked window (on_blocked: stop)")
+        return Eta(None, None, "no estimate: planning stops at a blocked window (on_blocked: stop)")
     pace = pace_of(rules, entries, drains=habits.drains)
     if pace is None:
-        return Eta(
-            None, None, "cannot be said yet: the ledger has no finished window near the gap to judge by"
-        )
+        return Eta(None, None, "no estimate yet: the ledger has no finished window near the gap to judge by")
     backlog = sum(one.interval.seconds for one in work)
     seconds = _seconds(pace.ratio, backlog, _still_to_come(rules, max(one.interval.end for one in work)))
     each = f"{seconds_to_time_string(max(1, round(pace.ratio * _HOUR)))} for an hour of data, as the last "
@@ -135,12 +133,12 @@ def estimate(
     silent = _silent_since(rules, missing, entries, at)
     if silent is not None or not habits.scheduled:
         why = "runs are started by hand" if silent is None else f"no run since {silent:%Y-%m-%d %H:%MZ}"
-        return Eta(None, None, f"cannot be said, {why}: it is {rough} of work at {each}{aside}", pace)
+        return Eta(None, None, f"no estimate, {why}: it is {rough} of work at {each}{aside}", pace)
     return Eta(at + timedelta(seconds=seconds), seconds, f"in {rough}, at {each}{aside}", pace)
 
 
 def _moves(one: Missing) -> bool:
-    """A window that failed on its data fails again until a person looks."""
+    """Return whether a run would move it: a window that failed on its data fails again until it was reviewed."""
     if one.why is Why.FAILED:
         return one.error != DATA_ERROR
     return one.why in (Why.READY, Why.UNFINISHED, Why.NEVER_RUN, Why.LEASED)

@@ -85,7 +85,7 @@ def waived(entries: Iterable[Entry]) -> list[Interval]:
 
 
 def blocked(entries: Iterable[Entry], max_attempts: int) -> list[Interval]:
-    """Windows that failed on their data or unexpectedly `max_attempts` times since a commit or waive touched them."""
+    """Return windows that failed, on data or unexpectedly, `max_attempts` times since a commit or waive."""
     return blocked_of(failures_after({}, entries), max_attempts)
 
 
@@ -124,7 +124,7 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
     """Committed once, but since then a newer token began to replace it and has not committed.
 
     The target may hold either version there.  A first load that was not committed is no such place: it is
-    simply a gap.  What a person waived afterwards is not either.
+    simply a gap.  Time that was waived afterwards is not either.
     """
     written = list(entries)
     begun = []

@@ -1,6 +1,6 @@
 """What of a pipeline's days is missing, and why: the one computation behind `status`, `gaps` and `doctor`.
 
-`find_missing` needs only what planning needs; `explain` adds what the ledger's entries tell about each piece.  Both
+`find_missing` needs only what planning needs; `explain` adds what the ledger's entries record of each piece.  Both
 are pure, and readiness is judged by the windows that the planner would cut (`readiness.ready_end`).
 """
 
@@ -147,7 +147,7 @@ def by_day(rules: PlanRules, piece: Interval) -> list[Interval]:
 
 
 def explain(missing: Iterable[Missing], entries: Iterable[Entry]) -> list[Missing]:
-    """Return the pieces with what the ledger says about them, cut where that changes.
+    """Return the pieces with what the ledger records of them, cut where that changes.
 
     A window that failed is a piece of its own: its neighbours were never run, or failed with another error.
     """
@@ -183,7 +183,7 @@ def _explained(one: Missing, piece: Interval, entries: Sequence[Entry]) -> Missi
 
 
 def _joined(pieces: Iterable[Missing]) -> list[Missing]:
-    """Join neighbours of which the same is said."""
+    """Join neighbours with the same reason, detail and error."""
     joined: list[Missing] = []
     for piece in pieces:
         if joined and replace(joined[-1], interval=piece.interval) == piece:

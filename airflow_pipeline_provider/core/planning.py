@@ -60,7 +60,7 @@ class Reason(str, Enum):
 
 
 class Known(NamedTuple):
-    """What the ledger and the leases say, in any order; only what lies in `all_days` matters.
+    """What the ledger and the leases hold, in any order; only what lies in `all_days` matters.
 
     `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.
     """

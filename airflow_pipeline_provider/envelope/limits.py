@@ -17,7 +17,7 @@ class TargetLimits(NamedTuple):
     `needs_jsonb`: BODY must be JSON that PostgreSQL can cast to jsonb (`envelope.jsonb`).
     `max_depth`: the most levels of objects and arrays in BODY.
     `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold the character U+0000 itself; the six characters
-    ``\\u0000`` in a document's JSON are no such character.
+    ``\\u0000`` in a document's JSON are not such a character.
     """
 
     max_body_bytes: int | None = None

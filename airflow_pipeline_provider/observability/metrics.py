@@ -1,4 +1,4 @@
-"""Numbers for dashboards: what a pipeline did, told to whoever listens.
+"""Numbers for dashboards: what a pipeline did, sent to a registered sink.
 
 ========================== ======= ================================================================================
 `pipeline.windows_committed` count  windows that audit committed, replacements included

@@ -1,4 +1,4 @@
-"""How a secret may be written in somebody else's message: URL-quoted, in JSON, in HTML, quoted for SQL, in base64.
+"""Find a secret in the forms that other systems write: URL-quoted, in JSON, in HTML, quoted for SQL, in base64.
 
 `pattern_of` matches a value in which each character may be escaped in its own way, so that no list of whole forms has
 to be complete. `forms_of` is that list all the same, for Airflow's masker, which takes texts and not patterns.

@@ -122,7 +122,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         raise AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
 
     def claim(self, context: Context) -> Claim:
-        """The window that the generate task of this run claimed."""
+        """Return the window that the generate task of this run claimed."""
         value = context["ti"].xcom_pull(task_ids=self.generate_task_id, key=WINDOW_KEY)
         claim = Claim.from_json(self.one(value, self.generate_task_id, "window"))
         if claim.run != run_of(context):
@@ -134,7 +134,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
 
     @staticmethod
     def one(value: Any, task_id: str, what: str) -> Any:
-        """An XCom that must be there; missing, the run cannot go on and no retry helps."""
+        """Return an XCom that must be there; without it the run cannot continue and no retry helps."""
         if value is None:
             raise AirflowFailException(
                 f"task {task_id!r} left no {what} in this run: draw it upstream of this task, or clear it first"

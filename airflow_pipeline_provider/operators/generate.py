@@ -14,11 +14,11 @@ from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator, run_of
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
+from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-LONGEST_NAME = 200
 FIRST_YEAR, LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
 _DATE_TIME = re.compile(
     r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"
@@ -85,7 +85,7 @@ class GenerateWindowOperator(PipelineOperator):
 
 
 def _starts_follower(task: Any) -> bool:
-    """Does a run of this DAG look for another window after its commit?"""
+    """Return whether a run of this DAG looks for another window after its commit."""
     return any(getattr(below, "starts_follower", False) for below in task.get_flat_relatives(upstream=False))
 
 
@@ -131,9 +131,9 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
 
 
 def _person(conf: Mapping[str, Any]) -> str | None:
-    """Return who started the run by hand, as `reprocess` and `recheck` say."""
+    """Return who started the run by hand, as `reprocess` and `recheck` pass it."""
     by = conf.get("by")
-    if by is None or (isinstance(by, str) and 0 < len(by) <= LONGEST_NAME and by.isprintable()):
+    if by is None or (isinstance(by, str) and is_name(by)):
         return by
     raise ConfigError(
         f"conf: expected a name of 1 to {LONGEST_NAME} printable characters as by, got {quote(by)}"

@@ -36,7 +36,7 @@ _MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
 class Attempt:
     """The files of one attempt in the stage.
 
-    `why` says why they may go, without a full stop; `overtaken`: a newer commit makes them useless for ever.
+    `why` is the reason to delete them, without a full stop; `overtaken`: a newer commit makes them useless for ever.
     """
 
     folder: str
@@ -52,12 +52,12 @@ class Attempt:
 
     @property
     def newest(self) -> datetime:
-        """By the stage's clock."""
+        """Return the time of the newest file, by the stage's clock."""
         return max(file.modified for file in self.files)
 
     @property
     def manifests(self) -> set[str]:
-        """The sha-256 of each manifest in the folder."""
+        """Return the SHA-256 of each manifest in the folder."""
         names = (file.path.rpartition("/")[2] for file in self.files)
         return {match[1] for name in names if (match := _MANIFEST.fullmatch(name))}
 
@@ -135,7 +135,7 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
 
 
 def remove_dead(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
-    """Delete the files of a dead attempt, and return True; False if a run went on in its window since `judged`.
+    """Delete the files of a dead attempt, and return True; False if a run used its window since `judged`.
 
     `judged` is an instant of the state's clock.
     """

@@ -1,4 +1,4 @@
-"""Ask every service of a pipeline what it can and cannot do for it; nothing that stays is written."""
+"""Probe every service of a pipeline; nothing that stays is written."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CHANGED = "source_or_target_changed"
 
 
 def identity(view: View) -> Iterator[Finding]:
-    """A source or target that is another one than before, and another pipeline with the same rows in the table."""
+    """Yield a changed source or target, and other pipelines with the same rows in the table."""
     runtime, now = view.runtime, datasets_of(view.runtime)
     if found := differences(runtime.state.about(), now):
         yield Finding(
@@ -57,7 +57,7 @@ def state_lost(view: View) -> Iterator[Finding]:
 
 
 def state_behind(view: View) -> Iterator[Finding]:
-    """The target was loaded with a token that the state never gave out."""
+    """Yield a finding when the target was loaded with a token that the state never gave out."""
     known, newest = view.runtime.state.newest_token(), view.runtime.target.newest_token()
     if 0 < known < newest:
         yield Finding(

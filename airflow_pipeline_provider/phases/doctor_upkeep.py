@@ -77,7 +77,7 @@ def _failed(view: View, one: Missing, piece: Interval) -> Finding:
 
 
 def too_old(view: View) -> Iterator[Finding]:
-    """What is missing in days that no run looks at."""
+    """Yield what is missing in days that no run looks at."""
     pieces = [one.interval for one in view.missing if one.why is Why.TOO_OLD]
     if pieces and not view.state_is_lost:
         whole = Interval(pieces[0].start, pieces[-1].end)
@@ -121,7 +121,7 @@ def first_day(view: View) -> Iterator[Finding]:
         yield Finding(
             "first_day_ahead",
             None,
-            f"the state's first day is {first_day}, after today's target day {today}, so nobody looks at the days "
+            f"the state's first day is {first_day}, after today's target day {today}, so no run looks at the days "
             "before it: a clock was ahead, or a run was given a reference time in the future",
             command_line.rebuild_state(view.name) if commits else view.until_done(),
             safe=True,
@@ -144,7 +144,7 @@ def source_facts(view: View) -> Iterator[Finding]:
 
 
 def expired_leases(view: View) -> Iterator[Finding]:
-    """In nobody's way; they say that a run died, or waits for its retry."""
+    """Yield expired leases: they block no run, and show that a run crashed or waits for its retry."""
     live, now = view.runtime.state.leases(), view.runtime.state.now()
     for lease in view.runtime.state.leases(expired=True):
         if lease not in live:
@@ -152,7 +152,7 @@ def expired_leases(view: View) -> Iterator[Finding]:
             why = (
                 f"ends only at {until}, later than a lease lasts: the clock was ahead when it was taken"
                 if lease.until > now
-                else f"gave no sign of life after {until}: it died, or waits for its retry"
+                else f"was not renewed after {until}: its run crashed, or waits for its retry"
             )
             yield Finding(
                 "expired_lease",
@@ -219,7 +219,7 @@ def external_stage(view: View) -> Iterator[Finding]:
 
 
 def unsafe_connections(view: View) -> Iterator[Finding]:
-    """Do the connections verify whom they talk to?"""
+    """Yield connections that do not verify the server."""
     for connector in (view.runtime.source, view.runtime.stage, view.runtime.target):
         for sentence in connector.unsafe_settings():
             yield Finding("unsafe_connection", None, sentence)

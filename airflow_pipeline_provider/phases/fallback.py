@@ -22,11 +22,11 @@ def check_current(runtime: Runtime) -> int:
 
 
 def behind(runtime: Runtime, known: int, newest: int) -> str:
-    """Say what is wrong and what an operator does."""
+    """Return the error: what is wrong and what to do."""
     rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))
     return (
         f"the state is older than the target: its newest token is {known}, and the target was loaded with token "
-        f"{newest}, so the store fell back to an older copy (a replica, a restored backup) or is another one; "
+        f"{newest}, so the store fell back to an older copy (a replica, a restored backup) or is a different one; "
         "nothing was written. Bring the newer copy back, or write what is missing from the target's commit rows: "
         f"{rebuild}"
     )

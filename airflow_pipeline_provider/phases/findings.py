@@ -84,7 +84,7 @@ class View:
 
     @cached_property
     def missing(self) -> list[Missing]:
-        """What is missing in all days; what was loaded and not committed is told by `target_beyond_ledger`."""
+        """Return what is missing in all days; `target_beyond_ledger` finds what was loaded and not committed."""
         config = self.runtime.config
         first_day = self.runtime.state.first_day(None) if config.start_day is None else None
         loaded = [row.interval for row, _ in self.standing]
@@ -120,7 +120,7 @@ class View:
         return command_line.run_window(self.name, interval)
 
     def until_done(self) -> tuple[str, ...]:
-        """The command that moves all that is ready."""
+        """Return the command that moves all that is ready."""
         return command_line.run_until_done(self.name)
 
     def reprocess(self, interval: Interval, *, accept_shrink: bool = False) -> tuple[str, ...]:

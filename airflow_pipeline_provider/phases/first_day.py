@@ -29,7 +29,7 @@ def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime 
         zone = runtime.config.timezone
         raise ConfigError(
             f"reference_time: expected an instant up to now, {local_time(now.replace(microsecond=0), zone)}, got "
-            f"{local_time(reference_time, zone)}: days up to there would be taken for past"
+            f"{local_time(reference_time, zone)}: later days would be treated as past"
         )
     return min(reference_time, now)
 

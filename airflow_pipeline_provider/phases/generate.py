@@ -115,7 +115,7 @@ def _is_drifted(runtime: Runtime, interval: Interval) -> bool:
 
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
-    """What the planner would give this owner now; nothing is claimed or written."""
+    """Return what the planner would give this owner now; nothing is claimed or written."""
     rules, state = runtime.config.rules, runtime.state
     with state.session():
         first_day = state.first_day(None) if rules.start_day is None else None
@@ -190,7 +190,7 @@ def _nothing(plan: Plan, holders: str = "") -> Generated:
 
 
 def _holders(runtime: Runtime, request: RunRequest) -> str:
-    """Whose leases keep this run from a window."""
+    """Return whose leases keep this run from a window."""
     zone = runtime.config.timezone
     held = [lease for lease in runtime.state.leases() if lease.owner != request.run]
     told = [

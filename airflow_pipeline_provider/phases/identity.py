@@ -1,8 +1,8 @@
-"""Refuse to load when the pipeline's source or target is another one than before, or when another pipeline loads the
+"""Refuse to load when the pipeline's source or target has changed, or when another pipeline loads the
 same source into the same table.
 
 What a pipeline reads and writes (`core.datasets`) is recorded in its state and registered in the target's fence table
-with its first load.  `generate` compares before anything is written, `load` once more before the target changes.
+with its first load.  `generate` compares before anything is written, `load` again before the target changes.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Datasets(NamedTuple):
 
     @property
     def entry(self) -> dict[str, Any]:
-        """What the target keeps of the pipeline."""
+        """Return what the target keeps of the pipeline."""
         return {"source": self.source, "days": list(self.days)}
 
 
 def declared(config: PipelineConfig) -> Datasets:
-    """Return what the pipeline file alone says; no connection is looked up."""
+    """Return what the pipeline file alone names; no connection is looked up."""
     identity = Identity(config.pipeline_id, config.timezone)
     source, target = (
         connector_class(kind, getattr(config, kind).type)(getattr(config, kind), identity)
@@ -106,7 +106,7 @@ def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str,
                     f"pipeline {name!r} loads the same source into this table already, so {pipeline_id!r} would load "
                     "its rows a second time; nothing was changed. If it was renamed, run `"
                     f"{shown(command_line.rename_state(name, mine))}`; otherwise choose another target.table, or, if "
-                    f"the rows of {name!r} may stay beside, "
+                    f"the rows of {name!r} may stay in the table, "
                     f"`{shown(command_line.adopt(mine, 'both are wanted in one table'))}`"
                 )
 
@@ -153,7 +153,10 @@ def change_sentence(found: list[str]) -> str:
 def _place(connector: Connector) -> dict[str, Any]:
     try:
         return connector.place()
-    except (FatalError, ConfigError) as error:  # the connector itself says what is wrong with its connection
+    except (
+        FatalError,
+        ConfigError,
+    ) as error:  # the connector itself reports what is wrong with its connection
         logger.debug("the place of %s is not known: %s", connector.options.type, error)
         return {}
 

@@ -59,7 +59,7 @@ def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Ite
 
 @contextmanager
 def local_times(runtime: Runtime) -> Iterator[None]:
-    """Let a LeaseHeldError of the block say in the pipeline's time zone who holds what."""
+    """Rewrite a LeaseHeldError of the block: the owner and its window in the pipeline's time zone."""
     try:
         yield
     except LeaseHeldError as error:
@@ -83,7 +83,7 @@ def local_times(runtime: Runtime) -> Iterator[None]:
 
 
 def renew(runtime: Runtime, run: str, interval: Interval) -> None:
-    """`take`, unless this process renewed the lease a moment ago."""
+    """Take the lease, unless this process renewed the lease a moment ago."""
     if not _is_fresh(runtime, run, interval):
         take(runtime, run, interval)
 

@@ -49,7 +49,7 @@ class Finding:
     """One effective interval, counted at both ends.
 
     `target`: its rows; where it keeps history, those of the ruling load that no later version of their record has
-    replaced.  `kept`: more rows in the target than in the source, and a person has waived that since the commit.
+    replaced.  `kept`: more rows in the target than in the source, and that was waived since the commit.
     `known`: the ledger had this very finding already.
     """
 
@@ -62,7 +62,7 @@ class Finding:
 
     @property
     def detail(self) -> dict[str, Any]:
-        """What the ledger keeps of it."""
+        """Return what the ledger keeps of it."""
         return {"source": self.source, "target": self.target, "verdict": self.verdict.value}
 
 
@@ -202,7 +202,7 @@ def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, 
 
 
 def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> Finding:
-    """Late data where records move to later windows, which makes a window smaller and is no finding.
+    """Late data where records move to later windows, which makes a window smaller and is not a finding.
 
     The ruling load read all that the source had here.  What is left of it at the source are its rows without a later
     version; those of which the target has not got the later version yet are counted among them.  More rows than that

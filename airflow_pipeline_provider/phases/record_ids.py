@@ -38,7 +38,7 @@ def record_id_form(runtime: Runtime) -> str | None:
 
 
 def _newest_commit(runtime: Runtime) -> Entry | None:
-    """The commit of the latest covered time; few entries are read."""
+    """Return the commit of the latest covered time; few entries are read."""
     for done in reversed(runtime.state.coverage(_ALWAYS).done):
         for piece in (Interval(done.end - _INSTANT, done.end), done):  # its end may be waived
             commits = [e for e in runtime.state.entries(piece) if e.kind is Kind.COMMITTED]

@@ -1,4 +1,4 @@
-"""What validate learns of the source besides the window's rows, and what it refuses because of it.
+"""Collect what validate learns of the source besides the window's rows, and what it refuses because of it.
 
 The facts are recorded with the attempt and its commit, so that `status` and `doctor` report them without asking the
 source: `untimed` (rows without a usable event time), `elsewhere` (the window is empty and the newest row is in no
@@ -44,7 +44,7 @@ class SourceFacts(NamedTuple):
     record_id: str | None = None
 
     def detail(self) -> dict[str, Any]:
-        """As the ledger keeps them."""
+        """Return the facts as the ledger keeps them."""
         found: dict[str, Any] = {
             "body": self.body.kind.value if self.body else None,
             "untimed": self.untimed,
@@ -80,7 +80,7 @@ def read_facts(
 def _elsewhere(
     runtime: Runtime, first: datetime, newest: datetime, probe: Probe[Any]
 ) -> dict[str, Any] | None:
-    """Where the source's rows are, if its newest one is in no day that was or will soon be planned."""
+    """Return where the source's rows are, if its newest one is in no day that was or will soon be planned."""
     tomorrow = runtime.clock() + _DAY
     if newest > tomorrow:
         rows = probe("count_later", lambda: runtime.source.count(Interval(tomorrow, _LAST)))
@@ -96,7 +96,7 @@ def _first_planned(runtime: Runtime, interval: Interval) -> datetime:
 
 
 def report_facts(runtime: Runtime, facts: SourceFacts) -> None:
-    """Log what is not as it should be; raise DataError where `validate.on_untimed` or common sense refuses it."""
+    """Log what needs review; raise DataError by `validate.on_untimed`, or if no row at all has an event time."""
     if facts.untimed is not None:
         metrics.gauge(metrics.UNTIMED_ROWS, facts.untimed, pipeline=runtime.config.pipeline_id)
     if facts.body is not None and facts.body.kind is not Body.AS_INDEXED:
@@ -121,7 +121,7 @@ def report_facts(runtime: Runtime, facts: SourceFacts) -> None:
 
 
 def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, Any]:
-    """The facts that were written down with this attempt; none for one that an earlier version began."""
+    """Return the facts that were recorded with this attempt; none for one that an earlier version began."""
     for entry in entries:
         if entry.kind is Kind.ATTEMPT and entry.attempt == attempt is not None:
             return {name: entry.detail[name] for name in RECORDED if name in entry.detail}
@@ -129,7 +129,7 @@ def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, Any]:
 
 
 def latest(entries: Iterable[Entry]) -> dict[str, Any]:
-    """What the last commit or failure that holds each fact recorded, in the order of `entries`."""
+    """Return each fact as the last commit or failure recorded it, in the order of `entries`."""
     found: dict[str, Any] = {}
     for entry in entries:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
@@ -141,7 +141,7 @@ def latest(entries: Iterable[Entry]) -> dict[str, Any]:
 
 
 def sentences(facts: dict[str, Any]) -> list[str]:
-    """What of the facts needs a look, without a full stop."""
+    """Return a sentence, without a full stop, for each fact that needs review."""
     found = []
     if facts.get("untimed"):
         found.append(untimed_sentence(facts["untimed"]))
@@ -153,7 +153,7 @@ def sentences(facts: dict[str, Any]) -> list[str]:
 
 
 def untimed_sentence(rows: int) -> str:
-    """What `untimed` means, without a full stop."""
+    """Return what `untimed` means, without a full stop."""
     noun = "row has" if rows == 1 else "rows have"
     return (
         f"{rows:,} {noun} no usable event time (missing, not a date, or in another unit: seconds or microseconds "
@@ -162,7 +162,7 @@ def untimed_sentence(rows: int) -> str:
 
 
 def elsewhere_sentence(found: dict[str, Any]) -> str:
-    """What `elsewhere` means, without a full stop."""
+    """Return what `elsewhere` means, without a full stop."""
     if found["side"] == "before":
         return (
             f"the source's newest row is of {found['newest']}, before the first planned day: check `source` and its "

@@ -153,7 +153,7 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     begun = [entry for entry in entries if entry.kind is Kind.ATTEMPT and entry.attempt == attempt]
     if not begun:
         raise SupersededError(
-            f"the ledger does not know attempt {attempt}, since the state was lost or is another one: "
+            f"the ledger does not know attempt {attempt}, since the state was lost or replaced: "
             f"{_move_again(claim, entries)}"
         )
     if (begun[-1].interval, begun[-1].run) != (claim.window.interval, claim.run):

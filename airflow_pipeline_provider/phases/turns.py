@@ -49,7 +49,7 @@ def repair(runtime: Runtime) -> None:
     if not runtime.state.lost_writes():
         return
     logger.warning(
-        "pipeline %s: a process that stood still overwrote a newer state; its ledger is repaired from the target",
+        "pipeline %s: a suspended process overwrote a newer state; the ledger is repaired from the target",
         runtime.config.pipeline_id,
     )
     rows = runtime.target.commits()

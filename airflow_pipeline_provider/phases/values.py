@@ -23,9 +23,9 @@ class RunRequest(NamedTuple):
     """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
 
     `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
-    `by` is the person who runs it by hand.  `run_after` is when the run was due, by the clock of whoever started it;
-    None: now.  Unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only if a
-    recheck's finding about it still stands.
+    `by` is who started it by hand.  `run_after` is when the run was due, by the clock of the process that started it;
+    None: now.  Unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only while a
+    recheck's finding about it is unresolved.
     """
 
     run: str

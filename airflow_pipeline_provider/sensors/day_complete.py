@@ -32,8 +32,8 @@ class DayCompleteSensor(BaseSensorOperator):
     :param day: local date of the pipeline, "2013-11-03" (templated) or a date.  Without it, or with a template that
         gives nothing, the newest day of the pipeline's time zone that had ended when the run's data interval ended; a
         run without a data interval (by hand, by an asset) has its `run_after` instead.
-    :param accept_waived: go on as well when windows of the day were given up and the rest is committed.
-    :param fail_on_blocked: fail when the day is blocked or shrunk; False waits until somebody has repaired it.
+    :param accept_waived: succeed also when windows of the day were given up and the rest is committed.
+    :param fail_on_blocked: fail when the day is blocked or shrunk; False waits until it was repaired.
     :param deferrable: wait in the triggerer, without a worker; default: ``[operators] default_deferrable``.
     """
 
@@ -114,8 +114,11 @@ class DayCompleteSensor(BaseSensorOperator):
 
     @staticmethod
     def _ended(context: Context) -> datetime:
-        """When the day to wait for has ended.  A cron string makes intervals without a length in Airflow 3, so the
-        interval's start says nothing about the day; keys of runs by hand may be missing."""
+        """Return when the day to wait for has ended.
+
+        A cron string makes intervals without a length in Airflow 3, so the interval's start does not give the day;
+        keys of runs by hand may be missing.
+        """
         end = context.get("data_interval_end") or getattr(context.get("dag_run"), "run_after", None)
         if end is None:
             raise AirflowFailException("day: this run has no data interval to take it from, so name the day")

@@ -1,4 +1,4 @@
-"""What a state store remembers of a pipeline as a whole: its source and target, and what people did by hand."""
+"""The record of a pipeline as a whole in a state store: its source and target, and manual changes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_ut
 from airflow_pipeline_provider.exceptions import DataError
 
 KEPT_ACTS = 200  # older ones are dropped
+LONGEST_NAME = 200  # characters of `Act.by`
+
+
+def is_name(text: str) -> bool:
+    """Return whether the text may be recorded as the name of who did something."""
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 
 @dataclass(frozen=True)
 class Act:
-    """Something that a person did by hand; `interval` is None when it concerns the whole pipeline."""
+    """A manual change; `interval` is None when it concerns the whole pipeline."""
 
     at: datetime
     what: str
@@ -107,7 +113,7 @@ def read_about(text: str | None, where: str) -> About:
         return About.from_json(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{where}: expected what this package remembers of the pipeline, got {text[:60]!r} ({error}); restore it "
+            f"{where}: expected the pipeline's record (JSON), got {text[:60]!r} ({error}); restore it "
             "from a backup or a `state export`"
         ) from error
 

@@ -27,7 +27,7 @@ from airflow_pipeline_provider.state.about import NOTHING, About, Act
 
 
 class Lease(NamedTuple):
-    """Who holds which interval; `since` and `until` by the store's clock.
+    """The owner of an interval; `since` and `until` by the store's clock.
 
     `seconds` is what it was taken or renewed for; None in a lease of an earlier version.
     """
@@ -178,7 +178,7 @@ class State(ABC):
         return None
 
     def lost_writes(self) -> bool:
-        """Was a write seen to be overwritten by a process that stood still?  Never where `concurrent`."""
+        """Return whether a suspended process overwrote a newer write.  Never where `concurrent`."""
         return False
 
     def recover(self, days: Iterable[date]) -> None:  # noqa: B027

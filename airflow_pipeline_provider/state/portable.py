@@ -127,7 +127,9 @@ def _header(value: dict[str, Any], latest: datetime) -> dict[str, Any]:
     if value["first_day"] is not None:
         first_day = date.fromisoformat(_text(value["first_day"]))
         if first_day > latest.date() or first_day.year not in _YEARS:
-            raise ValueError(f"first_day is {first_day}, which lies in the future or in no usual year")
+            raise ValueError(
+                f"first_day is {first_day}, which is in the future or outside of the accepted years"
+            )
     _text(value["pipeline_id"])
     if "about" in value:
         _texts(_object(value["about"]))
@@ -165,7 +167,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 def _entry(value: dict[str, Any], latest: datetime) -> Entry:
     interval, at = _interval(value["interval"]), parse_utc(value["at"])
     if at > latest or at.year not in _YEARS:
-        raise ValueError(f"at is {value['at']}, which lies in the future or in no usual year")
+        raise ValueError(f"at is {value['at']}, which is in the future or outside of the accepted years")
     texts = {name: _text(value[name]) for name in _TEXTS if value.get(name) is not None}
     token, rows = value.get("token"), value.get("rows")
     return Entry(
@@ -181,7 +183,7 @@ def _entry(value: dict[str, Any], latest: datetime) -> Entry:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{repr(value)[:100]} is no JSON object")
+        raise TypeError(f"{repr(value)[:100]} is not a JSON object")
     return value
 
 
@@ -209,13 +211,13 @@ def _interval(value: Any) -> Interval:
     if interval.is_empty or interval.end - interval.start > _LONGEST_INTERVAL:
         raise ValueError(f"the interval {interval} is empty or longer than {_LONGEST_INTERVAL.days} days")
     if not {interval.start.year, interval.end.year} <= set(_YEARS):
-        raise ValueError(f"the interval {interval} is in no usual year")
+        raise ValueError(f"the interval {interval} is outside of the accepted years")
     return interval
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{repr(value)[:100]} is no text")
+        raise TypeError(f"{repr(value)[:100]} is not text")
     if len(value) > _LONGEST_TEXT:
         raise ValueError(
             f"a text of {len(value):,} characters is longer than {_LONGEST_TEXT:,}: {value[:60]!r}..."

@@ -267,7 +267,7 @@ class Database:
 
     @contextmanager
     def look(self) -> Iterator[tuple[sa.Connection, str | None]]:
-        """A transaction that is rolled back, and the version of the tables (None: there are none yet)."""
+        """Yield a transaction that is rolled back, and the version of the tables (None: there are none yet)."""
         with database_errors(self.what), self.engine.connect() as connection:
             connection.execution_options(begin="BEGIN")
             transaction = connection.begin()

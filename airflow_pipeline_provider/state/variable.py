@@ -4,7 +4,7 @@
 
     <prefix>.<pipeline>.state        token, first day, bindings of the newest runs, days that have a ledger
     <prefix>.<pipeline>.2013-11-03   the ledger of the windows that start on this local day
-    <prefix>.<pipeline>.lease        who may write (`variable_lease`)
+    <prefix>.<pipeline>.lease        the owner of the pipeline (`variable_lease`)
     <prefix>.<pipeline>.waiting      the newest reference time of a run that left its window to the holder's follower
 
 Variables have no compare-and-set, so a store that two runs change at once loses changes: `concurrent` is False, every
@@ -244,7 +244,7 @@ class VariableState(State):
         return [found[interval] for interval in self._lease.drop_expired(within) if interval in found]
 
     def ask_to_follow(self, holder: LeaseHeldError, reference_time: datetime) -> bool:
-        """The note first, then the look: whoever still holds the lease afterwards reads the note after its commit."""
+        """Write the note, then read the lease: a run that still holds it reads the note after its commit."""
         if not holder.follows:
             return False
         key, asked = self._key("waiting"), self.asked_to_follow()

@@ -9,7 +9,7 @@ it is free, write a mark of one's own, pause longer than any other process needs
 again.  Of all processes that saw the lease free, exactly the one that wrote last finds its mark.  An owner renews
 without a pause while its lease has enough time left, since no other process may take it before it ends.
 
-What remains is a process that stands still for longer than the pause between a read and the write that follows.  It
+What remains is a process that is suspended for longer than the pause between a read and the write that follows.  It
 overwrites what another one wrote.  To notice that, the lease records the version (a hash) of each variable before and
 after every change; a variable with any other version has lost a write (`lost`).
 """
@@ -35,9 +35,7 @@ from airflow_pipeline_provider.state.variable_access import VariableAccess
 
 VERSION = 1
 TRIES = 5
-LEAST_PAUSES = (
-    5  # a lease lasts so many pauses at least: one that ends before a change is written serves nobody
-)
+LEAST_PAUSES = 5  # a lease lasts at least so many pauses: one that ends before a change is written is useless
 SLOW_FACTOR = 3  # the pause is at least so many times what this process's own read and write took
 KEPT_VERSIONS = 4  # variables whose version is recorded, the newest: all are read when the lease is taken
 CLOCK_DIFFERENCE = timedelta(seconds=5)  # between machines; each uses its own clock here
@@ -86,7 +84,7 @@ class LeaseValue:
 
 
 def read_lease(key: str, text: str | None) -> LeaseValue:
-    """Parse the variable; None is a lease that nobody has, anything but ours a DataError."""
+    """Parse the variable; None is a free lease.  Raise DataError for a value that this package did not write."""
     if text is None:
         return LeaseValue()
     try:
@@ -284,5 +282,5 @@ def _fresh(found: LeaseValue, owner: str, now: datetime) -> LeaseValue:
 
 
 def _anonymous() -> str:
-    """Name a writer that is no run."""
+    """Return the owner's name of a writer that is not a run."""
     return f"process {os.getpid()} on {socket.gethostname()}"

@@ -36,7 +36,7 @@ _DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Day:
-    """A day and how it stands."""
+    """A day and its status."""
 
     day: date
     whole: Interval
@@ -45,7 +45,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a pipeline stands at one instant.
+    """The status of a pipeline at one instant.
 
     `continuation` is where the oldest gap begins (the end of what runs look at, without one), `ready_until` the end
     of what is done or could be moved now; None: no day is looked at, or nothing is ready.  `plan` is what a run would
@@ -92,7 +92,7 @@ class Readable(Protocol):
 
 
 def standing(config: PipelineConfig, state: Readable, reference_time: datetime, days: int) -> Standing:
-    """Return how the pipeline stands at the reference time, with up to `days` days before and with the target day.
+    """Return the status of the pipeline at the reference time, with up to `days` days before and with the target day.
 
     Reads only: looking at a pipeline that never ran does not begin it.
     """
@@ -190,7 +190,7 @@ def _day(
 
 
 def find_eta(config: PipelineConfig, state: Readable, stands: Standing, reference_time: datetime) -> Eta:
-    """Return when the backlog will be caught up, or why that cannot be said."""
+    """Return when the backlog will be caught up, or why there is no estimate."""
     spans = spans_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
     entries = _entries(state, spans)
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)

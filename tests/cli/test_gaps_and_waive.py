@@ -263,7 +263,7 @@ def test_what_a_run_works_on_is_not_waived(place: Place) -> None:
         pytest.param(DAY, "the following arguments are required: --reason", id="no reason"),
         pytest.param((*DAY, "--reason", "  \n"), "--reason: expected a sentence", id="a reason of nothing"),
         pytest.param(
-            (*DAY, "--reason", "\u200b"), "got '\\u200b': take out what hides", id="a hidden reason"
+            (*DAY, "--reason", "\u200b"), "got '\\u200b': remove the characters", id="a hidden reason"
         ),
         pytest.param((*DAY, "--reason", "x" * 501), "--reason: expected a sentence", id="a novel"),
         pytest.param(

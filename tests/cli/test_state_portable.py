@@ -168,7 +168,7 @@ def change(**changes: Any) -> Callable[[list[str]], list[str]]:
             lambda lines: lines[1:], "line 1: expected what `state export` writes, but there is no", id="head"
         ),
         pytest.param(lambda lines: [*lines, "{"], "line 10: expected what", id="no JSON"),
-        pytest.param(lambda lines: [*lines, "[]"], "[] is no JSON object", id="no object"),
+        pytest.param(lambda lines: [*lines, "[]"], "[] is not a JSON object", id="no object"),
         pytest.param(change(pipeline_id="other"), "got that of 'other'", id="another pipeline"),
         pytest.param(change(airflow_pipelines_state=2), "its version is 2", id="a newer version"),
         pytest.param(change(token="9"), "token is '9'", id="token"),
@@ -203,12 +203,12 @@ def change(**changes: Any) -> Callable[[list[str]], list[str]]:
         ),
         pytest.param(
             lambda lines: [line.replace('"at":"2', '"at":"3', 1) for line in lines],
-            "line 2: .* at is 3 .* lies in the future",
+            "line 2: .* at is 3 .* is in the future",
             id="an instant in the future",
         ),
         pytest.param(
             lambda lines: [line.replace('["2013', '["0013').replace(',"2013', ',"0013') for line in lines],
-            "line 2: .* in no usual year",
+            "line 2: .* outside of the accepted years",
             id="a year",
         ),
         pytest.param(change(token=2**63), "not a whole number from 0 to", id="a token no store can keep"),

@@ -36,7 +36,7 @@ SEARCH: dict[str, Any] = {
         ({"database": None}, []),
         ({"table": "public.sales"}, ['source.table was "public.orders" and is "public.sales"']),
         ({"database": "bank"}, ['source.database was "shop" and is "bank"']),
-        ({"query": fingerprint("SELECT 1")}, ["source.query is another one"]),
+        ({"query": fingerprint("SELECT 1")}, ["source.query has changed"]),
         (
             {"conn_id": "renamed", "server": "other:5432"},
             ['source.conn_id was "shop" (db:5432) and is "renamed" (other:5432)'],

@@ -114,7 +114,7 @@ ON_DATA = pieces("9-10", Why.FAILED, "DataError")
             id="too slow",
         ),
         pytest.param(
-            ON_DATA, 6, None, "cannot be said: only failed or blocked gaps are left (1)", id="failed alone"
+            ON_DATA, 6, None, "no estimate: only failed or blocked gaps are left (1)", id="failed alone"
         ),
         pytest.param(
             pieces("90-95", Why.NOT_SETTLED) + pieces("p0-24", Why.TOO_OLD),
@@ -155,14 +155,14 @@ def test_with_an_end_day_there_is_an_end(end_day: date, minutes: float, seconds:
             Habits(),
             3,
             "3-13",
-            "cannot be said, no run since 2013-11-07 08:00Z: it is 1h6m40s of work at 6m",
+            "no estimate, no run since 2013-11-07 08:00Z: it is 1h6m40s of work at 6m",
             id="stopped",
         ),
         pytest.param(
             Habits(scheduled=False),
             0,
             "3-13",
-            "cannot be said, runs are started by hand: it is",
+            "no estimate, runs are started by hand: it is",
             id="by hand",
         ),
         pytest.param(Habits(), 2, "3-13", "in 1h6m40s", id="a short pause"),
@@ -186,9 +186,9 @@ def test_a_lease_shows_that_it_runs() -> None:
         (
             "stop",
             moved("0-1", minutes=6),
-            "cannot be said: planning stops at a blocked window (on_blocked: stop)",
+            "no estimate: planning stops at a blocked window (on_blocked: stop)",
         ),
-        ("pass", [], "cannot be said yet: the ledger has no finished window near the gap to judge by"),
+        ("pass", [], "no estimate yet: the ledger has no finished window near the gap to judge by"),
         (
             "pass",
             moved("0-1", minutes=6),

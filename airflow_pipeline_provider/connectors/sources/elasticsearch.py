@@ -168,7 +168,7 @@ class ElasticsearchSource(Source):
         return explain_repeated(self._client, record_ids, self._what)
 
     def count_untimed(self) -> int:
-        """Documents that match the query and whose time field is missing, invalid, or outside of years 1 to 9999."""
+        """Count documents whose time field is missing, invalid, or outside of the years 1 to 9999."""
         return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
 
     def newest_event_time(self) -> datetime | None:

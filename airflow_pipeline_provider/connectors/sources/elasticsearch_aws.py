@@ -22,7 +22,7 @@ _WHY = "source 'elasticsearch' with aws_conn_id"
 
 
 class AwsSigner:
-    """Signs for one service; credentials of a role are refreshed by themselves.  Safe for several threads.
+    """Sign requests to one service; credentials of a role are refreshed automatically.  Safe for several threads.
 
     Called with method, URL, body and headers it returns the headers with a signature.
     """
@@ -90,7 +90,7 @@ class AwsSigner:
         return hook.get_session()
 
     def has_expired(self, status: int, message: str) -> bool:
-        """Return whether an answer says that the credentials expired; the next request then reads the connection."""
+        """Return whether an answer reports expired credentials; the next request then reads the connection."""
         if status not in (401, 403) or not _EXPIRED.search(message):
             return False
         with self._lock:

@@ -1,7 +1,7 @@
 """Judge whether an answer covers everything that was asked for: the one place that decides it.
 
-A server leaves rows out in silence, with a 200: shards that failed, a remote cluster with `skip_unavailable` (the
-default) that is down or has no such index, a search that ended early.  Any doubt is an error here, never fewer rows.
+A server can leave rows out and still return status 200: shards that failed, a remote cluster with `skip_unavailable`
+(the default) that is down or has no such index, a search that ended early.  Doubt is an error, never fewer rows.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _check_counters(answer: dict[str, Any], what: str) -> None:
             raise TransientError(f"{what}: {failed} of {total} shards failed, so the answer is not whole")
         if not total:
             raise DataError(
-                f"{what}: no shard stands behind it, which must not pass for an empty window; check the index"
+                f"{what}: no shard was searched, so no rows does not mean an empty window; check the index"
             )
 
 

@@ -1,4 +1,4 @@
-"""An Airflow connection as nodes of `elastic_transport`: addresses, TLS and proxies.
+"""Turn an Airflow connection into nodes of `elastic_transport`: addresses, TLS and proxies.
 
 Two ways to write one:
 
@@ -106,7 +106,7 @@ def addresses(conn_id: str, connection: Any) -> list[Address]:
     hosts = [host.strip() for host in (connection.host or "").split(",") if host.strip()]
     cloud_id = connection.extra_dejson.get("cloud_id")
     if cloud_id and hosts:
-        raise FatalError(f"connection {conn_id!r} has a host and a cloud_id: expected one of them")
+        raise FatalError(f"connection {conn_id!r} has a host and a cloud_id: remove one of them")
     if cloud_id:
         return [_cloud(conn_id, cloud_id)]
     if not hosts:
@@ -205,7 +205,7 @@ def _port(conn_id: str, url: SplitResult) -> int | None:
 def _proxy(conn_id: str, extra: dict[str, Any], address: Address) -> str | None:
     """Return the proxy's URL: the extra `proxy` (false: none), else HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 
-    This machine itself is never asked for through the environment's proxy.
+    This machine itself is never reached through the environment's proxy.
     """
     given = extra.get("proxy")
     if given is None:

@@ -23,7 +23,7 @@ def authorization(conn_id: str, extra: dict[str, Any], login: str | None, passwo
     }
     names = [name for name, value in given.items() if value]
     if len(names) > 1:
-        raise FatalError(f"connection {conn_id!r} has {' and '.join(names)}: expected one of them")
+        raise FatalError(f"connection {conn_id!r} has {' and '.join(names)}: remove all but one of them")
     if extra.get("api_key"):
         key = _printable(conn_id, "api_key", _api_key(conn_id, extra["api_key"]))
         hide(key)

@@ -62,7 +62,7 @@ class UnexpectedAnswerError(TransientError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What an error says: every exception type at any depth, the innermost reason, the index it is about.
+    """The content of an error response: every exception type at any depth, the innermost reason, its index.
 
     `permanent`: a circuit breaker that the same request will always trip.
     """
@@ -171,7 +171,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _gateway_reason(answer: Any) -> str:
-    """The sentences of a gateway's JSON, or the JSON itself."""
+    """Return the sentences of a gateway's JSON, or the JSON itself."""
     found = dict.fromkeys(
         value
         for where in (answer, answer.get("error") if isinstance(answer, dict) else None)

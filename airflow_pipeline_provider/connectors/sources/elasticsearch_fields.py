@@ -35,7 +35,7 @@ _SHOWN = 5  # names in a sentence
 
 
 class Documents(NamedTuple):
-    """What mapping and settings say; `routing_required` lists the indices that require a custom routing."""
+    """What mapping and settings define; `routing_required` lists the indices that require a custom routing."""
 
     body: BodyReport
     routing_required: tuple[str, ...] = ()
@@ -86,16 +86,16 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
 
 
 def source_request(client: Client, indices: Sequence[str], what: str) -> dict[str, Any]:
-    """What a search must say about `_source` to get all of it: nothing, or the vectors that newer servers omit."""
+    """Return what a search must ask for to get all of `_source`: nothing, or the vectors that newer servers omit."""
     if vector_fields(client, indices, what):
         return {"_source": {"exclude_vectors": False}}
     return {}
 
 
 def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[str, ...]:
-    """Fields whose values the server may keep out of `_source`; none where it does not know `exclude_vectors`.
+    """Return fields that the server may keep out of `_source`; none where it does not know `exclude_vectors`.
 
-    The word is sent only where there are any, since it also adds the embeddings of semantic_text fields.
+    The option is sent only where there are any, since it also adds the embeddings of semantic_text fields.
     """
     if not client.knows_exclude_vectors(indices, what):
         return ()
@@ -112,7 +112,7 @@ def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[st
 
 
 def explain_repeated(client: Client, record_ids: Sequence[str], what: str) -> str | None:
-    """Say under which routings the documents exist that share a record id `index/_id`; None when none does."""
+    """Name the routings of documents that share a record id `index/_id`; return None when no record id is shared."""
     for record_id in record_ids:
         index, _, name = record_id.partition("/")
         answer = client.ask(
@@ -141,7 +141,7 @@ class _Settings:
         self._layers = [answer.get(layer) for layer in ("settings", "defaults")]
 
     def get(self, *path: str) -> str | None:
-        """The value at the path, in lower case."""
+        """Return the value at the path, in lower case."""
         for layer in self._layers:
             value: Any = layer
             for step in ("index", *path):
@@ -154,7 +154,7 @@ class _Settings:
 def _reasons(
     source: dict[str, Any], settings: _Settings, vectors: Sequence[str]
 ) -> Iterator[tuple[Body, str]]:
-    """Everything that keeps `_source` of one index from being the indexed text."""
+    """Yield everything that keeps `_source` of one index from being the indexed text."""
     mode = settings.get("mapping", "source", "mode") or str(source.get("mode", "")).lower()
     index_mode = settings.get("mode")
     includes, excludes = source.get("includes", []), source.get("excludes", [])
@@ -201,6 +201,6 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _joined(reasons: list[str]) -> tuple[str, ...]:
-    """The first of them, and how many more: a data stream has the same reason in each backing index."""
+    """Return the first of them, and how many more: a data stream has the same reason in each backing index."""
     more = len(reasons) - _SHOWN
     return (*reasons[:_SHOWN], *((f"and {more} more",) if more > 0 else ()))

@@ -1,4 +1,4 @@
-"""Can the time field tell the window of each document?  Mappings that cannot are refused, documents are counted."""
+"""Check that the time field gives each document a window: refuse mappings that cannot, count other documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, Any]:
-    """Query for the documents that no window can hold."""
+    """Return the query for the documents that no window can hold."""
     unusable: list[dict[str, Any]] = [{"bool": {"must_not": [{"exists": {"field": time_field}}]}}]
     if "date" in kinds:  # a date_nanos ends in 2262
         far = ({"lt": _YEAR_1}, {"gte": _YEAR_10000})
@@ -40,8 +40,8 @@ def check_time_field(
 ) -> None:
     """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
 
-    Below a `nested` object each value belongs to a hidden document of its own.  `holds_any` says whether any document
-    has the field all the same (`include_in_root`).
+    Below a `nested` object each value belongs to a hidden document of its own.  `holds_any` returns whether any
+    document has the field all the same (`include_in_root`).
     """
     parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
     answer = client.ask(

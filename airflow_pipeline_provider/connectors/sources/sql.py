@@ -186,7 +186,7 @@ class SqlSource(Source):
         inside = [(moment, row) for moment, row in timed if moment is not None]
         if time.kind is not Kind.TEXT and len(inside) != len(timed):
             raise DataError(
-                f"{self._what}: the database gave rows outside of {interval}: "
+                f"{self._what}: the database returned rows outside of {interval}: "
                 "is time_column a column of date-times?"
             )
         return inside

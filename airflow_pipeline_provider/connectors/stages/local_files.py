@@ -64,7 +64,7 @@ class LocalFiles:
         self._file_mode, self._folder_mode = (0o666, 0o777) if shared else (0o600, 0o700)
 
     def _make_folder(self, folder: Path) -> None:
-        """Make it and what is missing above it, and refuse a base that another user could exchange."""
+        """Create the folder and its parents, and refuse a base that another user could exchange."""
         private_files.make_folders(folder, self._folder_mode)
         if not self._shared:
             private_files.check_owner(self._root)
@@ -171,7 +171,7 @@ class LocalFiles:
             os.close(folder)
 
     def now(self) -> datetime:
-        """The file system's clock, by a file that has lost its name before it is asked."""
+        """Return the file system's clock, by a file that has lost its name before it is asked."""
         waiting = self._root / INCOMPLETE / uuid4().hex
         with _mapped("write", waiting):
             self._make_folder(waiting.parent)

@@ -50,7 +50,7 @@ class RemoteFiles:
 
     @property
     def _fs(self) -> Any:
-        """The file system, made on first use, and made again after `_forget`."""
+        """Return the file system, made on first use, and made again after `_forget`."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._open_fs()
@@ -145,7 +145,7 @@ class RemoteFiles:
                 self._check_bucket(error)
 
     def now(self) -> datetime | None:
-        """The store's time without writing anything, or None where only a written file tells it."""
+        """Return the store's time without writing anything, or None where only a written file shows it."""
         if not self._is_s3:
             return None
         with self._mapped("look at", ""):
@@ -154,7 +154,7 @@ class RemoteFiles:
     def remove_unfinished(
         self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool
     ) -> Sequence[str]:
-        """Uploads in pieces that were never completed: S3 keeps and bills them until they are aborted; the others
+        """Abort uploads that were never completed: S3 keeps and bills them until they are aborted; the others
         drop theirs by themselves (GCS and Azure after a week; MinIO, which lists none by prefix, after a day)."""
         if not self._is_s3:
             return ()

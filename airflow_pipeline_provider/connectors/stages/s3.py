@@ -49,13 +49,13 @@ class S3Options(BaseModel):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Arguments that the requests of a written file get."""
+        """Return the arguments that the requests of a written file get."""
         given = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
     def client(self) -> dict[str, Any]:
-        """Arguments of botocore's `Config`."""
+        """Return the arguments of botocore's `Config`."""
         if self.checksums == "when_supported":
             return {}
         return {
@@ -89,7 +89,7 @@ def token_expired(error: BaseException | None) -> bool:
 
 
 def reason(error: Exception, fs: Any, bucket: str, prefix: str) -> Exception:
-    """Return the error itself, or what S3 says to a GET if it refused a HEAD, whose reason it does not send."""
+    """Return the error itself, or the reason that S3 gives for a GET after it refused a HEAD (a HEAD has no body)."""
     if _code(error) != "400":
         return error
     try:

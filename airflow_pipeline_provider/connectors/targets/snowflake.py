@@ -66,8 +66,8 @@ class SnowflakeOptions(TargetOptions):
         "snowflake_default", min_length=1, description="Airflow connection of type Snowflake."
     )
     table: str = Field(
-        description='The table: DATABASE.SCHEMA.TABLE, or less where the connection says the rest; "quoted" parts '
-        "keep their case."
+        description="The table: DATABASE.SCHEMA.TABLE, or fewer parts where the connection names the rest; "
+        '"quoted" parts keep their case.'
     )
     external_stage: str | None = Field(
         None, description="Named stage that reads stage.path; without it parts are uploaded with PUT."
@@ -150,8 +150,8 @@ class SnowflakeTarget(Target):
             if missing:
                 return Answer(
                     "unknown",
-                    f"{', '.join(missing)} are created by the first load; whether the role may is not shown without "
-                    "creating them: it needs CREATE TABLE and CREATE VIEW on the schema",
+                    f"{', '.join(missing)} are created by the first load; a test of the right to create "
+                    "them would create them: the role needs CREATE TABLE and CREATE VIEW on the schema",
                 )
             self._check_shapes(session)
             with session.transaction():
@@ -254,7 +254,7 @@ class SnowflakeTarget(Target):
         return {**super().dataset(), "table": ".".join(self._statements.table.parts)}
 
     def place(self) -> dict[str, Any]:
-        """Without the parts that the table's name says."""
+        """Return the place of the connection, without the parts that the table's name holds."""
         found = place_of(self.options.conn_id)
         said = len(self._statements.table.parts)
         return {

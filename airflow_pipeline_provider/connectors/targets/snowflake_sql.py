@@ -33,7 +33,7 @@ MAX_DEPTH = 950  # of BODY; Snowflake documents no limit, common JSON parsers en
 
 
 class CopyOptions(NamedTuple):
-    """What the pipeline file says about the COPY of the parts."""
+    """Options of the pipeline file for the COPY of the parts."""
 
     max_document_size: int = MAX_BODY_BYTES
     vectorized_scanner: bool = True

@@ -1,7 +1,7 @@
 # ruff: noqa: S608  (names are checked by `parse_name` and quoted, values are bound)
 """Which pipelines load into a table, and from where: kept as JSON in the one row of its fence table.
 
-Whoever changes it updates the fence row first, so it changes between two loads and never during one.  Fence tables of
+A writer updates the fence row first, so it changes between two loads and never during one.  Fence tables of
 older versions get the column when they are prepared.
 """
 

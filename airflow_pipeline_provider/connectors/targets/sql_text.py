@@ -145,7 +145,7 @@ class Statements:
 
     @property
     def newest_by(self) -> tuple[str, str]:
-        """The columns whose greatest values make a row the newest of its record.
+        """Return the columns whose greatest values make a row the newest of its record.
 
         Of events it is what was loaded last, since a record's time may be corrected either way.  Of changes it is
         the latest time, whichever window was loaded last.

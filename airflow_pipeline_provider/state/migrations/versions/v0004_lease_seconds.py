@@ -1,4 +1,4 @@
-"""How long each lease was taken for: one that ends later than that from now was written by a clock that was ahead."""
+"""Add the length of each lease: one that ends later than that from now was written by a clock that was ahead."""
 
 from __future__ import annotations
 
