@@ -126,6 +126,12 @@ class Model(Observer):
                     assert older.token < row.token, f"{row} was loaded over {older}"
             version = self.versions[row.manifest_sha]
             assert version.interval == row.interval
+            for entry in self.ledger:
+                if entry.kind is Kind.COMMITTED and entry.interval.overlaps(row.interval) and entry.manifest:
+                    newer = self.versions[entry.manifest]
+                    assert newer.moment <= version.moment, (
+                        f"{row} holds older readings than what is committed"
+                    )
             kept = self.target
             if not self.keeps_history:
                 kept = {n: r for n, r in self.target.items() if not row.interval.holds(r[0])}

@@ -23,17 +23,26 @@ PURE = frozenset({"url", "plan_slices", "close", "now"})  # calls that ask nobod
 
 
 class What(str, Enum):
-    """`ERROR`: a TransientError there; `LOST_REPLY`: the call is done and its reply is lost."""
+    """`ERROR`: a TransientError there; `UNEXPECTED`: an exception that is no PipelineError; `LOST_REPLY`: the call is
+    done and its reply is lost."""
 
     CRASH = "crash"
+    UNEXPECTED = "unexpected"
     FREEZE = "freeze"
     ERROR = "error"
     LOST_REPLY = "lost_reply"
 
 
+class UnexpectedError(Exception):
+    """What a library raises that nobody thought of."""
+
+
 class Fault(NamedTuple):
     what: What
     place: int
+
+
+ENDINGS = (PipelineError, Crash, UnexpectedError)
 
 
 class Observer:
@@ -97,14 +106,14 @@ class Process:
             raise AssertionError(f"{self.name} neither ended nor froze: {self.places[-3:]}")
         if not self.frozen and self._thread is not None:
             self._thread.join()
-        if isinstance(self.outcome, BaseException) and not isinstance(self.outcome, (PipelineError, Crash)):
+        if isinstance(self.outcome, BaseException) and not isinstance(self.outcome, ENDINGS):
             raise self.outcome
 
     def _work(self, work: Callable[[Runtime], Any]) -> None:
         _here.process = self
         try:
             self.outcome = work(self.runtime)
-        except (PipelineError, Crash) as error:
+        except ENDINGS as error:
             self.outcome = error
         except BaseException as error:
             self.outcome = error
@@ -130,6 +139,8 @@ class Process:
             raise Crash
         if self.fault.what is What.ERROR:
             raise TransientError(f"the network failed on demand at {place}")
+        if self.fault.what is What.UNEXPECTED:
+            raise UnexpectedError(f"nobody expected this at {place}")
         if self.fault.what is What.LOST_REPLY:
             return True
         self.frozen = True

@@ -35,7 +35,7 @@ from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemorySt
 from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
 from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
 from tests.property.machine_model import Model
-from tests.property.machine_process import Fault, Process
+from tests.property.machine_process import Fault, Process, UnexpectedError
 
 PIPELINE, ZONE = "flights", "America/New_York"
 PHASES = ("generate", "validate", "extract", "stage", "load", "audit")
@@ -67,7 +67,7 @@ class Run:
 class Servers:
     """Stage, target and state in memory."""
 
-    stage_section: dict[str, Any] = {"type": "memory"}  # noqa: RUF012
+    stage_section: dict[str, Any] = {"type": "memory", "keep_attempts": 1}  # noqa: RUF012
     target_section: dict[str, Any] = {"type": "memory", "busy_seconds": 0}  # noqa: RUF012
     state_section: dict[str, Any] = {"type": "memory", "lease": "30m"}  # noqa: RUF012
 
@@ -247,7 +247,7 @@ class World:
             if phase != "audit":  # which may have loaded again before
                 assert self.model.target == target, "a fenced-off attempt changed the target"
             run.next = None
-        elif isinstance(outcome, TransientError):
+        elif isinstance(outcome, (TransientError, UnexpectedError)):
             run.next = phase  # the task is tried again
         elif isinstance(outcome, PipelineError):
             self._check_error(outcome)
