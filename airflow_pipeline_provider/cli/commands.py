@@ -37,10 +37,9 @@ GROUP = "pipelines"
 GROUP_HELP = "Pipelines of time windows: check their files, plan days, move windows, see what is complete"
 
 EXIT_CODES = """\
-exit codes: 0 well; 1 the answer is no (problems in a file, a pipeline is behind); 2 a wrong argument or pipeline
-file; 3 it may work later (network, a lock, a window that another process holds); 4 the data is not as promised,
-a person looks; 5 nothing helps until a permission, a table or an installation changes; 130 interrupted;
-143 terminated"""
+exit codes: 0 success; 1 check failed (problems found, pipeline behind); 2 usage or configuration error;
+3 temporary failure, retry later; 4 data error, needs review; 5 permanent failure (permission, missing object);
+130 interrupted; 143 terminated"""
 
 _FOLDER = _argument(
     "--folder",
@@ -178,7 +177,7 @@ COMMANDS = (
                 "--connect",
                 action="store_true",
                 help="also open source, stage, target and state, and print what each can and cannot do; nothing "
-                "that stays is written",
+                "is left behind in them",
             ),
             _REFERENCE_TIME,
             *_COMMON,
@@ -384,7 +383,7 @@ COMMANDS = (
         "airflow_pipeline_provider.cli.adopt:adopt",
         (
             _PIPELINE,
-            _argument("--reason", metavar="TEXT", required=True, help="why, for the record"),
+            _argument("--reason", metavar="TEXT", required=True, help="why, for the ledger and `history`"),
             _BY,
             *_COMMON,
         ),

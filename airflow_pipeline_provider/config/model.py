@@ -207,7 +207,7 @@ class PipelineConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_backlog(cls, data: Any) -> Any:
-        """Set no limit where the file names its first day, which says already where to begin."""
+        """Set the default limit, unless the file names its first day, which is a limit already."""
         if isinstance(data, dict) and "max_backlog_days" not in data and data.get("start_day") is None:
             return {**data, "max_backlog_days": fields.DEFAULT_BACKLOG_DAYS}
         return data

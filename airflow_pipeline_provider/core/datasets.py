@@ -17,7 +17,7 @@ Days = tuple[str | None, str | None]
 """First and last day of a pipeline as ISO dates; None is unbounded."""
 
 _WHERE = ("conn_id", "server")
-_RESOLVED = ("database", "schema")  # by the connection, which may not say
+_RESOLVED = ("database", "schema")  # by the connection, where it names them
 _TEXTS = ("query",)
 
 

@@ -23,7 +23,7 @@ from airflow_pipeline_provider.core.wording import counted
 SAMPLES = 20
 LONGEST_PAUSE = timedelta(
     minutes=15
-)  # a longer one between drained runs was an outage, and says nothing about pace
+)  # a longer one between drained runs was an outage, which is not part of the pace
 SHORTEST_SILENCE = timedelta(hours=1)
 _HOUR = 3600
 

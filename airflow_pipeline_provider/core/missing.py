@@ -63,7 +63,7 @@ class Missing:
         return self.why not in WAITING
 
 
-class Held(Protocol):
+class HeldLease(Protocol):
     """A lease, as far as it matters here."""
 
     @property
@@ -83,7 +83,7 @@ def find_missing(
     *,
     first_day: date | None = None,
     blocked: Iterable[Interval] = (),
-    leases: Iterable[Held] = (),
+    leases: Iterable[HeldLease] = (),
 ) -> list[Missing]:
     """Return every piece between the first day and the end of the target day that is not `done`, in order.
 
@@ -174,7 +174,7 @@ def _explained(one: Missing, piece: Interval, entries: Sequence[Entry]) -> Missi
     if last is not None:
         why = Why.BLOCKED if one.why is Why.BLOCKED else Why.FAILED
         return Missing(piece, why, failure_text(last), failures, error_of(last))
-    if one.why is Why.BLOCKED:  # the entries that say why were not read, or are gone
+    if one.why is Why.BLOCKED:  # the entries with the reason were not read, or are gone
         return replace(one, interval=piece, detail="it failed too often on its data")
     begun = [e for e in entries if e.interval.overlaps(piece)]
     if begun:

@@ -27,7 +27,7 @@ from airflow_pipeline_provider.state.rules import KEYED
 
 VERSION = 1
 LONGEST_LINE = 1_000_000  # characters
-_MOST = 2**62  # every store keeps twice as much: tokens go on growing after an import
+_MOST = 2**62  # every store keeps twice as much: tokens keep growing after an import
 _DEEPEST = 20  # objects and lists inside of each other
 _LONGEST_TEXT = 2_000
 _LONGEST_INTERVAL = timedelta(days=3)  # no local day is longer

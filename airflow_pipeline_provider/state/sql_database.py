@@ -57,7 +57,7 @@ def _make_private(uri: str) -> None:
     parts = urlsplit(uri)
     if "mode=rwc" not in parts.query.split("&"):
         return
-    with suppress(OSError):  # it is there, or SQLite says why it cannot be made
+    with suppress(OSError):  # it exists, or SQLite reports why it cannot be created
         os.close(os.open(unquote(parts.path), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
 
 

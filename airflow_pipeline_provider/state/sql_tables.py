@@ -120,7 +120,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("owner", sa.Text, primary_key=True),
         sa.Column("since", Instant, nullable=False),
         sa.Column("until", Instant, nullable=False),
-        sa.Column("seconds", sa.Float),  # what it was taken for; none in a lease of an earlier version
+        sa.Column("seconds", sa.Float),  # its length; NULL in a lease of an earlier version
     )
     runs = sa.Table(
         f"{prefix}runs",

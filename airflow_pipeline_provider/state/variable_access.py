@@ -138,7 +138,7 @@ def _metadata_get(key: str) -> str | None:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    # first the database itself: for one that does not answer Airflow logs a traceback and says "not defined"
+    # first the database itself: for one that does not answer Airflow logs a traceback and reports "not defined"
     with metadata_errors(f"variable {key!r} cannot be read"), create_session(scoped=False) as session:
         exists = session.scalar(select(Variable.key).where(Variable.key == key)) is not None
     value = Variable.get(key, default_var=None)

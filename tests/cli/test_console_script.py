@@ -174,7 +174,7 @@ def test_help_and_version_import_next_to_nothing(machine: Machine) -> None:
     code, out, err = machine.run("run", "--help")
     assert (code, err) == (0, "")
     assert "--until-done" in out
-    assert "exit codes: 0 well" in out
+    assert "exit codes: 0 success" in out
 
 
 def test_a_reader_that_leaves_early_is_no_error(machine: Machine) -> None:

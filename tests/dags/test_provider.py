@@ -127,7 +127,7 @@ def test_airflow_explains_every_command(airflow_parser: Any, capsys: pytest.Capt
             airflow_parser.parse_args(["pipelines", one.name, "--help"])
         assert ended.value.code == 0
         shown = capsys.readouterr().out
-        assert "exit codes: 0 well" in shown
+        assert "exit codes: 0 success" in shown
         for argument in one.arguments:
             assert argument.flags[-1] in shown or argument.options.get("metavar", "") in shown
 

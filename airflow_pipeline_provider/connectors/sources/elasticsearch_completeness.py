@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_pipeline_provider.connectors.sources.elasticsearch_errors import (
-    Answer,
+    ErrorBody,
     PageTooLargeError,
     UnexpectedAnswerError,
     error_by_kind,
@@ -64,7 +64,7 @@ def check_complete(
     _check_clusters(answer, clusters, what, where)
 
 
-def _error_of(place: str, failure: Answer, what: str, in_snapshot: bool) -> PipelineError:
+def _error_of(place: str, failure: ErrorBody, what: str, in_snapshot: bool) -> PipelineError:
     seen = f"{what}: {place} did not answer whole ({failure.reason}), so rows would be missing"
     known = error_by_kind(failure, seen, what, place, in_snapshot=in_snapshot)
     if known is not None:
@@ -74,7 +74,7 @@ def _error_of(place: str, failure: Answer, what: str, in_snapshot: bool) -> Pipe
     return TransientError(f"{seen}: check that it runs and can be reached")
 
 
-def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, Answer]]:
+def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, ErrorBody]]:
     """Yield (place or "", failure) of every list of failures that an answer may have."""
     for failure in _list(answer, "failures", what):  # field capabilities
         inner = failure.get("failure", failure)
@@ -90,7 +90,7 @@ def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, Answer]]
         for failure in _list(seen, "failures", what):
             yield place, _read(failure.get("reason"))
         if seen.get("status") not in ("successful", None) or seen.get("timed_out"):
-            yield place, Answer(frozenset(), f"status {seen.get('status')}", "")
+            yield place, ErrorBody(frozenset(), f"status {seen.get('status')}", "")
 
 
 def _list(answer: Any, key: str, what: str) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def _list(answer: Any, key: str, what: str) -> list[dict[str, Any]]:
     return value
 
 
-def _read(reason: Any) -> Answer:
+def _read(reason: Any) -> ErrorBody:
     return read_error(reason if isinstance(reason, dict) else {"type": "failure", "reason": str(reason)})
 
 

@@ -44,7 +44,7 @@ def read_dialect(body: bytes, where: str) -> Dialect:
             f"{where} answers, but not as Elasticsearch or OpenSearch do: {text_of_page(body)}"
         ) from None
     compatible = "distribution" not in version and "opensearch" in str(info.get("tagline")).lower()
-    if compatible:  # OpenSearch that reports 7.10 for old clients; its Lucene tells 1 from 2
+    if compatible:  # OpenSearch that reports 7.10 for old clients; Lucene distinguishes 1 and 2
         major, minor = (2, 4) if lucene >= 9 else (1, 0)
     opensearch = compatible or version.get("distribution") == "opensearch"
     name, oldest = ("OpenSearch", (2, 4)) if opensearch else ("Elasticsearch", (8, 0))

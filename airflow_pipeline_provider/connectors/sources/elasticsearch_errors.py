@@ -61,7 +61,7 @@ class UnexpectedAnswerError(TransientError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ErrorBody:
     """The content of an error response: every exception type at any depth, the innermost reason, its index.
 
     `permanent`: a circuit breaker that the same request will always trip.
@@ -94,7 +94,7 @@ def error_of(status: int, body: bytes, what: str, where: str, *, in_snapshot: bo
 
 
 def error_by_kind(
-    answer: Answer, seen: str, what: str, where: str, *, in_snapshot: bool
+    answer: ErrorBody, seen: str, what: str, where: str, *, in_snapshot: bool
 ) -> PipelineError | None:
     """Return the error that the exception types alone decide, or None; `seen` is what happened, as a sentence."""
     if in_snapshot and answer.kinds & SNAPSHOT_GONE:
@@ -113,7 +113,7 @@ def error_by_kind(
     return None
 
 
-def _missing(answer: Answer, what: str, where: str) -> PipelineError:
+def _missing(answer: ErrorBody, what: str, where: str) -> PipelineError:
     if "*" in answer.index or answer.index in ("", "_all", "null"):
         # an empty window would hide that a whole pattern is gone
         return DataError(
@@ -124,12 +124,12 @@ def _missing(answer: Answer, what: str, where: str) -> PipelineError:
     )
 
 
-def read_answer(body: bytes) -> Answer:
+def read_answer(body: bytes) -> ErrorBody:
     """Read the reason of an error body.  Never fails: a gateway's page or JSON is its own reason."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        return Answer(frozenset(), text_of_page(body), "")
+        return ErrorBody(frozenset(), text_of_page(body), "")
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if (
         isinstance(error, dict)
@@ -137,16 +137,16 @@ def read_answer(body: bytes) -> Answer:
         and {"reason", "root_cause"} & error.keys()
     ):
         return read_error(error)
-    return Answer(frozenset(), _gateway_reason(answer), "")
+    return ErrorBody(frozenset(), _gateway_reason(answer), "")
 
 
-def read_error(error: dict[str, Any]) -> Answer:
+def read_error(error: dict[str, Any]) -> ErrorBody:
     """Read an error as Elasticsearch nests them."""
     found = list(_exceptions(error))
     kind, reason = next(((k, r) for k, r, _ in reversed(found) if r), ("error", "no reason given"))
     index = error.get("resource.id") or error.get("index") or ""
     names = [str(name) for name in (index if isinstance(index, list) else [index])]
-    return Answer(
+    return ErrorBody(
         frozenset(kind for kind, _, _ in found),
         one_line(f"{kind}: {reason}"),
         one_line(",".join(names)) if any(names) else "",

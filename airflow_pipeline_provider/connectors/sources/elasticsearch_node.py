@@ -68,7 +68,7 @@ class BoundedNode(Urllib3HttpNode):
         written = parse_url(url)
         headers = make_headers(proxy_basic_auth=unquote(written.auth)) if written.auth else {}
         through = urllib3.ProxyManager(url, proxy_headers=headers)
-        proxy = through.proxy or written  # with the port that its scheme stands for
+        proxy = through.proxy or written  # with the default port of its scheme
         if self.scheme == "https":  # the pool keeps its TLS settings
             self.pool.proxy, self.pool.proxy_headers = proxy, through.proxy_headers
             self.pool.proxy_config = through.proxy_config
