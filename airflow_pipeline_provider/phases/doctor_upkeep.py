@@ -130,14 +130,14 @@ def first_day(view: View) -> Iterator[Finding]:
         yield Finding(
             "first_day_missing",
             None,
-            "the file has no start_day and the state no first day, so nobody looks at days before the target day",
+            "the file has no start_day and the state no first day, so no run looks at days before the target day",
             command_line.rebuild_state(view.name),
             safe=True,
         )
 
 
 def source_facts(view: View) -> Iterator[Finding]:
-    """Rows that no window holds, and documents that lack fields, as the last look at the source recorded them."""
+    """Yield rows that no window holds, and documents that lack fields, as the last validate recorded them."""
     facts = latest(view.entries)
     for sentence in sentences(facts):
         yield Finding("source", None, sentence, harmless=sentence in sentences({"body": facts.get("body")}))
