@@ -185,7 +185,7 @@ def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -
                 "count_differs",
                 row.interval,
                 f"the load of token {row.token} left {row.rows:,} rows there and {seen[row.token]:,} are left: "
-                "somebody deleted the others",
+                "the others were deleted",
                 view.run(row.interval),
                 safe=view.source_holds(row.interval, 0),
             )

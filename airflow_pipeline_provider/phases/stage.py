@@ -70,7 +70,7 @@ def read_manifest(runtime: Runtime, claim: Claim, staged: Staged) -> Manifest:
     if seen != staged.sha256:
         raise DataError(
             f"manifest {runtime.stage.url(staged.path)}: expected the sha256 {staged.sha256}, got {seen}; "
-            f"somebody changed the file: {again('extract')}"
+            f"the file was changed: {again('extract')}"
         )
     manifest = Manifest.from_bytes(data)
     expected = (runtime.config.pipeline_id, claim.window.interval, staged.token, staged.attempt)
@@ -94,8 +94,8 @@ def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
         return parse(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{runtime.stage.url(path)} is not what extract wrote ({type(error).__name__}: {error}); somebody "
-            f"changed the file: {again('extract')}"
+            f"{runtime.stage.url(path)} is not what extract wrote ({type(error).__name__}: {error}); the "
+            f"file was changed: {again('extract')}"
         ) from error
 
 

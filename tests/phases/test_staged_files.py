@@ -91,7 +91,7 @@ def test_a_damaged_manifest_is_named(
     staged = stage(*window)
     manifest = file(pipeline, "manifest-*.json")
     manifest.write_bytes(damage(manifest.read_bytes()))
-    with pytest.raises(DataError, match=rf"{manifest.name}: expected the sha256 .*somebody changed the file"):
+    with pytest.raises(DataError, match=rf"{manifest.name}: expected the sha256 .*the file was changed"):
         load(window.runtime, window.claim, staged)
 
 
