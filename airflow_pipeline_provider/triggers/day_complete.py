@@ -113,11 +113,11 @@ class DayQuestion:
                 )
         who = f"{day} is {status.value} and will not become complete by itself"
         if status is DayStatus.DRIFTED and shrunk and self.fail_on_blocked:
-            raise DataError(f"{who}: {reason}; set fail_on_blocked to False to wait until somebody has")
+            raise DataError(f"{who}: {reason}; repair it, or set fail_on_blocked to False to wait")
         if status is DayStatus.WAIVED:
-            raise DataError(f"{who}: {reason}; set accept_waived to go on with what there is")
+            raise DataError(f"{who}: {reason}; set accept_waived to continue with what there is")
         if status is DayStatus.BLOCKED and self.fail_on_blocked:
-            raise DataError(f"{who}: {reason}; set fail_on_blocked to False to wait until somebody has")
+            raise DataError(f"{who}: {reason}; repair it, or set fail_on_blocked to False to wait")
 
 
 def _has_shrunk(entries: list[Entry], day: Interval) -> bool:
