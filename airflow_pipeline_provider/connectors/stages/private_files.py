@@ -16,7 +16,10 @@ class UnsafeFolderError(OSError):
 
 
 def make_folders(folder: Path, mode: int) -> None:
-    """Make the folder, and each that is missing above it, with the mode (less the umask)."""
+    """Make the folder, and each that is missing above it, with the mode (less the umask).
+
+    Raises FileNotFoundError where another process removed one of them again in the meantime.
+    """
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -24,7 +27,7 @@ def make_folders(folder: Path, mode: int) -> None:
     for one in reversed(missing):
         with suppress(FileExistsError):  # another process made it in the meantime
             one.mkdir(mode)
-    if missing and not missing[0].is_dir():
+    if missing and not stat.S_ISDIR(missing[0].stat().st_mode):
         raise NotADirectoryError(20, "is not a folder", str(missing[0]))
 
 
