@@ -323,8 +323,10 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def write(place: Place, pipeline_id: str, changes: dict[str, Any]) -> None:
+    """Write a pipeline with a table of its own: a second one that loads the same source into it is refused."""
     source = {"type": "elasticsearch", "conn_id": "search", "index": place.index, "time_field": "ts"}
-    place.file(pipeline_id, **{**changes, "source": source | changes.get("source", {})})
+    target = changes["target"] | {"table": f"{changes['target']['table']}_{pipeline_id}"}
+    place.file(pipeline_id, **{**changes, "source": source | changes.get("source", {}), "target": target})
 
 
 @pytest.mark.parametrize("way", WAYS)
