@@ -117,16 +117,22 @@ def _params() -> ParamsDict:
     )
 
 
+_TIME_WITH_OFFSET = (
+    r"^\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*([Zz]|[+-]\d\d:?\d\d(:?\d\d)?)\s*$"
+)
+
+
 def _time_param(description: str) -> Param:
     """A time as Airflow's form has it, or as a template renders it: with a space instead of the T.
 
     `format` is for the form's date picker alone.  Airflow would also refuse the space by it, so the value is
-    validated by a reference: in draft 7 nothing beside `$ref` counts.  `GenerateWindowOperator` refuses other texts.
+    validated by a reference: in draft 7 nothing beside `$ref` counts.  A text of another form never becomes a run;
+    `GenerateWindowOperator` refuses what has the form and is no instant.
     """
     schema: dict[str, Any] = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$ref": "#/definitions/time",
-        "definitions": {"time": {"type": ["null", "string"]}},
+        "definitions": {"time": {"type": ["null", "string"], "pattern": _TIME_WITH_OFFSET}},
         "type": ["null", "string"],
         "format": "date-time",
     }
