@@ -55,7 +55,7 @@ def dags_folder() -> Path:
 
 def root_folder(folder: str | None) -> Path:
     """Where to look; ConfigError when it is no folder."""
-    root = expanded(folder) if folder is not None else dags_folder()
+    root = _given(folder) if folder is not None else dags_folder()
     if root.is_dir():
         return root
     if folder is not None:
@@ -64,6 +64,12 @@ def root_folder(folder: str | None) -> Path:
         f"Airflow's DAGs folder {root} is not there: set AIRFLOW_HOME or AIRFLOW__CORE__DAGS_FOLDER, or name the "
         "pipelines' folder with --folder DIR"
     )
+
+
+def _given(text: str) -> Path:
+    """Return the path as it was given if it is there, otherwise with variables and `~` replaced."""
+    path = Path(text)
+    return path if path.exists() else expanded(text)
 
 
 def pipeline_folders(root: Path, *, given: bool) -> list[Path]:
@@ -125,7 +131,7 @@ def load_all(folder: str | None) -> Catalog:
 def load_one(pipeline: str, folder: str | None) -> Found:
     """The pipeline with this id, or in this file.  ConfigError: unknown (the nearest names are told), or broken."""
     if _is_path(pipeline):
-        path = expanded(pipeline)
+        path = _given(pipeline)
         if not path.is_file():
             raise ConfigError(
                 f"PIPELINE: there is no file {pipeline!r}; give the path of a YAML file, or an id"

@@ -89,7 +89,21 @@ def _starter(args: Namespace) -> Starter:
         raise ConfigError(f"--id: {error}") from None
     folder = Path(args.directory).expanduser()
     start_day = (datetime.now(timezone.utc) - timedelta(days=EXAMPLE_DAYS)).date()
-    return Starter(Path(os.path.abspath(folder)), pipeline_id, source, target, state, start_day, example)  # noqa: PTH100  (links stay)
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100  (links stay)
+    starter = Starter(folder, pipeline_id, source, target, state, start_day, example)
+    if starter.needs_data_folder:
+        _check_folder(starter)
+    return starter
+
+
+def _check_folder(starter: Starter) -> None:
+    """Raise ConfigError before anything is written when `stage.path` cannot be below the folder."""
+    from airflow_pipeline_provider.connectors.stages.object_store import parse_location
+
+    try:
+        parse_location(str(starter.data))
+    except ValueError as error:
+        raise ConfigError(f"DIR: {error}") from None
 
 
 def _choice(what: str, choices: Sequence[str], ask: bool) -> str:

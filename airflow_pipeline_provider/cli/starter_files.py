@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from airflow_pipeline_provider.core.command_line import PROGRAM
 
@@ -66,7 +69,7 @@ def needed_connections(starter: Starter) -> list[NeededConnection]:
     """Return the connections that the written files name."""
     needed = {
         "sql": NeededConnection(
-            "source_db", f"sqlite:///{starter.example_database}" if starter.example else _ANY_DATABASE
+            "source_db", _sqlite_uri(starter.example_database) if starter.example else _ANY_DATABASE
         ),
         "elasticsearch": NeededConnection(
             "elasticsearch_default", "elasticsearch://USER:PASSWORD@HOST:9200/https"
@@ -84,7 +87,7 @@ def needed_connections(starter: Starter) -> list[NeededConnection]:
     if starter.target == "postgres":
         found.append(NeededConnection("warehouse", "postgres://USER:PASSWORD@HOST:5432/DATABASE"))
     if starter.state == "sql":
-        found.append(NeededConnection("pipeline_state", f"sqlite:///{starter.data / 'state.db'}"))
+        found.append(NeededConnection("pipeline_state", _sqlite_uri(starter.data / "state.db")))
     return found
 
 
@@ -148,7 +151,7 @@ _TARGETS = {
     "duckdb": """\
 target:
   type: duckdb
-  path: {data}/warehouse.duckdb
+  path: {warehouse}
   table: main.{table}
 """,
     "postgres": """\
@@ -179,6 +182,16 @@ state:
 }
 
 
+def _sqlite_uri(path: Path) -> str:
+    return f"sqlite:///{quote(str(path))}"
+
+
+def _yaml_text(path: Path) -> str:
+    """Return the path as a value of a pipeline file, where `$${` stands for `${`."""
+    text = str(path).replace("${", "$${")
+    return text if re.fullmatch(r"[\w./@%+-]+", text) else json.dumps(text, ensure_ascii=False)
+
+
 def _defaults(starter: Starter) -> str:
     return f"""\
 # Merged under every pipeline of this folder; keys of a pipeline file take precedence.
@@ -193,9 +206,11 @@ def _pipeline(starter: Starter) -> str:
     if starter.target == "snowflake":
         place = f"s3://aws_default@BUCKET/{starter.pipeline_id}"
     else:
-        place = str(starter.data / "stage" / starter.pipeline_id)
+        place = _yaml_text(starter.data / "stage" / starter.pipeline_id)
     table = starter.pipeline_id.replace("-", "_").replace(".", "_")
-    target = _TARGETS[starter.target].format(data=starter.data, table=table, upper=table.upper())
+    target = _TARGETS[starter.target].format(
+        warehouse=_yaml_text(starter.data / "warehouse.duckdb"), table=table, upper=table.upper()
+    )
     return f"""\
 # All keys with their meaning: {PROGRAM} schema
 pipeline_id: {starter.pipeline_id}

@@ -111,3 +111,16 @@ def test_hidden_folders_and_caches_are_passed_over(place: Place) -> None:
 def test_the_folder_that_was_given_is_read_even_without_a_readable_id(place: Place) -> None:
     (place.folder / "torn.yaml").write_text("{")
     assert [file.name for file in load_all(str(place.folder)).errors] == ["torn.yaml"]
+
+
+def test_a_folder_whose_name_looks_like_a_variable_is_taken_as_it_is(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "$PLACE"
+    folder.mkdir()
+    file = place.write()
+    (folder / file.name).write_text(file.read_text())
+    assert load_one("flights", str(folder)).file == folder / file.name
+    monkeypatch.setenv("PLACE", str(file.parent))
+    assert load_one("flights", "$PLACE").file == file
+    assert load_one(str(folder / file.name), None).file == folder / file.name

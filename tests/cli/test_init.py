@@ -52,6 +52,34 @@ def test_the_printed_commands_move_the_example(
     assert rows == 3 * 24 * 6
 
 
+@pytest.mark.parametrize(
+    "name", ["a: b", "a%20b", "a%b", "x{y}${Z}", "$HOME", "quo'te\"", "*star*", "- dash", "a=b&c"]
+)
+def test_the_printed_commands_work_in_any_folder(
+    name: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name
+    assert main(["init", str(folder), "--example"]) == 0
+    out = capsys.readouterr().out
+    for variable, value in exports(out).items():
+        monkeypatch.setenv(variable, value)
+    check, _, status = commands(out)
+    assert main(["check", "--connect", *check[1:]]) == 0
+    said = capsys.readouterr().out
+    assert f"is created in {folder / 'data'} by the first run" in said
+    assert main(status) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a #b", "what?", "back\\slash"])
+def test_a_folder_that_no_stage_can_be_in_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["init", str(tmp_path / name), "--example"]) == 2
+    assert "DIR: must have no '..', backslash, '?', '#'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("source", ["sql", "elasticsearch"])
 @pytest.mark.parametrize("target", ["duckdb", "postgres", "snowflake"])
 @pytest.mark.parametrize("state", ["sql", "variable"])
