@@ -68,6 +68,23 @@ def look(place: Place, *arguments: str) -> Result:
     return place("doctor", "flights", *AT, "-o", "json", *arguments)
 
 
+@pytest.mark.parametrize("damage", ["DELETE FROM {fence}", "INSERT INTO {fence} SELECT * FROM {fence}"])
+def test_a_fence_table_that_stops_every_load_is_not_healthy(whole: Place, damage: str) -> None:
+    fence = 'main."moved_FENCE"'
+    sql(whole, damage.format(fence=fence))
+    result = look(whole)
+    assert (result.code, result.json["healthy"]) == (1, False)
+    [found] = result.json["findings"]
+    assert found["kind"] == "not_checked"
+    assert "expected exactly one row" in found["sentence"]
+    first = ("--window-start", "2013-11-03T04:00:00Z", "--window-end", "2013-11-03T09:00:00Z")
+    refused = whole("run", "flights", *first)
+    assert (refused.code, "drop the table while nothing loads" in refused.err) == (5, True)
+    sql(whole, f"DROP TABLE {fence}")
+    assert whole("run", "flights", *first).code == 0
+    assert look(whole).code == 0
+
+
 def test_a_healthy_pipeline(whole: Place) -> None:
     result = whole("doctor", "flights", *AT)
     assert (result.code, result.out) == (

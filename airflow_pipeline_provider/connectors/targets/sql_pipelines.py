@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_pipeline_provider.connectors.targets.sql_text import Execute, Statements
-from airflow_pipeline_provider.exceptions import DataError, FatalError
+from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
 
 COLUMN = "PIPELINES"
@@ -28,9 +28,10 @@ def add_column(statements: Statements, seen: Mapping[str, str], table: str) -> s
 
 
 def read_pipelines(statements: Statements, execute: Execute) -> Pipelines:
-    """Return what each pipeline has registered; DataError for what is not ours."""
+    """Return what each pipeline has registered; DataError for what is not ours, FatalError if no load can begin."""
     rows = execute(f'SELECT "{COLUMN}" FROM {statements.fence}', [])
-    text = rows[0][0] if rows else None
+    statements.check_fence(len(rows))
+    [(text, *_)] = rows
     if text is None:
         return {}
     try:
@@ -87,8 +88,7 @@ def rename(statements: Statements, execute: Execute, old: str, new: str) -> int:
 
 def _take_fence(statements: Statements, execute: Execute) -> None:
     [(taken, *_)] = execute(f'UPDATE {statements.fence} SET "TAKEN_AT" = CURRENT_TIMESTAMP', [])
-    if taken != 1:
-        raise FatalError(f"fence table {statements.fence}: expected exactly one row, got {taken}")
+    statements.check_fence(taken)
 
 
 def _write(statements: Statements, execute: Execute, pipelines: Pipelines) -> None:

@@ -266,6 +266,14 @@ class Statements:
             execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {table} WHERE 1 = 0", [])
         execute(f'UPDATE {self.fence} SET "TOKEN" = "TOKEN" WHERE 1 = 0', [])
 
+    def check_fence(self, rows: int) -> None:
+        """Raise FatalError unless the fence table has its one row."""
+        if rows != 1:
+            raise FatalError(
+                f"fence table {self.fence}: expected exactly one row, got {rows}; drop the table while "
+                "nothing loads, it is made anew"
+            )
+
     def replace_window(self, execute: Execute, manifest: Manifest, copy: Callable[[], int]) -> LoadResult:
         """What a load does inside of its open transaction; the caller commits, or rolls back when it is `already`.
 
@@ -278,11 +286,7 @@ class Statements:
             f'UPDATE {self.fence} SET "PIPELINE_ID" = {mark}, "TOKEN" = {mark}, "TAKEN_AT" = CURRENT_TIMESTAMP',
             [pipeline_id, manifest.token],
         )
-        if fenced != 1:
-            raise FatalError(
-                f"fence table {self.fence}: expected exactly one row, got {fenced}; drop the table while "
-                "nothing loads, it is made anew"
-            )
+        self.check_fence(fenced)
         reach("load.fence_taken")
         already = is_loaded(self.read_commits(execute, pipeline_id, interval), manifest)
         if not already:
