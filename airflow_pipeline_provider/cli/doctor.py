@@ -111,7 +111,8 @@ def _report(
     if fixed:
         failed = sum(code != exits.OK for code in fixed.values())
         screen.say(
-            f"{len(fixed)} commands were run" + (f", {failed} of them did not end well" if failed else "")
+            f"{counted(len(fixed), 'command')} run"
+            + (f", {failed} of them did not end well" if failed else "")
         )
     screen.say(f"{config.pipeline_id}: {_conclusion(examined)}", "bold green" if examined.healthy else "bold")
     if problems:

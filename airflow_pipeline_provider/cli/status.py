@@ -6,8 +6,10 @@ JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day
 end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
 [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
 null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes":
-[text]}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of `core.day_status.DayStatus`;
-`changes` lists how source and target of the file differ from those of the loads so far.
+[text], "renamed": text | null}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
+`core.day_status.DayStatus`;
+`changes` lists how source and target of the file differ from those of the loads so far; `renamed` says that the
+pipeline was renamed, or that its rename was cut off: then no run of it loads.
 `untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
 none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
 row is in no planned day; what BODY is (`connectors.base.Body`).
@@ -19,8 +21,8 @@ JSON of all: `{"pipelines": [the same without `eta`], "errors": [{"file", "pipel
 
 `too_old` is what is missing in days that no run looks at (`max_backlog_days`).
 
-Exit code 1 when source or target changed, or `--fail-if-behind` is given and a pipeline is further behind than that
-or has days that are too old.
+Exit code 1 when source or target changed, the pipeline was renamed, or `--fail-if-behind` is given and a pipeline is
+further behind than that or has days that are too old.
 """
 
 from __future__ import annotations
@@ -51,7 +53,13 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.missing import days_of, too_old_text
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
-from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
+from airflow_pipeline_provider.phases.identity import (
+    Renamed,
+    change_sentence,
+    declared,
+    differences,
+    find_rename,
+)
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import sentences
 from airflow_pipeline_provider.views.standing import Day, Readable, Standing, find_eta, standing
@@ -84,6 +92,7 @@ class Looked:
     standing: Standing
     too_far_behind: bool
     changes: list[str]
+    renamed: Renamed | None
     eta: Eta | None = None  # asked for one pipeline alone: it needs more of the ledger
 
 
@@ -131,7 +140,9 @@ def _looked(config: PipelineConfig, state: Readable, question: Question) -> Look
     stands = standing(config, state, question.reference_time, question.days)
     limit = question.behind_seconds
     late = limit is not None and (stands.behind_seconds > limit or bool(stands.too_old))
-    return Looked(config, stands, late, differences(state.about(), declared(config)))
+    about = state.about()
+    renamed = find_rename(config.pipeline_id, about)
+    return Looked(config, stands, late, differences(about, declared(config)), renamed)
 
 
 def _all(folder: str | None, question: Question, screen: Screen) -> int:
@@ -171,9 +182,12 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
 
 
 def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
-    changed = [one for one in looked if one.changes]
+    changed = [one for one in looked if one.changes or one.renamed]
     for one in changed:
-        screen.error(f"pipeline {one.config.pipeline_id}: {change_sentence(one.changes)}")
+        if one.renamed is not None:
+            screen.error(f"{one.renamed.sentence}. {one.renamed.remedy}")
+        if one.changes:
+            screen.error(f"pipeline {one.config.pipeline_id}: {change_sentence(one.changes)}")
     late = [one for one in looked if one.too_far_behind]
     for one in late:
         if one.standing.too_old:
@@ -267,6 +281,8 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
 
 def _reason_text(one: Looked, worst: Day | None) -> str:
     reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
+    if one.renamed is not None:
+        return one.renamed.sentence
     old = days_of(one.config.rules, one.standing.too_old)
     return f"{counted(len(old), 'day')} too_old (to {old[-1]}); {reason}" if old else reason
 
@@ -277,6 +293,8 @@ def _worst(stands: Standing) -> Day | None:
 
 def _behind_text(looked: Looked) -> str:
     stands, zone = looked.standing, looked.config.timezone
+    if looked.renamed is not None:
+        return looked.renamed.sentence
     if stands.continuation is None:
         return "no day is looked at"
     if stands.ready_until is None:
@@ -341,6 +359,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "body": stands.facts.get("body"),
         "days": [_day_json(day, zone) for day in stands.days],
         "changes": looked.changes,
+        "renamed": looked.renamed.sentence if looked.renamed else None,
     }
 
 

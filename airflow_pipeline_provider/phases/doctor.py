@@ -92,8 +92,8 @@ def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
         except PipelineError as error:
             what = check.__name__.replace("_", " ")
             findings.append(Finding("not_checked", None, f"{what} could not be checked: {error}"))
-        if any(finding.kind == doctor_target.CHANGED for finding in findings):
-            break  # what else differs is measured against another source or target
+        if any(finding.kind in doctor_target.NO_RUN_LOADS for finding in findings):
+            break  # what else differs cannot be mended, or is measured against another source or target
     known = [row.interval for row in view.rows]
     known += [entry.interval for entry in view.entries if entry.kind is Kind.COMMITTED]
     return Examined(

@@ -13,7 +13,13 @@ from airflow_pipeline_provider.core.intervals import Interval, common, gaps, mer
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.phases.commit_rows import counted, difference
 from airflow_pipeline_provider.phases.findings import Finding, View
-from airflow_pipeline_provider.phases.identity import change_sentence, datasets_of, differences, is_twin
+from airflow_pipeline_provider.phases.identity import (
+    change_sentence,
+    datasets_of,
+    differences,
+    find_rename,
+    is_twin,
+)
 
 ALL_TIME = Interval(
     datetime(1, 1, 1, tzinfo=timezone.utc), datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
@@ -21,12 +27,19 @@ ALL_TIME = Interval(
 
 
 CHANGED = "source_or_target_changed"
+RENAMED = "renamed"
+TAKEN = "source_taken"
+NO_RUN_LOADS = (CHANGED, RENAMED, TAKEN)
+"""Kinds of findings under which every run is refused, so no other finding can be mended before."""
 
 
 def identity(view: View) -> Iterator[Finding]:
-    """Yield a changed source or target, and other pipelines with the same rows in the table."""
-    runtime, now = view.runtime, datasets_of(view.runtime)
-    if found := differences(runtime.state.about(), now):
+    """Yield a rename, a changed source or target, and other pipelines with the same rows in the table."""
+    runtime, now, about = view.runtime, datasets_of(view.runtime), view.runtime.state.about()
+    if (renamed := find_rename(runtime.config.pipeline_id, about)) is not None:
+        yield Finding(RENAMED, None, renamed.sentence, renamed.command)
+        return
+    if found := differences(about, now):
         yield Finding(
             CHANGED,
             None,
@@ -35,13 +48,20 @@ def identity(view: View) -> Iterator[Finding]:
             command_line.adopt(view.name),
         )
     for name, entry in sorted(runtime.target.pipelines().items()):
-        if name != runtime.config.pipeline_id and is_twin(now, entry):
-            yield Finding(
-                "source_shared",
-                None,
-                f"pipeline {name} loads the same source into the same table",
-                harmless=True,
-            )
+        if name == runtime.config.pipeline_id or not is_twin(now, entry):
+            continue
+        sentence = f"pipeline {name} loads the same source into the same table"
+        if about.source is not None or view.rows:  # this one has loaded beside it
+            yield Finding("source_shared", None, sentence, harmless=True)
+            continue
+        yield Finding(
+            TAKEN,
+            None,
+            f"{sentence}, so no run of this one loads: if it was renamed, run "
+            f"{command_line.shown(command_line.rename_state(name, view.name))}; otherwise choose another "
+            "target.table, or adopt the table when both are wanted in it",
+            command_line.adopt(view.name, "both are wanted in one table"),
+        )
 
 
 def state_lost(view: View) -> Iterator[Finding]:

@@ -130,19 +130,37 @@ def _refuse_change(runtime: Runtime, about: About, now: Datasets) -> None:
         )
 
 
-def refuse_renamed(name: str, about: About) -> None:
-    """Raise ConfigError for a pipeline that was renamed, or whose rename is not finished."""
+class Renamed(NamedTuple):
+    """A pipeline that was renamed, or whose rename is not finished: no run of it loads."""
+
+    sentence: str  # without a full stop
+    remedy: str
+    command: tuple[str, ...]
+
+
+def find_rename(name: str, about: About) -> Renamed | None:
+    """Return what `state rename` made of the pipeline, None if it has its own state and rows."""
     if about.renamed_to is not None:
-        raise ConfigError(
-            f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows; nothing was "
-            f"changed. Remove this file, choose another pipeline_id, or take the rename back with "
-            f"`{shown(command_line.rename_state(about.renamed_to, name))}`"
+        command = command_line.rename_state(about.renamed_to, name)
+        return Renamed(
+            f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows",
+            f"Remove this file, choose another pipeline_id, or take the rename back with `{shown(command)}`",
+            command,
         )
     if about.renaming_from is not None:
-        raise ConfigError(
-            f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off; nothing was changed. Finish it "
-            f"with `{shown(command_line.rename_state(about.renaming_from, name))}`"
+        command = command_line.rename_state(about.renaming_from, name)
+        return Renamed(
+            f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off",
+            f"Finish it with `{shown(command)}`",
+            command,
         )
+    return None
+
+
+def refuse_renamed(name: str, about: About) -> None:
+    """Raise ConfigError for a pipeline that was renamed, or whose rename is not finished."""
+    if (found := find_rename(name, about)) is not None:
+        raise ConfigError(f"{found.sentence}; nothing was changed. {found.remedy}")
 
 
 def change_sentence(found: list[str]) -> str:

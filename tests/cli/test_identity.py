@@ -146,6 +146,47 @@ def test_a_renamed_pipeline_goes_on_under_its_new_id(moved: Place) -> None:
     assert "rename by ann: from flights" in moved("history", "trips", "2013-11-03").out
 
 
+def test_the_old_file_of_a_renamed_pipeline_is_never_called_complete(moved: Place) -> None:
+    old = (moved.folder / "flights.yaml").read_text()
+    (moved.folder / "flights.yaml").unlink()
+    moved.write(
+        "trips", granularity="20h", source={"type": "memory", "table": "flights"}, target=place_target(moved)
+    )
+    assert moved("state", "rename", "flights", "trips").code == 0
+    (moved.folder / "flights.yaml").write_text(old)
+    sentence = "pipeline 'flights' was renamed to 'trips', which has its state and rows"
+    back = "airflow-pipelines state rename trips flights --folder"
+    status = moved("status", "flights", *AT)
+    assert (status.code, sentence in status.out, back in status.err) == (1, True, True)
+    assert "up to date" not in status.out
+    assert moved("status", "flights", *AT, "-o", "json").json["renamed"] == sentence
+    every = moved("status", *AT)
+    assert (every.code, sentence in every.out.replace("\n", " ")) == (1, True)
+    for command in (("gaps", "flights", *AT), ("recheck", "flights", "--no-reload", *AT)):
+        result = moved(*command)
+        assert (result.code, sentence in result.err, "no gap" in result.out) == (2, True, False)
+    [found] = moved("doctor", "flights", *AT, "-o", "json").json["findings"]
+    assert (found["kind"], found["sentence"], found["safe"]) == ("renamed", sentence, False)
+    assert back in found["command"]
+    assert moved("doctor", "flights", "--fix", *AT, "-o", "json").json["fixed"] == []
+
+
+def test_doctor_offers_no_run_to_a_copied_file(moved: Place) -> None:
+    moved.write(
+        "copy", granularity="20h", source={"type": "memory", "table": "flights"}, target=place_target(moved)
+    )
+    [found] = moved("doctor", "copy", *AT, "-o", "json").json["findings"]
+    assert (found["kind"], found["safe"]) == ("source_taken", False)
+    assert "state rename flights copy" in found["sentence"]
+    assert "adopt copy" in found["command"]
+    assert moved("run", "copy", *AT).code == 2
+    assert moved("adopt", "copy", "--reason", "both are wanted in one table").code == 0
+    assert moved("run", "copy", "--until-done", *AT).code == 0
+    shared = moved("doctor", "copy", *AT, "-o", "json")
+    assert [(one["kind"], one["harmless"]) for one in shared.json["findings"]] == [("source_shared", True)]
+    assert shared.code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
