@@ -11,7 +11,6 @@ Exit code 1 when a file has an error, else the highest code of a service's error
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
@@ -128,7 +127,7 @@ def _with_doubles(checked: list[Checked]) -> list[Checked]:
     for one in checked:
         if one.config is not None:
             datasets = declared(one.config)
-            tables[json.dumps(datasets.target, sort_keys=True)].append((one.file, datasets))
+            tables[datasets.target_key].append((one.file, datasets))
     found: dict[Path, list[Problem]] = {}
     pairs = chain.from_iterable(combinations(files, 2) for files in tables.values())
     for (first, one_side), (second, other_side) in pairs:

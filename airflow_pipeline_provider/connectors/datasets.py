@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,24 +12,41 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 
 
 def place_of(conn_id: str) -> dict[str, Any]:
-    """Return `server` and `database` of a connection; None for what it does not name.
+    """Return `dialect`, `server` and `database` of a connection; None for what it does not name.
 
-    Of SQLite the folder is the server and the file the database: a moved folder is the same database.
+    Of SQLite the folder is the server and the file the database, as they are written, since a moved folder is the
+    same database; `file` is where they lead to.
     """
     connection = get_connection(conn_id)
     extra = connection.extra_dejson
     if connection.conn_type == "sqlite":
         path = Path("/".join(part for part in (connection.host, connection.schema) if part))
-        return {"server": str(path.parent), "database": path.name}
+        return {
+            "dialect": "sqlite",
+            "server": str(path.parent),
+            "database": path.name,
+            "file": os.path.realpath(path),
+        }
     if connection.conn_type == "snowflake":
         account = extra.get("account") or extra.get("extra__snowflake__account") or connection.host
         database = extra.get("database") or extra.get("extra__snowflake__database")
         return {
+            "dialect": "snowflake",
             "server": account and str(account).lower(),
             "database": database and str(database).upper(),
             "schema": connection.schema and connection.schema.upper(),
         }
-    return {"server": _hosts(connection), "database": connection.schema or None}
+    dialect = "postgres" if connection.conn_type == "postgresql" else connection.conn_type
+    return {"dialect": dialect, "server": _hosts(connection), "database": connection.schema or None}
+
+
+def with_file(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded dataset with the `file` that it has if `now` has one: older versions did not record it."""
+    dataset = dict(recorded)
+    if "file" in dataset or "file" not in now or dataset.get("type") != now.get("type"):
+        return dataset
+    names = [dataset[key] for key in ("path", "server", "database") if dataset.get(key)]
+    return {**dataset, "file": os.path.realpath(Path(*names))} if names else dataset
 
 
 def _hosts(connection: Any) -> str | None:

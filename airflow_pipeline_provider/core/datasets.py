@@ -1,7 +1,8 @@
 """Compare what a source reads and what a target writes: is it still the same, and do two pipelines share it?
 
 A *dataset* is a JSON object that names the data without credentials: the connector's type, the connection's id, the
-server and database that the connection leads to, and the index, table, path or query of the pipeline file.
+server and database that the connection leads to, and the index, table, path or query of the pipeline file. Of a
+database in a file, `file` is its path without links and `..`: two spellings of one path are no change.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from airflow_pipeline_provider.core.table_names import table_key
+
 Dataset = Mapping[str, Any]
 Days = tuple[str | None, str | None]
 """First and last day of a pipeline as ISO dates; None is unbounded."""
 
-_WHERE = ("conn_id", "server")
+_WHERE = ("conn_id", "server", "file", "dialect")
+_IN_FILE = ("database", "path")  # the file again, as it was written
 _RESOLVED = ("database", "schema")  # by the connection, where it names them
 _TEXTS = ("query",)
 
@@ -35,15 +39,18 @@ def changes(kind: str, before: Dataset, now: Dataset) -> list[str]:
     Only what both know counts, so a newer version may add keys.  A connection may be renamed as long as it leads to
     the same server, and the server of a connection may move: only both at once is a change.
     """
+    same_file = _same_file(before, now)
+    ignored = {*_WHERE, *(_IN_FILE if same_file else ())}
     found = [
         f"{kind}.{key} has changed"
         if key in _TEXTS
         else f"{kind}.{key} was {_shown(before[key])} and is {_shown(now[key])}"
-        for key in sorted(set(before) & set(now) - set(_WHERE))
+        for key in sorted(set(before) & set(now) - ignored)
         if before[key] != now[key] and not (key in _RESOLVED and None in (before[key], now[key]))
     ]
     servers = [dataset.get("server") for dataset in (before, now)]
-    if before.get("conn_id") != now.get("conn_id") and None not in servers and servers[0] != servers[1]:
+    renamed = before.get("conn_id") != now.get("conn_id")
+    if renamed and not same_file and None not in servers and servers[0] != servers[1]:
         found.append(
             f"{kind}.conn_id was {_shown(before.get('conn_id'))} ({servers[0]}) and is {_shown(now.get('conn_id'))} "
             f"({servers[1]})"
@@ -52,16 +59,19 @@ def changes(kind: str, before: Dataset, now: Dataset) -> list[str]:
 
 
 def overlap(one: Dataset, other: Dataset) -> bool:
-    """Return whether two sources surely give some of the same rows.
+    """Return whether two sources give some of the same rows.
 
-    Indices and tables are compared by name and pattern.  Different filters may be disjoint, so they do not overlap.
+    Indices are compared by name and pattern, tables by `table_key`: names that may be one table overlap.  Different
+    filters may be disjoint, so they do not overlap.
     """
-    if one.get("type") != other.get("type") or not _same_server(one, other):
+    if one.get("type") != other.get("type") or not _same_database(one, other):
         return False
-    databases = {one.get("database"), other.get("database")} - {None}
     filters = {one.get("query"), other.get("query")} - {None}
-    if len(databases) > 1 or len(filters) > 1:
+    if len(filters) > 1:
         return False
+    tables = _tables(one, other)
+    if tables is not None:
+        return tables[0] == tables[1]
     names, others = _names(one), _names(other)
     if not names and not others:
         return one.get("query") is not None and one.get("query") == other.get("query")
@@ -72,16 +82,46 @@ def overlap(one: Dataset, other: Dataset) -> bool:
     )
 
 
+def other_spelling(one: Dataset, other: Dataset) -> str:
+    """Return why two sources that overlap are one table although their names differ, "" if the names are equal."""
+    names = [dataset.get("table") for dataset in (one, other)]
+    if None in names or names[0] == names[1]:
+        return ""
+    return f"the names {names[0]!r} and {names[1]!r} mean one table wherever the database ignores case and quotes"
+
+
 def days_overlap(one: Days, other: Days) -> bool:
     """Return whether two pipelines move a common day."""
     first = max(one[0] or "", other[0] or "")
     return all(first <= last for last in (one[1], other[1]) if last is not None)
 
 
-def _same_server(one: Dataset, other: Dataset) -> bool:
+def _same_file(one: Dataset, other: Dataset) -> bool:
+    return one.get("file") is not None and one.get("file") == other.get("file")
+
+
+def _same_database(one: Dataset, other: Dataset) -> bool:
+    if _same_file(one, other):
+        return True
+    databases = {one.get("database"), other.get("database")} - {None}
+    if len(databases) > 1:
+        return False
     if one.get("conn_id") == other.get("conn_id"):
         return True
     return one.get("server") is not None and one.get("server") == other.get("server")
+
+
+def _tables(one: Dataset, other: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the keys of both tables, None unless both name one.  A record of an older version has no dialect."""
+    tables = [dataset.get("table") for dataset in (one, other)]
+    if None in tables:
+        return None
+    dialect = one.get("dialect") or other.get("dialect")
+    first, second = (
+        table_key(str(table), dialect, dataset.get("database"), dataset.get("schema"))
+        for table, dataset in zip(tables, (one, other), strict=True)
+    )
+    return first, second
 
 
 def _names(dataset: Dataset) -> list[str]:
@@ -93,9 +133,7 @@ def _excluded(name: str, dataset: Dataset) -> bool:
 
 
 def _listed(dataset: Dataset) -> Iterable[str]:
-    """Index names, or the one table."""
-    table = dataset.get("table")
-    listed: Iterable[str] = dataset.get("index") or ([table] if table is not None else [])
+    listed: Iterable[str] = dataset.get("index") or []
     return listed
 
 

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Connector, Identity
+from airflow_pipeline_provider.connectors.datasets import with_file
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shown
-from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap, overlap
+from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap, other_spelling, overlap
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.about import About
@@ -38,6 +39,12 @@ class Datasets(NamedTuple):
         """Return what the target keeps of the pipeline."""
         return {"source": self.source, "days": list(self.days)}
 
+    @property
+    def target_key(self) -> str:
+        """Return a key that is equal for pipelines of one target table, however its file is written."""
+        path = {} if self.target.get("file") is None else {"path": None}
+        return json.dumps({**self.target, **path}, sort_keys=True)
+
 
 def declared(config: PipelineConfig) -> Datasets:
     """Return what the pipeline file alone names; no connection is looked up."""
@@ -46,7 +53,8 @@ def declared(config: PipelineConfig) -> Datasets:
         connector_class(kind, getattr(config, kind).type)(getattr(config, kind), identity)
         for kind in ("source", "target")
     )
-    return Datasets(_plain(source.dataset()), _plain(target.dataset()), _days(config))
+    place = {} if hasattr(target.options, "conn_id") else _place(target)
+    return Datasets(_plain(source.dataset()), _plain({**target.dataset(), **place}), _days(config))
 
 
 def datasets_of(runtime: Runtime) -> Datasets:
@@ -59,9 +67,9 @@ def differences(about: About, now: Datasets) -> list[str]:
     """Return how source and target differ from those of the loads so far."""
     found = []
     if about.source is not None:
-        found += changes("source", about.source, now.source)
+        found += changes("source", with_file(about.source, now.source), now.source)
     if about.target is not None:
-        found += changes("target", about.target, now.target)
+        found += changes("target", with_file(about.target, now.target), now.target)
     return found
 
 
@@ -102,8 +110,10 @@ def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str,
         mine = command_line.name_of(pipeline_id)
         for name, entry in sorted(pipelines.items()):
             if is_twin(now, entry):
+                spelling = other_spelling(now.source, entry["source"])
                 raise ConfigError(
-                    f"pipeline {name!r} loads the same source into this table already, so {pipeline_id!r} would load "
+                    f"pipeline {name!r} loads the same source into this table already"
+                    f"{f' ({spelling})' if spelling else ''}, so {pipeline_id!r} would load "
                     "its rows a second time; nothing was changed. If it was renamed, run `"
                     f"{shown(command_line.rename_state(name, mine))}`; otherwise choose another target.table, or, if "
                     f"the rows of {name!r} may stay in the table, "
@@ -116,7 +126,9 @@ def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str,
 def is_twin(now: Datasets, entry: dict[str, Any]) -> bool:
     """Return whether another pipeline's entry in the target table is of the same source and days."""
     first, last = entry.get("days", (None, None))
-    return overlap(now.source, entry.get("source", {})) and days_overlap(now.days, (first, last))
+    return overlap(now.source, with_file(entry.get("source", {}), now.source)) and days_overlap(
+        now.days, (first, last)
+    )
 
 
 def _refuse_change(runtime: Runtime, about: About, now: Datasets) -> None:

@@ -49,6 +49,12 @@ def place_target(place: Place) -> dict[str, Any]:
     return {"type": "duckdb", "path": str(place.folder.parent / "flights.duckdb"), "table": "main.moved"}
 
 
+def test_another_spelling_of_the_target_file_is_the_same_table(moved: Place) -> None:
+    spelled = {**place_target(moved), "path": str(moved.folder.parent / "x" / ".." / "flights.duckdb")}
+    moved.write("copy", source={"type": "memory", "table": "flights"}, target=spelled)
+    assert moved("check").code == 1
+
+
 @pytest.mark.parametrize(
     "other",
     [

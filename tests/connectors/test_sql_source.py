@@ -21,11 +21,11 @@ from pydantic import ValidationError
 from airflow_pipeline_provider.connectors.base import Identity, Slice
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.connectors.sources.sql import SqlSource
-from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
 from airflow_pipeline_provider.connectors.sources.sql_rows import json_text
 from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn, wall_ranges
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.source_kit import (
     END,

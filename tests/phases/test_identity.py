@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +28,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime, utc_now
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.state.about import NOTHING
+from airflow_pipeline_provider.state.about import NOTHING, About
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
@@ -358,4 +362,83 @@ def test_each_store_survives_a_rename_that_is_cut_off(
     outcome = run_window(runtime("trips"), pipeline.request("trips/a", **at))
     assert outcome.claim is not None
     assert outcome.claim.window.interval.start == entries[0].interval.end
+    assert len(pipeline.target_rows()) == 4
+
+
+# --- one file and one table in other spellings
+
+
+@pytest.fixture
+def shop(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SQLite file with four rows of the day."""
+    folder = pipeline.folder / "data"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, at TEXT)")
+        for n in range(4):
+            database.execute("INSERT INTO orders VALUES (?, ?)", (n, f"2013-11-03 {n + 6:02}:00:00"))
+        database.commit()
+    (folder / "current.db").symlink_to("shop.db")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def reads(
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    conn: str,
+    table: str = "orders",
+    **more: Any,
+) -> Runtime:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn.upper()}", json.dumps({"conn_type": "sqlite", "host": path}))
+    source = {
+        "type": "sql", "conn_id": conn, "table": table, "time_column": "at", "time_column_zone": "UTC",
+        "key_columns": ["id"], "name": more.pop("name", "orders"),
+    }  # fmt: skip
+    return pipeline.runtime(**ONE_DAY, source=source, **more)
+
+
+def as_recorded_before(about: About) -> About:
+    """As versions recorded it that knew no `file` and no `dialect`."""
+    source, target = (
+        {key: value for key, value in (one or {}).items() if key not in ("file", "dialect")}
+        for one in (about.source, about.target)
+    )
+    return replace(about, source=source, target=target)
+
+
+@pytest.mark.parametrize("before", [as_recorded_before, lambda about: about], ids=["older record", "record"])
+@pytest.mark.parametrize("conn", ["shop", "renamed"])
+@pytest.mark.parametrize("path", ["{}/../data/shop.db", "shop.db", "./shop.db", "{}/current.db"])
+def test_another_spelling_of_a_file_is_no_change(
+    pipeline: Pipeline,
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    conn: str,
+    before: Callable[[About], About],
+) -> None:
+    runtime = reads(pipeline, monkeypatch, str(shop / "shop.db"), "shop")
+    assert pipeline.move(runtime).audited is not None
+    runtime.state.change_about(before)
+    spelled = target(pipeline)
+    spelled["path"] = str(pipeline.folder / "data" / ".." / "lake.duckdb")
+    again = reads(pipeline, monkeypatch, path.format(shop), conn, target=spelled)
+    [window] = committed_windows(again)
+    assert pipeline.move(again, kind=RunKind.WINDOW, interval=window).audited is not None
+    assert len(pipeline.target_rows()) == 4
+
+
+@pytest.mark.parametrize("name", ["Orders", "main.orders", '"orders"'])
+def test_a_table_that_only_case_tells_apart_is_the_same_source(
+    pipeline: Pipeline, shop: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """SQLite reads the same rows under both names, and the record ids would differ."""
+    assert pipeline.move(reads(pipeline, monkeypatch, "shop.db", "shop")).audited is not None
+    twin = reads(
+        pipeline, monkeypatch, str(shop / "current.db"), "other", name, name=name, pipeline_id="twin"
+    )
+    with pytest.raises(ConfigError, match=r"'flights' loads the same source .*mean one table.*adopt twin"):
+        pipeline.move(twin)
     assert len(pipeline.target_rows()) == 4

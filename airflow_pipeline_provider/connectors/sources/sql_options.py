@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions
-from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions, printable
 from airflow_pipeline_provider.core.days import zone_of
+from airflow_pipeline_provider.core.table_names import table_parts
 
 
 def _listed(value: Any) -> Any:
@@ -53,7 +53,7 @@ class SqlSourceOptions(SourceOptions):
     @classmethod
     def _whole_parts(cls, value: str | None) -> str | None:
         if value is not None:
-            table_parts(value)
+            table_parts(printable(value))
         return value
 
     @field_validator("query")

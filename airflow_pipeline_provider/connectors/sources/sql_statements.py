@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from typing import Any
 
-from airflow_pipeline_provider.connectors.sources.sql_names import table_parts
 from airflow_pipeline_provider.connectors.sources.sql_times import Kind, TimeColumn
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import FatalError
 
 Statement = tuple[str, list[Any]]

@@ -6,6 +6,7 @@ another process has open is waited for, then it is a TransientError.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -263,6 +264,9 @@ class DuckDBTarget(Target):
             "path": self.options.path,
             "table": ".".join(part.lower() for part in self._statements.table.parts),
         }
+
+    def place(self) -> dict[str, Any]:
+        return {"file": os.path.realpath(self.options.path)}
 
     def pipelines(self) -> sql_pipelines.Pipelines:
         def once(execute: Execute) -> sql_pipelines.Pipelines:
