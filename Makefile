@@ -87,7 +87,7 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMP)  ## mypy (strict in core)
+types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy -p benchmarks
 	$(BIN)/mypy --explicit-package-bases demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
