@@ -18,6 +18,7 @@ was seen and what to do; the phase that was running adds pipeline, window and ph
 
 from __future__ import annotations
 
+import copyreg
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +41,10 @@ class PipelineError(Exception):
         """Say where it happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
         if self.context is None:
             self.context = visible(context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy without calling `__init__`, whose parameters differ from class to class."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         return f"{self.context}: {self.message}" if self.context else self.message

@@ -15,8 +15,11 @@ class Ended(BaseException):
     """The process was told to end by a signal; no `except Exception` stops it."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(number)
         self.number = number
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
 
     @property
     def exit_code(self) -> int:

@@ -51,16 +51,16 @@ class ConfigFileError(ConfigError):
         super().__init__("; ".join(lines))
         self.message = "\n".join(map(visible, lines))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems, self.file)
-
 
 class CrossFieldError(ValueError):
     """Carries the problems between fields out of a pydantic validator."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
+        super().__init__(problems)
         self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems))
 
 
 def looks_secret(name: str) -> bool:

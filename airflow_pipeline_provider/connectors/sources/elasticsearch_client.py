@@ -280,8 +280,11 @@ class _ForbiddenError(Exception):
     """`GET /` was refused."""
 
     def __init__(self, is_elasticsearch: bool) -> None:
-        super().__init__("GET / is forbidden")
+        super().__init__(is_elasticsearch)
         self.is_elasticsearch = is_elasticsearch
+
+    def __str__(self) -> str:
+        return "GET / is forbidden"
 
 
 def _transport(nodes: list[Any]) -> Transport:
