@@ -1,5 +1,5 @@
 """Every file of `pipelines/` as a DAG. (Airflow reads a file only if it has both words, airflow and dag.)"""
 
-from airflow_pipeline_provider.factory import load_pipelines
+from airflow_pipeline_provider import load_pipelines
 
 load_pipelines(globals(), "pipelines")

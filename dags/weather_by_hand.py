@@ -9,7 +9,7 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import DAG, task
 
-from airflow_pipeline_provider.operators import (
+from airflow_pipeline_provider import (
     AuditOperator,
     ExtractOperator,
     GenerateWindowOperator,

@@ -122,7 +122,7 @@ _ANY_DATABASE = "postgres://USER:PASSWORD@HOST:5432/DATABASE"
 _DAG_FILE = '''\
 """Load every file of `pipelines/` as an Airflow DAG."""
 
-from airflow_pipeline_provider.factory import load_maintenance, load_pipelines
+from airflow_pipeline_provider import load_maintenance, load_pipelines
 
 load_pipelines(globals(), "pipelines")
 load_maintenance(globals(), "pipelines")  # a daily DAG that finds late data and removes old files

@@ -1,22 +1,30 @@
-"""Pipeline files into Airflow DAGs: `load_pipelines(globals(), folder)`, `load_maintenance(globals(), folder)`."""
+"""Build Airflow DAGs from the pipeline files of a folder."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from typing import Any
+from airflow_pipeline_provider.lazy_exports import lazy_exports
 
+__all__ = [
+    "build_dag",
+    "build_maintenance",
+    "load_maintenance",
+    "load_pipelines",
+]
 
-def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
-    """See `factory.dag.load_pipelines`; imported on call, so that importing this package stays cheap."""
-    from airflow_pipeline_provider.factory.dag import load_pipelines as load
-
-    load(namespace, folder)
-
-
-def load_maintenance(namespace: dict[str, Any], folder: str, **options: Any) -> None:
-    """See `factory.maintenance.load_maintenance`: schedule, days, on_shrink, dag_id."""
-    from airflow_pipeline_provider.factory.maintenance import load_maintenance as load
-
-    load(namespace, folder, **options)
-
-
-__all__ = ["load_maintenance", "load_pipelines"]
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.factory.dag import (
+        build_dag,
+        load_pipelines,
+    )
+    from airflow_pipeline_provider.factory.maintenance import (
+        build_maintenance,
+        load_maintenance,
+    )
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "factory.dag": ["build_dag", "load_pipelines"],
+            "factory.maintenance": ["build_maintenance", "load_maintenance"],
+        },
+    )

@@ -9,3 +9,5 @@ import os
 # Arrow reads this once, when it is imported, which only phases do. Its own choice keeps what threads have freed:
 # 50 MB more at the peak of an extraction, and no faster.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
+__all__: list[str] = []

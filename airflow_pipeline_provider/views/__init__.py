@@ -1,1 +1,3 @@
-"""The read model: what is complete, what is missing and why, computed once for every command that shows it."""
+"""Compute what is complete, what is missing and why: the one read model of every command that shows it."""
+
+__all__: list[str] = []

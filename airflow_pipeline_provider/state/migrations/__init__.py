@@ -1,0 +1,3 @@
+"""Migrate the metadata tables of state `sql` (Alembic)."""
+
+__all__: list[str] = []

@@ -1,0 +1,173 @@
+"""What each package exports: pinned here, so that a name is added or taken away on purpose only."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import airflow_pipeline_provider
+
+PACKAGE = "airflow_pipeline_provider"
+OPERATORS = [
+    "AuditOperator",
+    "DrainOperator",
+    "ExtractOperator",
+    "GenerateWindowOperator",
+    "LoadOperator",
+    "StageOperator",
+    "ValidateWindowOperator",
+]
+RECORD_FUNCTIONS = [
+    "build_complete_pipeline_record",
+    "build_window_record",
+    "calculate_day_from_timestamp",
+    "calculate_time_window",
+    "convert_to_pendulum",
+    "generate_pipeline_time_window_record",
+    "parse_time_to_seconds",
+    "seconds_to_time_string",
+]
+EXPORTS = {
+    "": [
+        *OPERATORS,
+        "DayCompleteSensor",
+        "DayCompleteTrigger",
+        "PipelineError",
+        "load_maintenance",
+        "load_pipelines",
+        *RECORD_FUNCTIONS,
+    ],
+    "cli": [],
+    "config": [
+        "ByteCount",
+        "ConnId",
+        "DurationSeconds",
+        "PipelineConfig",
+        "SourceOptions",
+        "StageOptions",
+        "StateOptions",
+        "TargetOptions",
+        "load_folder",
+        "load_pipeline",
+    ],
+    "connectors": [
+        "Body",
+        "BodyReport",
+        "CommitRow",
+        "Identity",
+        "LoadResult",
+        "RecordIdForm",
+        "Slice",
+        "Source",
+        "Stage",
+        "StageFile",
+        "Target",
+        "TargetCounts",
+        "TargetLimits",
+        "register",
+        "require",
+    ],
+    "core": ["Interval", "Window"],
+    "envelope": ["ENVELOPE"],
+    "factory": ["build_dag", "build_maintenance", "load_maintenance", "load_pipelines"],
+    "observability": [],
+    "operators": OPERATORS,
+    "phases": [],
+    "sensors": ["DayCompleteSensor"],
+    "state": ["Lease", "Snapshot", "State"],
+    "state.migrations": [],
+    "testing": [
+        "Expected",
+        "KitRow",
+        "Loaded",
+        "SnapshotConformance",
+        "SourceConformance",
+        "StageConformance",
+        "StateConformance",
+        "TargetConformance",
+    ],
+    "triggers": ["DayCompleteTrigger"],
+    "views": [],
+}
+# The signatures that callers outside of this package write down: names, kinds and defaults of the parameters.
+SIGNATURES = {
+    "load_pipelines": "(namespace, folder)",
+    "load_maintenance": (
+        "(namespace, folder, *, schedule='0 6 * * *', days=7, on_shrink='fail', dag_id='pipelines_maintenance')"
+    ),
+    "calculate_time_window": "(target_day, granularity, continuation_timestamp=None)",
+    "generate_pipeline_time_window_record": "(final_config, *, reference_time, latest_timestamp_available)",
+    "build_complete_pipeline_record": (
+        "(final_config, *, reference_time, latest_timestamp_available, record_functions=None)"
+    ),
+    "build_window_record": "(final_config, interval, day=None, *, record_functions=None)",
+    "calculate_day_from_timestamp": "(timestamp, time_back, timezone, *, name='timestamp')",
+    "convert_to_pendulum": "(timestamp, timezone=None, *, name='timestamp')",
+    "parse_time_to_seconds": "(text)",
+    "seconds_to_time_string": "(seconds)",
+}
+
+
+def full_name(package: str) -> str:
+    return f"{PACKAGE}.{package}" if package else PACKAGE
+
+
+def packages() -> Iterator[str]:
+    yield ""
+    for module in pkgutil.walk_packages(airflow_pipeline_provider.__path__, f"{PACKAGE}."):
+        if module.ispkg:
+            yield module.name.removeprefix(f"{PACKAGE}.")
+
+
+def test_each_package_pins_its_exports() -> None:
+    found = {
+        package: sorted(importlib.import_module(full_name(package)).__all__)
+        for package in packages()
+        if not package.startswith("connectors.")
+    }
+    assert found == {package: sorted(names) for package, names in EXPORTS.items()}
+
+
+@pytest.mark.parametrize(
+    "package", [name for name in EXPORTS if EXPORTS[name]], ids=lambda name: name or "root"
+)
+def test_each_exported_name_resolves(package: str) -> None:
+    module = importlib.import_module(full_name(package))
+    for name in EXPORTS[package]:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
+        _ = module.no_such_name
+
+
+@pytest.mark.parametrize(("name", "expected"), SIGNATURES.items(), ids=list(SIGNATURES))
+def test_signatures_are_true(name: str, expected: str) -> None:
+    signature = inspect.signature(getattr(airflow_pipeline_provider, name))
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
+    ]
+    assert str(inspect.Signature(bare)) == expected
+
+
+@pytest.mark.parametrize("package", ["", "config", "connectors", "core", "factory", "state", "testing"])
+def test_importing_a_package_imports_nothing_of_its_parts(package: str) -> None:
+    """Airflow's provider discovery imports the package before Airflow's configuration is ready."""
+    script = f"""
+import sys
+import {full_name(package)}
+print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names))
+"""
+    # -S: without site-packages' .pth files, which import what they like
+    command = [sys.executable, "-S", "-c", script]
+    root = str(airflow_pipeline_provider.__path__[0]).removesuffix(PACKAGE)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PYTHONPATH": root}, timeout=120
+    )
+    parents = {PACKAGE, full_name(package), f"{PACKAGE}.lazy_exports"}
+    assert set(done.stdout.split()) - {"__main__"} == parents
