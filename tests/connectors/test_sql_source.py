@@ -11,15 +11,18 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pytest
 from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.base import Identity, Slice
 from airflow_pipeline_provider.connectors.registry import connector_class
+from airflow_pipeline_provider.connectors.sources import sql
 from airflow_pipeline_provider.connectors.sources.sql import SqlSource
 from airflow_pipeline_provider.connectors.sources.sql_rows import json_text
 from airflow_pipeline_provider.connectors.sources.sql_statements import Dialect
@@ -493,6 +496,75 @@ def test_the_source_only_reads(
     conn = {"conn_type": "sqlite", "host": str(path), "extra": {"mode": "ro"}}
     monkeypatch.setenv("AIRFLOW_CONN_KIT", json.dumps(conn))
     assert SqlSource(options(), Identity("kit", "UTC")).count(WINDOW) == 1
+
+
+class StrictCursor:
+    """A cursor that cannot be closed while a result is unread, as in MySQL's driver."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor, self._unread = cursor, False
+        self.fetchall, self.fetchmany = self._reading("fetchall"), self._reading("fetchmany")
+
+    def execute(self, statement: str, values: Sequence[Any]) -> None:
+        self._cursor.execute(statement, list(values))
+        self._unread = True
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    def _reading(self, name: str) -> Callable[..., list[Any]]:
+        def read(*size: int) -> list[Any]:
+            rows: list[Any] = getattr(self._cursor, name)(*size)
+            self._unread = name == "fetchmany" and bool(rows)
+            return rows
+
+        return read
+
+    def close(self) -> None:
+        if self._unread:
+            raise duckdb.Error("Unread result found")
+        self._cursor.close()
+
+
+class StrictConnection:
+    def __init__(self, path: Path) -> None:
+        self._connection = duckdb.connect(str(path))
+
+    def cursor(self) -> StrictCursor:
+        return StrictCursor(self._connection.cursor())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def other_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of another kind (here DuckDB) behind the connection `kit`: no view that spans statements."""
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute('CREATE TABLE events (id INTEGER, "at" TIMESTAMPTZ)')
+        connection.executemany(
+            "INSERT INTO events VALUES (?, ?)", [(n, WINDOW.start + n * MICRO) for n in range(25)]
+        )
+    hook = SimpleNamespace(placeholder="?", escape_word_format='"{}"')
+    monkeypatch.setattr(sql, "opener", lambda *_, **__: ("other", hook, lambda: StrictConnection(path)))
+    return path
+
+
+@pytest.mark.parametrize("page_size", [1, 10, 25, 1000])
+def test_a_database_of_another_kind_is_read_by_one_statement(other_database: Path, page_size: int) -> None:
+    source = SqlSource(options(page_size=page_size), Identity("kit", "UTC"))
+    source.check()
+    assert ids(source) == sorted(f"[{n}]" for n in range(25))
+
+
+def test_an_error_among_the_rows_of_another_database_is_reported_as_it_is(other_database: Path) -> None:
+    with duckdb.connect(str(other_database)) as connection:
+        connection.execute("INSERT INTO events SELECT * FROM events WHERE id = 3")
+    source = SqlSource(options(page_size=2), Identity("kit", "UTC"))
+    with pytest.raises(DataError, match=r"do not identify a row: two rows have events/\[3\]"):
+        read_all(source, WINDOW)
 
 
 def test_a_relative_path_is_one(

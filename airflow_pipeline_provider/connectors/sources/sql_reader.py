@@ -106,15 +106,18 @@ class Reader:
             raise SnapshotLostError(f"the view is lost: {error.message}") from error
 
     def portions(self, statement: Statement, size: int) -> Iterator[list[tuple[Any, ...]]]:
-        with closing(self.connection.cursor()) as cursor:
+        """Yield the rows in lists of at most `size`; a cursor that is left early ends with its connection."""
+        with database_errors(self.what):
+            cursor = self.connection.cursor()
+            cursor.execute(*statement)
+        while True:
             with database_errors(self.what):
-                cursor.execute(*statement)
-            while True:
-                with database_errors(self.what):
-                    rows = [tuple(row) for row in cursor.fetchmany(size)]
-                if not rows:
-                    return
-                yield rows
+                rows = [tuple(row) for row in cursor.fetchmany(size)]
+            if not rows:
+                break
+            yield rows
+        with database_errors(self.what):
+            cursor.close()
 
     # --- shape
 
@@ -144,6 +147,7 @@ class Reader:
         with self._cursor() as cursor:
             cursor.execute(*relation.describe())
             described = [(column[0], column[1]) for column in cursor.description or ()]
+            cursor.fetchall()  # MySQL's driver refuses to close a cursor with an unread result, even an empty one
         names = [name for name, _ in described]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
