@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
@@ -64,6 +65,15 @@ def test_what_was_exported_is_imported_elsewhere(moved: Place, tmp_path: Path) -
     result = moved("run", "flights", "--reference-time", "2013-11-04T21:30:00Z", "-o", "json")
     (window,) = result.json["windows"]
     assert (window["start"], window["token"]) == ("2013-11-03T14:00:00Z", 3)
+
+
+def test_only_this_user_can_read_an_export(moved: Place, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert moved("state", "export", "flights", str(tmp_path / "flights.jsonl")).code == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "flights.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_lines_are_for_programs_too(moved: Place) -> None:

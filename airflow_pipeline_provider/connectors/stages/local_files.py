@@ -64,10 +64,11 @@ class LocalFiles:
         self._file_mode, self._folder_mode = (0o666, 0o777) if shared else (0o600, 0o700)
 
     def _make_folder(self, folder: Path) -> None:
-        """Create the folder and its parents, and refuse a base that another user could exchange."""
-        private_files.make_folders(folder, self._folder_mode)
+        """Create the folder and its parents; write nothing into a base that another user could exchange."""
+        private_files.make_folders(self._root, self._folder_mode)
         if not self._shared:
             private_files.check_owner(self._root)
+        private_files.make_folders(folder, self._folder_mode)
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
