@@ -134,7 +134,7 @@ $(ELASTICDUMP):
 audit: $(STAMP)  ## known advisories of the pinned dependencies; asks a database on the internet
 	@uv=$$(command -v uv || echo "$(BIN)/python -m uv"); \
 	for file in constraints.txt constraints-airflow-3.2.txt; do \
-		echo "$$file:"; $$uv tool run pip-audit --no-deps --requirement $$file || exit 1; done
+		echo "$$file:"; $$uv tool run pip-audit --strict --no-deps --requirement $$file || exit 1; done
 
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
