@@ -1,4 +1,4 @@
-"""Connectors by name: a lazy table for our own, the entry-point group for everybody else's.
+"""Find connectors by name: this package's own in a table, those of other packages by their entry points.
 
 A package adds one with::
 
@@ -8,10 +8,9 @@ A package adds one with::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
@@ -19,6 +18,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 ENTRY_POINT_GROUP = "airflow_pipeline_provider.connectors"
 KINDS = ("source", "stage", "target", "state")
 
+DISTRIBUTION = "airflow-pipeline-provider"
 _HERE = "airflow_pipeline_provider"
 BUILT_IN: dict[str, str] = {
     "source.elasticsearch": f"{_HERE}.connectors.sources.elasticsearch:ElasticsearchSource",
@@ -34,44 +34,101 @@ BUILT_IN: dict[str, str] = {
 _registered: dict[str, str | type] = {}
 
 
-def register(kind: str, name: str, target: str | type) -> None:
-    """Add or replace a connector for this process: a class, or "module:Class" imported on first use."""
+def register(kind: str, name: str, target: str | type, *, replace: bool = False) -> None:
+    """Add a connector for this process: a class, or "module:Class", which is imported on first use.
+
+    Raise ConfigError if `kind` is unknown, or if another class has the name already and `replace` is False.
+    """
     if kind not in KINDS:
         raise ConfigError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    _registered[f"{kind}.{name}"] = target
-
-
-@lru_cache(maxsize=1)
-def _entry_points() -> dict[str, Callable[[], Any]]:
-    return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP)}
+    key, path = f"{kind}.{name}", _path(target)
+    if not replace and (taken := _taken(key) - {path}):
+        raise ConfigError(
+            f"{key}: cannot register {path}: {' and '.join(sorted(taken))} has this name already; "
+            "choose another name, or pass replace=True to use yours in its place"
+        )
+    _registered[key] = target
 
 
 def known(kind: str) -> list[str]:
-    """Names that `type:` may have in this section."""
+    """Return the names that `type:` may have in this section."""
     names = {*BUILT_IN, *_entry_points(), *_registered}
     return sorted(name.partition(".")[2] for name in names if name.startswith(f"{kind}."))
 
 
 def connector_class(kind: str, name: str) -> Any:
-    """The class; an unknown name is a ConfigError with the nearest known one."""
+    """Return the class of a connector.
+
+    Raise ConfigError if no connector has the name (it suggests the nearest one), if several packages define one, or
+    if its package cannot be imported.
+    """
     key = f"{kind}.{name}"
-    found = _registered.get(key) or BUILT_IN.get(key)
+    found = _registered.get(key)
     if isinstance(found, type):
         return found
-    if found is not None:
-        module, _, attribute = found.partition(":")
-        return getattr(import_module(module), attribute)
-    if key in _entry_points():
-        return _entry_points()[key]()
-    import difflib  # only for somebody who misspelled something
+    points = [_point(key, found)] if found is not None else _installed(key)
+    if len({point.value for point in points}) > 1:
+        raise ConfigError(
+            f"{kind}.type: {name!r} is defined by {' and by '.join(_origin(point) for point in points)}; "
+            "uninstall one of them, or rename the entry point of one"
+        )
+    if points:
+        return _loaded(points[0], kind, name)
+    import difflib  # only after a misspelling
 
     near = difflib.get_close_matches(str(name), known(kind), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known(kind))}"
     raise ConfigError(f"{kind}.type: unknown {name!r}; {hint}")
 
 
+def _loaded(point: EntryPoint, kind: str, name: str) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{kind}.type: {name!r} is {_origin(point)}, which cannot be imported ({error}); "
+            "install what it needs, or correct the name of the class"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _entry_points() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _installed(key: str) -> list[EntryPoint]:
+    """Return the connectors of this name that installed packages define, this package's own first."""
+    ours = [_point(key, BUILT_IN[key])] if key in BUILT_IN else []
+    return [*ours, *_entry_points().get(key, [])]
+
+
+def _taken(key: str) -> set[str]:
+    if key in _registered:
+        return {_path(_registered[key])}
+    return {point.value for point in _installed(key)}
+
+
+def _point(key: str, path: str) -> EntryPoint:
+    return EntryPoint(name=key, value=path, group=ENTRY_POINT_GROUP)
+
+
+def _origin(point: EntryPoint) -> str:
+    if point.dist is not None:
+        return f"{point.value} of package {point.dist.name}"
+    if point.value == BUILT_IN.get(point.name):
+        return f"{point.value} of package {DISTRIBUTION}"
+    return point.value  # registered by the caller
+
+
+def _path(target: str | type) -> str:
+    return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
 def options_model(kind: str, name: str) -> Any:
-    """The pydantic model of the connector's YAML section."""
+    """Return the pydantic model of the connector's YAML section."""
     return connector_class(kind, name).Options
 
 

@@ -125,7 +125,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
     register("source", "memory", MemorySource)
-    register("state", "memory", SharedState)
+    register("state", "memory", SharedState, replace=True)
     MemorySource.clear()
     made = Place(tmp_path / "pipelines", capsys)
     made.folder.mkdir()

@@ -38,7 +38,7 @@ class Hanging(SqlSource):
         print("hanging", file=sys.stderr, flush=True)
         time.sleep(600)
 
-register("source", "sql", Hanging)
+register("source", "sql", Hanging, replace=True)
 sys.exit(main(sys.argv[1:]))
 """
 SECONDS = 240  # of a process; a busy machine imports Airflow slowly

@@ -238,7 +238,7 @@ def test_a_remote_cluster_that_goes_down(remote: Remote, index: str, cluster: st
 def pipeline(indices: list[str]) -> Runtime:
     """2013-11-03 as one window, into memory."""
     for kind, made in (("stage", MemoryStage), ("target", MemoryTarget), ("state", MemoryState)):
-        register(kind, "memory", made)
+        register(kind, "memory", made, replace=True)
     source = {"type": "elasticsearch", "conn_id": CONN_ID, "index": indices, "time_field": "ts"}
     memory = {kind: {"type": "memory"} for kind in ("stage", "target", "state")}
     days = {"start_day": "2013-11-03", "end_day": "2013-11-03", "max_backlog_days": None}

@@ -142,7 +142,7 @@ class Pipeline:
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     register("source", "memory", MemorySource)
-    register("state", "memory", MemoryState)
+    register("state", "memory", MemoryState, replace=True)
     MemorySource.clear()
     made = Pipeline(tmp_path)
     assert made.rows.rows == {}

@@ -152,7 +152,7 @@ class World:
             *(("source", MemorySource), ("stage", MemoryStage)),
             *(("target", MemoryTarget), ("state", MemoryState)),
         ):
-            register(kind, "memory", connector)
+            register(kind, "memory", connector, replace=True)
         MemorySource.tables.pop("rows", None)
         self.source: MemoryTable = MemorySource.table("rows")
         self.first_day, self.last_day = first_day, first_day + timedelta(days=days - 1)

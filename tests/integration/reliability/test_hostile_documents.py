@@ -106,7 +106,7 @@ def world(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def move(world: World, target: Target, index: str, **changes: Any) -> Outcome:
     """The whole day of 2013-11-03 in one window."""
-    register("state", "memory", MemoryState)
+    register("state", "memory", MemoryState, replace=True)
     config = parse_pipeline(
         {
             "pipeline_id": "flights",
