@@ -9,7 +9,7 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
 from airflow_pipeline_provider.core.planning import target_day
-from airflow_pipeline_provider.exceptions import ConfigError, FatalError
+from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.findings import Finding, View
@@ -50,9 +50,9 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
             view.reprocess(piece),
         )
-    stops = False  # a run of all that is ready ends at the first window that fails on its data
+    stops = False  # a run of all that is ready ends at the first window that fails again
     for one in ready:
-        stops = stops or _failed_on_data(one)
+        stops = stops or _fails_again(one)
         for piece in subtract([one.interval], deleted):
             if one.why is Why.FAILED:
                 yield _failed(view, one, piece)
@@ -62,17 +62,25 @@ def ready_gaps(view: View) -> Iterator[Finding]:
                 yield Finding("gap", piece, sentence, command, safe=True)
 
 
-def _failed_on_data(one: Missing) -> bool:
-    return one.why is Why.FAILED and one.error == ledger.DATA_ERROR
+_LASTING = {
+    DataError.__name__: "repair the data first",
+    FatalError.__name__: "remove the cause first",
+    ConfigError.__name__: "correct the file or the connection first",
+}
+"""What to do about an error that another run meets again, by the name that the ledger has."""
+
+
+def _fails_again(one: Missing) -> bool:
+    return one.why is Why.FAILED and one.error in _LASTING
 
 
 def _failed(view: View, one: Missing, piece: Interval) -> Finding:
-    """A window that failed on its data fails again, so its command is not safe."""
-    on_data = _failed_on_data(one)
+    """A window that failed on its data, a permission or the file fails again: no repair is safe."""
+    lasting = _fails_again(one)
     times = "once" if one.failures == 1 else f"{one.failures} times"
-    hint = "; repair the data first" if on_data else ""
+    hint = f"; {_LASTING[one.error or '']}" if lasting else ""
     return Finding(
-        "failed", piece, f"it failed {times}: {one.detail}{hint}", view.run(piece), safe=not on_data
+        "failed", piece, f"it failed {times}: {one.detail}{hint}", view.run(piece), safe=not lasting
     )
 
 

@@ -458,6 +458,29 @@ def test_a_fix_that_fails_is_said(whole: Place) -> None:
     assert "the disk is full" in result.err
 
 
+@pytest.mark.parametrize(
+    ("error", "hint", "safe"),
+    [
+        ("DataError", "repair the data first", False),
+        ("FatalError", "remove the cause first", False),
+        ("ConfigError", "correct the file or the connection first", False),
+        ("KeyError", "", True),
+    ],
+)
+def test_only_a_failure_that_may_pass_is_counted_as_fixable(
+    whole: Place, error: str, hint: str, safe: bool
+) -> None:
+    forget_commit(whole)
+    window = Interval(SECOND.end + timedelta(hours=10), SECOND.end + timedelta(hours=15))
+    detail = {"error": error, "message": "the role may not insert", "phase": "load"}
+    whole.state().append(Entry(Kind.FAILED, window, FIRST.start, detail=detail))
+    [found] = look(whole).json["findings"]
+    assert (found["kind"], found["safe"], hint in found["sentence"]) == ("failed", safe, True)
+    said = whole("doctor", "flights", *AT).out
+    assert ("--fix" in said.splitlines()[-1]) is safe
+    assert bool(look(whole, "--fix").json["fixed"]) is safe
+
+
 # --- by hand: the same questions in SQL
 
 
