@@ -26,7 +26,7 @@ from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import Why, days_of, too_old_text
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
-from airflow_pipeline_provider.phases.identity import refuse_renamed
+from airflow_pipeline_provider.phases.identity import declared, refuse_changed
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.standing import Gaps, find_gaps
 
@@ -78,7 +78,7 @@ def look(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
     """Return the gaps of the last days up to the target day (None: of all days), in order."""
     with open_runtime(config) as runtime:
         try:
-            refuse_renamed(config.pipeline_id, runtime.state.about())
+            refuse_changed(config.pipeline_id, runtime.state.about(), declared(config))
             return find_gaps(config, runtime.state, at, days)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")

@@ -54,14 +54,13 @@ from airflow_pipeline_provider.core.missing import days_of, too_old_text
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.identity import (
-    Renamed,
     change_sentence,
     declared,
     differences,
-    find_rename,
 )
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import sentences
+from airflow_pipeline_provider.state.about import Renamed, find_rename
 from airflow_pipeline_provider.views.standing import Day, Readable, Standing, find_eta, standing
 
 # What a person must see first.
@@ -94,6 +93,13 @@ class Looked:
     changes: list[str]
     renamed: Renamed | None
     eta: Eta | None = None  # asked for one pipeline alone: it needs more of the ledger
+
+    @property
+    def refused(self) -> str | None:
+        """Return why no run of it loads: then what is committed says nothing about what the file names now."""
+        if self.renamed is not None:
+            return self.renamed.sentence
+        return f"no run loads: {', '.join(self.changes)}" if self.changes else None
 
 
 @dataclass(frozen=True)
@@ -219,9 +225,10 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
             f"{lease.owner} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
             "yellow",
         )
-    screen.say(f"next: {stands.plan.detail}")
-    if looked.eta is not None and (stands.behind_seconds or looked.eta.at is not None):
-        screen.say(f"caught up: {_eta_text(looked.eta, zone)}")
+    if looked.refused is None:
+        screen.say(f"next: {stands.plan.detail}")
+        if looked.eta is not None and (stands.behind_seconds or looked.eta.at is not None):
+            screen.say(f"caught up: {_eta_text(looked.eta, zone)}")
     if not stands.days:
         return
     rows = [
@@ -265,11 +272,11 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
                 str(len(days)),
                 f"{covered * 1000 // total / 10 if total else 0:.1f}%",
                 length_text(one.standing.behind_seconds),
-                worst.report.status.value if worst else "-",
+                _status_text(one, worst),
                 _reason_text(one, worst),
             )
         )
-        late = one.too_far_behind or one.standing.too_old
+        late = one.too_far_behind or one.standing.too_old or one.refused
         styles.append("red" if late else _STYLES.get(worst.report.status) if worst else None)
     columns = ("pipeline", "target day", "days", "covered", "behind", "status", "reason")
     if rows:
@@ -279,10 +286,16 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
             screen.say(f"source of {one.config.pipeline_id}: {sentence}", "yellow")
 
 
+def _status_text(one: Looked, worst: Day | None) -> str:
+    if one.renamed is not None:
+        return "renamed"
+    return "changed" if one.changes else worst.report.status.value if worst else "-"
+
+
 def _reason_text(one: Looked, worst: Day | None) -> str:
     reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
-    if one.renamed is not None:
-        return one.renamed.sentence
+    if one.refused is not None:
+        return one.refused
     old = days_of(one.config.rules, one.standing.too_old)
     return f"{counted(len(old), 'day')} too_old (to {old[-1]}); {reason}" if old else reason
 
@@ -293,8 +306,8 @@ def _worst(stands: Standing) -> Day | None:
 
 def _behind_text(looked: Looked) -> str:
     stands, zone = looked.standing, looked.config.timezone
-    if looked.renamed is not None:
-        return looked.renamed.sentence
+    if looked.refused is not None:
+        return looked.refused
     if stands.continuation is None:
         return "no day is looked at"
     if stands.ready_until is None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from airflow_pipeline_provider.connectors.probes import Answer
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_values
+from airflow_pipeline_provider.phases.identity import check_identity
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 
@@ -22,7 +23,7 @@ class Probed(NamedTuple):
 
 def probe_services(runtime: Runtime) -> Iterator[Probed]:
     """Ask each question of source, stage, target and state; an error is an answer and ends nothing."""
-    broken = False
+    broken: set[str] = set()
     for section in ("source", "stage", "target", "state"):
         shown: set[str] = set()
         try:
@@ -31,17 +32,31 @@ def probe_services(runtime: Runtime) -> Iterator[Probed]:
                 if probed.error is not None and probed.answer.detail in shown:
                     continue  # the same missing connection, once
                 shown.add(probed.answer.detail)
-                broken |= probed.error is not None and section in ("stage", "target")
+                if probed.error is not None:
+                    broken.add(section)
                 yield probed
         except PipelineError as error:  # the questions themselves could not be made
+            broken.add(section)
             yield _failed(section, "connect", error)
-    if not broken:
+    if not broken & {"stage", "target"}:
         yield _asked("target", "reads the stage", lambda: _reads_stage(runtime))
+    if not broken & {"target", "state"}:
+        yield _asked("state", "pipeline", lambda: _is_unchanged(runtime))
 
 
 def _reads_stage(runtime: Runtime) -> Answer:
     runtime.target.check_stage(runtime.stage, None)
     return Answer("ok", "as its options say")
+
+
+def _is_unchanged(runtime: Runtime) -> Answer:
+    about = runtime.state.peek_about()
+    if about is None:
+        return Answer("unknown", "it is read after the first run has upgraded the tables of the state")
+    check_identity(runtime, about)
+    if about.source is None:
+        return Answer("ok", "the state records no source and target yet")
+    return Answer("ok", "source and target are those of the loads so far")
 
 
 def _asked(section: str, what: str, ask: Callable[[], Answer]) -> Probed:

@@ -17,9 +17,9 @@ from airflow_pipeline_provider.phases.identity import (
     change_sentence,
     datasets_of,
     differences,
-    find_rename,
     is_twin,
 )
+from airflow_pipeline_provider.state.about import find_rename
 
 ALL_TIME = Interval(
     datetime(1, 1, 1, tzinfo=timezone.utc), datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)

@@ -52,7 +52,7 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
             with runtime.state.session():
                 at = at_most_now(runtime, request.reference_time, request.run_after)
                 request = request._replace(reference_time=at)
-                check_identity(runtime)
+                check_identity(runtime, runtime.state.about())
                 generated = (
                     _generate(runtime, request)
                     if runtime.state.concurrent

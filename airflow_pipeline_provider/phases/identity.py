@@ -22,7 +22,7 @@ from airflow_pipeline_provider.core.command_line import shown
 from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap, other_spelling, overlap
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.state.about import About
+from airflow_pipeline_provider.state.about import About, find_rename
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +73,13 @@ def differences(about: About, now: Datasets) -> list[str]:
     return found
 
 
-def check_identity(runtime: Runtime) -> None:
-    """Raise ConfigError when the pipeline was renamed, or its source or target changed, or is another pipeline's."""
-    about = runtime.state.about()
+def check_identity(runtime: Runtime, about: About) -> None:
+    """Raise ConfigError when the pipeline was renamed, or its source or target changed, or is another pipeline's.
+
+    `about` is what its state records.
+    """
     now = datasets_of(runtime)
-    _refuse_change(runtime, about, now)
+    refuse_changed(runtime.config.pipeline_id, about, now)
     if about.source is None:
         try:
             pipelines = runtime.target.pipelines()
@@ -92,7 +94,7 @@ def record_identity(runtime: Runtime) -> None:
     """Do the same before a load, with the target prepared, and record what is not recorded yet."""
     about = runtime.state.about()
     now = datasets_of(runtime)
-    _refuse_change(runtime, about, now)
+    refuse_changed(runtime.config.pipeline_id, about, now)
     if (about.source, about.target, about.days) != now:
         runtime.target.register(now.entry, twin_check(runtime.config.pipeline_id, now))
         runtime.state.change_about(lambda seen: recorded(seen, now))
@@ -131,8 +133,8 @@ def is_twin(now: Datasets, entry: dict[str, Any]) -> bool:
     )
 
 
-def _refuse_change(runtime: Runtime, about: About, now: Datasets) -> None:
-    name = runtime.config.pipeline_id
+def refuse_changed(name: str, about: About, now: Datasets) -> None:
+    """Raise ConfigError for a pipeline that was renamed, or whose source or target are not those of its loads."""
     refuse_renamed(name, about)
     mine = command_line.name_of(name)
     if found := differences(about, now):
@@ -140,33 +142,6 @@ def _refuse_change(runtime: Runtime, about: About, now: Datasets) -> None:
             f"{change_sentence(found)}; nothing was changed. Put it back; or `{shown(command_line.adopt(mine))}`; or "
             f"`{shown(command_line.reprocess_all(mine))}` to move every committed window again"
         )
-
-
-class Renamed(NamedTuple):
-    """A pipeline that was renamed, or whose rename is not finished: no run of it loads."""
-
-    sentence: str  # without a full stop
-    remedy: str
-    command: tuple[str, ...]
-
-
-def find_rename(name: str, about: About) -> Renamed | None:
-    """Return what `state rename` made of the pipeline, None if it has its own state and rows."""
-    if about.renamed_to is not None:
-        command = command_line.rename_state(about.renamed_to, name)
-        return Renamed(
-            f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows",
-            f"Remove this file, choose another pipeline_id, or take the rename back with `{shown(command)}`",
-            command,
-        )
-    if about.renaming_from is not None:
-        command = command_line.rename_state(about.renaming_from, name)
-        return Renamed(
-            f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off",
-            f"Finish it with `{shown(command)}`",
-            command,
-        )
-    return None
 
 
 def refuse_renamed(name: str, about: About) -> None:

@@ -25,7 +25,7 @@ from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.first_day import at_most_now
-from airflow_pipeline_provider.phases.identity import refuse_renamed
+from airflow_pipeline_provider.phases.identity import datasets_of, refuse_changed
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -114,7 +114,7 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
     span = f"{shown[0]}..{shown[-1]}" if shown else None
     with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:
         check_current(runtime)
-        refuse_renamed(name, runtime.state.about())
+        refuse_changed(name, runtime.state.about(), datasets_of(runtime))
         runtime.source.check()
         counted: list[tuple[Finding, list[Entry]]] = []
         left_out: list[LeftOut] = []

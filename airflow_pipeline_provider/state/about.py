@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.command_line import shown
 from airflow_pipeline_provider.core.datasets import Days
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.exceptions import DataError
@@ -133,3 +135,30 @@ def merged(snapshot: About, present: About) -> About:
 
 def _key(act: Act) -> tuple[datetime, str]:
     return act.at, json.dumps(act.to_json(), sort_keys=True, default=str)
+
+
+class Renamed(NamedTuple):
+    """A pipeline that was renamed, or whose rename is not finished: no run of it loads."""
+
+    sentence: str  # without a full stop
+    remedy: str
+    command: tuple[str, ...]
+
+
+def find_rename(name: str, about: About) -> Renamed | None:
+    """Return what `state rename` made of the pipeline, None if it has its own state and rows."""
+    if about.renamed_to is not None:
+        command = command_line.rename_state(about.renamed_to, name)
+        return Renamed(
+            f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows",
+            f"Remove this file, choose another pipeline_id, or take the rename back with `{shown(command)}`",
+            command,
+        )
+    if about.renaming_from is not None:
+        command = command_line.rename_state(about.renaming_from, name)
+        return Renamed(
+            f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off",
+            f"Finish it with `{shown(command)}`",
+            command,
+        )
+    return None

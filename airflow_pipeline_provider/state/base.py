@@ -217,6 +217,10 @@ class State(ABC):
     def about(self) -> About:
         """Return what is remembered of the pipeline's source and target, and of what people did by hand."""
 
+    def peek_about(self) -> About | None:
+        """Return `about`, None where reading it would create or upgrade something: for `check --connect`."""
+        return self.about()
+
     @abstractmethod
     def change_about(self, change: Callable[[About], About]) -> About:
         """Write what `change` makes of it, in one atomic step where `concurrent`; return that."""

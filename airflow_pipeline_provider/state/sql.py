@@ -353,6 +353,13 @@ class SqlState(State):
             row = connection.execute(self._database().statements.pipeline, self._mine).one_or_none()
         return NOTHING if row is None else read_about(row.about, self._database().what)
 
+    def peek_about(self) -> About | None:
+        from airflow_pipeline_provider.state.sql_probe import peek_about, probe_file
+
+        if self._url is None and (file := probe_file(self.options.conn_id)) is not None and not file[1]:
+            return NOTHING  # opening the file would create it
+        return peek_about(self._database(), self._mine)
+
     def change_about(self, change: Callable[[About], About]) -> About:
         database = self._database()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 from airflow_pipeline_provider.connectors.databases import sqlite_uri_of
 from airflow_pipeline_provider.connectors.probes import Answer, clock_answer, writable_path
 from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.sql_database import HEAD, Database
 
 CREATED_BY_FIRST_RUN = "the tables are created by the first run"
@@ -68,3 +70,14 @@ def probe_clock(database: Database) -> Answer:
     """Compare the database's clock with this machine's."""
     with database.look() as (connection, _):
         return clock_answer(database.clock(connection))
+
+
+def peek_about(database: Database, mine: dict[str, Any]) -> About | None:
+    """Return the record of the pipeline as a whole, None while the tables are those of another version."""
+    with database.look() as (connection, version):
+        if version is None:
+            return NOTHING
+        if version != HEAD:
+            return None
+        row = connection.execute(database.statements.pipeline, mine).one_or_none()
+    return NOTHING if row is None else read_about(row.about, database.what)

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Check, Entry, drifted
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
+from airflow_pipeline_provider.state.about import find_rename
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +67,21 @@ class DayQuestion:
         """The day as `{"pipeline", "day", "status", "rows", "reason"}` when the waiting is over, None before.
 
         Reads the state; a store that does not answer counts as not yet.  DataError when waiting is in vain: the day
-        is never moved, is blocked, given up in part, or has shrunk.  Other PipelineErrors are the state's.
+        is never moved, is blocked, given up in part, or has shrunk, or the pipeline was renamed.  Other
+        PipelineErrors are the state's.
         """
         kind = connector_class("state", self.state["type"])
         state = kind(kind.Options.model_validate(self.state), Identity(self.pipeline_id, self.timezone))
         day = day_interval(date.fromisoformat(self.day), self.timezone)
         try:
             entries = state.entries(day)
+            about = state.about()
+            renamed = find_rename(self.pipeline_id, about)
+            if renamed is not None and about.renamed_to is None and state.leases():
+                logger.info(
+                    "pipeline %s is being renamed, day %s is asked for again", self.pipeline_id, self.day
+                )
+                return None
             report = day_status(
                 day,
                 entries,
@@ -86,6 +95,11 @@ class DayQuestion:
             return None
         finally:
             state.close()
+        if renamed is not None:
+            raise DataError(
+                f"day {self.day} of pipeline {self.pipeline_id} will not become complete: {renamed.sentence}. "
+                f"{renamed.remedy}; after a rename, give the sensor the file of the new id"
+            )
         logger.info(
             "pipeline %s, day %s: %s, %s", self.pipeline_id, self.day, report.status.value, report.reason
         )

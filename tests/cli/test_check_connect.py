@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 import yaml
 
 from airflow_pipeline_provider.cli.main import main
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.state.sql import SqlState
 
 Capture = pytest.CaptureFixture[str]
 
@@ -147,6 +151,57 @@ def test_what_is_broken_is_named_and_the_others_are_asked(
     assert len(set(errors.values())) == len(errors)  # one cause is one line
     assert {place for place, _ in answers} == {"source", "stage", "target", "state"}
     assert found == code
+
+
+def rename_away(embedded: Embedded) -> None:
+    state = state_of(embedded)
+    state.change_about(lambda about: replace(about, renamed_to="trips"))
+    state.close()
+
+
+def change_target(embedded: Embedded) -> None:
+    embedded.values["target"]["table"] = "main.other"
+
+
+def copy_file(embedded: Embedded) -> None:
+    embedded.values["pipeline_id"] = "copy"
+
+
+def older_tables(embedded: Embedded) -> None:
+    with closing(sqlite3.connect(embedded.folder / "state.db")) as connection:
+        connection.execute("UPDATE pipeline_alembic_version SET version_num = '0003'")
+        connection.commit()
+
+
+def state_of(embedded: Embedded) -> SqlState:
+    return SqlState.from_url(f"sqlite:///{embedded.folder / 'state.db'}", Identity("events", "UTC"))
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "sentence", "code"),
+    [
+        (lambda _: None, "ok", "source and target are those of the loads so far", 0),
+        (rename_away, "error", "'events' was renamed to 'trips'", 2),
+        (change_target, "error", 'target.table was "main.events" and is "main.other"', 2),
+        (copy_file, "error", "pipeline 'events' loads the same source", 2),
+        (older_tables, "unknown", "upgraded the tables", 0),
+    ],
+)
+def test_a_pipeline_whose_runs_are_refused_is_reported(
+    embedded: Embedded,
+    capsys: Capture,
+    change: Callable[[Embedded], None],
+    status: str,
+    sentence: str,
+    code: int,
+) -> None:
+    assert main(["run", str(embedded.write())]) == 0
+    change(embedded)
+    before = embedded.content()
+    found, answers = embedded.answers(capsys)
+    assert (found, answers["state", "pipeline"][0]) == (code, status)
+    assert sentence in answers["state", "pipeline"][1]
+    assert embedded.content() == before
 
 
 def test_rows_without_a_time_and_an_empty_source_are_warnings(embedded: Embedded, capsys: Capture) -> None:

@@ -85,8 +85,16 @@ def test_a_renamed_table_is_refused_and_shown(moved: Place) -> None:
     for arguments in (("run", "flights", *AT), ("run", "flights", *FIRST), ("status", "flights", *AT)):
         result = moved(*arguments)
         assert (result.code, change in result.err) == ({"run": 2, "status": 1}[arguments[0]], True)
+        assert "up to date" not in result.out
+        assert "next: " not in result.out
     assert moved("status", "flights", *AT, "-o", "json").json["changes"] == [change]
-    assert moved("status", *AT).code == 1
+    every = moved("status", *AT)
+    assert (every.code, "changed" in every.out, "complete" in every.out) == (1, True, False)
+    before = list(moved.state().entries())
+    for command in (("gaps", "flights", *AT), ("recheck", "flights", "--no-reload", *AT)):
+        result = moved(*command)
+        assert (result.code, change in result.err, "no gap" in result.out) == (2, True, False)
+    assert moved.state().entries() == before
     found = moved("doctor", "flights", *AT, "-o", "json").json["findings"]
     assert [one["kind"] for one in found] == ["source_or_target_changed"]
     refused = moved("adopt", "flights", "--reason", "renamed")

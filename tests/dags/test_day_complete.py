@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -179,6 +181,39 @@ def test_a_day_after_the_end_day_fails_at_once(
     run = run_dag(task.dag)
     assert states(run) == {"day": "failed"}
     assert [ti.try_number for ti in run.get_task_instances()] == [1]
+
+
+RENAMES: dict[str, tuple[dict[str, str], str]] = {
+    "renamed": ({"renamed_to": "trips"}, "was renamed to 'trips', which .*file of the new id"),
+    "cut off": ({"renaming_from": "trips"}, "rename of pipeline 'trips' to .* was cut off.*Finish it"),
+}
+
+
+@pytest.mark.parametrize("case", RENAMES)
+def test_a_renamed_pipeline_is_not_waited_for(folder: Folder, case: str) -> None:
+    marks, sentence = RENAMES[case]
+    task = sensor(folder)
+    write(folder, *BOTH)
+    state = state_of(folder)
+    state.change_about(lambda about: replace(about, **marks))
+    state.close()
+    with pytest.raises(AirflowFailException, match=sentence):
+        task.poke({})  # type: ignore[typeddict-item]
+    assert re.search(sentence, asyncio.run(first_event(trigger_of(folder)))["error"])
+
+
+def test_a_rename_that_is_at_work_is_waited_for(folder: Folder) -> None:
+    """Its ledger is not whole yet, and the target's rows do not have the new id."""
+    task = sensor(folder)
+    write(folder, *BOTH)
+    state = state_of(folder)
+    state.change_about(lambda about: replace(about, renaming_from="trips"))
+    state.acquire(DAY, "rename trips flights", 60)
+    assert task.poke({}).xcom_value is None  # type: ignore[typeddict-item]
+    state.release(DAY, "rename trips flights")
+    state.change_about(lambda about: replace(about, renaming_from=None))
+    state.close()
+    assert task.poke({}).is_done  # type: ignore[typeddict-item]
 
 
 STORES = {"sql": "{type: sql, conn_id: pipeline_state}", "variable": "{type: variable}"}
