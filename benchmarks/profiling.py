@@ -87,7 +87,7 @@ def _works(frame: str) -> bool:
 
 
 def _name(frame: str) -> str:
-    """`decode_page (airflow_pipeline_provider/connectors/sources/elasticsearch_pages.py:71)` -> `decode_page`"""
+    """`decode_page (airflow_pipeline_provider/connectors/elasticsearch/pages.py:71)` -> `decode_page`"""
     return frame.partition(" (")[0][:60]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.config.options import StageOptions
-from airflow_pipeline_provider.connectors.sources.elasticsearch_sizes import PAGE_BYTES
+from airflow_pipeline_provider.connectors.elasticsearch.sizes import PAGE_BYTES
 from benchmarks.harness import ROOT
 
 PAGE = ROOT / "docs" / "scale.md"

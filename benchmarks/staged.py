@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_rows, copy_stream
+from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.envelope.parts import iter_part, write_parts

@@ -98,7 +98,7 @@ def _starter(args: Namespace) -> Starter:
 
 def _check_folder(starter: Starter) -> None:
     """Raise ConfigError before anything is written when `stage.path` cannot be below the folder."""
-    from airflow_pipeline_provider.connectors.stages.object_store import parse_location
+    from airflow_pipeline_provider.connectors.object_store.stage import parse_location
 
     try:
         parse_location(str(starter.data))

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.connectors.postgres_network import bounded
+from airflow_pipeline_provider.connectors.postgres.network import bounded
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.exceptions import (
     ConfigError,

@@ -21,12 +21,12 @@ KINDS = ("source", "stage", "target", "state")
 DISTRIBUTION = "airflow-pipeline-provider"
 _HERE = "airflow_pipeline_provider"
 BUILT_IN: dict[str, str] = {
-    "source.elasticsearch": f"{_HERE}.connectors.sources.elasticsearch:ElasticsearchSource",
-    "source.sql": f"{_HERE}.connectors.sources.sql:SqlSource",
-    "stage.object_store": f"{_HERE}.connectors.stages.object_store:ObjectStoreStage",
-    "target.duckdb": f"{_HERE}.connectors.targets.duckdb:DuckDBTarget",
-    "target.postgres": f"{_HERE}.connectors.targets.postgres:PostgresTarget",
-    "target.snowflake": f"{_HERE}.connectors.targets.snowflake:SnowflakeTarget",
+    "source.elasticsearch": f"{_HERE}.connectors.elasticsearch.source:ElasticsearchSource",
+    "source.sql": f"{_HERE}.connectors.sql.source:SqlSource",
+    "stage.object_store": f"{_HERE}.connectors.object_store.stage:ObjectStoreStage",
+    "target.duckdb": f"{_HERE}.connectors.duckdb.target:DuckDBTarget",
+    "target.postgres": f"{_HERE}.connectors.postgres.target:PostgresTarget",
+    "target.snowflake": f"{_HERE}.connectors.snowflake.target:SnowflakeTarget",
     "state.variable": f"{_HERE}.state.variable:VariableState",
     "state.sql": f"{_HERE}.state.sql:SqlState",
 }

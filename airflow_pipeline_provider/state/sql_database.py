@@ -30,7 +30,7 @@ from airflow_pipeline_provider.connectors.databases import (
     sqlite_uri_of,
 )
 from airflow_pipeline_provider.connectors.deadlines import Watch
-from airflow_pipeline_provider.connectors.postgres_network import GRACE_SECONDS, NETWORK, patience_to_write
+from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, NETWORK, patience_to_write
 from airflow_pipeline_provider.core.intervals import to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.fault_points import reach

@@ -28,7 +28,7 @@ from airflow_pipeline_provider.connectors.base import (
     Target,
     TargetCounts,
 )
-from airflow_pipeline_provider.connectors.targets.sql_text import (
+from airflow_pipeline_provider.connectors.load_protocol import (
     WriteConflictError,
     check_counts,
     check_shape,

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, Target, TargetCounts
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part
 from airflow_pipeline_provider.exceptions import (

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow.parquet  # noqa: F401  (so that its import is not timed)
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from benchmarks.contestants.timing import Timing
 from benchmarks.staged import PIPELINE

@@ -14,10 +14,10 @@ import psycopg2
 import pyarrow.parquet  # noqa: F401  (so that its import is not timed)
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets import postgres_sql as sql
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
-from airflow_pipeline_provider.connectors.targets.sql_text import parse_name
+from airflow_pipeline_provider.connectors.load_protocol import parse_name
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.postgres import sql
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from benchmarks.contestants.timing import Timing
 from benchmarks.staged import PIPELINE

@@ -17,9 +17,9 @@ import time
 AIRFLOW = ("airflow.sdk", "airflow.sdk.execution_time.task_runner", "airflow.dag_processing.dagbag")
 OURS = (
     "airflow_pipeline_provider.factory.dag",
-    "airflow_pipeline_provider.connectors.sources.elasticsearch",
-    "airflow_pipeline_provider.connectors.stages.object_store",
-    "airflow_pipeline_provider.connectors.targets.postgres",
+    "airflow_pipeline_provider.connectors.elasticsearch.source",
+    "airflow_pipeline_provider.connectors.object_store.stage",
+    "airflow_pipeline_provider.connectors.postgres.target",
     "airflow_pipeline_provider.state.sql",
     "airflow_pipeline_provider.phases.load",
 )

@@ -31,7 +31,7 @@ HANGING = """
 import sys, time
 from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.connectors.registry import register
-from airflow_pipeline_provider.connectors.sources.sql import SqlSource
+from airflow_pipeline_provider.connectors.sql.source import SqlSource
 
 class Hanging(SqlSource):
     def open(self, slice_, readers=1):

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_pipeline_provider.cli import runner
 from airflow_pipeline_provider.connectors.base import TargetLimits
-from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval
 from tests.cli.conftest import AFTER, Place

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
+from airflow_pipeline_provider.connectors.elasticsearch import client as elasticsearch_client
 from airflow_pipeline_provider.core.ledger import Kind
-from tests.connectors.elasticsearch_answers import DOCUMENTS, Replay, serving, whole
+from tests.connectors.elasticsearch.answers import DOCUMENTS, Replay, serving, whole
 
 from .conftest import AFTER, Place
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
-from tests.connectors.elasticsearch_answers import Replay, serving
-from tests.connectors.elasticsearch_places import CONN_ID
+from airflow_pipeline_provider.connectors.elasticsearch import client as elasticsearch_client
+from tests.connectors.elasticsearch.answers import Replay, serving
+from tests.connectors.elasticsearch.places import CONN_ID
 
 
 @pytest.fixture

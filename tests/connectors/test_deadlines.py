@@ -12,8 +12,8 @@ import pytest
 from elastic_transport import NodeConfig
 
 from airflow_pipeline_provider.connectors.deadlines import Watch, within
-from airflow_pipeline_provider.connectors.postgres_network import NETWORK, bounded
-from airflow_pipeline_provider.connectors.sources.elasticsearch_node import BoundedNode, TooSlowError
+from airflow_pipeline_provider.connectors.elasticsearch.node import BoundedNode, TooSlowError
+from airflow_pipeline_provider.connectors.postgres.network import NETWORK, bounded
 from airflow_pipeline_provider.exceptions import TransientError
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pytest
 
-from airflow_pipeline_provider.connectors.targets.postgres_copy import CHUNK_BYTES, copy_rows, copy_stream
+from airflow_pipeline_provider.connectors.postgres.copy import CHUNK_BYTES, copy_rows, copy_stream
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Part
 from airflow_pipeline_provider.envelope.part_writer import ROW_GROUP_BYTES

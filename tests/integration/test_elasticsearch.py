@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Slice
-from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
+from airflow_pipeline_provider.connectors.elasticsearch.source import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import SnapshotLostError
 from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
-from tests.connectors.elasticsearch_places import (
+from tests.connectors.elasticsearch.places import (
     ElasticsearchBehaviour,
     ElasticsearchConformance,
     ElasticsearchTests,

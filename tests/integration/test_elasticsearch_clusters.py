@@ -20,9 +20,9 @@ import pytest
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.connectors.base import Identity, Slice
+from airflow_pipeline_provider.connectors.elasticsearch import client as elasticsearch_client
+from airflow_pipeline_provider.connectors.elasticsearch.source import ElasticsearchSource
 from airflow_pipeline_provider.connectors.registry import options_model, register
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
-from airflow_pipeline_provider.connectors.sources.elasticsearch import ElasticsearchSource
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.phases.recheck import recheck
@@ -33,7 +33,7 @@ from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemorySt
 from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
 from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
-from tests.connectors.elasticsearch_places import CONN_ID, Server, documents, make
+from tests.connectors.elasticsearch.places import CONN_ID, Server, documents, make
 from tests.integration.conftest import SERVICES, plain_environment
 
 pytestmark = pytest.mark.integration

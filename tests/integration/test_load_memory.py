@@ -21,7 +21,7 @@ import pytest
 from psycopg import sql
 
 from airflow_pipeline_provider.connectors.base import Identity, Stage
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.envelope.parts import write_parts
@@ -37,8 +37,8 @@ MOST_MEGABYTES = 250  # more than before the load; read without bounds it is ove
 LOAD = """
 import json, resource, sys
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.envelope.manifest import Manifest
 
 path, table, manifest = sys.argv[1:]

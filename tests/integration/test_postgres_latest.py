@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.targets import postgres_upgrade
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
+from airflow_pipeline_provider.connectors.postgres import upgrade as postgres_upgrade
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 
 pytestmark = pytest.mark.integration
 

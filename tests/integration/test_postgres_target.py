@@ -19,9 +19,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets import postgres_session
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.postgres import session as postgres_session
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.testing.stage_kit import StageConformance
 
@@ -101,7 +101,7 @@ class TestS3(StageConformance):
             "def stop(*_): raise SystemExit(3)\n"
             "signal.signal(signal.SIGTERM, stop)\n"
             "from airflow_pipeline_provider.connectors.base import Identity\n"
-            "from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage as S\n"
+            "from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage as S\n"
             "s = S(S.Options(type='object_store', path=sys.argv[1]), Identity('p', 'UTC'))\n"
             "with s.open_write('a/b') as f:\n"
             f"    for _ in range({PIECES}): f.write(b'x' * 2**20)\n"
@@ -129,7 +129,7 @@ class TestS3(StageConformance):
         code = (
             "import sys, time\n"
             "from airflow_pipeline_provider.connectors.base import Identity\n"
-            "from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage as S\n"
+            "from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage as S\n"
             "s = S(S.Options(type='object_store', path=sys.argv[1]), Identity('p', 'UTC'))\n"
             "with s.open_write('a/b') as f:\n"
             f"    for _ in range({PIECES}): f.write(b'x' * 2**20)\n"

@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets import snowflake as snowflake_target
-from airflow_pipeline_provider.connectors.targets.snowflake import SnowflakeTarget
-from airflow_pipeline_provider.connectors.targets.snowflake_session import Session
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.snowflake import target as snowflake_target
+from airflow_pipeline_provider.connectors.snowflake.session import Session
+from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
 from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows

@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 
 from airflow_pipeline_provider.connectors.base import Identity, Slice
-from airflow_pipeline_provider.connectors.sources.sql import SqlSource
+from airflow_pipeline_provider.connectors.sql.source import SqlSource
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, SnapshotLostError
 from airflow_pipeline_provider.testing.source_kit import (

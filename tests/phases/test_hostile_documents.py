@@ -15,15 +15,15 @@ import pyarrow as pa
 import pytest
 from osmem_server import OsmemServer
 
-from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
-from airflow_pipeline_provider.connectors.targets.snowflake import SnowflakeTarget
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
+from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.refusals import refusals
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError
-from tests.connectors.elasticsearch_places import CONN_ID, Server
+from tests.connectors.elasticsearch.places import CONN_ID, Server
 
 from .conftest import Pipeline
 

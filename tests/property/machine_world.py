@@ -13,9 +13,9 @@ import duckdb
 from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow, Identity, Stage, Target
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.registry import options_model, register
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval

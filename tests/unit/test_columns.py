@@ -90,7 +90,7 @@ def test_pandas_is_not_imported() -> None:
         "from airflow_pipeline_provider.envelope.limits import TargetLimits\n"
         "from airflow_pipeline_provider.envelope.refusals import refusals\n"
         "from airflow_pipeline_provider.envelope.schema import ENVELOPE\n"
-        "from airflow_pipeline_provider.connectors.targets.postgres_copy import copy_rows, copy_stream\n"
+        "from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream\n"
         "import pyarrow as pa\n"
         "batch = pa.record_batch([c.text('a'), c.instants([1]), c.text('a'), c.utf8([b'{}'])], schema=ENVELOPE)\n"
         "assert refusals(batch, TargetLimits(max_body_bytes=1))\n"

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.targets.postgres import PostgresTarget
+from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.envelope import jsonb
 from airflow_pipeline_provider.envelope.jsonb import uncastable
-from tests.connectors.jsonb_examples import BEYOND, CAST, REFUSED, nested
+from tests.connectors.postgres.jsonb_examples import BEYOND, CAST, REFUSED, nested
 
 
 def found(*bodies: str) -> dict[int, str]:

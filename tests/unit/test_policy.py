@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from airflow_pipeline_provider.config import policy
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.sources.sql import SqlSource
-from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
-from airflow_pipeline_provider.connectors.targets.duckdb import DuckDBTarget
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.sql.source import SqlSource
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
 from airflow_pipeline_provider.provider import get_provider_info

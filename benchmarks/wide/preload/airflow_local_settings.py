@@ -8,8 +8,8 @@ import psycopg2  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 from airflow.providers.postgres.hooks import postgres  # noqa: F401
 
-import airflow_pipeline_provider.connectors.sources.elasticsearch
-import airflow_pipeline_provider.connectors.stages.object_store
-import airflow_pipeline_provider.connectors.targets.postgres_session
+import airflow_pipeline_provider.connectors.elasticsearch.source
+import airflow_pipeline_provider.connectors.object_store.stage
+import airflow_pipeline_provider.connectors.postgres.session
 import airflow_pipeline_provider.factory
 import airflow_pipeline_provider.state.sql_database  # noqa: F401

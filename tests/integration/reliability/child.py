@@ -30,16 +30,16 @@ PRELOADED = (
     *("airflow.providers.amazon.aws.fs.s3", "airflow.sdk.execution_time.context"),
     "airflow_pipeline_provider.cli.main",
     "airflow_pipeline_provider.cli.run",
-    "airflow_pipeline_provider.connectors.sources.elasticsearch",
-    "airflow_pipeline_provider.connectors.sources.elasticsearch_client",
-    "airflow_pipeline_provider.connectors.sources.sql",
-    "airflow_pipeline_provider.connectors.stages.object_store",
-    "airflow_pipeline_provider.connectors.stages.remote_files",
-    "airflow_pipeline_provider.connectors.targets.duckdb",
-    "airflow_pipeline_provider.connectors.targets.postgres",
-    "airflow_pipeline_provider.connectors.targets.postgres_copy",
-    "airflow_pipeline_provider.connectors.targets.postgres_session",
-    "airflow_pipeline_provider.connectors.targets.snowflake",
+    "airflow_pipeline_provider.connectors.elasticsearch.source",
+    "airflow_pipeline_provider.connectors.elasticsearch.client",
+    "airflow_pipeline_provider.connectors.sql.source",
+    "airflow_pipeline_provider.connectors.object_store.stage",
+    "airflow_pipeline_provider.connectors.object_store.remote_files",
+    "airflow_pipeline_provider.connectors.duckdb.target",
+    "airflow_pipeline_provider.connectors.postgres.target",
+    "airflow_pipeline_provider.connectors.postgres.copy",
+    "airflow_pipeline_provider.connectors.postgres.session",
+    "airflow_pipeline_provider.connectors.snowflake.target",
     "airflow_pipeline_provider.envelope.parts",
     "airflow_pipeline_provider.phases.run",
     "airflow_pipeline_provider.state.sql",
@@ -276,7 +276,7 @@ def move(order: Order) -> str:
 
 def _skip_delete() -> None:
     """A load that does not remove what stood in the window, nor count afterwards."""
-    from airflow_pipeline_provider.connectors.targets import sql_text
+    from airflow_pipeline_provider.connectors import load_protocol as sql_text
 
     original = sql_text.Statements.replace_window
 
@@ -289,7 +289,7 @@ def _skip_delete() -> None:
 
 def _no_transaction() -> None:
     """A load whose statements each commit by themselves: DELETE, then INSERT, as many tools do it."""
-    from airflow_pipeline_provider.connectors.targets import duckdb
+    from airflow_pipeline_provider.connectors.duckdb import target as duckdb
 
     original = duckdb._executor
 
@@ -327,7 +327,7 @@ def _keep_lease() -> None:
 
 def _keep_files() -> None:
     """A stage that deletes nothing."""
-    from airflow_pipeline_provider.connectors.stages.object_store import ObjectStoreStage
+    from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 
     ObjectStoreStage.delete = lambda *_: None  # type: ignore[method-assign]
 

@@ -19,14 +19,14 @@ from uuid import uuid4
 import pytest
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
+from airflow_pipeline_provider.connectors.elasticsearch.client import Client
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.connectors.sources.elasticsearch_client import Client
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from tests.connectors.elasticsearch_places import Server
+from tests.connectors.elasticsearch.places import Server
 
 from .backends import DuckDBTarget, SqliteState, World
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.elasticsearch_places import Server
+from tests.connectors.elasticsearch.places import Server
 
 from .moving import Moving, move, source_at
 

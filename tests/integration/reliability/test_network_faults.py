@@ -25,10 +25,10 @@ from uuid import uuid4
 import pytest
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
-from airflow_pipeline_provider.connectors import postgres_network
+from airflow_pipeline_provider.connectors.elasticsearch import client as elasticsearch_client
+from airflow_pipeline_provider.connectors.object_store import remote_files
+from airflow_pipeline_provider.connectors.postgres import network as postgres_network
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
-from airflow_pipeline_provider.connectors.stages import remote_files
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.exceptions import PipelineError, TransientError
@@ -171,8 +171,9 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _users_of_grace() -> list[object]:
-    from airflow_pipeline_provider.connectors.sources import sql_reader
-    from airflow_pipeline_provider.connectors.targets import postgres_session, snowflake_session
+    from airflow_pipeline_provider.connectors.postgres import session as postgres_session
+    from airflow_pipeline_provider.connectors.snowflake import session as snowflake_session
+    from airflow_pipeline_provider.connectors.sql import reader as sql_reader
     from airflow_pipeline_provider.state import sql_database
 
     return [postgres_network, sql_reader, postgres_session, snowflake_session, sql_database]

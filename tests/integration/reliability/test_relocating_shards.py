@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.elasticsearch_places import Server
+from tests.connectors.elasticsearch.places import Server
 from tests.integration.conftest import SERVICES, plain_environment
 
 from .moving import Moving, move, source_at

@@ -29,10 +29,10 @@ import pytest
 import yaml
 
 from airflow_pipeline_provider.cli.main import main
-from airflow_pipeline_provider.connectors.sources import elasticsearch_client
+from airflow_pipeline_provider.connectors.elasticsearch import client as elasticsearch_client
 from airflow_pipeline_provider.observability import redaction
 from tests.canaries import Canary, canary, leaks
-from tests.connectors.elasticsearch_places import Server
+from tests.connectors.elasticsearch.places import Server
 from tests.dags.conftest import LOADER, sync
 
 pytestmark = [

@@ -1,0 +1,350 @@
+"""Requests to Elasticsearch 8 and 9 and OpenSearch 2 and 3: dialect, retries, points in time.
+
+`elastic_transport` is used directly with plain JSON: the `elasticsearch` client refuses servers of another major
+version, and OpenSearch.  Bodies stay bytes; whoever asked decodes what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from airflow_pipeline_provider.connectors.elasticsearch.aws import SIGN, AwsSigner
+from airflow_pipeline_provider.connectors.elasticsearch.completeness import check_complete
+from airflow_pipeline_provider.connectors.elasticsearch.connection import node_configs, url_of
+from airflow_pipeline_provider.connectors.elasticsearch.errors import (
+    AnswerTooLargeError,
+    PageTooLargeError,
+    error_of,
+    member,
+    one_line,
+    read_json,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.server import Dialect, read_dialect
+from airflow_pipeline_provider.connectors.elasticsearch.sizes import LARGEST_ANSWER_BYTES
+from airflow_pipeline_provider.exceptions import (
+    FatalError,
+    PipelineError,
+    SnapshotLostError,
+    TransientError,
+)
+
+if TYPE_CHECKING:
+    from elastic_transport import Transport
+
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+ATTEMPTS = 6
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
+
+# Closed indices are looked for so that the server refuses them: left out, their rows would be missing unseen.
+EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expand_wildcards": "open,closed"}
+
+
+class Client:
+    """One cluster, as an Airflow connection describes it.  Safe for several threads.
+
+    `compress` asks for gzip (worth it over a slow network only), `timeout` is a request's, in seconds, `signer` signs
+    requests to OpenSearch on AWS.
+    """
+
+    def __init__(
+        self,
+        conn_id: str,
+        connection: Any,
+        *,
+        timeout: int,
+        compress: bool,
+        threads: int,
+        signer: AwsSigner | None = None,
+    ) -> None:
+        nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
+        if signer is not None:
+            if any("authorization" in node.headers for node in nodes):
+                raise FatalError(
+                    f"connection {conn_id!r} has a login or api_key, and `source.aws_conn_id` is set: expected one "
+                    "of them"
+                )
+            nodes = [node.replace(_extras={**node._extras, SIGN: signer}) for node in nodes]
+        self._signer = signer
+        self.where = ", ".join(url_of(node.scheme, node.host, node.port, node.path_prefix) for node in nodes)
+        self._transport, self._timeout = _transport(nodes), timeout
+        self._dialect: Dialect | None = None
+        self._knows_exclude_vectors: bool | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    @property
+    def dialect(self) -> Dialect:
+        """Asked for once."""
+        with self._lock:
+            if self._dialect is None:
+                self._dialect = self._find_dialect()
+            return self._dialect
+
+    def _find_dialect(self) -> Dialect:
+        try:
+            body = self.request("GET", "/", what="the server's version", read=bytes)
+        except _ForbiddenError as error:
+            # this login may read indices but not ask for the version, or the service has no such page (OpenSearch
+            # Serverless); only Elasticsearch names its product
+            if error.is_elasticsearch:
+                return Dialect("Elasticsearch", (8, 0), certain=False)
+            return Dialect("OpenSearch", (2, 4), certain=False)
+        return read_dialect(body, self.where)
+
+    def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
+        """Does `_source.exclude_vectors` exist on this server?  Older ones refuse it."""
+        dialect = self.dialect
+        if dialect.is_opensearch:
+            return False
+        if dialect.certain:
+            return dialect.is_serverless or dialect.version >= (9, 1) or (8, 19) <= dialect.version < (9, 0)
+        if self._knows_exclude_vectors is None:
+            self._knows_exclude_vectors = self._accepts(
+                {"_source": {"exclude_vectors": False}}, indices, what
+            )
+        return self._knows_exclude_vectors
+
+    def _accepts(self, search: dict[str, Any], indices: Sequence[str], what: str) -> bool:
+        """Does the server take a search with these keys?  One that it does not know is a 400."""
+        path = f"/{index_path(list(indices))}/_search"
+        try:
+            self.request("POST", path, {"size": 0, **search}, params=EVERY_INDEX, what=what, read=bytes)
+        except FatalError as error:
+            logger.info("the server does not accept %s: %s", search, error.message)
+            return False
+        return True
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        params: dict[str, str] | None = None,
+        what: str,
+        read: Callable[[bytes], T],
+        in_snapshot: bool = False,
+        stop: threading.Event | None = None,
+        most_bytes: int = LARGEST_ANSWER_BYTES,
+    ) -> T:
+        """What `read` makes of the body of a 200.
+
+        What may pass (also where `read` finds the answer cut off or not whole) is tried again after jittered pauses,
+        until `stop` is set.  A lost point in time and a page that is too large, for the server or with more than
+        `most_bytes` for us, are raised at once: they need another request.
+        """
+        from tenacity import (
+            Retrying,
+            retry_if_exception,
+            sleep_using_event,
+            stop_after_attempt,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
+
+        stop = stop or threading.Event()
+        # a space as %20: signatures know no "+"
+        target = f"{path}?{urlencode(params, quote_via=quote, safe='')}" if params else path
+        data = None if body is None else json.dumps(body).encode()
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(stop),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
+            sleep=sleep_using_event(stop),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        for attempt in retrying:  # called as a function it would keep the answer until garbage is collected
+            with attempt:
+                answer = read(self._once(method, target, data, what, in_snapshot, most_bytes))
+        return answer
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        params: dict[str, str] | None = None,
+        what: str,
+        clusters: Sequence[str] = (),
+        by_index: bool = False,
+    ) -> dict[str, Any]:
+        """Return an answer that covers everything asked for; `clusters` as `check_complete` has them.
+
+        `by_index`: the keys of the answer are names of indices (`_mapping`, `_settings`), and one may be "failures".
+        """
+
+        def read(answer: bytes) -> dict[str, Any]:
+            found = read_json(answer, what)
+            if by_index:
+                return found
+            if found.get("terminated_early") and self.dialect.is_opensearch:
+                # there it is also set where it counts without reading documents
+                del found["terminated_early"]
+            check_complete(found, what, self.where, clusters=clusters)
+            return found
+
+        return self.request(method, path, body, params=params, what=what, read=read)
+
+    def _once(
+        self,
+        method: str,
+        target: str,
+        data: bytes | None,
+        what: str,
+        in_snapshot: bool,
+        most_bytes: int = LARGEST_ANSWER_BYTES,
+    ) -> bytes:
+        from elastic_transport import TlsError, TransportError
+
+        from airflow_pipeline_provider.connectors.elasticsearch.node import (
+            TooLongError,
+            TooSlowError,
+            at_most,
+        )
+
+        headers = {"accept": "application/json"}
+        if data is not None:
+            headers["content-type"] = "application/json"
+        try:
+            with at_most(most_bytes):
+                response = self._transport.perform_request(method, target, body=data, headers=headers)
+        except TooLongError as error:
+            large: type[PipelineError] = AnswerTooLargeError if in_snapshot else FatalError
+            raise large(
+                f"{what}: the answer has more than {most_bytes:,} bytes, more than is held in memory at once"
+            ) from error
+        except TooSlowError as error:
+            slow = PageTooLargeError if in_snapshot else TransientError
+            raise slow(
+                f"{what}: {self.where} did not answer whole within {self._timeout} s; if it stays so, look at the "
+                "network, lower `source.page_size`, or raise `source.request_timeout`"
+            ) from error
+        except TlsError as error:
+            raise FatalError(
+                f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
+                "connection's extra ca_certs, or verify_certs false for a server whose certificate nobody signed, or "
+                "the schema http for one that speaks no TLS"
+            ) from error
+        except TransportError as error:
+            raise TransientError(
+                f"{what}: {self.where} cannot be reached ({one_line(_innermost(error))}); check host, port and "
+                "schema of the connection, and that the server runs"
+            ) from error
+        answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
+        if response.meta.status == 200:
+            return answer
+        if response.meta.status in (403, 404) and target == "/":
+            raise _ForbiddenError("x-elastic-product" in response.meta.headers)
+        refused = error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
+        if self._signer is not None and self._signer.has_expired(response.meta.status, refused.message):
+            raise TransientError(refused.message)
+        raise refused
+
+    def open_point_in_time(self, indices: list[str], keep_alive: str, what: str) -> str:
+        """Its id; it never covers a part of the shards only."""
+        opensearch = self.dialect.is_opensearch
+        params = {"keep_alive": keep_alive, **EVERY_INDEX}
+        if opensearch:
+            params["allow_partial_pit_creation"] = "false"
+        path = f"/{index_path(indices)}/{'_search/point_in_time' if opensearch else '_pit'}"
+        answer = self.ask("POST", path, params=params, what=what)
+        return str(member(answer, "pit_id" if opensearch else "id", str, what))
+
+    def close_point_in_time(self, pit_id: str, what: str) -> None:
+        """Best effort: the server closes it by itself after its keep-alive."""
+        path, body = "/_pit", {"id": pit_id}
+        if self.dialect.is_opensearch:
+            path, body = "/_search/point_in_time", {"pit_id": [pit_id]}  # type: ignore[dict-item]
+        try:
+            answer = read_json(self._once("DELETE", path, json.dumps(body).encode(), what, True), what)
+            logger.debug("the point in time is closed: %s", answer)
+        except SnapshotLostError:
+            logger.debug("the point in time was gone already")
+        except PipelineError as error:
+            logger.warning("the point in time stays open until its keep_alive ends: %s", error)
+
+
+class _ForbiddenError(Exception):
+    """`GET /` was refused."""
+
+    def __init__(self, is_elasticsearch: bool) -> None:
+        super().__init__(is_elasticsearch)
+        self.is_elasticsearch = is_elasticsearch
+
+    def __str__(self) -> str:
+        return "GET / is forbidden"
+
+
+def _transport(nodes: list[Any]) -> Transport:
+    from elastic_transport import Serializer, SerializerCollection, Transport
+
+    from airflow_pipeline_provider.connectors.elasticsearch.node import BoundedNode
+
+    class Verbatim(Serializer):
+        """Bodies as they are."""
+
+        mimetype = "application/json"
+
+        def loads(self, data: bytes) -> bytes:
+            return data
+
+        def dumps(self, data: Any) -> bytes:
+            return bytes(data)
+
+    class AnyMimetype(SerializerCollection):
+        """A proxy's or another server's answer is read too, so that its status decides."""
+
+        def get_serializer(self, mimetype: str | None) -> Serializer:  # noqa: ARG002
+            return self.default_serializer
+
+    # A line a page would drown the task's log, and `_log_retry` tells of a node that does not answer.
+    for name, level in (("transport", logging.WARNING), ("node_pool", logging.ERROR)):
+        log = logging.getLogger(f"elastic_transport.{name}")
+        if log.level == logging.NOTSET:
+            log.setLevel(level)
+    transport = Transport(
+        nodes, node_class=BoundedNode, serializers={Verbatim.mimetype: Verbatim()}, max_retries=0
+    )
+    transport.serializers = AnyMimetype({Verbatim.mimetype: Verbatim()})
+    return transport
+
+
+def _innermost(error: BaseException) -> str:
+    """What the system said ("Connection refused"): the library's own text is "Connection error"."""
+    seen = {id(error)}
+    while True:
+        inner = next(iter(getattr(error, "errors", ())), None) or error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            return str(error)
+        if not str(inner):
+            return str(error)
+        seen.add(id(inner))
+        error = inner
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and not isinstance(error, SnapshotLostError | PageTooLargeError)
+
+
+def _log_retry(state: Any) -> None:
+    pause = state.next_action.sleep if state.next_action else 0
+    logger.warning(
+        "try %d of %d again in %.1f s: %s", state.attempt_number, ATTEMPTS, pause, state.outcome.exception()
+    )
+
+
+def index_path(indices: list[str]) -> str:
+    """The list as one segment of a path."""
+    return quote(",".join(indices), safe="*,:")

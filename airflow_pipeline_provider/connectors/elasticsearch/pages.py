@@ -1,0 +1,284 @@
+"""The hot path: pages of one point in time become batches of the envelope.
+
+Nothing of a document is decoded: `_source` stays the bytes that were indexed.  The event time comes beside it from
+the field's doc values, as the server understood it, whatever the document's own date format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_pipeline_provider.connectors.elasticsearch.completeness import check_complete
+from airflow_pipeline_provider.connectors.elasticsearch.deep_documents import lift_deep_sources
+from airflow_pipeline_provider.connectors.elasticsearch.errors import (
+    AnswerTooLargeError,
+    PageTooLargeError,
+    UnexpectedAnswerError,
+    one_line,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.sizes import PageSizes
+from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+logger = logging.getLogger(__name__)
+
+_HIT = re.compile(r'"_index":"([^"]*)","_id":"((?:[^"\\]|\\.)*)"')
+
+# fetch(size, search_after) -> (page, bytes of the answer)
+FetchPage = Callable[[int, "list[Any] | None"], "tuple[Any, int]"]
+
+
+@cache
+def page_decoder() -> Any:
+    """Of answers to `_search` that ask for `docvalue_fields` of the time field.
+
+    Makes no list or dict for a hit: thousands of them a page would set off Python's garbage collector, which then
+    walks everything that Airflow has imported.
+    """
+    from msgspec import Raw, defstruct, field
+    from msgspec.json import Decoder
+
+    hit = defstruct(
+        "Hit",
+        [
+            ("index", str, field(name="_index")),
+            ("id", str, field(name="_id")),
+            ("sort", Raw),
+            ("routing", str, field(name="_routing", default="")),
+            ("fields", Raw, field(default=Raw(b""))),
+            ("source", Raw, field(name="_source", default=Raw(b""))),
+        ],
+        gc=False,
+    )
+    hits = defstruct("Hits", [("hits", list[hit])])  # type: ignore[valid-type]
+    page = defstruct(
+        "Page",
+        [
+            ("timed_out", bool),
+            ("shards", dict, field(name="_shards")),
+            ("hits", hits),
+            ("clusters", dict | None, field(name="_clusters", default=None)),
+            ("terminated_early", bool | None, None),
+            ("pit_id", str | None, None),
+        ],
+    )
+    return Decoder(page)
+
+
+def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> Any:
+    """Return the page if it is whole, from each of the remote `clusters` too; a part of one is never accepted."""
+    import msgspec
+
+    try:
+        try:
+            page = page_decoder().decode(body)
+        except RecursionError:
+            page = _decode_deep(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(body, error, what) from error
+    judged = {
+        "timed_out": page.timed_out,
+        "terminated_early": page.terminated_early,
+        "_shards": page.shards,
+        "_clusters": page.clusters,
+    }
+    check_complete(judged, what, where, clusters=clusters, in_snapshot=True)
+    return page
+
+
+def _decode_deep(body: bytes) -> Any:
+    from msgspec import Raw
+
+    shallow, lifted = lift_deep_sources(body)
+    page = page_decoder().decode(shallow)
+    for number, source in lifted.items():
+        page.hits.hits[number].source = Raw(source)
+    return page
+
+
+def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
+    """Python's own parser takes what the fast one refuses, or says where it fails, so the document can be named."""
+    if not body.lstrip().startswith(b"{"):
+        return UnexpectedAnswerError(what, "a page of documents", body)
+    if isinstance(error, RecursionError):  # outside of any document
+        return UnexpectedAnswerError(what, "a page of documents", body)
+    if not body.rstrip().endswith(b"}"):
+        return TransientError(f"{what}: the answer is cut off ({error})")
+    text = body.decode("utf-8", "surrogateescape")
+    try:
+        answer = json.loads(text)
+    except json.JSONDecodeError as wrong:
+        # Elasticsearch takes comments and a byte order mark, and gives them back
+        *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
+        if last is None:
+            return DataError(f"{what}: a page of documents cannot be read ({error})")
+        return DataError(
+            f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, "
+            "or leave it out by `source.query`"
+        )
+    hits = answer.get("hits") if isinstance(answer, dict) else None
+    hits = hits.get("hits") if isinstance(hits, dict) else None
+    if not isinstance(hits, list):
+        return UnexpectedAnswerError(what, "a page of documents", answer)
+    for hit in hits:
+        if not isinstance(hit, dict):
+            break
+        try:
+            json.dumps(hit, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return DataError(
+                f"document {hit.get('_index')}/{hit.get('_id')} holds half a surrogate pair (\\ud800 alone, say), "
+                "which is no text to any target; correct it, or leave it out by `source.query`"
+            )
+    return DataError(f"{what}: a page of documents cannot be read ({error})")
+
+
+def read_pages(
+    fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor, *, with_routing: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Batches until the end, one page ahead: the server works on the next while the caller writes this one."""
+    coming = prefetch.submit(_next_page, fetch, sizes, None)
+    last = False
+    while not last:
+        page, last = coming.result()
+        hits = page.hits.hits
+        if not last:
+            coming = prefetch.submit(_next_page, fetch, sizes, json.loads(bytes(hits[-1].sort)))
+        if hits:
+            batch = to_batch(hits, time_field, with_routing=with_routing)
+            del page, hits  # the answer itself, before the caller takes his time
+            yield batch
+
+
+def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> tuple[Any, bool]:
+    """The page, and whether it is the last."""
+    while True:
+        size = sizes.next()
+        try:
+            page, bytes_read = fetch(size, after)
+        except PageTooLargeError as error:
+            for_server = not isinstance(error, AnswerTooLargeError)
+            if size == 1 and not for_server:
+                raise DataError(
+                    f"{error.message}: one document alone is that large, which no target takes; leave it out by "
+                    "`source.query`"
+                ) from error
+            if size == 1:
+                raise
+            sizes.too_large(size, for_server=for_server)
+            level = logging.WARNING if for_server else logging.INFO
+            logger.log(level, "going on with %d documents a page: %s", sizes.next(), error)
+            continue
+        found = len(page.hits.hits)
+        sizes.saw(found, bytes_read)
+        return page, found < size
+
+
+def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) -> pa.RecordBatch:
+    """Return hits as one batch of the envelope; a document that does not fit is a DataError naming it.
+
+    The record id is `index/_id`; `with_routing` it ends with `?routing=` and the routing, percent-encoded, also where
+    it is empty, so that no two documents of an index share one.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from airflow_pipeline_provider.envelope.columns import text, utf8
+    from airflow_pipeline_provider.envelope.schema import ENVELOPE
+
+    bodies = [hit.source for hit in hits]
+    if not all(map(len, bodies)):
+        _refuse_document(hits, time_field)
+    try:
+        indices = text(hit.index for hit in hits)
+        ids = text(
+            f"{hit.id}?routing={quote(hit.routing, safe='')}" if with_routing else hit.id for hit in hits
+        )
+        documents = utf8(bodies)
+        if not pc.all(pc.starts_with(documents, b"{")).as_py():
+            _refuse_document(hits, time_field)
+        names = pc.binary_join_element_wise(indices, ids, text(["/"])[0])
+        return pa.record_batch([names, _times(hits, time_field), indices, documents], schema=ENVELOPE)
+    except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
+        _refuse_document(hits, time_field)
+        raise DataError(f"a page of documents does not fit the envelope: {error}") from error
+
+
+def _times(hits: list[Any], time_field: str) -> pa.Array:
+    """Of `fields` as the server writes them, `{"<time_field>":["1383436800001"]}`, without looking into each."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from airflow_pipeline_provider.envelope.columns import binary, instants
+
+    before, after = f'{{{json.dumps(time_field, ensure_ascii=False)}:["'.encode(), b'"]}'
+    fields = binary([hit.fields for hit in hits])
+    if pc.all(pc.and_(pc.starts_with(fields, before), pc.ends_with(fields, after))).as_py():
+        with suppress(pa.ArrowInvalid):  # fractions of a date_nanos, or several dates
+            millis = pc.binary_slice(fields, len(before), -len(after)).cast(pa.string()).cast(pa.int64())
+            return millis.cast(pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC"))
+    texts = [_times_of(hit, time_field) for hit in hits]
+    if any(len(dates) != 1 for dates in texts):
+        _refuse_document(hits, time_field)
+    return instants(to_micros(dates[0]) for dates in texts)
+
+
+def _times_of(hit: Any, time_field: str) -> list[str]:
+    fields = json.loads(bytes(hit.fields) or b"{}")
+    times = fields.get(time_field, []) if isinstance(fields, dict) else None
+    if not isinstance(times, list):
+        raise DataError(
+            f"document {hit.index}/{hit.id}: expected a list of {time_field}, got {bytes(hit.fields)!r}"
+        )
+    return [str(time) for time in times]
+
+
+def to_micros(epoch_millis: str) -> int:
+    """Microseconds since 1970, floored, of doc values in the format epoch_millis: "1383436800001" for a date,
+    "1383436800001.000023" (trailing zeros dropped) for date_nanos."""
+    millis, _, fraction = epoch_millis.partition(".")
+    micros = int(millis) * 1000
+    return micros + int(f"{fraction:0<3.3}") if fraction else micros
+
+
+def _refuse_document(hits: list[Any], time_field: str) -> None:
+    """Raise for the first document that no envelope can hold."""
+    for hit in hits:
+        name, times = f"document {hit.index}/{hit.id}", _times_of(hit, time_field)
+        if len(times) > 1:
+            raise DataError(
+                f"{name}: {time_field} holds {len(times)} dates, so it belongs to several windows; expected one date"
+            )
+        if not times:
+            raise DataError(
+                f"{name}: {time_field} has no doc value to tell its event time; expected one date"
+            )
+        body = bytes(hit.source)
+        if not body:
+            raise FatalError(
+                f"{name} comes without _source; the index must store it (mapping `_source.enabled`)"
+            )
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name} is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
+            ) from error
+        if not body.lstrip(b" \t\r\n").startswith(b"{"):
+            raise DataError(f"{name} is not a JSON object; got {one_line(body, 100)}")
+        try:
+            to_micros(times[0])
+        except ValueError:
+            raise DataError(
+                f"{name}: {time_field} is {times[0]!r}; expected milliseconds since 1970"
+            ) from None

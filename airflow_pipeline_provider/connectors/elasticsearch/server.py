@@ -1,0 +1,54 @@
+"""Which server answers, and what differs between them."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from airflow_pipeline_provider.connectors.elasticsearch.errors import text_of_page
+from airflow_pipeline_provider.exceptions import FatalError
+
+
+class Dialect(NamedTuple):
+    """What differs between the servers.  `certain` is False where the login may not ask for the version."""
+
+    name: str
+    version: tuple[int, int]
+    is_serverless: bool = False
+    certain: bool = True
+
+    @property
+    def is_opensearch(self) -> bool:
+        return self.name == "OpenSearch"
+
+    @property
+    def page_order(self) -> list[dict[str, str]]:
+        """The cheapest sort that is unique inside one point in time."""
+        if not self.is_opensearch:
+            return [{"_shard_doc": "asc"}]
+        if self.version >= (3, 3):
+            # OpenSearch counts shards from 0 in each index, so _shard_doc alone repeats itself behind a pattern
+            return [{"_shard_doc": "asc"}, {"_index": "asc"}]
+        return [{"_doc": "asc"}, {"_index": "asc"}, {"_id": "asc"}]
+
+
+def read_dialect(body: bytes, where: str) -> Dialect:
+    """Read the answer to `GET /` of the server `where`; one that is not supported is a FatalError."""
+    try:
+        info = json.loads(body)
+        version = info["version"]
+        major, minor = (int(part) for part in version["number"].split(".")[:2])
+        lucene = int(version.get("lucene_version", "9").split(".")[0])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FatalError(
+            f"{where} answers, but not as Elasticsearch or OpenSearch do: {text_of_page(body)}"
+        ) from None
+    compatible = "distribution" not in version and "opensearch" in str(info.get("tagline")).lower()
+    if compatible:  # OpenSearch that reports 7.10 for old clients; Lucene distinguishes 1 and 2
+        major, minor = (2, 4) if lucene >= 9 else (1, 0)
+    opensearch = compatible or version.get("distribution") == "opensearch"
+    name, oldest = ("OpenSearch", (2, 4)) if opensearch else ("Elasticsearch", (8, 0))
+    if (major, minor) < oldest:
+        reported = f"1 (it reports {version['number']})" if compatible else version["number"]
+        raise FatalError(f"{where} is {name} {reported}: expected {oldest[0]}.{oldest[1]} or newer")
+    return Dialect(name, (major, minor), version.get("build_flavor") == "serverless")

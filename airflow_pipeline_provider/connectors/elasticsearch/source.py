@@ -1,0 +1,329 @@
+"""Source `elasticsearch`: windows of documents from Elasticsearch 8 and 9 or OpenSearch 2 and 3.
+
+One point in time serves all readers of a slice; each reads its server-side slice of it in pages, in the order that
+costs the server least.  Documents pass through byte for byte; a page that is not whole is never accepted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.base import (
+    Body,
+    BodyReport,
+    Identity,
+    RecordIdForm,
+    Slice,
+    Source,
+)
+from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.elasticsearch.aws import signer_of
+from airflow_pipeline_provider.connectors.elasticsearch.client import (
+    EVERY_INDEX,
+    Client,
+    index_path,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
+from airflow_pipeline_provider.connectors.elasticsearch.connection import unverified
+from airflow_pipeline_provider.connectors.elasticsearch.errors import UnexpectedAnswerError, member
+from airflow_pipeline_provider.connectors.elasticsearch.fields import (
+    Documents,
+    explain_repeated,
+    read_documents,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.options import ElasticsearchOptions
+from airflow_pipeline_provider.connectors.elasticsearch.pages import read_pages
+from airflow_pipeline_provider.connectors.elasticsearch.sizes import (
+    MOST_READERS,
+    PageSizes,
+    readers_for,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.snapshot import Snapshot
+from airflow_pipeline_provider.connectors.elasticsearch.times import (
+    EPOCH,
+    MILLISECOND,
+    check_time_field,
+    time_range,
+    untimed,
+)
+from airflow_pipeline_provider.core.datasets import fingerprint
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import FatalError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ElasticsearchSource(Source):
+    """See the module; `Options` says what can be set."""
+
+    Options = ElasticsearchOptions
+    options: ElasticsearchOptions
+    # The server refuses to index a key twice, even escaped or in an object that is not mapped; what else it stores
+    # that is no JSON (a comment, half a surrogate pair) fails when its page is decoded.
+    gives_strict_json = True
+
+    def __init__(self, options: ElasticsearchOptions, identity: Identity) -> None:
+        super().__init__(options, identity)
+        self._indices = list(options.index)
+        self._clusters = remote_clusters(options.index)
+        self._what = f"index {','.join(options.index)}"
+        self._made: Client | None = None
+        self._kinds: frozenset[str] | None = None
+        self._documents: Documents | None = None
+        self._shards = 1  # as the last count said
+        self._lock = threading.Lock()
+
+    def dataset(self) -> dict[str, Any]:
+        return {
+            **super().dataset(),
+            "index": sorted(self.options.index),
+            "query": fingerprint(self.options.query),
+            "time_field": self.options.time_field,
+        }
+
+    def place(self) -> dict[str, Any]:
+        return {"server": place_of(self.options.conn_id)["server"]}
+
+    @property
+    def _client(self) -> Client:
+        with self._lock:
+            if self._made is None:
+                self._made = Client(
+                    self.options.conn_id,
+                    get_connection(self.options.conn_id),
+                    timeout=self.options.request_timeout,
+                    compress=self.options.compress,
+                    threads=MOST_READERS if self.options.slices == "auto" else self.options.slices,
+                    signer=signer_of(self.options.aws_conn_id, self.options.aws_service),
+                )
+            return self._made
+
+    def close(self) -> None:
+        with self._lock:
+            client, self._made = self._made, None
+        if client is not None:
+            client.close()
+
+    def unsafe_settings(self) -> list[str]:
+        conn_id = self.options.conn_id
+        return [
+            f"connection {conn_id!r} has verify_certs: false, so any machine may pose as {url} and take its "
+            "credentials: give ca_certs, or ssl_assert_fingerprint"
+            for url in unverified(conn_id, get_connection(conn_id))
+        ]
+
+    # --- what is there
+
+    def check(self) -> None:
+        """The index, the type of the time field and the query, each asked of the server."""
+        self._kinds = self._documents = None
+        self._time_kinds()
+        self._count(self._filter(None))
+        check_time_field(
+            self._client,
+            self._indices,
+            self.options.time_field,
+            self._what,
+            holds_any=lambda: self._count({"exists": {"field": self.options.time_field}}) > 0,
+        )
+        body = self.body_report()
+        if body.kind is Body.FILTERED and self.options.on_filtered_source == "fail":
+            raise FatalError(
+                f"{self._what}: documents come without some of their fields ({'; '.join(body.reasons)}); change the "
+                "mapping and index them again, leave the index out of `source.index`, or set "
+                "`source.on_filtered_source: warn` to move what is left"
+            )
+
+    def body_report(self) -> BodyReport:
+        if self._documents is None:
+            self._documents = read_documents(self._client, self._indices, self._what)
+        return self._documents.body
+
+    def count(self, interval: Interval) -> int:
+        if interval.is_empty:
+            return 0
+        return self._count(self._filter(interval))
+
+    def record_id_form(self) -> RecordIdForm:
+        if self.options.record_id is not None:
+            return RecordIdForm(
+                None if self.options.record_id == "id" else self.options.record_id, is_set=True
+            )
+        self.body_report()
+        required = self._documents.routing_required if self._documents else ()
+        if not required:
+            return RecordIdForm(None)
+        return RecordIdForm("id_routing", why=f"the mapping of index {required[0]} requires a routing")
+
+    def explain_repeated(self, record_ids: Sequence[str]) -> str | None:
+        return explain_repeated(self._client, record_ids, self._what)
+
+    def count_untimed(self) -> int:
+        """Count documents whose time field is missing, invalid, or outside of the years 1 to 9999."""
+        return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
+
+    def newest_event_time(self) -> datetime | None:
+        """By the `max` aggregation: floored to a millisecond."""
+        answer = self._aggregate(self._filter(None), {"max": {"field": self.options.time_field}})
+        if answer.get("value") is None:
+            return None
+        found = member(answer, "value", (int, float), self._what)
+        try:
+            newest: datetime = EPOCH + math.floor(found) * MILLISECOND
+            return newest
+        except OverflowError:  # a date field takes years up to 292 million
+            return (
+                datetime.max.replace(tzinfo=timezone.utc)
+                if found > 0
+                else datetime.min.replace(tzinfo=timezone.utc)
+            )
+
+    def best_slices(self, rows: int) -> int:
+        if self.options.distribute == "tasks":
+            return super().best_slices(rows)
+        return readers_for(rows, self._shards)
+
+    def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
+        """Sub-ranges of about equal count, cut at whole milliseconds by the percentiles of the time field."""
+        if n <= 1 or interval.is_empty:
+            return [Slice(0, 1, interval)]
+        percentiles = {
+            "field": self.options.time_field,
+            "percents": [100 * i / n for i in range(1, n)],
+            "keyed": False,
+        }
+        answer = self._aggregate(self._filter(interval), {"percentiles": percentiles})
+        values = [
+            member(entry, "value", (int, float, type(None)), self._what)
+            for entry in member(answer, "values", list, self._what)
+        ]
+        cuts = {EPOCH + int(value) * MILLISECOND for value in values if value is not None}
+        bounds = [
+            interval.start,
+            *sorted(cut for cut in cuts if interval.holds(cut) and cut > interval.start),
+        ]
+        bounds.append(interval.end)
+        pieces = [Interval(start, end) for start, end in itertools.pairwise(bounds)]
+        return [Slice(i, len(pieces), piece) for i, piece in enumerate(pieces)]
+
+    # --- reading
+
+    @contextmanager
+    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+        """One point in time; with several readers each takes one of the server's slices of it."""
+        if slice_.interval.is_empty:
+            yield [iter(()) for _ in range(readers)]
+            return
+        snapshot = Snapshot(
+            self._client,
+            self._indices,
+            self._filter(slice_.interval),
+            time_field=self.options.time_field,
+            keep_alive=f"{self.options.keep_alive}s",
+            what=self._what,
+        )
+        sizes = PageSizes(self.options.page_size)
+        with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
+            try:
+                yield [
+                    read_pages(
+                        snapshot.fetcher(reader, readers),
+                        self.options.time_field,
+                        sizes,
+                        prefetch,
+                        with_routing=slice_.record_id == "id_routing",
+                    )
+                    for reader in range(readers)
+                ]
+                self._check_names()
+            finally:
+                snapshot.stop.set()  # ends the pauses between tries
+                prefetch.shutdown(wait=True, cancel_futures=True)
+                snapshot.close()
+
+    # --- what is asked
+
+    def _time_kinds(self) -> frozenset[str]:
+        """`date`, `date_nanos` or both (a pattern over several indices); anything else is an error."""
+        if self._kinds is None:
+            self._kinds = self._find_time_kinds()
+        return self._kinds
+
+    def _find_time_kinds(self) -> frozenset[str]:
+        name = self.options.time_field
+        answer = self._client.ask(
+            "GET",
+            f"/{index_path(self._indices)}/_field_caps",
+            params={"fields": name, "include_unmapped": "true", **EVERY_INDEX},
+            what=self._what,
+            clusters=self._clusters,
+        )
+        found = member(answer, "fields", dict, self._what).get(name, {})
+        if not isinstance(found, dict) or not all(isinstance(caps, dict) for caps in found.values()):
+            raise UnexpectedAnswerError(self._what, "field capabilities", answer)
+        types = {kind: caps for kind, caps in found.items() if kind != "unmapped"}
+        if not types:
+            if not answer.get("indices"):
+                self._count({"match_all": {}})  # says which index is closed or missing
+            raise FatalError(f"{self._what}: no field {name!r} in its mapping; check `source.time_field`")
+        for kind, caps in types.items():
+            held_by = f" (in {', '.join(caps['indices'][:5])})" if caps.get("indices") else ""
+            if kind not in ("date", "date_nanos"):
+                raise FatalError(
+                    f"{self._what}: field {name!r} has the type {kind}{held_by}; expected date or date_nanos, "
+                    "check `source.time_field`"
+                )
+            if not (caps.get("searchable") and caps.get("aggregatable")):
+                raise FatalError(
+                    f"{self._what}: field {name!r} is mapped without index or doc_values{held_by}; "
+                    "both are needed to read it by time"
+                )
+        return frozenset(types)
+
+    def _filter(self, interval: Interval | None, *more: dict[str, Any]) -> dict[str, Any]:
+        kinds = self._time_kinds()
+        clauses = list(more)
+        if interval is not None:
+            clauses.append(time_range(self.options.time_field, kinds, interval, self._what))
+        if self.options.query:
+            clauses.append(self.options.query)
+        return {"bool": {"filter": clauses}}
+
+    def _count(self, query: dict[str, Any]) -> int:
+        """Not by `_count`, which leaves out in silence what a remote cluster did not answer."""
+        answer = self._search({"query": query})
+        if member(answer, "hits.total.relation", str, self._what) != "eq":
+            raise UnexpectedAnswerError(self._what, "an exact count", answer)
+        count: int = member(answer, "hits.total.value", int, self._what)
+        return count
+
+    def _aggregate(self, query: dict[str, Any], aggregation: dict[str, Any]) -> dict[str, Any]:
+        answer = self._search({"query": query, "aggs": {"found": aggregation}})
+        found: dict[str, Any] = member(answer, "aggregations.found", dict, self._what)
+        return found
+
+    def _search(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Search without hits."""
+        answer = self._client.ask(
+            "POST",
+            f"/{index_path(self._indices)}/_search",
+            {"size": 0, "track_total_hits": True, **body},
+            params={"allow_partial_search_results": "false", **EVERY_INDEX},
+            what=self._what,
+            clusters=self._clusters,
+        )
+        self._shards = member(answer, "_shards.total", int, self._what)
+        return answer
+
+    def _check_names(self) -> None:
+        """Raise unless every index that is named still is where it was named, on every cluster."""
+        self._search({"query": {"match_none": {}}})
