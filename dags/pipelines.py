@@ -1,4 +1,7 @@
-"""Every file of `pipelines/` as a DAG. (Airflow reads a file only if it has both words, airflow and dag.)"""
+"""Build a DAG from every file of `pipelines/`.
+
+Airflow parses a file only if it contains both words, airflow and dag.
+"""
 
 from airflow_pipeline_provider import load_pipelines
 
