@@ -76,9 +76,10 @@ $(STAMP_3_2): pyproject.toml constraints-airflow-3.2.txt
 
 test: lint types unit coverage  ## all that needs no server: lint, types, tests, coverage
 
-lint: $(STAMP)  ## ruff, and docker-compose.yaml where the command to check it exists
+lint: $(STAMP)  ## ruff, codespell, and docker-compose.yaml where the command to check it exists
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	@if docker compose version >/dev/null 2>&1; then compose='docker compose'; \
 	elif docker-compose version >/dev/null 2>&1; then compose=docker-compose; else compose=; fi; \
 	test -z "$$compose" || { $$compose -f docker-compose.yaml config -q && echo "docker-compose.yaml: valid"; }
