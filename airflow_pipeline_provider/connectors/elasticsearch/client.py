@@ -23,6 +23,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     member,
     one_line,
     read_json,
+    redirected,
 )
 from airflow_pipeline_provider.connectors.elasticsearch.server import Dialect, read_dialect
 from airflow_pipeline_provider.connectors.elasticsearch.sizes import LARGEST_ANSWER_BYTES
@@ -92,14 +93,15 @@ class Client:
 
     def _find_dialect(self) -> Dialect:
         try:
-            body = self.request("GET", "/", what="the server's version", read=bytes)
+            return self.request(
+                "GET", "/", what="the server's version", read=lambda body: read_dialect(body, self.where)
+            )
         except _ForbiddenError as error:
             # this login may read indices but not ask for the version, or the service has no such page (OpenSearch
             # Serverless); only Elasticsearch names its product
             if error.is_elasticsearch:
                 return Dialect("Elasticsearch", (8, 0), certain=False)
             return Dialect("OpenSearch", (2, 4), certain=False)
-        return read_dialect(body, self.where)
 
     def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
         """Does `_source.exclude_vectors` exist on this server?  Older ones refuse it."""
@@ -207,6 +209,7 @@ class Client:
         most_bytes: int = LARGEST_ANSWER_BYTES,
     ) -> bytes:
         from elastic_transport import TlsError, TransportError
+        from urllib3.exceptions import LocationParseError
 
         from airflow_pipeline_provider.connectors.elasticsearch.node import (
             TooLongError,
@@ -231,6 +234,8 @@ class Client:
                 f"{what}: {self.where} did not answer whole within {self._timeout} s; if it stays so, look at the "
                 "network, lower `source.page_size`, or raise `source.request_timeout`"
             ) from error
+        except LocationParseError:  # of a redirect; the error quotes the location, which may hold a secret
+            raise redirected("3xx", None, what, self.where) from None
         except TlsError as error:
             raise FatalError(
                 f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
@@ -245,6 +250,8 @@ class Client:
         answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
         if response.meta.status == 200:
             return answer
+        if 300 <= response.meta.status < 400:
+            raise redirected(response.meta.status, response.meta.headers.get("location"), what, self.where)
         if response.meta.status in (403, 404) and target == "/":
             raise _ForbiddenError("x-elastic-product" in response.meta.headers)
         refused = error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)

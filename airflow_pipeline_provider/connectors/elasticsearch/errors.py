@@ -13,6 +13,7 @@ import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_pipeline_provider.exceptions import (
     DataError,
@@ -50,7 +51,7 @@ class AnswerTooLargeError(PageTooLargeError):
 
 
 class UnexpectedAnswerError(TransientError):
-    """A 200 whose body is not what Elasticsearch or OpenSearch answer: a login page, a gateway's own JSON."""
+    """An answer that Elasticsearch and OpenSearch do not give: a login page, a gateway's own JSON, a redirect."""
 
     def __init__(self, what: str, expected: str, body: Any) -> None:
         seen = one_line(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
@@ -58,6 +59,19 @@ class UnexpectedAnswerError(TransientError):
             f"{what}: expected {expected}, got {seen}; check that host, port and path of the connection lead to "
             "Elasticsearch or OpenSearch and not to a login page, Kibana or another service"
         )
+
+
+def redirected(status: int | str, location: str | None, what: str, where: str) -> UnexpectedAnswerError:
+    """Return the error of a redirect, which is not followed: the other host would get the credentials.
+
+    Only the host of `location` is shown; its path and query may hold a secret.
+    """
+    try:
+        host = urlsplit(location or "").hostname
+    except ValueError:
+        host = None
+    target = f"a redirect to host {host!r}" if host else "a redirect"
+    return UnexpectedAnswerError(what, f"an answer from {where}", f"{target} (status {status})")
 
 
 @dataclass(frozen=True)

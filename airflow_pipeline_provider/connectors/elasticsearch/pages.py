@@ -107,40 +107,55 @@ def _decode_deep(body: bytes) -> Any:
 
 
 def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
-    """Python's own parser takes what the fast one refuses, or says where it fails, so the document can be named."""
-    if not body.lstrip().startswith(b"{"):
-        return UnexpectedAnswerError(what, "a page of documents", body)
-    if isinstance(error, RecursionError):  # outside of any document
+    """Return the error of a page that cannot be decoded.
+
+    A page of the right shape holds a document that cannot be read: a DataError, which names it where it can be found.
+    An answer of any other shape is not from Elasticsearch: an UnexpectedAnswerError, as for every other request.
+    """
+    if not body.lstrip().startswith(b"{") or isinstance(error, RecursionError):  # outside of any document
         return UnexpectedAnswerError(what, "a page of documents", body)
     if not body.rstrip().endswith(b"}"):
         return TransientError(f"{what}: the answer is cut off ({error})")
     text = body.decode("utf-8", "surrogateescape")
     try:
+        # Python's own parser takes what the fast one refuses, or says where it fails
         answer = json.loads(text)
     except json.JSONDecodeError as wrong:
         # Elasticsearch takes comments and a byte order mark, and gives them back
         *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
         if last is None:
-            return DataError(f"{what}: a page of documents cannot be read ({error})")
+            return UnexpectedAnswerError(what, "a page of documents", body)
         return DataError(
             f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, "
             "or leave it out by `source.query`"
         )
-    hits = answer.get("hits") if isinstance(answer, dict) else None
-    hits = hits.get("hits") if isinstance(hits, dict) else None
-    if not isinstance(hits, list):
+    if not _is_page(answer):
         return UnexpectedAnswerError(what, "a page of documents", answer)
-    for hit in hits:
-        if not isinstance(hit, dict):
-            break
+    for hit in answer["hits"]["hits"]:
         try:
             json.dumps(hit, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             return DataError(
-                f"document {hit.get('_index')}/{hit.get('_id')} holds half a surrogate pair (\\ud800 alone, say), "
+                f"document {hit['_index']}/{hit['_id']} holds half a surrogate pair (\\ud800 alone, say), "
                 "which is no text to any target; correct it, or leave it out by `source.query`"
             )
     return DataError(f"{what}: a page of documents cannot be read ({error})")
+
+
+def _is_page(answer: Any) -> bool:
+    """Return whether the answer has every member that a page has, and each hit what names a document."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("timed_out"), bool):
+        return False
+    hits = answer.get("hits")
+    if not isinstance(answer.get("_shards"), dict) or not isinstance(hits, dict):
+        return False
+    listed = hits.get("hits")
+    return isinstance(listed, list) and all(
+        isinstance(hit, dict)
+        and "sort" in hit
+        and all(isinstance(hit.get(key), str) for key in ("_index", "_id"))
+        for hit in listed
+    )
 
 
 def read_pages(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from airflow_pipeline_provider.connectors.elasticsearch.errors import text_of_page
+from airflow_pipeline_provider.connectors.elasticsearch.errors import UnexpectedAnswerError, text_of_page
 from airflow_pipeline_provider.exceptions import FatalError
 
 
@@ -33,16 +33,14 @@ class Dialect(NamedTuple):
 
 
 def read_dialect(body: bytes, where: str) -> Dialect:
-    """Read the answer to `GET /` of the server `where`; one that is not supported is a FatalError."""
+    """Read the answer to `GET /` of the server `where`; FatalError for a version that is not supported."""
     try:
         info = json.loads(body)
         version = info["version"]
         major, minor = (int(part) for part in version["number"].split(".")[:2])
         lucene = int(version.get("lucene_version", "9").split(".")[0])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FatalError(
-            f"{where} answers, but not as Elasticsearch or OpenSearch do: {text_of_page(body)}"
-        ) from None
+        raise UnexpectedAnswerError(where, "the version of the server", text_of_page(body)) from None
     compatible = "distribution" not in version and "opensearch" in str(info.get("tagline")).lower()
     if compatible:  # OpenSearch that reports 7.10 for old clients; Lucene distinguishes 1 and 2
         major, minor = (2, 4) if lucene >= 9 else (1, 0)

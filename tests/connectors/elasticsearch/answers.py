@@ -62,6 +62,7 @@ class Replay(ThreadingHTTPServer):
         self.encoding: str | None = None  # that answers are compressed with: gzip or deflate
         self.encodings: dict[str, str] = {}  # of `answers`, which are sent as they are
         self.padding = ""  # makes documents large
+        self.location: str | None = None  # of a redirect
         self.content_type = "text/html"  # of what is not JSON
         self.lock = threading.Lock()
 
@@ -158,6 +159,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", kind)
         if encoding:
             self.send_header("content-encoding", encoding)
+        if self.server.location is not None and 300 <= status < 400:
+            self.send_header("location", self.server.location)
         chunked = self.server.chunked and not cut
         if chunked:
             self.send_header("transfer-encoding", "chunked")

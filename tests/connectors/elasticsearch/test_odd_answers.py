@@ -85,10 +85,38 @@ def test_another_shape_is_a_clear_error(
     with pytest.raises(PipelineError) as caught:
         ask(source)
     message = str(caught.value)
-    assert isinstance(caught.value, FatalError if request_ == "version" else (TransientError, FatalError))
+    assert isinstance(caught.value, TransientError)
     assert len(message) < 700
     assert message.isprintable()
     assert replay.url in message or "index i: " in message
+
+
+LOCATIONS = {
+    "https://login.example/sign-in?token=s3cr3t#s3cr3t": "'login.example'",
+    "https://user:s3cr3t@login.example:8443/": "'login.example'",
+    "/s3cr3t": "a redirect (status",
+    "https://[s3cr3t": "a redirect (status",
+    "": "a redirect (status",
+}
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+@pytest.mark.parametrize("location", LOCATIONS)
+@pytest.mark.parametrize("request_", ["version", "count", "page"])
+def test_a_redirect_names_its_host_and_the_connection(
+    replay: Replay, source: ElasticsearchSource, request_: str, location: str, status: int
+) -> None:
+    where, ask = REQUESTS[request_]
+    replay.location = location
+    replay.answers[where] = status, b"<html>moved</html>"
+    with pytest.raises(TransientError) as caught:
+        ask(source)
+    message = str(caught.value)
+    assert LOCATIONS[location] in message
+    assert f"(status {status})" in message or "(status 3xx)" in message
+    assert "host, port and path of the connection" in message
+    assert "s3cr3t" not in message
+    assert "source.query" not in message
 
 
 @pytest.mark.parametrize("shape", ANYWHERE)
@@ -123,9 +151,6 @@ HIT = {"_index": "i", "_id": "1", "sort": [1], "_source": {}, "fields": {"ts": [
 @pytest.mark.parametrize(
     "changed",
     [
-        {"_index": 7},
-        {"_id": None},
-        {"sort": ...},
         {"fields": []},
         {"fields": {"ts": "1383454800000"}},
         {"fields": {"ts": [None]}},
@@ -137,19 +162,45 @@ HIT = {"_index": "i", "_id": "1", "sort": [1], "_source": {}, "fields": {"ts": [
     ],
     ids=str,
 )
-def test_a_hit_of_another_shape_is_a_data_error(
+def test_a_document_of_another_shape_is_a_data_error(
     replay: Replay, source: ElasticsearchSource, changed: dict[str, Any]
 ) -> None:
-    hit = {key: value for key, value in {**HIT, **changed}.items() if value is not ...}
-    replay.faults = [(200, whole(1) | {"hits": {"hits": [HIT, hit]}})]
-    with pytest.raises(DataError, match=r"document i/1|a page of documents cannot be read"):
+    replay.faults = [(200, whole(1) | {"hits": {"hits": [HIT, {**HIT, **changed}]}})]
+    with pytest.raises(DataError, match=r"document i/1"):
         read_all(source, WINDOW)
 
 
-@pytest.mark.parametrize("hit", [7, None, [], "text"], ids=str)
-def test_a_hit_that_is_none_is_a_data_error(replay: Replay, source: ElasticsearchSource, hit: Any) -> None:
-    replay.faults = [(200, whole(1) | {"hits": {"hits": [HIT, hit]}})]
+def test_a_number_that_is_no_json_is_a_data_error(replay: Replay, source: ElasticsearchSource) -> None:
+    """The server takes it where it does not index the field."""
+    replay.faults = [(200, whole(1) | {"hits": {"hits": [{**HIT, "_source": {"n": float("nan")}}]}})]
     with pytest.raises(DataError, match="a page of documents cannot be read"):
+        read_all(source, WINDOW)
+
+
+PAGE = whole(1) | {"hits": {"hits": [HIT]}}
+NOT_PAGES: dict[str, Any] = {
+    "no timed_out": {key: value for key, value in PAGE.items() if key != "timed_out"},
+    "no _shards": {key: value for key, value in PAGE.items() if key != "_shards"},
+    "timed_out is a text": {**PAGE, "timed_out": "no"},
+    "no hits": {**PAGE, "hits": []},
+    "broken before any document": b'{"status": ok}',
+    **{f"a hit is {hit!r}": {**PAGE, "hits": {"hits": [HIT, hit]}} for hit in (7, None, [], "text")},
+    "a hit without sort": {**PAGE, "hits": {"hits": [{key: HIT[key] for key in HIT if key != "sort"}]}},
+    "an _index is a number": {**PAGE, "hits": {"hits": [{**HIT, "_index": 7}]}},
+    "an _id is null": {**PAGE, "hits": {"hits": [{**HIT, "_id": None}]}},
+}
+
+
+@pytest.mark.parametrize("shape", NOT_PAGES)
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_page_of_another_shape_may_pass(
+    replay: Replay, source: ElasticsearchSource, shape: str, times: int
+) -> None:
+    replay.faults = [(200, encoded(NOT_PAGES[shape]))] * times
+    if times == 1:
+        assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
+        return
+    with pytest.raises(TransientError, match=r"expected a page of documents.*host, port and path"):
         read_all(source, WINDOW)
 
 
