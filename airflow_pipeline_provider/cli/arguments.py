@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import re
 from datetime import date, datetime, timezone
 
@@ -78,12 +78,14 @@ LONGEST_REASON = 500
 
 
 def read_person(text: str | None) -> str:
-    """Return who runs the command by hand: `--by`, or else the user of the operating system."""
+    """Return who runs the command by hand: `--by`, or else the process's effective user, which the environment
+    (`USER`, `LOGNAME`) cannot change."""
     if text is None:
+        uid = os.geteuid()
         try:
-            return getpass.getuser()
-        except (KeyError, OSError):  # a container's user without a name
-            return f"uid {os.getuid()}"
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:  # a container's user without a name
+            return f"uid {uid}"
     name = " ".join(text.split())
     if not is_name(name):
         raise ConfigError(

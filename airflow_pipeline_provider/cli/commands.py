@@ -93,7 +93,7 @@ _BY = _argument(
     "--by",
     metavar="NAME",
     default=None,
-    help="name to record in the ledger and `history` (default: the user of the operating system)",
+    help="name to record in the ledger and `history` (default: the effective user of the operating system)",
 )
 _WAIT = _argument(
     "--wait",

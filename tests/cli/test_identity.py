@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def test_who_moved_a_window_again(moved: Place) -> None:
         assert moved(*arguments).code == 0
     entries = moved("history", "flights", "2013-11-03", "-o", "json").json["entries"]
     by = [one["detail"].get("by") for one in entries if one["kind"] == "attempt"]
-    me = getpass.getuser()
+    me = pwd.getpwuid(os.geteuid()).pw_name
     assert by == [me, me, "ann", "bob ross", "bob ross", me]
     assert "by ann" in moved("history", "flights", "2013-11-03").out
 
@@ -283,9 +284,15 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
         read_person(name)
 
 
-def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise OSError("no username set in the environment")
+def test_the_environment_cannot_name_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "mallory")
+    assert read_person(None) == pwd.getpwuid(os.geteuid()).pw_name != "mallory"
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert read_person(None).startswith("uid ")
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> str:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert read_person(None) == f"uid {os.geteuid()}"

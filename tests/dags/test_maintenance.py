@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from collections.abc import Callable
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_reprocess_and_recheck_start_runs_of_the_dag(
     assert airflow_pipelines("reprocess", *place, *day) == 0
     ((run_id, conf),) = runs_of(moved.pipeline_id)[before:]
     assert run_id.startswith(f"reprocess__{moved.pipeline_id}.20131103T040000Z-20131104T050000Z__")
-    assert conf.pop("by") == getpass.getuser()
+    assert conf.pop("by") == pwd.getpwuid(os.geteuid()).pw_name
     assert conf == {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-04T05:00:00Z"}
     assert f"run {run_id}" in capsys.readouterr().out
     moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
