@@ -2,8 +2,8 @@
 
 JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
 "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
-"eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null}, "next": {"window": [start,
-end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
+"eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null} | null, "next": {"window":
+[start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
 [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
 null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes":
 [text], "renamed": text | null}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
@@ -15,9 +15,9 @@ none did: rows without a usable event time; `{"newest", "side": "before" | "afte
 row is in no planned day; what BODY is (`connectors.base.Body`).
 
 `eta` estimates when all that is ready will be committed, at the pace of the last `windows` windows; `detail` is
-the reason where there is no estimate.
+the reason where there is no estimate. It is null where the ledger could not be read for it.
 
-JSON of all: `{"pipelines": [the same without `eta`], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
+JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
 
 `too_old` is what is missing in days that no run looks at (`max_backlog_days`).
 
@@ -27,6 +27,7 @@ further behind than that or has days that are too old.
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,12 +45,13 @@ from airflow_pipeline_provider.cli.localtime import (
     whole_second,
 )
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.together import collected_rarely, read_together
+from airflow_pipeline_provider.cli.together import collected_rarely, read_spans_together, read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.eta import Eta
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.missing import days_of, too_old_text
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
@@ -61,7 +63,15 @@ from airflow_pipeline_provider.phases.identity import (
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import sentences
 from airflow_pipeline_provider.state.about import Renamed, find_rename
-from airflow_pipeline_provider.views.standing import Day, Readable, Standing, find_eta, standing
+from airflow_pipeline_provider.views.standing import (
+    Day,
+    Readable,
+    Standing,
+    eta_from,
+    eta_spans,
+    find_eta,
+    standing,
+)
 
 # What a person must see first.
 _WORST_FIRST = (
@@ -92,7 +102,7 @@ class Looked:
     too_far_behind: bool
     changes: list[str]
     renamed: Renamed | None
-    eta: Eta | None = None  # asked for one pipeline alone: it needs more of the ledger
+    eta: Eta | None = None  # needs more of the ledger than the rest; None where that could not be read
 
     @property
     def refused(self) -> str | None:
@@ -166,13 +176,10 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
     for pipeline_id, one in found.items():
         try:
             state = together.get(pipeline_id)
-            looked.append(
-                replace(look(one, question), eta=None)
-                if state is None
-                else _looked(one.config, state, question)
-            )
+            looked.append(look(one, question) if state is None else _looked(one.config, state, question))
         except PipelineError as error:  # the other pipelines are still shown
             errors.append((one.file, pipeline_id, error))
+    looked = _with_etas(looked, question)
     if screen.as_json:
         broken = [
             {"file": str(file), "pipeline_id": pipeline_id, "message": str(problem)}
@@ -185,6 +192,24 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
         screen.error(str(problem))
     late = _late(looked, question, screen)
     return max((exits.code_of(problem) for _, _, problem in errors), default=late)
+
+
+def _with_etas(looked: list[Looked], question: Question) -> list[Looked]:
+    """Add the estimates of the pipelines that were read together, with a query for all that have a backlog."""
+    at = question.reference_time
+    spans = {
+        one.config.pipeline_id: (one.config, eta_spans(one.config, one.standing, at))
+        for one in looked
+        if one.eta is None
+    }
+    entries: dict[str, list[Entry]] = {name: [] for name, (_, listed) in spans.items() if not listed}
+    entries |= read_spans_together((config, listed) for config, listed in spans.values() if listed)
+    return [
+        replace(one, eta=eta_from(one.config, entries[one.config.pipeline_id], one.standing, at))
+        if one.config.pipeline_id in entries
+        else one
+        for one in looked
+    ]
 
 
 def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
@@ -272,13 +297,14 @@ def _print_all(looked: list[Looked], screen: Screen) -> None:
                 str(len(days)),
                 f"{covered * 1000 // total / 10 if total else 0:.1f}%",
                 length_text(one.standing.behind_seconds),
+                _short_eta(one),
                 _status_text(one, worst),
                 _reason_text(one, worst),
             )
         )
         late = one.too_far_behind or one.standing.too_old or one.refused
         styles.append("red" if late else _STYLES.get(worst.report.status) if worst else None)
-    columns = ("pipeline", "target day", "days", "covered", "behind", "status", "reason")
+    columns = ("pipeline", "target day", "days", "covered", "behind", "caught up", "status", "reason")
     if rows:
         screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in looked:
@@ -321,6 +347,15 @@ def _behind_text(looked: Looked) -> str:
     return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
 
 
+def _short_eta(one: Looked) -> str:
+    """Return when a backlog will be caught up; `status PIPELINE` also shows how that was estimated."""
+    if one.refused is not None or not one.standing.behind_seconds or one.eta is None:
+        return "-"
+    if one.eta.at is None:
+        return re.split("[:,;]", one.eta.detail)[0]
+    return local_time(one.eta.at.replace(second=0, microsecond=0), one.config.timezone)
+
+
 def _eta_text(eta: Eta, zone: str) -> str:
     if eta.at is None:
         return eta.detail
@@ -351,7 +386,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "behind": length_text(stands.behind_seconds),
         "too_far_behind": looked.too_far_behind,
         "too_old": _too_old_json(looked),
-        **({"eta": _eta_json(looked.eta)} if looked.eta is not None else {}),
+        "eta": _eta_json(looked.eta) if looked.eta is not None else None,
         "next": {
             "window": stands.plan.interval.to_json() if stands.plan.interval else None,
             "reason": stands.plan.reason.value if stands.plan.reason else None,

@@ -5,16 +5,21 @@ from __future__ import annotations
 import gc
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.days import FIRST_DAY
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.views.standing import Readable, shown_days, whole_of
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.state.sql import SqlState
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +43,56 @@ def read_together(
 
     What cannot be read together is left out, to be read one by one: then each pipeline's error is its own.
     """
-    shared: dict[str, list[PipelineConfig]] = defaultdict(list)
-    for config in configs:
-        if config.state.type == "sql":
-            shared[config.state.model_dump_json(exclude={"lease"})].append(config)
     read: dict[str, Readable] = {}
-    for group in shared.values():
+    for group in _groups(configs):
         if len(group) > 1:
             read.update(_read_group(group, reference_time, days))
     return read
 
 
-def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int) -> dict[str, Readable]:
+def read_spans_together(
+    wanted: Iterable[tuple[PipelineConfig, Sequence[Interval]]],
+) -> dict[str, list[Entry]]:
+    """Return, by pipeline id, what the ledgers hold of these disjoint spans: a query for many pipelines.
+
+    Pipelines whose database does not answer are left out.
+    """
+    spans = {config.pipeline_id: (config, listed) for config, listed in wanted}
+    read: dict[str, list[Entry]] = {}
+    for group in _groups(config for config, _ in spans.values()):
+        read.update(_read_spans(group, {one.pipeline_id: spans[one.pipeline_id][1] for one in group}))
+    return read
+
+
+def _groups(configs: Iterable[PipelineConfig]) -> Iterable[list[PipelineConfig]]:
+    """Return the pipelines of each SQL database."""
+    shared: dict[str, list[PipelineConfig]] = defaultdict(list)
+    for config in configs:
+        if config.state.type == "sql":
+            shared[config.state.model_dump_json(exclude={"lease"})].append(config)
+    return shared.values()
+
+
+def _state_of(config: PipelineConfig) -> SqlState:
     from airflow_pipeline_provider.state.sql import SqlState
+
+    return SqlState(config.state, Identity(config.pipeline_id, config.timezone))  # type: ignore[arg-type]
+
+
+def _read_spans(
+    group: Sequence[PipelineConfig], spans: Mapping[str, Sequence[Interval]]
+) -> Mapping[str, list[Entry]]:
+    from airflow_pipeline_provider.state.sql_bulk import read_spans
+
+    try:
+        with closing(_state_of(group[0])) as state:
+            return read_spans(state, spans)
+    except PipelineError as error:
+        logger.debug("the ledgers of %d pipelines were not read again: %s", len(group), error)
+        return {}
+
+
+def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int) -> dict[str, Readable]:
     from airflow_pipeline_provider.state.sql_bulk import read_states
 
     # as far back as any of them may look; where the first day is not known yet, `days` bounds it
@@ -61,10 +103,8 @@ def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int
     if not bounds:
         return {}
     within = Interval(min(whole.start for whole in bounds), max(whole.end for whole in bounds))
-    first = group[0]
     try:
-        state = SqlState(first.state, Identity(first.pipeline_id, first.timezone))  # type: ignore[arg-type]
-        with closing(state):
+        with closing(_state_of(group[0])) as state:
             return dict(read_states(state, [one.pipeline_id for one in group], within))
     except PipelineError as error:
         logger.debug("the states of %d pipelines are read one by one: %s", len(group), error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.state.sql_database import Database
 
 _CHUNK = 500  # pipelines a query; SQLite took at most 999 parameters for long
+_SPANS = 200  # spans a query, of four parameters each
 
 
 @dataclass
@@ -63,6 +64,38 @@ def read_states(state: SqlState, pipelines: Sequence[str], within: Interval) -> 
             _read(database, connection, {p: read[p] for p in pipelines[first : first + _CHUNK]}, within)
     for one in read.values():
         one.held = [lease for lease in one.held if lease.is_live(now)]
+    return read
+
+
+def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict[str, list[Entry]]:
+    """Return the entries of each pipeline that overlap its own disjoint spans, attempts too, each entry once."""
+    import sqlalchemy as sa
+
+    database = state._database()
+    c, p = database.tables.ledger.c, database.tables.pipelines.c
+    read: dict[str, list[Entry]] = {pipeline: [] for pipeline in spans}
+    wanted = [(pipeline, span) for pipeline, listed in spans.items() for span in listed]
+    found: dict[int, tuple[str, Entry]] = {}
+    with database.read() as connection:
+        for first in range(0, len(wanted), _SPANS):
+            chunk = wanted[first : first + _SPANS]
+            longest = sa.select(sa.func.max(p.longest_us)).where(
+                p.pipeline_id.in_({name for name, _ in chunk})
+            )
+            longest_us = connection.execute(longest).scalar() or 0
+            overlapping = [
+                sa.and_(
+                    c.pipeline_id == pipeline,
+                    c.window_start > shortly_before(span.start, longest_us),
+                    c.window_start < span.end,
+                    c.window_end > span.start,
+                )
+                for pipeline, span in chunk
+            ]
+            for row in connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping))):
+                found[row.id] = row.pipeline_id, read_entry(row)
+    for _, (pipeline, entry) in sorted(found.items()):
+        read[pipeline].append(entry)
     return read
 
 

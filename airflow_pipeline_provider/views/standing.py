@@ -189,10 +189,19 @@ def _day(
     return Day(day, whole, report)
 
 
+def eta_spans(config: PipelineConfig, stands: Standing, reference_time: datetime) -> list[Interval]:
+    """Return the disjoint spans whose ledger entries `find_eta` reads, none for a pipeline without a backlog."""
+    return spans_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
+
+
 def find_eta(config: PipelineConfig, state: Readable, stands: Standing, reference_time: datetime) -> Eta:
     """Return when the backlog will be caught up, or why there is no estimate."""
-    spans = spans_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
-    entries = _entries(state, spans)
+    entries = _entries(state, eta_spans(config, stands, reference_time))
+    return eta_from(config, entries, stands, reference_time)
+
+
+def eta_from(config: PipelineConfig, entries: list[Entry], stands: Standing, reference_time: datetime) -> Eta:
+    """Return the same from the entries of `eta_spans`."""
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
     return estimate(config.rules, explain(stands.missing, entries), entries, reference_time, habits)
 

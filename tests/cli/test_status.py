@@ -164,9 +164,9 @@ def test_all_pipelines_a_line_each(place: Place) -> None:
     result = place("status", *AT)
     assert result.code == 0
     lines = [" ".join(line.split()) for line in result.out.splitlines()]
-    assert lines[0] == "pipeline target day days covered behind status reason"
-    assert lines[1].startswith("flights 2013-11-04 1 0.0% 25h in_progress 2013-11-03: ")
-    assert lines[2].startswith("weather 2013-11-04 1 100.0% 0s complete 2013-11-03: ")
+    assert lines[0] == "pipeline target day days covered behind caught up status reason"
+    assert lines[1].startswith("flights 2013-11-04 1 0.0% 25h no estimate yet in_progress 2013-11-03: ")
+    assert lines[2].startswith("weather 2013-11-04 1 100.0% 0s - complete 2013-11-03: ")
 
 
 def test_a_broken_pipeline_hides_no_other(place: Place) -> None:

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.state.sql import SqlState
 from tests.cli.conftest import Place
 
 AT = ("--reference-time", "2013-11-06T12:00:00Z", "-o", "json")
+PACED = ["elsewhere", "folded", "lost", "plain"]  # their ledgers have finished windows near the gap
 SQL = {"type": "sql", "conn_id": "kit_state"}
 START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
 
@@ -40,9 +41,10 @@ def state(url: str, pipeline_id: str, zone: str = "America/New_York") -> SqlStat
 
 
 def commit(made: SqlState, interval: Interval, token: int, rows: int = 7) -> None:
-    made.append(Entry(Kind.ATTEMPT, interval, START, attempt="a"))
+    attempt = f"a{token}"
+    made.append(Entry(Kind.ATTEMPT, interval, START, attempt=attempt))
     for kind in (Kind.REPLACING, Kind.COMMITTED):
-        made.append(Entry(kind, interval, START, token=token, rows=rows))
+        made.append(Entry(kind, interval, START, token=token, rows=rows, attempt=attempt))
 
 
 def fill(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -91,8 +93,9 @@ def test_read_at_once_is_what_each_says_by_itself(
     together = place("status", "--days", days, *AT).json
     assert together["errors"] == []
     alone = [place("status", name, "--days", days, *AT).json for name in names]
-    assert all(one.pop("eta")["detail"] for one in alone)
+    assert all(one["eta"]["detail"] for one in alone)
     assert together["pipelines"] == alone
+    assert [one["pipeline_id"] for one in alone if one["eta"]["windows"]] == PACED
     assert [len(one["leases"]) for one in alone] == [0, 0, 1, 0, 1, 0, 1, 1]
 
 
@@ -126,3 +129,20 @@ def test_a_database_that_is_away_is_said_of_each(place: Place, monkeypatch: pyte
     assert result.code == exits.code_of(FatalError("unable to open"))
     assert [error["pipeline_id"] for error in result.json["errors"]] == ["one", "two"]
     assert [one["pipeline_id"] for one in result.json["pipelines"]] == ["three"]
+
+
+def test_the_overview_shows_when_each_is_caught_up(
+    place: Place, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(place, url, monkeypatch)
+    place.write("done", state=SQL, start_day="2013-11-03", end_day="2013-11-03")
+    commit(state(url, "done"), span("03T04", "04T05"), 1)
+    lines = place("status", *AT[:2]).out.splitlines()
+    shown = {line.split()[0]: line for line in lines if line.strip()}
+    assert "caught up" in lines[0]
+    assert "no estimate yet" in shown["empty"]
+    for name in PACED:
+        eta = place("status", name, *AT).json["eta"]
+        assert eta["detail"].startswith("in " if eta["at"] else "no estimate, no run since")
+        assert "no estimate" in shown[name] or eta["at"]
+    assert "no estimate" not in shown["done"]
