@@ -58,7 +58,7 @@ def build(folder: Path, docs: int) -> None:
     written = write_parts(
         batches(docs), open_write=open_write, folder="parts", index=0, interval=window, part_bytes=PART_BYTES
     )
-    manifest = Manifest(PIPELINE, window, "attempt", TOKEN, tuple(written.parts))
+    manifest = Manifest(PIPELINE, window, "attempt", TOKEN, parts=tuple(written.parts))
     with (folder / "rows.copy").open("wb") as rendered:
         stamps = (PIPELINE, window.start, window.end, TOKEN, window.end)
         rendered.writelines(copy_stream(copy_rows(_read(stage, manifest), stamps)))

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -108,14 +109,14 @@ class Demo:
     def replace(self, pipeline_id: str, window: Interval) -> None:
         """One run for exactly this window, to its end."""
         runner = self.runners[pipeline_id]
-        runner.tell(window=[pipeline_id, *window.to_json()])
+        runner.tell(window=[pipeline_id, *msgspec.to_builtins(window)])
         for _ in follow(self.events, [runner], "done"):
             pass
 
     def kill_while_loading(self, pipeline_id: str, window: Interval) -> None:
         """The same, killed when the ledger says that the target is being changed; a new Airflow takes its place."""
         runner = self.runners[pipeline_id]
-        runner.tell(window=[pipeline_id, *window.to_json()])
+        runner.tell(window=[pipeline_id, *msgspec.to_builtins(window)])
         for _, event in follow(self.events, [runner], "done"):
             phase = event.get("phase", {})
             if (phase.get("phase"), phase.get("status")) == ("load", "started"):

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from airflow_pipeline_provider.core.day_status import day_status
 from airflow_pipeline_provider.core.days import day_interval
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.wording import local_window
 from demo import prepare
@@ -96,7 +96,7 @@ def proof(console: Console, demo: Demo, pipelines: tuple[str, ...]) -> bool:
 def source_count(demo: Demo, pipeline_id: str) -> int:
     """`_count` of the day at the search server."""
     interval = day_interval(demo.day, demo.configs[pipeline_id].timezone)
-    start, end = interval.to_json()
+    start, end = iso_utc(interval.start), iso_utc(interval.end)
     query = {"query": {"range": {"time_hour": {"gte": start, "lt": end}}}}
     request = urllib.request.Request(
         f"{demo.servers.elasticsearch_url}/{pipeline_id}-*/_count",

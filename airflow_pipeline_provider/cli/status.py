@@ -34,6 +34,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from airflow_pipeline_provider.cli import exits
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.find import Found, load_all, load_one
@@ -388,7 +390,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
         "too_old": _too_old_json(looked),
         "eta": _eta_json(looked.eta) if looked.eta is not None else None,
         "next": {
-            "window": stands.plan.interval.to_json() if stands.plan.interval else None,
+            "window": msgspec.to_builtins(stands.plan.interval) if stands.plan.interval else None,
             "reason": stands.plan.reason.value if stands.plan.reason else None,
             "detail": stands.plan.detail,
         },

@@ -15,11 +15,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 
+from msgspec import Struct, field
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.probes import (
@@ -95,37 +95,17 @@ class Connector(ABC):
 ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds to start
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(Struct, frozen=True, omit_defaults=True):
     """A disjoint half-open time sub-range of a window, `index` of `of` (0-based), and how many read it at once.
 
     `record_id` is the form of the record ids, None for the source's usual one.  Frozen by validate.
     """
 
-    index: int
+    index: int = field(name="i")
     of: int
     interval: Interval
     readers: int = 1
     record_id: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "i": self.index,
-            "of": self.of,
-            "interval": self.interval.to_json(),
-            "readers": self.readers,
-            **({"record_id": self.record_id} if self.record_id else {}),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Slice:
-        return cls(
-            value["i"],
-            value["of"],
-            Interval.from_json(value["interval"]),
-            value.get("readers", 1),
-            value.get("record_id"),
-        )
 
 
 class Body(str, Enum):

@@ -64,7 +64,7 @@ def again(task: str) -> str:
 
 def run_window(name: str, interval: Interval) -> Words:
     """Move exactly this window, again if it was moved before."""
-    start, end = interval.to_json()
+    start, end = iso_utc(interval.start), iso_utc(interval.end)
     return ("run", name, "--window-start", start, "--window-end", end)
 
 

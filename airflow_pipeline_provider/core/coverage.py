@@ -8,9 +8,9 @@ that were written since.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked_of, failures_after
@@ -19,7 +19,7 @@ COUNTED = (Kind.COMMITTED, Kind.WAIVED, Kind.FAILED)
 """Entries of other kinds change nothing here."""
 
 
-class Coverage(NamedTuple):
+class Coverage(msgspec.Struct, frozen=True):
     """`done` was committed at any time or waived: sorted, disjoint.  `failures`: how often each interval failed on
     its data since a commit or waive last touched it, in any order."""
 
@@ -40,14 +40,10 @@ class Coverage(NamedTuple):
         return blocked_of(dict(self.failures), max_attempts)
 
     def dump(self) -> str:
-        """`{"done": [[start, end], ...], "failures": [[[start, end], n], ...]}`"""
-        done = [interval.to_json() for interval in self.done]
-        failures = [[interval.to_json(), count] for interval, count in self.failures]
-        return json.dumps({"done": done, "failures": failures}, separators=(",", ":"))
+        """Return `{"done": [[start, end], ...], "failures": [[[start, end], n], ...]}`."""
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def parse(cls, text: str) -> Coverage:
-        """Reads what `dump` wrote."""
-        value = json.loads(text)
-        done = tuple(Interval.from_json(interval) for interval in value["done"])
-        return cls(done, tuple((Interval.from_json(window), count) for window, count in value["failures"]))
+        """Parse what `dump` wrote; raise ValueError for anything else."""
+        return msgspec.json.decode(text, type=cls)

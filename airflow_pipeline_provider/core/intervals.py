@@ -7,9 +7,11 @@ end`.  All comparisons are between instants: nothing here knows a timezone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 
 def to_utc(value: datetime, name: str) -> datetime:
@@ -40,16 +42,18 @@ def parse_utc(text: str) -> datetime:
         raise ValueError(f"timestamp: expected ISO 8601 with an offset, got {text!r}") from error
 
 
-@dataclass(frozen=True, order=True)
-class Interval:
-    """`[start, end)` in UTC; aware datetimes of any zone are converted."""
+class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_fields=True):
+    """Half-open interval `[start, end)` of instants in UTC; aware datetimes of any zone are converted.
+
+    In JSON: `["2013-11-03T05:30:00Z", "2013-11-03T06:30:00Z"]`.
+    """
 
     start: datetime
     end: datetime
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start", to_utc(self.start, "start"))
-        object.__setattr__(self, "end", to_utc(self.end, "end"))
+        force_setattr(self, "start", to_utc(self.start, "start"))
+        force_setattr(self, "end", to_utc(self.end, "end"))
         if self.end < self.start:
             raise ValueError(
                 f"end: expected an instant at or after {iso_utc(self.start)}, got {iso_utc(self.end)}"
@@ -78,14 +82,6 @@ class Interval:
 
     def __str__(self) -> str:
         return f"[{iso_utc(self.start)}, {iso_utc(self.end)})"
-
-    def to_json(self) -> list[str]:
-        return [iso_utc(self.start), iso_utc(self.end)]
-
-    @classmethod
-    def from_json(cls, value: Iterable[str]) -> Interval:
-        start, end = value
-        return cls(parse_utc(start), parse_utc(end))
 
 
 def intersect(a: Interval, b: Interval) -> Interval | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timezone
-from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.core.intervals import Interval
 
@@ -30,7 +31,7 @@ def _compact(value: datetime) -> str:
     return f"{value:%Y%m%dT%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "") + "Z"
 
 
-class Window(NamedTuple):
+class Window(Struct, frozen=True):
     """One window of one pipeline.  `day` is the local calendar day that holds it."""
 
     pipeline_id: str
@@ -54,16 +55,3 @@ class Window(NamedTuple):
     def stage_path(self) -> str:
         """Folder below the stage's base, no slash at either end: `2013-11-03/flights.2013…`."""
         return f"{self.day.isoformat()}/{self.window_id}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "pipeline_id": self.pipeline_id,
-            "interval": self.interval.to_json(),
-            "day": self.day.isoformat(),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Window:
-        return cls(
-            value["pipeline_id"], Interval.from_json(value["interval"]), date.fromisoformat(value["day"])
-        )

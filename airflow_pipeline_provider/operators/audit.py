@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.operators import asset_events, lineage
@@ -58,7 +59,7 @@ class AuditOperator(PipelineOperator):
         ):  # a phase above was superseded and skipped itself
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
         with self.runtime(context) as runtime:
-            audited = audit(runtime, claim, Staged.from_json(staged))
+            audited = audit(runtime, claim, msgspec.convert(staged, Staged))
             asset_events.emit(context, self._alias, runtime, claim, audited)
             report_commit(runtime, audited.quarantined_rows)
             self._lineage = lineage.describe(
@@ -75,7 +76,8 @@ class AuditOperator(PipelineOperator):
                     "quarantined": audited.quarantined_rows,
                 },
             )
-        return audited.to_json()
+        result: dict[str, Any] = msgspec.to_builtins(audited)
+        return result
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
         """Asked by the OpenLineage provider, where it is installed."""

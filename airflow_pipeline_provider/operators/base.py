@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import (
@@ -124,7 +125,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
     def claim(self, context: Context) -> Claim:
         """Return the window that the generate task of this run claimed."""
         value = context["ti"].xcom_pull(task_ids=self.generate_task_id, key=WINDOW_KEY)
-        claim = Claim.from_json(self.one(value, self.generate_task_id, "window"))
+        claim = msgspec.convert(self.one(value, self.generate_task_id, "window"), Claim)
         if claim.run != run_of(context):
             raise AirflowFailException(
                 f"expected the window of {run_of(context)}, task {self.generate_task_id!r} gave that of {claim.run}: "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
 
@@ -42,4 +44,4 @@ class ExtractOperator(PipelineOperator):
         attempt = self.one(verdict["attempt"], self.validate_task_id, "attempt")
         slices = [self.slice] if self.slice is not None else ti.xcom_pull(task_ids=self.validate_task_id)
         with self.runtime(context) as runtime:
-            return [extract(runtime, claim, attempt, Slice.from_json(value)) for value in slices]
+            return [extract(runtime, claim, attempt, msgspec.convert(value, Slice)) for value in slices]

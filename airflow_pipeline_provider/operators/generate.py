@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval
@@ -74,7 +76,7 @@ class GenerateWindowOperator(PipelineOperator):
         claim = generated.claim
         self.window = local_window(claim.window.interval, zone)
         self.log.info("window %s (%s): %s", self.window, claim.window.window_id, generated.detail)
-        ti.xcom_push(key=WINDOW_KEY, value=claim.to_json())
+        ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))
         return generated.record
 
     def _report_nothing(self, ti: Any, generated: Generated) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_pipeline_provider.operators import lineage
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.phases.values import Staged
@@ -32,8 +34,9 @@ class LoadOperator(PipelineOperator):
         from airflow_pipeline_provider.phases.load import load
 
         claim = self.claim(context)
-        staged = Staged.from_json(
-            self.one(context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest")
+        staged = msgspec.convert(
+            self.one(context["ti"].xcom_pull(task_ids=self.stage_task_id), self.stage_task_id, "manifest"),
+            Staged,
         )
         with self.runtime(context) as runtime:
             result = load(runtime, claim, staged)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shown
@@ -66,7 +67,7 @@ class RecheckOperator(PipelineOperator):
             self.log.warning(
                 "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
             )
-        return [found.interval.to_json() for found in grown[:MOST_RELOADS]]
+        return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
 
 
 def _shrunk(found: Finding, zone: str) -> str:
@@ -88,7 +89,7 @@ class ReloadOperator(PipelineOperator):
         self.window = window
 
     def execute(self, context: Context) -> None:
-        config, interval = self.load_config(), Interval.from_json(self.window)
+        config, interval = self.load_config(), msgspec.convert(self.window, Interval)
         window = Window(config.pipeline_id, interval, day_of(interval.start, config.timezone))
         stamp = context["dag_run"].run_after.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         trigger_run(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class StageOperator(PipelineOperator):
         )
         pulled = self.one(ti.xcom_pull(task_ids=self.extract_task_id), self.extract_task_id, "receipt")
         with self.runtime(context) as runtime:
-            return stage(runtime, claim, verdict["attempt"], _flat(pulled)).to_json()
+            staged = stage(runtime, claim, verdict["attempt"], _flat(pulled))
+        result: dict[str, Any] = msgspec.to_builtins(staged)
+        return result
 
 
 def _flat(value: Any) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_pipeline_provider.exceptions import SupersededError
 from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
 from airflow_pipeline_provider.phases.values import Validated
@@ -38,12 +40,14 @@ class ValidateWindowOperator(PipelineOperator):
                 validated = validate(runtime, claim)
             except SupersededError as error:  # audit runs below skipped tasks too, and must know
                 lost = Validated("superseded", error.message)
-                ti.xcom_push(key=VERDICT_KEY, value=lost.to_json())
+                ti.xcom_push(key=VERDICT_KEY, value=msgspec.to_builtins(lost))
                 raise
         self.log.info("verdict %s: %s", validated.verdict, validated.detail)
-        ti.xcom_push(key=VERDICT_KEY, value=validated.to_json())
+        value = msgspec.to_builtins(validated)
+        slices: list[dict[str, Any]] = value.pop("slices")  # Airflow maps over them
+        ti.xcom_push(key=VERDICT_KEY, value=value)
         if validated.verdict == "skip":
             self.skip_below(context)
         if validated.verdict == "already_loaded":
             self.skip(ti=ti, tasks=[t for t in ti.task.downstream_list if t.task_id == self.extract_task_id])
-        return [slice_.to_json() for slice_ in validated.slices]
+        return slices

@@ -45,7 +45,11 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
         reach("extract.read")
         phase.check_lease()
         receipt = Receipt(
-            slice_.index, slice_.of, slice_.interval, tuple(written.parts), tuple(written.quarantined)
+            slice_.index,
+            slice_.of,
+            slice_.interval,
+            parts=tuple(written.parts),
+            quarantined=tuple(written.quarantined),
         )
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())

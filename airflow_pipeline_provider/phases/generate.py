@@ -11,7 +11,7 @@ from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
-from airflow_pipeline_provider.core.intervals import Interval, gaps
+from airflow_pipeline_provider.core.intervals import Interval, gaps, to_utc
 from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,
@@ -203,8 +203,16 @@ def _holders(runtime: Runtime, request: RunRequest) -> str:
 def _claimed(
     runtime: Runtime, request: RunRequest, interval: Interval, detail: str, *, replace: bool
 ) -> Generated:
+    window = runtime.window(interval)
     claim = Claim(
-        runtime.window(interval), request.run, request.kind, request.reference_time, replace, request.by
+        window.pipeline_id,
+        interval,
+        window.day,
+        request.run,
+        request.kind,
+        to_utc(request.reference_time, "reference_time"),
+        replace,
+        request.by,
     )
     functions = runtime.config.resolve_record_functions()
     record = build_window_record(runtime.config.record_config(), interval, record_functions=functions)

@@ -45,7 +45,12 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         token = runtime.state.mint_token(floor=check_current(runtime))
         reach("stage.token_minted")
         manifest = Manifest(
-            claim.window.pipeline_id, claim.window.interval, attempt, token, parts, quarantined
+            claim.window.pipeline_id,
+            claim.window.interval,
+            attempt,
+            token,
+            parts=parts,
+            quarantined=quarantined,
         )
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec import structs
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core import ledger
@@ -63,8 +64,10 @@ def begin_attempt(
     if options.distribute == "tasks":
         slices = tuple(runtime.source.plan_slices(interval, n))
     else:
-        slices = tuple(replace(slice_, readers=n) for slice_ in runtime.source.plan_slices(interval, 1))
-    slices = tuple(replace(slice_, record_id=facts.get("record_id")) for slice_ in slices)
+        slices = tuple(
+            structs.replace(slice_, readers=n) for slice_ in runtime.source.plan_slices(interval, 1)
+        )
+    slices = tuple(structs.replace(slice_, record_id=facts.get("record_id")) for slice_ in slices)
     attempt = uuid.uuid4().hex[:12]
     runtime.state.append(
         ledger.Entry(

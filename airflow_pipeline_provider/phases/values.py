@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.connectors.base import Slice
 from airflow_pipeline_provider.core.intervals import Interval
@@ -38,36 +40,21 @@ class RunRequest(NamedTuple):
     only_drifted: bool = False
 
 
-class Claim(NamedTuple):
+class Claim(Struct, frozen=True):
     """A window that this run holds a lease on.  `replace`: a committed window is loaded anew."""
 
-    window: Window
+    pipeline_id: str
+    interval: Interval
+    day: date
     run: str
     kind: RunKind
     reference_time: datetime
     replace: bool = False
     by: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.window.to_json(),
-            "run": self.run,
-            "kind": self.kind.value,
-            "reference_time": self.reference_time.isoformat(),
-            "replace": self.replace,
-            **({} if self.by is None else {"by": self.by}),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Claim:
-        return cls(
-            Window.from_json(value),
-            value["run"],
-            RunKind(value["kind"]),
-            datetime.fromisoformat(value["reference_time"]),
-            value["replace"],
-            value.get("by"),
-        )
+    @property
+    def window(self) -> Window:
+        return Window(self.pipeline_id, self.interval, self.day)
 
 
 class Generated(NamedTuple):
@@ -79,7 +66,7 @@ class Generated(NamedTuple):
     detail: str
 
 
-class Validated(NamedTuple):
+class Validated(Struct, frozen=True):
     """`verdict` is run, already_loaded, skip (then `reason` and `detail` say why), or superseded (an operator's).
 
     run: `attempt` and `slices` are set.  already_loaded: `staged` is what the target holds, audit comes next.
@@ -93,19 +80,8 @@ class Validated(NamedTuple):
     source_rows: int | None = None
     staged: Staged | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Without the slices, which travel by themselves: Airflow maps over them."""
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "detail": self.detail,
-            "attempt": self.attempt,
-            "source_rows": self.source_rows,
-            "staged": self.staged.to_json() if self.staged else None,
-        }
 
-
-class Staged(NamedTuple):
+class Staged(Struct, frozen=True):
     """One published manifest: `rows` to load, and what was extracted beside them.
 
     `path` is None when it is known from the target's commit row alone.
@@ -118,29 +94,8 @@ class Staged(NamedTuple):
     rows: int
     quarantined: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "attempt": self.attempt,
-            "path": self.path,
-            "sha256": self.sha256,
-            "token": self.token,
-            "rows": self.rows,
-            "quarantined": self.quarantined,
-        }
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Staged:
-        return cls(
-            value["attempt"],
-            value["path"],
-            value["sha256"],
-            value["token"],
-            value["rows"],
-            value.get("quarantined", 0),
-        )
-
-
-class Audited(NamedTuple):
+class Audited(Struct, frozen=True):
     """Source = staged + quarantined, and staged = target = distinct, committed under `token`."""
 
     token: int
@@ -149,16 +104,6 @@ class Audited(NamedTuple):
     target_rows: int
     distinct_ids: int
     quarantined_rows: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "token": self.token,
-            "source_rows": self.source_rows,
-            "staged_rows": self.staged_rows,
-            "target_rows": self.target_rows,
-            "distinct_ids": self.distinct_ids,
-            "quarantined_rows": self.quarantined_rows,
-        }
 
 
 class Next(NamedTuple):

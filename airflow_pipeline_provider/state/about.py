@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shown
 from airflow_pipeline_provider.core.datasets import Days
@@ -38,7 +40,7 @@ class Act:
         if self.why:
             value["why"] = self.why
         if self.interval is not None:
-            value["interval"] = self.interval.to_json()
+            value["interval"] = msgspec.to_builtins(self.interval)
         if self.detail:
             value["detail"] = self.detail
         return value
@@ -51,7 +53,7 @@ class Act:
             str(value["what"]),
             str(value["by"]),
             str(value.get("why", "")),
-            None if interval is None else Interval.from_json(interval),
+            None if interval is None else msgspec.convert(interval, Interval),
             dict(value.get("detail", {})),
         )
 

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
+
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -53,7 +55,7 @@ def to_lines(pipeline_id: str, snapshot: Snapshot) -> Iterator[str]:
     for entry in snapshot.entries:
         yield _dump({"entry": _entry_json(entry)})
     for run, interval in snapshot.runs.items():
-        yield _dump({"run": run, "interval": interval.to_json()})
+        yield _dump({"run": run, "interval": msgspec.to_builtins(interval)})
 
 
 def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = None) -> Snapshot:
@@ -153,7 +155,7 @@ def _check_keys(entries: list[Entry], numbers: list[int]) -> None:
 def _entry_json(entry: Entry) -> dict[str, Any]:
     value: dict[str, Any] = {
         "kind": entry.kind.value,
-        "interval": entry.interval.to_json(),
+        "interval": msgspec.to_builtins(entry.interval),
         "at": iso_utc(entry.at),
     }
     for name in (*_NUMBERS, *_TEXTS):
@@ -207,7 +209,7 @@ def _texts(value: Any) -> None:
 
 
 def _interval(value: Any) -> Interval:
-    interval = Interval.from_json(value)
+    interval = msgspec.convert(value, Interval)
     if interval.is_empty or interval.end - interval.start > _LONGEST_INTERVAL:
         raise ValueError(f"the interval {interval} is empty or longer than {_LONGEST_INTERVAL.days} days")
     if not {interval.start.year, interval.end.year} <= set(_YEARS):

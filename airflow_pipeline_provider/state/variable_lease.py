@@ -28,6 +28,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
+import msgspec
+
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.fault_points import reach
@@ -73,7 +75,7 @@ class LeaseValue:
             "since": iso_utc(self.since),
             "until": iso_utc(self.until),
             "seconds": self.seconds,
-            "windows": [window.to_json() for window in self.windows],
+            "windows": [msgspec.to_builtins(window) for window in self.windows],
             "mark": self.mark,
             "follows": self.follows,
             "fence": self.token,
@@ -96,7 +98,7 @@ def read_lease(key: str, text: str | None) -> LeaseValue:
             since=parse_utc(value["since"]),
             until=parse_utc(value["until"]),
             seconds=float(value["seconds"]),
-            windows=tuple(Interval.from_json(window) for window in value["windows"]),
+            windows=tuple(msgspec.convert(window, Interval) for window in value["windows"]),
             mark=str(value["mark"]),
             follows=bool(value["follows"]),
             token=int(value["fence"]),

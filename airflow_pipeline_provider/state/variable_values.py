@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError
@@ -41,7 +43,7 @@ class PipelineState:
                 "longest_seconds": self.longest_seconds,
                 "days": _ranges(self.days),
                 "leases": [_lease_json(lease) for lease in self.leases],
-                "runs": {run: interval.to_json() for run, interval in self.runs.items()},
+                "runs": {run: msgspec.to_builtins(interval) for run, interval in self.runs.items()},
                 **({} if self.about == NOTHING else {"about": self.about.to_json()}),
             }
         )
@@ -69,7 +71,7 @@ def read_state(key: str, text: str | None) -> PipelineState:
             longest_seconds=_int(value["longest_seconds"]),
             days=_days(value["days"]),
             leases=[_lease(lease) for lease in value["leases"]],
-            runs={str(run): Interval.from_json(interval) for run, interval in value["runs"].items()},
+            runs={str(run): msgspec.convert(interval, Interval) for run, interval in value["runs"].items()},
             about=About.from_json(value["about"]) if "about" in value else NOTHING,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -168,7 +170,7 @@ def _days(ranges: list[list[str]]) -> list[date]:
 
 def _lease_json(lease: Lease) -> dict[str, Any]:
     return {
-        "interval": lease.interval.to_json(),
+        "interval": msgspec.to_builtins(lease.interval),
         "owner": lease.owner,
         "since": iso_utc(lease.since),
         "until": iso_utc(lease.until),
@@ -176,14 +178,14 @@ def _lease_json(lease: Lease) -> dict[str, Any]:
 
 
 def _lease(value: dict[str, Any]) -> Lease:
-    interval = Interval.from_json(value["interval"])
+    interval = msgspec.convert(value["interval"], Interval)
     return Lease(interval, str(value["owner"]), parse_utc(value["since"]), parse_utc(value["until"]))
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
     value: dict[str, Any] = {
         "kind": entry.kind.value,
-        "interval": entry.interval.to_json(),
+        "interval": msgspec.to_builtins(entry.interval),
         "at": iso_utc(entry.at),
     }
     if entry.token is not None:
@@ -197,7 +199,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 def _entry(value: dict[str, Any]) -> Entry:
     return Entry(
         kind=Kind(value["kind"]),
-        interval=Interval.from_json(value["interval"]),
+        interval=msgspec.convert(value["interval"], Interval),
         at=parse_utc(value["at"]),
         token=None if value.get("fence") is None else _int(value["fence"]),
         detail=dict(value.get("detail") or {}),

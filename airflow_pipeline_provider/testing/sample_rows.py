@@ -59,7 +59,7 @@ class Loader:
             interval=interval,
             part_bytes=part_bytes,
         ).parts
-        return Manifest(pipeline_id, interval, f"a{token}", token, tuple(parts))
+        return Manifest(pipeline_id, interval, f"a{token}", token, parts=tuple(parts))
 
     def load(self, manifest: Manifest) -> LoadResult:
         target = self._make_target(manifest.pipeline_id)

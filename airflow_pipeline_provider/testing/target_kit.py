@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, Target, TargetCounts
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
@@ -210,7 +211,7 @@ class TargetConformance:
         pipeline = f"p{text}"
         interval = hours(0, 2)
         folder_safe = load.manifest(interval, [Row(f"id{text}", MIDNIGHT)], token=1)
-        load.load(folder_safe._replace(pipeline_id=pipeline))
+        load.load(replace(folder_safe, pipeline_id=pipeline))
         [row] = fetch("")
         assert (row["RECORD_ID"], row["PIPELINE_ID"]) == (f"id{text}", pipeline)
         assert make_target(pipeline).count(interval) == (1, 1)
@@ -316,7 +317,7 @@ class TargetConformance:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
         before = sorted(fetch(""), key=str)
         manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
-        more = manifest._replace(parts=tuple(part._replace(rows=part.rows + 1) for part in manifest.parts))
+        more = replace(manifest, parts=tuple(replace(part, rows=part.rows + 1) for part in manifest.parts))
         with pytest.raises(DataError, match=r"8.*7"):
             load.load(more)
         assert sorted(fetch(""), key=str) == before
@@ -332,14 +333,14 @@ class TargetConformance:
     def test_rows_outside_of_the_window_are_rolled_back(self, load: Loader, target: Target) -> None:
         wide = load.manifest(hours(0, 4), rows(hours(0, 4), 8), token=1)
         with pytest.raises(DataError):
-            load.load(wide._replace(interval=hours(0, 2)))
+            load.load(replace(wide, interval=hours(0, 2)))
         assert target.count(hours(0, 24)) == (0, 0)
 
     def test_a_missing_part_is_rolled_back(self, load: Loader, target: Target) -> None:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
         gone = Part("flights/none/part-0-0-none.parquet", 3, 100, MIDNIGHT, MIDNIGHT)
         with pytest.raises(DataError):
-            load.load(Manifest("flights", hours(0, 2), "a2", 2, (gone,)))
+            load.load(Manifest("flights", hours(0, 2), "a2", 2, parts=(gone,)))
         assert target.count(hours(0, 2)) == (5, 5)
         assert [row.token for row in target.commits()] == [1]
 

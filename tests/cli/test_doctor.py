@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval
@@ -18,8 +19,8 @@ from airflow_pipeline_provider.testing.memory_source import MemorySource
 
 from .conftest import AFTER, Place, Result
 
-FIRST = Interval.from_json(["2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z"])
-SECOND = Interval.from_json(["2013-11-03T09:00:00Z", "2013-11-03T14:00:00Z"])
+FIRST = msgspec.convert(["2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z"], Interval)
+SECOND = msgspec.convert(["2013-11-03T09:00:00Z", "2013-11-03T14:00:00Z"], Interval)
 AT = ("--reference-time", AFTER)
 
 

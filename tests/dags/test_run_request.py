@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -47,7 +48,7 @@ def test_params_name_the_window() -> None:
     request = run_request(context(conf=conf), config())
     assert request.kind is RunKind.WINDOW
     assert request.interval is not None
-    assert request.interval.to_json() == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
+    assert msgspec.to_builtins(request.interval) == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
 
 
 def test_what_airflows_own_tools_add_to_the_conf_is_no_error() -> None:
@@ -60,7 +61,7 @@ def test_a_time_as_airflow_renders_it_is_taken() -> None:
     conf = {"window_start": "2013-11-03 04:00:00+00:00", "window_end": "2013-11-03 06:00:00.000000+00:00"}
     request = run_request(context(conf=conf), config())
     assert request.interval is not None
-    assert request.interval.to_json() == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
+    assert msgspec.to_builtins(request.interval) == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_backfill_is_its_data_interval() -> None:
     request = run_request(context("backfill", **bounds), config())
     assert request.kind is RunKind.BACKFILL
     assert request.interval is not None
-    assert request.interval.to_json() == ["2013-11-04T05:00:00Z", "2013-11-04T07:00:00Z"]
+    assert msgspec.to_builtins(request.interval) == ["2013-11-04T05:00:00Z", "2013-11-04T07:00:00Z"]
 
 
 @pytest.mark.parametrize("schedule", ["0 * * * *", None])

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 import airflow_pipeline_provider
@@ -56,7 +57,7 @@ def test_a_backfill_reads_no_conf() -> None:
     conf = {"window_start": "2013-11-03T05:00:00Z", "reference_time": "2030-01-01T00:00:00Z", "x": 1}
     request = ask(conf, "backfill", **bounds)
     assert (request.kind, request.reference_time) == (RunKind.BACKFILL, NOON)
-    assert request.interval.to_json() == ["2013-11-06T02:00:00Z", "2013-11-06T04:00:00Z"]
+    assert msgspec.to_builtins(request.interval) == ["2013-11-06T02:00:00Z", "2013-11-06T04:00:00Z"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
@@ -18,7 +19,7 @@ from .conftest import Folder
 from .test_generated_dag import states, xcom
 
 WINDOW = ["2013-11-03T00:00:00-04:00", "2013-11-03T04:00:00-05:00"]
-FIRST = Interval.from_json(WINDOW)
+FIRST = msgspec.convert(WINDOW, Interval)
 STORES = {
     "sql": "{type: sql, conn_id: pipeline_state, lease: 2s}",
     "variable": "{type: variable, lease: 10s, verify_after: 1s}",

@@ -115,7 +115,7 @@ def test_memory_is_bounded_by_bytes(stage: Stage, path: str, table: str, tmp_pat
     )
     assert sum(part.bytes for part in written.parts) < DOCUMENT_BYTES  # says nothing of the rows
     manifest = tmp_path / "manifest.json"
-    manifest.write_bytes(Manifest("memory", WINDOW, "a", 1, tuple(written.parts)).to_bytes())
+    manifest.write_bytes(Manifest("memory", WINDOW, "a", 1, parts=tuple(written.parts)).to_bytes())
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow")}
     found = subprocess.run(
         [sys.executable, "-c", LOAD, path, table, str(manifest)],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError, SupersededError
@@ -21,8 +23,8 @@ from airflow_pipeline_provider.phases.values import Claim, RunKind, Staged
 
 from .conftest import Pipeline
 
-FIRST = Interval.from_json(["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"])
-SECOND = Interval.from_json(["2013-11-03T06:00:00Z", "2013-11-03T08:00:00Z"])
+FIRST = msgspec.convert(["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"], Interval)
+SECOND = msgspec.convert(["2013-11-03T06:00:00Z", "2013-11-03T08:00:00Z"], Interval)
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_a_window_of_another_pipeline_is_refused_before_anything(seeded: Pipelin
 
 
 def moved_claim(claim: Claim) -> Claim:
-    return claim._replace(window=claim.window._replace(interval=SECOND))
+    return replace(claim, interval=SECOND)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +89,8 @@ def moved_claim(claim: Claim) -> Claim:
     [
         ("stage", lambda c, a, s, other: (c, other[0], s), DataError),
         ("load", lambda c, a, s, other: (c, a, other[1]), DataError),
-        ("load", lambda c, a, s, other: (c, a, other[1]._replace(attempt=a)), DataError),
-        ("load", lambda c, a, s, other: (c, a, s._replace(token=99)), DataError),
+        ("load", lambda c, a, s, other: (c, a, replace(other[1], attempt=a)), DataError),
+        ("load", lambda c, a, s, other: (c, a, replace(s, token=99)), DataError),
         ("validate", lambda c, a, s, other: (moved_claim(c), a, s), SupersededError),
         ("load", lambda c, a, s, other: (moved_claim(c), a, s), SupersededError),
     ],
@@ -113,5 +115,5 @@ def test_counts_that_load_did_not_record_are_not_committed(seeded: Pipeline, edi
     _, manifest = staged(seeded, claim)
     load(seeded.runtime(), claim, manifest)
     with pytest.raises(DataError, match="that load recorded"):
-        audit(seeded.runtime(), claim, manifest._replace(**edit))
+        audit(seeded.runtime(), claim, replace(manifest, **edit))
     assert audit(seeded.runtime(), claim, manifest).token == manifest.token

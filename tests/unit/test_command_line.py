@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import airflow_pipeline_provider
@@ -19,7 +20,7 @@ from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Cal
 from airflow_pipeline_provider.core.intervals import Interval
 
 ROOT = Path(airflow_pipeline_provider.__file__).parent
-INTERVAL = Interval.from_json(["2013-11-03T04:00:00Z", "2013-11-03T09:00:00.5Z"])
+INTERVAL = msgspec.convert(["2013-11-03T04:00:00Z", "2013-11-03T09:00:00.5Z"], Interval)
 NAMES = ["flights", "pipelines/it's here.yaml"]
 ARGUMENTS = {
     "interval": INTERVAL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pendulum
 import pytest
 
@@ -142,8 +143,8 @@ def test_any_zone_becomes_utc_and_folds_stay_apart() -> None:
 
 def test_json_round_trip() -> None:
     interval = Interval(START, START + timedelta(seconds=1, microseconds=5))
-    assert interval.to_json() == ["2013-11-03T00:00:00Z", "2013-11-03T00:00:01.000005Z"]
-    assert Interval.from_json(interval.to_json()) == interval
+    assert msgspec.to_builtins(interval) == ["2013-11-03T00:00:00Z", "2013-11-03T00:00:01.000005Z"]
+    assert msgspec.convert(msgspec.to_builtins(interval), Interval) == interval
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
@@ -11,11 +12,11 @@ HOUR = Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-03T05:00:0
 PART = Part(
     "2013-11-03/w/a/part-0-0-ü.parquet", 3, 1024, HOUR.start, parse_utc("2013-11-03T04:59:59.999999Z")
 )
-MANIFEST = Manifest("flights", HOUR, "a", 7, (PART, PART._replace(path="other", rows=4)))
+MANIFEST = Manifest("flights", HOUR, "a", 7, parts=(PART, replace(PART, path="other", rows=4)))
 
 
 def test_a_receipt_is_read_as_it_was_written() -> None:
-    receipt = Receipt(0, 2, HOUR, (PART,))
+    receipt = Receipt(0, 2, HOUR, parts=(PART,))
     again = Receipt.from_bytes(receipt.to_bytes())
     assert again == receipt
     assert (again.rows, again.size_bytes) == (3, 1024)
@@ -28,15 +29,15 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
     assert (again.rows, again.size_bytes) == (7, 2048)
 
 
-KEPT = PART._replace(path="2013-11-03/w/a/quarantine-0-0-ü.parquet", rows=2)
+KEPT = replace(PART, path="2013-11-03/w/a/quarantine-0-0-ü.parquet", rows=2)
 
 
 def test_quarantined_parts_are_listed_apart() -> None:
-    receipt = Receipt(0, 2, HOUR, (PART,), (KEPT,))
+    receipt = Receipt(0, 2, HOUR, parts=(PART,), quarantined=(KEPT,))
     again = Receipt.from_bytes(receipt.to_bytes())
     assert again == receipt
     assert (again.rows, again.quarantined_rows) == (3, 2)
-    manifest = MANIFEST._replace(quarantined=(KEPT, KEPT))
+    manifest = replace(MANIFEST, quarantined=(KEPT, KEPT))
     read = Manifest.from_bytes(manifest.to_bytes())
     assert read == manifest
     assert (read.rows, read.quarantined_rows, read.size_bytes) == (7, 4, 2048)
@@ -50,18 +51,18 @@ def test_files_from_before_there_was_a_quarantine_keep_their_hash() -> None:
     manifest = Manifest.from_bytes(old)
     assert manifest.quarantined == ()
     assert manifest.to_bytes() == old
-    assert b"quarantined" not in Receipt(0, 1, HOUR, (PART,)).to_bytes()
+    assert b"quarantined" not in Receipt(0, 1, HOUR, parts=(PART,)).to_bytes()
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        MANIFEST._replace(token=8),
-        MANIFEST._replace(attempt="b"),
-        MANIFEST._replace(pipeline_id="weather"),
-        MANIFEST._replace(parts=(PART,)),
-        MANIFEST._replace(quarantined=(PART,)),
-        MANIFEST._replace(interval=Interval(HOUR.start, parse_utc("2013-11-03T06:00:00Z"))),
+        replace(MANIFEST, token=8),
+        replace(MANIFEST, attempt="b"),
+        replace(MANIFEST, pipeline_id="weather"),
+        replace(MANIFEST, parts=(PART,)),
+        replace(MANIFEST, quarantined=(PART,)),
+        replace(MANIFEST, interval=Interval(HOUR.start, parse_utc("2013-11-03T06:00:00Z"))),
     ],
     ids=["token", "attempt", "pipeline", "parts", "quarantined", "interval"],
 )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import TargetLimits
@@ -447,7 +448,7 @@ def test_verify_names_what_differs(folder, change, said):
     data = folder.files[part.path]
     verify_part(part, io.BytesIO(data), len(data))
     with pytest.raises(DataError, match="part-3-0-") as caught:
-        verify_part(part._replace(**change), io.BytesIO(data), len(data))
+        verify_part(replace(part, **change), io.BytesIO(data), len(data))
     assert said in str(caught.value)
 
 
@@ -460,7 +461,7 @@ def test_verify_refuses_a_cut_file(folder, keep):
     with pytest.raises(DataError, match=r"size: expected [0-9,]+ bytes, got [0-9,]+\)"):
         verify_part(part, io.BytesIO(data), len(data))
     with pytest.raises(DataError, match="footer: expected a Parquet file"):
-        verify_part(part._replace(bytes=len(data), sha256=None), io.BytesIO(data), len(data))
+        verify_part(replace(part, bytes=len(data), sha256=None), io.BytesIO(data), len(data))
 
 
 def test_verify_refuses_a_missing_file(folder):
@@ -474,7 +475,7 @@ def test_verify_refuses_a_file_of_other_columns(folder):
     other = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), other)
     with pytest.raises(DataError, match="a file without the column RECORD_ID"):
-        verify_part(part._replace(sha256=None), io.BytesIO(other.getvalue()), part.bytes)
+        verify_part(replace(part, sha256=None), io.BytesIO(other.getvalue()), part.bytes)
 
 
 def test_reading_something_else_is_a_data_error():

@@ -248,7 +248,7 @@ def commit(interval, token, sha="x"):
     return CommitRow(interval, token, sha, 1)
 
 
-MANIFEST = Manifest("flights", hours(0, 2), "a1", 5, ())
+MANIFEST = Manifest("flights", hours(0, 2), "a1", 5, parts=())
 
 
 @pytest.mark.parametrize(

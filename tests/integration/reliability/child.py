@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 PRELOADED = (
     *("airflow.models.variable", "airflow.sdk", "airflow.utils.session"),
     *("airflow.providers.postgres.hooks.postgres", "airflow.providers.snowflake.hooks.snowflake"),
@@ -260,7 +262,7 @@ def move(order: Order) -> str:
         order.run,
         RunKind(order.kind),
         parse_utc(order.reference_time),
-        Interval.from_json(order.interval) if order.interval else None,
+        msgspec.convert(order.interval, Interval) if order.interval else None,
     )
     with open_runtime(parse_pipeline(order.config, options_model=options_model)) as runtime:
         outcome = run_window(runtime, request)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from airflow_pipeline_provider.testing import faults
 
 from . import check
@@ -77,7 +79,7 @@ class Matrix:
                 f"{PIPELINE}/prepared-{number}",
                 "window",
                 REFERENCE_TIME,
-                window.to_json(),
+                msgspec.to_builtins(window),
             )
             self._must_commit(self.servers.run(order))
         self.before = self.combination.target.rows(self.template)

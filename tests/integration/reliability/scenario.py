@@ -13,6 +13,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import msgspec
+
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 
 PIPELINE = "flights"
@@ -57,7 +59,7 @@ class Scenario:
     @property
     def interval(self) -> list[str] | None:
         """What the run asks for; a live run takes what the planner gives."""
-        return self.window.to_json() if self.kind == "window" else None
+        return msgspec.to_builtins(self.window) if self.kind == "window" else None
 
     @property
     def following(self) -> Interval:
