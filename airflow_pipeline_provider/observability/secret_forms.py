@@ -18,16 +18,18 @@ from urllib.parse import quote, quote_plus
 _PLAIN_WORD = re.compile(r"[A-Za-z]{1,12}|.{1,5}", re.DOTALL)
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _HEX4 = re.compile(r"\\u[0-9a-f]{4}")
-_SHORTEST_EMBEDDED = 8  # characters of a value whose base64 is looked for inside of a longer base64 text
+# Characters of a value that is found in any case, and in base64 inside of a longer base64 text.  A shorter one in
+# another case would be found in words that have nothing to do with it.
+_SHORTEST_EMBEDDED = 8
 
 
 def forms_of(value: str) -> set[str]:
-    """Return what each encoder makes of the value: URL, JSON, Python, HTML, SQL, base64, hex; and itself."""
+    """Return what each encoder makes of the value (URL, JSON, Python, HTML, SQL, base64, hex), and its cases."""
     data = value.encode("utf-8", "surrogatepass")
     percent = {quote(value, safe="", errors="replace"), quote(value, errors="replace")}
     percent |= {quote_plus(value, errors="replace")}
     in_json = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms = {value, *percent, *in_json}
+    forms = {*_cases(value), *percent, *in_json}
     forms |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in percent}
     forms |= {quote(form, safe="") for form in percent}
     forms |= {form.replace("/", "\\/") for form in in_json}
@@ -44,7 +46,6 @@ def pattern_of(value: str) -> str:
     """Return a regular expression for the value in every form. It matches in linear time."""
     if _PLAIN_WORD.fullmatch(value):
         return rf"(?<![\w-]){re.escape(value)}(?![\w-])"
-    written = "".join(map(_character, value))
     data = value.encode("utf-8", "surrogatepass")
     others = {data.hex(), data.hex().upper()}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -53,7 +54,23 @@ def pattern_of(value: str) -> str:
             others |= {_embedded(encode(b"\0" * before + data).decode(), before) for before in (1, 2)}
             others.add(_embedded(encode(data).decode(), 0))
     longest_first = sorted(others, key=len, reverse=True)
-    return "|".join([written, *map(re.escape, longest_first)])
+    return "|".join([*_written(value), *map(re.escape, longest_first)])
+
+
+def _cases(value: str) -> tuple[str, ...]:
+    """Return the value, and the whole of it in upper and in lower case where that is long enough to be recognised."""
+    if len(value) < _SHORTEST_EMBEDDED or _PLAIN_WORD.fullmatch(value):
+        return (value,)
+    return tuple(dict.fromkeys((value, value.upper(), value.lower())))
+
+
+def _written(value: str) -> list[str]:
+    """Return patterns for the value and its cases, whose characters may be escaped."""
+    cases = _cases(value)
+    if len(cases) == 1:
+        return ["".join(map(_character, value))]
+    # Letters of ASCII are the same in every case; the escapes of others are not, and "ß" becomes two letters.
+    return [f"(?i:{''.join(map(_character, case))})" for case in (cases[:1] if value.isascii() else cases)]
 
 
 def _embedded(encoded: str, before: int) -> str:

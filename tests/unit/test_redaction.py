@@ -57,6 +57,11 @@ FORMS = {
     "base64": base64.b64encode(DATA).decode(),
     "base64 for URLs": base64.urlsafe_b64encode(DATA).decode(),
     "two escapes in turn": mixed(SECRET),
+    "upper case": SECRET.upper(),
+    "lower case": SECRET.lower(),
+    "upper case in a URL": quote(SECRET.upper(), safe=""),
+    "upper case in JSON": json.dumps(SECRET.upper()),
+    "capitalized": SECRET.capitalize(),
 }
 
 
@@ -67,9 +72,27 @@ def test_no_form_of_a_registered_value_is_shown(form: str, surroundings: str) ->
     for cleaned in (redaction.redact_values, redaction.redact_text):
         text = cleaned(surroundings.format(form))
         assert form.strip("\"'=") not in text
-        assert "canary" not in text
+        assert "canary" not in text.lower()
         assert DATA.hex()[4:] not in text
         assert "***" in text
+
+
+@pytest.mark.parametrize("secret", ["Straße-2024/x", "n0t-a-W0rd!"])
+def test_a_value_in_another_case_is_masked(secret: str) -> None:
+    redaction.register_secret(secret)
+    for form in (secret.upper(), secret.lower(), secret.swapcase()):
+        assert redaction.redact_values(f"a {form} b") == "a *** b"
+    assert {secret.upper(), secret.lower()} <= forms_of(secret)
+
+
+@pytest.mark.parametrize("secret", ["airflow", "Abc12", "Node-12"])
+def test_a_short_value_is_masked_in_its_own_case_only(secret: str) -> None:
+    redaction.register_secret(secret)
+    assert redaction.redact_values(f"a {secret} b") == "a *** b"
+    for text in (secret.upper(), secret.lower()):
+        if text != secret:
+            assert redaction.redact_values(f"a {text} b") == f"a {text} b"
+            assert text not in forms_of(secret)
 
 
 @pytest.mark.parametrize(
