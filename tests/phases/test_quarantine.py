@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -104,7 +105,7 @@ def test_the_others_are_loaded_and_these_are_kept_apart(
         "its body has 62 bytes, the target takes at most 40",
     )
     assert outcome.audited is not None
-    shown = outcome.audited.to_json()
+    shown = msgspec.to_builtins(outcome.audited)
     assert (shown["source_rows"], shown["staged_rows"], shown["quarantined_rows"]) == (120, 117, 3)
     assert (shown["target_rows"], shown["distinct_ids"]) == (117, 117)
     assert "with the reasons, in" in caplog.text
