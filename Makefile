@@ -1,4 +1,4 @@
-# Everything a developer starts. Needs Python 3.10 to 3.13 and make; no Docker.
+# Everything a developer starts. Needs Python 3.10 to 3.14 and make; no Docker.
 #
 #   make setup              .venv with everything for development
 #   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
@@ -8,6 +8,7 @@
 #   make profile            where an extraction's time goes, function by function
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
+#   make release-check      build, check and install what a release would publish
 #   make audit              known advisories of the pinned dependencies; asks a database on the internet
 #   make help               all targets
 #
@@ -31,15 +32,15 @@ ELASTICDUMP_VERSION := 6.125.1
 ELASTICDUMP := .bench/npm/.elasticdump-$(ELASTICDUMP_VERSION)
 
 # The first interpreter that fits; an explicit PYTHON is taken at its word and checked.
-FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints audit clean services-stop
+.PHONY: help setup test lint lint-files format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,10 +50,10 @@ setup: $(STAMP)  ## make .venv with everything for development
 # $(call make-venv,FOLDER,CONSTRAINTS,MORE): the environment, and this project in it (editable), and MORE.
 define make-venv
 @$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
-	echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1); Python 3.10 to 3.13 is needed." \
+	echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1); Python 3.10 to 3.14 is needed." \
 	     "Install one, or name it: make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3.12" >&2; exit 1; }
 @test ! -e $(1) || $(1)/bin/python -c '$(FITS)' 2>/dev/null || { \
-	echo "error: $(1) is there but has no working Python 3.10 to 3.13 in it; remove it (make clean) and try again." >&2; exit 1; }
+	echo "error: $(1) is there but has no working Python 3.10 to 3.14 in it; remove it (make clean) and try again." >&2; exit 1; }
 @test -e $(1)/bin/python || { \
 	echo "making $(1) with $(PYTHON) ..."; \
 	if uv --version >/dev/null 2>&1; then uv venv -q --seed --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(1); \
@@ -76,13 +77,19 @@ $(STAMP_3_2): pyproject.toml constraints-airflow-3.2.txt
 
 test: lint types unit coverage  ## all that needs no server: lint, types, tests, coverage
 
-lint: $(STAMP)  ## ruff, codespell, and docker-compose.yaml where the command to check it exists
+lint: $(STAMP) lint-files  ## ruff, codespell, and the files below .github and docker-compose.yaml by their schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	@if docker compose version >/dev/null 2>&1; then compose='docker compose'; \
-	elif docker-compose version >/dev/null 2>&1; then compose=docker-compose; else compose=; fi; \
-	test -z "$$compose" || { $$compose -f docker-compose.yaml config -q && echo "docker-compose.yaml: valid"; }
+
+SCHEMA := $(BIN)/check-jsonschema -q --builtin-schema
+lint-files: $(STAMP)
+	$(SCHEMA) github-workflows .github/workflows/*.yml
+	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(SCHEMA) dependabot .github/dependabot.yml
+	$(SCHEMA) github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(SCHEMA) github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) compose-spec docker-compose.yaml
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -136,6 +143,9 @@ audit: $(STAMP)  ## known advisories of the pinned dependencies; asks a database
 	@uv=$$(command -v uv || echo "$(BIN)/python -m uv"); \
 	for file in constraints.txt constraints-airflow-3.2.txt; do \
 		echo "$$file:"; $$uv tool run pip-audit --strict --no-deps --requirement $$file || exit 1; done
+
+release-check: $(STAMP)  ## build, check and install what a release would publish (dist/)
+	.ci/release-check $(abspath $(BIN))/python
 
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
