@@ -24,6 +24,14 @@ _SETTINGS = {
 }
 
 
+_OPERATORS = ("audit", "drain", "extract", "generate", "load", "maintenance", "stage", "validate")
+
+
+def _modules(package: str, *names: str) -> dict[str, Any]:
+    modules = [f"airflow_pipeline_provider.{package}.{name}" for name in names]
+    return {"integration-name": "Pipelines", "python-modules": modules}
+
+
 def get_provider_info() -> dict[str, Any]:
     """The description that Airflow's provider discovery asks for (entry point `apache_airflow_provider`)."""
     from airflow_pipeline_provider import __version__
@@ -34,15 +42,11 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Time windows of data, moved exactly once: a YAML file per pipeline becomes a DAG.",
         "versions": [__version__],
         "integrations": [{"integration-name": "Pipelines", "tags": ["service"]}],
-        "operators": [
-            {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.operators"]},
-        ],
-        "sensors": [
-            {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.sensors"]},
-        ],
-        "triggers": [
-            {"integration-name": "Pipelines", "python-modules": ["airflow_pipeline_provider.triggers"]},
-        ],
+        "operators": [_modules("operators", *_OPERATORS)],
+        "sensors": [_modules("sensors", "day_complete")],
+        "triggers": [_modules("triggers", "day_complete")],
+        # No "plugins": ours is an entry point (`airflow.plugins`). Airflow loads plugins of provider info only with
+        # [core] lazy_discover_providers off, and refuses a second plugin of one name.
         "config": {
             "pipelines": {
                 "description": "What the deployment allows pipeline files to do.",

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import airflow_pipeline_provider as package
 from airflow_pipeline_provider.cli.commands import COMMANDS
 from airflow_pipeline_provider.cli.main import build_parser
+from airflow_pipeline_provider.config import policy
 from airflow_pipeline_provider.provider import get_provider_info
 from tests.dags.conftest import Folder
 
 DISTRIBUTION = "airflow-pipeline-provider"
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SECONDS = 300  # a busy machine starts Airflow's command line slowly
 
@@ -57,6 +63,52 @@ def test_the_description_is_what_airflow_expects() -> None:
 
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
+
+
+@pytest.mark.parametrize(
+    ("section", "base"),
+    [
+        ("operators", "airflow.sdk:BaseOperator"),
+        ("sensors", "airflow.sdk:BaseSensorOperator"),
+        ("triggers", "airflow.triggers.base:BaseTrigger"),
+    ],
+)
+def test_the_description_lists_each_class_that_a_dag_may_use(section: str, base: str) -> None:
+    found_in = importlib.import_module(f"airflow_pipeline_provider.{section}")
+    kind = EntryPoint("base", base, "test").load()
+    listed = {module for entry in get_provider_info()[section] for module in entry["python-modules"]}
+    found = {
+        name
+        for _, name, _ in pkgutil.iter_modules(found_in.__path__, f"{found_in.__name__}.")
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, type) and issubclass(value, kind) and value.__module__ == name
+    }
+    assert listed == found - {"airflow_pipeline_provider.operators.base"}
+
+
+def test_each_setting_of_the_description_is_read() -> None:
+    folder = Path(package.__path__[0])
+    source = "\n".join(path.read_text() for path in folder.rglob("*.py") if path.name != "provider.py")
+    options = get_provider_info()["config"][policy.SECTION]["options"]
+    assert [name for name in options if f'"{name}"' not in source] == []
+
+
+def test_the_registry_file_names_classes_that_exist() -> None:
+    registry = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
+    assert registry["package-name"] == DISTRIBUTION
+    listed = [
+        entry["module"] for kind in ("operators", "sensors", "triggers", "other") for entry in registry[kind]
+    ]
+    for name in listed:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+    described = {
+        module
+        for section in ("operators", "sensors", "triggers")
+        for entry in get_provider_info()[section]
+        for module in entry["python-modules"]
+    }
+    assert {name.rpartition(".")[0] for name in listed} - {"airflow_pipeline_provider"} == described
 
 
 def test_airflow_lists_the_provider(airflow_db: Path) -> None:
