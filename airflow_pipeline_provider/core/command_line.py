@@ -84,8 +84,7 @@ MOST_SHOWN = 3
 
 
 def shrink_commands(name: str, intervals: Sequence[Interval]) -> list[str]:
-    """Return for the first intervals the command that deletes the rows which the source lost, and the one that
-    keeps them."""
+    """Return two commands for each of the first intervals: delete the rows that the source lost, or keep them."""
     lines = []
     for interval in intervals[:MOST_SHOWN]:
         lines.append(shown(reprocess(name, interval, accept_shrink=True)))

@@ -1,4 +1,4 @@
-"""Which commit made a day complete: asked by whoever tells others, once for each time it becomes so."""
+"""Find the commit that made a day complete, so that completion is announced once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, unveri
 
 
 def is_complete(day: Interval, entries: Iterable[Entry]) -> bool:
-    """Is every instant of the day committed, and none of it half replaced?  Given-up time is not committed."""
+    """Return whether every instant of the day is committed (not waived) and no replacement is unfinished."""
     written = list(entries)
     return not gaps(day, committed(written)) and not common(unverified(written), [day])
 
 
 def made_complete(day: Interval, entries: Iterable[Entry], token: int) -> bool:
-    """Was the day complete right after the commit with this token, and not right before it?
+    """Return whether the commit with this token made the day complete.
 
     `entries` are all that overlap the day, in the order in which they were written.  The answer does not change with
-    what is written later, so an interrupted task may ask again, and of several runs that commit at the same time
-    exactly one is told yes.  A replaced window makes its day complete anew.
+    what is written later, so a retried task gets the same answer, and of several runs that commit at the same time
+    exactly one gets True.  A replaced window makes its day complete again.
     """
     written = list(entries)
     for number, entry in enumerate(written):

@@ -1,9 +1,8 @@
-"""What planning needs to know of a ledger, small enough to be kept: the fold of its entries in the order of writing.
+"""Coverage: what planning needs of a ledger, computed from its entries and small enough to store.
 
-`Coverage().after(entries)` says the same as `ledger.committed`, `ledger.waived` and `ledger.blocked` of all entries.
-And since entries are only ever appended, `Coverage().after(first).after(rest)` is `Coverage().after(first + rest)`.
-So a store may keep the fold of the first so many entries, with which one was the last of them, and read only those
-that were written since.
+`Coverage().after(entries)` equals `ledger.committed`, `ledger.waived` and `ledger.blocked` of all entries.  Entries
+are only ever appended, so `Coverage().after(first).after(rest)` equals `Coverage().after(first + rest)`.  A store can
+therefore keep the coverage up to one entry and read only the entries after it.
 """
 
 from __future__ import annotations
@@ -16,18 +15,21 @@ from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked_of, failures_after
 
 COUNTED = (Kind.COMMITTED, Kind.WAIVED, Kind.FAILED)
-"""Entries of other kinds change nothing here."""
+"""Kinds of entries that change the coverage."""
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """`done` was committed at any time or waived: sorted, disjoint.  `failures`: how often each interval failed on
-    its data since a commit or waive last touched it, in any order."""
+    """Coverage of a ledger.
+
+    `done` was committed at any time, or waived: sorted and disjoint.  `failures` maps an interval to its number of
+    failures on data since the last commit or waiver that overlaps it; its order has no meaning.
+    """
 
     done: tuple[Interval, ...] = ()
     failures: tuple[tuple[Interval, int], ...] = ()
 
     def after(self, entries: Iterable[Entry]) -> Coverage:
-        """The same with what these entries say, which were written later."""
+        """Return the coverage extended by entries that were written later."""
         written = [entry for entry in entries if entry.kind in COUNTED]
         if not written:
             return self
@@ -36,7 +38,7 @@ class Coverage(msgspec.Struct, frozen=True):
         return Coverage(tuple(merge([*self.done, *new])), tuple(failures.items()))
 
     def blocked(self, max_attempts: int) -> list[Interval]:
-        """Windows that failed on their data `max_attempts` times; ConfigError for a number below 1."""
+        """Return windows that failed on their data `max_attempts` times; raise ConfigError for a number below 1."""
         return blocked_of(dict(self.failures), max_attempts)
 
     def dump(self) -> str:

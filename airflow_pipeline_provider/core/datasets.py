@@ -1,4 +1,4 @@
-"""Compare what a source reads and what a target writes: is it still the same, and do two pipelines share it?
+"""Compare datasets: is a source or target still the same, and do two pipelines share it.
 
 A *dataset* is a JSON object that names the data without credentials: the connector's type, the connection's id, the
 server and database that the connection leads to, and the index, table, path or query of the pipeline file. Of a

@@ -1,4 +1,4 @@
-"""A day at a glance: its status, computed from the ledger's entries, with the reason."""
+"""Compute the status of a day, with the reason, from the ledger's entries."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from airflow_pipeline_provider.core.wording import local_time, local_window
 
 
 class DayStatus(str, Enum):
-    """How a day stands.
+    """Status of a day.
 
-    Where several hold it is the first of unverified, blocked, drifted, in_progress, not_settled, waived, complete:
-    what waits for a person, then what moves by itself.
+    Where several apply, it is the first of unverified, blocked, drifted, in_progress, not_settled, waived, complete:
+    first what needs review, then what resolves itself.
     """
 
     COMPLETE = "complete"
-    WAIVED = "waived"  # nothing is left to do, but some of it was given up
+    WAIVED = "waived"  # nothing is left to do, but part of the day was waived
     IN_PROGRESS = "in_progress"  # settled time is not committed yet
     NOT_SETTLED = "not_settled"  # all settled time is committed
     BLOCKED = "blocked"
@@ -42,11 +42,12 @@ class DayStatus(str, Enum):
 
 @dataclass(frozen=True)
 class DayReport:
-    """`committed_seconds` are audited and stand; `percent` is their share of the day, never rounded up.
+    """Status of a day and the figures behind it.
 
-    `rows` is the sum over the day's commits; None while only the target can tell (a window was replaced in
-    part, or is unverified).  `gaps` is neither committed nor waived.  `given_up` is waived and never
-    committed, each piece with what the person said.  `reason` has no full stop.
+    `committed_seconds` are audited and effective; `percent` is their share of the day, rounded down.  `rows` is the
+    sum over the day's commits; None where only the target knows it (a window was replaced in part, or is
+    unverified).  `gaps` are neither committed nor waived.  `given_up` are waived and never committed, each with the
+    reason given.  `reason` has no full stop.
     """
 
     status: DayStatus
@@ -68,9 +69,9 @@ def day_status(
     timezone: str = "UTC",
     ready: Sequence[Interval] | None = None,
 ) -> DayReport:
-    """Return the status of the day at `now`; `timezone` is that of the sentence.
+    """Return the status of the day at `now`; `timezone` is the zone of the times in the reason.
 
-    `ready` is what a run could move now; without it, what has settled counts as such.
+    `ready` is what a run could move now; None counts everything that has settled.
     """
     written = list(entries)
     done, given_up = committed(written), waived(written)
@@ -151,13 +152,13 @@ def _late_reason(entries: list[Entry], late: list[Interval], missing: list[Inter
 
 
 def _waive_reason(entries: list[Entry], piece: Interval) -> str:
-    """What the person said who gave it up last."""
+    """Return the reason of the newest waiver that overlaps the piece."""
     said = [e.detail.get("reason") for e in entries if e.kind is Kind.WAIVED and e.interval.overlaps(piece)]
     return str(said[-1] or "")
 
 
 def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
-    """`drifted (shrunk): …`; shrinkage first, since nothing but a person mends it."""
+    """Return `drifted (shrunk): …`; shrinkage comes first because it needs review."""
     shrunk = [found for found in drift if found[1].detail.get("verdict") == Check.SHRANK.value]
     interval, check = (shrunk or drift)[0]
     more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""

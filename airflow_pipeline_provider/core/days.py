@@ -27,7 +27,7 @@ FIRST_DAY, LAST_DAY = date.min + 4 * _DAY, date.max - 4 * _DAY
 
 
 def zone_of(timezone: str | tzinfo) -> tzinfo:
-    """The zone behind a name of the tz database; a tzinfo is taken if it has such a name or a fixed offset.
+    """Return the zone of a name of the tz database, or of a tzinfo that has such a name or a fixed offset.
 
     Raises ValueError that names the timezone.
     """
@@ -52,7 +52,7 @@ def zone_of(timezone: str | tzinfo) -> tzinfo:
 
 
 def in_zone(instant: datetime, zone: tzinfo, name: str = "instant") -> datetime:
-    """The same instant as plain `datetime` in `zone`; ValueError where the calendar's range ends."""
+    """Convert an instant to a plain `datetime` in `zone`; raise ValueError outside of the years 1 to 9999."""
     try:
         return to_utc(instant, name).astimezone(zone)
     except OverflowError as error:
@@ -65,7 +65,7 @@ def _offset(instant: datetime, zone: tzinfo) -> timedelta:
 
 
 def _changes(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]:
-    """UTC instants in `(start, end]` from which another offset holds.
+    """Yield the UTC instants in `(start, end]` at which the zone's offset changes.
 
     Looks once a day and bisects to the second: no zone of the tz database has two changes within a day (the
     closest two are 3 days 23 hours apart), and all of them are on whole seconds.
@@ -87,7 +87,7 @@ def _changes(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]
 
 
 def transitions(timezone: str | tzinfo, start: datetime, end: datetime) -> list[datetime]:
-    """UTC instants in `(start, end]` from which another offset holds, earliest first, to the second.
+    """Return the UTC instants in `(start, end]` at which the offset changes, earliest first, to the second.
 
     `start` is floored and `end` raised to a whole second.  Raises ValueError for an unknown timezone and in the
     first or last days of the calendar.
@@ -112,7 +112,7 @@ def _check_day(day: date) -> date:
 
 @lru_cache(maxsize=8192)
 def _first_instant(day: date, zone: tzinfo) -> datetime:
-    """The first instant whose local date is `day` or later."""
+    """Return the first instant whose local date is `day` or later."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     start = midnight - _DAY  # offsets are shorter than a day
     for change in _changes(start, midnight + _DAY, zone):
@@ -123,7 +123,7 @@ def _first_instant(day: date, zone: tzinfo) -> datetime:
 
 
 def day_interval(day: date, timezone: str | tzinfo) -> Interval:
-    """The day's instants; empty for a date that the zone skipped (Pacific/Apia, 2011-12-30).
+    """Return the interval of the day; empty for a date that the zone skipped (Pacific/Apia, 2011-12-30).
 
     Raises ValueError for an unknown timezone and for a date in the first or last days of the calendar.
     """
@@ -133,9 +133,9 @@ def day_interval(day: date, timezone: str | tzinfo) -> Interval:
 
 
 def day_of(instant: datetime, timezone: str | tzinfo) -> date:
-    """The day whose interval holds the aware `instant`: the greatest local date reached by then.
+    """Return the day whose interval holds the aware `instant`: the latest local date reached by then.
 
-    So it is never a skipped date, and a clock set back over midnight does not bring the old day back.
+    It is never a skipped date, and a clock set back over midnight does not return to the day before.
     """
     zone = zone_of(timezone)
     local = in_zone(instant, zone)
@@ -156,11 +156,11 @@ def days_in(span: Interval, timezone: str | tzinfo) -> Iterator[tuple[date, Inte
         day += _DAY
 
 
-def day_plan(day: date, timezone: str | tzinfo, granularity: Duration) -> list[Interval]:
-    """The windows that tile the day from its first instant, in order; none for a skipped date.
+def tile_day(day: date, timezone: str | tzinfo, granularity: Duration) -> list[Interval]:
+    """Return the windows that tile the day from its first instant, in order; none for a skipped date.
 
-    A granularity with calendar days takes the whole day.  The last window ends with the day.  Raises
-    ValueError for a granularity that is not longer than nothing.
+    A granularity with calendar days is one window for the whole day.  The last window ends with the day.  Raises
+    ValueError for a granularity of zero or less.
     """
     whole = day_interval(day, timezone)
     windows = []
@@ -173,7 +173,7 @@ def day_plan(day: date, timezone: str | tzinfo, granularity: Duration) -> list[I
 
 
 def window_end(start: datetime, day: Interval, granularity: Duration) -> datetime:
-    """Where the window from `start` ends: after the elapsed granularity, at the latest with the day."""
+    """Return the end of the window from `start`: `granularity` later (elapsed time), at most the day's end."""
     if granularity.days < 0 or granularity.seconds < 0 or granularity == (0, 0):
         raise ValueError(f"granularity: expected more than 0s, got {granularity}")
     # compared as numbers: a granularity of a million years must not overflow
@@ -183,9 +183,9 @@ def window_end(start: datetime, day: Interval, granularity: Duration) -> datetim
 
 
 def shift_back(instant: datetime, back: Duration, timezone: str | tzinfo) -> datetime:
-    """The aware `instant` less `back`, in UTC: first calendar days by the local clock, then elapsed seconds.
+    """Return the aware `instant` minus `back`, in UTC: calendar days by the local clock, then elapsed seconds.
 
-    A wall time that exists twice means the first of the two.  One that a clock change left out moves forward
+    A wall time that exists twice means the first of the two.  One that a clock change skipped moves forward
     past the gap; where that would leave its date (a skipped date, a gap up to midnight) it moves back.
     Raises ValueError when the result is outside of the calendar.
     """
@@ -200,7 +200,7 @@ def shift_back(instant: datetime, back: Duration, timezone: str | tzinfo) -> dat
 
 
 def _resolve(wall: datetime, zone: tzinfo) -> datetime:
-    """The UTC instant that a naive wall time of `zone` means."""
+    """Convert a naive wall time of `zone` to the UTC instant that it means."""
     forward = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if forward.astimezone(zone).replace(tzinfo=None, fold=0) == wall.replace(fold=0):
         return forward

@@ -17,17 +17,17 @@ class Duration(NamedTuple):
 
     @property
     def elapsed_seconds(self) -> int:
-        """With every calendar day counted as 86,400 seconds."""
+        """Return the length with each calendar day counted as 86,400 seconds."""
         return self.days * SECONDS_OF_DAY + self.seconds
 
     def __str__(self) -> str:
-        """`1d26h` stays `1d26h`: elapsed hours never turn into calendar days."""
+        """Return `1d26h` for 1 day and 26 hours: elapsed hours never turn into calendar days."""
         hours, rest = divmod(self.seconds, 3600)
         return _join((self.days, hours, *divmod(rest, 60)))
 
 
 def quote(value: object, limit: int = 200) -> str:
-    """How error messages show a value: its repr, cut to a readable length."""
+    """Format a value for an error message: its repr, cut to a readable length."""
     try:
         text = repr(value)
     except ValueError:  # Python refuses to write integers of thousands of digits
@@ -59,12 +59,12 @@ def parse_duration(text: str, name: str = "duration") -> Duration:
 
 
 def parse_time_to_seconds(text: str) -> int:
-    """`"1d2h30m20s"` -> 95420, a day counted as 86,400 seconds; ValueError naming the input otherwise."""
+    """Convert `"1d2h30m20s"` to 95420, a day as 86,400 seconds; raise ValueError that names the input otherwise."""
     return parse_duration(text, "time").elapsed_seconds
 
 
 def seconds_to_time_string(seconds: int) -> str:
-    """95420 -> `"1d2h30m20s"`, 0 -> `"0s"`; `parse_time_to_seconds` reads it back for every int >= 0.
+    """Convert 95420 to `"1d2h30m20s"`, 0 to `"0s"`; the inverse of `parse_time_to_seconds` for every int >= 0.
 
     Raises TypeError for what is not an int, ValueError for a negative one; both name the value.
     """

@@ -15,7 +15,10 @@ from msgspec.structs import force_setattr
 
 
 def to_utc(value: datetime, name: str) -> datetime:
-    """The same instant as a plain `datetime` in UTC; a naive or foreign value is an error naming `name`."""
+    """Convert an aware datetime to a plain `datetime` in UTC.
+
+    Raises TypeError or ValueError, with `name`, for anything else.
+    """
     if type(value) is datetime and value.tzinfo is timezone.utc and not value.fold:
         return value
     if not isinstance(value, datetime):
@@ -30,12 +33,12 @@ def to_utc(value: datetime, name: str) -> datetime:
 
 
 def iso_utc(value: datetime) -> str:
-    """`2013-11-03T05:30:00Z`, with microseconds only where there are any."""
+    """Return `2013-11-03T05:30:00Z`, with microseconds only where there are any."""
     return to_utc(value, "value").isoformat().replace("+00:00", "Z")
 
 
 def parse_utc(text: str) -> datetime:
-    """Reads what `iso_utc` wrote; any ISO 8601 date-time with an offset will do."""
+    """Parse an ISO 8601 date-time with an offset, such as `iso_utc` writes; raise ValueError for anything else."""
     try:
         return to_utc(datetime.fromisoformat(text.replace("Z", "+00:00")), "timestamp")
     except (AttributeError, TypeError, ValueError) as error:
@@ -61,23 +64,24 @@ class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_
 
     @property
     def is_empty(self) -> bool:
+        """Return whether the interval holds no instant."""
         return self.start == self.end
 
     @property
     def seconds(self) -> float:
-        """Elapsed seconds."""
+        """Return the elapsed seconds."""
         return (self.end - self.start).total_seconds()
 
     def holds(self, instant: datetime) -> bool:
-        """Is the instant inside?"""
+        """Return whether the instant is inside."""
         return self.start <= instant < self.end
 
     def covers(self, other: Interval) -> bool:
-        """Is every instant of `other` inside?  An empty interval is covered by any."""
+        """Return whether every instant of `other` is inside; an empty interval is covered by any."""
         return other.is_empty or (self.start <= other.start and other.end <= self.end)
 
     def overlaps(self, other: Interval) -> bool:
-        """Do they share an instant?  Touching is not overlapping."""
+        """Return whether they share an instant; touching intervals do not overlap."""
         return max(self.start, other.start) < min(self.end, other.end)
 
     def __str__(self) -> str:
@@ -85,12 +89,12 @@ class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_
 
 
 def intersect(a: Interval, b: Interval) -> Interval | None:
-    """What both hold, or None."""
+    """Return what both intervals hold, or None."""
     return Interval(max(a.start, b.start), min(a.end, b.end)) if a.overlaps(b) else None
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
-    """Sorted, disjoint, touching ones joined, empty ones dropped; the union stays the same."""
+    """Return the same union sorted and disjoint: touching intervals are joined, empty ones dropped."""
     found = [interval for interval in intervals if not interval.is_empty]
     if len(found) < 2:
         return found
@@ -105,7 +109,7 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:
-    """What of `intervals` none of `taken` holds: sorted, disjoint."""
+    """Return the parts of `intervals` that none of `taken` holds: sorted, disjoint."""
     left: list[Interval] = []
     holes = merge(taken)
     first = 0  # the holes before it end before the current interval, and so before all later ones
@@ -125,7 +129,7 @@ def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[I
 
 
 def common(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
-    """What both `intervals` and `others` hold: sorted, disjoint."""
+    """Return what both `intervals` and `others` hold: sorted, disjoint."""
     left = merge(intervals)
     right = merge(others) if left else []
     shared: list[Interval] = []
@@ -142,11 +146,11 @@ def common(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[In
 
 
 def gaps(within: Interval, covered: Iterable[Interval]) -> list[Interval]:
-    """What of `within` nothing covers, earliest first."""
+    """Return the parts of `within` that nothing covers, earliest first."""
     return subtract([within], covered)
 
 
 def contiguous_end(within: Interval, covered: Iterable[Interval]) -> datetime:
-    """End of the covered prefix of `within` (its start when the prefix is empty), never past its end."""
+    """Return the end of the covered prefix of `within`: its start when the prefix is empty, at most its end."""
     missing = gaps(within, covered)
     return missing[0].start if missing else within.end

@@ -1,10 +1,10 @@
-"""The ledger's vocabulary, what may follow what, and the coverage that is computed from its entries.
+"""Kinds of ledger entries, which entry may follow which, and what is computed from the entries.
 
 The ledger is append-only.  Coverage, continuation, blocked windows and a day's status (`core.day_status`) are
-functions of its entries; nothing of that is ever stored beside it as a truth of its own (`core.coverage`).
+functions of its entries and never stored as a second source of truth (`core.coverage` is a cache).
 
 A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
-attempt and ``waived`` by a person at any time.  A committed window may be replaced: ``replacing`` with a
+attempt and ``waived`` by hand at any time.  A committed window may be replaced: ``replacing`` with a
 newer token, then ``committed`` with that token.  A committed window may be ``checked`` later: late data is seen
 when source and target are counted again.
 """
@@ -32,24 +32,22 @@ DATA_ERROR = DataError.__name__
 
 
 class Kind(str, Enum):
-    """What an entry says about its interval."""
+    """Kind of an entry: what happened to its interval."""
 
     ATTEMPT = "attempt"  # a slice plan was frozen
     REPLACING = "replacing"  # the target is about to change under this token
     COMMITTED = "committed"  # audited: source = manifest = target = distinct ids
     FAILED = "failed"  # detail: {"error": class name, "message": ..., "phase": ...}
-    WAIVED = "waived"  # given up on by a person; detail: {"reason": ...}
+    WAIVED = "waived"  # left incomplete on purpose; detail: {"reason": ...}
     CHECKED = "checked"  # counted again; detail: {"source": n, "target": n, "verdict": one of Check}
 
 
 class Check(str, Enum):
-    """What counting a committed interval again found."""
+    """Result of counting a committed interval again."""
 
-    EQUAL = "equal"  # written only where it clears an older finding
+    EQUAL = "equal"  # written only where it resolves an older finding
     GREW = "grew"  # late data: the source has rows that the target lacks
-    SHRANK = (
-        "shrank"  # the target holds more rows than the source: nobody deletes them without a person's word
-    )
+    SHRANK = "shrank"  # the target holds more rows than the source: deleting them needs review
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,12 @@ class Entry:
 
 
 def committed(entries: Iterable[Entry]) -> list[Interval]:
-    """What was ever committed: covered for planning, also while it is being replaced."""
+    """Return what was ever committed: it counts as covered for planning, also while it is being replaced."""
     return merge(entry.interval for entry in entries if entry.kind is Kind.COMMITTED)
 
 
 def waived(entries: Iterable[Entry]) -> list[Interval]:
-    """What a person gave up on."""
+    """Return what was waived."""
     return merge(entry.interval for entry in entries if entry.kind is Kind.WAIVED)
 
 
@@ -90,14 +88,16 @@ def blocked(entries: Iterable[Entry], max_attempts: int) -> list[Interval]:
 
 
 def counts_as_failure(entry: Entry) -> bool:
-    """Return whether the entry counts to `max_attempts`: an error in the data, or one that nobody expected, which a
-    document or a window's size may cause."""
+    """Return whether the entry counts towards `max_attempts`.
+
+    It does for an error in the data, and for one of an unexpected type: a document or a window's size may cause it.
+    """
     of_data = entry.detail.get("error") == DATA_ERROR or entry.detail.get("unexpected") is True
     return entry.kind is Kind.FAILED and of_data
 
 
 def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
-    """How often each interval failed on its data since a commit or waive last touched it, after these entries too."""
+    """Return `failures` updated by these entries; a commit or waiver resets the windows that it overlaps."""
     failures = dict(failures)
     for entry in entries:
         if counts_as_failure(entry):
@@ -108,7 +108,7 @@ def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> d
 
 
 def blocked_of(failures: dict[Interval, int], max_attempts: int) -> list[Interval]:
-    """Those of the windows that failed often enough."""
+    """Return the windows with `max_attempts` failures or more; raise ConfigError for a number below 1."""
     if isinstance(max_attempts, bool) or not isinstance(max_attempts, int) or max_attempts < 1:
         raise ConfigError(f"max_attempts: expected a whole number, 1 or more, got {max_attempts!r}")
     return merge(window for window, n in failures.items() if n >= max_attempts)
@@ -121,10 +121,10 @@ def failures_in(entries: Iterable[Entry], piece: Interval) -> tuple[int, Entry |
 
 
 def unverified(entries: Iterable[Entry]) -> list[Interval]:
-    """Committed once, but since then a newer token began to replace it and has not committed.
+    """Return what was committed, and where a newer token has begun a replacement without committing it.
 
-    The target may hold either version there.  A first load that was not committed is no such place: it is
-    simply a gap.  Time that was waived afterwards is not either.
+    The target may hold either version there.  A first load that was not committed is not included: it is a gap.
+    Nor is time that was waived afterwards.
     """
     written = list(entries)
     begun = []
@@ -136,7 +136,7 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
 
 
 def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
-    """Where source and target are known to differ: disjoint pieces in order, each with the check that said so.
+    """Return where source and target are known to differ: disjoint pieces in order, each with its check entry.
 
     The newest check of an instant counts, and only until a commit or a waive touches it.
     """
@@ -153,29 +153,24 @@ def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
 
 
 def continuation(entries: Iterable[Entry], day: Interval) -> datetime | None:
-    """End of the committed or waived prefix of the day; None when the day has none."""
+    """Return the end of the committed or waived prefix of the day; None when there is no such prefix."""
     written = list(entries)
     end = contiguous_end(day, committed(written) + waived(written))
     return end if end > day.start else None
 
 
 def committed_token(entries: Iterable[Entry], interval: Interval) -> int | None:
-    """The newest token that committed anything of the interval."""
+    """Return the newest token that committed a part of the interval."""
     tokens = [_token(e) for e in entries if e.kind is Kind.COMMITTED and e.interval.overlaps(interval)]
     return max(tokens, default=None)
 
 
-def committed_rows(entries: Iterable[Entry], interval: Interval) -> int | None:
-    """How many rows the interval is known to hold at least, by its commits; None when nothing is known.
-
-    Exact where the newest commits tile the interval.  A commit that reaches beyond the interval, or that a
-    newer one replaced in part, cannot say how many of its rows are left inside, and counts as 0.
-    """
-    return rows_inside(entries, interval)[0]
-
-
 def rows_inside(entries: Iterable[Entry], interval: Interval) -> tuple[int | None, bool]:
-    """(rows known to be committed inside, is that all of what is committed inside?)"""
+    """Return the rows known to be committed inside, and whether that is all that is committed inside.
+
+    A commit that reaches beyond the interval, or that a newer one replaced in part, counts as 0: how many of its rows
+    are left inside is unknown.  The rows are None when no commit counts.
+    """
     rows, exact = None, True
     for piece, entry, _ in effective(entries):
         if not piece.overlaps(interval):
@@ -190,7 +185,7 @@ def rows_inside(entries: Iterable[Entry], interval: Interval) -> tuple[int | Non
 def effective(
     entries: Iterable[Entry], kinds: tuple[Kind, ...] = (Kind.COMMITTED,)
 ) -> list[tuple[Interval, Entry, int]]:
-    """Which entry of these kinds rules where: disjoint pieces in order, each with its entry and its number.
+    """Return the effective intervals of these kinds: disjoint pieces in order, with entry and entry index.
 
     The newest token rules; of one token the commit, else the one written last.  With the commits alone these are the
     effective intervals: what each commit still speaks for where granularities changed or parts were replaced.
@@ -240,7 +235,7 @@ def overtaken_by(entries: Iterable[Entry], attempt: str | None) -> Entry | None:
 
 
 def check_transition(entries: Iterable[Entry], new: Entry) -> None:
-    """May `new` follow these entries (all that overlap its interval)?  Writing an entry again is fine.
+    """Raise an error if `new` must not follow these entries (all that overlap its interval); a repeat may.
 
     Attempts, failures, waives and checks may always be written.  Raises SupersededError when an overlapping interval
     has a newer token, or when another attempt was committed there after this one began; ConfigError for an empty

@@ -1,4 +1,4 @@
-"""What of a pipeline's days is missing, and why: the one computation behind `status`, `gaps` and `doctor`.
+"""Find what is missing of a pipeline's days, and why: the one computation behind `status`, `gaps` and `doctor`.
 
 `find_missing` needs only what planning needs; `explain` adds what the ledger's entries record of each piece.  Both
 are pure, and readiness is judged by the windows that the planner would cut (`readiness.ready_end`).
@@ -41,7 +41,7 @@ class Why(str, Enum):
 
 
 WAITING = (Why.LEASED, Why.NOT_SETTLED)
-"""Nothing can be done about these now; all others need a run or a person."""
+"""Reasons that resolve themselves; all others need a run or a review."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,19 @@ class Missing:
 
 
 class HeldLease(Protocol):
-    """A lease, as far as it matters here."""
+    """The attributes of a lease that are used here."""
 
     @property
-    def interval(self) -> Interval: ...
+    def interval(self) -> Interval:
+        """Return the interval that is leased."""
 
     @property
-    def owner(self) -> str: ...
+    def owner(self) -> str:
+        """Return the run that holds the lease."""
 
     @property
-    def since(self) -> datetime: ...
+    def since(self) -> datetime:
+        """Return when the lease was taken."""
 
 
 def find_missing(

@@ -1,6 +1,6 @@
-"""Which window, or which reason: given rules, a reference time, and what is done, blocked or leased.
+"""Choose the next window, or the reason why there is none, from rules, reference time and ledger.
 
-Pure: no clock, no I/O.  When a window may run is `core.readiness`, whose names are given on here.
+Pure: no clock, no I/O.  `core.readiness` computes when a window may run; its names are re-exported here.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class Reason(str, Enum):
     BLOCKED = "blocked"
     BEFORE_START_DAY = "before_start_day"
     AFTER_END_DAY = "after_end_day"
-    SUPERSEDED = "superseded"  # a newer run owns the window; said by the phases, never by the planner
+    SUPERSEDED = "superseded"  # a newer run owns the window; set by the phases, never by the planner
 
 
 class Known(NamedTuple):
-    """What the ledger and the leases hold, in any order; only what lies in `all_days` matters.
+    """What the ledger and the leases hold, in any order; only what is in `all_days` matters.
 
     `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.
     """
@@ -75,7 +75,7 @@ class Known(NamedTuple):
 class Plan:
     """Either an interval to move or the reason why there is none; `day` is the local day that it is about.
 
-    `detail` is a sentence for people, in local time, without a full stop.
+    `detail` is a sentence in local time without a full stop.
     """
 
     interval: Interval | None
@@ -91,9 +91,9 @@ class Plan:
 def plan_live(
     rules: PlanRules, reference_time: datetime, known: Known, first_day: date | None = None
 ) -> Plan:
-    """The first gap of the earliest incomplete day, if it is ready; else the reason.
+    """Return the first gap of the earliest incomplete day if it is ready, else the reason why not.
 
-    Leased gaps are passed over, blocked ones as `on_blocked` says.  Readiness grows with time, so where the
+    Leased gaps are skipped; blocked ones too, unless `on_blocked` is "stop".  Readiness grows with time, so where the
     first gap is not ready no later one is.  Where there is nothing to move, missing days that are too old for any run
     are counted in the plan's sentence.
     """
@@ -132,7 +132,7 @@ def _plan_live(
 
 
 def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: bool) -> Plan:
-    """Exactly this window, for a backfill (`cut`: its end is cut to the day that holds its start) or Params.
+    """Return exactly this window, for a backfill (`cut`: end at the latest with the start's day) or for Params.
 
     `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut.
     """
@@ -162,7 +162,7 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
     return Plan(window, day, None, f"{text} is the window that was asked for")
 
 
-# --- why not
+# --- reasons
 
 
 def _nothing_left(rules: PlanRules, target: date, first_day: date | None) -> Plan:

@@ -1,6 +1,6 @@
-"""When a window may run: the planner, the timetable and drain all ask `ready_at`.
+"""Compute when a window may run: `ready_at` serves the planner, the timetable and drain.
 
-Pure: the rules of a pipeline and instants go in, days and instants come out.
+Pure functions of a pipeline's rules and instants.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _OFFSETS_APART = timedelta(days=2)
 
 @dataclass(frozen=True)
 class PlanRules:
-    """What of a pipeline's configuration decides about its windows.
+    """The part of a pipeline's configuration that determines its windows.
 
-    `x_time_back` is how far the target day lies back, `settle_seconds` how long after its end a window's data
-    may still change, `max_backlog_days` how many days before the target day are still looked at (None: all).
+    `x_time_back` is how far the target day is behind the reference time, `settle_seconds` how long after its end a
+    window's data may still change, `max_backlog_days` how many days before the target day are planned (None: all).
     """
 
     timezone: str
@@ -79,7 +79,7 @@ def _check_day(name: str, value: object) -> None:
 
 
 def target_day(rules: PlanRules, reference_time: datetime) -> date:
-    """The local day of (reference time - x_time_back)."""
+    """Return the target day: the local day of reference time minus `x_time_back`."""
     return day_of(
         shift_back(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.timezone),
         rules.timezone,
@@ -87,7 +87,7 @@ def target_day(rules: PlanRules, reference_time: datetime) -> date:
 
 
 def opens(rules: PlanRules, day: date) -> datetime:
-    """The first instant from which the target day is `day` or later for good.
+    """Return the first instant from which the target day stays at `day` or later.
 
     Calendar days back are taken on the local clock, so while clocks change the target day may fall back to
     the day before.  Raises ValueError near the calendar's end.
@@ -120,7 +120,7 @@ def _opens(timezone: str, back: Duration, day: date) -> datetime:
 
 
 def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
-    """Where `instant - back_days` on the local clock may pass `begin`: on time, or by a jump of the clock."""
+    """Return when `instant - back_days` on the local clock may pass `begin`: on time, or by a clock change."""
     zone = days.zone_of(timezone)
     shift = back_days * _DAY
     near = (begin + shift - _OFFSETS_APART, begin + shift + _OFFSETS_APART)
@@ -140,16 +140,16 @@ def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
 
 
 def day_plan(rules: PlanRules, day: date) -> list[Interval]:
-    """The windows that tile the day."""
-    return days.day_plan(day, rules.timezone, rules.granularity)
+    """Return the windows that tile the day."""
+    return days.tile_day(day, rules.timezone, rules.granularity)
 
 
 def ready_at(rules: PlanRules, interval: Interval) -> datetime:
-    """When a window may run: its day open, x_time_back elapsed since its start, and its data settled.
+    """Return when a window may run: its day is open, `x_time_back` has elapsed since its start, its data has settled.
 
-    Grows strictly from window to window of the day plans.  The k-th window of a day waits k seconds longer
-    than the day, because Airflow names runs by this instant and drops, without a word, a second one of the
-    same name.  Raises ValueError near the calendar's end.
+    Grows strictly from window to window of the day plans.  The k-th window of a day waits k seconds longer than the
+    day, because Airflow names runs by this instant and silently drops a second run of the same name.  Raises
+    ValueError near the calendar's end.
     """
     day = day_of(interval.start, rules.timezone)
     open_at = opens(rules, day)
@@ -164,7 +164,7 @@ def ready_at(rules: PlanRules, interval: Interval) -> datetime:
 
 
 def _index(rules: PlanRules, day: date, start: datetime) -> int:
-    """Which window of the day plan, counted from 0, holds `start`."""
+    """Return the 0-based index of the window of the day plan that holds `start`."""
     if rules.granularity.days:
         return 0
     elapsed = start - day_interval(day, rules.timezone).start
@@ -207,7 +207,7 @@ def _cut(rules: PlanRules, part: Interval, whole: Interval) -> list[Interval]:
 
 
 def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None = None) -> Interval | None:
-    """The days that the planner looks at, as one span: whatever lies outside need not be known.
+    """Return the days that the planner looks at, as one interval.
 
     `first_day` is the first day ever planned, which counts where `start_day` is not set.  None: no day at
     all.
@@ -221,7 +221,7 @@ def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None =
 
 
 def oldest_day(rules: PlanRules, target: date, first_day: date | None = None) -> date:
-    """Where planning begins: `start_day`, else `first_day`, else the target day; not beyond the backlog."""
+    """Return the first day of planning, within `max_backlog_days`: `start_day`, `first_day` or the target day."""
     first = rules.start_day or min(first_day or target, target)
     if rules.max_backlog_days is not None and (target - first).days > rules.max_backlog_days:
         first = target - rules.max_backlog_days * _DAY

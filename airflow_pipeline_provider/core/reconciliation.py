@@ -1,4 +1,4 @@
-"""The audit's arithmetic: source = manifest = target = distinct ids; else which differ, how far, and why.
+"""Reconcile the counts of a window: source = manifest = target = distinct ids, or how they differ and why.
 
 Rows that the target cannot take are quarantined instead of loaded: then source = manifest + quarantined.
 """
@@ -6,19 +6,6 @@ Rows that the target cannot take are quarantined instead of loaded: then source 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-
-
-class Difference(str, Enum):
-    """What a count comparison found; the weightiest one when there are several."""
-
-    NONE = "none"
-    UNVERIFIABLE = "unverifiable"  # a count is missing or contradicts itself: a failure, never a pass
-    DUPLICATES = "duplicates"
-    LOAD_LOST_ROWS = "load_lost_rows"
-    LOAD_ADDED_ROWS = "load_added_rows"
-    SOURCE_GREW = "source_grew"
-    SOURCE_SHRANK = "source_shrank"
 
 
 @dataclass(frozen=True)
@@ -52,23 +39,16 @@ class Counts:
 
     @property
     def extracted(self) -> int:
+        """Return the rows that were extracted, quarantined ones included."""
         return self.manifest + self.quarantined
 
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """The verdict.  `sentence` has no full stop.
-
-    `shortfall` is how many records the target lacks, `excess` how many rows it holds too many (repeated ids
-    included), both against the source without the quarantined rows, or against the manifest where the source is
-    unknown: `target = source - quarantined - shortfall + excess`.
-    """
+    """Verdict on the counts of a window; `sentence` has no full stop."""
 
     ok: bool
     sentence: str
-    shortfall: int
-    excess: int
-    kind: Difference
 
 
 def reconcile(counts: Counts, *, keeps_history: bool = False) -> Reconciliation:
@@ -77,51 +57,36 @@ def reconcile(counts: Counts, *, keeps_history: bool = False) -> Reconciliation:
     With `keeps_history` (`source.history: changes`) the source may have fewer rows than were extracted: records were
     updated since and moved to a later window.
     """
-    findings = [
-        found for found in _findings(counts) if not (keeps_history and found[0] is Difference.SOURCE_SHRANK)
-    ]
-    expected = counts.manifest if counts.source is None else counts.source - counts.quarantined
-    distinct = min(counts.distinct, counts.target)
-    shortfall = max(0, expected - distinct)
-    excess = counts.target - distinct + max(0, distinct - expected)
-    if not findings and counts.source != counts.extracted:
+    findings = _findings(counts, may_shrink=keeps_history)
+    if findings:
+        return Reconciliation(False, f"the counts differ ({counts}): {'; '.join(findings)}")
+    if counts.source != counts.extracted:
         left = counts.extracted - (counts.source or 0)
         loaded = f"manifest = target = distinct ids = {counts.target:,}"
-        sentence = f"{loaded}, and {_rows(left)} left the source's window since"
-        return Reconciliation(True, sentence, shortfall, excess, Difference.NONE)
-    if not findings:
-        sentence = f"source = manifest = target = distinct ids = {counts.target:,}"
-        if counts.quarantined:
-            sentence = (
-                f"source {counts.source:,} = manifest {counts.manifest:,} + quarantined {counts.quarantined:,}, "
-                "and manifest = target = distinct ids"
-            )
-        return Reconciliation(True, sentence, shortfall, excess, Difference.NONE)
-    reasons = "; ".join(reason for _, reason in findings)
-    return Reconciliation(
-        False, f"the counts differ ({counts}): {reasons}", shortfall, excess, findings[0][0]
-    )
+        return Reconciliation(True, f"{loaded}, and {_rows(left)} left the source's window since")
+    if counts.quarantined:
+        return Reconciliation(
+            True,
+            f"source {counts.source:,} = manifest {counts.manifest:,} + quarantined {counts.quarantined:,}, "
+            "and manifest = target = distinct ids",
+        )
+    return Reconciliation(True, f"source = manifest = target = distinct ids = {counts.target:,}")
 
 
-def _findings(counts: Counts) -> list[tuple[Difference, str]]:
-    """Every difference with its likely cause, the weightiest first."""
+def _findings(counts: Counts, *, may_shrink: bool) -> list[str]:
+    """Return each difference with its likely cause, the most severe first.
+
+    A count that is missing, or that contradicts another, is a difference too.
+    """
     source, manifest, target, distinct = counts.source, counts.manifest, counts.target, counts.distinct
     extracted = counts.extracted
     found = []
     if source is None:
-        found.append(
-            (
-                Difference.UNVERIFIABLE,
-                "the source could not be counted, so nothing proves the window complete",
-            )
-        )
+        found.append("the source could not be counted, so nothing proves the window complete")
     if distinct > target:
         found.append(
-            (
-                Difference.UNVERIFIABLE,
-                f"the target reports {_rows(distinct - target, 'distinct id')} more than it has rows, so its "
-                "two counts do not speak of the same moment",
-            )
+            f"the target reports {_rows(distinct - target, 'distinct id')} more than it has rows, so its two counts "
+            "are of different moments"
         )
     if target > distinct:
         cause = (
@@ -129,34 +94,23 @@ def _findings(counts: Counts) -> list[tuple[Difference, str]]:
             if target > manifest
             else "the extract read them twice, or the source's record ids are not unique"
         )
-        found.append(
-            (Difference.DUPLICATES, f"{_rows(target - distinct)} in the target repeat a record id: {cause}")
-        )
+        found.append(f"{_rows(target - distinct)} in the target repeat a record id: {cause}")
     if target < manifest:
-        found.append((Difference.LOAD_LOST_ROWS, f"the load lost {_rows(manifest - target)} of the manifest"))
+        found.append(f"the load lost {_rows(manifest - target)} of the manifest")
     if target > manifest:
         found.append(
-            (
-                Difference.LOAD_ADDED_ROWS,
-                f"the target holds {_rows(target - manifest)} that the manifest does not list: something "
-                "else wrote into the window",
-            )
+            f"the target holds {_rows(target - manifest)} that the manifest does not list: something else wrote into "
+            "the window"
         )
     if source is not None and source > extracted:
         found.append(
-            (
-                Difference.SOURCE_GREW,
-                f"the source has {_rows(source - extracted)} more than were extracted: it grew after the "
-                "extraction, or the extract missed some",
-            )
+            f"the source has {_rows(source - extracted)} more than were extracted: it grew after the extraction, or "
+            "the extract missed some"
         )
-    if source is not None and source < extracted:
+    if source is not None and source < extracted and not may_shrink:
         found.append(
-            (
-                Difference.SOURCE_SHRANK,
-                f"the source has {_rows(extracted - source)} fewer than were extracted: it shrank after the "
-                "extraction, or the extract read some twice",
-            )
+            f"the source has {_rows(extracted - source)} fewer than were extracted: it shrank after the extraction, "
+            "or the extract read some twice"
         )
     return found
 

@@ -53,7 +53,7 @@ _OWN_FIELDS = frozenset(
 def calculate_time_window(
     target_day: Any, granularity: str, continuation_timestamp: Any = None
 ) -> TimeWindow | None:
-    """`(start, end, actual interval)` of the next window of a day, or None when the day has none left.
+    """Return `(start, end, actual interval)` of the next window of a day, or None when the day has none left.
 
     `target_day` is an instant of the day, its first one usually, in the zone that the day is of; naive means
     UTC.  The window starts at `continuation_timestamp` (naive: wall time of that zone), without one at the
@@ -83,7 +83,7 @@ def calculate_time_window(
 def generate_pipeline_time_window_record(
     final_config: Mapping[str, Any], *, reference_time: Any, latest_timestamp_available: LatestTimestamp
 ) -> dict[str, Any] | None:
-    """The next window of the target day, or None when the day has none left (the reason is logged).
+    """Return the next window of the target day, or None when the day has none left (the reason is logged).
 
     `final_config` holds `timezone`, `x_time_back` and `granularity` (at least 1m).  The target day is the
     local day of `reference_time` less `x_time_back`.  `latest_timestamp_available` is called with the target
@@ -118,7 +118,7 @@ def build_complete_pipeline_record(
     latest_timestamp_available: LatestTimestamp,
     record_functions: Mapping[str, RecordFunction] | None = None,
 ) -> dict[str, Any] | None:
-    """The complete record of the next window of the target day, or None when the day has none left.
+    """Return the complete record of the next window of the target day, or None when the day has none left.
 
     Like `generate_pipeline_time_window_record`, and completed like `build_window_record`.
     """
@@ -137,7 +137,7 @@ def build_window_record(
     *,
     record_functions: Mapping[str, RecordFunction] | None = None,
 ) -> dict[str, Any]:
-    """The complete record of a known window, which lies inside of `day` (without it: the day of its start).
+    """Return the complete record of a known window inside of `day` (default: the day of its start).
 
     It is a deep copy of `default_record`, the keys of `generate_pipeline_time_window_record`, and the fields
     `TARGET_DAY` (date), `WINDOW_START_TIME`, `WINDOW_END_TIME` (ISO 8601 with offset), `TIME_INTERVAL`; with
@@ -216,7 +216,7 @@ def _copy(key: str, value: Any) -> Any:
 def _functions_of(
     final_config: Mapping[str, Any], registered: Mapping[str, RecordFunction] | None
 ) -> dict[str, RecordFunction]:
-    """Those of the configuration, then the registered ones, which replace a dotted path of the same name."""
+    """Return the configuration's functions, then the registered ones; a registered one replaces the same name."""
     _settings_of(final_config)
     merged: dict[str, RecordFunction] = {}
     for functions in (final_config.get("record_functions"), registered):

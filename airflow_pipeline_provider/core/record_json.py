@@ -12,7 +12,7 @@ from airflow_pipeline_provider.exceptions import ConfigError
 
 
 def json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy that JSON takes as it is: datetimes as ISO 8601 with offset, dates as ISO 8601.
+    """Return a JSON-safe copy: datetimes as ISO 8601 with offset, dates as ISO 8601.
 
     Raises ConfigError that names the key (`owner.since`, `tags[0]`) of what JSON cannot hold: naive
     datetimes, NaN, sets, bytes, objects, keys that are no text.

@@ -1,5 +1,4 @@
-"""May this window be moved?  The verdict on it, from what the probes of source, target and ledger have
-said."""
+"""Judge whether a window may be moved, from what the probes of source, target and ledger returned."""
 
 from __future__ import annotations
 
@@ -14,18 +13,20 @@ from airflow_pipeline_provider.exceptions import TransientError
 
 
 class VerdictKind(str, Enum):
-    """What is to be done with a window."""
+    """What to do with a window."""
 
     RUN = "run"
     ALREADY_LOADED = "already_loaded"  # the target holds it, the audit is missing: go straight there
     SKIP = "skip"  # nothing to do, for a reason
-    STALE = "stale"  # the source has stopped too long before the window's end: a person looks
+    STALE = "stale"  # the newest row of the source is too long before the window's end: needs review
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`detail` is a sentence for people; `reason` is set on SKIP; `degraded` says which probes were
-    missing."""
+    """Verdict on a window.
+
+    `detail` is a sentence; `reason` is set on SKIP; `degraded` names the probes that gave no answer.
+    """
 
     kind: VerdictKind
     detail: str
@@ -49,7 +50,7 @@ def judge(
     unavailable: Mapping[str, str],
     loaded_rows: int | None = None,
 ) -> Verdict:
-    """The verdict on a window; the first rule that applies, in this order.
+    """Return the verdict on a window, by the first rule that applies.
 
     1. Its end plus `settle_seconds` is after `now`: SKIP, `not_settled`.
     2. All of it is in `committed` and it is not to be replaced: SKIP, `complete`.
@@ -101,7 +102,7 @@ def judge(
 def needs_no_probe(
     interval: Interval, *, now: datetime, settle_seconds: int, committed: Sequence[Interval], replace: bool
 ) -> Verdict | None:
-    """The first two rules of `judge`, which ask neither source nor target; None when they do not apply."""
+    """Return the verdict of the first two rules of `judge`, which need no query; None when they do not apply."""
     now = to_utc(now, "now")
     if now - interval.end < _seconds("settle_seconds", settle_seconds):
         return _not_settled(interval, now, settle_seconds)

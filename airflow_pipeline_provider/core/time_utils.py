@@ -51,7 +51,7 @@ _ISO_8601 = re.compile(
 def convert_to_pendulum(
     timestamp: Any, timezone: str | tzinfo | None = None, *, name: str = "timestamp"
 ) -> pendulum.DateTime:
-    """The instant that `timestamp` means, shown in `timezone`; fractions are floored to microseconds.
+    """Convert `timestamp` to a pendulum DateTime in `timezone`; fractions are floored to microseconds.
 
     Accepted:
 
@@ -89,7 +89,7 @@ def convert_to_pendulum(
 
 
 def shown_in(instant: datetime, timezone: str | tzinfo, name: str = "timestamp") -> pendulum.DateTime:
-    """The aware `instant` as pendulum DateTime in `timezone`."""
+    """Convert the aware `instant` to a pendulum DateTime in `timezone`."""
     local = in_zone(instant, zone_of(timezone), name)
     offset = local.utcoffset() or timedelta()
     key = getattr(local.tzinfo, "key", None)
@@ -109,7 +109,7 @@ def shown_in(instant: datetime, timezone: str | tzinfo, name: str = "timestamp")
 def calculate_day_from_timestamp(
     timestamp: Any, time_back: str, timezone: str | tzinfo, *, name: str = "timestamp"
 ) -> pendulum.DateTime:
-    """First instant, in `timezone`, of the local day of (`timestamp` less `time_back`).
+    """Return the first instant, in `timezone`, of the local day of `timestamp` minus `time_back`.
 
     `timestamp` is anything that `convert_to_pendulum` takes; `time_back` a duration such as `1d2h`, of which
     the calendar days are taken first, by the local clock.  Raises ValueError or TypeError naming field and
@@ -126,7 +126,7 @@ def calculate_day_from_timestamp(
 
 
 def _is_number(value: object) -> bool:
-    """int, float and numpy's scalars of both; not bool, nor numpy's timedelta64, which says it is one."""
+    """Return whether the value is an int, a float or a numpy scalar of them; bool and timedelta64 are not."""
     if isinstance(value, int | float):
         return not isinstance(value, bool)
     return isinstance(value, Real) and getattr(getattr(value, "dtype", None), "kind", None) in ("i", "u", "f")
@@ -148,7 +148,7 @@ def _from_epoch(value: Any, name: str) -> datetime:
 
 
 def _parse_iso(text: str, name: str) -> date | datetime:
-    """A date for a date, a datetime for a date-time; naive without an offset."""
+    """Parse ISO 8601: return a date for a date, a datetime for a date-time, naive without an offset."""
     match = _ISO_8601.fullmatch(text.upper())
     if match is None:
         raise ValueError(f"{name}: expected an ISO 8601 date or date-time, got {quote(text)}")
@@ -194,7 +194,7 @@ def _offset_of(part: dict[str, str | None]) -> tzinfo | None:
 
 
 def _instant_of(value: datetime, zone: tzinfo | None, name: str) -> tuple[datetime, tzinfo]:
-    """(the instant in UTC, the value's own zone) of a datetime of any kind."""
+    """Return the instant in UTC and the value's own zone, for a datetime of any library."""
     plain = datetime(
         value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond,
         tzinfo=value.tzinfo, fold=value.fold,

@@ -1,4 +1,4 @@
-"""A window's identity: (pipeline id, start UTC, end UTC), and the names made from it."""
+"""Windows, identified by pipeline id, start and end in UTC, and the names derived from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ID = re.compile(r"(.+)\.([0-9]{8}T[0-9]{6}(?:\.[0-9]{6})?)Z-([0-9]{8}T[0-9]{6}(
 
 
 def parse_window_id(text: str) -> tuple[str, Interval] | None:
-    """(pipeline id, interval) of a `Window.window_id`; None for what is none."""
+    """Parse a `Window.window_id`; return the pipeline id and the interval, or None for any other text."""
     match = _ID.fullmatch(text)
     try:
         return (match[1], Interval(_instant(match[2]), _instant(match[3]))) if match else None
@@ -27,12 +27,12 @@ def _instant(text: str) -> datetime:
 
 
 def _compact(value: datetime) -> str:
-    """`20131103T040000Z`; a fraction is kept (`20131103T040000.500000Z`)."""
+    """Return `20131103T040000Z`, with a fraction where there is one (`20131103T040000.500000Z`)."""
     return f"{value:%Y%m%dT%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "") + "Z"
 
 
 class Window(Struct, frozen=True):
-    """One window of one pipeline.  `day` is the local calendar day that holds it."""
+    """Window of a pipeline; `day` is the local day that holds it."""
 
     pipeline_id: str
     interval: Interval
@@ -40,18 +40,20 @@ class Window(Struct, frozen=True):
 
     @property
     def start(self) -> datetime:
+        """Return the first instant of the window."""
         return self.interval.start
 
     @property
     def end(self) -> datetime:
+        """Return the first instant after the window."""
         return self.interval.end
 
     @property
     def window_id(self) -> str:
-        """`flights.20131103T040000Z-20131103T060000Z`: fit for file names, run ids and map index labels."""
+        """Return `flights.20131103T040000Z-20131103T060000Z`, valid in file names, run ids and map index labels."""
         return f"{self.pipeline_id}.{_compact(self.start)}-{_compact(self.end)}"
 
     @property
     def stage_path(self) -> str:
-        """Folder below the stage's base, no slash at either end: `2013-11-03/flights.2013…`."""
+        """Return the folder below the stage's base, without a slash at either end: `2013-11-03/flights.2013…`."""
         return f"{self.day.isoformat()}/{self.window_id}"

@@ -9,13 +9,13 @@ from airflow_pipeline_provider.core.intervals import Interval
 
 
 def local_time(instant: datetime, timezone: str | tzinfo) -> str:
-    """`2013-11-03 06:00 EST`; seconds and their fraction only where there are any."""
+    """Return `2013-11-03 06:00 EST`; seconds and their fraction only where there are any."""
     local = in_zone(instant, zone_of(timezone))
     return f"{local.date()} {_clock(local)} {local.tzname()}"
 
 
 def local_window(interval: Interval, timezone: str | tzinfo) -> str:
-    """`2013-11-03 [06:00, 08:00) EST`, over a clock change `2013-11-03 [01:00 EDT, 01:00 EST)`.
+    """Return `2013-11-03 [06:00, 08:00) EST`, over a clock change `2013-11-03 [01:00 EDT, 01:00 EST)`.
 
     The midnight that ends the start's date reads 24:00; the end has a date of its own only where it lies beyond.
     """

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LOOK_AGAIN_SECONDS = (10.0, 20.0)  # between these, so that runs that wait together do not come together
-RECORD_KEY = "return_value"
 WINDOW_KEY = "window"
 VERDICT_KEY = "verdict"
 

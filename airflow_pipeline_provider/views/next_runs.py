@@ -52,7 +52,7 @@ def next_tick(expression: str, zone: tzinfo, after: datetime) -> datetime:
 
 
 def _ready_times(rules: PlanRules, after: datetime, number: int) -> list[datetime]:
-    """Readiness grows from window to window, so the search begins at the newest day that is ready in part."""
+    """Yield when each window becomes ready, from the newest day that is partly ready."""
     day = target_day(rules, after)
     while not (windows := day_plan(rules, day)) or ready_at(rules, windows[0]) > after:
         day -= _DAY

@@ -65,7 +65,7 @@ class Standing:
 
     @property
     def behind_seconds(self) -> float:
-        """Seconds from the oldest ready gap to the newest ready instant; 0 when nothing is ready."""
+        """Return the seconds from the oldest ready gap to the newest ready instant; 0 when nothing is ready."""
         first = next((one for one in self.missing if one.why not in (Why.NOT_SETTLED, Why.TOO_OLD)), None)
         if first is None or self.ready_until is None:
             return 0.0
@@ -73,22 +73,27 @@ class Standing:
 
     @property
     def too_old(self) -> tuple[Interval, ...]:
-        """What is missing in days that are too old for any run."""
+        """Return what is missing in days that are too old for any run."""
         return tuple(one.interval for one in self.missing if one.why is Why.TOO_OLD)
 
 
 class Readable(Protocol):
-    """What of a state is asked here: a `State`, or one that was read together with others."""
+    """The methods of a state that are used here; a bulk read of many pipelines has them too."""
 
-    def first_day(self, day: date | None) -> date | None: ...
+    def first_day(self, day: date | None) -> date | None:
+        """Return the first day that was ever planned."""
 
-    def about(self) -> About: ...
+    def about(self) -> About:
+        """Return the pipeline's record."""
 
-    def coverage(self, within: Interval) -> Coverage: ...
+    def coverage(self, within: Interval) -> Coverage:
+        """Return the coverage within the interval."""
 
-    def leases(self) -> list[Lease]: ...
+    def leases(self) -> list[Lease]:
+        """Return the leases that are held."""
 
-    def entries(self, within: Interval) -> list[Entry]: ...
+    def entries(self, within: Interval) -> list[Entry]:
+        """Return the ledger entries that overlap the interval, in the order of writing."""
 
 
 def standing(config: PipelineConfig, state: Readable, reference_time: datetime, days: int) -> Standing:
@@ -157,7 +162,7 @@ def shown_days(
 
 
 def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
-    """All of these days; None for none."""
+    """Return the interval from the first to the last of the days; None without days."""
     if not shown:
         return None
     first, last = (day_interval(day, rules.timezone) for day in (shown[0], shown[-1]))

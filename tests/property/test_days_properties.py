@@ -12,8 +12,8 @@ from airflow_pipeline_provider.core.days import (
     _changes,
     day_interval,
     day_of,
-    day_plan,
     shift_back,
+    tile_day,
     transitions,
     zone_of,
 )
@@ -29,7 +29,7 @@ SECOND = timedelta(seconds=1)
 def test_windows_tile_the_day(zone_and_day: tuple[str, date], granularity: Duration) -> None:
     zone, day = zone_and_day
     whole = day_interval(day, zone)
-    windows = day_plan(day, zone, granularity)
+    windows = tile_day(day, zone, granularity)
     bounds = [whole.start, *(window.end for window in windows)]
     assert [window.start for window in windows] == bounds[:-1]
     assert bounds[-1] == whole.end

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from hypothesis import assume, given, settings
 
-from airflow_pipeline_provider.core.days import day_interval, day_plan
+from airflow_pipeline_provider.core.days import day_interval, tile_day
 from airflow_pipeline_provider.core.durations import Duration, parse_time_to_seconds
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.record_generation import (
@@ -34,7 +34,7 @@ def test_windows_driven_by_their_own_ends_are_the_day_plan(
         assert parse_time_to_seconds(actual) == seen[-1].seconds
         assert start.timezone_name == end.timezone_name == zone
         continuation = end
-    assert seen == day_plan(day, zone, granularity)
+    assert seen == tile_day(day, zone, granularity)
 
 
 @settings(max_examples=40)

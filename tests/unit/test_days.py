@@ -14,10 +14,10 @@ from airflow_pipeline_provider.core.days import (
     LAST_DAY,
     day_interval,
     day_of,
-    day_plan,
     days_in,
     in_zone,
     shift_back,
+    tile_day,
     transitions,
     window_end,
     zone_of,
@@ -132,7 +132,7 @@ def test_day_of(zone: str, instant: str, day: date) -> None:
     ],
 )
 def test_day_plan(zone: str, day: date, granularity: str, count: int, first_starts: list[str]) -> None:
-    windows = day_plan(day, zone, parse_duration(granularity))
+    windows = tile_day(day, zone, parse_duration(granularity))
     shown = [local_time(window.start, zone).split(" ", 1)[1] for window in windows[: len(first_starts)]]
     assert shown == first_starts
     assert len(windows) == count
@@ -199,10 +199,10 @@ HOUR = Duration(0, 3600)
         (lambda: day_interval(date.min, NY), ValueError, "day: expected a date from .*, got 0001-01-01"),
         (lambda: day_interval(date.max, NY), ValueError, "day: expected a date from .*, got 9999-12-31"),
         (lambda: day_interval(date(2024, 1, 1), "Mars/X"), ValueError, "timezone: .*'Mars/X'"),
-        (lambda: day_plan(date(2024, 1, 1), "Mars/X", HOUR), ValueError, "timezone: .*'Mars/X'"),
-        (lambda: day_plan(date(2024, 1, 1), NY, Duration(0, 0)), ValueError, "granularity: .*, got 0s"),
-        (lambda: day_plan(date(2024, 1, 1), NY, Duration(0, -5)), ValueError, "granularity: expected more than 0s"),
-        (lambda: day_plan(date(2024, 1, 1), NY, Duration(-1, 5)), ValueError, "granularity: expected more than 0s"),
+        (lambda: tile_day(date(2024, 1, 1), "Mars/X", HOUR), ValueError, "timezone: .*'Mars/X'"),
+        (lambda: tile_day(date(2024, 1, 1), NY, Duration(0, 0)), ValueError, "granularity: .*, got 0s"),
+        (lambda: tile_day(date(2024, 1, 1), NY, Duration(0, -5)), ValueError, "granularity: expected more than 0s"),
+        (lambda: tile_day(date(2024, 1, 1), NY, Duration(-1, 5)), ValueError, "granularity: expected more than 0s"),
         (lambda: day_of(NOON, "Mars/X"), ValueError, "timezone: .*'Mars/X'"),
         (lambda: day_of(NAIVE, NY), ValueError, "instant: expected an aware datetime"),
         (lambda: day_of(date(2024, 1, 1), NY), TypeError, "instant: expected an aware datetime"),
