@@ -6,6 +6,7 @@
 #   make reliability        kills at every point and at random, on every backend; writes docs/reliability.md
 #   make bench              races against its peers and the limits; writes benchmarks/results.md
 #   make profile            where an extraction's time goes, function by function
+#   make docs               the documentation site in site/
 #   make demo               real data through the generated DAGs, on embedded servers
 #   make test-airflow-3.2   the DAG tests on the oldest supported Airflow, in a .venv of its own
 #   make release-check      build, check and install what a release would publish
@@ -40,7 +41,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint lint-files format types unit coverage test-integration reliability reliability-airflow bench profile demo test-airflow-3.2 constraints audit release-check clean services-stop
+.PHONY: help setup test lint lint-files format types unit coverage test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,7 +99,7 @@ format: $(STAMP)  ## let ruff mend what it can
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy -p benchmarks
-	$(BIN)/mypy --explicit-package-bases demo/*.py tests/conftest.py tests/demo/*.py tests/integration/conftest.py
+	$(BIN)/mypy --explicit-package-bases demo/*.py docs/*.py tests/conftest.py tests/demo/*.py tests/documentation/*.py tests/integration/conftest.py
 
 unit: $(STAMP)
 	$(BIN)/pytest tests --ignore=tests/integration -n $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
@@ -153,6 +154,9 @@ services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 demo: $(STAMP)  ## real data through the generated DAGs, on embedded servers
 	$(BIN)/python -m demo
 
+docs: $(STAMP)  ## build the documentation site into site/, strictly; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 test-airflow-3.2: $(STAMP_3_2)  ## the DAG tests on the oldest supported Airflow
 	$(VENV_3_2)/bin/pytest tests/dags $(PYTEST_ARGS)
 
@@ -170,5 +174,5 @@ constraints:  ## resolve constraints*.txt anew (needs uv)
 	@rm -f .airflow-pin.txt
 
 clean:  ## remove the environments, caches and what the demo left
-	rm -rf $(VENV) $(VENV_3_2) $(VENV_BENCH) .bench .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf $(VENV) $(VENV_3_2) $(VENV_BENCH) .bench .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

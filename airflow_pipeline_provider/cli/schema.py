@@ -1,4 +1,7 @@
-"""`schema`: the JSON Schema of pipeline files, with the connectors that are installed."""
+"""`schema`: the JSON Schema of pipeline files, with the connectors that are installed.
+
+JSON: the schema itself, with and without `-o json`.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,21 @@ LatestTimestamp: TypeAlias = Callable[[pendulum.DateTime], Any]
 RecordFunction: TypeAlias = Callable[[dict[str, Any]], "str | int | None"]
 
 MIN_GRANULARITY_SECONDS = 60
+# Each field that a window adds to `default_record`, with its meaning
+FIELDS = {
+    "target_day": "first instant of the local day",
+    "target_day_str": "local date of the day, `YYYY-MM-DD`",
+    "window_start_time": "first instant of the window, in the pipeline's time zone",
+    "window_end_time": "end of the window, exclusive, in the pipeline's time zone",
+    "time_interval": "elapsed length of the window, such as `2h`",
+    "TARGET_DAY": "local date of the day",
+    "WINDOW_START_TIME": "first instant of the window, ISO 8601 with offset",
+    "WINDOW_END_TIME": "end of the window, exclusive, ISO 8601 with offset",
+    "TIME_INTERVAL": "elapsed length of the window, such as `2h`",
+    "PIPELINE_ID": "`pipeline_id`",
+    "WINDOW_ID": "`<pipeline_id>.<start>-<end>`, in UTC",
+    "STAGE_PATH": "folder of the window below `stage.path`",
+}
 _FIELD_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _OWN_FIELDS = frozenset(
     {"TARGET_DAY", "WINDOW_START_TIME", "WINDOW_END_TIME", "TIME_INTERVAL", "PIPELINE_ID", "WINDOW_ID"}

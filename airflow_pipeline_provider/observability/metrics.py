@@ -1,18 +1,7 @@
 """Numbers for dashboards: what a pipeline did, sent to a registered sink.
 
-========================== ======= ================================================================================
-`pipeline.windows_committed` count  windows that audit committed, replacements included
-`pipeline.windows_failed`    count  failures after which Airflow tries no more
-`pipeline.windows_blocked`   count  those failures that left their window blocked (`max_attempts`)
-`pipeline.rows`              count  rows loaded into the target; a load that found its rows there already adds nothing
-`pipeline.rows_quarantined`  count  rows of committed windows that the target could not take (`audit.on_reject`)
-`pipeline.bytes`             count  bytes of the part files that held them
-`pipeline.untimed_rows`      gauge  rows of the source without a usable event time, as validate counted them
-`pipeline.lag_seconds`       gauge  after a commit: now less the end of what is committed or waived without a gap
-`pipeline.phase_seconds`     timer  how long a phase took, whatever became of it; with the tag `phase`
-========================== ======= ================================================================================
-
-All have the tag `pipeline`.  Counts are of work done, so a task that Airflow runs again may count again.
+`METRICS` lists them. All have the tag `pipeline`. Counts are of work done, so a task that Airflow runs again may
+count again.
 
 Nobody listens by default, and then a metric costs nothing.  The operators pass them to Airflow's own stats
 (`operators.airflow_stats`); a sink of one's own hears the phases wherever they run::
@@ -27,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.planning import PlanRules, horizon
@@ -43,6 +32,34 @@ BYTES = "pipeline.bytes"
 UNTIMED_ROWS = "pipeline.untimed_rows"
 LAG_SECONDS = "pipeline.lag_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"
+
+
+class Metric(NamedTuple):
+    """What is sent under a name. `kind` is counter, gauge or timer."""
+
+    kind: str
+    meaning: str
+    tags: tuple[str, ...] = ("pipeline",)
+
+
+METRICS = {
+    WINDOWS_COMMITTED: Metric("counter", "windows that the audit committed, replacements included"),
+    WINDOWS_FAILED: Metric("counter", "failures that Airflow does not retry"),
+    WINDOWS_BLOCKED: Metric("counter", "failures after which the window is blocked (`max_attempts`)"),
+    ROWS: Metric("counter", "rows loaded into the target; a load that was already there adds nothing"),
+    ROWS_QUARANTINED: Metric(
+        "counter",
+        "rows of committed windows that the target could not accept (`audit.on_reject: quarantine`)",
+    ),
+    BYTES: Metric("counter", "bytes of the part files that held the loaded rows"),
+    UNTIMED_ROWS: Metric("gauge", "rows of the source without a usable event time, counted by validate"),
+    LAG_SECONDS: Metric(
+        "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"
+    ),
+    PHASE_SECONDS: Metric(
+        "timer", "milliseconds that a phase took, also if it failed", ("pipeline", "phase")
+    ),
+}
 
 Tags = Mapping[str, str]
 

@@ -1,12 +1,6 @@
 """Asset events for DAGs downstream: a window was committed, a day became complete.
 
-=================== =========================================== ===================================================
-asset               when                                        `extra` of the event
-=================== =========================================== ===================================================
-``<id>.windows``    audit committed a window                    pipeline, day, start, end, rows, token
-``<id>.days``       that commit made its day complete           pipeline, day, start, end, rows (None: ask the
-                                                                target), token
-=================== =========================================== ===================================================
+`EVENTS` lists the assets, `EXTRA` the keys of an event's `extra`.
 
 An asset is known by its name alone, ``Asset("flights.days")``, so that nobody can get its URI wrong.  Instants are
 ISO 8601 in UTC, `day` is the local date.
@@ -32,6 +26,20 @@ from airflow_pipeline_provider.phases.values import Audited, Claim
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+EVENTS = {
+    "<pipeline_id>.windows": "The audit committed a window.",
+    "<pipeline_id>.days": "The commit of a window made its day complete.",
+}
+EXTRA = {
+    "pipeline": "`pipeline_id`",
+    "day": "local date of the window, `YYYY-MM-DD`",
+    "start": "first instant of the window or day, ISO 8601 in UTC",
+    "end": "end of the window or day, exclusive, ISO 8601 in UTC",
+    "rows": "rows of the window in the target, or of the day in the ledger; null if the ledger cannot count the day",
+    "token": "fencing token of the commit: the same for an event that is sent again, newer for a replaced window",
+}
 
 
 def windows_asset(pipeline_id: str) -> str:

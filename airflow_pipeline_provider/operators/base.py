@@ -38,6 +38,31 @@ if TYPE_CHECKING:
 LOOK_AGAIN_SECONDS = (10.0, 20.0)  # between these, so that runs that wait together do not come together
 WINDOW_KEY = "window"
 VERDICT_KEY = "verdict"
+# (task, key) of each XCom that the operators push, under the tasks' default names
+XCOMS = {
+    ("generate_window", "return_value"): "the window record, as JSON",
+    ("generate_window", "window"): "the claim that the tasks below read: window, run and kind of run",
+    ("generate_window", "reason"): "only if there is nothing to do: the reason",
+    ("generate_window", "detail"): "only if there is nothing to do: the reason as a sentence",
+    (
+        "validate",
+        "return_value",
+    ): "the slices; one `extract` task is mapped over each with `distribute: tasks`",
+    (
+        "validate",
+        "verdict",
+    ): "`run`, `already_loaded`, `skip` or `superseded`, with attempt, detail and source rows",
+    ("extract", "return_value"): "paths of the receipts, one for each slice",
+    ("stage", "return_value"): "path and SHA-256 of the manifest, fencing token, rows and quarantined rows",
+    ("load", "return_value"): "rows, distinct ids, and whether the manifest was already loaded",
+    ("audit", "return_value"): "the four counts, quarantined rows and the fencing token",
+    ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
+    ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
+    (
+        "cleanup",
+        "return_value",
+    ): "maintenance DAG: number of removed attempts, files, unfinished uploads and leases",
+}
 
 
 def run_of(context: Context) -> str:

@@ -96,11 +96,11 @@ def test_an_audit_that_dies_after_its_commit_tells_when_it_is_tried_again(
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
 
 
-def test_the_example_of_the_readme_is_started_by_a_complete_day(
+def test_the_documented_example_is_started_by_a_complete_day(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    example = readme.partition("## Downstream")[2].partition("```python")[2].partition("```")[0]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "downstream.md").read_text()
+    example = page.partition("```python")[2].partition("```")[0]
     assert 'Asset("flights.days")' in example
     file = folder.path / "dags" / "downstream.py"
     file.write_text(example.replace("flights", folder.pipeline_id))

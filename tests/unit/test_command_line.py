@@ -141,7 +141,7 @@ REPOSITORY = ROOT.parent
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 COMMAND = re.compile(r"^(?:\$ )?(airflow[- ]pipelines [^#\n`]*)|`(airflow[- ]pipelines [^`\n]*)`", re.M)
 UNFINISHED = re.compile(r"…|\.\.\.|[\[\]|]")  # a form, not a command
@@ -150,7 +150,7 @@ UNFINISHED = re.compile(r"…|\.\.\.|[\[\]|]")  # a form, not a command
 def page_commands() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
-        for match in COMMAND.finditer(page.read_text()):
+        for match in COMMAND.finditer(page.read_text().replace("\\\n", "")):
             line = (match[1] or match[2]).strip()
             a_name = match[1] is None and re.fullmatch(r"airflow[- ]pipelines \S+", line)
             if not UNFINISHED.search(line) and not a_name:
