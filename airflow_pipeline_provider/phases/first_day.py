@@ -20,18 +20,20 @@ CLOCKS_APART = timedelta(minutes=5)  # scheduler and worker; a later reference t
 
 
 def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime | None = None) -> datetime:
-    """Return the reference time, or now when it is a little later; ConfigError for one that lies in the future.
+    """Return the reference time, or now when it is later; ConfigError for one that lies in the future.
 
-    Now is the later of this machine's clock and of when the run was due.
+    It lies in the future if it is later than this machine's clock and than when the run was due.  Since either of
+    these may be ahead, what is returned is not later than the store's clock either.
     """
-    now = max(runtime.clock(), run_after or runtime.clock())
+    clock = runtime.clock()
+    now = max(clock, run_after or clock)
     if reference_time > now + CLOCKS_APART:
         zone = runtime.config.timezone
         raise ConfigError(
             f"reference_time: expected an instant up to now, {local_time(now.replace(microsecond=0), zone)}, got "
             f"{local_time(reference_time, zone)}: later days would be treated as past"
         )
-    return min(reference_time, now)
+    return min(reference_time, now, runtime.state.now())
 
 
 def remember_first_day(runtime: Runtime, run_after: datetime | None) -> date | None:

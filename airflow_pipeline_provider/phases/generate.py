@@ -181,7 +181,7 @@ def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generat
 def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:
     if request.interval is None:
         raise ConfigError(f"interval: a {request.kind.value} run needs a window, got None")
-    return plan_window(runtime.config.rules, request.interval, runtime.clock(), cut=cut)
+    return plan_window(runtime.config.rules, request.interval, runtime.now(), cut=cut)
 
 
 def _nothing(plan: Plan, holders: str = "") -> Generated:

@@ -33,6 +33,10 @@ class Runtime:
     renewed: dict[tuple[str, Interval], datetime] = field(default_factory=dict)
     """When this process took or renewed which run's lease, by `clock`; given back, it is not in here."""
 
+    def now(self) -> datetime:
+        """Return the earlier of this process's clock and the store's: what is past by it is past by both."""
+        return min(self.clock(), self.state.now())
+
     def window(self, interval: Interval) -> Window:
         """The interval as a window of this pipeline, with the local day that holds it."""
         return Window(self.config.pipeline_id, interval, day_of(interval.start, self.config.timezone))

@@ -104,7 +104,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
             "use history: events, or another target"
         )
     entries = runtime.state.entries(interval)
-    now, committed = runtime.clock(), ledger.committed(entries)
+    now, committed = runtime.now(), ledger.committed(entries)
     early = needs_no_probe(
         interval,
         now=now,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.doctor import examine
+from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.run import Outcome
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.validate import validate
+from airflow_pipeline_provider.phases.values import RunKind
 
 from .conftest import Pipeline
 
@@ -61,6 +65,25 @@ def test_the_first_day_is_of_when_the_run_was_due_and_of_the_stores_clock(
     due = None if run_after is None else parse_utc(run_after)
     pipeline.move(runtime(pipeline), reference_time=parse_utc(reference), run_after=due)
     assert str(runtime(pipeline).state.first_day(None)) == first
+
+
+@pytest.mark.parametrize("due", [timedelta(0), timedelta(days=1)], ids=["the worker", "the scheduler too"])
+def test_a_clock_that_is_ahead_of_the_store_moves_no_window_that_is_not_over(
+    pipeline: Pipeline, due: timedelta
+) -> None:
+    """By the store it is noon of 2013-11-06 in UTC, by the worker a day later."""
+    ahead = replace(runtime(pipeline, x_time_back="0d"), clock=lambda: pipeline.now + timedelta(days=1))
+    said = pipeline.now + due
+    planned = generate(ahead, pipeline.request(reference_time=said, run_after=said))
+    assert (planned.claim, planned.reason) == (None, "not_settled")
+    day = Interval(parse_utc("2013-11-06T05:00:00Z"), parse_utc("2013-11-07T05:00:00Z"))
+    named = pipeline.request("flights/named", kind=RunKind.WINDOW, interval=day)
+    assert generate(ahead, named._replace(reference_time=said, run_after=said)).reason == "not_settled"
+    pipeline.now += timedelta(days=1)
+    claim = generate(runtime(pipeline), named).claim
+    assert claim is not None
+    pipeline.now -= timedelta(days=1)
+    assert validate(ahead, claim).reason == "not_settled"
 
 
 def test_an_outage_is_caught_up_whatever_the_first_run_was_given(pipeline: Pipeline) -> None:
