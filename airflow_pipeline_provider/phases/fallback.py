@@ -12,21 +12,25 @@ from airflow_pipeline_provider.exceptions import StateBehindError
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 
-def check_current(runtime: Runtime) -> int:
-    """Return the target's newest token; StateBehindError when the state is older than that."""
+def check_current(runtime: Runtime, given: int = 0) -> int:
+    """Return the target's newest token; StateBehindError when the state never gave out that one or `given`.
+
+    `given` is the token of the run's own manifest, which the target may not hold yet.
+    """
     newest = runtime.target.newest_token()
     known = runtime.state.newest_token()
     if 0 < known < newest:
-        raise StateBehindError(behind(runtime, known, newest))
+        raise StateBehindError(behind(runtime, known, f"the target was loaded with token {newest}"))
+    if 0 < known < given:
+        raise StateBehindError(behind(runtime, known, f"this run was given token {given}"))
     return newest
 
 
-def behind(runtime: Runtime, known: int, newest: int) -> str:
+def behind(runtime: Runtime, known: int, newer: str) -> str:
     """Return the error: what is wrong and what to do."""
     rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))
     return (
-        f"the state is older than the target: its newest token is {known}, and the target was loaded with token "
-        f"{newest}, so the store fell back to an older copy (a replica, a restored backup) or is a different one; "
-        "nothing was written. Bring the newer copy back, or write what is missing from the target's commit rows: "
-        f"{rebuild}"
+        f"the state is older than the target: its newest token is {known}, and {newer}, so the store fell back to an "
+        "older copy (a replica, a restored backup) or is a different one; nothing was written. Bring the newer copy "
+        f"back, or write what is missing from the target's commit rows: {rebuild}"
     )

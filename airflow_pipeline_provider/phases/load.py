@@ -12,8 +12,8 @@ from airflow_pipeline_provider.core.intervals import Interval, intersect
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError, RepeatedIdsError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.identity import record_identity
-from airflow_pipeline_provider.phases.leases import check_binding
 from airflow_pipeline_provider.phases.record_ids import explained
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -24,9 +24,9 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
     """Bring exactly the manifest's rows into the target, replacing what stood in the window."""
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
-        check_binding(runtime, claim)
         check_attempt(runtime, claim, staged.attempt)  # `append` asks once more; the files may be gone by now
         manifest = read_manifest(runtime, claim, staged)
+        check_current(runtime, staged.token)
         runtime.target.prepare()
         reach("load.prepared")
         record_identity(runtime)

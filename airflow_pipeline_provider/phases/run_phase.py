@@ -20,7 +20,7 @@ from airflow_pipeline_provider.exceptions import (
 )
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
 from airflow_pipeline_provider.observability.redaction import redact_values
-from airflow_pipeline_provider.phases.leases import Held, hold, release
+from airflow_pipeline_provider.phases.leases import Held, check_binding, hold, release
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
 
@@ -64,6 +64,9 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
         logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
     ) as record:
         try:
+            check_binding(
+                runtime, claim
+            )  # before the lease: a window that is not the run's is not to be held
             with hold(runtime, claim) as held:
                 yield Phase(record, held)
         except PipelineError as error:

@@ -19,7 +19,7 @@ from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKin
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.fallback import check_current
-from airflow_pipeline_provider.phases.leases import check_binding, release
+from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.source_facts import SourceFacts, read_facts, report_facts
@@ -33,7 +33,6 @@ T = TypeVar("T")
 def validate(runtime: Runtime, claim: Claim) -> Validated:
     """The verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
     with run_phase(runtime, "validate", claim) as phase:
-        check_binding(runtime, claim)
         verdict, source_rows, loaded, facts = _judge(runtime, claim)
         phase.counts(source=source_rows)
         if verdict.kind is VerdictKind.STALE:

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.phases.doctor import examine
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.rebuild import rebuild
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.run import run_window
@@ -95,6 +96,28 @@ def test_a_run_that_was_at_work_when_the_store_fell_back_mints_no_token(fallen_b
     with pytest.raises(StateBehindError, match=SAID):
         stage(fallen_back.runtime(), claim, validated.attempt or "", receipts)
     assert fallen_back.runtime().state.newest_token() == 2
+
+
+def test_a_token_that_the_state_does_not_know_is_not_loaded(pipeline: Pipeline) -> None:
+    """The run was staged and not loaded when the store fell back, so the target cannot show it."""
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T08:00:00Z", timedelta(minutes=30))
+    pipeline.move(pipeline.runtime())
+    claim = generate(pipeline.runtime(), pipeline.request("flights/staged")).claim
+    assert claim is not None
+    validated = validate(pipeline.runtime(), claim)
+    attempt = validated.attempt or ""
+    receipts = [extract(pipeline.runtime(), claim, attempt, slice_) for slice_ in validated.slices]
+    older = copy.deepcopy(pipeline.store.pipelines)
+    staged = stage(pipeline.runtime(), claim, attempt, receipts)
+    pipeline.store.pipelines.clear()
+    pipeline.store.pipelines.update(older)
+    before = ledger(pipeline)
+    said = "its newest token is 1, and this run was given token 2, .*nothing was written"
+    with pytest.raises(StateBehindError, match=said):
+        load(pipeline.runtime(), claim, staged)
+    assert ledger(pipeline) == before
+    assert [row.token for row in pipeline.runtime().target.commits()] == [1]
+    assert next(o.audited.token for o in pipeline.move_all(pipeline.runtime()) if o.audited) == 2
 
 
 def test_doctor_names_it_and_a_rebuild_from_the_target_brings_it_up(fallen_back: Pipeline) -> None:
