@@ -7,14 +7,15 @@ rows follows, row by row, what the target must hold: nothing else may ever be in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
 from typing import NamedTuple
 
 from airflow_pipeline_provider.connectors.base import CommitRow, Slice
 from airflow_pipeline_provider.core.intervals import Interval, merge, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest
+from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.testing.memory_source import MemoryTable
 from tests.property.machine_process import Observer, Process
 
@@ -44,8 +45,11 @@ def inside(rows: Rows, interval: Interval) -> Rows:
 class Model(Observer):
     """`observe` compares the world with what the model knows; AssertionError says what is not as promised."""
 
-    def __init__(self, source: MemoryTable, *, keeps_history: bool = False) -> None:
+    def __init__(
+        self, source: MemoryTable, read_ledger: Callable[[], list[Entry]], *, keeps_history: bool = False
+    ) -> None:
         self.source = source
+        self.read_ledger = read_ledger
         self.keeps_history = keeps_history
         self.moment = 0
         self.receipts: dict[str, View] = {}
@@ -55,7 +59,8 @@ class Model(Observer):
         self.commits: list[CommitRow] = []
         self.ledger: list[Entry] = []
         self.committed: list[Interval] = []  # ever, and by a ledger that was lost too
-        self.state_was_lost = False
+        self.first_day: date | None = None
+        self.state_was_lost = False  # or fell back to an older copy
 
     # --- what processes do
 
@@ -90,8 +95,31 @@ class Model(Observer):
         assert token > newest, f"{process.name} got the token {token} after {newest}"
         self.newest_token = token
 
+    def deletes(self, process: Process, paths: Sequence[str]) -> None:
+        """What it wrote itself, or files of attempts that a later commit made useless."""
+        entries = self.read_ledger()
+        for path in set(paths) - process.files:
+            attempt = path.split("/")[2]
+            begun = [n for n, e in enumerate(entries) if e.kind is Kind.ATTEMPT and e.attempt == attempt]
+            later = [e.interval for n in begun for e in entries[n:] if e.kind is Kind.COMMITTED]
+            useless = any(entries[n].interval.overlaps(interval) for n in begun for interval in later)
+            assert useless, f"{process.name} deletes {path}, whose attempt no commit has made useless"
+
     def state_is_lost(self) -> None:
         self.newest_token, self.ledger, self.state_was_lost = 0, [], True
+        self.first_day = None
+
+    def state_falls_back(self, copy: Snapshot) -> None:
+        """Nobody can tell from the copy that what it calls loaded was committed, so such rows may go."""
+        known = {entry.token for entry in copy.entries if entry.kind is Kind.REPLACING}
+        forgotten = [
+            entry.interval
+            for entry in self.ledger
+            if entry.kind is Kind.COMMITTED and entry not in copy.entries and entry.token in known
+        ]
+        self.committed = [left for piece in self.committed for left in subtract([piece], forgotten)]
+        self.newest_token, self.ledger, self.state_was_lost = copy.token, list(copy.entries), True
+        self.first_day = copy.first_day
 
     # --- what is there
 
@@ -101,18 +129,26 @@ class Model(Observer):
         commits: Sequence[CommitRow],
         entries: Sequence[Entry],
         *,
+        now: datetime,
         may_shrink: bool,
     ) -> None:
         """`rows`: (record id, event time, body) in the target; `commits`, where intervals overlap, in the order in
-        which they were made."""
+        which they were made; `now` by a clock that is right."""
         self._observe_target(rows, list(commits), may_shrink=may_shrink)
         assert list(entries[: len(self.ledger)]) == self.ledger, "the ledger is append-only"
         new = list(entries[len(self.ledger) :])
         self.ledger = list(entries)
         for entry in new:
             if entry.kind is Kind.COMMITTED:
+                assert entry.interval.end <= now, f"{entry.interval} is committed, and it is {now}"
                 self._observe_commit(entry)
         self._observe_coverage()
+
+    def observe_first_day(self, day: date | None, target: date) -> None:
+        """It is never later than the target day of when it was first remembered, and only moves earlier."""
+        bound = target if self.first_day is None else self.first_day
+        assert day is None or day <= bound, f"the first day is {day}, days from {bound} on are lost"
+        self.first_day = day
 
     def _observe_target(
         self, rows: Sequence[tuple[str, datetime, str]], commits: list[CommitRow], *, may_shrink: bool
@@ -155,8 +191,14 @@ class Model(Observer):
         self.committed = sorted([entry.interval, *left])
 
     def _observe_coverage(self) -> None:
-        """A committed interval that nobody is replacing holds what was extracted for it."""
-        for piece, entry in rulers(self.ledger):
+        """A committed interval that nobody is replacing holds what was extracted for it.
+
+        After a fallback the target may hold a newer load there, of which the ledger does not know.
+        """
+        known = {entry.token for entry in self.ledger}
+        unknown = [row.interval for row in self.commits if self.state_was_lost and row.token not in known]
+        ruling = [(left, e) for piece, e in rulers(self.ledger) for left in subtract([piece], unknown)]
+        for piece, entry in ruling:
             if entry.kind is Kind.COMMITTED and entry.manifest is not None:
                 wanted = inside(self.versions[entry.manifest].rows, piece)
                 held = inside(self.target, piece)

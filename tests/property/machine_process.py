@@ -38,8 +38,10 @@ class UnexpectedError(Exception):
 
 
 class Fault(NamedTuple):
+    """`place` is a number, or the name of a place where it is reached for the first time."""
+
     what: What
-    place: int
+    place: int | str
 
 
 ENDINGS = (PipelineError, Crash, UnexpectedError)
@@ -51,6 +53,7 @@ class Observer:
     def viewed(self, process: Process, slice_: Slice) -> None: ...
     def writes(self, process: Process, path: str, data: bytes) -> None: ...
     def reads(self, process: Process, path: str) -> None: ...
+    def deletes(self, process: Process, paths: Sequence[str]) -> None: ...
     def minted(self, process: Process, token: int) -> None: ...
 
 
@@ -72,6 +75,7 @@ class Process:
         )
         self.alive = True
         self.places: list[str] = []
+        self.files: set[str] = set()  # that it has written
         self.view: Any = None  # the observer's: what the last `open` saw
         self.receipts_read: list[str] = []  # the observer's
         self.frozen = False
@@ -132,7 +136,9 @@ class Process:
         if getattr(_here, "process", None) is not self:  # a reader's thread
             return False
         self.places.append(place)
-        if self.fault is None or self.fault.place != len(self.places):
+        if self.fault is None or self.fault.place not in (len(self.places), place):
+            return False
+        if self.places.count(place) > 1 and self.fault.place == place:
             return False
         if self.fault.what is What.CRASH:
             self.alive = False
@@ -224,6 +230,21 @@ class _Source(_Wire):
 class _Stage(_Wire):
     def __init__(self, process: Process, inner: Any) -> None:
         super().__init__(process, "stage", inner)
+
+    def open_write(self, path: str) -> Any:
+        lost = self._process.reach("stage.open_write")
+        self._process.files.add(path)
+        opened = self._inner.open_write(path)
+        if lost:
+            raise lost_reply()
+        return opened
+
+    def delete(self, paths: Sequence[str]) -> None:
+        lost = self._process.reach("stage.delete")
+        self._process.observer.deletes(self._process, paths)
+        self._inner.delete(paths)
+        if lost:
+            raise lost_reply()
 
     def write(self, path: str, data: bytes) -> None:
         lost = self._process.reach("stage.write")

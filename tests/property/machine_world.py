@@ -4,40 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
-from tempfile import TemporaryDirectory
+from datetime import date, timedelta
 from typing import Any
-
-import duckdb
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.connectors.base import CommitRow, Identity, Stage, Target
-from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
-from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import options_model, register
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.exceptions import PipelineError, SupersededError, TransientError
+from airflow_pipeline_provider.core.planning import target_day
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    PipelineError,
+    StateBehindError,
+    SupersededError,
+    TransientError,
+)
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
+from airflow_pipeline_provider.phases.first_day import remember_first_day
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.runtime import Runtime, identity_of
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.state.base import Snapshot, State
 from airflow_pipeline_provider.testing.faults import Crash
 from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
-from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemoryStage
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
+from airflow_pipeline_provider.testing.memory_stage import MemoryStage
+from airflow_pipeline_provider.testing.memory_state import MemoryState
+from airflow_pipeline_provider.testing.memory_target import MemoryTarget
 from tests.property.machine_model import Model
 from tests.property.machine_process import Fault, Process, UnexpectedError
+from tests.property.machine_servers import PIPELINE, ZONE, Servers
 
-PIPELINE, ZONE = "flights", "America/New_York"
 PHASES = ("generate", "validate", "extract", "stage", "load", "audit")
 LEASE = timedelta(minutes=30)
 
@@ -51,102 +54,38 @@ class Settings:
     distribute: str = "threads"
     settle: str = "10m"
     history: str = "events"
+    start_day: date | None = None  # None: the pipeline remembers its first day
 
 
 @dataclass
 class Run:
-    """A DAG run: what its tasks left (`xcoms`, by phase), and which task is next; None when it has ended."""
+    """A DAG run: what its tasks left (`xcoms`, by phase), and which task is next; None when it has ended.
+
+    `installation` is the Airflow that executes it, on workers whose clock is ahead by `clock_off`; `refused`: it asks
+    for what must be refused.
+    """
 
     name: str
     request: RunRequest
     may_shrink: bool = False
     next: str | None = "generate"
     xcoms: dict[str, Any] = field(default_factory=dict)
-
-
-class Servers:
-    """Stage, target and state in memory."""
-
-    stage_section: dict[str, Any] = {"type": "memory", "keep_attempts": 1}  # noqa: RUF012
-    target_section: dict[str, Any] = {"type": "memory", "busy_seconds": 0}  # noqa: RUF012
-    state_section: dict[str, Any] = {"type": "memory", "lease": "30m"}  # noqa: RUF012
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.files = MemoryFiles(clock=clock)
-        self.warehouse = MemoryWarehouse()
-        self.store = MemoryStore(clock=clock)
-
-    def stage(self, config: PipelineConfig, identity: Identity) -> Stage:
-        return MemoryStage(config.stage, identity, files=self.files)
-
-    def target(self, config: PipelineConfig, identity: Identity) -> Target:
-        return MemoryTarget(config.target, identity, warehouse=self.warehouse)
-
-    def state(self, config: PipelineConfig, identity: Identity) -> State:
-        return MemoryState(config.state, identity, store=self.store)
-
-    def lose_state(self) -> None:
-        self.store.pipelines.clear()
-
-    def rows(self) -> list[tuple[str, datetime, str]]:
-        return [(row.record_id, row.event_time, row.body) for row in self.warehouse.rows]
-
-    def latest(self) -> dict[str, tuple[datetime, str]]:
-        """What `_LATEST` shows: one row a record."""
-        return {row.record_id: (row.event_time, row.body) for row in self.warehouse.latest()}
-
-    def commits(self) -> list[CommitRow]:
-        return [row for _, row in self.warehouse.commits]
-
-    def close(self) -> None:
-        """Let go of what the servers hold."""
-
-
-class OnDisk(Servers):
-    """The same with DuckDB and local files."""
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        super().__init__(clock)
-        self.folder = TemporaryDirectory(prefix="machine-")
-        self.stage_section = {"type": "object_store", "path": f"{self.folder.name}/stage"}
-        self.file = f"{self.folder.name}/lake.duckdb"
-        self.target_section = {"type": "duckdb", "path": self.file, "table": "main.flights"}
-
-    def stage(self, config: PipelineConfig, identity: Identity) -> Stage:
-        return ObjectStoreStage(config.stage, identity)
-
-    def target(self, config: PipelineConfig, identity: Identity) -> Target:
-        return DuckDBTarget(config.target, identity)
-
-    def rows(self) -> list[tuple[str, datetime, str]]:
-        return self._select("flights")
-
-    def latest(self) -> dict[str, tuple[datetime, str]]:
-        return {name: (at, body) for name, at, body in self._select("flights_LATEST")}
-
-    def _select(self, name: str) -> list[tuple[str, datetime, str]]:
-        if not self.commits():
-            return []
-        with duckdb.connect(self.file) as connection:
-            asked = f"SELECT RECORD_ID, epoch_us(EVENT_TIME), BODY FROM main.{name}"
-            found = connection.execute(asked).fetchall()
-        epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-        return [(name, epoch + timedelta(microseconds=at), body) for name, at, body in found]
-
-    def commits(self) -> list[CommitRow]:
-        """Tokens grow with time where they overlap, so their order will do."""
-        options = DuckDBTarget.Options(**self.target_section)
-        return DuckDBTarget(options, Identity(PIPELINE, ZONE)).commits()
-
-    def close(self) -> None:
-        self.folder.cleanup()
+    installation: str = "blue"
+    clock_off: timedelta = timedelta(0)
+    refused: bool = False
 
 
 class World:
     """Drives runs and keeps the model informed."""
 
     def __init__(
-        self, first_day: date, days: int, servers: type[Servers] = Servers, history: str = "events"
+        self,
+        first_day: date,
+        days: int,
+        servers: type[Servers] = Servers,
+        history: str = "events",
+        *,
+        start_day: bool = True,
     ) -> None:
         for kind, connector in (
             *(("source", MemorySource), ("stage", MemoryStage)),
@@ -158,12 +97,13 @@ class World:
         self.first_day, self.last_day = first_day, first_day + timedelta(days=days - 1)
         self.days = [day_interval(first_day + timedelta(days=n), ZONE) for n in range(days)]
         self.now = self.days[0].end + timedelta(hours=7)
-        self.settings = Settings(history=history)
+        self.settings = Settings(history=history, start_day=first_day if start_day else None)
         self.servers = servers(lambda: self.now)
-        self.model = Model(self.source, keeps_history=history == "changes")
+        self.model = Model(self.source, self.entries, keeps_history=history == "changes")
         self.runs: list[Run] = []
         self.frozen: list[tuple[Process, Run, str]] = []
         self.configs: dict[tuple[Settings, bool], PipelineConfig] = {}
+        self.copies: list[Snapshot] = []  # of the state, each newer than the one before
 
     # --- the pipeline
 
@@ -179,7 +119,7 @@ class World:
                 "granularity": settings.granularity,
                 "x_time_back": "1d",
                 "settle": settings.settle,
-                "start_day": str(self.first_day),
+                "start_day": settings.start_day and str(settings.start_day),
                 "end_day": str(self.last_day),
                 "max_backlog_days": None,
                 "max_attempts": 3,
@@ -200,8 +140,10 @@ class World:
         self.configs[settings, may_shrink] = config
         return config
 
-    def runtime(self, *, may_shrink: bool = False) -> Runtime:
-        config = self.config(may_shrink=may_shrink)
+    def runtime(self, run: Run | None = None) -> Runtime:
+        """As a task of the run gets it; without one as an operator's command does."""
+        config = self.config(may_shrink=run is not None and run.may_shrink)
+        clock_off = run.clock_off if run is not None else timedelta(0)
         identity = identity_of(config)
         return Runtime(
             config,
@@ -209,26 +151,41 @@ class World:
             self.servers.stage(config, identity),
             self.servers.target(config, identity),
             self.servers.state(config, identity),
-            clock=lambda: self.now,
+            clock=lambda: self.now + clock_off,
         )
 
     # --- runs and their tasks
 
     def new_run(
-        self, kind: RunKind = RunKind.LIVE, interval: Interval | None = None, *, may_shrink: bool = False
+        self,
+        kind: RunKind = RunKind.LIVE,
+        interval: Interval | None = None,
+        *,
+        may_shrink: bool = False,
+        scheduler_off: timedelta = timedelta(0),
     ) -> Run:
+        """`scheduler_off`: by how much the clock is ahead that says when the run was due."""
         name = f"{PIPELINE}/{kind.value}-{len(self.runs)}"
-        run = Run(name, RunRequest(name, kind, self.now, interval), may_shrink)
+        due = self.now + scheduler_off
+        run = Run(name, RunRequest(name, kind, due, interval, run_after=due), may_shrink)
         self.runs.append(run)
         return run
 
     def execute(self, run: Run, phase: str, fault: Fault | None = None) -> Any:
         """One execution of one task with what its run has; what it returned, or how it ended, None while frozen."""
-        work = self._work(run, phase)
-        runtime = self.runtime(may_shrink=run.may_shrink)
-        process = Process(f"{run.name} {phase}", runtime, self.model, fault)
-        process.run(work)
-        return self._settle(process, run, phase)
+        behind = self.is_behind()
+        before = (self.model.newest_token, dict(self.model.target))
+        process = self.process(run, phase, fault)
+        process.run(self._work(run, phase))
+        outcome = self._settle(process, run, phase)
+        if behind:
+            assert (self.model.newest_token, self.model.target) == before, "a run relies on an older state"
+            judged = phase == "validate" and getattr(outcome, "verdict", "skip") != "skip"
+            assert not judged, f"a run relies on an older state: {outcome}"
+        return outcome
+
+    def process(self, run: Run, phase: str, fault: Fault | None = None) -> Process:
+        return Process(f"{run.name} {phase}", self.runtime(run), self.model, fault)
 
     def wake(self, number: int) -> Any:
         process, run, phase = self.frozen.pop(number)
@@ -250,23 +207,32 @@ class World:
         elif isinstance(outcome, (TransientError, UnexpectedError)):
             run.next = phase  # the task is tried again
         elif isinstance(outcome, PipelineError):
-            self._check_error(outcome)
+            self._check_error(run, phase, outcome)
             run.next = None
         elif not isinstance(outcome, Crash):
             self._done(run, phase, outcome)
         return outcome
 
-    def _check_error(self, error: PipelineError) -> None:
+    def _check_error(self, run: Run, phase: str, error: PipelineError) -> None:
         """Errors that say that the product contradicts itself; a lost state may make it so."""
-        if not self.model.state_was_lost:
+        if isinstance(error, StateBehindError):
+            own_token = self.model.state_was_lost and phase in ("load", "audit")
+            assert self.is_behind() or own_token, error
+        elif run.refused:
+            assert isinstance(error, ConfigError), error
+        elif not self.model.state_was_lost:
             assert type(error).__name__ == "DataError", f"{type(error).__name__}: {error}"
 
     def observe(self, process: Process | None = None) -> None:
         may_shrink = process is not None and process.config.audit.on_shrink == "accept"
-        entries = self.state().entries()
+        entries = self.entries()
         changed = entries != self.model.ledger
         rows, commits = self.servers.rows(), self.servers.commits()
-        self.model.observe(rows, commits, entries, may_shrink=may_shrink)
+        self.model.observe(rows, commits, entries, now=self.now, may_shrink=may_shrink)
+        copy = self.servers.copy_of_state()
+        self.model.observe_first_day(copy.first_day, target_day(self.config().rules, self.now))
+        if not self.copies or (copy.token, copy.entries) != (self.copies[-1].token, self.copies[-1].entries):
+            self.copies.append(copy)
         if self.model.keeps_history:
             assert self.servers.latest() == self.model.latest(), "_LATEST shows an older version"
         if changed:
@@ -276,6 +242,9 @@ class World:
 
     def state(self) -> State:
         return self.servers.state(self.config(), Identity(PIPELINE, ZONE))
+
+    def entries(self) -> list[ledger.Entry]:
+        return self.state().entries()
 
     def finish(self, run: Run) -> Any:
         """The rest of the run's tasks; each that fails for a moment is tried twice more."""
@@ -301,8 +270,8 @@ class World:
             phase != "audit" or _staged(run.xcoms) is not None
         )
 
-    def _work(self, run: Run, phase: str) -> Callable[[Runtime], Any]:
-        xcoms = dict(run.xcoms)  # as they are when the task starts
+    def _work(self, run: Run, phase: str, xcoms: dict[str, Any] | None = None) -> Callable[[Runtime], Any]:
+        xcoms = dict(run.xcoms if xcoms is None else xcoms)  # as they are when the task starts
         claim, attempt, slices = (xcoms.get(name) for name in ("generate", "attempt", "slices"))
         works: dict[str, Callable[[Runtime], Any]] = {
             "generate": lambda r: generate(r, run.request),
@@ -342,6 +311,40 @@ class World:
     def lose_state(self) -> None:
         self.servers.lose_state()
         self.model.state_is_lost()
+
+    def remember_first_day(self) -> None:
+        """As the first run of a pipeline without `start_day` does."""
+        remember_first_day(self.runtime(), None)
+        self.observe()
+
+    def is_behind(self) -> bool:
+        """Does the target hold a token that the state never gave out?"""
+        newest = max((row.token for row in self.model.commits), default=0)
+        return 0 < self.servers.copy_of_state().token < newest
+
+    def fall_back(self, copy: Snapshot) -> None:
+        self.servers.fall_back(copy)
+        self.model.state_falls_back(copy)
+
+    def hand_over(self, run: Run, phase: str, xcoms: dict[str, Any]) -> Any:
+        """The run's task gets values that are not its run's: it must refuse them and change nothing."""
+
+        own = run.xcoms["generate"].window.interval
+
+        def seen() -> tuple[Any, ...]:
+            leases = {lease.interval for lease in self.state().leases()} - {own}
+            return self.servers.rows(), self.servers.commits(), self.runtime().stage.list(""), leases
+
+        before, entries = seen(), self.entries()
+        process = self.process(run, phase)
+        process.run(self._work(run, phase, xcoms))
+        outcome = process.outcome
+        assert isinstance(outcome, PipelineError), f"{phase} works with values of another run: {outcome}"
+        assert seen() == before, f"{phase} changed something with values of another run: {outcome}"
+        for entry in self.entries()[len(entries) :]:
+            assert (entry.kind, entry.interval) == (ledger.Kind.FAILED, own), entry
+        self.observe(process)
+        return outcome
 
     def waive(self, interval: Interval) -> None:
         self.state().append(
