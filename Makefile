@@ -99,6 +99,7 @@ format: $(STAMP)  ## let ruff mend what it can
 types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy -p benchmarks
+	MYPYPATH=examples/csv_source/src $(BIN)/mypy -p csv_source
 	$(BIN)/mypy --explicit-package-bases demo/*.py docs/*.py tests/conftest.py tests/demo/*.py tests/documentation/*.py tests/integration/conftest.py
 
 unit: $(STAMP)

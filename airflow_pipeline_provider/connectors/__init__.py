@@ -18,11 +18,13 @@ __all__ = [
     "Target",
     "TargetCounts",
     "TargetLimits",
+    "get_connection",
     "register",
     "require",
 ]
 
 if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
     from airflow_pipeline_provider.connectors.base import (
         Body,
         BodyReport,
@@ -46,6 +48,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "connectors.airflow_connections": ["get_connection"],
             "connectors.base": [
                 "Body",
                 "BodyReport",

@@ -70,6 +70,7 @@ EXPORTS = {
         "Target",
         "TargetCounts",
         "TargetLimits",
+        "get_connection",
         "register",
         "require",
     ],
