@@ -64,9 +64,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
         logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
     ) as record:
         try:
-            check_binding(
-                runtime, claim
-            )  # before the lease: a window that is not the run's is not to be held
+            check_binding(runtime, claim)  # first: a lease on a window of another run would stay
             with hold(runtime, claim) as held:
                 yield Phase(record, held)
         except PipelineError as error:

@@ -62,13 +62,14 @@ class Machine(RunMachine):
         """Of its scheduler, which says when the run was due, or of the workers that execute its tasks."""
         run = self.world.new_run(scheduler_off=timedelta(0) if who == "worker" else off)
         run.clock_off = timedelta(0) if who == "scheduler" else off
+        run.off_time = True
         self.go(run, phase, fault)
 
     @rule(off=offs, day=days, pair=bounds)
     def a_named_run_of_a_wrong_clock(self, off: timedelta, day: int, pair: tuple[int, int]) -> None:
         window: Interval = self.interval(day, pair)
         run = self.world.new_run(RunKind.WINDOW, window, may_shrink=True, scheduler_off=off)
-        run.clock_off = off
+        run.clock_off, run.off_time = off, True
         self.world.finish(run)
 
     @rule(off=offs)
@@ -76,15 +77,17 @@ class Machine(RunMachine):
         """In the conf of a run, while all clocks are right: the past is planned again, the future is refused."""
         run = self.world.new_run()
         run.request = run.request._replace(reference_time=self.world.now + off)
-        run.refused = off > timedelta(0)
+        run.off_time, run.refused = True, off > timedelta(0)
         outcome = self.world.finish(run)
         assert isinstance(outcome, ConfigError) or not run.refused, "a run is planned from the future"
 
     @rule(off=offs, phase=st.sampled_from(PHASES), fault=faults)
     def the_stores_clock_is_wrong_for_a_while(self, off: timedelta, phase: str, fault: Fault | None) -> None:
+        run = self.world.new_run()
+        run.off_time = True
         self.world.servers.store_off = off
         try:
-            self.go(self.world.new_run(), phase, fault)
+            self.go(run, phase, fault)
         finally:
             self.world.servers.store_off = timedelta(0)
 
@@ -98,7 +101,7 @@ class Machine(RunMachine):
         names = {twin.installation for twin in self.world.runs if twin.name == run.name}
         if names == {"blue"}:
             twin = Run(run.name, run.request, run.may_shrink, installation="green", clock_off=off)
-            twin.refused = run.refused
+            twin.off_time, twin.refused = True, run.refused
             self.world.runs.append(twin)
 
     # --- a state that falls back

@@ -100,9 +100,12 @@ class Model(Observer):
         entries = self.read_ledger()
         for path in set(paths) - process.files:
             attempt = path.split("/")[2]
-            begun = [n for n, e in enumerate(entries) if e.kind is Kind.ATTEMPT and e.attempt == attempt]
-            later = [e.interval for n in begun for e in entries[n:] if e.kind is Kind.COMMITTED]
-            useless = any(entries[n].interval.overlaps(interval) for n in begun for interval in later)
+            known = [n for n, entry in enumerate(entries) if entry.attempt == attempt]
+            useless = any(
+                e.kind is Kind.COMMITTED and e.attempt != attempt and e.interval.overlaps(entries[n].interval)
+                for n in known[:1]
+                for e in entries[n:]
+            )
             assert useless, f"{process.name} deletes {path}, whose attempt no commit has made useless"
 
     def state_is_lost(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -61,8 +61,8 @@ class Settings:
 class Run:
     """A DAG run: what its tasks left (`xcoms`, by phase), and which task is next; None when it has ended.
 
-    `installation` is the Airflow that executes it, on workers whose clock is ahead by `clock_off`; `refused`: it asks
-    for what must be refused.
+    `installation` is the Airflow that executes it, on workers whose clock is ahead by `clock_off`; `off_time`: it may
+    be refused, since its time comes from a caller or a wrong clock; `refused`: it must be.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Run:
     xcoms: dict[str, Any] = field(default_factory=dict)
     installation: str = "blue"
     clock_off: timedelta = timedelta(0)
+    off_time: bool = False
     refused: bool = False
 
 
@@ -103,6 +104,7 @@ class World:
         self.runs: list[Run] = []
         self.frozen: list[tuple[Process, Run, str]] = []
         self.configs: dict[tuple[Settings, bool], PipelineConfig] = {}
+        self.executions = 0  # of tasks
         self.copies: list[Snapshot] = []  # of the state, each newer than the one before
 
     # --- the pipeline
@@ -140,7 +142,7 @@ class World:
         self.configs[settings, may_shrink] = config
         return config
 
-    def runtime(self, run: Run | None = None) -> Runtime:
+    def runtime(self, run: Run | None = None, phase: str = "") -> Runtime:
         """As a task of the run gets it; without one as an operator's command does."""
         config = self.config(may_shrink=run is not None and run.may_shrink)
         clock_off = run.clock_off if run is not None else timedelta(0)
@@ -152,7 +154,20 @@ class World:
             self.servers.target(config, identity),
             self.servers.state(config, identity),
             clock=lambda: self.now + clock_off,
+            **self.identity(run, phase),
         )
+
+    def identity(self, run: Run | None, phase: str) -> dict[str, Any]:
+        """The process that executes the run's task, where leases have more than a run for their owner."""
+        if run is None or "installation" not in {field.name for field in fields(Runtime)}:
+            return {}
+        from airflow_pipeline_provider.state.owners import Execution
+
+        self.executions += 1
+        return {
+            "installation": run.installation,
+            "execution": Execution(phase, self.executions, f"process-{self.executions}"),
+        }
 
     # --- runs and their tasks
 
@@ -185,7 +200,7 @@ class World:
         return outcome
 
     def process(self, run: Run, phase: str, fault: Fault | None = None) -> Process:
-        return Process(f"{run.name} {phase}", self.runtime(run), self.model, fault)
+        return Process(f"{run.name} {phase}", self.runtime(run, phase), self.model, fault)
 
     def wake(self, number: int) -> Any:
         process, run, phase = self.frozen.pop(number)
@@ -218,8 +233,8 @@ class World:
         if isinstance(error, StateBehindError):
             own_token = self.model.state_was_lost and phase in ("load", "audit")
             assert self.is_behind() or own_token, error
-        elif run.refused:
-            assert isinstance(error, ConfigError), error
+        elif run.refused or (run.off_time and isinstance(error, ConfigError)):
+            assert (phase, type(error)) == ("generate", ConfigError), error
         elif not self.model.state_was_lost:
             assert type(error).__name__ == "DataError", f"{type(error).__name__}: {error}"
 
