@@ -40,7 +40,7 @@ def adopt(args: Namespace, screen: Screen) -> int:
             f"adopted: pipeline {twin} loads the same source into this table, its rows stay there", "yellow"
         )
     if done.windows is not None:
-        screen.say(f"the target holds all {done.windows} committed windows", "green")
+        screen.say(f"the target holds every committed window ({done.windows:,})", "green")
     if not done.found and not done.twins:
         screen.say("nothing to adopt: source and target are those of the loads so far")
     return exits.OK

@@ -15,7 +15,7 @@ from airflow_pipeline_provider.cli.find import load_one
 from airflow_pipeline_provider.cli.localtime import whole_second
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases.cleanup import Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -51,9 +51,10 @@ def _print(done: Cleaned, zone: str, screen: Screen) -> None:
         screen.say(what)
     verb = "would be removed" if done.dry_run else "removed"
     screen.say(
-        f"{verb}: {done.files:,} files of {len(done.attempts)} dead attempts ({done.size_bytes:,} bytes), "
-        f"{len(done.leases)} expired leases, {len(done.unfinished)} unfinished uploads; the files of {done.kept} "
-        "attempts stay"
+        f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'dead attempt')} "
+        f"({counted(done.size_bytes, 'byte')}), "
+        f"{counted(len(done.leases), 'expired lease')}, {counted(len(done.unfinished), 'unfinished upload')}; "
+        f"{counted(done.kept, 'attempt')} kept"
     )
 
 

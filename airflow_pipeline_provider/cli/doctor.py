@@ -132,7 +132,7 @@ def _conclusion(examined: Examined) -> str:
         looked += " (not at what was committed before; --days N looks further back)"
     if examined.healthy is None:
         return f"{looked}: nothing is committed or loaded there, so there is nothing to compare"
-    counts = f"{counted(examined.commits, 'commit')}, {examined.rows:,} rows"
+    counts = f"{counted(examined.commits, 'commit')}, {counted(examined.rows, 'row')}"
     if examined.healthy:
         expired = any(finding.kind == "files_expired" for finding in examined.findings)
         agree = "ledger and target agree in every count" + ("" if expired else ", no manifest is missing")

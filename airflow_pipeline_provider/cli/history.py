@@ -30,7 +30,7 @@ from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.windows import parse_window_id
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import Act
@@ -126,7 +126,10 @@ def _print(
     for row in rows:
         where = "" if row.interval == window else f" for {local_window(row.interval, zone)}"
         told = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
-        text = f"in the target: token {row.token}, {row.rows:,} rows, manifest {row.manifest_sha[:12]}{where}{told}"
+        text = (
+            f"in the target: token {row.token}, {counted(row.rows, 'row')}, manifest {row.manifest_sha[:12]}"
+        )
+        text += f"{where}{told}"
         screen.say(text, "red" if told else None)
 
 

@@ -26,6 +26,7 @@ from airflow_pipeline_provider.cli.starter_files import (
 )
 from airflow_pipeline_provider.config.fields import pipeline_id as checked_id
 from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
 
 SOURCES = ("sql", "elasticsearch")
@@ -132,7 +133,7 @@ def _write_files(starter: Starter, screen: Screen) -> list[Path]:
             starter.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if starter.example and not starter.example_database.exists():
             rows = write_example(starter.example_database, starter.start_day)
-            screen.say(f"wrote {starter.example_database} (table events, {rows} rows)")
+            screen.say(f"wrote {starter.example_database} (table events, {counted(rows, 'row')})")
             written.append(starter.example_database)
         for path, text in texts(starter).items():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.cli.runner import Moved
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -81,7 +81,7 @@ class Display:
         window = local_window(moved.interval, self.timezone)
         if moved.audited is not None:
             rows, token = moved.audited.target_rows, moved.audited.token
-            text = f"{window}: {rows:,} rows in {moved.seconds:.1f}s (token {token})"
+            text = f"{window}: {counted(rows, 'row')} in {moved.seconds:.1f}s (token {token})"
         else:
             text = f"{window}: {moved.status}: {moved.reason}: {one_line(moved.detail)}"
         self.line(f"{self.pipeline_id}: {text}", None if moved.audited else "yellow")

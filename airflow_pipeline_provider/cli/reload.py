@@ -171,4 +171,6 @@ def print_reloaded(done: Reloaded, timezone: str, screen: Screen) -> None:
     if committed:
         rows = sum(audited.target_rows for audited in committed)
         windows = counted(len(committed), "window")
-        screen.say(f"{windows} committed, {rows:,} rows: source = staged = target = distinct", "bold green")
+        screen.say(
+            f"{windows} committed, {counted(rows, 'row')}: source = staged = target = distinct", "bold green"
+        )

@@ -40,7 +40,7 @@ from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import day_plan, plan_window
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.adopt import begin_all, committed_windows
@@ -111,7 +111,9 @@ def reprocess(args: Namespace, screen: Screen) -> int:
         screen.error("no window to move")
         return exits.NO
     if args.dry_run:
-        screen.say(f"dry run: {len(windows)} of {len(steps)} windows would be moved, nothing was done")
+        screen.say(
+            f"dry run: {len(windows):,} of {counted(len(steps), 'window')} would be moved, nothing was done"
+        )
     return done.exit_code(screen)
 
 

@@ -134,10 +134,12 @@ def _report(
         more, equal = "", "source = staged = target = distinct"
         if aside:
             more, equal = (
-                f" ({aside:,} more are quarantined)",
+                f" ({aside:,} more quarantined)",
                 "source = staged + quarantined, staged = target = distinct",
             )
-        screen.say(f"{windows} committed, {rows:,} rows{more}: {equal}", "yellow" if aside else "bold green")
+        screen.say(
+            f"{windows} committed, {counted(rows, 'row')}{more}: {equal}", "yellow" if aside else "bold green"
+        )
     if runner.reason is not None and error is None:
         screen.say(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
 

@@ -33,7 +33,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow, Identity
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.rebuild import rebuild
 from airflow_pipeline_provider.phases.rename import rename
@@ -81,7 +81,8 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
             for line in lines:
                 out.write(line + "\n")
     screen.note(
-        f"{len(snapshot.entries):,} entries, {len(snapshot.runs):,} runs, newest token {snapshot.token}"
+        f"{counted(len(snapshot.entries), 'entry')}, {counted(len(snapshot.runs), 'run')}, newest token "
+        f"{snapshot.token}"
     )
     for lease in runtime.state.leases():
         since = local_time(lease.since, runtime.config.timezone)
@@ -150,8 +151,8 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
             }
         )
     screen.say(
-        f"{len(snapshot.entries):,} entries and {len(snapshot.runs):,} runs of {pipeline_id} are in the state of "
-        f"type {runtime.config.state.type}; tokens go on above {snapshot.token}",
+        f"the state of type {runtime.config.state.type} has {counted(len(snapshot.entries), 'entry')} and "
+        f"{counted(len(snapshot.runs), 'run')} of {pipeline_id}; tokens continue above {snapshot.token}",
         "green",
     )
     return exits.OK
@@ -173,7 +174,10 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
         )
     else:
         _print(config, [(row, "written") for row in done.written] + list(done.left_out), screen)
-        screen.say(f"{len(done.written):,} commits written, {len(done.known):,} were in the ledger", "green")
+        screen.say(
+            f"{counted(len(done.written), 'commit')} written, {len(done.known):,} already in the ledger",
+            "green",
+        )
     repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
@@ -207,8 +211,9 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
     if screen.as_json:
         screen.answer({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
     screen.say(
-        f"{old_id} is {config.pipeline_id} now: {done.entries:,} entries of the ledger and {done.rows:,} rows in the "
-        "target were given the new id",
+        f"{old_id} is {config.pipeline_id} now: the new id was given to {counted(done.entries, 'entry')} of "
+        "the ledger and to "
+        f"{counted(done.rows, 'row')} of the target",
         "green",
     )
     return exits.OK

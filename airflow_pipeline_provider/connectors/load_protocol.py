@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.base import CommitRow, Identity, LoadResult, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import (
     DataError,
     FatalError,
@@ -300,7 +301,7 @@ class Statements:
                 reach("load.deleted")
             if copied != manifest.rows:
                 raise DataError(
-                    f"{self.table}: expected {manifest.rows:,} rows in the parts of {manifest.interval}, "
+                    f"{self.table}: expected {counted(manifest.rows, 'row')} in the parts of {manifest.interval}, "
                     f"got {copied:,}; nothing was changed, extract the window again"
                 )
         counts = self._loaded(execute, manifest)
@@ -365,8 +366,10 @@ def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
     if (counts.rows, counts.distinct_ids) != (manifest.rows, manifest.rows):
         kind = RepeatedIdsError if counts.rows == manifest.rows else DataError
         raise kind(
-            f"{table}: expected {manifest.rows:,} rows with as many distinct record ids in {manifest.interval}, got "
-            f"{counts.rows:,} rows and {counts.distinct_ids:,} distinct ids; nothing was changed, extract the window "
+            f"{table}: expected {counted(manifest.rows, 'row')} with as many distinct record ids in "
+            f"{manifest.interval}, got "
+            f"{counted(counts.rows, 'row')} and {counted(counts.distinct_ids, 'distinct id')}; nothing was changed, "
+            "extract the window "
             "again; if it stays so, the source has rows that share a record id (source.key_columns of a table)"
         )
 

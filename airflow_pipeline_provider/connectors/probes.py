@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.wording import local_time
+from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def source_probes(source: Source) -> Probes:
         if rows is None:
             return Answer("unknown", "this source cannot count them")
         if rows:
-            return Answer("warning", f"{rows:,} rows have no usable time: they belong to no window")
+            return Answer("warning", f"{counted(rows, 'row')} without a usable time, in no window")
         return Answer("ok", "none")
 
     def body() -> Answer:

@@ -21,7 +21,7 @@ from airflow_pipeline_provider.core.ledger import (
     waived,
 )
 from airflow_pipeline_provider.core.missing import failure_text
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 
 
 class DayStatus(str, Enum):
@@ -120,7 +120,8 @@ def _judge(
     if stuck:
         return (
             DayStatus.BLOCKED,
-            f"{named(stuck)} failed {max_attempts} times or more on its data: look, then run the window by hand",
+            f"{named(stuck)} failed {counted(max_attempts, 'time')} or more on its data: look, then run the "
+            "window by hand",
         )
     drift = [(piece, check) for piece, check in drifted(entries) if piece.overlaps(day)]
     if drift:
@@ -165,13 +166,13 @@ def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
     place = local_window(interval, timezone)
     if interval != check.interval:  # the rest was moved or waived since: the counts are not its own
         place += f" is left of {local_window(check.interval, timezone)}, which"
-    counts = f"{_count(check, 'source')} in the source, {_count(check, 'target')} in the target"
+    counts = f"{_rows(check, 'source')} in the source, {_rows(check, 'target')} in the target"
     if shrunk:
         hint = "look at the source, then reprocess with --accept-shrink or waive"
         return f"drifted (shrunk): {place} has {counts}{more}: {hint}"
     return f"drifted (grown): {place} has {counts}{more}: reload it (recheck, reprocess)"
 
 
-def _count(check: Entry, name: str) -> str:
+def _rows(check: Entry, name: str) -> str:
     count = check.detail.get(name)
-    return f"{count:,} rows" if isinstance(count, int) else "unknown rows"
+    return counted(count if isinstance(count, int) else None, "row")

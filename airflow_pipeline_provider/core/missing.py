@@ -94,7 +94,9 @@ def find_missing(
     """
     done = list(done)
     found = [
-        Missing(piece, Why.TOO_OLD, f"runs look back {rules.max_backlog_days} days (max_backlog_days)")
+        Missing(
+            piece, Why.TOO_OLD, f"runs look back {counted(rules.max_backlog_days, 'day')} (max_backlog_days)"
+        )
         for piece in too_old(rules, at, done, first_day)
     ]
     span = horizon(rules, at, first_day)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_pipeline_provider.core.wording import counted
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -63,7 +65,7 @@ def reconcile(counts: Counts, *, keeps_history: bool = False) -> Reconciliation:
     if counts.source != counts.extracted:
         left = counts.extracted - (counts.source or 0)
         loaded = f"manifest = target = distinct ids = {counts.target:,}"
-        return Reconciliation(True, f"{loaded}, and {_rows(left)} left the source's window since")
+        return Reconciliation(True, f"{loaded}, and {counted(left, 'row')} left the source's window since")
     if counts.quarantined:
         return Reconciliation(
             True,
@@ -85,7 +87,8 @@ def _findings(counts: Counts, *, may_shrink: bool) -> list[str]:
         found.append("the source could not be counted, so nothing proves the window complete")
     if distinct > target:
         found.append(
-            f"the target reports {_rows(distinct - target, 'distinct id')} more than it has rows, so its two counts "
+            f"the target reports {counted(distinct - target, 'distinct id')} more than it has rows, so its two "
+            "counts "
             "are of different moments"
         )
     if target > distinct:
@@ -94,26 +97,25 @@ def _findings(counts: Counts, *, may_shrink: bool) -> list[str]:
             if target > manifest
             else "the extract read them twice, or the source's record ids are not unique"
         )
-        found.append(f"{_rows(target - distinct)} in the target repeat a record id: {cause}")
+        found.append(f"{counted(target - distinct, 'row')} in the target repeat a record id: {cause}")
     if target < manifest:
-        found.append(f"the load lost {_rows(manifest - target)} of the manifest")
+        found.append(f"the load lost {counted(manifest - target, 'row')} of the manifest")
     if target > manifest:
         found.append(
-            f"the target holds {_rows(target - manifest)} that the manifest does not list: something else wrote into "
+            f"the target holds {counted(target - manifest, 'row')} that the manifest does not list: something "
+            "else wrote into "
             "the window"
         )
     if source is not None and source > extracted:
         found.append(
-            f"the source has {_rows(source - extracted)} more than were extracted: it grew after the extraction, or "
+            f"the source has {counted(source - extracted, 'row')} more than were extracted: it grew after the "
+            "extraction, or "
             "the extract missed some"
         )
     if source is not None and source < extracted and not may_shrink:
         found.append(
-            f"the source has {_rows(extracted - source)} fewer than were extracted: it shrank after the extraction, "
+            f"the source has {counted(extracted - source, 'row')} fewer than were extracted: it shrank after "
+            "the extraction, "
             "or the extract read some twice"
         )
     return found
-
-
-def _rows(number: int, noun: str = "row") -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -9,6 +9,7 @@ from enum import Enum
 
 from airflow_pipeline_provider.core.durations import quote, seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, gaps, iso_utc, to_utc
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import TransientError
 
 
@@ -95,8 +96,11 @@ def judge(
                 degraded += ("newest_event_time: the source does not tell it, so staleness is unknown",)
         elif interval.end - to_utc(newest_event_time, "newest_event_time") > limit:
             return _stale(interval, newest_event_time, limit, degraded)
-    rows = "an unknown number of rows" if source_count is None else f"{source_count} rows"
-    return Verdict(VerdictKind.RUN, f"{interval} is to be moved, the source has {rows}", degraded=degraded)
+    return Verdict(
+        VerdictKind.RUN,
+        f"{interval} is to be moved, the source has {counted(source_count, 'row')}",
+        degraded=degraded,
+    )
 
 
 def needs_no_probe(

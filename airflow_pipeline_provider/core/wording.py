@@ -39,9 +39,13 @@ def held_lease(owner: str, since: datetime, until: datetime, timezone: str | tzi
     return f"is held by {owner} since {first}, until {last} unless renewed"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 day`, `8 days`, `no days`."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+def counted(number: int | None, noun: str) -> str:
+    """Return `1 day`, `8 days`, `1,234 entries`, `no days`; None is a number that is not known."""
+    one = number == 1
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
+    if number is None:
+        return f"an unknown number of {plural}"
+    return f"{f'{number:,}' if number else 'no'} {noun if one else plural}"
 
 
 def _clock(local: datetime) -> str:

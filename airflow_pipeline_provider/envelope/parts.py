@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Part
 from airflow_pipeline_provider.envelope.part_writer import (
@@ -129,7 +130,7 @@ def verify_part(part: Part, file: BinaryIO, size: int | None) -> None:
         raise DataError(f"part {part.path}: the file is gone; extract the window again")
     wrong = []
     if size != part.bytes:
-        wrong.append(f"size: expected {part.bytes:,} bytes, got {size:,}")
+        wrong.append(f"size: expected {counted(part.bytes, 'byte')}, got {size:,}")
     elif part.sha256 is not None and (content := _content(file)) != part.sha256:
         wrong.append(f"content: expected the sha256 {part.sha256}, got {content}")
     if wrong:

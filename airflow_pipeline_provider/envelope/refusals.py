@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.columns import integer, integers, text
 from airflow_pipeline_provider.envelope.jsonb import is_deeper, uncastable
 from airflow_pipeline_provider.envelope.limits import TargetLimits
@@ -50,7 +51,8 @@ def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int,
         for row in pc.indices_nonzero(pc.greater(lengths, integer(limits.max_body_bytes))).to_pylist():
             yield (
                 row,
-                f"its body has {lengths[row].as_py():,} bytes, the target takes at most {limits.max_body_bytes:,}",
+                f"its body has {counted(lengths[row].as_py(), 'byte')}, the target takes at most "
+                f"{limits.max_body_bytes:,}",
             )
     if not limits.takes_nul:
         for name in _TEXTS:

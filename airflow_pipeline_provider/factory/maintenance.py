@@ -11,6 +11,7 @@ from airflow.sdk import DAG, TaskGroup, get_parsing_context
 from airflow_pipeline_provider.config.loader import load_folder
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.dag import LONG_AGO, default_args
 from airflow_pipeline_provider.operators.maintenance import (
@@ -76,7 +77,8 @@ def build_maintenance(
         max_active_runs=1,
         tags=["maintenance"],
         doc_md=(
-            f"For each pipeline: count the committed windows of the last {days} days again, reload what grew by runs "
+            f"For each pipeline: count the committed windows of the last {counted(days, 'day')} again, reload "
+            "what grew by runs "
             "of the pipeline's own DAG, tell what shrank (the target keeps its rows), and remove what dead attempts "
             "left behind."
         ),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Set
 from typing import Any
 
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.observability.secret_forms import pattern_of
 
 MASK = "***"
@@ -97,7 +98,7 @@ def redact(value: Any, name: str = "", depth: int = 0) -> Any:
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return f"<{len(value)} bytes>"
+        return f"<{counted(len(value), 'byte')}>"
     if depth > _DEEPEST:
         return "…"
     if isinstance(value, Mapping):

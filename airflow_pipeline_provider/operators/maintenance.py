@@ -18,7 +18,7 @@ from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, show
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import Window
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
@@ -71,7 +71,7 @@ class RecheckOperator(PipelineOperator):
 
 
 def _shrunk(found: Finding, zone: str) -> str:
-    rows = f"{found.source:,} rows in the source, {found.target:,} in the target"
+    rows = f"{counted(found.source, 'row')} in the source, {found.target:,} in the target"
     return f"{local_window(found.interval, zone)} has {rows}"
 
 

@@ -9,6 +9,7 @@ from airflow_pipeline_provider.core.command_line import name_of, reprocess_all, 
 from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, effective
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, PipelineError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.identity import (
@@ -129,7 +130,8 @@ def _check_windows(runtime: Runtime) -> int:
     ]
     if missing:
         raise DataError(
-            f"the target that the file names now lacks {len(missing)} of {len(commits)} committed windows, first "
+            f"the target that the file names now lacks {len(missing):,} of "
+            f"{counted(len(commits), 'committed window')}, first "
             f"{missing[0]}; nothing was changed. Rename or copy the table together with its _COMMITS and _FENCE, or "
             f"run `{shown(reprocess_all(name_of(runtime.config.pipeline_id)))}`"
         )

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from airflow_pipeline_provider.connectors.base import CommitRow, Target, TargetCounts
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.core.wording import counted
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -27,7 +28,7 @@ def loaded(target: Target, interval: Interval, token: int) -> TargetCounts:
     return target.count_by_token(interval).get(token, TargetCounts(0, 0))
 
 
-def counted(target: Target, pieces: Sequence[Interval], token: int) -> TargetCounts:
+def count_pieces(target: Target, pieces: Sequence[Interval], token: int) -> TargetCounts:
     """Return the rows and distinct ids that a load left in all of the pieces, now."""
     counts = [loaded(target, piece, token) for piece in pieces]
     return TargetCounts(sum(count.rows for count in counts), sum(count.distinct_ids for count in counts))
@@ -39,8 +40,9 @@ def difference(row: CommitRow, pieces: Sequence[Interval], counts: TargetCounts)
     Of a commit row that newer ones replaced in part, only the most that can be left is known.
     """
     if counts.rows != counts.distinct_ids:
-        return f"the target holds {counts.rows:,} rows there with {counts.distinct_ids:,} distinct ids"
+        ids = counted(counts.distinct_ids, "distinct id")
+        return f"the target holds {counted(counts.rows, 'row')} there with {ids}"
     whole = list(pieces) == [row.interval]
     if counts.rows == row.rows or (not whole and counts.rows < row.rows):
         return None
-    return f"the target holds {counts.rows:,} rows there, its commit row says {row.rows:,}"
+    return f"the target holds {counted(counts.rows, 'row')} there, its commit row says {row.rows:,}"

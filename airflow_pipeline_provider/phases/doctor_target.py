@@ -11,7 +11,8 @@ from airflow_pipeline_provider.core import command_line, ledger
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract
 from airflow_pipeline_provider.core.ledger import Kind
-from airflow_pipeline_provider.phases.commit_rows import counted, difference
+from airflow_pipeline_provider.core.wording import counted
+from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference
 from airflow_pipeline_provider.phases.findings import Finding, View
 from airflow_pipeline_provider.phases.identity import (
     change_sentence,
@@ -70,7 +71,8 @@ def state_lost(view: View) -> Iterator[Finding]:
         yield Finding(
             "state_lost",
             None,
-            f"the ledger has no commit and the target has {len(view.rows):,} commit rows: the state was lost",
+            f"the ledger has no commit and the target has {counted(len(view.rows), 'commit row')}: the state "
+            "was lost",
             command_line.rebuild_state(view.name),
             safe=True,
         )
@@ -103,7 +105,8 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
             yield Finding(
                 "disagreement",
                 piece,
-                f"under token {token} the ledger has {entry.rows} rows of manifest {(entry.manifest or '')[:12]}, "
+                f"under token {token} the ledger has {counted(entry.rows, 'row')} of manifest "
+                f"{(entry.manifest or '')[:12]}, "
                 f"the target {row.rows} of {row.manifest_sha[:12]}: somebody edited one of them",
                 command_line.history(view.name, view.runtime.window(entry.interval).window_id),
             )
@@ -113,8 +116,9 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
             yield Finding(
                 "not_in_target",
                 piece,
-                f"the ledger has it committed with token {token} and {entry.rows} rows, the target no such "
-                f"commit row and {seen} rows there: was it restored from a backup, or emptied?",
+                f"the ledger has it committed with token {token} and {counted(entry.rows, 'row')}, the target "
+                "no such "
+                f"commit row and {counted(seen, 'row')} there: was it restored from a backup, or emptied?",
                 view.run(piece),
                 safe=whole and view.source_holds(piece, max(entry.rows or 0, seen)),
             )
@@ -132,7 +136,7 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
             yield Finding(
                 "not_audited",
                 row.interval,
-                f"{row.rows:,} rows were loaded with token {row.token} and never audited: a run was cut off there",
+                f"token {row.token} loaded {counted(row.rows, 'row')} and was never audited: a run was cut off there",
                 view.run(row.interval),
                 safe=view.source_holds(row.interval, row.rows),
             )
@@ -172,7 +176,7 @@ def counts(view: View) -> Iterator[Finding]:
             continue
         whole = all(pieces == [row.interval] for row, pieces in found)
         target = view.runtime.target
-        seen = counted(target, merge(piece for _, pieces in found for piece in pieces), 0)
+        seen = count_pieces(target, merge(piece for _, pieces in found for piece in pieces), 0)
         if whole and seen == (sum(row.rows for row, _ in found),) * 2:
             continue
         for row, pieces in found:
@@ -204,7 +208,8 @@ def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -
             yield Finding(
                 "count_differs",
                 row.interval,
-                f"the load of token {row.token} left {row.rows:,} rows there and {seen[row.token]:,} are left: "
+                f"the load of token {row.token} left {counted(row.rows, 'row')} there, and the target holds "
+                f"{seen[row.token]:,} of them: "
                 "the others were deleted",
                 view.run(row.interval),
                 safe=view.source_holds(row.interval, 0),
@@ -215,13 +220,14 @@ def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -
             yield Finding(
                 "count_differs",
                 Interval(spans[0].start, spans[-1].end),
-                f"the target holds {rows:,} rows of token {token} there with {ids[token]:,} distinct ids, and its "
+                f"the target holds {counted(rows, 'row')} of token {token} there with "
+                f"{counted(ids[token], 'distinct id')}, and its "
                 f"load wrote {loaded.get(token, 0):,}: find out who wrote the others, and delete them",
             )
 
 
 def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Finding]:
-    seen = counted(view.runtime.target, pieces, row.token)
+    seen = count_pieces(view.runtime.target, pieces, row.token)
     why = difference(row, pieces, seen)
     if why is None:
         return
@@ -251,7 +257,8 @@ def uncovered(view: View) -> Iterator[Finding]:
             yield Finding(
                 "uncovered",
                 gap,
-                f"the target holds {rows:,} rows there that no load of this pipeline wrote: find out who did",
+                f"the target holds {counted(rows, 'row')} there that no load of this pipeline wrote: find out "
+                "who did",
             )
 
 

@@ -9,6 +9,7 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.missing import Missing, Why, explain, too_old_text, within
 from airflow_pipeline_provider.core.planning import target_day
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
@@ -26,7 +27,8 @@ def blocked(view: View) -> Iterator[Finding]:
         yield Finding(
             "blocked",
             piece,
-            f"it failed {limit} times or more on its data, the last time: {said}; look, then reprocess or waive it",
+            f"it failed {counted(limit, 'time')} or more on its data, the last time: {said}; look, then "
+            "reprocess or waive it",
             view.reprocess(piece),
         )
 
@@ -77,10 +79,13 @@ def _fails_again(one: Missing) -> bool:
 def _failed(view: View, one: Missing, piece: Interval) -> Finding:
     """A window that failed on its data, a permission or the file fails again: no repair is safe."""
     lasting = _fails_again(one)
-    times = "once" if one.failures == 1 else f"{one.failures} times"
     hint = f"; {_LASTING[one.error or '']}" if lasting else ""
     return Finding(
-        "failed", piece, f"it failed {times}: {one.detail}{hint}", view.run(piece), safe=not lasting
+        "failed",
+        piece,
+        f"it failed {counted(one.failures, 'time')}: {one.detail}{hint}",
+        view.run(piece),
+        safe=not lasting,
     )
 
 
@@ -112,7 +117,7 @@ def drifted(view: View) -> Iterator[Finding]:
         yield Finding(
             "drifted",
             piece,
-            f"{part_of}the source had {source} rows and the target {target} when they were counted again",
+            f"{part_of}the source had {counted(source, 'row')} and the target {target} when they were counted again",
             view.reprocess(piece, accept_shrink=not grew),
             safe=grew and view.source_holds(piece, max(view.runtime.target.count(piece).rows, *committed, 0)),
         )
@@ -179,7 +184,8 @@ def orphans(view: View) -> Iterator[Finding]:
         yield Finding(
             "orphan_files",
             attempt.interval,
-            f"{len(attempt.files)} files of the dead attempt {attempt.attempt} ({attempt.size_bytes:,} bytes): "
+            f"{counted(len(attempt.files), 'file')} of the dead attempt {attempt.attempt} "
+            f"({counted(attempt.size_bytes, 'byte')}): "
             f"{attempt.why}",
             command,
             safe=True,
@@ -212,7 +218,7 @@ def manifests(view: View) -> Iterator[Finding]:
         yield Finding(
             "files_expired",
             None,
-            f"the stage keeps no files of {gone} committed windows any more; their rows are in the target",
+            f"the stage keeps no files of {counted(gone, 'committed window')} any more; the rows are in the target",
             harmless=True,
         )
 

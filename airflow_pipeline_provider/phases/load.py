@@ -9,6 +9,7 @@ from __future__ import annotations
 from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, intersect
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError, RepeatedIdsError
 from airflow_pipeline_provider.fault_points import reach
@@ -78,13 +79,11 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
         there, committed = runtime.target.count(piece).rows, pieces[piece]
         if now < max(there, committed):
             where = "this committed window" if piece == window else f"{piece}, which is committed,"
-            held = f"the target holds {there} rows of {where}"
+            held = f"the target holds {counted(there, 'row')} of {where}"
             if there < committed:
-                deleted = committed - there
-                held = (
-                    f"the target was given {committed} rows of {where} of which somebody deleted {deleted},"
-                )
-            aside = f" ({manifest.quarantined_rows} more are quarantined)" if manifest.quarantined else ""
+                given, deleted = counted(committed, "row"), committed - there
+                held = f"the target was given {given} of {where}, {deleted:,} of them deleted since,"
+            aside = f" ({manifest.quarantined_rows} more quarantined)" if manifest.quarantined else ""
             raise DataError(
                 f"{held} and the source now gives {now}{aside}: "
                 "nothing was changed, since retention at the source must not erase the warehouse; "

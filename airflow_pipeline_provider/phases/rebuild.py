@@ -18,7 +18,7 @@ from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
-from airflow_pipeline_provider.phases.commit_rows import counted, difference, standing_pieces
+from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference, standing_pieces
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest
@@ -73,7 +73,7 @@ def write_missing(runtime: Runtime) -> Rebuilt:
             known.append(row)
             continue
         why = _doubt(entries, row) or difference(
-            row, pieces[key], counted(runtime.target, pieces[key], row.token)
+            row, pieces[key], count_pieces(runtime.target, pieces[key], row.token)
         )
         if why is not None:
             left_out.append((row, why))

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.identity import change_sentence, datasets_of, differences, recorded
@@ -80,7 +81,8 @@ def _rename(runtime: Runtime, old: State, by: str) -> Renamed:
     both = min(count, len(present))
     if present[:both] != snapshot.entries[:both]:
         raise ConfigError(
-            f"pipeline {new_id!r} has a history of its own ({len(present)} entries), which cannot be joined with "
+            f"pipeline {new_id!r} has a history of its own ({counted(len(present), 'entry')}), which cannot be "
+            "joined with "
             f"that of {old_id!r}; nothing was changed: choose another pipeline_id"
         )
     if new.about().renaming_from is None and snapshot.about.renamed_to == new_id:

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.intervals import gaps
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, overtaken_by
 from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
@@ -189,7 +190,7 @@ def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
     overlap = sum(r.seconds for r in ranges) != claim.window.interval.seconds
     if seen != expected or len({r.of for r in receipts}) != 1 or missing or overlap:
         raise DataError(
-            f"expected one receipt for each of {len(expected)} slices that tile {claim.window.interval}, "
+            f"expected one receipt for each of {counted(len(expected), 'slice')} over {claim.window.interval}, "
             f"got slices {seen} with {', '.join(map(str, ranges)) or 'no ranges'}: {again('extract')}"
         )
 

@@ -22,6 +22,7 @@ import msgspec
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.about import NOTHING, About
 from airflow_pipeline_provider.state.base import Snapshot
@@ -94,8 +95,10 @@ def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = No
         )
     if (len(entries), len(runs)) != (header["entries"], header["runs"]):
         raise ConfigError(
-            f"expected {header['entries']} entries and {header['runs']} runs as the first line says, got "
-            f"{len(entries)} and {len(runs)} in {number} lines: the file was cut off or edited; export it again"
+            f"expected {counted(header['entries'], 'entry')} and {counted(header['runs'], 'run')} as the first "
+            "line says, got "
+            f"{len(entries)} and {len(runs)} in {counted(number, 'line')}: the file was cut off or edited; "
+            "export it again"
         )
     _check_keys(entries, numbers)
     newest = max((entry.token or 0 for entry in entries), default=0)

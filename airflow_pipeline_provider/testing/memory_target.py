@@ -36,6 +36,7 @@ from airflow_pipeline_provider.connectors.load_protocol import (
     is_loaded,
 )
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.fault_points import reach
 
@@ -146,7 +147,8 @@ class MemoryTarget(Target):
             reach("load.copied")
             if len(new) != manifest.rows:
                 raise DataError(
-                    f"the table: expected {manifest.rows:,} rows in the parts of {interval}, got {len(new):,}; "
+                    f"the table: expected {counted(manifest.rows, 'row')} in the parts of {interval}, got "
+                    f"{len(new):,}; "
                     "nothing was changed, extract the window again"
                 )
             versions = {(row.record_id, row.event_time) for row in new}

@@ -219,7 +219,7 @@ def test_rows_without_a_time_and_an_empty_source_are_warnings(embedded: Embedded
     assert code == 0
     assert answers["source", "rows without a time"] == (
         "warning",
-        "2 rows have no usable time: they belong to no window",
+        "2 rows without a usable time, in no window",
     )
 
 

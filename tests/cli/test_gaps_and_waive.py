@@ -108,7 +108,7 @@ def test_a_failed_hour_is_no_part_of_hours_that_were_never_run(place: Place) -> 
         ("failed", "04:00", False),
         ("gap", "05:00", True),
     ]
-    assert "it failed once: DataError in audit: ids repeat; repair the data first" in found[1]["sentence"]
+    assert "it failed 1 time: DataError in audit: ids repeat; repair the data first" in found[1]["sentence"]
     commands = [one["command"].split()[1] for one in found]
     assert commands == ["run", "run", "reprocess"], (
         "a run of all that is ready ends at the window that failed"

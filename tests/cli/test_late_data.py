@@ -169,7 +169,7 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(moved: Place) -> None:
     assert lines(result.out) == [
         "window now rows what detail",
         "2013-11-03 [12:00, 24:00) EST committed 24 replace -",
-        "dry run: 1 of 1 windows would be moved, nothing was done",
+        "dry run: 1 of 1 window would be moved, nothing was done",
     ]
     assert moved.state().entries() == before
 

@@ -48,7 +48,7 @@ def test_quarantined_rows_are_told(place: Place, monkeypatch: pytest.MonkeyPatch
     place.rows().put("long", "2013-11-03T05:00:00Z", f'"{"x" * 100}"')
     lines = place(*ONE).out.splitlines()
     assert lines[-1] == (
-        "1 window committed, 10 rows (1 more are quarantined): source = staged + quarantined, "
+        "1 window committed, 10 rows (1 more quarantined): source = staged + quarantined, "
         "staged = target = distinct"
     )
     (window,) = place("run", "flights", *FIRST, "-o", "json").json["windows"]

@@ -312,7 +312,7 @@ def test_the_lost_end_of_a_ledger_is_written_anew(moved: Place) -> None:
     del entries[3:]
     result = moved("state", "rebuild", "flights")
     assert result.code == 0
-    assert "1 commits written, 1 were in the ledger" in result.out
+    assert "1 commit written, 1 already in the ledger" in result.out
     assert [e.token for e in entries if e.kind is Kind.COMMITTED] == [1, 2]
     again = moved("state", "rebuild", "flights", "-o", "json")
     assert (again.json["written"], again.json["known"]) == ([], 2)

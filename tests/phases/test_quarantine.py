@@ -156,7 +156,7 @@ def test_loaded_rows_are_compared_with_loaded_rows(seeded: Pipeline) -> None:
     seeded.move(runtime(seeded))
     assert seeded.move(runtime(seeded), **AGAIN).audited is not None, "117 again is no shrink"
     grow(seeded, "r00001")
-    with pytest.raises(DataError, match=r"holds 117 rows .* now gives 116 \(4 more are quarantined\)"):
+    with pytest.raises(DataError, match=r"holds 117 rows .* now gives 116 \(4 more quarantined\)"):
         seeded.move(runtime(seeded), **AGAIN)
     assert seeded.target_rows()["r00001"][1] == '{"n":1}'
 

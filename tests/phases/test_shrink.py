@@ -107,7 +107,9 @@ def test_a_loss_does_not_hide_behind_rows_that_somebody_deleted(seeded: Pipeline
     before = seeded.target_rows()
     with pytest.raises(DataError) as caught:
         seeded.move(seeded.runtime(), **named(4, 6))
-    said = "the target was given 12 rows of this committed window of which somebody deleted 3, and the source now"
+    said = (
+        "the target was given 12 rows of this committed window, 3 of them deleted since, and the source now"
+    )
     assert f"{said} gives 11" in str(caught.value)
     assert seeded.target_rows() == before
     (found,) = recheck(seeded.runtime(), 1).shrunk

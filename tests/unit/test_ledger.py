@@ -505,4 +505,4 @@ def test_a_check_without_counts_is_still_told() -> None:
     bare = [*history("C0-24@1"), Entry(Kind.CHECKED, hour("0-2"), at(30), detail={"verdict": "grew"})]
     report = day_status(DAY, bare, now=at(99), settle_seconds=0, max_attempts=3)
     assert report.status is DayStatus.DRIFTED
-    assert "unknown rows in the source" in report.reason
+    assert "an unknown number of rows in the source" in report.reason

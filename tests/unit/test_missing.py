@@ -122,7 +122,7 @@ def test_find_missing(
 def test_details() -> None:
     found = find_missing(rules(max_backlog_days=0), at(50.5), hours("0-2"), leases=[Held(hours("2-4")[0])])
     assert [one.detail for one in found if one.detail] == [
-        "runs look back 0 days (max_backlog_days)",
+        "runs look back no days (max_backlog_days)",
         "flights/other works on it since 2013-11-03 19:00 EST",
     ]
     (late,) = [one for one in find_missing(rules(), at(27), DONE_BEFORE) if one.why is Why.NOT_SETTLED]

@@ -432,7 +432,7 @@ def test_the_footer_has_times_and_no_bodies(folder):
     ("change", "said"),
     [
         pytest.param({"rows": 4}, "rows: expected 4, got 3", id="rows"),
-        pytest.param({"bytes": 1}, "size: expected 1 bytes, got", id="size"),
+        pytest.param({"bytes": 1}, "size: expected 1 byte, got", id="size"),
         pytest.param(
             {"min_event_time": START + MICRO},
             "smallest EVENT_TIME: expected 2013-11-03T04:00:00.000001Z, got 2013-11-03T04:00:00Z",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 
+import airflow_pipeline_provider
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 
 
 @pytest.mark.parametrize(
@@ -38,3 +45,61 @@ def test_local_time(instant: str, zone: str, text: str) -> None:
 def test_local_window(start: str, end: str, text: str) -> None:
     interval = Interval(parse_utc(f"2013-11-{start}:00Z"), parse_utc(f"2013-11-{end}:00Z"))
     assert local_window(interval, "America/New_York") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "row", "no rows"),
+        (1, "row", "1 row"),
+        (2, "row", "2 rows"),
+        (1234, "committed window", "1,234 committed windows"),
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (2, "day", "2 days"),
+        (None, "row", "an unknown number of rows"),
+    ],
+)
+def test_counted(number: int | None, noun: str, text: str) -> None:
+    assert counted(number, noun) == text
+
+
+PLURALS = (
+    "attempts|bytes|clusters|columns|commits|days|documents|entries|errors|files|findings|gaps|ids|leases|lines|"
+    "parts|pipelines|problems|receipts|records|rows|runs|shards|slices|times|tries|values|versions|windows"
+)
+AFTER_A_NUMBER = re.compile(rf" (?:[a-z]+ )?(?:{PLURALS})\b")
+NEVER_ONE = {  # number in the source text: more than one there
+    ("problems.py", "len(lines)"),
+    ("fields.py", "len(found)"),
+    ("reload.py", "len(windows)"),
+    ("reprocess.py", "len(windows)"),
+    ("client.py", "most_bytes"),
+    ("portable.py", "_LONGEST_INTERVAL.days"),
+}
+NO_NUMBERS = {"statements.table", "self._arguments['granularity']"}
+
+
+def numbers_before_plurals(path: Path) -> Iterator[str]:
+    """Yield what stands before a plural in the f-strings of a module, except constants."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for value, after in pairwise(node.values):
+            if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):
+                text = ast.unparse(value.value)
+                if AFTER_A_NUMBER.match(str(after.value)) and not text.isupper():
+                    yield text
+
+
+def test_messages_count_in_one_way() -> None:
+    """Otherwise they report `1 rows`."""
+    root = Path(airflow_pipeline_provider.__file__).parent
+    found = {
+        (path.name, text)
+        for path in root.rglob("*.py")
+        if path.parent.name != "testing"
+        for text in numbers_before_plurals(path)
+        if "counted(" not in text and text not in NO_NUMBERS
+    }
+    assert found == NEVER_ONE

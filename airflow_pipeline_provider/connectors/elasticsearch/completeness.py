@@ -19,6 +19,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     object_at,
     read_error,
 )
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 
 LOCAL = "(local)"
@@ -123,17 +124,19 @@ def _check_counters(answer: dict[str, Any], what: str) -> None:
                 or "some without an answer"
             )
             raise TransientError(
-                f"{what}: of {total} clusters {seen}, so rows would be missing: check the remote clusters "
+                f"{what}: of {counted(total, 'cluster')} {seen}, so rows would be missing: check the remote clusters "
                 "(GET /_remote/info), and that each has the indices"
             )
     if answer.get("failed_indices"):
         raise TransientError(
-            f"{what}: {answer['failed_indices']} indices did not answer, so rows would be missing"
+            f"{what}: not every index answered ({answer['failed_indices']} did not), so rows would be missing"
         )
     if answer.get("_shards") is not None:
         total, failed = (member(answer, f"_shards.{key}", int, what) for key in ("total", "failed"))
         if failed:
-            raise TransientError(f"{what}: {failed} of {total} shards failed, so the answer is not whole")
+            raise TransientError(
+                f"{what}: {failed} of {counted(total, 'shard')} failed, so the answer is not whole"
+            )
         if not total:
             raise DataError(
                 f"{what}: no shard was searched, so no rows does not mean an empty window; check the index"

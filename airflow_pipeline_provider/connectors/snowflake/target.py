@@ -46,6 +46,7 @@ from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_an
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.session import Session, connect
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
 if TYPE_CHECKING:
@@ -353,7 +354,8 @@ class SnowflakeTarget(Target):
         loaded = sum(session.copy(statement) for statement in statements)
         if loaded != manifest.rows:
             raise DataError(
-                f"{self._statements.table}: expected {manifest.rows:,} rows in {len(manifest.parts)} parts, COPY "
+                f"{self._statements.table}: expected {counted(manifest.rows, 'row')} in "
+                f"{counted(len(manifest.parts), 'part')}, COPY "
                 f"read {loaded:,}; nothing was changed, extract the window again"
             )
 

@@ -26,6 +26,7 @@ from airflow_pipeline_provider.connectors.sql.statements import Dialect, Stateme
 from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class SqlSource(Source):
         for key, count in zip(self.options.key_columns, with_key, strict=True):
             if count != rows:
                 raise DataError(
-                    f"{self._what}: key column {key!r} is NULL in {rows - count} of {rows} rows of {interval}: "
+                    f"{self._what}: key column {key!r} is NULL in {rows - count:,} of {counted(rows, 'row')} "
+                    f"of {interval}: "
                     "choose key_columns that identify every row"
                 )
         return rows
@@ -149,7 +151,7 @@ class SqlSource(Source):
             if inside:
                 yield self._batch(writer, width, inside)
         if seen != expected:
-            raise self._not_unique(f"the pages brought {seen} of the {expected} rows of {interval}")
+            raise self._not_unique(f"the pages brought {seen:,} of {counted(expected, 'row')} of {interval}")
 
     def _not_unique(self, seen: str) -> DataError:
         keys = ", ".join(self.options.key_columns)
