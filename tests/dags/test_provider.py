@@ -36,7 +36,7 @@ def command(*arguments: str) -> tuple[int, str, str]:
         capture_output=True,
         text=True,
         timeout=SECONDS,
-        env=dict(os.environ),
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},  # Airflow prints Python's on standard output
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from airflow_pipeline_provider.fault_points import POINTS
+from tests.connector_list import crash_matrix
 
-STATES, TARGETS = ("PostgreSQL", "SQLite", "variable"), ("Snowflake", "DuckDB", "PostgreSQL")
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
@@ -24,7 +24,8 @@ def test_the_matrix_names_exactly_the_points_of_the_code() -> None:
 def test_every_point_was_died_at_and_survived_on_every_backend() -> None:
     head, _, *rows = table("kill matrix")
     columns = [i for i, name in enumerate(head) if "×" in name]
-    assert {f"{state} ×<br>{target}" for state in STATES for target in TARGETS} <= {head[i] for i in columns}
+    states, targets = crash_matrix("state"), crash_matrix("target")
+    assert {f"{state} ×<br>{target}" for state in states for target in targets} <= {head[i] for i in columns}
     counts = {
         (row[0], head[i]): [int(n) for n in row[i].strip("*").split("/")] for row in rows for i in columns
     }

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.connector_list import crash_matrix
+
 from .scenario import PIPELINE
 
 COLUMNS = (
@@ -359,9 +361,15 @@ class Combination:
         shutil.rmtree(world.folder)
 
 
-STATES: tuple[Backend, ...] = (PostgresState(), SqliteState(), VariableState())
-TARGETS: tuple[Target, ...] = (SnowflakeTarget(), DuckDBTarget(), PostgresTarget())
-EMBEDDED = Combination(STATES[1], TARGETS[1])
+_STATES: dict[str, Backend] = {
+    state.name: state for state in (PostgresState(), SqliteState(), VariableState())
+}
+_TARGETS: dict[str, Target] = {
+    target.name: target for target in (SnowflakeTarget(), DuckDBTarget(), PostgresTarget())
+}
+STATES = tuple(_STATES[name] for name in crash_matrix("state"))
+TARGETS = tuple(_TARGETS[name] for name in crash_matrix("target"))
+EMBEDDED = Combination(_STATES["SQLite"], _TARGETS["DuckDB"])
 COMBINATIONS = {c.name: c for c in (Combination(state, target) for state in STATES for target in TARGETS)}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
