@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FIRST_YEAR, LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
 _DATE_TIME = re.compile(
-    r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"
+    r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ](?!24)\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"  # 3.14 reads 24:00
     r"(?P<offset>Z|[+-]\d\d:\d\d(?::\d\d)?)?",
     re.ASCII,
 )
