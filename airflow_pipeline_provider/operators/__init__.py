@@ -1,9 +1,9 @@
-"""The phases as Airflow operators, for generated DAGs and for anyone's own.
+"""Airflow operators for the phases, for generated DAGs and for DAGs written by hand.
 
     generate_window >> validate >> extract >> stage >> load >> audit      and generate_window >> each of them
 
-Draw the arrow from `generate_window` to every task below: Airflow then skips a lower task that is cleared alone
-after a run that had nothing to do.
+Make `generate_window` upstream of every task: Airflow then skips a task that is cleared alone after a run that had
+nothing to do.
 """
 
 from airflow_pipeline_provider.operators.audit import AuditOperator

@@ -1,8 +1,8 @@
-"""The metrics of `observability.metrics` through Airflow's own stats: StatsD, Datadog or OpenTelemetry.
+"""Send the metrics of `observability.metrics` through Airflow's stats: StatsD, Datadog or OpenTelemetry.
 
-Airflow sends what is configured in its section ``[metrics]``; with nothing switched on there, nothing is worked out.
-StatsD without tags sees one series for all pipelines, so it also gets names that hold the tags, as Airflow's own
-older metrics do: ``pipeline.rows.flights``, ``pipeline.phase_seconds.flights.load`` (``[metrics] legacy_names_on``).
+Airflow's section ``[metrics]`` configures where they go; when it enables none, no metric is computed.  StatsD without
+tags has one series for all pipelines, so it also gets names that contain the tags, as Airflow's legacy metrics do:
+``pipeline.rows.flights``, ``pipeline.phase_seconds.flights.load`` (``[metrics] legacy_names_on``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SWITCHES = ("statsd_on", "statsd_datadog_enabled", "otel_on")
 
 
 class AirflowStats:
-    """A sink that hands on to the stats of Airflow's task process."""
+    """Sink that sends metrics to the stats of Airflow's task process."""
 
     def __init__(self, *, long_names: bool) -> None:
         from airflow.sdk.observability.stats import Stats
@@ -54,7 +54,7 @@ class AirflowStats:
 
 @contextmanager
 def airflow_stats() -> Iterator[None]:
-    """Airflow's stats hear the metrics of the block, when any is switched on."""
+    """Send the metrics of the block to Airflow's stats, if any of them is enabled."""
     from airflow.sdk.configuration import conf
 
     if not any(conf.getboolean("metrics", key, fallback=False) for key in _SWITCHES):
@@ -68,11 +68,11 @@ def airflow_stats() -> Iterator[None]:
         yield
 
 
-# Both read the ledger, and only if somebody listens; what goes wrong here must not become the task's own result.
+# Both read the ledger only if metrics are enabled; an error here must not become the task's result.
 
 
 def report_commit(runtime: Runtime, quarantined: int) -> None:
-    """A window was committed, without so many rows; how far behind that leaves the pipeline."""
+    """Count a committed window and its quarantined rows, and report how far behind the pipeline is."""
     if not metrics.anybody_listens():
         return
     metrics.count(metrics.WINDOWS_COMMITTED, pipeline=runtime.config.pipeline_id)
@@ -81,11 +81,11 @@ def report_commit(runtime: Runtime, quarantined: int) -> None:
     try:
         _report_lag(runtime)
     except PipelineError as error:
-        logger.warning("metric %s could not be worked out: %s", metrics.LAG_SECONDS, error)
+        logger.warning("metric %s could not be computed: %s", metrics.LAG_SECONDS, error)
 
 
 def report_failure(runtime: Runtime, run: str) -> None:
-    """The run failed for good; its window, if it has one that it did not commit, is a failed one, perhaps blocked."""
+    """Count the window of a run that failed for good, unless the run committed it; also count it if it is blocked."""
     if not metrics.anybody_listens():
         return
     pipeline = runtime.config.pipeline_id
@@ -99,7 +99,7 @@ def report_failure(runtime: Runtime, run: str) -> None:
         if common(ledger.blocked(entries, runtime.config.max_attempts), [interval]):
             metrics.count(metrics.WINDOWS_BLOCKED, pipeline=pipeline)
     except PipelineError as error:
-        logger.warning("metric %s could not be worked out: %s", metrics.WINDOWS_FAILED, error)
+        logger.warning("metric %s could not be computed: %s", metrics.WINDOWS_FAILED, error)
 
 
 def _report_lag(runtime: Runtime) -> None:

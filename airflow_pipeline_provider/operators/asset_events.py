@@ -65,9 +65,9 @@ def assets_of(pipeline: str | PipelineConfig) -> list[Asset]:
 
 
 def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
-    """The outlet through which both assets' events leave.
+    """Return the alias that emits the events of both assets.
 
-    It passes on only what is added to it, and needs no pipeline id while the DAG file is parsed: a path will do.
+    It emits only events that are added to it, and needs no pipeline id while the DAG file is parsed.
     """
     name = pipeline.pipeline_id if isinstance(pipeline, PipelineConfig) else PurePath(pipeline).stem
     return AssetAlias(f"pipeline {name}")

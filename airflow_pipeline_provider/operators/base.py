@@ -66,18 +66,18 @@ XCOMS = {
 
 
 def run_of(context: Context) -> str:
-    """What the state store knows this DAG run by."""
+    """Return the name of this DAG run in the state store: `dag_id/run_id`."""
     dag_run = context["dag_run"]
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
 def _is_last_try(ti: Any) -> bool:
-    """Is this a try after which Airflow gives up?"""
+    """Return whether Airflow does not retry the task after this try."""
     return bool(ti.try_number > ti.max_tries)
 
 
 def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
-    """The configuration at a path that is absolute, or relative to the DAG's own file."""
+    """Load the configuration at a path that is absolute, or relative to the DAG's own file."""
     path = Path(pipeline)
     if not path.is_absolute() and dag_file:
         path = Path(dag_file).parent / path
@@ -85,10 +85,10 @@ def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
 
 
 class PipelineOperator(BaseOperator, SkipMixin):
-    """Base of the operators; it does nothing by itself.
+    """Base class of the operators.
 
     :param pipeline: path of a pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
-        configuration that was loaded already.
+        configuration that is already loaded.
     :param generate_task_id: the task whose window this one works on (templated).
     """
 
@@ -104,12 +104,12 @@ class PipelineOperator(BaseOperator, SkipMixin):
         self.generate_task_id = generate_task_id
 
     def load_config(self) -> PipelineConfig:
-        """The configuration; a path is read when the task runs, not when the DAG is parsed."""
+        """Return the configuration; a path is read when the task runs, not when the DAG is parsed."""
         return self._config or read_pipeline(self.pipeline, self.dag.fileloc)
 
     @contextmanager
     def runtime(self, context: Context) -> Iterator[Runtime]:
-        """The pipeline's parts for the block, whose errors become what Airflow should do about them."""
+        """Open the pipeline's connectors for the block; map its errors to what Airflow should do about them."""
         from airflow_pipeline_provider.phases.leases import give_back
 
         try:

@@ -1,4 +1,4 @@
-"""`DrainOperator`: start the next run while windows are ready."""
+"""Start the next run while windows are ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DrainOperator(PipelineOperator):
-    """The last task of a run: when the commit left another ready window, start a run of this DAG for it.
+    """Start a run of this DAG for the next ready window, as the last task of a run.
 
     :param audit_task_id: the task that committed the window (templated).
     """

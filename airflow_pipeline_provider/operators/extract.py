@@ -1,4 +1,4 @@
-"""`ExtractOperator`: slices of the window into part files."""
+"""Extract slices of a window into part files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class ExtractOperator(PipelineOperator):
-    """Extract one slice, or all slices of the plan one after the other; returns the receipts' paths.
+    """Extract one slice, or all slices of the plan in turn; return the paths of the receipts.
 
-    One slice a task::
+    One slice per task::
 
         ExtractOperator.partial(task_id="extract", pipeline=...).expand(slice=validate.output)
 
-    :param slice: one element of what validate returned; without it all of them.
+    :param slice: one element of what validate returned (default: all of them).
     :param validate_task_id: the task that froze the slice plan (templated).
     """
 

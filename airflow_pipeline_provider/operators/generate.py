@@ -92,7 +92,7 @@ def _starts_follower(task: Any) -> bool:
 
 
 def run_request(context: Context, config: PipelineConfig) -> RunRequest:
-    """What this DAG run asks for: its type decides, then its Params."""
+    """Build the request of this DAG run, from its type and its Params."""
     dag_run, run = context["dag_run"], run_of(context)
     conf = {} if dag_run.conf is None else dag_run.conf
     if not isinstance(conf, Mapping):
@@ -159,7 +159,7 @@ def _params_window(params: Mapping[str, Any]) -> Interval | None:
 
 
 def _instant(value: Any, name: str) -> datetime:
-    """An aware date-time from a Param: without an offset nobody can say which hour of a long day is meant."""
+    """Parse an aware date-time from a Param; without an offset an hour of a 25-hour day would be ambiguous."""
     expected = f"{name}: expected an ISO 8601 date-time with an offset, got {quote(value)}"
     if isinstance(value, str):
         match = _DATE_TIME.fullmatch(value)

@@ -1,10 +1,10 @@
-"""What load and audit tell OpenLineage, when its Airflow provider is installed and not disabled.
+"""Describe load and audit for OpenLineage, when its Airflow provider is installed and enabled.
 
-Datasets are named as OpenLineage's naming rules have it: `elasticsearch://host:port`, `postgres://host:port`,
+Datasets are named by OpenLineage's naming rules: `elasticsearch://host:port`, `postgres://host:port`,
 `snowflake://account`, `sqlite:/path`, `duckdb:/path`.  Of a connection only its type, host, port, database, schema
-and account are read: a login or a password never gets into a name.
+and account are read: a name never contains a login or a password.
 
-A connector of one's own names itself with a method `lineage_dataset() -> tuple[str, str]` (namespace, name).
+A custom connector names its dataset with a method `lineage_dataset() -> tuple[str, str]` (namespace, name).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PORTS = {"elasticsearch": 9200, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class DatasetName(NamedTuple):
-    """A dataset as OpenLineage knows it."""
+    """Name of a dataset in OpenLineage."""
 
     namespace: str
     name: str
@@ -37,7 +37,7 @@ class DatasetName(NamedTuple):
 
 @dataclass(frozen=True)
 class Lineage:
-    """One execution of load or audit; `counts` are whole numbers by name, `source_rows` is known to audit alone."""
+    """One execution of load or audit; `counts` are row counts by name, only audit knows `source_rows`."""
 
     pipeline: str
     window_start: str
@@ -54,7 +54,7 @@ class Lineage:
 
 
 def is_wanted() -> bool:
-    """Is the OpenLineage provider installed, and not disabled?"""
+    """Return whether the OpenLineage provider is installed and enabled."""
     try:
         if find_spec("airflow.providers.openlineage") is None:
             return False
@@ -66,7 +66,7 @@ def is_wanted() -> bool:
 
 
 def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any) -> Lineage | None:
-    """What was moved; None when nobody wants to know.  A name that cannot be worked out is left out."""
+    """Describe what was moved; None without OpenLineage.  A dataset name that cannot be computed is None."""
     if not is_wanted():
         return None
     window = claim.window
@@ -84,14 +84,14 @@ def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any)
 
 
 def describe_load(runtime: Runtime, claim: Claim, staged: Staged, result: LoadResult) -> Lineage | None:
-    """`describe` for a load, with the bytes and files of its manifest."""
+    """Describe a load, with the bytes and files of its manifest."""
     from airflow_pipeline_provider.phases.stage import read_manifest
 
     if not is_wanted():
         return None
     try:
         manifest = read_manifest(runtime, claim, staged)
-    except PipelineError as error:  # the rows are loaded: what is said about them must not undo that
+    except PipelineError as error:  # the rows are loaded: an error in lineage must not fail the task
         logger.warning("no lineage of the load: %s", error)
         return None
     counts = {"staged": manifest.rows, "target": result.rows, "distinct": result.distinct_ids}
@@ -100,7 +100,7 @@ def describe_load(runtime: Runtime, claim: Claim, staged: Staged, result: LoadRe
 
 
 def dataset_name(config: PipelineConfig, kind: str, connector: Any = None) -> DatasetName | None:
-    """The pipeline's source or target; None for a connector that does not say."""
+    """Return the dataset of the pipeline's source or target; None for a connector that does not name one."""
     options = getattr(config, kind)
     try:
         if hasattr(connector, "lineage_dataset"):
@@ -113,7 +113,7 @@ def dataset_name(config: PipelineConfig, kind: str, connector: Any = None) -> Da
         if hasattr(options, "conn_id"):
             table = getattr(options, "table", None) or getattr(options, "name", None)
             return _table(get_connection(options.conn_id), table) if table else None
-    except Exception as error:  # noqa: BLE001  (lineage must not end a phase that has done its work)
+    except Exception as error:  # noqa: BLE001  (an error in lineage must not fail a phase that is done)
         logger.warning("no lineage of the %s %s: %s", kind, options.type, error)
     return None
 
@@ -133,7 +133,7 @@ def _table(connection: Any, table: str) -> DatasetName:
 
 
 def _authority(connection: Any) -> str:
-    """host:port of the first host; whatever else stands in the field, credentials too, is left out."""
+    """Return host:port of the first host, without the rest of the field (it may hold credentials)."""
     first = (connection.host or "localhost").split(",")[0].strip()
     url = urlsplit(first if "://" in first else f"//{first}")
     port = url.port or connection.port or _PORTS.get(connection.conn_type)
@@ -141,7 +141,7 @@ def _authority(connection: Any) -> str:
 
 
 def _with_parents(table: str, parents: list[str], levels: int) -> str:
-    """`table` with as many of the parents in front as bring it to so many levels."""
+    """Prefix `table` with as many of the parents as it needs to have `levels` parts."""
     table = table.replace('"', "")
     missing = levels - (table.count(".") + 1)
     known = [parent for parent in parents[:missing] if parent] if missing > 0 else []
@@ -149,7 +149,7 @@ def _with_parents(table: str, parents: list[str], levels: int) -> str:
 
 
 def operator_lineage(lineage: Lineage | None) -> Any:
-    """As the OpenLineage provider wants it from an operator; None when there is nothing to say."""
+    """Return the lineage in the OpenLineage provider's own type; None without lineage."""
     if lineage is None:
         return None
     from airflow_pipeline_provider.operators.lineage_facets import build

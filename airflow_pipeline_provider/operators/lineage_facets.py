@@ -1,4 +1,4 @@
-"""OpenLineage's own classes, filled; import it only where the OpenLineage provider is installed."""
+"""Build OpenLineage's own classes; import this module only where the OpenLineage provider is installed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from openlineage.client.facet_v2 import (
 from airflow_pipeline_provider import __version__
 from airflow_pipeline_provider.operators.lineage import Lineage
 
-PRODUCER = f"urn:airflow-pipeline-provider:{__version__}"  # OpenLineage wants a URI
+PRODUCER = f"urn:airflow-pipeline-provider:{__version__}"  # OpenLineage requires a URI
 
 
 @attrs.define
 class PipelineWindowRunFacet(RunFacet):
-    """Which window, under which token, with which counts; the keys are written as OpenLineage writes its own."""
+    """Facet of a window: bounds, token and counts; the keys are camel case like OpenLineage's own."""
 
     pipeline: str
     windowStart: str
@@ -33,7 +33,7 @@ class PipelineWindowRunFacet(RunFacet):
 
 
 def build(lineage: Lineage) -> OperatorLineage[Any, Any]:
-    """Input with its quality metrics (audit counted it), output with its statistics, and the window."""
+    """Build the input with its row count, the output with its statistics, and the window."""
     inputs, outputs = [], []
     if lineage.source is not None:
         facets: dict[str, InputDatasetFacet] = {}

@@ -1,4 +1,4 @@
-"""`LoadOperator`: the manifest's rows into the target, in one transaction."""
+"""Load the manifest's rows into the target in one transaction."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class LoadOperator(PipelineOperator):
-    """Replace the window in the target by what the manifest lists; run twice, it changes nothing the second time.
+    """Replace the window in the target by the manifest's rows; a second execution changes nothing.
 
-    Returns rows, distinct ids, and whether the load had been there already.
+    Returns rows, distinct ids, and whether the window was already loaded.
 
     :param stage_task_id: the task that published the manifest (templated).
     """
@@ -44,5 +44,5 @@ class LoadOperator(PipelineOperator):
         return {"rows": result.rows, "distinct_ids": result.distinct_ids, "already": result.already}
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
-        """Asked by the OpenLineage provider, where it is installed."""
+        """Return the lineage; the OpenLineage provider calls this."""
         return lineage.operator_lineage(self._lineage)

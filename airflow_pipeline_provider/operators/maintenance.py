@@ -1,8 +1,8 @@
-"""What keeps a pipeline true after its commits: late data is found and reloaded, leftovers are removed.
+"""Maintain a pipeline after its commits: find and reload late data, remove leftover files.
 
     recheck >> [reload (mapped over what grew), drift]        cleanup
 
-`drift` is a task of its own, so that shrinkage turns the run red and what grew is reloaded all the same.
+`drift` is a task of its own: shrinkage fails the run, and what grew is reloaded nevertheless.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 DRIFT_KEY = "drift"
 MOST_RELOADS = 40  # windows of one run: its XCom stays small, and the next run takes the others
-MOST_TOLD = 5
+MOST_LISTED = 5
 
 
 class RecheckOperator(PipelineOperator):
-    """Count the committed windows of the last days again; returns what grew as ``[[start, end], …]``.
+    """Count the committed windows of the last days again; return what grew as ``[[start, end], …]``.
 
-    The XCom ``drift`` holds what shrank, as sentences.
+    The XCom ``drift`` holds sentences about what shrank.
 
-    :param days: how many days up to the target day.
+    :param days: number of days, up to and including the target day.
     """
 
     template_fields: Sequence[str] = ("pipeline",)
@@ -59,9 +59,9 @@ class RecheckOperator(PipelineOperator):
                     "unchanged since the last recheck (audit.on_shrink: accept): %s", _shrunk(found, zone)
                 )
         shrunk = [_shrunk(found, zone) for found in unanswered]
-        more = len(shrunk) - MOST_TOLD
-        told = shrunk[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
-        context["ti"].xcom_push(key=DRIFT_KEY, value=told)
+        more = len(shrunk) - MOST_LISTED
+        sentences = shrunk[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
+        context["ti"].xcom_push(key=DRIFT_KEY, value=sentences)
         grown = report.grown
         if len(grown) > MOST_RELOADS:
             self.log.warning(
@@ -105,9 +105,9 @@ class ReloadOperator(PipelineOperator):
 
 
 class DriftOperator(PipelineOperator):
-    """Tell what shrank at the source: the target keeps its rows until a person decides.
+    """Report what shrank at the source; the target keeps its rows until the difference was reviewed.
 
-    :param on_shrink: ``fail`` makes the task red, ``warn`` writes a warning into its log.
+    :param on_shrink: ``fail`` fails the task, ``warn`` logs a warning.
     :param recheck_task_id: the task that counted (templated).
     """
 
@@ -119,13 +119,13 @@ class DriftOperator(PipelineOperator):
         self.recheck_task_id = recheck_task_id
 
     def execute(self, context: Context) -> None:
-        told = context["ti"].xcom_pull(task_ids=self.recheck_task_id, key=DRIFT_KEY)
-        if not self.one(told, self.recheck_task_id, DRIFT_KEY):
+        sentences = context["ti"].xcom_pull(task_ids=self.recheck_task_id, key=DRIFT_KEY)
+        if not self.one(sentences, self.recheck_task_id, DRIFT_KEY):
             raise AirflowSkipException("nothing shrank")
         name = self.load_config().pipeline_id
         sentence = (
-            f"pipeline {name} drifted (shrunk): {'; '.join(told)}. The target keeps its rows: look at the source; "
-            f"`{shown(doctor(name), program=IN_AIRFLOW)}` prints for each window the command that deletes them"
+            f"pipeline {name} drifted (shrunk): {'; '.join(sentences)}. The target keeps its rows. "
+            f"Review the source; `{shown(doctor(name), program=IN_AIRFLOW)}` prints the commands that delete them"
         )
         if self.on_shrink == "fail":
             raise AirflowFailException(sentence)
@@ -133,7 +133,7 @@ class DriftOperator(PipelineOperator):
 
 
 class CleanupOperator(PipelineOperator):
-    """Remove files of dead attempts, uploads that nobody finished and expired leases."""
+    """Remove files of abandoned attempts, unfinished uploads and expired leases."""
 
     template_fields: Sequence[str] = ("pipeline",)
 

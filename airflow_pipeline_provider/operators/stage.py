@@ -1,4 +1,4 @@
-"""`StageOperator`: receipts into one checked, immutable manifest."""
+"""Build one verified, immutable manifest from the receipts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StageOperator(PipelineOperator):
-    """Verify every part and publish the manifest; returns its path, sha256, token and rows.
+    """Verify each part and publish the manifest; return its path, SHA-256, token and rows.
 
     :param extract_task_id: the task, mapped or not, whose receipts are read (templated).
     :param validate_task_id: the task that began the attempt (templated).
@@ -48,7 +48,7 @@ class StageOperator(PipelineOperator):
 
 
 def _flat(value: Any) -> list[str]:
-    """A mapped task gives one list a slice, and with a single slice Airflow gives the bare value."""
+    """Flatten the XCom: a list per slice from a mapped task, the bare value from a single slice."""
     if isinstance(value, str):
         return [value]
     return [path for item in value for path in _flat(item)]

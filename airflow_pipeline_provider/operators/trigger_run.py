@@ -1,4 +1,4 @@
-"""A task ends by starting a run of a DAG: the one way that needs no access to Airflow's database or API."""
+"""End a task by starting a DAG run, the only way that needs no access to Airflow's database or API."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import DagRunTriggerException
 def trigger_run(
     dag_id: str, run_id: str, conf: dict[str, Any], note: str, run_after: datetime | None = None
 ) -> NoReturn:
-    """Start the run unless its id is there already; the task is a success, or skipped then.
+    """Start the run; the task succeeds, or is skipped if a run with the id exists.
 
-    `run_after` is for Airflow 3.3 and newer, 3.2 takes it from the conf alone.
+    `run_after` needs Airflow 3.3; Airflow 3.2 reads the reference time from the conf alone.
     """
     arguments: dict[str, Any] = {
         "trigger_dag_id": dag_id,

@@ -1,4 +1,4 @@
-"""`ValidateWindowOperator`: run it, audit what is loaded already, or skip."""
+"""Decide whether to run a window, to audit what is already loaded, or to skip."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class ValidateWindowOperator(PipelineOperator):
     """Check the window and freeze the slice plan.
 
-    Returns the slices (a list of JSON objects; map `ExtractOperator` over it for one slice a task) and pushes the
-    XCom ``verdict``.  Verdict ``skip`` skips every task below; ``already_loaded`` (a crash came between load and
-    audit) skips the tasks in `extract_task_id`, and audit goes on with what the target holds.
+    Returns the slices (a list of JSON objects; map `ExtractOperator` over it for one slice per task) and pushes the
+    XCom ``verdict``.  Verdict ``skip`` skips every downstream task; ``already_loaded`` (after a crash between load
+    and audit) skips `extract_task_id`, and audit continues with what the target holds.
 
     :param extract_task_id: the extract task.
     """
@@ -38,7 +38,7 @@ class ValidateWindowOperator(PipelineOperator):
         with self.runtime(context) as runtime:
             try:
                 validated = validate(runtime, claim)
-            except SupersededError as error:  # audit runs below skipped tasks too, and must know
+            except SupersededError as error:  # audit also runs downstream of skipped tasks, and needs it
                 lost = Validated("superseded", error.message)
                 ti.xcom_push(key=VERDICT_KEY, value=msgspec.to_builtins(lost))
                 raise
