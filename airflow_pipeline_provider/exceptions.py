@@ -5,6 +5,7 @@
     PipelineError
     ├── ConfigError       fix the YAML or the argument (also a ValueError)
     ├── TransientError    try again: network, 429, a lock, a busy file
+    │   ├── UnexpectedError     an exception of another type, before a run had a window
     │   ├── SnapshotLostError   what was read so far is void: discard it and read the slice again
     │   └── LeaseHeldError      another run holds the window; names the owner, begin and end
     ├── DataError         needs review: counts differ, an unreadable document, rows outside the window
@@ -58,6 +59,10 @@ class TransientError(PipelineError):
     """The same call may succeed later."""
 
 
+class UnexpectedError(TransientError):
+    """An exception of a type that nothing expects, before a run had a window; `__cause__` is the exception."""
+
+
 class SnapshotLostError(TransientError):
     """The source's consistent view (point in time) is gone; rows read under it must be thrown away."""
 
@@ -67,6 +72,7 @@ class LeaseHeldError(TransientError):
 
     `since` and `until` are aware datetimes by the state store's clock; `windows` is what the owner works on, empty
     for one that only writes to the state.  `follows`: a run that plans again starts after the owner's commit.
+    `holder` names the owner for people.
     """
 
     def __init__(
@@ -77,12 +83,14 @@ class LeaseHeldError(TransientError):
         *,
         windows: tuple[Any, ...] = (),
         follows: bool = False,
+        holder: str | None = None,
         message: str | None = None,
     ) -> None:
+        self.holder = holder or owner
         super().__init__(
             message
-            or f"the window is held by {owner} since {since.isoformat()}; its lease ends at {until.isoformat()} "
-            "unless it is renewed: wait for it, or let this run end"
+            or f"the window is held by {self.holder} since {since.isoformat()}; its lease ends at "
+            f"{until.isoformat()} unless it is renewed: wait for it, or let this run end"
         )
         self.owner, self.since, self.until = owner, since, until
         self.windows, self.follows = windows, follows

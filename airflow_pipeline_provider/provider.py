@@ -13,6 +13,11 @@ _SETTINGS = {
         "Empty: none.",
         "mycompany.records",
     ),
+    "installation": (
+        "Name of this Airflow installation in the leases of a state that several installations share: 1 to 64 "
+        "letters, digits, '.', '_' or '-'. Empty: a random id, kept in the Variable pipelines.installation.",
+        "blue",
+    ),
     "stage_roots": (
         "Where stage.path may be: folders and URLs without connection ids, separated by commas. Empty: anywhere.",
         "/data/stage, s3://lake/pipelines",

@@ -1,7 +1,8 @@
 """`cleanup PIPELINE [--older-than 7d] [--dry-run]`: remove what dead attempts left behind.
 
 JSON: `{"pipeline_id", "dry_run", "kept", "files", "bytes", "attempts": [{"folder", "attempt", "start", "end",
-"files", "bytes", "why"}], "leases": [{"start", "end", "owner", "since", "until"}], "unfinished": [text]}`.
+"files", "bytes", "why"}], "leases": [{"start", "end", "owner", "installation" | null, "since",
+"until"}], "unfinished": [text]}`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _print(done: Cleaned, zone: str, screen: Screen) -> None:
         screen.table(columns, rows, right=("files", "bytes"))
     for lease in done.leases:
         screen.say(
-            f"expired lease of {lease.owner} on {local_window(lease.interval, zone)}, until "
+            f"expired lease of {lease.holder} on {local_window(lease.interval, zone)}, until "
             f"{whole_second(lease.until, zone)}"
         )
     for what in done.unfinished:
@@ -81,6 +82,7 @@ def _json(done: Cleaned) -> dict[str, Any]:
                 "start": iso_utc(lease.interval.start),
                 "end": iso_utc(lease.interval.end),
                 "owner": lease.owner,
+                "installation": lease.installation,
                 "since": iso_utc(lease.since),
                 "until": iso_utc(lease.until),
             }

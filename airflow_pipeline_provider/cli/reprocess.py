@@ -146,7 +146,7 @@ def _step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[
     may = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
     if may.reason is not None:
         return Step(piece, stands, rows, "leave_out", f"{may.reason.value}: {may.detail}")
-    holders = [lease.owner for lease in leases if lease.interval.overlaps(piece)]
+    holders = [lease.holder for lease in leases if lease.interval.overlaps(piece)]
     action = "replace" if common([piece], ledger.committed(entries)) else "load"
     return Step(piece, stands, rows, action, f"held by {holders[0]} now: waits for it" if holders else "")
 

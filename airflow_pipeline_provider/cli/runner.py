@@ -97,7 +97,7 @@ class Runner:
         try:
             for lease in self.runtime.state.leases():
                 if lease.owner == self.run:
-                    self.runtime.state.release(lease.interval, lease.owner)
+                    self.runtime.state.release(lease.interval, self.runtime.owner(self.run))
         except PipelineError as error:
             if _reason(because) == _reason(error):
                 return  # the state is out of reach: that is said already
@@ -207,7 +207,7 @@ class Runner:
         time.sleep(max(0.0, min(POLL_SECONDS, patience, left)) + 0.01)
         gone = first.owner not in {lease.owner for lease in self._holders()}
         if gone and self.runtime.state.now() >= first.until:
-            self.tell(f"the lease of {first.owner} has expired: its window is free")
+            self.tell(f"the lease of {first.holder} has expired: its window is free")
 
     def _holders(self) -> list[Lease]:
         wanted = self.options.interval
@@ -221,8 +221,9 @@ class Runner:
     def _held(self, lease: Lease) -> str:
         zone = self.runtime.config.timezone
         return (
-            f"{local_window(lease.interval, zone)} is held by {lease.owner} since {whole_second(lease.since, zone)}, "
-            f"and its lease ends at {whole_second(lease.until, zone)} unless it is renewed"
+            f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
+            f"{whole_second(lease.since, zone)}, and its lease ends at {whole_second(lease.until, zone)} unless it "
+            "is renewed"
         )
 
 

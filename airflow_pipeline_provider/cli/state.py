@@ -87,7 +87,7 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
     for lease in runtime.state.leases():
         since = local_time(lease.since, runtime.config.timezone)
         screen.note(
-            f"{lease.owner} is at work since {since}: what it writes from now on is not exported; stop the "
+            f"{lease.holder} is at work since {since}: what it writes from now on is not exported; stop the "
             "pipeline first if this export is to move it",
             "yellow",
         )

@@ -3,13 +3,13 @@
 JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
 "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
 "eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null} | null, "next": {"window":
-[start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "since", "until"}], "days":
-[{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" |
-null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes":
-[text], "renamed": text | null}`; instants are ISO 8601, those without `local_` in UTC; `status` is one of
-`core.day_status.DayStatus`;
-`changes` lists how source and target of the file differ from those of the loads so far; `renamed` says that the
-pipeline was renamed, or that its rename was cut off: then no run of it loads.
+[start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "installation" | null, "since",
+"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
+"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same,
+with "reason"]}], "changes": [text], "renamed": text | null}`; instants are ISO 8601, those without `local_` in UTC;
+`status` is one of `core.day_status.DayStatus`; `changes` lists how source and target of the file differ from those of
+the loads so far; `renamed` says that the pipeline was renamed, or that its rename was cut off: then no run of it
+loads.
 `untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
 none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
 row is in no planned day; what BODY is (`connectors.base.Body`).
@@ -249,7 +249,7 @@ def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
     for lease in stands.leases:
         screen.say(
             f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
-            f"{lease.owner} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
+            f"{lease.holder} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
             "yellow",
         )
     if looked.refused is None:
@@ -399,6 +399,7 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
                 "start": iso_utc(lease.interval.start),
                 "end": iso_utc(lease.interval.end),
                 "owner": lease.owner,
+                "installation": lease.installation,
                 "since": iso_utc(lease.since),
                 "until": iso_utc(lease.until),
             }

@@ -3,8 +3,9 @@
 Expired leases only, unless `--force`: a planner passes a live lease over and a run takes an expired one by itself, so
 a lease is in nobody's way once it has expired.
 
-JSON: `{"pipeline_id", "timezone", "leases": [piece + {"owner", "since", "until", "status"}]}`; `status` is unlocked
-(it had expired), forced (it had not) or held (left alone).  Exit code 1 when a live lease was left alone.
+JSON: `{"pipeline_id", "timezone", "leases": [piece + {"owner", "installation" | null, "since", "until",
+"status"}]}`; `status` is unlocked (it had expired), forced (it had not) or held (left alone).  Exit code 1 when a
+live lease was left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.state.owners import Owner
 
 FORCED = (
     "a run that still lives takes its lease again at its next sign of life, unless another run is faster; then it "
@@ -46,7 +48,7 @@ def unlock(args: Namespace, screen: Screen) -> int:
             for lease, status in leases:
                 if status != "held":
                     runtime.state.record_act(
-                        "unlock", by, interval=lease.interval, owner=lease.owner, status=status
+                        "unlock", by, interval=lease.interval, owner=lease.holder, status=status
                     )
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, unlock")
@@ -58,8 +60,9 @@ def unlock(args: Namespace, screen: Screen) -> int:
     for lease in held:
         zone = config.timezone
         screen.error(
-            f"{local_window(lease.interval, zone)} is held by {lease.owner} since {whole_second(lease.since, zone)}; "
-            f"its lease ends at {whole_second(lease.until, zone)} unless it is renewed: wait, or use --force"
+            f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
+            f"{whole_second(lease.since, zone)}; its lease ends at {whole_second(lease.until, zone)} unless it is "
+            "renewed: wait, or use --force"
         )
     return exits.NO if held else exits.OK
 
@@ -70,7 +73,7 @@ def _unlock(runtime: Runtime, within: Interval | None, *, force: bool) -> list[t
         if within is not None and not lease.interval.overlaps(within):
             continue
         if force:
-            runtime.state.release(lease.interval, lease.owner)
+            runtime.state.release(lease.interval, Owner(lease.owner, lease.installation))
         done.append((lease, "forced" if force else "held"))
     return sorted(done, key=lambda pair: (pair[0].interval, pair[0].owner))
 
@@ -115,7 +118,7 @@ def _report(config: PipelineConfig, leases: list[tuple[Lease, str]], screen: Scr
         rows = [
             (
                 local_window(lease.interval, zone),
-                lease.owner,
+                lease.holder,
                 whole_second(lease.since, zone),
                 whole_second(lease.until, zone),
                 status,
@@ -130,6 +133,7 @@ def _json(lease: Lease, status: str, zone: str) -> dict[str, Any]:
     return {
         **piece_json(lease.interval, zone),
         "owner": lease.owner,
+        "installation": lease.installation,
         "since": iso_utc(lease.since),
         "until": iso_utc(lease.until),
         "status": status,

@@ -27,6 +27,7 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.wording import local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, TransientError
+from airflow_pipeline_provider.phases.first_day import refuse_far_past
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 
@@ -81,6 +82,7 @@ def give_up(runtime: Runtime, span: Interval, reason: str, by: str) -> Waived:
             f"--to: expected a time that has passed, got {local_time(span.end, zone)}, and it is "
             f"{whole_second(now, zone)}: what is still to come can be loaded"
         )
+    refuse_far_past(runtime.config, "--from", span.start)
     owner = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
     _refuse_leased(runtime, span)
     done = Waived()
@@ -110,7 +112,7 @@ def _refuse_leased(runtime: Runtime, span: Interval) -> None:
     for lease in runtime.state.leases():
         if lease.interval.overlaps(span) or not runtime.state.concurrent:  # one at a time writes there
             raise TransientError(
-                f"{local_window(lease.interval, zone)} is held by {lease.owner} since "
+                f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
                 f"{whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)} unless renewed: let the "
                 "run end, then waive; nothing was waived"
             )
@@ -120,7 +122,7 @@ def _write(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str
     """Under the piece's lease: no run begins it meanwhile, and one that did so since the look is not cut off."""
     state = runtime.state
     try:
-        state.acquire(piece, owner, runtime.config.state.lease_seconds)
+        state.acquire(piece, runtime.owner(owner), runtime.config.state.lease_seconds)
     except LeaseHeldError as error:
         raise TransientError(
             f"{local_window(piece, runtime.config.timezone)}: {error.message}; what lies before it is waived: let "
@@ -129,4 +131,4 @@ def _write(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str
     try:
         state.append(Entry(Kind.WAIVED, piece, runtime.clock(), run=owner, detail=dict(detail)))
     finally:
-        state.release(piece, owner)
+        state.release(piece, runtime.owner(owner))

@@ -71,8 +71,8 @@ class HeldLease(Protocol):
         """Return the interval that is leased."""
 
     @property
-    def owner(self) -> str:
-        """Return the run that holds the lease."""
+    def holder(self) -> str:
+        """Return the run that holds the lease, for people."""
 
     @property
     def since(self) -> datetime:
@@ -102,7 +102,7 @@ def find_missing(
     span = horizon(rules, at, first_day)
     free = gaps(span, done) if span is not None else []
     for lease in leases:
-        text = f"{lease.owner} works on it since {local_time(lease.since.replace(microsecond=0), rules.timezone)}"
+        text = f"{lease.holder} works on it since {local_time(lease.since.replace(microsecond=0), rules.timezone)}"
         found += [Missing(piece, Why.LEASED, text) for piece in common([lease.interval], free)]
         free = subtract(free, [lease.interval])
     stuck = common(blocked, free)

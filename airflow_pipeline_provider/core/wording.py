@@ -33,6 +33,11 @@ def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     return f"{start.date()} [{_clock(start)} {start.tzname()}, {end_clock} {end.tzname()})"
 
 
+def lease_holder(owner: str, installation: str | None) -> str:
+    """Return the run or writer that holds a lease, with the Airflow installation that it belongs to, if any."""
+    return f"{owner} (installation {installation})" if installation else owner
+
+
 def held_lease(owner: str, since: datetime, until: datetime, timezone: str | tzinfo) -> str:
     """Return `is held by flights/run since 2013-11-03 06:00:01 EST, until 2013-11-03 06:02:01 EST unless renewed`."""
     first, last = (local_time(instant.replace(microsecond=0), timezone) for instant in (since, until))

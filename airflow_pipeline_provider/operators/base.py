@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,8 +30,10 @@ from airflow_pipeline_provider.exceptions import (
 )
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
+from airflow_pipeline_provider.operators.installation import installation_of
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.phases.values import Claim
+from airflow_pipeline_provider.state.owners import Execution
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -113,7 +116,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         from airflow_pipeline_provider.phases.leases import give_back
 
         try:
-            with airflow_stats(), open_runtime(self.load_config()) as runtime:
+            with airflow_stats(), self._open(context["ti"]) as runtime:
                 try:
                     yield runtime
                 except (SupersededError, LeaseHeldError):
@@ -138,6 +141,12 @@ class PipelineOperator(BaseOperator, SkipMixin):
             raise  # the task's own retries, with backoff
         except PipelineError as error:
             raise AirflowFailException(redact_values(str(error))) from error
+
+    def _open(self, ti: Any) -> AbstractContextManager[Runtime]:
+        """Open the pipeline's parts, with the identity of this task's process among those on a run of the same id."""
+        config = self.load_config()
+        execution = Execution(f"{ti.task_id} {ti.map_index}", ti.try_number, uuid.uuid4().hex[:16])
+        return open_runtime(config, installation=installation_of(config), execution=execution)
 
     def wait_for_lease(self, error: LeaseHeldError) -> NoReturn:
         """Give the worker up and look again in a moment; no retry is used up, however long the lease is held."""

@@ -170,7 +170,7 @@ def expired_leases(view: View) -> Iterator[Finding]:
             yield Finding(
                 "expired_lease",
                 lease.interval,
-                f"{lease.owner} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and {why}",
+                f"{lease.holder} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and {why}",
                 command_line.unlock(view.name),
                 safe=True,
             )

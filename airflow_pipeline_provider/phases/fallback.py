@@ -26,6 +26,15 @@ def check_current(runtime: Runtime, given: int = 0) -> int:
     return newest
 
 
+def refuse_older_state(runtime: Runtime) -> None:
+    """Raise StateBehindError when the state is older than the target: to call before the first write.
+
+    A state without a token is new, so the target is not asked.
+    """
+    if runtime.state.newest_token() > 0:
+        check_current(runtime)
+
+
 def behind(runtime: Runtime, known: int, newer: str) -> str:
     """Return the error: what is wrong and what to do."""
     rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))

@@ -7,15 +7,18 @@ earlier, and it only ever moves earlier.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
+from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.phases.fallback import refuse_older_state
 from airflow_pipeline_provider.phases.runtime import Runtime
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)  # of what is written, unless start_day is earlier
 CLOCKS_APART = timedelta(minutes=5)  # scheduler and worker; a later reference time is refused
 
 
@@ -36,6 +39,33 @@ def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime 
     return min(reference_time, now, runtime.state.now())
 
 
+def refuse_far_past(config: PipelineConfig, name: str, instant: datetime) -> None:
+    """Raise ConfigError for an instant before 1970 and before `start_day`: a mistyped year would be moved or waived.
+
+    `name` is the argument that the instant came from.
+    """
+    earliest = EARLIEST
+    if config.start_day is not None:
+        earliest = min(earliest, day_interval(config.start_day, config.timezone).start)
+    if instant < earliest:
+        raise ConfigError(
+            f"{name}: expected an instant from {local_time(earliest, config.timezone)} on, got "
+            f"{local_time(instant, config.timezone)}; nothing was written: correct it, or set start_day to the first "
+            "day of the data"
+        )
+
+
+def refuse_before_first_day(runtime: Runtime, reference_time: datetime, first_day: date | None) -> None:
+    """Raise ConfigError for a reference time whose target day is before the pipeline's first day."""
+    target = target_day(runtime.config.rules, reference_time)
+    if first_day is not None and target < first_day:
+        raise ConfigError(
+            f"reference_time: expected one with a target day from {first_day} on, the pipeline's first day, got "
+            f"{local_time(reference_time, runtime.config.timezone)} with the target day {target}; no window was "
+            "moved: correct it, set start_day to load earlier days, or name the window (window_start, window_end)"
+        )
+
+
 def remember_first_day(runtime: Runtime, run_after: datetime | None) -> date | None:
     """Return the first day to plan, after recording it; None where the file has a `start_day`."""
     rules, state = runtime.config.rules, runtime.state
@@ -48,4 +78,7 @@ def remember_first_day(runtime: Runtime, run_after: datetime | None) -> date | N
     ):  # a clock was ahead, or a caller of an older version
         commits = ledger.committed(state.entries())
         day = min([day, *(day_of(piece.start, rules.timezone) for piece in commits[:1])])
-    return known if known is not None and known <= day else state.first_day(day)
+    if known is not None and known <= day:
+        return known
+    refuse_older_state(runtime)
+    return state.first_day(day)

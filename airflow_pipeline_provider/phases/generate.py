@@ -7,6 +7,8 @@ the rerun of the same run renews and which otherwise expires; after the binding,
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
@@ -23,12 +25,26 @@ from airflow_pipeline_provider.core.planning import (
 )
 from airflow_pipeline_provider.core.record_generation import build_window_record, json_safe
 from airflow_pipeline_provider.core.wording import held_lease, local_window
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    LeaseHeldError,
+    PipelineError,
+    TransientError,
+    UnexpectedError,
+)
 from airflow_pipeline_provider.fault_points import reach
-from airflow_pipeline_provider.observability.log_generator import phase_log
-from airflow_pipeline_provider.phases.first_day import at_most_now, remember_first_day
+from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
+from airflow_pipeline_provider.observability.redaction import redact_values
+from airflow_pipeline_provider.phases.fallback import refuse_older_state
+from airflow_pipeline_provider.phases.first_day import (
+    at_most_now,
+    refuse_before_first_day,
+    refuse_far_past,
+    remember_first_day,
+)
 from airflow_pipeline_provider.phases.identity import check_identity
 from airflow_pipeline_provider.phases.leases import release, take
+from airflow_pipeline_provider.phases.run_phase import failures_counted
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.turns import in_turn
 from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
@@ -43,7 +59,8 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
     """Plan and claim a window for the run.
 
     Raises LeaseHeldError when a named window (backfill, Params) is in another run's hands, ConfigError when the
-    request cannot be served at all.
+    request cannot be served at all, StateBehindError before anything is written to a state that fell back.  Once a
+    window is chosen, a failure counts as in every phase; an unexpected exception before is an UnexpectedError.
     """
     with phase_log(
         logger, pipeline=runtime.config.pipeline_id, window=None, attempt=None, phase="generate"
@@ -52,20 +69,32 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
             with runtime.state.session():
                 at = at_most_now(runtime, request.reference_time, request.run_after)
                 request = request._replace(reference_time=at)
+                refuse_far_past(runtime.config, "reference_time", at)
+                if request.interval is not None:
+                    refuse_far_past(runtime.config, "window", request.interval.start)
                 check_identity(runtime, runtime.state.about())
                 generated = (
-                    _generate(runtime, request)
+                    _generate(runtime, request, log)
                     if runtime.state.concurrent
                     else in_turn(
                         runtime,
                         request,
                         lambda: _look(runtime, request),
-                        lambda: _generate(runtime, request),
+                        lambda: _generate(runtime, request, log),
                     )
                 )
         except PipelineError as error:
             error.add_context(f"pipeline {runtime.config.pipeline_id}, run {request.run}, generate")
             raise
+        except Exception as error:
+            if log.window is not None:  # it counts as a failure of that window
+                raise
+            wrapped = UnexpectedError(
+                f"{type(error).__name__}: {redact_values(str(error))[:500]}; no window was chosen, so this is a "
+                "failure of no window: try again, and look at the traceback if it stays"
+            )
+            wrapped.add_context(f"pipeline {runtime.config.pipeline_id}, run {request.run}, generate")
+            raise wrapped from error
         if generated.claim is None:
             log.status, log.reason = "skipped", generated.reason
         else:
@@ -85,28 +114,46 @@ def _look(runtime: Runtime, request: RunRequest) -> Generated | None:
     return None if plan.interval is not None or plan.reason is Reason.LEASED else _nothing(plan)
 
 
-def _generate(runtime: Runtime, request: RunRequest) -> Generated:
+@contextmanager
+def _chosen(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Iterator[None]:
+    """Count a failure of the block as one of this window; the log line names the window."""
+    log.window = str(interval)
+    with failures_counted(runtime, request.run, interval, "generate"):
+        yield
+    log.window = None
+
+
+def _take(runtime: Runtime, run: str, interval: Interval) -> None:
+    """Take the lease of a window, unless the state fell back to an older copy."""
+    refuse_older_state(runtime)
+    take(runtime, run, interval)
+
+
+def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Generated:
     bound = runtime.state.bound(request.run)
     if request.kind is RunKind.BACKFILL:
         plan = _plan_named(runtime, request, cut=True)
     elif bound is not None:
-        return _again(runtime, request, bound)
+        return _again(runtime, request, bound, log)
     elif request.kind is RunKind.WINDOW:
         plan = _plan_named(runtime, request, cut=False)
     else:
-        return _claim_live(runtime, request)
+        return _claim_live(runtime, request, log)
     if plan.interval is None:
         return _nothing(plan)
     reach("generate.planned")
-    take(runtime, request.run, plan.interval)
-    reach("generate.leased")
-    if request.only_drifted and not _is_drifted(runtime, plan.interval):  # only under the lease is it sure
-        release(runtime, request.run, plan.interval)
-        detail = "another run has loaded this window again since the recheck found late data"
-        return Generated(None, None, Reason.COMPLETE.value, detail)
-    runtime.state.bind_run(request.run, plan.interval, replace=True)
-    reach("generate.bound")
-    return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
+    _take(runtime, request.run, plan.interval)
+    with _chosen(runtime, request, plan.interval, log):
+        reach("generate.leased")
+        if request.only_drifted and not _is_drifted(
+            runtime, plan.interval
+        ):  # only under the lease is it sure
+            release(runtime, request.run, plan.interval)
+            detail = "another run has loaded this window again since the recheck found late data"
+            return Generated(None, None, Reason.COMPLETE.value, detail)
+        runtime.state.bind_run(request.run, plan.interval, replace=True)
+        reach("generate.bound")
+        return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
 
 
 def _is_drifted(runtime: Runtime, interval: Interval) -> bool:
@@ -121,10 +168,11 @@ def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
         first_day = state.first_day(None) if rules.start_day is None else None
         span = all_days(rules, reference_time, first_day)
         covered, leases = state.known(span, keep=True) if span is not None else (Coverage(), [])
+    me = runtime.owner(owner)
     known = Known(
         covered.done,
         blocked=tuple(covered.blocked(runtime.config.max_attempts)),
-        leased=tuple(lease.interval for lease in leases if lease.owner != owner),
+        leased=tuple(lease.interval for lease in leases if not lease.belongs_to(me)),
     )
     return plan_live(rules, reference_time, known, first_day)
 
@@ -134,48 +182,59 @@ def is_committed(runtime: Runtime, interval: Interval) -> bool:
     return not gaps(interval, ledger.committed(runtime.state.entries(interval)))
 
 
-def _claim_live(runtime: Runtime, request: RunRequest) -> Generated:
-    remember_first_day(runtime, request.run_after)
+def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Generated:
+    refuse_before_first_day(runtime, request.reference_time, remember_first_day(runtime, request.run_after))
     for _ in range(PLANNING_ROUNDS):
         plan = plan_next(runtime, request.reference_time, request.run)
         if plan.interval is None:
             return _nothing(plan, _holders(runtime, request) if plan.reason is Reason.LEASED else "")
         reach("generate.planned")
         try:
-            take(runtime, request.run, plan.interval)
+            _take(runtime, request.run, plan.interval)
         except LeaseHeldError:
             continue  # another run was quicker; the next plan passes its lease over
-        reach("generate.leased")
-        entries = runtime.state.entries(plan.interval)
-        if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
-            release(runtime, request.run, plan.interval)
-            continue
-        interval = runtime.state.bind_run(request.run, plan.interval)
-        reach("generate.bound")
-        if interval != plan.interval:  # a twin of this task bound the run first
-            release(runtime, request.run, plan.interval)
-            return _again(runtime, request, interval)
-        return _claimed(runtime, request, interval, plan.detail, replace=False)
+        with _chosen(runtime, request, plan.interval, log):
+            reach("generate.leased")
+            entries = runtime.state.entries(plan.interval)
+            if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
+                release(runtime, request.run, plan.interval)
+                continue
+            interval = runtime.state.bind_run(request.run, plan.interval)
+            reach("generate.bound")
+            if interval == plan.interval:
+                return _claimed(runtime, request, interval, plan.detail, replace=False)
+            release(runtime, request.run, plan.interval)  # a twin of this task bound the run first
+        return _again(runtime, request, interval, log)
     raise TransientError(
         f"lost the race for a window {PLANNING_ROUNDS} times in a row; "
         "too many runs plan at once: lower max_active_runs, or let the retry try again"
     )
 
 
-def _again(runtime: Runtime, request: RunRequest, interval: Interval) -> Generated:
+def _again(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Generated:
     """The window that this run has: a retry or a clear.  Committed: the old record, and no new lease.  In another
     run's hands: a live run has nothing to do, a named window is waited for."""
+    _release_others(runtime, request.run, interval)
     if is_committed(runtime, interval):
         detail = "this run's window is committed already; its record is given again without a new lease"
     else:
         try:
-            take(runtime, request.run, interval)
+            _take(runtime, request.run, interval)
         except LeaseHeldError as error:
             if request.kind is not RunKind.LIVE:
                 raise
             return Generated(None, None, Reason.SUPERSEDED.value, error.message)
         detail = "this run continues with the window it had"
-    return _claimed(runtime, request, interval, detail, replace=request.kind is RunKind.WINDOW)
+    with _chosen(runtime, request, interval, log):
+        return _claimed(runtime, request, interval, detail, replace=request.kind is RunKind.WINDOW)
+
+
+def _release_others(runtime: Runtime, run: str, interval: Interval) -> None:
+    """Release what this run leased before a crash, if an equal run of another installation was bound meanwhile."""
+    me = runtime.owner(run)
+    for lease in runtime.state.leases():
+        if lease.belongs_to(me) and lease.interval != interval:
+            release(runtime, run, lease.interval)
 
 
 def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:
@@ -192,9 +251,10 @@ def _nothing(plan: Plan, holders: str = "") -> Generated:
 def _holders(runtime: Runtime, request: RunRequest) -> str:
     """Return whose leases keep this run from a window."""
     zone = runtime.config.timezone
-    held = [lease for lease in runtime.state.leases() if lease.owner != request.run]
+    me = runtime.owner(request.run)
+    held = [lease for lease in runtime.state.leases() if not lease.belongs_to(me)]
     told = [
-        f"{local_window(lease.interval, zone)} {held_lease(lease.owner, lease.since, lease.until, zone)}"
+        f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}"
         for lease in held[:MOST_TOLD]
     ]
     return "; ".join(told + ([f"and {len(held) - MOST_TOLD} more"] if len(held) > MOST_TOLD else []))

@@ -29,20 +29,29 @@ class Held:
     """The lease of `interval` as the phase sees it; `check` raises once it was lost."""
 
     interval: Interval | None = None
-    lost: LeaseHeldError | None = None
+    lost: LeaseHeldError | SupersededError | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise SupersededError when another run works on the window, LeaseHeldError when it works on another one."""
+        """Raise SupersededError when another run, or a later execution of this task, works on the window.
+
+        Raise LeaseHeldError when another run works on another window.
+        """
+        if isinstance(self.lost, SupersededError):
+            raise SupersededError(self.lost.message) from self.lost
         if self.lost is not None:
             raise _lost(self.lost, self.interval) from self.lost
 
 
-def take(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Take the lease, or renew it; LeaseHeldError when another owner has it."""
+def take(runtime: Runtime, run: str, interval: Interval, *, renews: bool = False) -> None:
+    """Take the lease, or renew it.
+
+    LeaseHeldError when another owner has it, SupersededError when another execution of this task overtook this one.
+    """
     runtime.renewed.pop((run, interval), None)
+    owner = runtime.owner(run)._replace(renews=renews)
     with local_times(runtime):
-        runtime.state.acquire(interval, run, runtime.config.state.lease_seconds)
+        runtime.state.acquire(interval, owner, runtime.config.state.lease_seconds)
     runtime.renewed[run, interval] = runtime.clock()
 
 
@@ -52,7 +61,9 @@ def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Ite
     with ExitStack() as stack:
         with local_times(runtime):
             stack.enter_context(
-                runtime.state.exclusive(run, runtime.config.state.lease_seconds, follows=follows)
+                runtime.state.exclusive(
+                    runtime.owner(run), runtime.config.state.lease_seconds, follows=follows
+                )
             )
         yield
 
@@ -66,11 +77,11 @@ def local_times(runtime: Runtime) -> Iterator[None]:
         zone = runtime.config.timezone
         what = ", ".join(local_window(window, zone) for window in error.windows[:2]) or "the pipeline's state"
         if runtime.state.concurrent or not error.windows:
-            message = f"{what} {held_lease(error.owner, error.since, error.until, zone)}"
+            message = f"{what} {held_lease(error.holder, error.since, error.until, zone)}"
         else:
             message = (
                 f"state.type {runtime.config.state.type} serves one run at a time, and its lease "
-                f"{held_lease(error.owner, error.since, error.until, zone)}, for {what}"
+                f"{held_lease(error.holder, error.since, error.until, zone)}, for {what}"
             )
         raise LeaseHeldError(
             error.owner,
@@ -78,6 +89,7 @@ def local_times(runtime: Runtime) -> Iterator[None]:
             error.until,
             windows=error.windows,
             follows=error.follows,
+            holder=error.holder,
             message=message,
         ) from error
 
@@ -100,7 +112,7 @@ def check_binding(runtime: Runtime, claim: Claim) -> None:
 def release(runtime: Runtime, run: str, interval: Interval) -> None:
     """Give it back; not holding it is fine."""
     runtime.renewed.pop((run, interval), None)
-    runtime.state.release(interval, run)
+    runtime.state.release(interval, runtime.owner(run))
 
 
 def _is_fresh(runtime: Runtime, run: str, interval: Interval) -> bool:
@@ -142,8 +154,8 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
     def keep_renewing() -> None:
         while not held.stop.wait(ttl / 3):
             try:
-                take(runtime, claim.run, claim.window.interval)
-            except LeaseHeldError as error:
+                take(runtime, claim.run, claim.window.interval, renews=True)
+            except (LeaseHeldError, SupersededError) as error:
                 held.lost = error
                 return
             except Exception as error:  # noqa: BLE001  (a thread has nobody to raise to; the next round tries again)

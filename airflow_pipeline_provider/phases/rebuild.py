@@ -51,7 +51,7 @@ def rebuild(runtime: Runtime) -> Rebuilt:
 def _rebuild(runtime: Runtime) -> Rebuilt:
     for lease in runtime.state.leases():
         raise TransientError(
-            f"{lease.owner} works on {lease.interval} since {lease.since.isoformat()}: wait for it, or stop it"
+            f"{lease.holder} works on {lease.interval} since {lease.since.isoformat()}: wait for it, or stop it"
         )
     with exclusive(runtime, f"rebuild/{uuid.uuid4()}"):
         return write_missing(runtime)

@@ -176,7 +176,7 @@ def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> Left
     for lease in leases:
         if _in_the_way(runtime, lease, piece):
             since = local_time(lease.since.replace(microsecond=0), runtime.config.timezone)
-            return _left(runtime, piece, Left.LEASED, f"{lease.owner} works on it since {since}")
+            return _left(runtime, piece, Left.LEASED, f"{lease.holder} works on it since {since}")
     settled = runtime.now() - timedelta(seconds=runtime.config.rules.settle_seconds)
     if piece.end > settled:
         return _left(runtime, piece, Left.NOT_SETTLED, "late rows are still expected")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import (
@@ -64,32 +65,47 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
         logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
     ) as record:
         try:
-            check_binding(runtime, claim)  # first: a lease on a window of another run would stay
-            with hold(runtime, claim) as held:
-                yield Phase(record, held)
+            with failures_counted(runtime, claim.run, window.interval, name, attempt):
+                check_binding(runtime, claim)  # before the lease: another run's window is not to be held
+                with hold(runtime, claim) as held:
+                    yield Phase(record, held)
         except PipelineError as error:
             error.add_context(f"pipeline {window.pipeline_id}, window {window.interval}, {name}")
-            if isinstance(error, StateBehindError):
-                _release(runtime, claim)
-            elif isinstance(error, (DataError, FatalError, ConfigError)):
-                _give_up(runtime, claim, name, attempt, error)
             if isinstance(error, SupersededError):
                 record.status, record.reason = "skipped", "superseded"
             raise
-        except Exception as error:
-            _give_up(runtime, claim, name, attempt, error)
-            raise
 
 
-def _release(runtime: Runtime, claim: Claim) -> None:
+@contextmanager
+def failures_counted(
+    runtime: Runtime, run: str, interval: Interval, name: str, attempt: str | None = None
+) -> Iterator[None]:
+    """Write a failure of the block to the ledger and release the run's lease, where the error's type asks for it."""
+    try:
+        yield
+    except StateBehindError:
+        _release(runtime, run, interval)
+        raise
+    except PipelineError as error:
+        if isinstance(error, (DataError, FatalError, ConfigError)):
+            _give_up(runtime, run, interval, name, attempt, error)
+        raise
+    except Exception as error:
+        _give_up(runtime, run, interval, name, attempt, error)
+        raise
+
+
+def _release(runtime: Runtime, run: str, interval: Interval) -> None:
     """Release the lease only: a state that fell back gets no line, since its end may come back."""
     try:
-        release(runtime, claim.run, claim.window.interval)
+        release(runtime, run, interval)
     except PipelineError as second:
         logger.warning("the lease could not be released, it ends by itself: %s", second)
 
 
-def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, error: Exception) -> None:
+def _give_up(
+    runtime: Runtime, run: str, interval: Interval, name: str, attempt: str | None, error: Exception
+) -> None:
     """Write the failure to the ledger and release the lease.
 
     Any exception counts: a window that no run can move must not be the first of every plan for ever.  An unexpected
@@ -106,13 +122,13 @@ def _give_up(runtime: Runtime, claim: Claim, name: str, attempt: str | None, err
         runtime.state.append(
             Entry(
                 Kind.FAILED,
-                claim.window.interval,
+                interval,
                 runtime.clock(),
                 attempt=attempt,
-                run=claim.run,
+                run=run,
                 detail=detail,
             )
         )
-        release(runtime, claim.run, claim.window.interval)
+        release(runtime, run, interval)
     except PipelineError as second:  # the first error is the one to report; the lease ends by itself
         logger.warning("could not write the failure to the ledger: %s", second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,15 +15,24 @@ from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.state.owners import Execution, Owner
 
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def whole_run() -> Execution:
+    """Return an execution of this process: all tasks of a run, outside of Airflow."""
+    return Execution(process=uuid.uuid4().hex[:16])
+
+
 @dataclass(frozen=True)
 class Runtime:
-    """Everything a phase works with.  `clock` gives the wall clock as an aware datetime."""
+    """Everything a phase works with.  `clock` gives the wall clock as an aware datetime.
+
+    `installation` and `execution` identify this process to other ones that work on a run of the same id.
+    """
 
     config: PipelineConfig
     source: Source
@@ -32,6 +42,12 @@ class Runtime:
     clock: Callable[[], datetime] = utc_now
     renewed: dict[tuple[str, Interval], datetime] = field(default_factory=dict)
     """When this process took or renewed which run's lease, by `clock`; given back, it is not in here."""
+    installation: str | None = None
+    execution: Execution = field(default_factory=whole_run)
+
+    def owner(self, run: str) -> Owner:
+        """Return this process as the owner of the run's lease."""
+        return Owner(run, self.installation, self.execution)
 
     def now(self) -> datetime:
         """Return the earlier of this process's clock and the store's: what is past by it is past by both."""
@@ -48,7 +64,13 @@ def identity_of(config: PipelineConfig) -> Identity:
 
 
 @contextmanager
-def open_runtime(config: PipelineConfig, clock: Callable[[], datetime] = utc_now) -> Iterator[Runtime]:
+def open_runtime(
+    config: PipelineConfig,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    installation: str | None = None,
+    execution: Execution | None = None,
+) -> Iterator[Runtime]:
     """Build the connectors that the configuration names; they are closed when the block ends."""
     identity = identity_of(config)
     with ExitStack() as stack:
@@ -59,4 +81,13 @@ def open_runtime(config: PipelineConfig, clock: Callable[[], datetime] = utc_now
             stack.callback(connector.close)
             return connector
 
-        yield Runtime(config, build("source"), build("stage"), build("target"), build("state"), clock)  # type: ignore[arg-type]
+        yield Runtime(
+            config,
+            build("source"),  # type: ignore[arg-type]
+            build("stage"),  # type: ignore[arg-type]
+            build("target"),  # type: ignore[arg-type]
+            build("state"),  # type: ignore[arg-type]
+            clock,
+            installation=installation,
+            execution=execution or whole_run(),
+        )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.exceptions import LeaseHeldError
+from airflow_pipeline_provider.phases.fallback import refuse_older_state
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.rebuild import write_missing
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -33,6 +34,10 @@ def in_turn(
     seen = look()
     if seen is not None:
         return seen
+    if (
+        not runtime.state.leases()
+    ):  # else this run writes nothing, and may wait long without asking the target
+        refuse_older_state(runtime)
     try:
         with exclusive(runtime, request.run, follows=request.follows):
             repair(runtime)

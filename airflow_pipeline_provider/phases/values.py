@@ -95,15 +95,6 @@ class Staged(Struct, frozen=True):
     quarantined: int = 0
 
 
-class CompleteDay(NamedTuple):
-    """What a `.days` event holds; `rows` is None where the ledger does not know them exactly."""
-
-    day: date
-    interval: Interval
-    rows: int | None
-    token: int
-
-
 class Audited(Struct, frozen=True):
     """Source = staged + quarantined, and staged = target = distinct, committed under `token`."""
 

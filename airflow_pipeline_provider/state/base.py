@@ -22,14 +22,18 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.core.wording import lease_holder
 from airflow_pipeline_provider.exceptions import LeaseHeldError
 from airflow_pipeline_provider.state.about import NOTHING, About, Act
+from airflow_pipeline_provider.state.owners import Execution, Owner, is_same_run
 
 
 class Lease(NamedTuple):
     """The owner of an interval; `since` and `until` by the store's clock.
 
-    `seconds` is what it was taken or renewed for; None in a lease of an earlier version.
+    `owner` is the run, or the name of another writer.  `seconds` is what the lease was taken or renewed for;
+    `installation` is the Airflow of the run, if any; both are None in a lease of an earlier version.
+    `executions` are the processes that share it, one a task.
     """
 
     interval: Interval
@@ -37,6 +41,17 @@ class Lease(NamedTuple):
     since: datetime
     until: datetime
     seconds: float | None = None
+    installation: str | None = None
+    executions: tuple[Execution, ...] = ()
+
+    @property
+    def holder(self) -> str:
+        """Return the owner for people: the run and, if it has one, its installation."""
+        return lease_holder(self.owner, self.installation)
+
+    def belongs_to(self, owner: Owner) -> bool:
+        """Return whether it is a lease of the owner's run."""
+        return is_same_run(self.owner, self.installation, owner)
 
     def is_live(self, now: datetime) -> bool:
         """Return False also for one that ends later than its length from now: the clock was ahead when it was taken.
@@ -69,6 +84,7 @@ class State(ABC):
     concurrent: ClassVar[
         bool
     ]  # may two runs write to it at once?  Else a lease of the whole pipeline parts them
+    shared: ClassVar[bool] = True  # may several Airflow installations use one store?
 
     def __init__(self, options: Any, identity: Identity) -> None:
         self.options = options
@@ -130,13 +146,17 @@ class State(ABC):
     # --- leases
 
     @abstractmethod
-    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+    def acquire(self, interval: Interval, owner: Owner | str, ttl_seconds: float) -> Lease:
         """Take the lease, or renew one's own (`since` stays).  A live lease of another owner on any overlapping
-        interval, or on any at all where not `concurrent`: LeaseHeldError.  Expired leases of others are removed."""
+        interval, or on any at all where not `concurrent`: LeaseHeldError.  Expired leases of others are removed.
+
+        The tasks of a run share its lease.  SupersededError for an execution that another one of the same task
+        overtook (`owners.executions_after`).
+        """
 
     @abstractmethod
-    def release(self, interval: Interval, owner: str) -> None:
-        """Give it back; not holding it is fine."""
+    def release(self, interval: Interval, owner: Owner | str) -> None:
+        """Release it; not holding it is fine, and a stale execution releases nothing."""
 
     @abstractmethod
     def leases(self, *, expired: bool = False) -> list[Lease]:
@@ -154,7 +174,7 @@ class State(ABC):
     @contextmanager
     def exclusive(
         self,
-        owner: str,  # noqa: ARG002
+        owner: Owner | str,  # noqa: ARG002
         ttl_seconds: float,  # noqa: ARG002
         *,
         follows: bool | None = None,  # noqa: ARG002

@@ -9,6 +9,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, check_transition
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.state.base import Lease, Snapshot
+from airflow_pipeline_provider.state.owners import Execution, Owner, as_owner, executions_after, may_release
 
 KEYED = (Kind.REPLACING, Kind.COMMITTED)
 
@@ -28,23 +29,53 @@ def admit(entry: Entry, overlapping: Iterable[Entry]) -> bool:
 
 
 def claim(
-    held: Iterable[Lease], interval: Interval, owner: str, now: datetime, ttl_seconds: float
+    held: Iterable[Lease],
+    interval: Interval,
+    owner: Owner | str,
+    now: datetime,
+    ttl_seconds: float,
 ) -> list[Lease]:
     """The leases after `owner` took (or renewed) `interval` at `now`, the new one last; expired ones are dropped.
 
-    Raises LeaseHeldError when another owner's live lease overlaps, ValueError for a time to live that is none.
+    Raises LeaseHeldError when another owner's live lease overlaps, SupersededError for a stale execution,
+    ValueError for a time to live that is none.
     """
+    owner = as_owner(owner)
     if not ttl_seconds > 0:
         raise ValueError(f"ttl_seconds: expected more than 0, got {ttl_seconds!r}")
     since, kept = now, []
+    executions: tuple[Execution, ...] = ()
     for lease in held:
-        if lease.owner == owner and lease.interval == interval:
+        if lease.belongs_to(owner) and lease.interval == interval:
             since = min(lease.since, now)
+            executions = lease.executions if lease.is_live(now) else ()
         elif lease.is_live(now):
-            if lease.owner != owner and lease.interval.overlaps(interval):
-                raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
+            if not lease.belongs_to(owner) and lease.interval.overlaps(interval):
+                raise lease_held(lease)
             kept.append(lease)
-    return [*kept, Lease(interval, owner, since, now + timedelta(seconds=ttl_seconds), float(ttl_seconds))]
+    executions = executions_after(executions, owner)
+    until = now + timedelta(seconds=ttl_seconds)
+    new = Lease(interval, owner.run, since, until, float(ttl_seconds), owner.installation, executions)
+    return [*kept, new]
+
+
+def lease_held(lease: Lease) -> LeaseHeldError:
+    """Return the error for a run that meets another owner's lease."""
+    return LeaseHeldError(
+        lease.owner, lease.since, lease.until, windows=(lease.interval,), holder=lease.holder
+    )
+
+
+def to_release(held: Iterable[Lease], interval: Interval, owner: Owner | str) -> list[Lease]:
+    """Return the leases that the owner releases with `interval`: its own, unless it is a stale execution."""
+    owner = as_owner(owner)
+    return [
+        lease
+        for lease in held
+        if lease.interval == interval
+        and lease.belongs_to(owner)
+        and may_release(lease.executions, owner.execution)
+    ]
 
 
 def split_expired(

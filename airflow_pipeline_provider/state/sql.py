@@ -29,7 +29,8 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
-from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired
+from airflow_pipeline_provider.state.owners import Execution, Owner
+from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired, to_release
 from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_snapshot import entry_row, read_snapshot, write_snapshot
 
@@ -223,14 +224,15 @@ class SqlState(State):
 
     # --- leases
 
-    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+    def acquire(self, interval: Interval, owner: Owner | str, ttl_seconds: float) -> Lease:
         def work(connection: sa.Connection) -> Lease:
             database = self._database()
             held = self._leases(connection)
-            after = claim(held, interval, owner, database.clock(connection), ttl_seconds)
+            now = database.clock(connection)
+            after = claim(held, interval, owner, now, ttl_seconds)
             for lease in held:
                 if lease not in after[:-1]:
-                    self._delete(connection, lease.interval, lease.owner)
+                    self._delete(connection, lease)
             lease = after[-1]
             connection.execute(
                 database.statements.insert_lease,
@@ -238,29 +240,33 @@ class SqlState(State):
                     "pipeline_id": self._pipeline,
                     "window_start": interval.start,
                     "window_end": interval.end,
-                    "owner": owner,
+                    "owner": lease.owner,
                     "since": lease.since,
                     "until": lease.until,
                     "seconds": lease.seconds,
+                    "installation": lease.installation,
+                    "executions": json.dumps(lease.executions),
                 },
             )
             return lease
 
         return self._database().write(self._pipeline, work)
 
-    def _delete(self, connection: sa.Connection, interval: Interval, owner: str) -> None:
-        of = {**self._mine, "of_start": interval.start, "of_end": interval.end, "of_owner": owner}
+    def _delete(self, connection: sa.Connection, lease: Lease) -> None:
+        interval = lease.interval
+        of = {**self._mine, "of_start": interval.start, "of_end": interval.end, "of_owner": lease.owner}
         connection.execute(self._database().statements.delete_lease, of)
 
     def _leases(self, connection: sa.Connection) -> list[Lease]:
         rows = connection.execute(self._database().statements.all_leases, self._mine)
-        return [
-            Lease(Interval(row.window_start, row.window_end), row.owner, row.since, row.until, row.seconds)
-            for row in rows
-        ]
+        return [read_lease(row) for row in rows]
 
-    def release(self, interval: Interval, owner: str) -> None:
-        self._database().write(self._pipeline, lambda connection: self._delete(connection, interval, owner))
+    def release(self, interval: Interval, owner: Owner | str) -> None:
+        def work(connection: sa.Connection) -> None:
+            for lease in to_release(self._leases(connection), interval, owner):
+                self._delete(connection, lease)
+
+        self._database().write(self._pipeline, work)
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         with self._database().read() as connection:
@@ -277,7 +283,7 @@ class SqlState(State):
             database = self._database()
             _, gone = split_expired(self._leases(connection), database.clock(connection), within)
             for lease in gone:
-                self._delete(connection, lease.interval, lease.owner)
+                self._delete(connection, lease)
             return gone
 
         return self._database().write(self._pipeline, work)
@@ -390,6 +396,19 @@ def shortly_before(instant: datetime, microseconds: int) -> datetime:
     """The instant less so many microseconds; where the calendar begins, its beginning."""
     room = (instant - datetime.min.replace(tzinfo=instant.tzinfo)) // _MICROSECOND
     return instant - min(microseconds, room) * _MICROSECOND
+
+
+def read_lease(row: Any) -> Lease:
+    """Parse a row of the table of leases."""
+    return Lease(
+        Interval(row.window_start, row.window_end),
+        row.owner,
+        row.since,
+        row.until,
+        row.seconds,
+        row.installation,
+        tuple(Execution(*values) for values in json.loads(row.executions or "[]")),
+    )
 
 
 def read_entry(row: Any) -> Entry:

@@ -40,7 +40,7 @@ from airflow_pipeline_provider.state.sql_tables import Tables
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: a set of tables with this version is ready."""
 
 TRIES = 3  # how often a transaction that met another process's lock on the SQLite file is begun

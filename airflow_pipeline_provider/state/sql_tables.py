@@ -121,6 +121,8 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("since", Instant, nullable=False),
         sa.Column("until", Instant, nullable=False),
         sa.Column("seconds", sa.Float),  # its length; NULL in a lease of an earlier version
+        sa.Column("installation", sa.Text),  # the Airflow that the owner's run belongs to, if any
+        sa.Column("executions", sa.Text),  # JSON: `state.owners.Execution` of each task that shares the lease
     )
     runs = sa.Table(
         f"{prefix}runs",

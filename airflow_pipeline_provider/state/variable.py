@@ -36,8 +36,9 @@ from airflow_pipeline_provider.state import rules
 from airflow_pipeline_provider.state import variable_values as values
 from airflow_pipeline_provider.state.about import About, merged
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
+from airflow_pipeline_provider.state.owners import Owner, as_owner
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
-from airflow_pipeline_provider.state.variable_lease import PipelineLease, version_of
+from airflow_pipeline_provider.state.variable_lease import LeaseValue, PipelineLease, version_of
 from airflow_pipeline_provider.state.variable_values import DayLedger, PipelineState
 
 KEPT_RUNS = 500  # bindings of older runs are dropped: a run cleared after so many others plans anew
@@ -71,6 +72,7 @@ class VariableStateOptions(StateOptions):
 class VariableState(State):
     Options: ClassVar[type[VariableStateOptions]] = VariableStateOptions
     concurrent: ClassVar[bool] = False
+    shared: ClassVar[bool] = False  # Variables belong to one Airflow
 
     def __init__(
         self,
@@ -208,35 +210,35 @@ class VariableState(State):
 
     # --- leases
 
-    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+    def acquire(self, interval: Interval, owner: Owner | str, ttl_seconds: float) -> Lease:
+        owner = as_owner(owner)
         self._refuse_older(owner)
-        value = self._lease.take(owner, ttl_seconds, interval)
-        return Lease(interval, owner, value.since, value.until, value.seconds)
+        return _lease_of(interval, self._lease.take(owner, ttl_seconds, interval))
 
     @contextmanager
-    def exclusive(self, owner: str, ttl_seconds: float, *, follows: bool | None = None) -> Iterator[None]:
+    def exclusive(
+        self, owner: Owner | str, ttl_seconds: float, *, follows: bool | None = None
+    ) -> Iterator[None]:
+        owner = as_owner(owner)
         self._refuse_older(owner)
         with self._lease.block(owner, ttl_seconds, follows):
             yield
 
-    def _refuse_older(self, owner: str) -> None:
+    def _refuse_older(self, owner: Owner) -> None:
         """A run of the version before, whose lease is in the state's own variable, may still be at work."""
         now = self.now()
         for lease in self._state().leases:
-            if lease.owner != owner and lease.is_live(now):
-                raise LeaseHeldError(lease.owner, lease.since, lease.until, windows=(lease.interval,))
+            if not lease.belongs_to(owner) and lease.is_live(now):
+                raise rules.lease_held(lease)
 
-    def release(self, interval: Interval, owner: str) -> None:
-        self._lease.release(owner, interval)
+    def release(self, interval: Interval, owner: Owner | str) -> None:
+        self._lease.release(as_owner(owner), interval)
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         now, value = self.now(), self._lease.read()
         held = [lease for lease in self._state().leases if lease.is_live(now)]
         if value.is_live(now) or expired:
-            owner = value.owner or ""
-            held += [
-                Lease(window, owner, value.since, value.until, value.seconds) for window in value.windows
-            ]
+            held += [_lease_of(window, value) for window in value.windows]
         return sorted(held, key=lambda lease: (lease.interval, lease.owner))
 
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
@@ -377,6 +379,19 @@ class VariableState(State):
             newest = (entry.at, day)
             days.setdefault(day, []).append(entry)
         return days
+
+
+def _lease_of(window: Interval, value: LeaseValue) -> Lease:
+    """The pipeline's lease as that of one of its windows."""
+    return Lease(
+        window,
+        value.owner or "",
+        value.since,
+        value.until,
+        value.seconds,
+        value.installation,
+        value.executions,
+    )
 
 
 def _date_before(instant: datetime, span: timedelta) -> date:

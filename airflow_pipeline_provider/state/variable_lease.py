@@ -31,8 +31,16 @@ from datetime import datetime, timedelta, timezone
 import msgspec
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.core.wording import lease_holder
 from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.state.owners import (
+    Execution,
+    Owner,
+    executions_after,
+    is_same_run,
+    may_release,
+)
 from airflow_pipeline_provider.state.variable_access import VariableAccess
 
 VERSION = 1
@@ -48,11 +56,15 @@ _NEVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class LeaseValue:
     """The variable's content.
 
-    `mark` is new each time the lease is taken.  `follows`: a run that plans again starts after the owner's commit.
-    `wrote` maps a variable's last name to its versions before and after the owner's last change of it.
+    `owner` is the run, or the name of another writer, `installation` its Airflow, if any,
+    `executions` the processes that share the lease.  `mark` is new each time the lease is taken.  `follows`: a run
+    that plans again starts after the owner's commit.  `wrote` maps a variable's last name to its
+    versions before and after the owner's last change of it.
     """
 
     owner: str | None = None
+    installation: str | None = None
+    executions: tuple[Execution, ...] = ()
     since: datetime = _NEVER
     until: datetime = _NEVER
     seconds: float = 0.0
@@ -68,10 +80,16 @@ class LeaseValue:
         longest = timedelta(seconds=self.seconds) + CLOCK_DIFFERENCE
         return self.owner is not None and now < self.until <= now + longest
 
+    def belongs_to(self, owner: Owner) -> bool:
+        """Return whether it is a lease of the owner's run."""
+        return is_same_run(self.owner, self.installation, owner)
+
     def dump(self) -> str:
         value = {
             "version": VERSION,
             "owner": self.owner,
+            "installation": self.installation,
+            "executions": [list(execution) for execution in self.executions],
             "since": iso_utc(self.since),
             "until": iso_utc(self.until),
             "seconds": self.seconds,
@@ -95,6 +113,11 @@ def read_lease(key: str, text: str | None) -> LeaseValue:
             raise ValueError(f"expected version {VERSION}, got {value['version']!r}")
         return LeaseValue(
             owner=None if value["owner"] is None else str(value["owner"]),
+            installation=value.get("installation"),
+            executions=tuple(
+                Execution(str(task), int(attempt), str(process))
+                for task, attempt, process in value.get("executions", ())
+            ),
             since=parse_utc(value["since"]),
             until=parse_utc(value["until"]),
             seconds=float(value["seconds"]),
@@ -133,7 +156,7 @@ class PipelineLease:
         self._pause, self._ttl = pause_seconds, ttl_seconds
         self._lock = threading.RLock()  # the thread that renews, and the one that works
         self._blocks = 0
-        self.owner: str | None = None
+        self.owner: Owner | None = None
 
     def read(self) -> LeaseValue:
         return read_lease(self._key, self._variables.get(self._key))
@@ -146,9 +169,17 @@ class PipelineLease:
     # --- taking and releasing
 
     def take(
-        self, owner: str, ttl_seconds: float, window: Interval | None = None, *, follows: bool | None = None
+        self,
+        owner: Owner,
+        ttl_seconds: float,
+        window: Interval | None = None,
+        *,
+        follows: bool | None = None,
     ) -> LeaseValue:
-        """Take the lease or renew one's own; LeaseHeldError when another owner has it."""
+        """Take the lease or renew one's own.
+
+        LeaseHeldError when another owner has it, SupersededError for a stale execution.
+        """
         if not ttl_seconds > 0:
             raise ValueError(f"ttl_seconds: expected more than 0, got {ttl_seconds!r}")
         ttl_seconds = max(ttl_seconds, LEAST_PAUSES * self._pause)
@@ -156,29 +187,28 @@ class PipelineLease:
             for _ in range(TRIES):
                 began, now = time.monotonic(), self._now()
                 found = self.read()
-                if found.owner != owner and found.is_live(now):
+                if not found.belongs_to(owner) and found.is_live(now):
                     raise self.held(found)
-                renewal = self._is_safe(found, owner, now)
-                wanted = self._wanted(
-                    found if renewal else _fresh(found, owner, now), now, ttl_seconds, window
-                )
+                safe = self._is_safe(found, owner, now)
+                wanted = self._wanted(found if safe else _fresh(found, owner, now), now, ttl_seconds, window)
+                wanted = _shared(wanted, owner)
                 if follows is not None:
                     wanted = replace(wanted, follows=follows)
                 self._write(wanted)
-                if not renewal:
+                if not safe:
                     time.sleep(max(self._pause, SLOW_FACTOR * (time.monotonic() - began)))
                 seen = self.read()
-                if (seen.owner, seen.mark) == (owner, wanted.mark):
+                if seen.belongs_to(owner) and seen.mark == wanted.mark:
                     self.owner, self._ttl = owner, ttl_seconds
                     return seen
             raise TransientError(
-                f"variable {self._key!r} does not keep what is written: wrote the owner {owner}, read back "
+                f"variable {self._key!r} does not keep what is written: wrote the owner {owner.run}, read back "
                 f"{seen.owner}; a secrets backend shadows it (remove it there), or too many runs start at once"
             )
 
-    def _is_safe(self, value: LeaseValue, owner: str, now: datetime) -> bool:
+    def _is_safe(self, value: LeaseValue, owner: Owner, now: datetime) -> bool:
         """Is the lease the owner's for so long that no other process can take it before a write has landed?"""
-        return value.owner == owner and value.is_live(now) and value.until - now > self._margin
+        return value.belongs_to(owner) and value.is_live(now) and value.until - now > self._margin
 
     @property
     def _margin(self) -> timedelta:
@@ -191,16 +221,21 @@ class PipelineLease:
             windows = tuple(sorted((*windows, window)))
         return replace(value, until=now + timedelta(seconds=ttl), seconds=ttl, windows=windows)
 
-    def release(self, owner: str, window: Interval | None = None) -> None:
-        """Release one window, or all; the lease is free with the last one, unless a `block` needs it."""
+    def release(self, owner: Owner, window: Interval | None = None) -> None:
+        """Release one window, or all; the lease is free with the last one, unless a `block` needs it.
+
+        A stale execution releases nothing.
+        """
         with self._lock:
-            found, mine = self.read(), owner == self.owner
+            found, mine = self.read(), self.owner is not None and self.owner[:2] == owner[:2]
             windows = tuple(w for w in found.windows if w != window) if window is not None else ()
-            if found.owner == owner and (windows or (mine and self._blocks)):
+            held = found.belongs_to(owner) and may_release(found.executions, owner.execution)
+            if held and (windows or (mine and self._blocks)):
                 self._write(replace(found, windows=windows))
                 return
-            if found.owner == owner:
-                self._write(replace(found, owner=None, windows=(), until=self._now(), follows=False))
+            if held:
+                free = replace(found, owner=None, installation=None, executions=(), windows=(), follows=False)
+                self._write(replace(free, until=self._now()))
             if mine:
                 self.owner = None
 
@@ -214,22 +249,27 @@ class PipelineLease:
         self.take(owner, self._ttl)
         left = tuple(window for window in found.windows if window not in gone)
         with self._lock:
-            self._write(
-                replace(self.read(), owner=found.owner if left else None, windows=left, until=found.until)
-            )
+            owner_left, installation = (found.owner, found.installation) if left else (None, None)
+            rest = replace(self.read(), owner=owner_left, installation=installation)
+            self._write(replace(rest, windows=left, until=found.until))
             self.owner = None
         return gone
 
     def held(self, value: LeaseValue) -> LeaseHeldError:
         return LeaseHeldError(
-            value.owner or "nobody", value.since, value.until, windows=value.windows, follows=value.follows
+            value.owner or "nobody",
+            value.since,
+            value.until,
+            windows=value.windows,
+            follows=value.follows,
+            holder=lease_holder(value.owner or "nobody", value.installation),
         )
 
     # --- writing under it
 
     @contextmanager
     def block(
-        self, owner: str | None = None, ttl: float | None = None, follows: bool | None = None
+        self, owner: Owner | None = None, ttl: float | None = None, follows: bool | None = None
     ) -> Iterator[None]:
         """Hold the lease during the block: the one that this process has, or one for the block alone."""
         taken = self.owner is None
@@ -261,7 +301,7 @@ class PipelineLease:
             wrote = {key: value for key, value in found.wrote.items() if key != name}
             wrote[name] = (version_of(before), version_of(after))
             wrote = dict(list(wrote.items())[-KEPT_VERSIONS:])
-            renewed = self._wanted(found, now, self._ttl, None)
+            renewed = _shared(self._wanted(found, now, self._ttl, None), owner._replace(renews=True))
             self._write(replace(renewed, wrote=wrote, lost=lost, token=max(found.token, token)))
             return True
 
@@ -270,19 +310,27 @@ class PipelineLease:
             self._write(replace(self.read(), lost=(), wrote={}))
 
 
-def _fresh(found: LeaseValue, owner: str, now: datetime) -> LeaseValue:
+def _fresh(found: LeaseValue, owner: Owner, now: datetime) -> LeaseValue:
     """The value with a new owner; what was written before, and lost, stays known."""
-    mine = found.owner == owner
+    mine = found.belongs_to(owner)
+    live = mine and found.is_live(now)
     return replace(
         found,
-        owner=owner,
-        since=found.since if mine and found.is_live(now) else now,
+        owner=owner.run,
+        executions=found.executions if live else (),
+        since=found.since if live else now,
         windows=found.windows if mine else (),
         mark=uuid.uuid4().hex,
         follows=found.follows if mine else False,
     )
 
 
-def _anonymous() -> str:
-    """Return the owner's name of a writer that is not a run."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
+def _shared(value: LeaseValue, owner: Owner) -> LeaseValue:
+    """The value as the execution shares it; SupersededError for a stale one."""
+    executions = executions_after(value.executions, owner)
+    return replace(value, installation=owner.installation, executions=executions)
+
+
+def _anonymous() -> Owner:
+    """Return the owner of a writer that is not a run."""
+    return Owner(f"process {os.getpid()} on {socket.gethostname()}")

@@ -14,6 +14,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.state.about import NOTHING, About, merged
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
+from airflow_pipeline_provider.state.owners import Owner
 from airflow_pipeline_provider.state.rules import (
     admit,
     claim,
@@ -22,6 +23,7 @@ from airflow_pipeline_provider.state.rules import (
     newest_token,
     rest_of,
     split_expired,
+    to_release,
 )
 
 
@@ -80,14 +82,16 @@ class MemoryState(State):
             if admit(entry, self.entries(entry.interval)):
                 self._mine.entries.append(replace(entry, at=self.now(), detail=dict(entry.detail)))
 
-    def acquire(self, interval: Interval, owner: str, ttl_seconds: float) -> Lease:
+    def acquire(self, interval: Interval, owner: Owner | str, ttl_seconds: float) -> Lease:
         with self.store.lock:
-            self._mine.leases = claim(self._mine.leases, interval, owner, self.now(), ttl_seconds)
+            held = self._mine.leases
+            self._mine.leases = claim(held, interval, owner, self.now(), ttl_seconds)
             return self._mine.leases[-1]
 
-    def release(self, interval: Interval, owner: str) -> None:
+    def release(self, interval: Interval, owner: Owner | str) -> None:
         with self.store.lock:
-            self._mine.leases = [x for x in self._mine.leases if (x.interval, x.owner) != (interval, owner)]
+            gone = to_release(self._mine.leases, interval, owner)
+            self._mine.leases = [lease for lease in self._mine.leases if lease not in gone]
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         with self.store.lock:

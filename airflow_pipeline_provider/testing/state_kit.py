@@ -23,8 +23,9 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
-from airflow_pipeline_provider.state.about import NOTHING, DayEvent, Task
+from airflow_pipeline_provider.state.about import NOTHING
 from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.state.owners import Execution, Owner
 from airflow_pipeline_provider.testing.sample_day import DAY, MIDNIGHT, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, entry
 from airflow_pipeline_provider.testing.state_sharing_kit import StateSharingConformance
@@ -270,6 +271,83 @@ class StateConformance(StateSharingConformance):
         state.release(hours(0, 1), "one")
         assert state.leases() == [lease]
 
+    # --- installations and executions
+
+    def test_equal_run_ids_of_two_installations_do_not_share_a_lease(
+        self, state: State, reopened: State
+    ) -> None:
+        blue, green = Owner("dag/run", "blue"), Owner("dag/run", "green")
+        first = state.acquire(hours(0, 2), blue, FAR)
+        assert (first.owner, first.installation, first.holder) == (
+            "dag/run",
+            "blue",
+            "dag/run (installation blue)",
+        )
+        with pytest.raises(LeaseHeldError, match=r"held by dag/run \(installation blue\) since") as caught:
+            reopened.acquire(hours(1, 3), green, FAR)
+        assert (caught.value.owner, caught.value.holder) == (first.owner, first.holder)
+        reopened.release(hours(0, 2), green)
+        assert reopened.leases() == [first]
+        assert reopened.acquire(hours(0, 2), blue, FAR).since == first.since
+        reopened.release(hours(0, 2), blue)
+        assert reopened.acquire(hours(0, 2), green, FAR).installation == "green"
+
+    def test_an_expired_lease_of_another_installation_is_taken_over(
+        self, state: State, reopened: State
+    ) -> None:
+        short = state.acquire(hours(0, 2), Owner("dag/run", "blue"), 0.05)
+        while state.now() < short.until:
+            time.sleep(0.01)
+        taken = reopened.acquire(hours(0, 2), Owner("dag/run", "green"), FAR)
+        assert state.leases() == [taken]
+        with pytest.raises(LeaseHeldError, match="installation green"):
+            state.acquire(hours(0, 2), Owner("dag/run", "blue", renews=True), FAR)
+
+    def test_the_tasks_of_a_run_share_its_lease(self, state: State, reopened: State) -> None:
+        executions = [
+            Execution("extract 0", 1, "p1"),
+            Execution("extract 1", 2, "p2"),
+            Execution("stage", 1, "p3"),
+        ]
+        for execution in executions:
+            state.acquire(hours(0, 2), Owner("dag/run", "blue", execution), FAR)
+        for execution in reversed(executions):
+            lease = reopened.acquire(hours(0, 2), Owner("dag/run", "blue", execution, renews=True), FAR)
+            assert list(lease.executions) == executions
+        assert reopened.leases() == [lease]
+
+    @pytest.mark.parametrize(
+        ("stale", "renews"),
+        [
+            pytest.param(Execution("load", 1, "stale"), True, id="an earlier attempt renews"),
+            pytest.param(Execution("load", 1, "stale"), False, id="an earlier attempt begins late"),
+            pytest.param(Execution("load", 2, "stale"), True, id="the same attempt, taken earlier"),
+        ],
+    )
+    def test_a_stale_execution_of_a_task_is_refused_and_releases_nothing(
+        self, state: State, reopened: State, stale: Execution, renews: bool
+    ) -> None:
+        state.acquire(hours(0, 2), Owner("dag/run", "blue", stale), FAR)
+        newest = Owner("dag/run", "blue", Execution("load", 2, "newest"))
+        reopened.acquire(hours(0, 2), newest, FAR)  # at once: a retry does not wait for the lease to expire
+        with pytest.raises(SupersededError, match=r"another execution of this task \(attempt 2\)"):
+            state.acquire(hours(0, 2), Owner("dag/run", "blue", stale, renews), FAR)
+        state.release(hours(0, 2), Owner("dag/run", "blue", stale))
+        assert [lease.executions for lease in reopened.leases()] == [(newest.execution,)]
+        reopened.acquire(hours(0, 2), newest._replace(renews=True), FAR)
+        reopened.release(hours(0, 2), newest)
+        assert state.leases() == []
+
+    @pytest.mark.parametrize("attempt", [1, 2], ids=["a deleted run was created again", "a later attempt"])
+    def test_a_new_process_may_begin_after_the_lease_has_expired(
+        self, state: State, reopened: State, attempt: int
+    ) -> None:
+        short = state.acquire(hours(0, 2), Owner("dag/run", None, Execution("load", 2, "crashed")), 0.05)
+        while state.now() < short.until:
+            time.sleep(0.01)
+        again = Execution("load", attempt, "again")
+        assert reopened.acquire(hours(0, 2), Owner("dag/run", None, again), FAR).executions == (again,)
+
     @pytest.mark.parametrize("ttl", [0, -1.0])
     def test_a_lease_without_time_is_refused(self, state: State, ttl: float) -> None:
         with pytest.raises(ValueError, match="ttl_seconds"):
@@ -364,13 +442,3 @@ class StateConformance(StateSharingConformance):
         assert state.entries() == []
         assert state.mint_token() == 1
         assert reopened.about() == about
-
-    def test_day_events_are_remembered(self, state: State, reopened: State) -> None:
-        task = Task("dag/run", "audit")
-        first, second = DayEvent(DAY, 3, task, True), DayEvent(DAY + timedelta(days=1), 4, task, False, task)
-        state.change_about(lambda about: about.with_day_event(second.day, second))
-        reopened.change_about(lambda about: about.with_day_event(first.day, first))
-        assert state.about().day_events == (first, second)
-        assert (state.about().day_event(DAY), state.about().day_event(date.min)) == (first, None)
-        state.change_about(lambda about: about.with_day_event(DAY, None))
-        assert reopened.about().day_events == (second,)

@@ -186,7 +186,7 @@ def test_tables_of_a_newer_package_are_left_alone(file: Path, state: SqlState) -
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE pipeline_alembic_version SET version_num = '9999'")
         connection.commit()
-    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0004: install the newer"):
+    with pytest.raises(FatalError, match=r"version 9999, this package knows up to 0005: install the newer"):
         SqlState.from_url(f"sqlite:///{file}", IDENTITY).mint_token()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_pipeline_provider import fault_points
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind
@@ -16,6 +17,7 @@ from airflow_pipeline_provider.exceptions import (
     LeaseHeldError,
     SupersededError,
     TransientError,
+    UnexpectedError,
 )
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
@@ -37,22 +39,22 @@ def seeded(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def until(pipeline: Pipeline, last: str, run: str, **changes: Any) -> tuple[Claim, Staged | None]:
+def until(pipeline: Pipeline, last: str, run: str) -> tuple[Claim, Staged | None]:
     """Do the phases of a run up to and with `last`; each with a new runtime, as a new process would."""
-    claim = generate(pipeline.runtime(**changes), pipeline.request(run)).claim
+    claim = generate(pipeline.runtime(), pipeline.request(run)).claim
     assert claim is not None
     if last == "generate":
         return claim, None
-    validated = validate(pipeline.runtime(**changes), claim)
+    validated = validate(pipeline.runtime(), claim)
     if last == "validate":
         return claim, None
     assert validated.attempt is not None
-    receipts = [extract(pipeline.runtime(**changes), claim, validated.attempt, s) for s in validated.slices]
+    receipts = [extract(pipeline.runtime(), claim, validated.attempt, s) for s in validated.slices]
     if last == "extract":
         return claim, None
-    staged = stage(pipeline.runtime(**changes), claim, validated.attempt, receipts)
+    staged = stage(pipeline.runtime(), claim, validated.attempt, receipts)
     if last == "load":
-        load(pipeline.runtime(**changes), claim, staged)
+        load(pipeline.runtime(), claim, staged)
     return claim, staged
 
 
@@ -302,6 +304,64 @@ def test_a_window_that_ends_in_an_unexpected_error_is_blocked_and_passed(
     assert outcome.claim.window.start == FIRST.end
     seeded.move(runtime, kind=RunKind.WINDOW, interval=FIRST)  # by hand
     assert runtime.state.coverage(FIRST).blocked(3) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "recorded"),
+    [
+        (ZeroDivisionError("odd"), "ZeroDivisionError"),
+        (DataError("odd"), "DataError"),
+        (TransientError("odd"), None),
+    ],
+    ids=["unexpected", "a data error", "a temporary error"],
+)
+@pytest.mark.parametrize("point", ["generate.leased", "generate.bound"])
+@pytest.mark.parametrize("named", [False, True], ids=["live", "named"])
+def test_a_failure_of_generate_counts_once_the_window_is_chosen(
+    seeded: Pipeline, error: Exception, recorded: str | None, point: str, named: bool
+) -> None:
+    runtime = seeded.runtime(max_attempts=2)
+    changes: dict[str, Any] = {"kind": RunKind.WINDOW, "interval": FIRST} if named else {}
+
+    def fail(reached: str) -> None:
+        if reached == point:
+            raise error
+
+    before = fault_points.install(fail)
+    try:
+        for _ in range(2):
+            with pytest.raises(type(error), match="odd"):
+                generate(runtime, seeded.request(**changes))
+            assert len(runtime.state.leases()) == (recorded is None)
+            if recorded is None:
+                return
+    finally:
+        fault_points.install(before)
+    failed = [entry for entry in seeded.entries() if entry.kind is Kind.FAILED]
+    assert [(e.interval, e.detail["error"], e.detail["phase"]) for e in failed] == [
+        (FIRST, recorded, "generate")
+    ] * 2
+    outcome = seeded.move(runtime)
+    assert outcome.claim is not None
+    assert outcome.claim.window.start == FIRST.end, "the window is blocked, the next one is moved"
+
+
+def test_an_unexpected_error_before_a_window_is_chosen_names_pipeline_run_and_phase(
+    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = seeded.runtime()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("odd\x1b[2J")
+
+    monkeypatch.setattr(runtime.state, "known", fail)
+    with pytest.raises(UnexpectedError) as caught:
+        generate(runtime, seeded.request("flights/run"))
+    assert str(caught.value).startswith(
+        "pipeline flights, run flights/run, generate: ZeroDivisionError: odd\\x1b[2J; no window was chosen"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert "flights" not in seeded.store.pipelines or seeded.entries() == []
 
 
 @pytest.mark.parametrize("policy", ["fail", "proceed"])

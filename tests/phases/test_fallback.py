@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
+from airflow_pipeline_provider.phases.values import RunKind
 
 from .conftest import Pipeline
 
@@ -74,6 +76,41 @@ def test_whoever_would_write_says_so_and_writes_nothing(
     assert (ledger(fallen_back), fallen_back.target_rows()) == (before, rows)
     assert fallen_back.stage_files() == files
     assert fallen_back.runtime().state.leases() == []
+
+
+@pytest.mark.parametrize("changes", [{}, {"start_day": None}], ids=["start_day", "first day remembered"])
+@pytest.mark.parametrize("bound", [False, True], ids=["a new run", "a run that has a window"])
+@pytest.mark.parametrize("kind", list(RunKind))
+def test_generate_notices_it_before_its_first_write(
+    fallen_back: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: RunKind,
+    bound: bool,
+    changes: dict[str, Any],
+) -> None:
+    """Neither lease nor binding nor first day."""
+    last = Interval(
+        DAY.end - timedelta(hours=2), DAY.end
+    )  # a window that the older copy knows as not committed
+    interval = None if kind is RunKind.LIVE else last
+    request = fallen_back.request("flights/late", kind=kind, interval=interval)
+    runtime = fallen_back.runtime(**changes)
+    if bound:
+        runtime.state.bind_run(request.run, last)
+    written: list[str] = []
+    first_day = runtime.state.first_day
+    for name in ("acquire", "release", "bind_run", "append", "change_about", "mint_token", "drop_expired"):
+        monkeypatch.setattr(runtime.state, name, lambda *_, name=name, **__: written.append(name))
+    monkeypatch.setattr(
+        runtime.state,
+        "first_day",
+        lambda day: first_day(None) if day is None else written.append("first_day"),
+    )
+    before = copy.deepcopy(fallen_back.store.pipelines)
+    with pytest.raises(StateBehindError, match=SAID):
+        generate(runtime, request)
+    assert written == []
+    assert fallen_back.store.pipelines == before
 
 
 def test_a_run_that_was_at_work_when_the_store_fell_back_mints_no_token(fallen_back: Pipeline) -> None:

@@ -17,6 +17,7 @@ from airflow_pipeline_provider.phases.run import Outcome
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
+from airflow_pipeline_provider.testing.memory_state import _Pipeline
 
 from .conftest import Pipeline
 
@@ -53,8 +54,6 @@ def test_a_clock_a_little_ahead_is_taken_for_now(pipeline: Pipeline) -> None:
     ("reference", "run_after", "first"),
     [
         ("2013-11-06T12:00:00Z", None, "2013-11-05"),
-        ("1001-01-02T00:00:00Z", None, "2013-11-05"),
-        ("1001-01-02T00:00:00Z", "2013-11-06T12:00:00Z", "2013-11-05"),
         ("2013-11-06T12:00:00Z", "2013-11-04T12:00:00Z", "2013-11-03"),
         ("2013-11-06T12:00:00Z", "2040-01-01T00:00:00Z", "2013-11-05"),
     ],
@@ -84,6 +83,49 @@ def test_a_clock_that_is_ahead_of_the_store_moves_no_window_that_is_not_over(
     assert claim is not None
     pipeline.now -= timedelta(days=1)
     assert validate(ahead, claim).reason == "not_settled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "earliest"),
+    [
+        pytest.param(NO_DAYS, "1969-12-31 19:00 EST", id="no start_day"),
+        pytest.param({}, "1969-12-31 19:00 EST", id="a later start_day"),
+        pytest.param({"start_day": "1950-07-01"}, "1950-07-01 00:00 EDT", id="an earlier start_day"),
+    ],
+)
+@pytest.mark.parametrize("what", ["reference_time", "window", "backfill"])
+def test_a_year_in_the_far_past_is_refused_and_leaves_nothing(
+    pipeline: Pipeline, changes: dict[str, Any], earliest: str, what: str
+) -> None:
+    """A mistyped year would be committed as an empty window."""
+    start = parse_utc("1001-01-02T00:00:00Z")
+    asked: dict[str, Any] = {"reference_time": start}
+    if what != "reference_time":
+        kind = RunKind.WINDOW if what == "window" else RunKind.BACKFILL
+        asked = {"kind": kind, "interval": Interval(start, start + timedelta(hours=2))}
+    name = "reference_time" if what == "reference_time" else "window"
+    with pytest.raises(ConfigError, match=f"{name}: expected an instant from {earliest} on, got 1001-01-01"):
+        pipeline.move(pipeline.runtime(**changes), **asked)
+    assert pipeline.store.pipelines.get("flights", _Pipeline()) == _Pipeline()
+    assert pipeline.stage_files() == []
+
+
+def test_a_start_day_before_1970_is_moved(pipeline: Pipeline) -> None:
+    runtime = pipeline.runtime(start_day="1950-07-01", end_day="1950-07-01", granularity="1d")
+    assert day_of(pipeline.move(runtime)) == "1950-07-01"
+
+
+def test_a_reference_time_before_the_first_day_is_refused(pipeline: Pipeline) -> None:
+    """Such a window would be in no report: planner, status and gaps begin at the first day."""
+    due = pipeline.now
+    with pytest.raises(
+        ConfigError, match="a target day from 2013-11-05 on, the pipeline's first day, got 2010"
+    ):
+        pipeline.move(runtime(pipeline), reference_time=parse_utc("2010-05-05T12:00:00Z"), run_after=due)
+    assert pipeline.entries() == []
+    assert pipeline.runtime().state.leases() == []
+    named = Interval(parse_utc("2010-05-05T04:00:00Z"), parse_utc("2010-05-06T04:00:00Z"))
+    assert day_of(pipeline.move(runtime(pipeline), kind=RunKind.WINDOW, interval=named)) == "2010-05-05"
 
 
 def test_an_outage_is_caught_up_whatever_the_first_run_was_given(pipeline: Pipeline) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,15 +13,18 @@ import pytest
 from airflow_pipeline_provider import fault_points
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind, unverified
-from airflow_pipeline_provider.exceptions import SupersededError
+from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.leases import give_back, take
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
+from airflow_pipeline_provider.phases.values import RunKind
+from airflow_pipeline_provider.state.owners import Execution
 from tests.phases.conftest import Pipeline
 
 RUN = "flights/scheduled__2013-11-06T00:00:00+00:00"
@@ -118,3 +123,118 @@ def test_an_audit_that_resumes_late_does_not_undo_its_own_retry(seeded: Pipeline
     assert isinstance(slow.wake(), SupersededError)
     assert sorted(bodies(seeded)) == ['{"v":"corrected"}', "{}"]
     sure(seeded, runtime, claim.window.interval)
+
+
+# --- two installations, and two executions of one task
+
+
+def installed(pipeline: Pipeline, installation: str) -> Runtime:
+    return replace(pipeline.runtime(**KEEP), installation=installation)
+
+
+def executing(pipeline: Pipeline, task: str, attempt: int) -> Runtime:
+    """A process of its own that executes the task, as Airflow starts one for each try."""
+    return replace(
+        pipeline.runtime(), installation="blue", execution=Execution(task, attempt, f"{task}-{attempt}")
+    )
+
+
+def attempts(pipeline: Pipeline) -> int:
+    return sum(entry.kind is Kind.ATTEMPT for entry in pipeline.entries())
+
+
+@pytest.mark.parametrize("point", ["generate.leased", "generate.bound", "extract.opened", "load.committed"])
+def test_an_equal_run_of_another_installation_leaves_the_window_alone(seeded: Pipeline, point: str) -> None:
+    slow = Frozen(point, lambda: run_window(installed(seeded, "blue"), seeded.request(RUN)))
+    other = installed(seeded, "green")
+    [lease] = other.state.leases()
+    assert lease.holder == f"{RUN} (installation blue)"
+    outcome = run_window(other, seeded.request(RUN))
+    if (
+        point == "generate.leased"
+    ):  # the run has no window yet: the other installation's run takes the next one
+        assert outcome.claim is not None
+        assert outcome.claim.window.start == lease.interval.end
+    else:
+        assert (outcome.claim, outcome.reason) == (None, "superseded")
+        assert f"is held by {lease.holder} since" in outcome.detail
+    done = slow.wake()
+    if point == "generate.leased":
+        assert done.audited is None
+        assert attempts(seeded) == 1
+    else:
+        assert done.audited is not None
+        assert attempts(seeded) == 1
+        sure(seeded, other, lease.interval)
+    assert other.state.leases() == []
+
+
+def test_a_named_window_waits_for_the_equal_run_of_another_installation(seeded: Pipeline) -> None:
+    named = {"kind": RunKind.WINDOW, "interval": Interval(AT, parse_utc("2013-11-03T05:00:00Z"))}
+    slow = Frozen(
+        "extract.opened", lambda: run_window(installed(seeded, "blue"), seeded.request(RUN, **named))
+    )
+    other = installed(seeded, "green")
+    with pytest.raises(LeaseHeldError, match=r"is held by flights/scheduled\S+ \(installation blue\) since"):
+        run_window(other, seeded.request(RUN, **named))
+    assert slow.wake().audited is not None
+
+
+def test_the_failure_of_one_installation_releases_no_lease_of_the_other(seeded: Pipeline) -> None:
+    blue = installed(seeded, "blue")
+    claim = generate(blue, seeded.request(RUN)).claim
+    assert claim is not None
+    with pytest.raises(SupersededError, match="installation blue"):
+        validate(installed(seeded, "green"), claim)
+    give_back(installed(seeded, "green"), RUN)
+    assert [lease.installation for lease in seeded.runtime().state.leases()] == ["blue"]
+    give_back(blue, RUN)
+    assert seeded.runtime().state.leases() == []
+
+
+def test_an_installation_takes_over_when_the_other_one_is_gone(seeded: Pipeline) -> None:
+    claim = generate(installed(seeded, "blue"), seeded.request(RUN)).claim
+    assert claim is not None
+    seeded.now += timedelta(minutes=10)  # the lease has expired
+    outcome = run_window(installed(seeded, "green"), seeded.request(RUN))
+    assert outcome.audited is not None
+    assert outcome.claim is not None
+    assert outcome.claim.window == claim.window
+    sure(seeded, seeded.runtime(), claim.window.interval)
+
+
+def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline) -> None:
+    """The lease outlives the crash or the freeze of its task; the retry does not wait for it to expire."""
+    claim = generate(executing(seeded, "generate", 1), seeded.request(RUN)).claim
+    assert claim is not None
+    begun = validate(executing(seeded, "validate", 1), claim)
+    attempt, slices = begun.attempt or "", begun.slices
+    stale = executing(seeded, "extract", 1)
+    slow = Frozen("extract.opened", lambda: extract(stale, claim, attempt, slices[0]))
+    receipts = [extract(executing(seeded, "extract", 2), claim, attempt, slice_) for slice_ in slices]
+    with pytest.raises(SupersededError, match=r"attempt 2\) took over.*\(attempt 1\) is stale"):
+        take(stale, RUN, claim.window.interval, renews=True)  # as its thread does
+    give_back(stale, RUN)
+    assert [lease.owner for lease in stale.state.leases()] == [RUN]
+    late = executing(seeded, "extract", 1)  # started, and suspended before it took the lease
+    with pytest.raises(SupersededError, match="is stale"):
+        extract(late, claim, attempt, slices[0])
+    staged = stage(executing(seeded, "stage", 1), claim, attempt, receipts)
+    load(executing(seeded, "load", 1), claim, staged)
+    audit(executing(seeded, "audit", 1), claim, staged)
+    slow.wake()
+    sure(seeded, seeded.runtime(), claim.window.interval)
+    assert seeded.runtime().state.leases() == []
+
+
+def test_an_audit_that_extracts_again_is_no_execution_of_the_extract_task(seeded: Pipeline) -> None:
+    claim = generate(executing(seeded, "generate", 1), seeded.request(RUN)).claim
+    assert claim is not None
+    begun = validate(executing(seeded, "validate", 1), claim)
+    attempt = begun.attempt or ""
+    receipts = [extract(executing(seeded, "extract", 3), claim, attempt, slice_) for slice_ in begun.slices]
+    staged = stage(executing(seeded, "stage", 2), claim, attempt, receipts)
+    load(executing(seeded, "load", 2), claim, staged)
+    seeded.rows.put("late", AT, "{}")  # so the audit extracts again
+    assert audit(executing(seeded, "audit", 1), claim, staged).source_rows == 2
+    sure(seeded, seeded.runtime(), claim.window.interval)

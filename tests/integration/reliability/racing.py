@@ -33,13 +33,16 @@ NOW = parse_utc("2013-11-06T12:00:00Z")
 class Order:
     """What one process does: live runs until nothing is left, and these named windows before, between and after.
 
-    `die_at` is a fault point at which it ends like a killed process; `race` starts it once more then.
+    `die_at` is a fault point at which it ends like a killed process; `race` starts it once more then.  Two orders
+    with the same `runs` make the same run ids, as the schedulers of two installations do.
     """
 
     number: int
     named: tuple[tuple[RunKind, Interval], ...] = ()
     live: int = 40
     die_at: str | None = None
+    installation: str | None = None
+    runs: int | None = None
 
 
 @dataclass
@@ -69,14 +72,15 @@ def work(place: Place, order: Order, start: Any, results: Any) -> None:
 def _moved(config: Any, order: Order) -> Iterator[str]:
     """How each request of the order ended."""
     dice = random.Random(order.number)
+    runs = order.number if order.runs is None else order.runs
     named = [
-        RunRequest(f"race/{order.number}-named-{n}", kind, NOW, interval)
+        RunRequest(f"race/{runs}-named-{n}", kind, NOW, interval)
         for n, (kind, interval) in enumerate(order.named)
     ]
-    live = [RunRequest(f"race/{order.number}-live-{n}", RunKind.LIVE, NOW) for n in range(order.live)]
+    live = [RunRequest(f"race/{runs}-live-{n}", RunKind.LIVE, NOW) for n in range(order.live)]
     while named or live:
         request = (named if named and (not live or dice.random() < 0.5) else live).pop()
-        reason = _one(config, request)
+        reason = _one(config, request, order.installation)
         yield reason
         if request.kind is RunKind.LIVE and reason in DONE:
             live.clear()
@@ -84,12 +88,12 @@ def _moved(config: Any, order: Order) -> Iterator[str]:
             time.sleep(dice.uniform(0.5, 2))  # where Airflow would wait for the next tick
 
 
-def _one(config: Any, request: RunRequest) -> str:
+def _one(config: Any, request: RunRequest, installation: str | None) -> str:
     pause = random.Random(request.run)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            with open_runtime(config) as runtime:
+            with open_runtime(config, installation=installation) as runtime:
                 outcome = run_window(runtime, request)
             return "moved" if outcome.audited else str(outcome.reason)
         except SupersededError:

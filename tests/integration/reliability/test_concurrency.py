@@ -158,6 +158,32 @@ def test_all_windows_are_moved(place: Place, orders: Callable[[list[Interval]], 
 
 
 @pytest.mark.parametrize("place", [POSTGRES, EMBEDDED] if FULL else [POSTGRES], indirect=True)
+@pytest.mark.parametrize(
+    ("blue_dies_at", "green_dies_at"),
+    [(None, None), ("extract.read", "load.committed")],
+    ids=["no kill", "both are killed"],
+)
+def test_equal_runs_of_two_installations_move_each_window_once(
+    place: Place, blue_dies_at: str | None, green_dies_at: str | None
+) -> None:
+    """Two Airflows on one state make equal run ids.  A killed one continues at once and waits for no lease."""
+    orders = [
+        Order(0, die_at=blue_dies_at, installation="blue", runs=0),
+        Order(1, die_at=green_dies_at, installation="green", runs=0),
+    ]
+    ended = race(place, orders)
+    seen = Counter(reason for reasons in ended.values() for reason in reasons)
+    assert set(seen) <= {"moved", "leased", "superseded", *DONE}, seen
+    assert_whole(place)
+    with open_runtime(parse_pipeline(place.config, options_model=options_model)) as runtime:
+        entries = runtime.state.entries()
+    begun = Counter(entry.interval for entry in entries if entry.kind is ledger.Kind.ATTEMPT)
+    kills = sum(point is not None for point in (blue_dies_at, green_dies_at))
+    assert set(begun) == set(windows(timedelta(hours=5)))
+    assert sum(begun.values()) <= 5 + kills, "a window was extracted by both"
+
+
+@pytest.mark.parametrize("place", [POSTGRES, EMBEDDED] if FULL else [POSTGRES], indirect=True)
 def test_one_window_is_moved_by_one_after_the_other(place: Place) -> None:
     """Each of the sixteen was asked for this window, so each moves it; at any moment one of them has it."""
     ended = race(place, one_window([]))

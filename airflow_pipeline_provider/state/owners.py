@@ -1,0 +1,81 @@
+"""Identify the owner of a lease: installation, run, and the process that executes a task of the run.
+
+Two Airflow installations on one state make equal run ids, so a run id alone does not identify an owner.  The tasks of
+one run share its lease; of one task, only the newest execution may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from airflow_pipeline_provider.exceptions import SupersededError
+
+
+class Execution(NamedTuple):
+    """One process that executes a task of a run.
+
+    `task` is "" for a process that executes the whole run.  `attempt` is the try number of the task: a later attempt
+    overtakes an earlier one.  `process` is unique; "" is not recorded in leases.
+    """
+
+    task: str = ""
+    attempt: int = 0
+    process: str = ""
+
+
+class Owner(NamedTuple):
+    """What takes a lease.
+
+    `installation` identifies the Airflow that the run belongs to; None outside of Airflow, and where the state cannot
+    be shared.  `renews`: this execution took the lease before, so it must not overtake one that took it since.
+    """
+
+    run: str
+    installation: str | None = None
+    execution: Execution = Execution()
+    renews: bool = False
+
+
+def as_owner(owner: Owner | str) -> Owner:
+    """Return the owner of this name, for a writer that is not a run of an Airflow installation."""
+    return owner if isinstance(owner, Owner) else Owner(owner)
+
+
+def is_same_run(run: str | None, installation: str | None, owner: Owner) -> bool:
+    """Return whether a lease of this run is the owner's.
+
+    Installations are compared where both are known: a lease of an earlier version has none.
+    """
+    return run == owner.run and (
+        None in (installation, owner.installation) or installation == owner.installation
+    )
+
+
+def executions_after(executions: Iterable[Execution], owner: Owner) -> tuple[Execution, ...]:
+    """Return the executions that share the lease after the owner took or renewed it.
+
+    Raise SupersededError when another execution of the same task overtook this one: one with a later attempt, or one
+    with the same attempt that took the lease after this one.
+    """
+    executions, asking = tuple(executions), owner.execution
+    if not asking.process:
+        return executions
+    current = _current(executions, asking) or asking
+    is_first = current.attempt == asking.attempt and not owner.renews
+    if current.process != asking.process and current.attempt >= asking.attempt and not is_first:
+        raise SupersededError(
+            f"another execution of this task (attempt {current.attempt}) took over the run's lease: this one "
+            f"(attempt {asking.attempt}) is stale, ends here and changes nothing"
+        )
+    return tuple(sorted((*(e for e in executions if e.task != asking.task), asking)))
+
+
+def may_release(executions: Iterable[Execution], asking: Execution) -> bool:
+    """Return False for a stale execution, whose successor uses the lease."""
+    current = _current(executions, asking) or asking
+    return not asking.process or current.process == asking.process or current.attempt < asking.attempt
+
+
+def _current(executions: Iterable[Execution], asking: Execution) -> Execution | None:
+    return next((execution for execution in executions if execution.task == asking.task), None)
