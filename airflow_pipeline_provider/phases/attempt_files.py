@@ -1,11 +1,11 @@
-"""The files of attempts in the stage: which are this pipeline's, and the right to delete them.
+"""Find the files of attempts in the stage, and delete them under the right to do so.
 
 A file is deleted only if its name is one that this pipeline gives, and only by a process that has the right to:
 
 - after a commit: attempts whose entry in the ledger precedes that commit, once the lease was renewed;
 - by `cleanup`: attempts that a newer commit overtook, and abandoned ones under a lease on their window.
 
-A process that was frozen for longer than its lease deletes nothing of attempts that began meanwhile.
+A stale task deletes no file of an attempt that began after its lease expired.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
 class Attempt:
     """The files of one attempt in the stage.
 
-    `why` is the reason to delete them, without a full stop; `overtaken`: a newer commit makes them useless for ever.
+    `why` is the reason to delete them, without a full stop; `overtaken`: a newer commit made them useless.
     """
 
     folder: str
@@ -94,7 +94,7 @@ def _instant(compact: str) -> datetime:
 
 
 def in_idle_window(runtime: Runtime) -> Callable[[str], bool]:
-    """Return a test for paths: is it this pipeline's, in a window that no run holds now?"""
+    """Return a predicate for paths: of this pipeline, in a window that no run holds now."""
     held = [lease.interval for lease in runtime.state.leases()]
 
     def idle(path: str) -> bool:
@@ -108,7 +108,7 @@ def in_idle_window(runtime: Runtime) -> Callable[[str], bool]:
 
 
 def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> None:
-    """Delete the files of attempts that the commit of `staged` made useless; `stage.keep_attempts` of them stay.
+    """Delete the files of attempts that the commit of `staged` made useless, except `stage.keep_attempts` of them.
 
     Errors are logged: the window is committed, and `cleanup` deletes what stays.
     """
@@ -134,15 +134,15 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
         logger.warning("files of older attempts stay behind: %s", error)
 
 
-def remove_dead(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
-    """Delete the files of a dead attempt, and return True; False if a run used its window since `judged`.
+def remove_abandoned(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
+    """Delete the files of an abandoned attempt; return False if a run used its window since `judged`.
 
     `judged` is an instant of the state's clock.
     """
     if attempt.overtaken:
         runtime.stage.delete([file.path for file in attempt.files])
         return True
-    with _window_of_nobody(runtime, attempt.interval) as free:
+    with _hold_idle_window(runtime, attempt.interval) as free:
         idle = free and not any(entry.at > judged for entry in runtime.state.entries(attempt.interval))
         if idle:
             runtime.stage.delete([file.path for file in attempt.files])
@@ -150,7 +150,7 @@ def remove_dead(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
 
 
 @contextmanager
-def _window_of_nobody(runtime: Runtime, interval: Interval) -> Iterator[bool]:
+def _hold_idle_window(runtime: Runtime, interval: Interval) -> Iterator[bool]:
     """Hold the window as if to move it; yield False if a run holds it."""
     owner = f"cleanup/{uuid.uuid4()}"
     try:

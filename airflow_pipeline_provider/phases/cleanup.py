@@ -1,14 +1,14 @@
-"""Beside the phases: remove what dead attempts left behind, once that is safe, and never a live attempt's files.
+"""Remove the files of abandoned attempts once that is safe, never those of a live attempt.
 
-An attempt's folder may go when one of these holds:
+An attempt's folder may be removed in two cases:
 
-- a newer commit overlaps its window: the target would refuse its token, and stage its receipts, whoever wakes up;
-- nobody holds a lease there, and for the safe age neither the ledger nor the stage has heard of it.  The safe age is
-  long, since a run that waits for its retry holds no lease and needs its files.
+- a newer commit overlaps its window: the target would refuse its token, and stage its receipts;
+- no run holds a lease there, and for the safe age neither ledger nor stage changed.  The safe age is long, because a
+  run that waits for its retry holds no lease and needs its files.
 
-What the newest commits speak for stays: by their attempt, and by the manifest's name where the attempt is not known.
-Each age is taken on one clock alone: entries and leases by the state's, files by the stage's.  Everything here may be
-cut off anywhere and done again, by two at once too.
+The files of effective commits stay, found by attempt, or by the manifest's name where the attempt is unknown.  An age
+is measured on one clock: of entries and leases on the state's, of files on the stage's.  Cleanup can be interrupted
+anywhere and repeated, also by two processes at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from datetime import datetime, timedelta
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, effective
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases.attempt_files import Attempt, find_attempts, in_idle_window, remove_dead
-from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.attempt_files import (
+    Attempt,
+    find_attempts,
+    in_idle_window,
+    remove_abandoned,
+)
+from airflow_pipeline_provider.phases.commit_rows import effective_rows
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
@@ -35,7 +40,7 @@ _CLOCK = re.compile(r"clock-[0-9a-f]{32}/now")  # what a killed process of an ea
 class Cleaned:
     """What was removed, or would be with `dry_run`; `kept` counts the attempts whose files stay.
 
-    `unfinished` names files that were never completed: pieces of uploads, half-written local files.
+    `unfinished` names incomplete files: parts of multipart uploads, half-written local files.
     """
 
     dry_run: bool
@@ -56,9 +61,10 @@ class Cleaned:
 def cleanup(
     runtime: Runtime, *, safe_age_seconds: float = SAFE_AGE_SECONDS, dry_run: bool = False
 ) -> Cleaned:
-    """Remove files of dead attempts, uploads that nobody finished, and expired leases.
+    """Remove files of abandoned attempts, unfinished uploads and expired leases.
 
-    `stage.keep_attempts` dead attempts of each window stay, the newest.  Errors are those of stage, state and target.
+    The newest `stage.keep_attempts` abandoned attempts of each window stay.  Raises the errors of stage, state and
+    target.
     """
     try:
         return _cleanup(runtime, timedelta(seconds=safe_age_seconds), dry_run)
@@ -69,7 +75,9 @@ def cleanup(
 
 def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     check_current(runtime)  # an older ledger does not know which attempts are alive
-    files = runtime.stage.list("")  # before the ledger: what is not in the ledger then began without it
+    files = runtime.stage.list(
+        ""
+    )  # before the ledger: an attempt that is missing there then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
     stage_now, judged = runtime.stage.now(), runtime.state.now()
     dead = _dead(runtime, found, stage_now, safe_age)
@@ -81,18 +89,18 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
         leases = [lease for lease in runtime.state.leases(expired=True) if lease not in live]
     else:
         leases = runtime.state.drop_expired()
-        dead = [attempt for attempt in dead if remove_dead(runtime, attempt, judged)]
+        dead = [attempt for attempt in dead if remove_abandoned(runtime, attempt, judged)]
         probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
         runtime.stage.delete(probes)
     return Cleaned(dry_run, tuple(dead), tuple(leases), tuple(unfinished), len(found) - len(dead))
 
 
-# --- which are dead
+# --- which attempts are abandoned
 
 
 @dataclass
 class _Known:
-    """The ledger, sorted by what is asked of it."""
+    """The ledger's entries, indexed for lookups."""
 
     pieces: list[tuple[Interval, Entry, int]]
     of_attempt: dict[str, list[tuple[int, Entry]]] = field(default_factory=dict)
@@ -119,7 +127,7 @@ def _dead(runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age:
     known = _Known.read(runtime.state.entries(span))
     standing = [entry for _, entry, _ in known.pieces]
     attempts, manifests = {e.attempt for e in standing}, {e.manifest for e in standing}
-    rulers = _Rulers(known.pieces)
+    rulers = _EffectiveCommits(known.pieces)
     dead = []
     for attempt in found:
         if attempt.attempt in attempts or attempt.manifests & manifests:
@@ -133,8 +141,8 @@ def _dead(runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age:
     return _without_kept(dead, runtime.config.stage.keep_attempts)
 
 
-class _Rulers:
-    """The newest commits, to be asked by interval; the pieces are disjoint and in order."""
+class _EffectiveCommits:
+    """Effective commits, searchable by interval; the pieces are disjoint and in order."""
 
     def __init__(self, pieces: list[tuple[Interval, Entry, int]]) -> None:
         self._by_day: dict[int, list[tuple[Interval, Entry, int]]] = {}
@@ -143,7 +151,7 @@ class _Rulers:
                 self._by_day.setdefault(day, []).append(piece)
 
     def replaced(self, attempt: Attempt, mine: list[tuple[int, Entry]]) -> str | None:
-        """Why, when a commit over any part of its window is newer than the attempt."""
+        """Return the reason if a commit that overlaps the window is newer than the attempt, else None."""
         if not mine:
             return None
         began = mine[0][0]
@@ -170,7 +178,7 @@ def _abandoned(
     heard += [known.last_of_run[entry.run, entry.interval] for _, entry in mine if entry.run is not None]
     if not mine:
         if known.loaded is None:
-            known.loaded = {row.manifest_sha for _, row in standing_pieces(runtime.target.commits())}
+            known.loaded = {row.manifest_sha for _, row in effective_rows(runtime.target.commits())}
         return None if attempt.manifests & known.loaded else "the ledger does not know it, and it is old"
     if now - max(heard) < safe_age:
         return None
@@ -178,7 +186,7 @@ def _abandoned(
 
 
 def _without_kept(dead: list[Attempt], keep: int) -> list[Attempt]:
-    """`stage.keep_attempts` older attempts of each window stay, the newest."""
+    """Drop the newest `stage.keep_attempts` attempts of each window from the attempts to remove."""
     windows: dict[str, list[Attempt]] = {}
     for attempt in dead:
         windows.setdefault(attempt.folder.rpartition("/")[0], []).append(attempt)

@@ -1,4 +1,4 @@
-"""Which of the target's commit rows still speak for what it holds, and does it hold what they say?"""
+"""Find the effective commit rows of the target, and compare its rows with them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from airflow_pipeline_provider.core.wording import counted
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def standing_pieces(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow]]:
-    """Which commit row rules where in the target, the newest token: disjoint pieces in order."""
+def effective_rows(rows: Iterable[CommitRow]) -> list[tuple[Interval, CommitRow]]:
+    """Return the effective commit rows (newest token): disjoint pieces in order."""
     listed = list(rows)
     entries = [Entry(Kind.COMMITTED, row.interval, _EPOCH, token=row.token) for row in listed]
     return [(piece, listed[number]) for piece, _, number in effective(entries)]
 
 
 def loaded(target: Target, interval: Interval, token: int) -> TargetCounts:
-    """Return the rows and distinct ids that a load left in the interval, which must be all of them unless the target
-    keeps history."""
+    """Return the rows and distinct ids of a load in the interval.
+
+    Unless the target keeps history, all rows of the interval must be of that load.
+    """
     if not target.identity.keeps_history:
         return target.count(interval)
     return target.count_by_token(interval).get(token, TargetCounts(0, 0))
@@ -35,9 +37,9 @@ def count_pieces(target: Target, pieces: Sequence[Interval], token: int) -> Targ
 
 
 def difference(row: CommitRow, pieces: Sequence[Interval], counts: TargetCounts) -> str | None:
-    """How the counts of the pieces differ from their commit row; None when they do not.
+    """Describe how the counts of the pieces differ from their commit row; None when they are equal.
 
-    Of a commit row that newer ones replaced in part, only the most that can be left is known.
+    For a commit row that newer ones replaced in part, only an upper bound is known.
     """
     if counts.rows != counts.distinct_ids:
         ids = counted(counts.distinct_ids, "distinct id")

@@ -11,7 +11,7 @@ from airflow_pipeline_provider.phases.values import Claim, Next, RunKind
 
 
 def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
-    """The next window by the same reference time; nothing is claimed, the new run plans for itself.
+    """Return the next window for the same reference time; nothing is claimed, the new run plans for itself.
 
     The run's id holds the window and the token of the commit that caused it: with the window alone, one that was
     drained before could never be drained again.

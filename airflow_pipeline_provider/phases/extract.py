@@ -1,9 +1,9 @@
-"""Phase 3: one slice of the window into part files, then one receipt that lists them.
+"""Phase 3: write one slice of the window to part files, then one receipt that lists them.
 
 Part names are unique to the execution, and a receipt lists only its own finished parts, so a crash, a retry or a
-zombie leaves files that nobody reads.  A lost point in time voids everything read under it: the parts are deleted
-and the slice is read anew, whole; never resumed.  Rows that the target cannot take go into parts of their own
-(`audit.on_reject: quarantine`), which the receipt lists apart.
+stale task leaves files that no process reads.  A lost point in time voids everything read under it: the parts are
+deleted and the whole slice is read again, never resumed.  Rows that the target cannot accept are written to separate
+parts (`audit.on_reject: quarantine`), which the receipt lists separately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SNAPSHOT_TRIES = 3  # then the task's own retry, with its longer pause, takes ov
 
 
 def attempt_folder(claim: Claim, attempt: str) -> str:
-    """Where the attempt's files are, below the stage's base."""
+    """Return the folder of the attempt's files, below the stage's base."""
     return f"{claim.window.stage_path}/{attempt}"
 
 
@@ -167,7 +167,7 @@ def _write_all(
 
 
 def _discard(runtime: Runtime, paths: Sequence[str]) -> None:
-    """Unread files do no harm, so failing to delete them must not hide why."""
+    """Delete parts that are not listed; log a failure, because it must not hide the first error."""
     try:
         runtime.stage.delete(paths)
     except PipelineError as error:

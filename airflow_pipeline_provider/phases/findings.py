@@ -13,7 +13,7 @@ from airflow_pipeline_provider.core.intervals import Interval, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked, committed, effective, waived
 from airflow_pipeline_provider.core.missing import Missing, find_missing
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases.commit_rows import standing_pieces
+from airflow_pipeline_provider.phases.commit_rows import effective_rows
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -73,7 +73,7 @@ class View:
         """The target's commit rows that still rule somewhere in the span, with all the pieces where they do."""
         pieces: dict[int, list[Interval]] = {}
         rows: dict[int, CommitRow] = {}
-        for piece, row in standing_pieces(self.rows):
+        for piece, row in effective_rows(self.rows):
             pieces.setdefault(id(row), []).append(piece)
             rows[id(row)] = row
         return [

@@ -91,7 +91,7 @@ def check_identity(runtime: Runtime, about: About) -> None:
 
 
 def record_identity(runtime: Runtime) -> None:
-    """Do the same before a load, with the target prepared, and record what is not recorded yet."""
+    """Check the identity before a load, with the target prepared, and record what is not recorded yet."""
     about = runtime.state.about()
     now = datasets_of(runtime)
     refuse_changed(runtime.config.pipeline_id, about, now)
@@ -172,6 +172,6 @@ def _days(config: PipelineConfig) -> Days:
 
 
 def _plain(dataset: dict[str, Any]) -> dict[str, Any]:
-    """As it is read back from JSON."""
+    """Return the value as it is read back from JSON."""
     value: dict[str, Any] = json.loads(json.dumps(dataset, sort_keys=True, default=str))
     return value

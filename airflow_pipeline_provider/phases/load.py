@@ -23,7 +23,7 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 
 
 def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
-    """Bring exactly the manifest's rows into the target, replacing what stood in the window."""
+    """Replace the window in the target by exactly the manifest's rows."""
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
         check_attempt(runtime, claim, staged.attempt)  # `append` asks once more; the files may be gone by now
         manifest = read_manifest(runtime, claim, staged)
@@ -64,7 +64,7 @@ def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     audit = runtime.config.audit
     if manifest.rows + manifest.quarantined_rows == 0 and audit.on_empty == "fail":
         raise DataError(
-            "the source has no row in this window and audit.on_empty is 'fail': look at the source, "
+            "the source has no row in this window and audit.on_empty is 'fail': review the source, "
             "or set audit.on_empty to commit"
         )
     if audit.on_shrink == "fail" and not runtime.target.identity.keeps_history:
@@ -72,7 +72,7 @@ def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
 
 
 def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
-    """Each committed piece by itself: what one of them lost must not hide behind what another one gained."""
+    """Compare each committed piece by itself: a loss in one must not be hidden by a gain in another."""
     window = claim.window.interval
     pieces = _committed_pieces(runtime, window)
     for piece, now in zip(pieces, _rows_in(runtime, manifest, list(pieces)), strict=True):
@@ -92,11 +92,10 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
 
 
 def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]:
-    """What each commit still speaks for inside of the window, with the rows that it had where it speaks for all of
-    itself, else 0: by the ledger; or by a load that the ledger does not know, since the state was lost: nobody can
-    say that it was not audited.
+    """Map each effective committed interval in the window to its row count, or to 0 if only a part is effective.
 
-    A `replacing` of an attempt that the ledger never saw begin was written by an audit after the loss.
+    Includes loads that the ledger lacks because the state was lost: they may have been audited.  A `replacing` entry
+    whose attempt has no entry was written by an audit after the loss.
     """
     entries = runtime.state.entries(window)
     begun = {entry.attempt for entry in entries if entry.kind is ledger.Kind.ATTEMPT}
@@ -117,7 +116,7 @@ def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]
 
 
 def _rows_in(runtime: Runtime, manifest: Manifest, pieces: list[Interval]) -> list[int]:
-    """How many of the manifest's rows lie in each piece."""
+    """Count the manifest's rows in each piece."""
     if pieces in ([], [manifest.interval]):  # the usual ones: no part is read
         return [manifest.rows for _ in pieces]
     from airflow_pipeline_provider.envelope.parts import count_rows

@@ -9,7 +9,7 @@ from airflow_pipeline_provider.phases.stage import find_manifest
 
 
 def quarantined_inside(runtime: Runtime, commit: Entry, piece: Interval) -> int | None:
-    """How many rows this commit quarantined inside of the piece, which lies in its interval.
+    """Return the rows that this commit quarantined in the piece, a part of its interval.
 
     The ledger says it for the whole interval; for a part of it the quarantined rows' times are read in the stage.
     None when they are gone from there.

@@ -1,10 +1,11 @@
-"""Beside the phases: a ledger that was lost, whole or its end, is written anew from the target's commit rows.
+"""Rebuild a ledger that lost all entries, or its newest ones, from the target's commit rows.
 
-Each commit row that still speaks for some time becomes `replacing` and `committed` with its token, rows and manifest
-and `{"rebuilt": true}`, oldest token first, after its rows were counted in the target.  What is not as its row says,
-or was never audited as far as the ledger knows, is left out: it is a gap then, and the pipeline moves it again.
+Each effective commit row becomes `replacing` and `committed` with its token, rows and manifest
+and `{"rebuilt": true}`, oldest token first, after its rows were counted in the target.  A window
+that differs from its row, or that was never audited according to the ledger, is left out: it becomes a gap, and the
+pipeline moves it again.
 
-A crash anywhere: the entries are keyed, so doing it again goes on where it ended.
+After a crash the same command continues: the entries are keyed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
-from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference, standing_pieces
+from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference, effective_rows
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest
@@ -36,10 +37,10 @@ class Rebuilt:
 
 
 def rebuild(runtime: Runtime) -> Rebuilt:
-    """Write what the ledger lacks.
+    """Write the entries that the ledger lacks.
 
-    DataError when the ledger holds a commit that the target has not: a person decides which of them is right.
-    TransientError while a run is at work.
+    Raises DataError when the ledger has a commit that the target lacks (this needs review), TransientError while a
+    run is at work.
     """
     try:
         return _rebuild(runtime)
@@ -58,14 +59,14 @@ def _rebuild(runtime: Runtime) -> Rebuilt:
 
 
 def write_missing(runtime: Runtime) -> Rebuilt:
-    """Write what the ledger lacks, while no other run is at work."""
+    """Write the entries that the ledger lacks; the caller holds the lease on all time."""
     entries = runtime.state.entries()
     rows = runtime.target.commits()
     _check_agreement(name_of(runtime.config.pipeline_id), entries, rows)
     written, known, left_out = [], [], []
     pieces: dict[tuple[int, Interval], list[Interval]] = {}
     by_key = {(row.token, row.interval): row for row in rows}
-    for piece, row in standing_pieces(rows):
+    for piece, row in effective_rows(rows):
         pieces.setdefault((row.token, row.interval), []).append(piece)
     for key in sorted(pieces):
         row = by_key[key]
@@ -80,7 +81,7 @@ def write_missing(runtime: Runtime) -> Rebuilt:
             continue
         _write(runtime, row)
         written.append(row)
-    _go_past(runtime, rows, [*written, *known])
+    _advance(runtime, rows, [*written, *known])
     return Rebuilt(tuple(written), tuple(known), tuple(left_out))
 
 
@@ -127,8 +128,8 @@ def _write(runtime: Runtime, row: CommitRow) -> None:
     runtime.state.append(replace(entry, kind=Kind.COMMITTED))
 
 
-def _go_past(runtime: Runtime, rows: list[CommitRow], committed: list[CommitRow]) -> None:
-    """Tokens go on above the target's, and planning begins where the target does."""
+def _advance(runtime: Runtime, rows: list[CommitRow], committed: list[CommitRow]) -> None:
+    """Advance the token past the target's newest, and let planning begin at the target's first day."""
     newest = max((row.token for row in rows), default=0)
     if committed or runtime.state.newest_token() < newest:
         runtime.state.mint_token(floor=newest)

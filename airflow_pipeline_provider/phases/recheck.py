@@ -1,9 +1,9 @@
-"""Late data: count the committed windows of some days again, at both ends, and say where they differ.
+"""Recheck: count the committed windows of recent days again in source and target, and record where they differ.
 
-What is compared are the effective intervals: what each commit still speaks for.  What grew must be loaded again, by
-an ordinary run of exactly that interval; what shrank is written down and left alone, since retention at the source
-must not erase the warehouse.  All counting comes before the first write: a source that cannot be asked leaves nothing
-behind.  A crash between two writes leaves findings that are true; a finding is gone with the next commit.
+The effective intervals are compared.  An interval that grew must be loaded again by an ordinary run of exactly that
+interval; one that shrank is recorded and left unchanged, because retention at the source must not delete rows of the
+warehouse.  Everything is counted before the first write, so a source that does not answer leaves no trace.  A crash
+between two writes leaves findings that are true; the next commit resolves a finding.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RULERS = (Kind.REPLACING, Kind.COMMITTED)
 
 
 class Left(str, Enum):
-    """Why an interval was not compared."""
+    """Reason why an interval was not compared."""
 
     LEASED = "leased"
     UNVERIFIED = "unverified"
@@ -49,9 +49,8 @@ class Left(str, Enum):
 class Finding:
     """One effective interval, counted at both ends.
 
-    `target`: its rows; where it keeps history, those of the ruling load that no later version of their record has
-    replaced.  `kept`: more rows in the target than in the source, and that was waived since the commit.
-    `known`: the ledger had this very finding already.
+    `target`: its rows; where it keeps history, those of the effective load without a later version of their record.
+    `kept`: more rows in the target than in the source, waived since the commit.  `known`: the ledger has it.
     """
 
     interval: Interval
@@ -63,7 +62,7 @@ class Finding:
 
     @property
     def detail(self) -> dict[str, Any]:
-        """Return what the ledger keeps of it."""
+        """Return the detail for the ledger."""
         return {"source": self.source, "target": self.target, "verdict": self.verdict.value}
 
 
@@ -78,7 +77,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the days; findings in order of time, the equal ones too."""
+    """Result of a recheck; findings in order of time, equal ones included."""
 
     days: tuple[date, ...]
     findings: tuple[Finding, ...]
@@ -86,27 +85,27 @@ class Report:
 
     @property
     def grown(self) -> tuple[Finding, ...]:
-        """To be loaded again."""
+        """Return the findings to load again."""
         return tuple(found for found in self.findings if found.verdict is Check.GREW)
 
     @property
     def shrunk(self) -> tuple[Finding, ...]:
-        """A person's word is wanted."""
+        """Return the findings that need review."""
         return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
 
     def unanswered(self, on_shrink: str) -> tuple[Finding, ...]:
         """Return what shrank and must be reported as a failure.
 
-        With `audit.on_shrink: accept` a finding is a failure only the first time: the pipeline file has answered it.
+        With `audit.on_shrink: accept` a finding is a failure only the first time.
         """
         return tuple(found for found in self.shrunk if on_shrink != "accept" or not found.known)
 
 
 def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> Report:
-    """Compare source and target over the last `days` days up to the target day, and write down what differs.
+    """Compare source and target over the last `days` days up to the target day, and record the differences.
 
-    `reference_time` decides the target day (the wall clock without one).  TransientError, DataError or FatalError
-    of the source or the target: nothing is written.
+    `reference_time` determines the target day (default: now).  Raises TransientError, DataError or FatalError of
+    source or target; nothing is written then.
     """
     at = at_most_now(runtime, reference_time or runtime.clock())
     shown = recent_days(runtime.config.rules, at, days)
@@ -140,7 +139,7 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
 
 
 def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, list[Entry]]], list[LeftOut]]:
-    """Findings with the entries that were known before the counting, and what was left out."""
+    """Return the findings with the entries known before the counting, and what was left out."""
     entries = runtime.state.entries(whole)
     leases = runtime.state.leases()
     counted, left_out = [], []
@@ -184,7 +183,7 @@ def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> Left
 
 
 def _in_the_way(runtime: Runtime, lease: Lease, piece: Interval) -> bool:
-    """A store for one run at a time must not be written to while any run is at work."""
+    """Return the lease that forbids writing to a store for one run at a time, if any run is at work."""
     return lease.interval.overlaps(piece) or not runtime.state.concurrent
 
 
@@ -193,8 +192,9 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
 
 
 def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool) -> Finding:
-    """Ids that are missing in the target are growth, unless it holds, or was `committed` with, more rows than the
-    source has all in all; rows that were quarantined are no more missing than those it holds."""
+    """Compare the counts: ids that the target lacks are growth, unless it has more rows than the source in total.
+
+    Rows that were quarantined count as present."""
     source = runtime.source.count(piece)
     target = runtime.target.count(piece)
     if source < max(target.rows, committed) + quarantined:
@@ -204,11 +204,11 @@ def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, 
 
 
 def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> Finding:
-    """Late data where records move to later windows, which makes a window smaller and is not a finding.
+    """Compare the counts where records move to later windows, which shrinks a window and is not a finding.
 
-    The ruling load read all that the source had here.  What is left of it at the source are its rows without a later
-    version; those of which the target has not got the later version yet are counted among them.  More rows than that
-    came late.  A load may have had `outdated` rows from its beginning: records whose time was set back.
+    The effective load read everything that the source had here.  Its rows without a later version are still at the
+    source; rows whose later version is not loaded yet count among them.  More rows than these are late data.  A load
+    may contain `outdated` rows from the beginning: records whose time was set back.
     """
     source = runtime.source.count(piece)
     newest = runtime.target.count_newest(piece, ruler.token or 0)
@@ -227,10 +227,10 @@ def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
 
 
 def _write_down(runtime: Runtime, finding: Finding, seen: list[Entry]) -> bool:
-    """Write what is new.  False: a run was at work in between, so the counts say nothing.
+    """Record a new finding; return False if a run was at work in between, because the counts are void then.
 
-    Who commits the piece has a lease from before its counting to its commit, so nobody can slip in between this look
-    and the write with an older truth.
+    A run that commits the piece holds a lease from its counting to its commit, so no older result can be written
+    between this check and the write.
     """
     piece = finding.interval
     if any(_in_the_way(runtime, lease, piece) for lease in runtime.state.leases()):

@@ -1,8 +1,8 @@
 """`state rename`: give the state and the target rows of one pipeline to another id, without moving data.
 
 Order: lease both ids whole, mark the new one as unfinished and the old one as renamed, copy the state, rename in the
-target (one transaction), record source and target with the new id, which ends its mark.  A crash anywhere: the same
-command again finishes it.  Meanwhile no run of either begins: first by the leases, later by the marks.
+target (one transaction), record source and target with the new id, which ends its mark.  After a crash the
+same command finishes it.  Until then no run of either pipeline begins: first the leases, later the marks prevent it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEASE_SECONDS = 3600.0  # for all of it; a command that was cut off takes its le
 
 
 class Renamed(NamedTuple):
-    """What has the new id now: `entries` in the ledger, `rows` that this call changed in the target."""
+    """Number of `entries` in the ledger under the new id, and of `rows` that this call changed in the target."""
 
     entries: int
     rows: int
@@ -36,8 +36,8 @@ class Renamed(NamedTuple):
 def rename(runtime: Runtime, old: State, by: str) -> Renamed:
     """Rename the pipeline of `old` to that of `runtime`.
 
-    ConfigError when there is nothing to rename, source or target changed too, or the new id has a history of its own.
-    TransientError while a run of either holds a window.  DataError when the target holds commit rows of both.
+    Raises ConfigError when there is nothing to rename, source or target changed too, or the new id has a history;
+    TransientError while a run of either holds a window; DataError when the target holds commit rows of both.
     """
     old_id, new_id = old.identity.pipeline_id, runtime.config.pipeline_id
     try:
@@ -50,7 +50,7 @@ def rename(runtime: Runtime, old: State, by: str) -> Renamed:
 
 @contextmanager
 def all_time(state: State, owner: str) -> Iterator[None]:
-    """Hold a lease on all time: no run of the pipeline begins, TransientError while one is at work."""
+    """Hold a lease on all time, so that no run begins; raise TransientError while one is at work."""
     try:
         state.acquire(ALL_TIME, owner, LEASE_SECONDS)
     except LeaseHeldError as error:

@@ -1,4 +1,4 @@
-"""All phases in one process: what `airflow-pipelines run` does, and how tests move a window in milliseconds."""
+"""Run all phases in one process, for `airflow-pipelines run` and for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_pipeline_provider.phases.values import Audited, Claim, RunRequest
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: `audited` when a window was committed, otherwise the reason and a sentence."""
+    """Outcome of a run: `audited` when a window was committed, otherwise the reason and a sentence."""
 
     claim: Claim | None
     audited: Audited | None
@@ -25,7 +25,7 @@ class Outcome:
 
 
 def run_window(runtime: Runtime, request: RunRequest) -> Outcome:
-    """Move one window, or say why there is none.  Errors are those of the phases, with their context."""
+    """Move one window, or return why there is none; raise the errors of the phases, with their context."""
     generated = generate(runtime, request)
     if generated.claim is None:
         return Outcome(None, None, generated.reason, generated.detail)

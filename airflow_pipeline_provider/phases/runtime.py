@@ -54,7 +54,7 @@ class Runtime:
         return min(self.clock(), self.state.now())
 
     def window(self, interval: Interval) -> Window:
-        """The interval as a window of this pipeline, with the local day that holds it."""
+        """Return the interval as a window of this pipeline, with the local day that holds it."""
         return Window(self.config.pipeline_id, interval, day_of(interval.start, self.config.timezone))
 
 

@@ -1,4 +1,4 @@
-"""Collect what validate learns of the source besides the window's rows, and what it refuses because of it.
+"""Collect facts about the source in validate, and refuse a window because of them where configured.
 
 The facts are recorded with the attempt and its commit, so that `status` and `doctor` report them without asking the
 source: `untimed` (rows without a usable event time), `elsewhere` (the window is empty and the newest row is in no
@@ -35,7 +35,7 @@ _DAY = timedelta(days=1)
 
 
 class SourceFacts(NamedTuple):
-    """None: not known."""
+    """Facts about the source; None is unknown."""
 
     body: BodyReport | None = None
     untimed: int | None = None
@@ -89,7 +89,7 @@ def _elsewhere(
 
 
 def _first_planned(runtime: Runtime, interval: Interval) -> datetime:
-    """Begin of the pipeline's first day; of the window's day where no day was planned before."""
+    """Return the start of the pipeline's first day, or of the window's day where no day was planned before."""
     zone = runtime.config.timezone
     day = runtime.config.rules.start_day or runtime.state.first_day(None) or day_of(interval.start, zone)
     return min(day_interval(day, zone).start, interval.start)

@@ -1,7 +1,8 @@
-"""Phase 4: mint the token, check every part, publish the manifest.
+"""Phase 4: create the fencing token, verify each part, publish the manifest.
 
-The token's floor is the newest one in the target, so tokens grow even when the state was lost.  Each execution has
-its own token; a crash before the manifest is written wastes one, a crash after it leaves a manifest nobody reads.
+The token is higher than the newest one in the target, so tokens increase even when the state was lost.  Each
+execution has its own token; a crash before the manifest is written wastes one, a crash after it leaves a manifest
+that no process reads.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
 
 
 def read_manifest(runtime: Runtime, claim: Claim, staged: Staged) -> Manifest:
-    """The published manifest; one that is not what its name says is a DataError."""
+    """Read the published manifest; raise DataError if its content does not match its SHA-256."""
     if staged.path is None:
         raise DataError(f"the manifest's path is unknown, since another run staged it: {again('extract')}")
     data = runtime.stage.read(staged.path)
@@ -94,7 +95,7 @@ def _listed(values: Sequence[object]) -> str:
 
 
 def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
-    """What a phase before has written; DataError naming the file where it is not that any more."""
+    """Read a file that an earlier phase wrote; raise DataError with its name if it is missing or differs."""
     data = runtime.stage.read(path)
     try:
         return parse(data)
@@ -106,7 +107,7 @@ def _read(runtime: Runtime, path: str, parse: Callable[[bytes], T]) -> T:
 
 
 def _check_attempts(folder: str, paths: Sequence[str], receipts: Sequence[Receipt]) -> None:
-    """Rows that another attempt read are older than what the ledger says of this one, and are removed with it."""
+    """Raise DataError for receipts of another attempt: their rows are older than this attempt's ledger entry."""
     listed = [part.path for receipt in receipts for part in (*receipt.parts, *receipt.quarantined)]
     for path in (*paths, *listed):
         if not path.startswith(f"{folder}/"):
@@ -114,11 +115,11 @@ def _check_attempts(folder: str, paths: Sequence[str], receipts: Sequence[Receip
 
 
 def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
-    """What another execution staged and loaded, from the commit row of exactly this window.
+    """Return what another execution staged and loaded, from the commit row of exactly this window.
 
-    How many rows it quarantined the target does not know.  The ledger does, since load writes it down before the
-    target changes; where the state was lost, the manifest is found by its hash.  Where that is gone too, it is taken
-    for none, which the audit proves against the source or refutes.
+    The number of quarantined rows is not in the target.  The ledger has it, because load records it before the target
+    changes; where the state was lost, the manifest is found by its hash.  Where that is gone too, assume zero; the
+    audit verifies it against the source.
     """
     for entry in runtime.state.entries(window.interval):
         of_this_load = (entry.kind, entry.interval, entry.token) == (Kind.REPLACING, row.interval, row.token)
@@ -135,9 +136,9 @@ def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
 
 
 def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, Manifest] | None:
-    """The window's manifest of this hash with its path, in whatever attempt it was.
+    """Find the window's manifest by its hash, in any attempt; return its path and content.
 
-    None when it is gone, or is not what its name says: what was loaded is loaded, and the audit judges it.
+    None when it is missing, or does not match its hash: the rows are loaded, and the audit verifies them.
     """
     name = f"/manifest-{sha256}.json"
     for file in runtime.stage.list(window.stage_path):
@@ -150,10 +151,10 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
 
 
 def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
-    """A run that lost its lease and woke up late has read the window earlier than who committed it meanwhile: its
-    rows would be the older ones, under the newer token.
+    """Raise SupersededError for a stale task: another run committed the window after this attempt had read it.
 
-    In a state that was lost and begun anew nobody can tell, so an attempt from before is refused.
+    Its rows would be older under a newer token.  In a state that was lost and begun again the order is unknown, so an
+    attempt from before is refused.
     """
     entries = runtime.state.entries(claim.window.interval)
     begun = [entry for entry in entries if entry.kind is Kind.ATTEMPT and entry.attempt == attempt]
@@ -182,7 +183,7 @@ def _move_again(claim: Claim, entries: Sequence[Entry]) -> str:
 
 
 def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
-    """One receipt for each slice of one plan, tiling the window."""
+    """Check that there is one receipt for each slice of one plan, and that the slices tile the window."""
     expected = list(range(receipts[0].of if receipts else 1))
     seen = sorted(receipt.index for receipt in receipts)
     ranges = [receipt.interval for receipt in receipts]

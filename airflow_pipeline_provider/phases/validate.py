@@ -1,7 +1,7 @@
-"""Phase 2: may this window be moved, and in which slices?  Reads only, but for the attempt's line in the ledger.
+"""Phase 2: judge whether a window may be moved, and plan its slices; only the attempt's ledger entry is written.
 
-Asked in this order: is it in the future, committed already, loaded but not audited; does the source exist; how many
-rows has it, how many without a time, how old is the newest.  A crash anywhere leaves nothing but a lease.
+The order of checks: in the future, already committed, loaded but not audited; the source exists, its rows, rows
+without a time, age of the newest row.  A crash leaves nothing but a lease.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def validate(runtime: Runtime, claim: Claim) -> Validated:
-    """The verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
+    """Return the verdict, and for `run` the attempt's id with its frozen slice plan (at least one slice)."""
     with run_phase(runtime, "validate", claim) as phase:
         verdict, source_rows, loaded, facts = _judge(runtime, claim)
         phase.counts(source=source_rows)
@@ -54,9 +54,9 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
 def begin_attempt(
     runtime: Runtime, claim: Claim, rows: int | None, facts: Mapping[str, Any]
 ) -> tuple[str, tuple[Slice, ...]]:
-    """Freeze a slice plan under a new attempt id, and write that down with the facts of the source.
+    """Freeze a slice plan under a new attempt id, and record it with the facts of the source.
 
-    `rows` of the source as they were just counted; None when nobody could, then `slices: auto` is one.
+    `rows` are the source's rows as just counted; when they are unknown (None), `slices: auto` means one slice.
     """
     options, interval = runtime.config.source, claim.window.interval
     n = runtime.source.best_slices(rows or 0) if options.slices == "auto" else options.slices
@@ -83,8 +83,7 @@ def begin_attempt(
 
 
 def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None, SourceFacts]:
-    """The verdict, the source's rows where they were counted, what the target holds of exactly this window, and what
-    else the source says of itself."""
+    """Return the verdict, the source's rows if counted, what the target holds of exactly this window, and facts."""
     config, interval = runtime.config, claim.window.interval
     unavailable: dict[str, str] = {}
 
@@ -111,14 +110,14 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         committed=committed,
         replace=claim.replace,
     )
-    if early is not None:  # a source that is gone by now does not matter then
+    if early is not None:  # a source that no longer exists does not matter then
         return early, None, None, SourceFacts()
     check_current(runtime)
-    # A person who asks for a window again wants it read again, whatever an unfinished run left in the target.
+    # A window requested by hand is read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None
     if newest is not None and any((entry.token or 0) > newest.token for entry in entries):
-        newest = None  # a newer load was begun and never came: the audit would refuse the older one
+        newest = None  # a newer load was begun and not finished: the audit would refuse the older one
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     staleness = config.validation.max_staleness_seconds

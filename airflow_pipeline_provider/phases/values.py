@@ -1,4 +1,4 @@
-"""What the phases hand to each other: small, frozen, JSON-safe (they travel as XComs, a few hundred bytes each)."""
+"""Values that the phases pass to each other: small and frozen; they travel as XComs of a few hundred bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.windows import Window
 
 
 class RunKind(str, Enum):
-    """How a run came to be, which decides its window (docs/architecture.md, "Which window")."""
+    """Kind of a run, which determines its window (docs/architecture.md, "Which window")."""
 
     LIVE = "live"  # scheduled, drained, asset-triggered, manual without Params: the planner chooses
     BACKFILL = "backfill"  # exactly the run's data interval; a committed window is replaced
@@ -22,11 +22,11 @@ class RunKind(str, Enum):
 
 
 class RunRequest(NamedTuple):
-    """Who asks for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
+    """Request for a window.  `run` is "dag_id/run_id"; `interval` is for backfill and window runs.
 
-    `follows`: when the window is committed, this run looks whether to start another one (`phases.drain`).
-    `by` is who started it by hand.  `run_after` is when the run was due, by the clock of the process that started it;
-    None: now.  Unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only while a
+    `follows`: after the commit, this run starts another one if a window is ready (`phases.drain`).  `by` is the user
+    who started it by hand.  `run_after` is when the run was due, by the clock of the process that started it (None:
+    now); unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only while a
     recheck's finding about it is unresolved.
     """
 
@@ -41,7 +41,7 @@ class RunRequest(NamedTuple):
 
 
 class Claim(Struct, frozen=True):
-    """A window that this run holds a lease on.  `replace`: a committed window is loaded anew."""
+    """Window on which this run holds a lease.  `replace`: load a committed window again."""
 
     pipeline_id: str
     interval: Interval
@@ -58,7 +58,7 @@ class Claim(Struct, frozen=True):
 
 
 class Generated(NamedTuple):
-    """Either a claim with its record, or the reason why there is nothing to do."""
+    """A claim with its record, or the reason why there is nothing to do."""
 
     claim: Claim | None
     record: dict[str, Any] | None
@@ -67,7 +67,7 @@ class Generated(NamedTuple):
 
 
 class Validated(Struct, frozen=True):
-    """`verdict` is run, already_loaded, skip (then `reason` and `detail` say why), or superseded (an operator's).
+    """Result of validate: `verdict` is run, already_loaded, skip (with `reason` and `detail`), or superseded.
 
     run: `attempt` and `slices` are set.  already_loaded: `staged` is what the target holds, audit comes next.
     """
@@ -82,7 +82,7 @@ class Validated(Struct, frozen=True):
 
 
 class Staged(Struct, frozen=True):
-    """One published manifest: `rows` to load, and what was extracted beside them.
+    """A published manifest: `rows` to load, and the rows that were quarantined.
 
     `path` is None when it is known from the target's commit row alone.
     """
@@ -96,7 +96,7 @@ class Staged(Struct, frozen=True):
 
 
 class Audited(Struct, frozen=True):
-    """Source = staged + quarantined, and staged = target = distinct, committed under `token`."""
+    """Counts of a commit under `token`: source = staged + quarantined, and staged = target = distinct."""
 
     token: int
     source_rows: int
@@ -107,7 +107,7 @@ class Audited(Struct, frozen=True):
 
 
 class Next(NamedTuple):
-    """What drain found: the next window with the id of the run that shall move it, or the reason for none.
+    """The next window with the id of the run that is to move it, or the reason why there is none.
 
     `reference_time` is what that run plans from.
     """

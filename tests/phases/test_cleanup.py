@@ -359,10 +359,10 @@ def test_cleanup_takes_the_window_of_what_it_judged_abandoned(
         monkeypatch.undo()
         seeded.now += timedelta(seconds=1)
         state["staged"] = stage(seeded.runtime(), claim, attempt, receipts)
-        return attempt_files.remove_dead(runtime, dead, judged)
+        return attempt_files.remove_abandoned(runtime, dead, judged)
 
     state: dict[str, Any] = {}
-    monkeypatch.setattr(cleanup_phase, "remove_dead", go_on)
+    monkeypatch.setattr(cleanup_phase, "remove_abandoned", go_on)
     cleaned = cleanup(seeded.runtime())
     assert (cleaned.attempts, cleaned.kept) == ((), 1)
     load(seeded.runtime(), claim, state["staged"])
@@ -377,9 +377,9 @@ def test_cleanup_leaves_a_window_that_was_taken_since(
 
     def taken(runtime: Runtime, dead: attempt_files.Attempt, judged: datetime) -> bool:
         runtime.state.acquire(dead.interval, "flights/other", 60)
-        return attempt_files.remove_dead(runtime, dead, judged)
+        return attempt_files.remove_abandoned(runtime, dead, judged)
 
-    monkeypatch.setattr(cleanup_phase, "remove_dead", taken)
+    monkeypatch.setattr(cleanup_phase, "remove_abandoned", taken)
     assert cleanup(seeded.runtime()).attempts == ()
     assert [lease.owner for lease in seeded.runtime().state.leases()] == ["flights/other"]
 
