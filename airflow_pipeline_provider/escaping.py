@@ -1,24 +1,24 @@
-"""Make text from outside safe to print: what a terminal or a log file would obey or hide becomes an escape.
+"""Escape characters in untrusted text that a terminal or a log viewer would interpret or hide.
 
 Control characters, line ends and separators, bidirectional marks, zero-width characters and lone surrogates are not
-printable by Python's own definition (`str.isprintable`). Errors escape their message when they are made, log lines
-and command output when they are written, so other code need not.
+printable by Python's definition (`str.isprintable`). Errors escape their message when they are created; log lines
+and command output are escaped when they are written. Other code does not need to escape.
 """
 
 from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    r"""Return the text on one line; what is not printable becomes `\n`, `\x1b`, `\u202e` or `\U000e0001`."""
+    r"""Return the text on one line, with unprintable characters as `\n`, `\x1b`, `\u202e` or `\U000e0001`."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def visible_json(document: str) -> str:
-    r"""Return a JSON document with each such character in its strings as JSON's own `\u` escape.
+    r"""Return a JSON document with each unprintable character in its strings as a JSON `\u` escape.
 
-    Line ends are kept: in a JSON document they are only between values.
+    Line ends stay, because valid JSON has them only between values.
     """
     return "\n".join(line if line.isprintable() else _json_line(line) for line in document.split("\n"))
 

@@ -1,4 +1,4 @@
-"""Every error of this package, by what to do about it.
+"""Define every error of this package, grouped by what the caller should do about it.
 
 ::
 
@@ -6,15 +6,15 @@
     ├── ConfigError       fix the YAML or the argument (also a ValueError)
     ├── TransientError    try again: network, 429, a lock, a busy file
     │   ├── UnexpectedError     an exception of another type, before a run had a window
-    │   ├── SnapshotLostError   what was read so far is void: discard it and read the slice again
-    │   └── LeaseHeldError      another run holds the window; names the owner, begin and end
+    │   ├── SnapshotLostError   the rows read so far are invalid: discard them and read the slice again
+    │   └── LeaseHeldError      another run holds the window; names the owner, start and end
     ├── DataError         needs review: counts differ, an unreadable document, rows outside the window
     ├── FatalError        never retry: permission denied, a missing table, a missing library
-    │   └── StateBehindError    the state fell back to an older copy: write nothing, an operator decides
-    └── SupersededError   this run lost its window to a newer one: stop quietly, change nothing
+    │   └── StateBehindError    the state store restored an older copy: write nothing, an operator decides
+    └── SupersededError   a newer run took over the window: stop without an error, change nothing
 
-Connectors raise these and map their vendor's exceptions in one place each. Messages hold what was expected, what
-was seen and what to do; the phase that was running adds pipeline, window and phase (`add_context`).
+Each connector maps its vendor's exceptions to these in one place. A message states what happened, the values, and
+what to do; the running phase adds pipeline, window and phase (`add_context`).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from airflow_pipeline_provider.escaping import visible
 
 
 class PipelineError(Exception):
-    """Base of all errors; `str()` starts with the context once a phase has added it.
+    """Base class of all errors; `str()` starts with the context once a phase has added it.
 
-    `detail` is JSON that the ledger keeps with the failure.
+    `detail` is a JSON object that the ledger stores with the failure.
     """
 
     def __init__(self, message: str, *, detail: dict[str, Any] | None = None) -> None:
-        self.message = visible(message)  # it may quote a server, a document or a name
+        self.message = visible(message)  # it may contain text from a server, a document or a name
         super().__init__(self.message)
         self.detail = detail or {}
         self.context: str | None = None
 
     def add_context(self, context: str) -> None:
-        """Say where it happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
+        """Add where the error happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
         if self.context is None:
             self.context = visible(context)
 
@@ -52,11 +52,11 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError, ValueError):
-    """Bad or missing configuration; the message names the key and the value."""
+    """Invalid or missing configuration; the message names the key and the value."""
 
 
 class TransientError(PipelineError):
-    """The same call may succeed later."""
+    """A temporary failure; the same call may succeed later."""
 
 
 class UnexpectedError(TransientError):
@@ -64,15 +64,15 @@ class UnexpectedError(TransientError):
 
 
 class SnapshotLostError(TransientError):
-    """The source's consistent view (point in time) is gone; rows read under it must be thrown away."""
+    """The source's consistent view (point in time) was lost; rows read from it must be discarded."""
 
 
 class LeaseHeldError(TransientError):
     """Another owner holds a lease that overlaps the window, or the lease of the whole pipeline.
 
-    `since` and `until` are aware datetimes by the state store's clock; `windows` is what the owner works on, empty
-    for one that only writes to the state.  `follows`: a run that plans again starts after the owner's commit.
-    `holder` names the owner for people.
+    `since` and `until` are aware datetimes by the state store's clock. `windows` lists the owner's windows; it is
+    empty if the owner only writes to the state. `follows` is true if a run that plans again starts after its commit.
+    `holder` is the owner's name in messages.
     """
 
     def __init__(
@@ -97,20 +97,20 @@ class LeaseHeldError(TransientError):
 
 
 class DataError(PipelineError):
-    """The data is not what the promise needs; repeating the run does not help by itself."""
+    """The data does not allow an exactly-once load and needs review; a retry alone does not help."""
 
 
 class RepeatedIdsError(DataError):
-    """Rows of one window share a record id."""
+    """Several rows of one window have the same record id."""
 
 
 class FatalError(PipelineError):
-    """No retry can help until somebody changes a permission, a table or an installation."""
+    """A permanent failure; retries fail until a permission, a table or an installation is changed."""
 
 
 class StateBehindError(FatalError):
-    """The state store fell back to an older copy: nothing may be written to it before an operator decides."""
+    """The state store restored an older copy; nothing may be written to it until an operator decides."""
 
 
 class SupersededError(PipelineError):
-    """A newer attempt owns the window; this one must end without touching anything."""
+    """A newer attempt owns the window; this attempt must end without changing anything."""

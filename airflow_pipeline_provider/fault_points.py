@@ -1,7 +1,7 @@
-"""Named places between two steps, where a test may kill the process or make it fail.
+"""Name the places between two steps where a test may crash the process or raise an error.
 
-`reach(point)` does nothing in production.  `testing.faults` installs a hook; `docs/reliability.md` shows what a rerun
-makes of a death at each point.  A point stands after the write that it names, so that two neighbours bracket a step.
+`reach(point)` does nothing in production. `testing.faults` installs a hook; `docs/reliability.md` shows how a rerun
+recovers from a crash at each point. A point comes after the write that it names, so two neighbours enclose one step.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ ACTION_POINTS = {
     "rename.rows_renamed": "inside: the rows have the new id, the commit rows have the old one",
     "rename.target_committed": "the target's transaction is committed",
 }
-"""Points of commands that a person runs: `tests/phases/test_identity.py` crashes at each."""
+"""Points of commands that an operator runs: `tests/phases/test_identity.py` crashes at each."""
 
 Hook = Callable[[str], None]
 _hook: Hook | None = None
 
 
 def reach(point: str) -> None:
-    """Tell the installed hook, if there is one, that the process is at this point."""
+    """Call the installed hook, if any, with this point."""
     if _hook is not None:
         _hook(point)
 
 
 def install(hook: Hook | None) -> Hook | None:
-    """Make `hook` the one that is told, None for nobody; returns the one before.  For tests only."""
+    """Install the hook that `reach` calls (None: no hook) and return the previous one. For tests only."""
     global _hook
     before, _hook = _hook, hook
     return before

@@ -17,7 +17,7 @@ _ROOT = __name__.partition(".")[0]
 def lazy_exports(
     package: str, modules: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package that exports the names listed for each module.
+    """Return `__getattr__` and `__dir__` for a package that exports the names listed for each module.
 
     Module names are relative to this distribution's package: "connectors.base".
     """

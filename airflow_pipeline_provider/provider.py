@@ -1,6 +1,6 @@
-"""What Airflow discovers: this package as a provider.
+"""Describe this package to Airflow's provider discovery.
 
-Airflow calls `get_provider_info` before its own configuration is ready, so nothing is imported here.
+Airflow calls `get_provider_info` before its own configuration is ready, so this module imports nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 _SETTINGS = {
     "allowed_modules": (
-        "Python modules, with those below them, whose functions record_functions may name, separated by commas. "
+        "Python modules (and their submodules) whose functions record_functions may name, separated by commas. "
         "Empty: none.",
         "mycompany.records",
     ),
@@ -19,11 +19,13 @@ _SETTINGS = {
         "blue",
     ),
     "stage_roots": (
-        "Where stage.path may be: folders and URLs without connection ids, separated by commas. Empty: anywhere.",
+        "Folders and URLs (without connection ids) below which stage.path must be, separated by commas. "
+        "Empty: no restriction.",
         "/data/stage, s3://lake/pipelines",
     ),
     "target_roots": (
-        "Where the files of targets such as DuckDB may be: folders, separated by commas. Empty: anywhere.",
+        "Folders below which the files of targets such as DuckDB must be, separated by commas. "
+        "Empty: no restriction.",
         "/data/warehouse",
     ),
 }
@@ -38,13 +40,13 @@ def _modules(package: str, *names: str) -> dict[str, Any]:
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The description that Airflow's provider discovery asks for (entry point `apache_airflow_provider`)."""
+    """Return the provider description for Airflow (entry point `apache_airflow_provider`)."""
     from airflow_pipeline_provider import __version__
 
     return {
         "package-name": "airflow-pipeline-provider",
         "name": "Pipelines",
-        "description": "Time windows of data, moved exactly once: a YAML file per pipeline becomes a DAG.",
+        "description": "Move time windows of data exactly once: a YAML file per pipeline becomes a DAG.",
         "versions": [__version__],
         "integrations": [{"integration-name": "Pipelines", "tags": ["service"]}],
         "operators": [_modules("operators", *_OPERATORS)],
@@ -54,7 +56,7 @@ def get_provider_info() -> dict[str, Any]:
         # [core] lazy_discover_providers off, and refuses a second plugin of one name.
         "config": {
             "pipelines": {
-                "description": "What the deployment allows pipeline files to do.",
+                "description": "Restrict what pipeline files may do in this deployment.",
                 "options": {
                     name: {
                         "description": description,

@@ -185,7 +185,7 @@ def _given(names: Sequence[str], screen: Screen) -> list[Checked]:
                 continue
             first = takers.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
             if first != one.file:
-                problem = Problem("pipeline_id", f"{one.pipeline_id!r} is taken by {first}", str(one.file))
+                problem = Problem("pipeline_id", f"{one.pipeline_id!r} is used by {first}", str(one.file))
                 one = replace(one, problems=[*one.problems, problem])
             checked[one.file] = one
     return list(checked.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_pipeline_provider.config.airflow_settings import airflow_home, airflow_setting, expanded
+from airflow_pipeline_provider.config.airflow_settings import airflow_home, airflow_setting, expand_path
 from airflow_pipeline_provider.config.loader import (
     ConfigFileError,
     Problem,
@@ -21,6 +20,7 @@ from airflow_pipeline_provider.config.loader import (
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.suggestions import did_you_mean
 
 _ID_KEY = re.compile(rb"""(?:^|[{,])[ \t]*["']?pipeline_id["']?[ \t]*:""", re.M)
 _LONGEST_HEAD = 1_000_000  # bytes of a YAML file in which its id must stand
@@ -50,7 +50,7 @@ def dags_folder() -> Path:
         configured = airflow_setting("core", "dags_folder")
     except ConfigError as error:
         raise ConfigError(f"{error.message}, or name the pipelines' folder with --folder DIR") from error
-    return expanded(configured) if configured else airflow_home() / "dags"
+    return expand_path(configured) if configured else airflow_home() / "dags"
 
 
 def root_folder(folder: str | None) -> Path:
@@ -69,7 +69,7 @@ def root_folder(folder: str | None) -> Path:
 def _given(text: str) -> Path:
     """Return the path as it was given if it is there, otherwise with variables and `~` replaced."""
     path = Path(text)
-    return path if path.exists() else expanded(text)
+    return path if path.exists() else expand_path(text)
 
 
 def pipeline_folders(root: Path, *, given: bool) -> list[Path]:
@@ -122,7 +122,7 @@ def load_all(folder: str | None) -> Catalog:
             first = catalog.pipelines.setdefault(pipeline_id, Found(file, config))
             if first.file != file:
                 problem = Problem(
-                    "pipeline_id", f"{pipeline_id!r} is taken by {first.file}: choose another id", str(file)
+                    "pipeline_id", f"{pipeline_id!r} is used by {first.file}: choose another id", str(file)
                 )
                 catalog.errors[file] = ConfigFileError([problem], str(file))
     return catalog
@@ -160,12 +160,10 @@ def _unknown(pipeline: str, root: Path, folders: list[Path]) -> str:
         loaded = load_folder(folder, options_model=options_model)
         ids += [*loaded.pipelines, *(file.stem for file in loaded.errors)]
     ids = sorted(set(ids) - {"defaults"})
-    near = difflib.get_close_matches(pipeline, ids, n=3)
-    if near:
-        hint = f"did you mean {' or '.join(repr(name) for name in near)}?"
-    elif ids:
+    hint = did_you_mean(pipeline, ids, count=3)
+    if hint is None and ids:
         more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
         hint = f"known: {', '.join(ids[:_SHOWN_IDS])}{more}"
-    else:
+    elif hint is None:
         hint = "there is no pipeline file; name the pipelines' folder with --folder DIR"
     return f"PIPELINE: no pipeline {pipeline!r} in or below {root}; {hint}"

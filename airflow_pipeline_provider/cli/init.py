@@ -24,7 +24,7 @@ from airflow_pipeline_provider.cli.starter_files import (
     texts,
     write_example,
 )
-from airflow_pipeline_provider.config.fields import pipeline_id as checked_id
+from airflow_pipeline_provider.config.fields import validate_pipeline_id
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
@@ -85,7 +85,7 @@ def _starter(args: Namespace) -> Starter:
     if ask and source == "sql" and not example:
         example = _choice("Write a small SQLite database to try it with", ("yes", "no"), ask) == "yes"
     try:
-        pipeline_id = checked_id(args.id)
+        pipeline_id = validate_pipeline_id(args.id)
     except ValueError as error:
         raise ConfigError(f"--id: {error}") from None
     folder = Path(args.directory).expanduser()

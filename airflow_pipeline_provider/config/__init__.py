@@ -1,4 +1,4 @@
-"""Read pipeline files into a validated model, and define the options that connectors extend."""
+"""Load pipeline files into a validated model, and define the options that connectors extend."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A tree of values → `PipelineConfig`, or every problem of it with its place."""
+"""Build a `PipelineConfig` from a tree of values, or report every problem with its file, line and path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_pipeline_provider.config.checks import INVOLVED
+from airflow_pipeline_provider.config.checks import COMPARED_FIELDS
+from airflow_pipeline_provider.config.messages import child_at, validation_messages
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import (
     Options,
@@ -17,8 +18,7 @@ from airflow_pipeline_provider.config.options import (
     StateOptions,
     TargetOptions,
 )
-from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, dotted, shown
-from airflow_pipeline_provider.config.sentences import child_at, problems_of
+from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, dotted, format_value
 from airflow_pipeline_provider.config.yaml_tree import MAX_PROBLEMS, Node, plain
 from airflow_pipeline_provider.exceptions import PipelineError
 
@@ -38,10 +38,13 @@ Found = list[tuple[Path, str]]
 def build_config(
     tree: Node, file: str | None, options_model: Callable[[str, str], type[BaseModel]]
 ) -> PipelineConfig:
-    """Validate everything, then report everything; `file` is the pipeline's own (nodes may be of another)."""
+    """Validate the whole tree and raise ConfigFileError with all problems of it.
+
+    `file` is the pipeline's own file; nodes of the tree may come from another file (`defaults.yaml`).
+    """
     data = plain(tree)
     found: Found = []
-    for name in _EMPTY_MEANS_DEFAULT:  # "audit:" with nothing below it
+    for name in _EMPTY_MEANS_DEFAULT:  # such as "audit:" without a value
         if name in data and data[name] is None:
             del data[name]
     data.setdefault("state", _DEFAULT_STATE)
@@ -49,83 +52,88 @@ def build_config(
         if data.get(kind) is None:
             data.pop(kind, None)
         else:
-            data[kind] = _section(kind, data[kind], base, options_model, found)
-    config = _pipeline(data, found)
+            data[kind] = _validate_section(kind, data[kind], base, options_model, found)
+    config = _validate_pipeline(data, found)
     if config is None or found:
-        raise ConfigFileError(_in_order(_problem(tree, file, *item) for item in found), file)
+        raise ConfigFileError(_sorted(_located(tree, file, *item) for item in found), file)
     config._warnings = tuple(
-        _problem(tree, file, tuple(warning.path.split(".")), warning.message)._replace(severity="warning")
+        _located(tree, file, tuple(warning.path.split(".")), warning.message)._replace(severity="warning")
         for warning in config.warnings
     )
     return config
 
 
-def _section(
+def _validate_section(
     kind: str,
     data: Any,
     base: type[Options],
     options_model: Callable[[str, str], type[BaseModel]],
     found: Found,
 ) -> Options:
-    """The connector's options; after a problem a stand-in, so that the rest of the file is still checked."""
-    stand_in = base.model_construct(type="")
+    """Return the connector's options, or an empty placeholder if they are invalid.
+
+    The placeholder allows validation of the rest of the file.
+    """
+    placeholder = base.model_construct(type="")
     if not isinstance(data, dict):
-        found.append(((kind,), f"must be a mapping with a type and its keys, got {shown(data)}"))
-        return stand_in
+        found.append(((kind,), f"must be a mapping with a type and its keys, got {format_value(data)}"))
+        return placeholder
     name = data.get("type")
     if not isinstance(name, str):
         missing = name is None
-        found.append(((kind, "type"), "is missing" if missing else f"must be text, got {shown(name)}"))
-        return stand_in
+        found.append(((kind, "type"), "is missing" if missing else f"must be text, got {format_value(name)}"))
+        return placeholder
     try:
         model = options_model(kind, name)
-        return _checked(model.model_validate_json(json.dumps(data), strict=True), base)
+        options = model.model_validate_json(json.dumps(data), strict=True)
+        if isinstance(options, base):
+            return options
+        found.append(
+            (
+                (kind, "type"),
+                f"the connector {name!r} cannot be used: its Options must be a subclass of {base.__name__}",
+            )
+        )
     except ValidationError as error:
-        found.extend(problems_of(error, data, model, (kind,)))
+        found.extend(validation_messages(error, data, model, (kind,)))
     except PipelineError as error:
         found.append(((kind, "type"), error.message.removeprefix(f"{kind}.type: ")))
-    except Exception as error:  # noqa: BLE001  somebody else's connector must not take the other pipelines with it
+    except Exception as error:  # noqa: BLE001  a connector of another package must not break the other pipelines
         what = f"{type(error).__name__}: {error}"
         found.append(((kind, "type"), f"the connector {name!r} cannot be used: {what}"))
-    return stand_in
+    return placeholder
 
 
-def _checked(options: BaseModel, base: type[Options]) -> Options:
-    if not isinstance(options, base):
-        raise TypeError(f"its Options must be a subclass of {base.__name__}")
-    return options
-
-
-def _pipeline(data: dict[str, Any], found: Found) -> PipelineConfig | None:
+def _validate_pipeline(data: dict[str, Any], found: Found) -> PipelineConfig | None:
     try:
         return PipelineConfig.model_validate(data)
     except ValidationError as error:
-        found.extend(problems_of(error, data, PipelineConfig))
-    _check_the_rest(data, found)
+        found.extend(validation_messages(error, data, PipelineConfig))
+    _check_across_valid_fields(data, found)
     return None
 
 
-def _check_the_rest(data: dict[str, Any], found: Found) -> None:
-    """pydantic looks across fields only when each is valid alone: look again without those that are not."""
-    broken = {path[0] for path, _ in found if path}
-    rest = {key: value for key, value in data.items() if key not in broken or key in _SECTIONS}
+def _check_across_valid_fields(data: dict[str, Any], found: Found) -> None:
+    """Run the cross-field checks without the invalid fields; pydantic runs them only if all fields are valid."""
+    invalid = {path[0] for path, _ in found if path}
+    rest = {key: value for key, value in data.items() if key not in invalid or key in _SECTIONS}
     rest.setdefault("pipeline_id", "unknown")
     for kind, base in _SECTIONS.items():
         rest.setdefault(kind, base.model_construct(type=""))
     try:
         PipelineConfig.model_validate(rest)
     except ValidationError as error:
-        for path, message in problems_of(error, rest, PipelineConfig):
-            involved = INVOLVED.get(str(path[0]) if path else "", ())
-            if involved and not broken.intersection(involved) and (path, message) not in found:
+        for path, message in validation_messages(error, rest, PipelineConfig):
+            compared = COMPARED_FIELDS.get(str(path[0]) if path else "", ())
+            if compared and not invalid.intersection(compared) and (path, message) not in found:
                 found.append((path, message))
 
 
-# --- places -------------------------------------------------------------------------------------------------------
+# --- positions ----------------------------------------------------------------------------------------------------
 
 
-def _problem(tree: Node, file: str | None, path: Path, message: str) -> Problem:
-    """With file and line of the value; what is missing is placed at the mapping that lacks it."""
+def _located(tree: Node, file: str | None, path: Path, message: str) -> Problem:
+    """Return the problem with file and line of its value, or of the mapping that lacks it."""
     node = tree
     for part in path:
         child = child_at(node.value, part)
@@ -138,8 +146,8 @@ def _problem(tree: Node, file: str | None, path: Path, message: str) -> Problem:
     )
 
 
-def _in_order(problems: Iterable[Problem]) -> Sequence[Problem]:
-    """By file and line, what belongs to the whole file first; one problem once."""
+def _sorted(problems: Iterable[Problem]) -> Sequence[Problem]:
+    """Sort by file and line, problems of the whole file first; remove duplicates and limit the number."""
     found = sorted(dict.fromkeys(problems), key=lambda problem: (problem.file or "", problem.line or 0))
     if len(found) > MAX_PROBLEMS:
         rest = Problem("", f"and {len(found) - MAX_PROBLEMS} or more problems after these", found[0].file)

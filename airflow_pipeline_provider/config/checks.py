@@ -1,4 +1,4 @@
-"""What two fields together must not say, and what they probably do not mean."""
+"""Find errors and warnings that concern several fields of a pipeline."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _RECORD_WINDOW = frozenset(
     {"target_day", "target_day_str", "window_start_time", "window_end_time", "time_interval"}
 )
 
-INVOLVED: dict[str, tuple[str, ...]] = {
+COMPARED_FIELDS: dict[str, tuple[str, ...]] = {
     "start_day": ("start_day", "end_day"),
     "airflow": ("airflow", "state"),
 }
-"""Errors by the first part of their path: the fields that must be valid for the error to mean anything."""
+"""The fields that each cross-field error compares, by the first part of its path; all must be valid themselves."""
 
 
 def cross_field_problems(config: PipelineConfig) -> list[Problem]:
-    """Errors and warnings, in the order of the file's fields."""
+    """Return the cross-field errors, then the warnings."""
     return [*_errors(config), *_warnings(config)]
 
 
@@ -36,7 +36,7 @@ def _errors(config: PipelineConfig) -> Iterator[Problem]:
     if config.state.type == "variable" and runs > 1:
         yield Problem(
             "airflow.max_active_runs",
-            f"must be 1 with state.type variable, which serves one run at a time, got {runs}: use state.type sql",
+            f"must be 1 with state.type variable, which allows one run at a time, got {runs}: use state.type sql",
         )
 
 
@@ -58,14 +58,14 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
         then = (
             "each run drains the windows that are ready"
             if config.backlog == "drain"
-            else "with backlog: wait the pipeline falls behind for good"
+            else "with backlog: wait the pipeline never catches up"
         )
         every = seconds_to_time_string(int(tick))
         yield _warning(
-            "schedule", f"fires every {every} at most, while a window is {config.granularity}: {then}"
+            "schedule", f"runs at most every {every}, but a window is {config.granularity} long: {then}"
         )
     for field in sorted(config.default_record.keys() & (_RECORD_WINDOW | RECORD_FIELDS)):
-        yield _warning(f"default_record.{field}", "is overwritten by the window's own value")
+        yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
 
 
 def _warning(path: str, message: str) -> Problem:

@@ -1,7 +1,7 @@
-"""The JSON Schema of pipeline files, for editors: completion, descriptions, typos.
+"""Build the JSON Schema of pipeline files, with which editors complete keys, show descriptions and find typos.
 
-It judges what is in a file, not what is missing: a key may come from `defaults.yaml`.  `airflow-pipelines check`
-says whether a pipeline is complete.  The schema of the built-in connectors ships as `pipeline.schema.json`.
+No key is required, because it may come from `defaults.yaml`; `airflow-pipelines check` reports missing keys. The
+schema of the built-in connectors ships as `pipeline.schema.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECTIONS_WITH_DEFAULTS = ("state", "validate", "audit", "airflow", "default_rec
 
 
 def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
-    """The schema, with the option models of each section: `{"source": {"elasticsearch": Model, …}, …}`."""
+    """Return the schema; `options` maps section and type to a model: `{"source": {"elasticsearch": Model, …}, …}`."""
     definitions: dict[str, Any] = {}
     root = _model_schema(PipelineConfig, "", definitions)
     for kind, models in options.items():
@@ -32,7 +32,7 @@ def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dic
             references.append({"$ref": f"#/$defs/{key}"})
         section = root["properties"][kind]
         root["properties"][kind] = {"description": section["description"], "anyOf": references}
-    for name in _SECTIONS_WITH_DEFAULTS:  # "audit:" with nothing below it means its defaults
+    for name in _SECTIONS_WITH_DEFAULTS:  # "audit:" without a value means its defaults
         section = root["properties"][name]
         description = section.pop("description")
         section.pop("default", None)
@@ -56,7 +56,7 @@ def _connector(key: str, name: str, model: type[BaseModel], definitions: dict[st
 
 
 def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The model's own schema; what it refers to goes into `definitions` under names with the prefix."""
+    """Return the model's schema and add the schemas it refers to to `definitions`, with prefixed names."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     for name, definition in schema.pop("$defs", {}).items():
         definitions[f"{prefix}{name}"] = _tidy(definition)
@@ -65,7 +65,7 @@ def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, An
 
 
 def _tidy(value: Any) -> Any:
-    """Without generated titles, and without `required` (see the module); keys of data are left alone."""
+    """Remove generated titles and `required` from a schema, but not from data in it such as defaults."""
     if isinstance(value, list):
         return [_tidy(item) for item in value]
     if not isinstance(value, dict):
@@ -79,7 +79,7 @@ def _tidy(value: Any) -> Any:
         elif key not in ("title", "required"):
             tidy[key] = _tidy(item)
     if tidy.get("pattern") == DURATION_PATTERN and "default" in tidy:
-        default = tidy["default"]  # as Python holds it: seconds, or calendar days and seconds
+        default = tidy["default"]  # a Python value: seconds, or calendar days and seconds
         tidy["default"] = (
             seconds_to_time_string(default) if isinstance(default, int) else str(Duration(*default))
         )
@@ -89,7 +89,7 @@ def _tidy(value: Any) -> Any:
 
 
 def _reachable(schema: Any, definitions: Mapping[str, Any]) -> set[str]:
-    """Names of the definitions that the schema refers to, directly or through others."""
+    """Return the names of the definitions that the schema refers to, directly or through others."""
     found: set[str] = set()
     todo = [schema]
     while todo:

@@ -1,11 +1,11 @@
-"""Pipeline files → `PipelineConfig`; whatever is wrong with a file is told at once, with file and line.
+"""Load pipeline files as `PipelineConfig`; report all problems of a file at once, with file and line.
 
-A `defaults.yaml` beside the files is merged under each of them: mappings deeply, lists whole, and a `null` in the
-file overrides.  A section whose `type` differs from the one in `defaults.yaml` takes nothing from there: those keys
-belong to another connector.
+Each file inherits from the `defaults.yaml` in its folder: mappings are merged recursively, lists are replaced, and a
+`null` in the file overrides a default. A section whose `type` differs from the one in `defaults.yaml` inherits
+nothing, because those keys belong to another connector.
 
-`options_model(kind, name)` gives the pydantic model of a section (`connectors.registry.options_model`); it raises
-ConfigError for an unknown name.  Nothing here reads a Variable, a Connection or the network.
+`options_model(kind, name)` returns the pydantic model of a section (`connectors.registry.options_model`) and raises
+ConfigError for an unknown name. This module reads no Airflow variable, no connection and nothing from the network.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from airflow_pipeline_provider.exceptions import ConfigError
 
 __all__ = [
     "ConfigFileError",
-    "Loaded",
     "OptionsModel",
+    "PipelineFolder",
     "Problem",
     "find_file",
     "load_folder",
@@ -53,35 +53,36 @@ _ID_LINE = re.compile(
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A folder's pipelines by id with the file of each, and what is wrong with the other files."""
+class PipelineFolder:
+    """The pipelines of a folder by id, each with its file, and the errors of the other files."""
 
     pipelines: dict[str, tuple[Path, PipelineConfig]] = field(default_factory=dict)
     errors: dict[Path, ConfigFileError] = field(default_factory=dict)
 
 
 def load_pipeline(path: str | Path, *, options_model: OptionsModel) -> PipelineConfig:
-    """One file, with the `defaults.yaml` beside it; ConfigFileError with every problem."""
+    """Load one file with the `defaults.yaml` of its folder; raise ConfigFileError with all problems."""
     path = Path(path)
-    return _load(path, _defaults_beside(path.parent), options_model)
+    return _load(path, _defaults_of(path.parent), options_model)
 
 
 def parse_pipeline(data: Mapping[str, Any], *, options_model: OptionsModel) -> PipelineConfig:
-    """The same from a mapping, as the YAML would give it; no defaults.yaml, no lines."""
+    """Load a pipeline from a mapping with the content of a file; no `defaults.yaml`, no lines in errors."""
     return build_config(from_plain(dict(data)), None, options_model)
 
 
-def load_folder(folder: str | Path, *, options_model: OptionsModel) -> Loaded:
-    """Every pipeline file of the folder (not of folders in it); one broken file removes no other.
+def load_folder(folder: str | Path, *, options_model: OptionsModel) -> PipelineFolder:
+    """Load every pipeline file of the folder, not of its subfolders; an invalid file does not affect the others.
 
-    Two files with one id: the one that is named after it stays, else the first by name; the other is an error.
+    Of two files with the same id, the file named after the id is loaded, else the first by name; the other is
+    reported as an error. Raise ConfigError if the folder cannot be read.
     """
-    loaded = Loaded()
+    loaded = PipelineFolder()
     found: dict[str, list[tuple[Path, PipelineConfig]]] = {}
     files = pipeline_files(folder)
     defaults: Node | ConfigFileError | None
     try:
-        defaults = _defaults_beside(Path(folder))
+        defaults = _defaults_of(Path(folder))
     except ConfigFileError as error:
         defaults = error
         loaded.errors[Path(error.file or folder)] = error
@@ -99,19 +100,22 @@ def load_folder(folder: str | Path, *, options_model: OptionsModel) -> Loaded:
         loaded.pipelines[pipeline_id] = first
         for path, _ in claims:
             if path != first[0]:
-                loaded.errors[path] = _second(path, first[0], pipeline_id)
+                loaded.errors[path] = _duplicate_id_error(path, first[0], pipeline_id)
     return loaded
 
 
 def pipeline_files(folder: str | Path) -> list[Path]:
-    """The YAML files of the folder by name, without defaults.yaml and hidden files; no folder: ConfigError."""
+    """List the YAML files of the folder by name, without `defaults.yaml` and hidden files.
+
+    Raise ConfigError if the folder cannot be read.
+    """
     try:
         entries = sorted(Path(folder).iterdir())
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(
             f"folder: expected a folder of pipeline files, got {str(folder)!r}: {reason}"
-        ) from error
+        ) from None
     return [
         path
         for path in entries
@@ -120,23 +124,24 @@ def pipeline_files(folder: str | Path) -> list[Path]:
 
 
 def find_file(folder: str | Path, pipeline_id: str) -> Path | None:
-    """The file of a pipeline without loading the others: the one named after it first, then each one's id.
+    """Return the file of a pipeline without loading the others, None if no file has the id.
 
-    Agrees with `load_folder` on which of two files with the same id counts.
+    Look at the file named after the id first, then at the id of each other file. Choose the same file as
+    `load_folder` if two files have the same id.
     """
     if not PIPELINE_ID.fullmatch(pipeline_id):
         return None
     named = [Path(folder) / f"{pipeline_id}{suffix}" for suffix in SUFFIXES]
-    for path in named:  # the usual way needs no look at the other files
-        if path.name not in DEFAULTS and _id_in(path) == pipeline_id:
+    for path in named:  # usually one of these, so that no other file is read
+        if path.name not in DEFAULTS and _id_of(path) == pipeline_id:
             return path
     return next(
-        (path for path in pipeline_files(folder) if path not in named and _id_in(path) == pipeline_id), None
+        (path for path in pipeline_files(folder) if path not in named and _id_of(path) == pipeline_id), None
     )
 
 
-def _id_in(path: Path) -> str | None:
-    """The `pipeline_id` that a file gives itself, None when it gives none that can be read."""
+def _id_of(path: Path) -> str | None:
+    """Return the `pipeline_id` in a file, None if it has none or cannot be read."""
     try:
         data = _read(path)
         lines = _ID_LINE.findall(data)
@@ -167,34 +172,34 @@ def _read(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigFileError([Problem("", f"cannot be read: {reason}", str(path))], str(path)) from error
+        raise ConfigFileError([Problem("", f"cannot be read: {reason}", str(path))], str(path)) from None
     if len(data) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES:,} bytes: a pipeline file holds one pipeline"
+        message = f"is larger than {MAX_BYTES:,} bytes: a pipeline file contains one pipeline"
         raise ConfigFileError([Problem("", message, str(path))], str(path))
     return data
 
 
-def _tree(path: Path) -> Node:
-    """The file's mapping; an empty file is an empty one."""
+def _read_mapping(path: Path) -> Node:
+    """Return the mapping in a file, an empty mapping for an empty file."""
     try:
         tree = read_yaml(_read(path), str(path))
     except YamlError as error:
-        raise ConfigFileError(error.problems, str(path)) from error
+        raise ConfigFileError(error.problems, str(path)) from None
     if tree is None or tree.value is None:
         return Node({}, 1, str(path))
     if not isinstance(tree.value, dict):
         what = "a list" if isinstance(tree.value, list) else "a single value"
-        message = f"must hold a mapping (lines of 'key: value'), got {what}"
+        message = f"must contain a mapping (lines of 'key: value'), got {what}"
         raise ConfigFileError([Problem("", message, str(path), tree.line)], str(path))
     return tree
 
 
 def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> PipelineConfig:
-    tree = _tree(path)
+    tree = _read_mapping(path)
     if not tree.value:
         message = "is empty: a pipeline needs at least pipeline_id, source, stage and target"
         raise ConfigFileError([Problem("", message, str(path))], str(path))
-    merged, used, problems = expand(tree if defaults is None else _merged(defaults, tree), os.environ)
+    merged, used, problems = expand(tree if defaults is None else _merge(defaults, tree), os.environ)
     if problems:
         raise ConfigFileError(problems, str(path))
     config = build_config(merged, str(path), options_model)
@@ -205,49 +210,51 @@ def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> Pip
 # --- defaults -----------------------------------------------------------------------------------------------------
 
 
-def _defaults_beside(folder: Path) -> Node | None:
+def _defaults_of(folder: Path) -> Node | None:
     for name in DEFAULTS:
         path = folder / name
         try:
             stat = path.stat()
         except OSError:
             continue
-        return _defaults(path, stat.st_mtime_ns, stat.st_size)
+        return _read_defaults(path, stat.st_mtime_ns, stat.st_size)
     return None
 
 
 @lru_cache(maxsize=8)
-def _defaults(path: Path, _modified: int, _size: int) -> Node:
-    tree = _tree(path)
+def _read_defaults(path: Path, _modified: int, _size: int) -> Node:
+    tree = _read_mapping(path)
     if "pipeline_id" in tree.value:
-        message = "belongs into each pipeline's own file, not into the defaults of all"
+        message = "must be in each pipeline's own file: remove it from the defaults"
         raise ConfigFileError(
             [Problem("pipeline_id", message, str(path), tree.value["pipeline_id"].line)], str(path)
         )
     return tree
 
 
-def _merged(under: Node, over: Node, depth: int = 0) -> Node:
-    """`over` on top of `under`; nodes keep the file that they came from."""
-    if not (isinstance(under.value, dict) and isinstance(over.value, dict)):
-        return over
-    value = dict(under.value)
-    for key, node in over.value.items():
-        below = value.get(key)
-        if below is None or (depth == 0 and key in SECTIONS and _other_type(below, node)):
-            value[key] = node
+def _merge(defaults: Node, node: Node, depth: int = 0) -> Node:
+    """Return the node with the defaults that it does not override; each node keeps its own file and line."""
+    if not (isinstance(defaults.value, dict) and isinstance(node.value, dict)):
+        return node
+    value = dict(defaults.value)
+    for key, child in node.value.items():
+        default = value.get(key)
+        if default is None or (depth == 0 and key in SECTIONS and _types_differ(default, child)):
+            value[key] = child
         else:
-            value[key] = _merged(below, node, depth + 1)
-    return Node(value, over.line, over.file)
+            value[key] = _merge(default, child, depth + 1)
+    return Node(value, node.line, node.file)
 
 
-def _other_type(below: Node, node: Node) -> bool:
-    types = [n.value["type"].value for n in (below, node) if isinstance(n.value, dict) and "type" in n.value]
+def _types_differ(default: Node, node: Node) -> bool:
+    types = [
+        n.value["type"].value for n in (default, node) if isinstance(n.value, dict) and "type" in n.value
+    ]
     return len(types) == 2 and types[0] != types[1]
 
 
-def _second(path: Path, first: Path, pipeline_id: str) -> ConfigFileError:
-    tree = _tree(path)
+def _duplicate_id_error(path: Path, first: Path, pipeline_id: str) -> ConfigFileError:
+    tree = _read_mapping(path)
     line = tree.value["pipeline_id"].line
-    message = f"{pipeline_id!r} is taken by {first.name}: choose another id, or remove one of the two files"
+    message = f"{pipeline_id!r} is used by {first.name}: choose another id, or remove one of the two files"
     return ConfigFileError([Problem("pipeline_id", message, str(path), line)], str(path))

@@ -1,7 +1,7 @@
-"""A pipeline's configuration as values that cannot change.
+"""Define the immutable configuration of a pipeline.
 
-The field descriptions below are what an editor shows (they go into the JSON Schema).  The sections `source`,
-`stage`, `target` and `state` hold the connectors' own option models; `loader` finds those by name.
+Editors show the field descriptions, which are part of the JSON Schema. The sections `source`, `stage`, `target` and
+`state` contain the connectors' option models, which `loader` finds by `type`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from airflow_pipeline_provider.config.options import (
     StateOptions,
     TargetOptions,
     printable,
+    validate_duration,
 )
 from airflow_pipeline_provider.config.policy import function_problem, module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
@@ -50,71 +51,85 @@ if TYPE_CHECKING:
 
 CalendarDuration = Annotated[
     Duration,
-    PlainValidator(fields.duration),
+    PlainValidator(validate_duration),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
-"""`1d2h`: calendar days first, then elapsed time."""
+"""Calendar days first, then elapsed time, written as `1d2h`."""
 
-Day = Annotated[date, BeforeValidator(fields.day), WithJsonSchema({"type": "string", "format": "date"})]
-Names = Annotated[tuple[str, ...], BeforeValidator(fields.names)]
+Day = Annotated[
+    date, BeforeValidator(fields.validate_day), WithJsonSchema({"type": "string", "format": "date"})
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(fields.validate_names)]
 
 
 class Section(BaseModel):
+    """A section of fixed keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ValidateOptions(Section):
-    """What the validate phase does when it cannot be sure."""
+    """Settings of the validate phase."""
 
     on_unavailable: Literal["fail", "proceed"] = Field(
         default="fail",
-        description="When a probe of the source cannot be made: fail, or proceed without its answer.",
+        description="When a check of the source gets no answer: fail, or proceed without it.",
     )
     max_staleness: DurationSeconds | None = Field(
         default=None,
-        description="Age that the source's newest event may have at the window's end, such as 6h; null: any.",
+        description="Maximum age of the source's newest event at the end of the window, such as 6h; null: any age.",
     )
     on_untimed: Literal["fail", "warn"] = Field(
         default="warn",
-        description="When rows have no usable event time: fail, or warn; when none has one it always fails.",
+        description="When rows have no usable event time: fail, or warn. If no row has one, the phase always fails.",
     )
 
     @property
     def max_staleness_seconds(self) -> int | None:
+        """Return `max_staleness` in seconds."""
         return self.max_staleness
 
 
 class AuditOptions(Section):
-    """What the audit does about windows that are not as expected."""
+    """Settings of the audit phase."""
 
     on_mismatch: Literal["reextract", "fail"] = Field(
         default="reextract", description="When the counts differ: read the window again, or fail."
     )
     on_shrink: Literal["fail", "accept"] = Field(
-        default="fail", description="When a replacement has fewer rows than the committed version."
+        default="fail",
+        description="When a window has fewer rows than its committed version: fail, or accept.",
     )
-    on_empty: Literal["commit", "fail"] = Field(default="commit", description="When the window has no rows.")
+    on_empty: Literal["commit", "fail"] = Field(
+        default="commit", description="When the window has no rows: commit it, or fail."
+    )
     on_reject: Literal["fail", "quarantine"] = Field(
         default="fail",
-        description="When the target cannot take a document: fail, or load the others and keep it in the stage.",
+        description="When the target cannot accept a document: fail, or load the others and keep it in the stage.",
     )
 
 
 class AirflowOptions(Section):
-    """What becomes of the pipeline in Airflow."""
+    """Settings of the pipeline's DAG."""
 
-    retries: int = Field(default=3, ge=0, le=100, strict=True, description="Airflow retries of each task.")
+    retries: int = Field(
+        default=3, ge=0, le=100, strict=True, description="Number of Airflow retries of each task."
+    )
     retry_delay: DurationSeconds = Field(
         default=30,
-        description="Pause before the first retry, such as 30s; each further one is about twice as long.",
+        description="Delay before the first retry, such as 30s; each further delay is about twice as long.",
     )
     pool: Annotated[str, AfterValidator(printable)] | None = Field(
         default=None, min_length=1, max_length=256, description="Airflow pool of the tasks."
     )
     tags: Names = Field(default=(), description="Tags of the DAG, at most 100 characters each.")
     max_active_runs: int = Field(
-        default=1, ge=1, le=1000, strict=True, description="Runs at once; more than 1 needs state.type sql."
+        default=1,
+        ge=1,
+        le=1000,
+        strict=True,
+        description="Number of concurrent runs; more than 1 needs state.type sql.",
     )
     owner: Annotated[str, AfterValidator(printable)] | None = Field(
         default=None, min_length=1, max_length=500, description="Owner shown by Airflow."
@@ -122,83 +137,84 @@ class AirflowOptions(Section):
 
 
 class PipelineConfig(BaseModel):
-    """One pipeline file, valid as a whole.  `warnings` holds what is allowed but probably not meant.
+    """The valid configuration of one pipeline; `warnings` lists what is allowed but probably a mistake.
 
-    Construction raises pydantic's ValidationError; `loader` turns that into sentences with file and line.
+    The constructor raises pydantic's ValidationError, which `loader` turns into messages with file and line.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Pipeline")
 
-    pipeline_id: Annotated[str, BeforeValidator(fields.pipeline_id)] = Field(
-        description="Name of the pipeline and of its DAG: letters, digits, '_', '-' and '.', at most 120.",
+    pipeline_id: Annotated[str, BeforeValidator(fields.validate_pipeline_id)] = Field(
+        description="Name of the pipeline and its DAG: letters, digits, '_', '-' and '.', at most 120 characters.",
         json_schema_extra={"pattern": fields.PIPELINE_ID.pattern, "maxLength": fields.LONGEST_ID},
     )
-    timezone: Annotated[str, BeforeValidator(fields.timezone)] = Field(
-        default="UTC", description="IANA timezone whose calendar days are moved, such as America/New_York."
+    timezone: Annotated[str, BeforeValidator(fields.validate_timezone)] = Field(
+        default="UTC", description="IANA timezone of the pipeline's calendar days, such as America/New_York."
     )
     x_time_back: CalendarDuration = Field(
         default=Duration(1, 0),
-        description="How far back the target day lies, such as 1d2h; d is a calendar day.",
+        description="How far the target day is before the run, such as 1d2h; d is a calendar day.",
     )
     granularity: CalendarDuration = Field(
         default=Duration(0, 3600),
-        description="Length of a window, 1m or more, such as 2h; 1d is the whole day.",
+        description="Length of a window, at least 1m, such as 2h; 1d is the whole day.",
     )
     settle: DurationSeconds = Field(
-        default=600, description="How long after its end a window waits for late documents, such as 10m."
+        default=600, description="Time after its end that a window waits for late documents, such as 10m."
     )
     start_day: Day | None = Field(
         default=None, description="First day to move, such as 2013-11-01; null: the first day ever planned."
     )
-    end_day: Day | None = Field(default=None, description="Last day to move; null: none.")
+    end_day: Day | None = Field(default=None, description="Last day to move; null: no last day.")
     max_backlog_days: int | None = Field(
         default=None,
         ge=1,
         le=100_000,
         strict=True,
-        description="Days before the target day that are caught up; null: all (default: all with "
-        "start_day, else 31).",
+        description="Number of days before the target day to catch up on; null: all days "
+        "(default: all with start_day, else 31).",
         json_schema_extra=fields.without_default,
     )
-    schedule: Annotated[str, BeforeValidator(fields.schedule)] | None = Field(
+    schedule: Annotated[str, BeforeValidator(fields.validate_schedule)] | None = Field(
         default="auto",
-        description="auto: a run for each window; a cron of five fields in `timezone`: a tick; null: runs by hand.",
+        description="auto: one run for each window; a cron expression of five fields in `timezone`: one run at "
+        "each tick; null: manual runs only.",
     )
     backlog: Literal["drain", "wait"] = Field(
         default="drain",
-        description="drain: a commit starts the next window that is ready; wait: the schedule does.",
+        description="drain: a commit starts a run for the next window that is ready; wait: only the schedule "
+        "starts runs.",
     )
     source: SerializeAsAny[SourceOptions] = Field(description="Where windows are read from.")
     stage: SerializeAsAny[StageOptions] = Field(
-        description="Where part files are kept between read and load."
+        description="Where part files are stored between extract and load."
     )
     target: SerializeAsAny[TargetOptions] = Field(description="Where windows are loaded to.")
-    state: SerializeAsAny[StateOptions] = Field(description="Where leases and the ledger are kept.")
-    validation: ValidateOptions = Field(
-        default=ValidateOptions(), alias="validate", description="What happens before a window is read."
+    state: SerializeAsAny[StateOptions] = Field(description="Where leases and the ledger are stored.")
+    validate_: ValidateOptions = Field(
+        default=ValidateOptions(), alias="validate", description="Checks before a window is read."
     )
-    audit: AuditOptions = Field(
-        default=AuditOptions(), description="What happens before a window is committed."
-    )
+    audit: AuditOptions = Field(default=AuditOptions(), description="Checks before a window is committed.")
     max_attempts: int = Field(
         default=5,
         ge=1,
         le=1000,
         strict=True,
-        description="Failures on its data, or unexpected ones, that block a window.",
+        description="Number of failures, by a data error or an unexpected error, after which a window is blocked.",
     )
     on_blocked: Literal["pass", "stop"] = Field(
-        default="pass", description="Planning passes over a blocked window, or stops at it."
+        default="pass", description="pass: planning skips a blocked window; stop: planning stops at it."
     )
     airflow: AirflowOptions = Field(
-        default=AirflowOptions(), description="Retries, pool, tags and number of runs in Airflow."
+        default=AirflowOptions(), description="Retries, pool, tags and concurrent runs in Airflow."
     )
     default_record: dict[str, Any] = Field(
-        default={}, description="Fields that every window's record starts with."
+        default={}, description="Fields and values that every window's record starts with."
     )
     record_functions: dict[str, str] = Field(
         default={},
-        description="UPPERCASE field: dotted path of a function(record) that gives its value, in an allowed module.",
+        description="Record fields in UPPERCASE, each with the dotted path of a function(record) that returns its "
+        "value; the module must be allowed.",
     )
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
@@ -207,7 +223,7 @@ class PipelineConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_backlog(cls, data: Any) -> Any:
-        """Set the default limit, unless the file names its first day, which is a limit already."""
+        """Set the default limit unless the file has a first day, which is a limit itself."""
         if isinstance(data, dict) and "max_backlog_days" not in data and data.get("start_day") is None:
             return {**data, "max_backlog_days": fields.DEFAULT_BACKLOG_DAYS}
         return data
@@ -215,7 +231,7 @@ class PipelineConfig(BaseModel):
     @field_validator("x_time_back", "granularity")
     @classmethod
     def _inside_the_calendar(cls, value: Duration, info: Any) -> Duration:
-        return fields.bounded(value, shortest_seconds=60 if info.field_name == "granularity" else 0)
+        return fields.validate_length(value, shortest_seconds=60 if info.field_name == "granularity" else 0)
 
     @field_validator("default_record")
     @classmethod
@@ -223,13 +239,13 @@ class PipelineConfig(BaseModel):
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"must hold what JSON can hold: {error}") from None
+            raise ValueError(f"must contain only values that JSON supports: {error}") from None
         return value
 
     @field_validator("record_functions")
     @classmethod
     def _function_paths(cls, value: dict[str, str]) -> dict[str, str]:
-        return fields.function_paths(value)
+        return fields.validate_function_paths(value)
 
     @model_validator(mode="after")
     def _across_fields(self) -> PipelineConfig:
@@ -245,16 +261,17 @@ class PipelineConfig(BaseModel):
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
+        """Return the problems that do not make the file invalid."""
         return self._warnings
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """The environment variables that its file uses."""
+        """Return the environment variables that the file uses."""
         return self._variables
 
     @property
     def rules(self) -> PlanRules:
-        """What the planner needs to know."""
+        """Return the rules for the planner."""
         from airflow_pipeline_provider.core.planning import PlanRules
 
         return PlanRules(
@@ -269,7 +286,7 @@ class PipelineConfig(BaseModel):
         )
 
     def record_config(self) -> dict[str, Any]:
-        """The `final_config` of `core.record_generation`."""
+        """Return the `final_config` of `core.record_generation`."""
         return {
             "pipeline_id": self.pipeline_id,
             "timezone": self.timezone,
@@ -279,7 +296,10 @@ class PipelineConfig(BaseModel):
         }
 
     def resolve_record_functions(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
-        """Import the registered functions; ConfigError names the field, the path and what is wrong with it."""
+        """Import the functions of `record_functions`.
+
+        Raise ConfigError with field, path and reason if one cannot be imported, is not callable or is not allowed.
+        """
         return {field: _resolve(field, path) for field, path in self.record_functions.items()}
 
 
@@ -293,9 +313,9 @@ def _resolve(field: str, path: str) -> Callable[[dict[str, Any]], Any]:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{place} cannot be imported: there is no module {error.name!r} on the path"
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}") from error
+        ) from None
+    except AttributeError:
+        raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}") from None
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{place} cannot be imported: module {module_name!r} raised {what}") from error

@@ -1,6 +1,6 @@
-"""What every connector's YAML section shares; a connector's `Options` subclasses one of these.
+"""Define the base classes of connectors' `Options`, the models of their YAML sections.
 
-The field types here give a connector durations and sizes with one meaning and one error sentence:
+The field types give every connector the same durations and sizes with the same error messages:
 `lease: DurationSeconds = 120` reads `lease: 2m`, `part_size: ByteCount = ...` reads `part_size: 128MB`.
 """
 
@@ -19,13 +19,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from airflow_pipeline_provider.config.problems import shown
-from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_string
-from airflow_pipeline_provider.core.durations import parse_duration as core_parse_duration
+from airflow_pipeline_provider.config.problems import format_value
+from airflow_pipeline_provider.core.durations import Duration, parse_duration, seconds_to_time_string
 
-MAX_DAYS = 10_000  # keeps every instant that a duration is taken from inside the calendar
+MAX_DAYS = 10_000  # subtracting a duration from an instant stays inside the calendar
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
-# what Airflow itself takes for an id
+# the connection ids that Airflow accepts
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _SIZE = re.compile(r"([0-9]{1,18})\s*([KMGT]I?B|B)", re.IGNORECASE)
 _UNITS = {"B": 1, **{f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}}
@@ -33,41 +32,43 @@ _UNITS.update({f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)})
 _SMALLEST_SIZE, _LARGEST_SIZE = 1_000, 5 * 1000**3
 
 
-def parse_duration(value: Any) -> Duration:
-    """Read "1d2h30m20s"; anything else is a ValueError with the expectation."""
+def validate_duration(value: Any) -> Duration:
+    """Parse "1d2h30m20s"; raise ValueError with the expected form for anything else."""
     if isinstance(value, Duration):
         return value
     try:
-        return core_parse_duration(value)
+        return parse_duration(value)
     except ValueError:
-        raise ValueError(f"must be a duration such as 30s, 10m, 2h or 1d2h30m, got {shown(value)}") from None
+        raise ValueError(
+            f"must be a duration such as 30s, 10m, 2h or 1d2h30m, got {format_value(value)}"
+        ) from None
 
 
-def _parse_seconds(value: Any) -> int:
-    seconds = parse_duration(value).elapsed_seconds
+def _validate_seconds(value: Any) -> int:
+    seconds = validate_duration(value).elapsed_seconds
     if seconds > MAX_DAYS * 86_400:
-        raise ValueError(f"must be at most {MAX_DAYS}d, got {shown(value)}")
+        raise ValueError(f"must be at most {MAX_DAYS}d, got {format_value(value)}")
     return seconds
 
 
 def parse_size(value: Any) -> int:
-    """Bytes of "128MB" (1000-based), "128MiB" (1024-based) or a plain number of bytes."""
+    """Return the bytes of "128MB" (1000-based), "128MiB" (1024-based) or a plain number of bytes."""
     size: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         size = int(match[1]) * _UNITS[match[2].upper()]
     if size is None:
-        raise ValueError(f"must be a size such as 128MB or 64MiB, got {shown(value)}")
+        raise ValueError(f"must be a size such as 128MB or 64MiB, got {format_value(value)}")
     if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
-        raise ValueError(f"must be between 1KB and 5GB, got {shown(value)}")
+        raise ValueError(f"must be between 1KB and 5GB, got {format_value(value)}")
     return size
 
 
 def printable(value: str) -> str:
-    """A name that a person can read on one line; what hides in a text (zero width, right to left) is refused."""
+    """Return a text of one line; raise ValueError for line ends, zero-width characters and bidirectional marks."""
     if not value.isprintable():
-        raise ValueError(f"must be printable text on one line, got {shown(value)}")
+        raise ValueError(f"must be printable text on one line, got {format_value(value)}")
     return value
 
 
@@ -75,7 +76,7 @@ def _conn_id(value: str) -> str:
     if not _CONN_ID.fullmatch(value):
         raise ValueError(
             "must be the id of an Airflow connection (letters, digits and _#!()-.:/\\, at most 250), "
-            f"got {shown(value)}"
+            f"got {format_value(value)}"
         )
     return value
 
@@ -85,11 +86,11 @@ ConnId = Annotated[str, AfterValidator(_conn_id)]
 
 DurationSeconds = Annotated[
     int,
-    BeforeValidator(_parse_seconds),
+    BeforeValidator(_validate_seconds),
     PlainSerializer(seconds_to_time_string),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
-"""Elapsed seconds, written as `30s`, `10m`, `1d2h` (where a calendar day and 24 hours are not told apart)."""
+"""Elapsed seconds, written as `30s`, `10m`, `1d2h`; a day counts as 24 hours."""
 
 ByteCount = Annotated[
     int,
@@ -100,7 +101,7 @@ ByteCount = Annotated[
 
 
 class Options(BaseModel):
-    """A section of a pipeline file: every key is known, nothing changes after it was read."""
+    """A section of a pipeline file; unknown keys are errors, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -108,46 +109,52 @@ class Options(BaseModel):
 
 
 class SourceOptions(Options):
-    """Keys that every source has."""
+    """Keys of every source."""
 
     slices: Literal["auto"] | Annotated[int, Field(ge=1, le=64, strict=True)] = Field(
         default="auto",
-        description="Parts of a window that are read at the same time, 1 to 64; auto: by its rows and shards.",
+        description="Number of slices of a window that are read concurrently, 1 to 64; "
+        "auto: by its rows and shards.",
     )
     distribute: Literal["threads", "tasks"] = Field(
-        default="threads", description="Read the slices as threads of one task, or as mapped Airflow tasks."
+        default="threads", description="Read the slices in threads of one task, or in mapped Airflow tasks."
     )
     history: Literal["events", "changes"] = Field(
         default="events",
-        description="events: a record keeps its time; changes: an update gives it a later one (updated_at).",
+        description="events: a record keeps its time; changes: an update gives it a later time (updated_at).",
     )
 
 
 class StageOptions(Options):
-    """Keys that every stage has."""
+    """Keys of every stage."""
 
     part_size: ByteCount = Field(
         default=128_000_000,
-        description="Compressed size at which a part file ends: 128MB, 64MiB; 1KB to 5GB.",
+        description="Compressed size at which a part file is closed, 1KB to 5GB, such as 128MB or 64MiB.",
     )
     keep_attempts: int = Field(
-        default=0, ge=0, le=1000, strict=True, description="Older attempts of a window kept after its commit."
+        default=0,
+        ge=0,
+        le=1000,
+        strict=True,
+        description="Number of older attempts of a window whose files are kept after its commit.",
     )
 
 
 class TargetOptions(Options):
-    """Keys that every target has: none yet."""
+    """Keys of every target; none so far."""
 
 
 class StateOptions(Options):
-    """Keys that every state store has."""
+    """Keys of every state store."""
 
     lease: DurationSeconds = Field(
         default=120,
         ge=1,
-        description="How long a run keeps its window without a sign of life, by the store's clock: 2m.",
+        description="Time after which an unrenewed lease expires, by the store's clock, such as 2m.",
     )
 
     @property
     def lease_seconds(self) -> int:
+        """Return `lease` in seconds."""
         return self.lease

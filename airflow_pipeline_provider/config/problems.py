@@ -1,4 +1,4 @@
-"""What is wrong with a pipeline file: where, what was expected, what was seen."""
+"""Describe problems of a pipeline file: where, what was expected, what was found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_VALUE = 60
 class Problem(NamedTuple):
     """One problem of one file.
 
-    `path` is dotted (`source.page_size`, `airflow.tags[1]`, empty for the whole file), `line` counts from 1;
+    `path` is dotted: `source.page_size`, `airflow.tags[1]`, empty for the whole file. `line` counts from 1.
     `severity` is "error" or "warning".
     """
 
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
 
 class ConfigFileError(ConfigError):
-    """Every problem of one file at once, in the order of the file's lines."""
+    """All problems of one file, in the order of its lines."""
 
     def __init__(self, problems: Sequence[Problem], file: str | None = None) -> None:
         self.problems = list(problems)
@@ -53,7 +53,7 @@ class ConfigFileError(ConfigError):
 
 
 class CrossFieldError(ValueError):
-    """Carries the problems between fields out of a pydantic validator."""
+    """Problems that concern several fields, raised by a pydantic validator."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
@@ -64,27 +64,31 @@ class CrossFieldError(ValueError):
 
 
 def looks_secret(name: str) -> bool:
-    """Return whether a key or a variable of this name may hold a secret."""
+    """Return whether the name of a key or a variable suggests a secret."""
     return _SECRET_KEY.search(name) is not None
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """`("airflow", "tags", 1)` -> `airflow.tags[1]`; a key that would break the line is shown with escapes."""
+    """Return `airflow.tags[1]` for `("airflow", "tags", 1)`; unprintable characters of a key are escaped."""
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{brief(visible(part))}" if text else brief(visible(part))
+            text += f".{shorten(visible(part))}" if text else shorten(visible(part))
     return text
 
 
-def brief(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return the text, cut to 60 characters with an ellipsis at the end."""
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def shown(value: Any, key: str | int = "") -> str:
-    """A value as an error message may show it: short, on one line, never a secret, never a whole section."""
+def format_value(value: Any, key: str | int = "") -> str:
+    """Return a value for an error message: short, on one line, without secrets and without the content of sections.
+
+    The value of a key whose name suggests a secret is not included.
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -96,4 +100,4 @@ def shown(value: Any, key: str | int = "") -> str:
     if looks_secret(str(key)):
         return "a value that is not shown"
     text = _CREDENTIALS_IN_URL.sub(r"\1:***@", value if isinstance(value, str) else str(value))
-    return repr(brief(text)) if isinstance(value, str) else brief(text)
+    return repr(shorten(text)) if isinstance(value, str) else shorten(text)

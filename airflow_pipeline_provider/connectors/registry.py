@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
+from airflow_pipeline_provider.suggestions import did_you_mean
 
 ENTRY_POINT_GROUP = "airflow_pipeline_provider.connectors"
 KINDS = ("source", "stage", "target", "state")
@@ -74,10 +75,7 @@ def connector_class(kind: str, name: str) -> Any:
         )
     if points:
         return _loaded(points[0], kind, name)
-    import difflib  # only after a misspelling
-
-    near = difflib.get_close_matches(str(name), known(kind), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known(kind))}"
+    hint = did_you_mean(str(name), known(kind)) or f"known: {', '.join(known(kind))}"
     raise ConfigError(f"{kind}.type: unknown {name!r}; {hint}")
 
 

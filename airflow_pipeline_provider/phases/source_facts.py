@@ -110,7 +110,7 @@ def report_facts(runtime: Runtime, facts: SourceFacts) -> None:
     if not facts.untimed:
         return
     sentence = untimed_sentence(facts.untimed)
-    if facts.all_untimed or runtime.config.validation.on_untimed == "fail":
+    if facts.all_untimed or runtime.config.validate_.on_untimed == "fail":
         which = (
             "every row of the source is such a row" if facts.all_untimed else "validate.on_untimed is fail"
         )

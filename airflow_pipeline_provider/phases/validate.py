@@ -91,7 +91,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         try:
             return ask()
         except TransientError as error:
-            if config.validation.on_unavailable == "fail":
+            if config.validate_.on_unavailable == "fail":
                 raise
             unavailable[name] = str(error)
             return None
@@ -120,7 +120,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         newest = None  # a newer load was begun and not finished: the audit would refuse the older one
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
-    staleness = config.validation.max_staleness_seconds
+    staleness = config.validate_.max_staleness_seconds
     newest_event = (
         probe("newest_event_time", runtime.source.newest_event_time) if staleness is not None else None
     )
@@ -136,7 +136,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
         source_count=source_rows,
         newest_event_time=newest_event,
         max_staleness_seconds=staleness,
-        on_unavailable=config.validation.on_unavailable,
+        on_unavailable=config.validate_.on_unavailable,
         unavailable=unavailable,
         loaded_rows=loaded.rows + loaded.quarantined if loaded else None,
     )

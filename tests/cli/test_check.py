@@ -80,14 +80,14 @@ def test_a_named_folder_is_checked_as_airflow_would_load_it(place: Place) -> Non
     place.write("one", file="two.yaml")
     result = place("check", str(place.folder), folder=False)
     assert result.code == 1
-    assert "pipeline_id: 'one' is taken by one.yaml" in result.out
+    assert "pipeline_id: 'one' is used by one.yaml" in result.out
 
 
 def test_one_id_in_two_named_files(place: Place) -> None:
     first, second = place.write("one", file="a/one.yaml"), place.write("one", file="b/one.yaml")
     result = place("check", str(first), str(second))
     assert result.code == 1
-    assert f"pipeline_id: 'one' is taken by {first}" in result.out
+    assert f"pipeline_id: 'one' is used by {first}" in result.out
 
 
 def test_one_id_in_two_folders(place: Place) -> None:
@@ -95,7 +95,7 @@ def test_one_id_in_two_folders(place: Place) -> None:
     place.write("one", file="b/one.yaml")
     result = place("check")
     assert result.code == 1
-    assert "'one' is taken by" in result.out
+    assert "'one' is used by" in result.out
 
 
 def test_defaults_are_no_pipeline(place: Place) -> None:
@@ -207,7 +207,7 @@ def test_variables_are_named_with_their_origin(place: Place, monkeypatch: pytest
     lines = [line for line in place("check").out.splitlines() if line.startswith("  variable")]
     assert [line.partition(" (")[0] for line in lines] == [
         "  variable OWNER: from the environment",
-        "  variable POOL: not set, its default is used",
+        "  variable POOL: not set, using its default",
     ]
     [one] = place("check", "--output", "json").json["files"]
     assert [(v["name"], v["origin"], v["path"], v["file"]) for v in one["variables"]] == [

@@ -115,7 +115,7 @@ def test_airflow_lists_the_provider(airflow_db: Path) -> None:
     code, out, err = command("airflow", "providers", "list", "--output", "json")
     assert code == 0, err
     (mine,) = [row for row in json.loads(out) if row["package_name"] == DISTRIBUTION]
-    assert mine["description"].startswith("Time windows of data")
+    assert mine["description"].startswith("Move time windows of data")
 
 
 def test_airflow_has_the_commands(airflow_db: Path, folder: Folder) -> None:

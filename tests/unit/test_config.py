@@ -50,7 +50,7 @@ def test_the_least_a_pipeline_needs(tmp_path):
     assert (config.source.slices, config.source.distribute) == ("auto", "threads")
     assert (config.stage.part_size, config.stage.keep_attempts) == (128_000_000, 0)
     assert (config.state.type, config.state.lease_seconds) == ("variable", 120)
-    assert (config.validation.on_unavailable, config.validation.max_staleness_seconds) == ("fail", None)
+    assert (config.validate_.on_unavailable, config.validate_.max_staleness_seconds) == ("fail", None)
     assert (config.audit.on_mismatch, config.audit.on_shrink, config.audit.on_empty) == (
         "reextract",
         "fail",
@@ -80,7 +80,7 @@ def test_every_key(tmp_path):
         64 * 2**20,
         "raw",
     )
-    assert config.validation.max_staleness_seconds == 6 * 3600
+    assert config.validate_.max_staleness_seconds == 6 * 3600
     assert (config.airflow.tags, config.airflow.owner) == (("a", "b"), "ops")
     assert config.default_record == {"team": "ops", "nested": {"list": [1, None]}}
 
@@ -229,7 +229,7 @@ def test_a_bad_record_function_is_named(tmp_path, path, says):
         ("cfg_records_evil.one", "module 'cfg_records_evil' is not allowed"),
         (
             "os.system",
-            "module 'os' is not allowed: the deployment's .pipelines. allowed_modules .* allows cfg_records",
+            "module 'os' is not allowed: add it .* .pipelines. allowed_modules .* allows cfg_records",
         ),
         ("subprocess:check_output", "module 'subprocess' is not allowed"),
         ("cfg_records.os.system", "module 'cfg_records.os' is not allowed|no module"),

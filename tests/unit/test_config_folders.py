@@ -64,8 +64,8 @@ def test_a_section_of_another_type_takes_nothing_from_the_defaults(tmp_path):
         pytest.param("# a comment\nsettle: soon\n", "settle: must be a duration such as 30s, 10m, 2h or 1d2h30m, got 'soon' (defaults.yaml:2)", id="bad value"),
         pytest.param("source: {page_size: 0}\n", "source.page_size: must be between 1 and 10000, got 0 (defaults.yaml:1)", id="bad value in a section"),
         pytest.param("\nsetle: 5m\n", "setle: unknown key; did you mean 'settle'? (defaults.yaml:2)", id="unknown key"),
-        pytest.param("pipeline_id: all\n", "pipeline_id: belongs into each pipeline's own file, not into the defaults of all (defaults.yaml:1)", id="an id for all"),
-        pytest.param("- a\n", "must hold a mapping (lines of 'key: value'), got a list (defaults.yaml:1)", id="list"),
+        pytest.param("pipeline_id: all\n", "pipeline_id: must be in each pipeline's own file: remove it from the defaults (defaults.yaml:1)", id="an id for all"),
+        pytest.param("- a\n", "must contain a mapping (lines of 'key: value'), got a list (defaults.yaml:1)", id="list"),
         pytest.param("a: b: c\n", "is not valid YAML: mapping values are not allowed in this context (defaults.yaml:1)", id="syntax"),
     ],
 )  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_second_file_with_the_same_id(tmp_path, names, stays):
     loaded = load_folder(tmp_path, options_model=options_model)
     assert loaded.pipelines["flights"][0].name == stays
     assert {path.name: str(error) for path, error in loaded.errors.items()} == {
-        name: f"pipeline_id: 'flights' is taken by {stays}: choose another id, or remove one of the two files ({name}:2)"
+        name: f"pipeline_id: 'flights' is used by {stays}: choose another id, or remove one of the two files ({name}:2)"
         for name in names
         if name != stays
     }

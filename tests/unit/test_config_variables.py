@@ -106,9 +106,9 @@ def test_what_a_value_becomes(
         ("default_record:\n  A: ${AIRFLOW_CONN_WH}", "the variable AIRFLOW_CONN_WH looks like a secret"),
         ("default_record:\n  A: ${AIRFLOW__CORE__FERNET_KEY}", "looks like a secret"),
         ("default_record:\n  A: ${AIRFLOW__DATABASE__SQL_ALCHEMY_CONN}", "looks like a secret"),
-        ("default_record:\n  A: ${SERVICE_URL}", "SERVICE_URL holds a URL with a password"),
+        ("default_record:\n  A: ${SERVICE_URL}", "SERVICE_URL is a URL with a password"),
         ("${TABLE}: 1", "unknown key"),
-        ("airflow: {owner: ${TABLE}}", r"text with \$\{…\} inside of \{ \} or \[ \] needs quotes"),
+        ("airflow: {owner: ${TABLE}}", r"text with \$\{…\} inside \{ \} or \[ \] needs quotes"),
     ],
 )  # fmt: skip
 def test_what_is_refused_with_its_line(
@@ -125,7 +125,7 @@ def test_what_is_refused_with_its_line(
 def test_the_id_is_written_out(tmp_path: Path) -> None:
     said = problem(tmp_path, FILE.replace("pipeline_id: flights", "pipeline_id: ${TABLE}"))
     assert (
-        "pipeline_id: must be written out, got ${TABLE}: it names the DAG and the state (flights.yaml:1)"
+        "pipeline_id: must not contain a variable, got ${TABLE}: it names the DAG and the state (flights.yaml:1)"
         in said
     )
     assert find_file(tmp_path, "flights_dev") is None

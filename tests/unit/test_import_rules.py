@@ -15,7 +15,7 @@ import airflow_pipeline_provider
 PACKAGE = "airflow_pipeline_provider"
 ROOT = Path(airflow_pipeline_provider.__file__).parent
 
-LOWEST = {"escaping", "core", "exceptions", "fault_points", "lazy_exports"}
+LOWEST = {"escaping", "core", "exceptions", "fault_points", "lazy_exports", "suggestions"}
 VALUES = LOWEST | {"config", "envelope", "observability"}
 PARTS = VALUES | {"connectors", "state"}
 ALLOWED = {  # package -> what it may import of ours, beside itself
@@ -24,6 +24,7 @@ ALLOWED = {  # package -> what it may import of ours, beside itself
     "fault_points": set(),
     "lazy_exports": set(),
     "provider": set(),
+    "suggestions": set(),
     "core": {"escaping", "exceptions", "lazy_exports"},
     "config": LOWEST,
     "envelope": LOWEST,
@@ -51,6 +52,7 @@ WITHOUT_AIRFLOW = {
     "views",
     "observability",
     "provider",
+    "suggestions",
 }
 VENDORS = {"pyarrow", "duckdb", "elastic_transport", "snowflake", "fsspec", "s3fs", "sqlalchemy", "airflow"}
 

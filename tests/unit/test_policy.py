@@ -75,7 +75,7 @@ def test_the_stage_is_inside_its_roots(monkeypatch: pytest.MonkeyPatch, path: st
     if fine:
         ObjectStoreStage.Options(path=path)
         return
-    with pytest.raises(ValidationError, match=r"is outside of the deployment's \[pipelines\] stage_roots"):
+    with pytest.raises(ValidationError, match=r"is outside the deployment's \[pipelines\] stage_roots"):
         ObjectStoreStage.Options(path=path)
 
 
@@ -87,7 +87,7 @@ def test_a_file_target_is_inside_its_roots_and_links_do_not_lead_out(
     allow(monkeypatch, target_roots=str(home / "warehouse"))
     DuckDBTarget.Options(path=f"{home}/warehouse/lake.duckdb", table="main.t")
     for path in ("lake.duckdb", "warehouse/../lake.duckdb", "warehouse/link/lake.duckdb"):
-        with pytest.raises(ValidationError, match=r"outside of the deployment's \[pipelines\] target_roots"):
+        with pytest.raises(ValidationError, match=r"outside the deployment's \[pipelines\] target_roots"):
             DuckDBTarget.Options(path=f"{home}/{path}", table="main.t")
 
 

@@ -7,7 +7,6 @@ Names are quoted, values are parameters; the table and the query are the pipelin
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, timezone
@@ -17,6 +16,7 @@ from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.suggestions import did_you_mean
 
 Statement = tuple[str, list[Any]]
 
@@ -65,8 +65,7 @@ class Relation:
         """FatalError for a column that is not there, with the nearest one that is."""
         for column in columns:
             if column not in self.types:
-                near = difflib.get_close_matches(column, self.types, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.types)}"
+                hint = did_you_mean(column, self.types, cutoff=0.5) or f"it has {', '.join(self.types)}"
                 raise FatalError(
                     f"source.{option}: {self.what} has no column {column!r} (names are matched exactly); {hint}"
                 )

@@ -1,4 +1,4 @@
-"""pydantic's errors as plain sentences: what was expected, what was seen, what was probably meant."""
+"""Turn pydantic's errors into plain messages: what was expected, what was found, what was probably meant."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_pipeline_provider.config.problems import CrossFieldError, shown
+from airflow_pipeline_provider.config.problems import CrossFieldError, format_value
+from airflow_pipeline_provider.suggestions import did_you_mean
 
-MAX_ERRORS = 200  # of one section; nobody reads more
+MAX_ERRORS = 200  # per section; more are not useful to a reader
 _EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -53,54 +54,53 @@ _LENGTHS = {
 }
 
 
-def problems_of(
+def validation_messages(
     error: ValidationError, data: Any, model: type[BaseModel], prefix: Sequence[str | int] = ()
 ) -> list[tuple[tuple[str | int, ...], str]]:
-    """(path, sentence) of every error; `data` is what was validated, `prefix` where it stands in the file.
+    """Return the path and the message of every error.
 
-    Alternatives of one place (`text or a list`) become one sentence.
+    `data` is the validated value and `prefix` its path in the file. The expectations of a union (`text or a list`)
+    are joined into one message.
     """
-    told: dict[tuple[str | int, ...], list[str]] = {}
+    messages: dict[tuple[str | int, ...], list[str]] = {}
     expected: dict[tuple[str | int, ...], list[str]] = {}
     for item in error.errors(include_url=False)[:MAX_ERRORS]:
-        path = _real_path(item["loc"], data, item["type"])
-        whole = (*prefix, *path)
+        path = _data_path(item["loc"], data, item["type"])
+        full_path = (*prefix, *path)
         cause = item.get("ctx", {}).get("error")
         if isinstance(cause, CrossFieldError):
             for problem in cause.problems:
-                told.setdefault((*whole, *problem.path.split(".")), []).append(problem.message)
+                messages.setdefault((*full_path, *problem.path.split(".")), []).append(problem.message)
             continue
         expectation = _expectation(item, path, model)
         if expectation is None:
-            told.setdefault(whole, []).append(_sentence(item, path, model))
-        elif expectation not in expected.setdefault(whole, []):
-            expected[whole].append(expectation)
-    for whole, expectations in expected.items():
-        if any(len(deeper) > len(whole) and deeper[: len(whole)] == whole for deeper in (*told, *expected)):
-            continue  # another alternative took the value, and says what is wrong inside of it
-        seen = _value_at(data, whole[len(prefix) :])
-        told.setdefault(whole, []).insert(0, _must_be(expectations, seen, whole[-1] if whole else ""))
-    return [(path, sentence) for path, sentences in told.items() for sentence in sentences]
+            messages.setdefault(full_path, []).append(_message(item, path, model))
+        elif expectation not in expected.setdefault(full_path, []):
+            expected[full_path].append(expectation)
+    for full_path, expectations in expected.items():
+        depth = len(full_path)
+        if any(len(other) > depth and other[:depth] == full_path for other in (*messages, *expected)):
+            continue  # another member of the union accepted the value and reports an error inside it
+        value = _value_at(data, full_path[len(prefix) :])
+        key = full_path[-1] if full_path else ""
+        messages.setdefault(full_path, []).insert(0, _must_be(expectations, value, key))
+    return [(path, message) for path, found in messages.items() for message in found]
 
 
-def _must_be(expectations: list[str], seen: Any, key: str | int) -> str:
-    sentence = f"must be {' or '.join(expectations)}, got {shown(seen, key)}"
-    is_number = isinstance(seen, int | float) and not isinstance(seen, bool)
-    return sentence + (" (put it in quotes)" if "text" in expectations and is_number else "")
+def _must_be(expectations: list[str], value: Any, key: str | int) -> str:
+    message = f"must be {' or '.join(expectations)}, got {format_value(value, key)}"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return message + (" (put it in quotes)" if "text" in expectations and is_number else "")
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    import difflib  # only for somebody who misspelled something
-
+def _unknown_key(key: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.6)
-    if near:
-        return f"unknown key; did you mean {near[0]!r}?"
-    return f"unknown key; known: {', '.join(known)}" if known else "unknown key"
+    hint = did_you_mean(key, known) or (f"known: {', '.join(known)}" if known else None)
+    return f"unknown key; {hint}" if hint else "unknown key"
 
 
-def _real_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[str | int, ...]:
-    """pydantic names the members of a union in the path too: leave out what the data does not have."""
+def _data_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[str | int, ...]:
+    """Return the path without the union members that pydantic adds to it and that the data does not contain."""
     path: list[str | int] = []
     at = data
     for position, part in enumerate(loc):
@@ -114,7 +114,7 @@ def _real_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[str | 
 
 
 def child_at(value: Any, part: str | int) -> Any:
-    """What stands at a key of a mapping or an index of a list, None where nothing does."""
+    """Return the value at a key of a mapping or an index of a list, None if it does not exist."""
     if isinstance(value, dict):
         return value.get(part)
     inside = isinstance(value, list | tuple) and isinstance(part, int) and 0 <= part < len(value)
@@ -128,7 +128,7 @@ def _value_at(data: Any, path: Sequence[str | int]) -> Any:
 
 
 def _expectation(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) -> str | None:
-    """What comes after "must be"; None where the sentence has another shape."""
+    """Return the text after "must be", None for an error with a message of another form."""
     kind, ctx = item["type"], item.get("ctx", {})
     if kind in _EXPECTED:
         return _EXPECTED[kind]
@@ -146,13 +146,12 @@ def _expectation(item: Any, path: tuple[str | int, ...], model: type[BaseModel])
     return None
 
 
-def _choice(expected: str, seen: Any) -> str:
-    import difflib  # only for somebody who misspelled something
-
-    words = re.findall(r"'([^']*)'", expected)
-    near = difflib.get_close_matches(str(seen).lower(), words, n=1) if words else []
-    listed = " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"
-    return (listed or expected) + (f" (did you mean {near[0]}?)" if near and len(words) > 2 else "")
+def _choice(expected: str, value: Any) -> str:
+    choices = re.findall(r"'([^']*)'", expected)
+    if len(choices) < 3:
+        return " or ".join(choices) or expected
+    hint = did_you_mean(str(value), choices)
+    return f"one of {', '.join(choices)}" + (f" ({hint})" if hint else "")
 
 
 def _bound(kind: str, ctx: dict[str, Any]) -> str:
@@ -176,30 +175,30 @@ def _bounds(schema: dict[str, Any]) -> str | None:
     return f"between {low} and {high}" if low is not None and high is not None else None
 
 
-def _sentence(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) -> str:
+def _message(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) -> str:
     kind = item["type"]
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return unknown_key(str(path[-1]), _schema_at(model, path[:-1]).get("properties", {}))
+        return _unknown_key(str(path[-1]), _schema_at(model, path[:-1]).get("properties", {}))
     cause = item.get("ctx", {}).get("error")
     if cause is not None:
         return str(cause)
-    # a kind of error that has no sentence of its own: pydantic's words, without its idiom
-    words = str(item["msg"]).replace("Input should be", "must be").replace("Input", "the value")
-    return f"{words[:1].lower()}{words[1:]}, got {shown(item['input'], path[-1] if path else '')}"
+    # an error type without a message above: pydantic's text in the style of the others
+    text = str(item["msg"]).replace("Input should be", "must be").replace("Input", "the value")
+    return f"{text[:1].lower()}{text[1:]}, got {format_value(item['input'], path[-1] if path else '')}"
 
 
 @lru_cache(maxsize=64)
 def _root_schema(model: type[BaseModel]) -> dict[str, Any]:
     try:
         return model.model_json_schema()
-    except Exception:  # noqa: BLE001  a connector's own types may have no schema; the sentence then says less
+    except Exception:  # noqa: BLE001  a connector's own types may have no schema; the message is then less specific
         return {}
 
 
 def _schema_at(model: type[BaseModel], path: Sequence[str | int]) -> dict[str, Any]:
-    """The JSON Schema of one place, {} where there is none: only asked once something is wrong."""
+    """Return the JSON Schema of one path, {} if it has none; only called for an error, because it is slow."""
     root = _root_schema(model)
     at = _resolve(root, root)
     for part in path:
