@@ -1,6 +1,6 @@
-"""Arrow columns made of Python values by their buffers.
+"""Build Arrow columns from the buffers of Python values.
 
-`pa.array` and `pa.scalar` do the same, and import pandas wherever it is installed: 60 MB and half a second of CPU for
+`pa.array` and `pa.scalar` do the same, but import pandas where it is installed: 60 MB and half a second of CPU for
 each task of a pipeline.
 """
 
@@ -17,49 +17,54 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def utf8(values: Sequence[Any]) -> pa.StringArray:
-    """Of bytes-like values, in one copy; pa.ArrowInvalid unless they are UTF-8, OverflowError beyond 2 GiB."""
+    """Return a string column of bytes-like values, copied once.
+
+    Raise pa.ArrowInvalid if they are not UTF-8, OverflowError beyond 2 GiB.
+    """
     column = _variable(values, pa.string())
     column.validate(full=True)
     return column
 
 
 def text(values: Iterable[str]) -> pa.StringArray:
-    """UnicodeEncodeError for what UTF-8 cannot hold (half a surrogate pair)."""
+    """Return a string column; raise UnicodeEncodeError for a lone surrogate."""
     values = list(values)
     joined = "".join(values)
-    if joined.isascii():  # one encoding for all
+    if joined.isascii():  # faster: one call encodes all values
         return _column(map(len, values), joined.encode(), pa.string())
     return _variable([value.encode() for value in values], pa.string())
 
 
 def binary(values: Sequence[Any]) -> pa.BinaryArray:
-    """Of bytes-like values, in one copy."""
+    """Return a binary column of bytes-like values, copied once."""
     return _variable(values, pa.binary())
 
 
 def integers(values: Iterable[int]) -> pa.Int64Array:
-    """OverflowError beyond 64 bits."""
+    """Return an int64 column; raise OverflowError beyond 64 bits."""
     numbers = array("q", values)
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def instants(micros: Iterable[int]) -> pa.TimestampArray:
-    """Of microseconds since 1970, UTC."""
+    """Return a timestamp column of microseconds since 1970, in UTC."""
     return integers(micros).view(_INSTANT)
 
 
-def integer(value: int) -> pa.Int64Scalar:
-    """For kernels: a Python number there would become one by `pa.scalar`."""
+def integer_scalar(value: int) -> pa.Int64Scalar:
+    """Return an argument for a kernel, which would convert a Python number by `pa.scalar`."""
     return integers([value])[0]
 
 
-def piece(value: bytes) -> pa.BinaryScalar:
-    """For kernels, like `integer`."""
+def binary_scalar(value: bytes) -> pa.BinaryScalar:
+    """Return an argument for a kernel, like `integer_scalar`."""
     return binary([value])[0]
 
 
 def _variable(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    data = values[0] if len(values) == 1 else b"".join(values)  # one that is large is not copied
+    data = (
+        values[0] if len(values) == 1 else b"".join(values)
+    )  # a single value, possibly large, is not copied
     return _column(map(len, values), data, kind)
 
 

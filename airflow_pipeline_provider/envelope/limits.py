@@ -1,7 +1,7 @@
-"""What a target cannot take, row by row: declared by the target, decided on by extract.
+"""Declare the limits of a target for single rows; extract enforces them.
 
-No vendor library is imported here, since targets declare their limits when their module is imported;
-`envelope.refusals` compares rows with them.
+Targets declare their limits at import time, so this module imports no vendor library. `envelope.rejections` compares
+rows with the limits.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 
 class TargetLimits(NamedTuple):
-    """The default takes everything.
+    r"""Limits of a target; by default, every row is accepted.
 
-    `max_body_bytes`: the longest BODY, in UTF-8 bytes.  `needs_json`: BODY must be valid JSON (RFC 8259, without
-    lone surrogates), since the target parses it; `unique_keys`: and no object in it may name a key twice.
-    `needs_jsonb`: BODY must be JSON that PostgreSQL can cast to jsonb (`envelope.jsonb`).
-    `max_depth`: the most levels of objects and arrays in BODY.
-    `takes_nul`: whether RECORD_ID, SOURCE_NAME and BODY may hold the character U+0000 itself; the six characters
-    ``\\u0000`` in a document's JSON are not such a character.
+    `max_body_bytes`: maximum length of BODY, in UTF-8 bytes. `needs_json`: BODY must be valid JSON (RFC 8259,
+    without lone surrogates), because the target parses it. `unique_keys`: no object in BODY may repeat a key.
+    `needs_jsonb`: BODY must be JSON that PostgreSQL can cast to jsonb (`envelope.jsonb`). `max_depth`: maximum
+    number of nested objects and arrays in BODY. `takes_nul`: RECORD_ID, SOURCE_NAME and BODY may contain the
+    character U+0000 itself; the six characters ``\u0000`` in a document's JSON are not this character.
     """
 
     max_body_bytes: int | None = None

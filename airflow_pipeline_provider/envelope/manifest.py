@@ -1,17 +1,17 @@
-"""Parts, receipts and manifests as values, and their JSON.  Files of rows are `envelope.parts`.
+"""Define part files, receipts and manifests as values with a JSON form; `envelope.parts` reads and writes the rows.
 
-Names below the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/``::
+File names in the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/``::
 
-    part-<slice>-<n>-<unique>.parquet     a finished file of rows
+    part-<slice>-<n>-<unique>.parquet     a complete file of rows
     quarantine-<slice>-<n>-<unique>.parquet
-                                          rows that the target cannot take, each with its REASON
-    receipt-<slice>-<unique>.json         what one execution of one extract slice wrote
-    manifest-<sha256>.json                the immutable list that one load reads
+                                          rows that the target cannot accept, each with its REASON
+    receipt-<slice>-<unique>.json         the files that one execution of one extract slice wrote
+    manifest-<sha256>.json                the immutable list of files that one load reads
 
-Unique means that no two executions ever write the same name, so a zombie can add files but change none.
+`<unique>` differs between executions, so a stale task can add files but cannot change any.
 
-What was extracted is `rows` (to load) + `quarantined_rows`.  Without quarantined rows the JSON has no such key, so
-that files written before there was a quarantine keep their hash.
+The number of extracted rows is `rows` (to load) + `quarantined_rows`. The JSON has no key for quarantined rows if
+there are none, so that files written before quarantine existed keep their hash.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from airflow_pipeline_provider.core.intervals import Interval
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
-    """One file of rows.  `path` is relative to the stage's base; `bytes` is the file's size, `sha256` its content's
-    (None: written before parts had one)."""
+    """One file of rows.
+
+    `path` is relative to the stage's base, `bytes` is the file's size. `sha256` is the hash of its content, None if
+    it was written by a version that stored no hash.
+    """
 
     path: str
     rows: int
@@ -40,21 +43,24 @@ class Part(Struct, frozen=True, omit_defaults=True):
 
 
 class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="version", tag=1):
-    """What receipts and manifests share: files to load, and files of rows that the target cannot take."""
+    """Files to load, and files of rows that the target cannot accept."""
 
     parts: tuple[Part, ...]
     quarantined: tuple[Part, ...] = ()
 
     @property
     def rows(self) -> int:
+        """Return the number of rows to load."""
         return sum(part.rows for part in self.parts)
 
     @property
     def quarantined_rows(self) -> int:
+        """Return the number of rows that the target cannot accept."""
         return sum(part.rows for part in self.quarantined)
 
     @property
     def size_bytes(self) -> int:
+        """Return the total size of the files to load."""
         return sum(part.bytes for part in self.parts)
 
     def to_bytes(self) -> builtins.bytes:
@@ -63,7 +69,7 @@ class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v
 
 
 class Receipt(_Files, frozen=True, omit_defaults=True):
-    """What one extract of one slice wrote: only its own finished parts.  `interval` is the slice's."""
+    """The complete files that one execution of one extract slice wrote; `interval` is the slice's."""
 
     index: int
     of: int
@@ -76,7 +82,7 @@ class Receipt(_Files, frozen=True, omit_defaults=True):
 
 
 class Manifest(_Files, frozen=True, omit_defaults=True, dict=True):
-    """What a load reads: `parts`; `quarantined` is kept beside them.  An empty window is a manifest without parts."""
+    """The `parts` that a load reads, and the quarantined files; the manifest of an empty window has no parts."""
 
     pipeline_id: str
     interval: Interval
@@ -85,7 +91,7 @@ class Manifest(_Files, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def sha256(self) -> str:
-        """Return the SHA-256 of `to_bytes`, in hexadecimal digits: the manifest's name."""
+        """Return the SHA-256 of `to_bytes` in hexadecimal digits, which is part of the manifest's file name."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Row batches to Parquet files, zstd, in bounded memory; a new file once one has reached its size."""
+"""Write row batches to zstd-compressed Parquet files of limited size, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.envelope.manifest import Part
 
-ROW_GROUP_BYTES = 16 * 2**20  # of all groups that are gathered at once, so that memory is flat
+ROW_GROUP_BYTES = 16 * 2**20  # uncompressed, shared by all concurrent writers, so that memory is bounded
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -24,10 +24,10 @@ OpenWrite = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 class PartWriter:
-    """Files `<prefix>-<n>-<unique>.parquet`; used as a context manager, `parts` is complete after the block.
+    """Write files `<prefix>-<n>-<unique>.parquet`; use it as a context manager, after which `parts` is complete.
 
-    No rows, no file.  So many `writers` work at the same time and share the memory.  When the block raises, the file
-    being written is not published; those finished before it are, and belong to nobody until a receipt lists them.
+    Without rows no file is written. `writers` is the number of concurrent writers that share the memory. If the block
+    raises, the current file is not published; files completed before it are, but no receipt lists them.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PartWriter:
         self._file: _File | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Rows are gathered into groups of about `ROW_GROUP_BYTES` (more only for a single huge row)."""
+        """Collect rows into groups of about `ROW_GROUP_BYTES` (more only for one larger row), and write them."""
         for piece in _split(batch, self._bound):
             if self._waiting and self._waiting_bytes + piece.nbytes > self._bound:
                 self._write_group()
@@ -94,7 +94,7 @@ class PartWriter:
 
 
 class _File:
-    """One file being written."""
+    """A file that is being written."""
 
     def __init__(self, path: str, open_write: OpenWrite, schema: pa.Schema) -> None:
         self.path, self.rows = path, 0
@@ -102,7 +102,7 @@ class _File:
         self._opened = ExitStack()
         self._sink = _Sink(self._opened.enter_context(open_write(path)))
         try:
-            # statistics and dictionaries only where they serve: bodies in the footer would make it as large as them
+            # no statistics or dictionary of bodies: they would be copied into the footer
             self._writer = pq.ParquetWriter(
                 self._sink,
                 schema,
@@ -111,12 +111,13 @@ class _File:
                 use_dictionary=["SOURCE_NAME"],
                 write_statistics=["EVENT_TIME"],
             )
-        except BaseException as error:  # it writes its first bytes already
+        except BaseException as error:  # the constructor already writes to the file
             self._opened.__exit__(type(error), error, error.__traceback__)
             raise
 
     @property
     def size(self) -> int:
+        """Return the bytes written so far."""
         return self._sink.written
 
     def write(self, group: pa.Table) -> None:
@@ -125,7 +126,7 @@ class _File:
         self._times.extend(min_max(group.column("EVENT_TIME")))
 
     def finish(self) -> Part:
-        """Publish it."""
+        """Publish the file."""
         self._writer.close()
         self._opened.close()
         return Part(
@@ -138,8 +139,8 @@ class _File:
         )
 
     def abandon(self, error: BaseException) -> None:
-        """Let the stage know why, so that it publishes nothing."""
-        # the writer writes a footer when it is closed, and it is closed at the latest by __del__
+        """Pass the error to the stage, so that it does not publish the file."""
+        # ParquetWriter writes a footer on close, which __del__ calls too
         self._sink.void = True
         try:
             self._writer.close()
@@ -148,7 +149,7 @@ class _File:
 
 
 class _Sink(io.RawIOBase):
-    """Counts and hashes what goes into the part; once `void`, it swallows what the writer still has to say."""
+    """Count and hash the bytes of a part file; once `void` is set, discard further bytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -172,7 +173,7 @@ class _Sink(io.RawIOBase):
 
 
 def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
-    """Halve until it fits: rows may be of very different sizes."""
+    """Yield slices of at most `bound` bytes, or of one row; halving suits rows of very different sizes."""
     if batch.num_rows <= 1 or batch.nbytes <= bound:
         if batch.num_rows:
             yield batch
@@ -183,14 +184,16 @@ def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
 
 
 def min_max(times: Any) -> tuple[int, int]:
-    """Smallest and largest of a column of EVENT_TIME, in microseconds since 1970."""
+    """Return the smallest and the largest EVENT_TIME of a column, in microseconds since 1970."""
     found = pc.min_max(times)
     return found["min"].cast(pa.int64()).as_py(), found["max"].cast(pa.int64()).as_py()
 
 
 def micros(value: datetime) -> int:
+    """Return the microseconds since 1970 of an aware datetime."""
     return (value - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_micros(value: int) -> datetime:
+    """Return the UTC datetime of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=value)

@@ -1,7 +1,7 @@
-"""Rows to part files and back: checked on the way in, verified and counted without reading the bodies.
+"""Validate rows and write them to part files; verify, count and read part files.
 
-A part holds row groups of at most `part_writer.ROW_GROUP_BYTES` of uncompressed rows, and its footer holds the
-smallest and the largest EVENT_TIME, so that it can be checked without reading the rows.
+A part file has row groups of at most `part_writer.ROW_GROUP_BYTES` uncompressed bytes. Its footer contains the
+smallest and the largest EVENT_TIME, so that they can be verified without reading the rows.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from airflow_pipeline_provider.envelope.part_writer import (
     micros,
     min_max,
 )
-from airflow_pipeline_provider.envelope.refusals import refusals, split
+from airflow_pipeline_provider.envelope.rejections import rejections, split
 from airflow_pipeline_provider.envelope.schema import ENVELOPE, QUARANTINE
 from airflow_pipeline_provider.exceptions import DataError
 
-ROWS_A_BATCH = 10_000  # when parts are read back
+ROWS_PER_BATCH = 10_000  # when parts are read
 BLOCK_BYTES = 2**20
 
 _NAMES = tuple(ENVELOPE.names)
 
 
 class Written(NamedTuple):
-    """Files of one call: `parts` to load, and what the target cannot take."""
+    """Files of one call: `parts` to load, and `quarantined` rows that the target cannot accept."""
 
     parts: list[Part]
     quarantined: list[Part]
@@ -59,13 +59,14 @@ def write_parts(
 ) -> Written:
     """Write the batches of slice `index` as parts `<folder>/part-<index>-<n>-<unique>.parquet`.
 
-    A new part begins once the compressed size has reached `part_bytes`; no rows, no part.  `unique` differs
-    from call to call.  So many `writers` work at the same time and share the memory for rows.  A row that is beyond
-    the target's `limits` is a DataError, or with `quarantine` it goes, with its REASON, into
-    `<folder>/quarantine-<index>-<n>-<unique>.parquet`.  DataError in any case: a row outside of the interval or
-    without one of its values, a batch of another schema; those are faults of the source, not of a row.
-    Whatever goes wrong, the part being written is not published (parts finished before it are; they belong to nobody
-    until a receipt lists them).
+    A new part starts when the compressed size reaches `part_bytes`; without rows there is no part. `<unique>` differs
+    between calls. `writers` is the number of concurrent writers that share the memory for rows.
+
+    For a row that exceeds the target's `limits`, raise DataError, or with `on_reject="quarantine"` write it with its
+    REASON to `<folder>/quarantine-<index>-<n>-<unique>.parquet`. For a row outside the interval, a row with a missing
+    value or a batch with another schema, always raise DataError: these are faults of the source connector.
+
+    After an error the current part is not published. Parts completed before it are, but no receipt lists them.
     """
     unique = uuid4().hex
     load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, part_bytes, writers)
@@ -73,23 +74,23 @@ def write_parts(
     with load, keep:
         for batch in batches:
             _check(batch, interval)
-            refused = refusals(batch, limits)
-            if not refused:
+            rejected = rejections(batch, limits)
+            if not rejected:
                 load.add(batch)
                 continue
             if on_reject == "fail":
-                raise _rejected(batch, refused)
-            taken, left = split(batch, refused)
-            load.add(taken)
-            keep.add(left)
+                raise _rejected_error(batch, rejected)
+            accepted, quarantined = split(batch, rejected)
+            load.add(accepted)
+            keep.add(quarantined)
     return Written(load.parts, keep.parts)
 
 
-def _rejected(batch: pa.RecordBatch, refused: dict[int, str]) -> DataError:
-    row, reason = next(iter(refused.items()))
+def _rejected_error(batch: pa.RecordBatch, rejected: dict[int, str]) -> DataError:
+    row, reason = next(iter(rejected.items()))
     return DataError(
         f"record {_record(batch, row)}: {reason}; correct the document at the source, or set audit.on_reject to "
-        "quarantine to load the others without it"
+        "quarantine to load the other documents without it"
     )
 
 
@@ -103,8 +104,8 @@ def _check(batch: pa.RecordBatch, interval: Interval) -> None:
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise DataError(
-                f"record {_record(batch, row)}: {name} is missing; every row needs all of {_NAMES}, so this is a "
-                "fault of the source connector, and no row is quarantined for it"
+                f"record {_record(batch, row)}: {name} is missing, but every row needs all of {_NAMES}; this is a "
+                "fault of the source connector, so the row is not quarantined: correct the connector"
             )
     times = batch.column("EVENT_TIME")
     low, high = micros(interval.start), micros(interval.end)
@@ -114,63 +115,67 @@ def _check(batch: pa.RecordBatch, interval: Interval) -> None:
         outside = pc.or_(pc.less(epochs, low), pc.greater_equal(epochs, high))
         row = pc.index(outside, True).as_py()
         raise DataError(
-            f"record {_record(batch, row)}: its event time {iso_utc(from_micros(epochs[row].as_py()))} lies "
-            f"outside of {interval}; the source's time range and the time of its rows disagree, so "
-            "no row is quarantined for it: look at time_field and the source's mapping of it"
+            f"record {_record(batch, row)}: its event time {iso_utc(from_micros(epochs[row].as_py()))} is outside "
+            f"{interval}, although the source was asked for this interval only, so the row is not quarantined: "
+            "check time_field and its mapping in the source"
         )
 
 
 def verify_part(part: Part, file: BinaryIO, size: int | None) -> None:
-    """DataError naming everything that differs between what the receipt says and the file.
+    """Raise DataError with every difference between the file and its entry in the receipt.
 
-    `size` is the file's size in the stage, None when it is not there.  The file is read once, for its hash; of one
-    that was written before parts had a hash the footer alone is.
+    `size` is the file's size in the stage, None if the file is missing. The whole file is read once, to compute its
+    hash; of a file from a version that stored no hash, only the footer is read.
     """
     if size is None:
-        raise DataError(f"part {part.path}: the file is gone; extract the window again")
-    wrong = []
+        raise DataError(f"part {part.path}: the file is missing; extract the window again")
+    differences = []
     if size != part.bytes:
-        wrong.append(f"size: expected {counted(part.bytes, 'byte')}, got {size:,}")
-    elif part.sha256 is not None and (content := _content(file)) != part.sha256:
-        wrong.append(f"content: expected the sha256 {part.sha256}, got {content}")
-    if wrong:
-        raise _changed(part, wrong)
+        differences.append(f"size: expected {counted(part.bytes, 'byte')}, got {size:,}")
+    elif part.sha256 is not None and (sha256 := _sha256(file)) != part.sha256:
+        differences.append(f"content: expected the sha256 {part.sha256}, got {sha256}")
+    if differences:
+        raise _changed_error(part, differences)
     try:
         metadata = pq.read_metadata(file)
         rows, smallest, largest = _footer(metadata)
     except (pa.ArrowException, KeyError, ValueError) as error:
-        wrong.append(f"footer: expected a Parquet file of {_NAMES}, got {error}")
+        differences.append(f"footer: expected a Parquet file of {_NAMES}, got {error}")
     else:
         if rows != part.rows:
-            wrong.append(f"rows: expected {part.rows:,}, got {rows:,}")
-        for name, expected, seen in (
+            differences.append(f"rows: expected {part.rows:,}, got {rows:,}")
+        for name, expected, found in (
             ("smallest EVENT_TIME", part.min_event_time, smallest),
             ("largest EVENT_TIME", part.max_event_time, largest),
         ):
-            if seen != expected:
-                wrong.append(f"{name}: expected {iso_utc(expected)}, got {iso_utc(seen) if seen else 'none'}")
-    if wrong:
-        raise _changed(part, wrong)
+            if found != expected:
+                got = iso_utc(found) if found else "none"
+                differences.append(f"{name}: expected {iso_utc(expected)}, got {got}")
+    if differences:
+        raise _changed_error(part, differences)
 
 
-def _changed(part: Part, wrong: Sequence[str]) -> DataError:
+def _changed_error(part: Part, differences: Sequence[str]) -> DataError:
     return DataError(
-        f"part {part.path} is not what was extracted ({'; '.join(wrong)}); extract the window again, and "
-        "find out who else writes to the stage"
+        f"part {part.path} changed after it was extracted ({'; '.join(differences)}); extract the window again, and "
+        "find the process that writes to the stage"
     )
 
 
-def _content(file: BinaryIO) -> str:
-    """The sha256 of the whole file, which is at its beginning again afterwards."""
-    content = hashlib.sha256()
+def _sha256(file: BinaryIO) -> str:
+    """Return the SHA-256 of the whole file, and seek to its start."""
+    digest = hashlib.sha256()
     while block := file.read(BLOCK_BYTES):
-        content.update(block)
+        digest.update(block)
     file.seek(0)
-    return content.hexdigest()
+    return digest.hexdigest()
 
 
 def _footer(metadata: pq.FileMetaData) -> tuple[int, datetime | None, datetime | None]:
-    """Rows, smallest and largest EVENT_TIME (None without statistics); KeyError when a column is missing."""
+    """Return the rows, and the smallest and largest EVENT_TIME (None without statistics).
+
+    Raise KeyError if a column is missing.
+    """
     columns = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
     for name in _NAMES:
         if name not in columns:
@@ -189,16 +194,16 @@ def _footer(metadata: pq.FileMetaData) -> tuple[int, datetime | None, datetime |
 def iter_part(file: BinaryIO) -> Iterator[pa.RecordBatch]:
     """Yield the part's rows in batches of `ENVELOPE`, each from one row group, which bounds its memory.
 
-    Row groups are read one by one: over several, `iter_batches` fills a batch up to its number of rows, which is
-    gigabytes where documents are large and compress well. Raises DataError for what is not a readable part.
+    Row groups are read one by one: across groups, `iter_batches` fills each batch up to its number of rows, which is
+    gigabytes if documents are large and compress well. Raise DataError if the file is not a readable part.
     """
     try:
         parquet = pq.ParquetFile(file)
         for group in range(parquet.num_row_groups):
-            for batch in parquet.iter_batches(ROWS_A_BATCH, row_groups=[group], columns=list(_NAMES)):
+            for batch in parquet.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=list(_NAMES)):
                 yield batch.cast(ENVELOPE)
     except pa.ArrowException as error:
-        raise DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}") from error
+        raise _unreadable(error) from error
 
 
 def count_rows(
@@ -206,48 +211,52 @@ def count_rows(
     intervals: Sequence[Interval],
     open_read: Callable[[str], AbstractContextManager[BinaryIO]],
 ) -> list[int]:
-    """How many of the parts' rows lie in each interval.
+    """Count the rows of the parts in each interval; the intervals must not overlap.
 
-    A part that lies inside of one interval, or outside of all, is not read; of the others the column EVENT_TIME is,
-    batch by batch.  The intervals do not overlap.
+    A part inside one interval, or outside all, is not read. Of other parts, the column EVENT_TIME is read batch by
+    batch.
     """
     counts = [0] * len(intervals)
     for part in parts:
         low, high = micros(part.min_event_time), micros(part.max_event_time)
-        near = _near(intervals, low, high)
-        if not near:
+        touched = _overlapping(intervals, low, high)
+        if not touched:
             continue
-        if _holds_all(intervals[near[0]], low, high):
-            counts[near[0]] += part.rows
+        if _contains(intervals[touched[0]], low, high):
+            counts[touched[0]] += part.rows
             continue
         with open_read(part.path) as file:
             for times in _iter_times(file):
-                for number in _near(intervals, *min_max(times)):
-                    counts[number] += _inside(times, intervals[number])
+                for number in _overlapping(intervals, *min_max(times)):
+                    counts[number] += _count_inside(times, intervals[number])
     return counts
 
 
-def _near(intervals: Sequence[Interval], low: int, high: int) -> list[int]:
-    """Numbers of the intervals that may hold a time between `low` and `high`, both included."""
+def _overlapping(intervals: Sequence[Interval], low: int, high: int) -> list[int]:
+    """Return the indexes of the intervals that overlap the range from `low` to `high`, both included."""
     return [n for n, i in enumerate(intervals) if micros(i.start) <= high and low < micros(i.end)]
 
 
-def _holds_all(interval: Interval, low: int, high: int) -> bool:
+def _contains(interval: Interval, low: int, high: int) -> bool:
     return micros(interval.start) <= low and high < micros(interval.end)
 
 
-def _inside(times: pa.Array, interval: Interval) -> int:
+def _count_inside(times: pa.Array, interval: Interval) -> int:
     inside = pc.and_(pc.greater_equal(times, micros(interval.start)), pc.less(times, micros(interval.end)))
     return int(pc.sum(inside, min_count=0).as_py())
 
 
 def _iter_times(file: BinaryIO) -> Iterator[pa.Array]:
     try:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_A_BATCH, columns=["EVENT_TIME"]):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH, columns=["EVENT_TIME"]):
             if batch.num_rows:
                 yield batch.column("EVENT_TIME").cast(pa.int64())
     except pa.ArrowException as error:
-        raise DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: pa.ArrowException) -> DataError:
+    return DataError(f"a part is not a readable Parquet file of {_NAMES}: {error}; extract the window again")
 
 
 def _record(batch: pa.RecordBatch, row: int) -> str:

@@ -1,4 +1,4 @@
-"""Find the record ids that several rows of a manifest have: asked when a target counted fewer ids than rows."""
+"""Find record ids that several rows of a manifest share, after a target counted fewer ids than rows."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.envelope.manifest import Part
 
-_ROWS_A_BATCH = 10_000
+_ROWS_PER_BATCH = 10_000
 _HASHES_KEPT = 1_000
 
 
 def repeated_ids(
     parts: Sequence[Part], open_read: Callable[[str], AbstractContextManager[BinaryIO]], most: int = 5
 ) -> list[str]:
-    """Return up to `most` record ids that several rows of the parts have, sorted.
+    """Return up to `most` record ids that several rows of the parts share, sorted.
 
-    Two passes over the column RECORD_ID, batch by batch; in memory are eight bytes a row and the ids whose hashes
-    repeat.
+    Read the column RECORD_ID twice, batch by batch. Memory holds eight bytes per row and the ids whose hashes repeat.
     """
     hashes = array("q")
     for ids in _iter_ids(parts, open_read):
         hashes.extend(map(hash, ids))
-    whole = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
-    counted = pc.value_counts(whole)
-    again = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")[:_HASHES_KEPT]
-    wanted = set(again.to_pylist())
+    column = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
+    counted = pc.value_counts(column)
+    repeated = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")[:_HASHES_KEPT]
+    wanted = set(repeated.to_pylist())
     seen = Counter(one for ids in _iter_ids(parts, open_read) for one in ids if hash(one) in wanted)
     return sorted(one for one, rows in seen.items() if rows > 1)[:most]
 
@@ -42,5 +41,5 @@ def _iter_ids(
 ) -> Iterator[list[str]]:
     for part in parts:
         with open_read(part.path) as file:
-            for batch in pq.ParquetFile(file).iter_batches(_ROWS_A_BATCH, columns=["RECORD_ID"]):
+            for batch in pq.ParquetFile(file).iter_batches(_ROWS_PER_BATCH, columns=["RECORD_ID"]):
                 yield batch.column(0).to_pylist()

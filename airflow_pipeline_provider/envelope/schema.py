@@ -1,10 +1,10 @@
-"""The one shape in which every row moves.
+"""Define the columns of every row, from source to target.
 
 ============ ======================== =========================================================
 RECORD_ID    string                   unique in the source (Elasticsearch: ``_index/_id``)
-EVENT_TIME   timestamp(us, UTC)       floored to microseconds, never rounded
-SOURCE_NAME  string                   where the row came from (Elasticsearch: the index)
-BODY         string                   the document as JSON text, byte for byte as the source holds it
+EVENT_TIME   timestamp(us, UTC)       truncated to microseconds, never rounded
+SOURCE_NAME  string                   origin of the row (Elasticsearch: the index)
+BODY         string                   the document as JSON text, byte for byte as in the source
 ============ ======================== =========================================================
 """
 
@@ -22,4 +22,4 @@ ENVELOPE = pa.schema(
 )
 
 QUARANTINE = ENVELOPE.append(pa.field("REASON", pa.string(), nullable=False))
-"""A row that the target cannot take, whole, with the reason."""
+"""Columns of a row that the target cannot accept: all of its values, and the reason."""

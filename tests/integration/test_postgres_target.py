@@ -176,7 +176,7 @@ def test_a_nul_character_is_a_data_error_and_changes_nothing(admin, stage, both_
     load = loader(stage)
     load(hours(0, 2), rows(hours(0, 2), 5), token=1)
     manifest = load.manifest(hours(0, 2), [Row("a\0b", MIDNIGHT)], token=2)
-    with pytest.raises(DataError, match=r"record 'a\\x00b': its RECORD_ID holds a NUL"):
+    with pytest.raises(DataError, match=r"record 'a\\x00b': its RECORD_ID contains a NUL"):
         load_once(manifest, stage)
     assert target_of().count(hours(0, 2)) == (5, 5)
 

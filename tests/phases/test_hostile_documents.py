@@ -20,7 +20,7 @@ from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.envelope.limits import TargetLimits
-from airflow_pipeline_provider.envelope.refusals import refusals
+from airflow_pipeline_provider.envelope.rejections import rejections
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError
 from tests.connectors.elasticsearch.places import CONN_ID, Server
@@ -75,7 +75,7 @@ def test_each_target_takes_a_body_or_says_why_not(body: str) -> None:
     text, refused_by = BODIES[body]
     row = {"RECORD_ID": "x", "EVENT_TIME": parse_utc(AT), "SOURCE_NAME": "flights", "BODY": text}
     batch = pa.RecordBatch.from_pylist([row], ENVELOPE)
-    told = {target: refusals(batch, limits) for target, limits in LIMITS.items()}
+    told = {target: rejections(batch, limits) for target, limits in LIMITS.items()}
     assert {target for target, reasons in told.items() if reasons} == refused_by
     for reasons in told.values():
         assert all(reason.isprintable() and len(reason) < 300 for reason in reasons.values())
@@ -130,7 +130,7 @@ def test_a_body_of_a_byte_more_than_the_target_takes_is_refused(
 ) -> None:
     monkeypatch.setattr(DuckDBTarget, "limits", TargetLimits(max_body_bytes=len(FIFTEEN_MB.encode()) - 1))
     pipeline.rows.put("x", AT, FIFTEEN_MB)
-    with pytest.raises(DataError, match="has 15,000,011 bytes, the target takes at most 15,000,010"):
+    with pytest.raises(DataError, match="has 15,000,011 bytes, the target accepts at most 15,000,010"):
         pipeline.move(pipeline.runtime(granularity="1d"))
 
 

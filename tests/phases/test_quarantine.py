@@ -102,7 +102,7 @@ def test_the_others_are_loaded_and_these_are_kept_apart(
     assert_moved_without(seeded)
     assert quarantined(seeded)["r00030"] == (
         seeded.rows.rows["r00030"].body,
-        "its body has 62 bytes, the target takes at most 40",
+        "its body has 62 bytes, the target accepts at most 40",
     )
     assert outcome.audited is not None
     shown = msgspec.to_builtins(outcome.audited)

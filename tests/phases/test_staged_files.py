@@ -57,7 +57,7 @@ def test_every_byte_of_a_part_is_what_was_extracted(pipeline: Pipeline, window: 
     for at in range(4, len(whole) - 8, max(1, len(whole) // 50)):
         part.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(
-            DataError, match=r"part-0-0-.* is not what was extracted \(content: expected the sha256"
+            DataError, match=r"part-0-0-.* changed after it was extracted \(content: expected the sha256"
         ):
             stage(*window)
     part.write_bytes(whole)

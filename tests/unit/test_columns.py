@@ -46,8 +46,8 @@ def test_a_value_that_stands_alone_is_not_copied() -> None:
 
 
 def test_scalars() -> None:
-    assert columns.integer(-5).equals(pa.scalar(-5, pa.int64()))
-    assert columns.piece(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
+    assert columns.integer_scalar(-5).equals(pa.scalar(-5, pa.int64()))
+    assert columns.binary_scalar(b"\0x").equals(pa.scalar(b"\0x", pa.binary()))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_pandas_is_not_imported() -> None:
         "import sys\n"
         "from airflow_pipeline_provider.envelope import columns as c\n"
         "from airflow_pipeline_provider.envelope.limits import TargetLimits\n"
-        "from airflow_pipeline_provider.envelope.refusals import refusals\n"
+        "from airflow_pipeline_provider.envelope.rejections import rejections\n"
         "from airflow_pipeline_provider.envelope.schema import ENVELOPE\n"
         "from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream\n"
         "import pyarrow as pa\n"
         "batch = pa.record_batch([c.text('a'), c.instants([1]), c.text('a'), c.utf8([b'{}'])], schema=ENVELOPE)\n"
-        "assert refusals(batch, TargetLimits(max_body_bytes=1))\n"
+        "assert rejections(batch, TargetLimits(max_body_bytes=1))\n"
         "assert list(copy_stream(copy_rows([batch], [1])))\n"
         "print('pandas' in sys.modules)\n"
     )

@@ -17,7 +17,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.part_writer import ROW_GROUP_BYTES
 from airflow_pipeline_provider.envelope.parts import count_rows, iter_part, verify_part, write_parts
-from airflow_pipeline_provider.envelope.refusals import refusals
+from airflow_pipeline_provider.envelope.rejections import rejections
 from airflow_pipeline_provider.envelope.schema import ENVELOPE, QUARANTINE
 from airflow_pipeline_provider.exceptions import DataError
 
@@ -150,7 +150,9 @@ def test_a_row_outside_of_the_interval_is_named(folder, time, shown):
 
 def test_a_body_over_the_limit_is_named_with_both_sizes(folder):
     assert write(folder, [batch(("a", START, "x" * 100))], limits=TargetLimits(max_body_bytes=100))
-    with pytest.raises(DataError, match=r"record 'b': its body has 102 bytes, the target takes at most 100"):
+    with pytest.raises(
+        DataError, match=r"record 'b': its body has 102 bytes, the target accepts at most 100"
+    ):
         write(
             folder,
             [batch(("a", START, "{}"), ("b", START, "ü" * 51))],
@@ -179,7 +181,7 @@ def test_what_the_target_cannot_take_goes_into_files_of_its_own(folder):
     verify_part(part, io.BytesIO(folder.files[part.path]), len(folder.files[part.path]))
     table = pq.read_table(io.BytesIO(folder.files[part.path]))
     assert table.schema == QUARANTINE
-    reason = "its body has 102 bytes, the target takes at most 100"
+    reason = "its body has 102 bytes, the target accepts at most 100"
     assert table.to_pylist()[0] == {
         "RECORD_ID": "r1",
         "EVENT_TIME": START + MICRO,
@@ -261,13 +263,13 @@ DEEP = "[" * 1_000_000 + "]" * 1_000_000  # Python 3.14 reads 100,000 levels
             id="wide",
         ),
         pytest.param(NO_NUL, ("b", "s", '"\\u0000"'), None, id="NUL as an escape"),
-        pytest.param(NO_NUL, ("b", "s", "a\0b"), "its BODY holds a NUL", id="NUL in the body"),
-        pytest.param(NO_NUL, ("b\0", "s", "{}"), "its RECORD_ID holds a NUL", id="NUL in the id"),
-        pytest.param(NO_NUL, ("b", "\0", "{}"), "its SOURCE_NAME holds a NUL", id="NUL in the name"),
+        pytest.param(NO_NUL, ("b", "s", "a\0b"), "its BODY contains a NUL", id="NUL in the body"),
+        pytest.param(NO_NUL, ("b\0", "s", "{}"), "its RECORD_ID contains a NUL", id="NUL in the id"),
+        pytest.param(NO_NUL, ("b", "\0", "{}"), "its SOURCE_NAME contains a NUL", id="NUL in the name"),
         pytest.param(
             TargetLimits(max_body_bytes=2, needs_json=True, takes_nul=False),
             ("b", "s", "{\0}"),
-            "its body has 3 bytes.*; its BODY holds a NUL.*; its body is no JSON",
+            "its body has 3 bytes.*; its BODY contains a NUL.*; its body is not JSON",
             id="every reason is said",
         ),
         pytest.param(TargetLimits(), ("b\0", "\0", "no JSON \0"), None, id="no limits"),
@@ -281,13 +283,13 @@ def test_what_limits_refuse(limits, row, reason):
         schema=ENVELOPE,
     )
     for part, number in ((rows, 1), (rows.slice(1), 0)):
-        found = refusals(part, limits)
+        found = rejections(part, limits)
         if reason is None:
             assert found == {}
         else:
             assert list(found) == [number]
             assert re.search(reason, found[number], re.DOTALL)
-    assert refusals(rows.slice(2), limits) == {}
+    assert rejections(rows.slice(2), limits) == {}
 
 
 def test_another_schema_is_refused(folder):

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_pipeline_provider.envelope.columns import integer, piece
+from airflow_pipeline_provider.envelope.columns import binary_scalar, integer_scalar
 from airflow_pipeline_provider.exceptions import DataError
 
 CHUNK_BYTES = 2**20  # what is handed to the driver at once
@@ -54,16 +54,16 @@ def copy_stream(rows: Iterable[pa.Buffer]) -> Iterator[bytes]:
 
 def _rows(batch: pa.RecordBatch, constant: bytes, fields: int) -> pa.Buffer:
     ids, sources, bodies = (batch.column(name) for name in _TEXTS)
-    times = pc.subtract(batch.column("EVENT_TIME").cast(pa.int64()), integer(_BETWEEN_EPOCHS))
+    times = pc.subtract(batch.column("EVENT_TIME").cast(pa.int64()), integer_scalar(_BETWEEN_EPOCHS))
     pieces = [
-        piece(struct.pack(">h", fields)),
+        binary_scalar(struct.pack(">h", fields)),
         *_sized(ids),
-        piece(struct.pack(">i", 8)),
+        binary_scalar(struct.pack(">i", 8)),
         _big_endian(times, "q"),
         *_sized(sources),
         *_sized(bodies),
-        piece(constant),
-        piece(b""),  # the last argument stands between the pieces
+        binary_scalar(constant),
+        binary_scalar(b""),  # the last argument stands between the pieces
     ]
     joined = pc.binary_join_element_wise(*pieces)
     first, last = _bounds(joined)
@@ -102,7 +102,7 @@ def _refuse_nul(batch: pa.RecordBatch) -> None:
         if last > first and b"\0" in column.buffers()[2][first:last].to_pybytes():
             row = pc.index(pc.match_substring(column, "\0"), True).as_py()
             raise DataError(
-                f"record {batch.column('RECORD_ID')[row].as_py()!r}: its {name} holds a NUL character, which "
+                f"record {batch.column('RECORD_ID')[row].as_py()!r}: its {name} contains a NUL character, which "
                 "PostgreSQL cannot store in a text (written as \\u0000 in a document's JSON it can): correct it at "
                 "the source, then extract the window again"
             )

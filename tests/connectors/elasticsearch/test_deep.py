@@ -10,7 +10,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.deep_documents import li
 from airflow_pipeline_provider.connectors.elasticsearch.pages import decode_page, to_batch
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.envelope.parts import write_parts
-from airflow_pipeline_provider.envelope.refusals import refusals
+from airflow_pipeline_provider.envelope.rejections import rejections
 from airflow_pipeline_provider.exceptions import DataError, TransientError
 from airflow_pipeline_provider.testing.source_kit import START, WINDOW
 
@@ -62,7 +62,7 @@ def test_a_page_that_is_cut_off_inside_a_deep_document_is_asked_for_again() -> N
 
 def test_a_deep_document_that_the_target_cannot_parse_is_named(tmp_path) -> None:
     batch = to_batch(decode_page(page("{}", deep(2000)), "docs").hits.hits, "ts")
-    assert list(refusals(batch, SnowflakeTarget.limits)) == [1]
+    assert list(rejections(batch, SnowflakeTarget.limits)) == [1]
     limits = SnowflakeTarget.limits._replace(needs_json=False, unique_keys=False)  # as extract asks
 
     def write(on_reject: str):

@@ -110,7 +110,7 @@ def test_a_nul_character_is_refused_by_name(column):
     good = ("good", NOON, "kit", "{}")
     bad = ["bad", NOON, "kit", "{}"]
     bad[column] += "\0x"
-    with pytest.raises(DataError, match=rf"record 'bad.*its {ENVELOPE.names[column]} holds a NUL"):
+    with pytest.raises(DataError, match=rf"record 'bad.*its {ENVELOPE.names[column]} contains a NUL"):
         list(copied(batch(good, tuple(bad), good)))
     # outside of the slice it does no harm
     assert len(list(decoded(b"".join(copied(batch(good, tuple(bad), good).slice(2)))))) == 1

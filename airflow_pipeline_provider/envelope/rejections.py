@@ -1,4 +1,4 @@
-"""Which rows of a batch the target cannot take, and why."""
+"""Find the rows of a batch that the target cannot accept, with the reasons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_pipeline_provider.core.wording import counted
-from airflow_pipeline_provider.envelope.columns import integer, integers, text
+from airflow_pipeline_provider.envelope.columns import integer_scalar, integers, text
 from airflow_pipeline_provider.envelope.jsonb import is_deeper, uncastable
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.schema import QUARANTINE
@@ -21,69 +21,69 @@ from airflow_pipeline_provider.envelope.schema import QUARANTINE
 _TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
 _KEY_END = re.compile(r'"[ \t\r\n]*:')
 _VALUES = msgspec.json.Decoder()
-_JSON = msgspec.json.Decoder(msgspec.Raw)  # reads the document through, keeps nothing of it
+_JSON = msgspec.json.Decoder(msgspec.Raw)  # validates the document without building values
 
 
-def refusals(batch: pa.RecordBatch, limits: TargetLimits) -> dict[int, str]:
-    """Row number -> reason, every reason in one text; empty when the target takes all.
+def rejections(batch: pa.RecordBatch, limits: TargetLimits) -> dict[int, str]:
+    """Map the row number of each row that the target cannot accept to its reasons, joined into one text.
 
-    A reason says nothing of what the document holds.
+    A reason contains nothing of the document's content.
     """
     found: defaultdict[int, list[str]] = defaultdict(list)
-    for row, reason in _refused(batch, limits):
+    for row, reason in _reasons(batch, limits):
         found[row].append(reason)
     return {row: "; ".join(found[row]) for row in sorted(found)}
 
 
-def split(batch: pa.RecordBatch, refused: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """(rows to load, rows to quarantine, which have their REASON beside them)"""
-    rows = integers(refused)
-    taken = batch.filter(pc.invert(pc.is_in(integers(range(batch.num_rows)), value_set=rows)))
-    left = batch.take(rows)
-    reasons = text(refused.values())
-    return taken, pa.RecordBatch.from_arrays([*left.columns, reasons], schema=QUARANTINE)
+def split(batch: pa.RecordBatch, rejected: dict[int, str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return the rows to load, and the rows to quarantine with their REASON."""
+    rows = integers(rejected)
+    accepted = batch.filter(pc.invert(pc.is_in(integers(range(batch.num_rows)), value_set=rows)))
+    quarantined = batch.take(rows)
+    reasons = text(rejected.values())
+    return accepted, pa.RecordBatch.from_arrays([*quarantined.columns, reasons], schema=QUARANTINE)
 
 
-def _refused(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int, str]]:
+def _reasons(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int, str]]:
     bodies = batch.column("BODY")
     if limits.max_body_bytes is not None:
         lengths = pc.binary_length(bodies)
-        for row in pc.indices_nonzero(pc.greater(lengths, integer(limits.max_body_bytes))).to_pylist():
+        for row in pc.indices_nonzero(pc.greater(lengths, integer_scalar(limits.max_body_bytes))).to_pylist():
             yield (
                 row,
-                f"its body has {counted(lengths[row].as_py(), 'byte')}, the target takes at most "
+                f"its body has {counted(lengths[row].as_py(), 'byte')}, the target accepts at most "
                 f"{limits.max_body_bytes:,}",
             )
     if not limits.takes_nul:
         for name in _TEXTS:
             for row in _with_nul(batch.column(name)):
-                yield row, f"its {name} holds a NUL character, which the target cannot store"
+                yield row, f"its {name} contains a NUL character, which the target cannot store"
     if limits.needs_json:
         for row, body in enumerate(bodies.to_pylist()):
-            if (wrong := _not_json(body)) is not None:
-                yield row, f"its body is no JSON that the target can parse ({wrong})"
+            if (error := _json_error(body)) is not None:
+                yield row, f"its body is not JSON that the target can parse ({error})"
             elif limits.unique_keys and _repeats_a_key(body):
-                yield row, "its body names a key twice in one object, which the target refuses to parse"
+                yield row, "its body repeats a key in one object, which the target cannot parse"
     if limits.max_depth is not None:
         for row in _deeper(bodies, limits.max_depth):
             yield (
                 row,
-                f"its body is nested deeper than {limits.max_depth:,} levels, the most that the target takes",
+                f"its body is nested deeper than {limits.max_depth:,} levels, the maximum of the target",
             )
     if limits.needs_jsonb:
         yield from uncastable(bodies)
 
 
 def _deeper(bodies: pa.Array, levels: int) -> list[int]:
-    """Return the rows that are nested deeper; only documents with so many brackets are looked into."""
+    """Return the rows that are nested deeper; only documents with enough brackets are parsed."""
     brackets = pc.add(pc.count_substring(bodies, "{"), pc.count_substring(bodies, "["))
-    rows = pc.indices_nonzero(pc.greater(brackets.cast(pa.int64()), integer(levels))).to_pylist()
+    rows = pc.indices_nonzero(pc.greater(brackets.cast(pa.int64()), integer_scalar(levels))).to_pylist()
     return [row for row in rows if is_deeper(bodies[row].as_py().encode(), levels)]
 
 
 def _with_nul(column: pa.Array) -> list[int]:
-    # to look through the buffer is many times faster than a kernel that looks into each row; it may hold more than
-    # this batch's rows, so it only tells when there is nothing to find
+    # searching the buffer is many times faster than a kernel that searches each row; it may contain more than this
+    # batch's rows, so it only proves that no row has a NUL
     data = column.buffers()[2]
     if data is None or b"\0" not in data.to_pybytes():
         return []
@@ -92,15 +92,18 @@ def _with_nul(column: pa.Array) -> list[int]:
 
 
 def _repeats_a_key(body: str) -> bool:
-    """Of valid JSON.  Nearly always answered by counting: a key ends with a quote and a colon."""
-    ends = len(_KEY_END.findall(body))  # a text may hold such an end too, escaped
+    """Return whether an object in a valid JSON document repeats a key.
+
+    Counting is nearly always enough: each key ends with a quote and a colon.
+    """
+    ends = len(_KEY_END.findall(body))  # a string may contain an escaped quote and a colon too
     try:
         if ends == _count_keys(_VALUES.decode(body)):
             return False
-    except (msgspec.DecodeError, RecursionError, ValueError):  # a number beyond any float, say
+    except (msgspec.DecodeError, RecursionError, ValueError):  # such as a number beyond the range of a float
         pass
     try:
-        json.loads(body, object_pairs_hook=_refuse_repeated, parse_int=str, parse_float=str)
+        json.loads(body, object_pairs_hook=_reject_repeated_keys, parse_int=str, parse_float=str)
     except _RepeatedKeyError:
         return True
     return False
@@ -123,16 +126,16 @@ class _RepeatedKeyError(Exception):
     pass
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+def _reject_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
         raise _RepeatedKeyError
 
 
-def _not_json(body: str) -> str | None:
+def _json_error(body: str) -> str | None:
     try:
         _JSON.decode(body)
     except msgspec.DecodeError as error:
         return str(error)
     except RecursionError:
-        return "it is nested too deeply"
+        return "nested too deeply"
     return None
