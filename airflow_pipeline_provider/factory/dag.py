@@ -1,4 +1,4 @@
-"""The graph rendered as an Airflow DAG, and the two-line loader of a DAGs folder."""
+"""Build an Airflow DAG from a pipeline's graph, and load all pipelines of a folder."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from airflow_pipeline_provider.factory.graph import TaskSpec, pipeline_graph
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 
 LONGEST_RETRY_DELAY = timedelta(minutes=10)
-LONG_AGO = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's start_date would have no tasks
+EARLIEST_START = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's start_date would have no tasks
 
 
 def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
-    """Turn every pipeline file of `folder` into a DAG in `namespace`, the DAG file's own ``globals()``.
+    """Add a DAG for every pipeline file of `folder` to `namespace`, the ``globals()`` of the DAG file.
+
+    When a task starts, Airflow requests a single DAG, and only the file of this pipeline is loaded.
 
     :param folder: absolute, or relative to the DAG file.
-    :raises ConfigError: the folder is missing.  A broken pipeline file raises nothing here: it becomes an import
-        error of its own (see `factory.broken`), and the other pipelines stay.
-
-    When a task starts, Airflow says which DAG it needs, and only that file is read.
+    :raises ConfigError: the folder is missing. An invalid pipeline file raises nothing: it becomes an import error of
+        its own (see `factory.broken`), and the other pipelines are loaded.
     """
     dag_file = Path(namespace["__file__"])
     path = dag_file.parent / folder
     if not path.is_dir():
-        raise ConfigError(f"folder: expected a folder of pipeline files at {path}, got nothing there")
+        raise ConfigError(f"folder: there is no folder {path}; pass the folder of the pipeline files")
     wanted = get_parsing_context().dag_id
     if wanted is not None:
         file = find_file(path, wanted)
@@ -53,9 +53,9 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
 
 
 def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
-    """One pipeline as a DAG.  `file` is named in the DAG's documentation."""
-    start = day_interval(config.start_day, config.timezone).start if config.start_day else LONG_AGO
-    # Airflow reads a cron in the time zone of the start date
+    """Build the DAG of one pipeline; its documentation mentions `file`."""
+    start = day_interval(config.start_day, config.timezone).start if config.start_day else EARLIEST_START
+    # Airflow evaluates a cron expression in the time zone of the start date
     local_start = pendulum.instance(start).in_timezone(config.timezone)
     settings = config.airflow
     dag = DAG(
@@ -70,8 +70,8 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
     )
     with dag:
         _add_tasks(config)
-    # Not before: every task would copy them deeply, several times, and a run takes them from the DAG anyway.  And not
-    # by assignment, which validates the Params of each DAG anew, a third of its time: they are the same for all.
+    # Set after the tasks, because each task would deep-copy the Params several times, although a run uses the DAG's.
+    # Not by assignment, because that validates the Params of every DAG, a third of the time to build it.
     object.__setattr__(dag, "params", _params())
     return dag
 
@@ -91,6 +91,7 @@ def _schedule(config: PipelineConfig) -> Any:
 
 
 def default_args(config: PipelineConfig) -> dict[str, Any]:
+    """Return the DAG's `default_args` from the `airflow` section: retries, pool and owner."""
     settings = config.airflow
     delay = timedelta(seconds=settings.retry_delay)
     arguments: dict[str, Any] = {
@@ -123,11 +124,11 @@ _TIME_WITH_OFFSET = (
 
 
 def _time_param(description: str) -> Param:
-    """A time as Airflow's form has it, or as a template renders it: with a space instead of the T.
+    """Build a Param for a time with an offset, as Airflow's form writes it or with a space instead of the T.
 
-    `format` is for the form's date picker alone.  Airflow would also refuse the space by it, so the value is
-    validated by a reference: in draft 7 nothing beside `$ref` counts.  A text of another form never becomes a run;
-    `GenerateWindowOperator` refuses what has the form and is no instant.
+    `format` only selects the form's date picker. Airflow would also validate by it and reject the space, so the value
+    is validated by a reference: JSON Schema draft 7 ignores every keyword next to `$ref`. Airflow starts no run for a
+    text that does not match the pattern; `GenerateWindowOperator` rejects a matching text that is not a valid time.
     """
     schema: dict[str, Any] = {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -163,12 +164,12 @@ def _documentation(config: PipelineConfig, file: Path | None) -> str:
             f"**{config.source.type} → {config.stage.type} → {config.target.type}**, "
             f"windows of `{config.record_config()['granularity']}` in `{config.timezone}`.",
             "",
-            f"- looks back `{config.record_config()['x_time_back']}`, "
-            f"settles `{seconds_to_time_string(rules.settle_seconds)}`, state in `{config.state.type}`",
-            f"- from `{config.start_day or 'the first day planned'}` to `{config.end_day or 'no end'}`",
+            f"- `x_time_back` `{config.record_config()['x_time_back']}`, "
+            f"`settle` `{seconds_to_time_string(rules.settle_seconds)}`, state in `{config.state.type}`",
+            f"- first day `{config.start_day or 'the first day planned'}`, last day `{config.end_day or 'none'}`",
             f"- file `{file.name}`" if file else "",
             "",
-            "Trigger it without Params and the planner takes the earliest gap; with `window_start` and `window_end` "
-            "exactly that window is moved, again if need be. A backfill moves the windows of the chosen days anew.",
+            "A run without Params moves the earliest gap. A run with `window_start` and `window_end` moves exactly "
+            "that window, even if it is committed already. A backfill moves the windows of the chosen days again.",
         ]
     )

@@ -1,4 +1,4 @@
-"""The shape of a pipeline's DAG, as plain values: which tasks, which arrows.  No Airflow here."""
+"""Describe the tasks and edges of a pipeline's DAG as plain values, without Airflow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task: `operator` names a class of `operators`; `mapped` names the task whose list it is mapped over."""
+    """A task: `operator` names a class of `operators`; `mapped` names the task over whose output it is mapped."""
 
     task_id: str
     operator: str
@@ -20,18 +20,18 @@ class TaskSpec:
 
 
 class GraphSpec(NamedTuple):
-    """Tasks in order, and arrows (upstream, downstream)."""
+    """Tasks in order, and edges (upstream, downstream)."""
 
     tasks: tuple[TaskSpec, ...]
     edges: tuple[tuple[str, str], ...]
 
 
 def pipeline_graph(config: PipelineConfig) -> GraphSpec:
-    """The seven phases.
+    """Return the graph of the phases, with drain only if `backlog` is drain.
 
-    Every task hangs below generate_window, so that a lower one cleared alone stays skipped where there was nothing
-    to do; audit also hangs below validate, for windows that are loaded already.  No task has the trigger rule
-    all_done: as a leaf it would turn a failed run into a success.
+    Every task is directly downstream of generate_window: if there was nothing to do, a later task that is cleared
+    alone is skipped again. Audit is also directly downstream of validate, for windows that are loaded already. No
+    task has the trigger rule all_done, because as a leaf it would mark a failed run as successful.
     """
     mapped = config.source.distribute == "tasks" and config.source.slices != 1
     tasks = (
@@ -50,5 +50,5 @@ def pipeline_graph(config: PipelineConfig) -> GraphSpec:
     )
     names = [task.task_id for task in tasks]
     chain = list(pairwise(names))
-    below = [(names[0], name) for name in names[2:]]
-    return GraphSpec(tasks, (*chain, *below, ("validate", "audit")))
+    from_generate = [(names[0], name) for name in names[2:]]
+    return GraphSpec(tasks, (*chain, *from_generate, ("validate", "audit")))

@@ -1,4 +1,4 @@
-"""One DAG that looks after all pipelines of a folder: `load_maintenance(globals(), folder)`."""
+"""Build one DAG that maintains all pipelines of a folder: `load_maintenance(globals(), folder)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.factory.dag import LONG_AGO, default_args
+from airflow_pipeline_provider.factory.dag import EARLIEST_START, default_args
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,
     DriftOperator,
@@ -34,15 +34,17 @@ def load_maintenance(
     on_shrink: str = "fail",
     dag_id: str = DAG_ID,
 ) -> None:
-    """Put the DAG into `namespace`, the DAG file's own ``globals()``, beside what `load_pipelines` puts there.
+    """Add the maintenance DAG to `namespace`, the ``globals()`` of the DAG file.
 
-    For each pipeline it counts the committed windows of the last `days` days again, reloads by runs of the pipeline's
-    own DAG what grew, tells what shrank, and removes what dead attempts left behind.
+    For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
+    pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
+    attempts. The DAG file can also call `load_pipelines`.
 
-    :param folder: absolute, or relative to the DAG file.  Broken files are left to `load_pipelines`.
-    :param schedule: a cron in UTC, or None for runs by hand.
-    :param on_shrink: ``fail``: the run is red when a window shrank at the source; ``warn``: its log says so.
-    :raises ConfigError: the folder is missing, or an argument is none of the above.
+    :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
+    :param schedule: a cron expression in UTC, or None for manual runs only.
+    :param days: number of days to recheck, 1 or more.
+    :param on_shrink: ``fail``: the run fails if a window shrank at the source; ``warn``: the task logs a warning.
+    :raises ConfigError: the folder is missing, or an argument is invalid.
     """
     if on_shrink not in ON_SHRINK:
         raise ConfigError(f"on_shrink: expected fail or warn, got {on_shrink!r}")
@@ -50,7 +52,7 @@ def load_maintenance(
         raise ConfigError(f"days: expected a whole number, 1 or more, got {days!r}")
     path = Path(namespace["__file__"]).parent / folder
     if not path.is_dir():
-        raise ConfigError(f"folder: expected a folder of pipeline files at {path}, got nothing there")
+        raise ConfigError(f"folder: there is no folder {path}; pass the folder of the pipeline files")
     if get_parsing_context().dag_id not in (None, dag_id):
         return
     loaded = load_folder(path, options_model=options_model)
@@ -68,19 +70,18 @@ def build_maintenance(
     on_shrink: str,
     dag_id: str = DAG_ID,
 ) -> DAG:
-    """Four tasks a pipeline, in a group of their own; no pipeline waits for another."""
+    """Build the DAG: a task group of four tasks for each pipeline; no pipeline waits for another."""
     dag = DAG(
         dag_id=dag_id,
         schedule=schedule,
-        start_date=LONG_AGO,
+        start_date=EARLIEST_START,
         catchup=False,
         max_active_runs=1,
         tags=["maintenance"],
         doc_md=(
-            f"For each pipeline: count the committed windows of the last {counted(days, 'day')} again, reload "
-            "what grew by runs "
-            "of the pipeline's own DAG, tell what shrank (the target keeps its rows), and remove what dead attempts "
-            "left behind."
+            f"For each pipeline: count the committed windows of the last {counted(days, 'day')} again, start runs of "
+            "the pipeline's own DAG to reload windows that grew, report windows that shrank (the target keeps its "
+            "rows), and remove files of crashed attempts."
         ),
     )
     with dag:

@@ -1,4 +1,4 @@
-"""What Airflow's plugin manager loads: the timetable behind `schedule: auto`."""
+"""Register the timetable of `schedule: auto` with Airflow's plugin manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 
 
 class PipelinePlugin(AirflowPlugin):
-    """Registers the timetable in the scheduler, the api-server and the dag-processor."""
+    """The timetable for the scheduler, the API server and the DAG processor."""
 
     name = "airflow_pipeline_provider"
-    timetables = [DayPlanTimetable]  # noqa: RUF012  (Airflow declares it so)
+    timetables = [DayPlanTimetable]  # noqa: RUF012  (declared like this by Airflow)

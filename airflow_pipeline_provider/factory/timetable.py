@@ -1,6 +1,6 @@
-"""`schedule: auto`: a run's data interval is one window of the day plan, and it runs when that window is ready.
+"""Schedule one run for each window of the day plan when that window is ready (`schedule: auto`).
 
-Serialized under this module's name: the class must not move.  `core.planning` holds all arithmetic.
+Airflow serializes the class under the name of this module, so it must not move. `core.planning` does the arithmetic.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from airflow_pipeline_provider.core.time_utils import parse_duration
 if TYPE_CHECKING:
     from airflow.timetables.base import TimeRestriction
 
-LONGEST_SEARCH_DAYS = 10  # skipped dates and clock changes leave no longer stretch without a window
+LONGEST_SEARCH_DAYS = (
+    10  # more than the longest time without a window, caused by skipped dates and clock changes
+)
 
 
 class DayPlanTimetable(Timetable):
-    """Windows of `granularity` in each local day of `timezone`, each run when it is ready.
+    """The windows of `granularity` in each local day of `timezone`; a run starts when its window is ready.
 
-    Arguments are the pipeline file's own texts; days are ISO dates or None.
+    Durations are written as in the pipeline file; days are ISO dates or None.
     """
 
     def __init__(
@@ -57,24 +59,30 @@ class DayPlanTimetable(Timetable):
         self.description = f"every {granularity} of a day in {timezone}, {x_time_back} back"
 
     def serialize(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return dict(self._arguments)
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> Timetable:
+        """Build the timetable from `serialize`'s result."""
         return cls(**data)
 
     @property
     def summary(self) -> str:
+        """Return the text in Airflow's list of DAGs."""
         return f"{self._arguments['granularity']} windows, {self._arguments['timezone']}"
 
     def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
-        """A manual run has no window of its own: the planner, or its Params, choose."""
+        """Return an empty interval: the planner or the Params choose the window of a manual run."""
         return DataInterval.exact(run_after)
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """The next window in time.  Without catchup, missed ones are left to the planner: only the latest is run."""
+        """Return the next window in time, None after the last one.
+
+        Without catchup, skip to the latest window that is ready; the planner moves the skipped ones.
+        """
         starts: list[datetime | None] = [restriction.earliest]
         if last_automated_data_interval is not None:
             starts.append(last_automated_data_interval.end)
@@ -87,12 +95,12 @@ class DayPlanTimetable(Timetable):
         return DagRunInfo(
             run_after=pendulum.instance(ready_at(self.rules, window)),
             data_interval=DataInterval(pendulum.instance(window.start), pendulum.instance(window.end)),
-            partition_date=None,  # Airflow 3.2 has no default for these two
+            partition_date=None,  # required by Airflow 3.2, like partition_key
             partition_key=None,
         )
 
     def _first_window(self, start: datetime) -> Interval | None:
-        """The first window of the plan that starts at or after the instant."""
+        """Return the first window that starts at or after the instant, None if there is no such window."""
         day = day_of(start, self.rules.timezone)
         if self.rules.start_day is not None:
             day = max(day, self.rules.start_day)
@@ -106,7 +114,7 @@ class DayPlanTimetable(Timetable):
         return None
 
     def _latest_ready_start(self, now: datetime) -> datetime | None:
-        """Start of the newest window that is ready; after the end day the last one of all, whose run drains."""
+        """Return the start of the newest ready window; after `end_day` that of the last window, whose run drains."""
         day = target_day(self.rules, now)
         if self.rules.end_day is not None:
             day = min(day, self.rules.end_day)

@@ -1,4 +1,4 @@
-"""`DayCompleteSensor`: go on when a pipeline's day is complete."""
+"""Wait in a task until a pipeline's day is complete."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class DayCompleteSensor(BaseSensorOperator):
-    """Wait until every instant of the day is committed; returns `{"pipeline", "day", "status", "rows", "reason"}`.
+    """Wait until every instant of the day is committed; return `{"pipeline", "day", "status", "rows", "reason"}`.
 
-    Fails without a retry when waiting is in vain: the day is outside of `start_day` and `end_day`, it is blocked,
-    part of it was given up, or the source has fewer rows than the target (`drifted (shrunk)`).  A day that is being
-    replaced (`unverified`), or for which late rows came (`drifted (grown)`), is waited for.
+    Fail without a retry if the day cannot become complete by itself: it is before `start_day` or after `end_day`, it
+    is blocked, part of it is waived, or the source has fewer rows than the target (`drifted (shrunk)`). Wait for a
+    day that is being replaced (`unverified`) or has late rows (`drifted (grown)`).
 
-    :param pipeline: path of the pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
-        configuration that was loaded already.
-    :param day: local date of the pipeline, "2013-11-03" (templated) or a date.  Without it, or with a template that
-        gives nothing, the newest day of the pipeline's time zone that had ended when the run's data interval ended; a
-        run without a data interval (by hand, by an asset) has its `run_after` instead.
-    :param accept_waived: succeed also when windows of the day were given up and the rest is committed.
-    :param fail_on_blocked: fail when the day is blocked or shrunk; False waits until it was repaired.
+    :param pipeline: path of the pipeline's YAML file, absolute or relative to the DAG file (templated), or a loaded
+        configuration.
+    :param day: local date of the pipeline, as "2013-11-03" (templated) or a date. Without it, or if the template
+        renders to nothing: the newest day in the pipeline's time zone that ended before the end of the run's data
+        interval, or before `run_after` for a run without a data interval (manual or started by an asset).
+    :param accept_waived: succeed even if windows of the day are waived, when the others are committed.
+    :param fail_on_blocked: fail if the day is blocked or has shrunk; False waits until it is repaired.
     :param deferrable: wait in the triggerer, without a worker; default: ``[operators] default_deferrable``.
     """
 
@@ -59,6 +59,7 @@ class DayCompleteSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
+        """Wait in the worker, or defer if the day is not complete yet."""
         if not self.deferrable:
             return super().execute(context)
         question = self._question(context)
@@ -70,14 +71,15 @@ class DayCompleteSensor(BaseSensorOperator):
             method_name="execute_complete",
             timeout=timedelta(seconds=float(self.timeout)),
         )
-        return None  # unreachable: deferring is an exception
+        return None  # unreachable: `defer` raises
 
     def poke(self, context: Context) -> PokeReturnValue:
+        """Return whether the day is complete, with the result of the task."""
         answer = self._ask(self._question(context))
         return PokeReturnValue(is_done=answer is not None, xcom_value=answer)
 
     def execute_complete(self, _context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """What the triggerer found."""
+        """Return the result of the trigger; fail if the day cannot become complete."""
         if "error" in event:
             raise AirflowFailException(event["error"])
         answer: dict[str, Any] = event["answer"]
@@ -95,7 +97,7 @@ class DayCompleteSensor(BaseSensorOperator):
             config = self._config or read_pipeline(self.pipeline, self.dag.fileloc)
         except PipelineError as error:
             raise AirflowFailException(str(error)) from error
-        return DayQuestion.about(
+        return DayQuestion.for_day(
             config,
             self._day(context, config.timezone),
             accept_waived=self.accept_waived,
@@ -114,13 +116,15 @@ class DayCompleteSensor(BaseSensorOperator):
 
     @staticmethod
     def _ended(context: Context) -> datetime:
-        """Return when the day to wait for has ended.
+        """Return the instant before which the day must have ended.
 
-        A cron string makes intervals without a length in Airflow 3, so the interval's start does not give the day;
-        keys of runs by hand may be missing.
+        Use the end of the data interval: in Airflow 3 a cron string makes intervals of length zero, so their start
+        does not determine the day. A manual run may have no data interval.
         """
         end = context.get("data_interval_end") or getattr(context.get("dag_run"), "run_after", None)
         if end is None:
-            raise AirflowFailException("day: this run has no data interval to take it from, so name the day")
+            raise AirflowFailException(
+                "day: this run has no data interval to derive it from; set the sensor's day"
+            )
         ended: datetime = end
         return ended

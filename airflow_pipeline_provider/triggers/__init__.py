@@ -1,4 +1,4 @@
-"""What Airflow's triggerer waits for on behalf of deferred tasks."""
+"""Provide the trigger that waits for a complete day on behalf of a deferred task."""
 
 from airflow_pipeline_provider.triggers.day_complete import DayCompleteTrigger
 

@@ -1,4 +1,4 @@
-"""Waiting for a day of a pipeline: the question that sensor and trigger ask, and the trigger."""
+"""Check whether a pipeline's day is complete, for the sensor and the trigger, and wait for it in the triggerer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DayQuestion:
-    """Is this day complete?  Holds all that the answer needs, as JSON takes it, and no secret: a triggerer may be
-    another machine, without the pipeline's file.
+    """The arguments of a check whether a day is complete, as JSON values without secrets.
 
+    They contain everything the check needs, because the triggerer may run on a machine without the pipeline's file.
     `state` is the pipeline's section of that name; `settle_seconds` and `max_attempts` are its settings.
     """
 
@@ -44,9 +44,10 @@ class DayQuestion:
     end_day: str | None = None
 
     @classmethod
-    def about(
+    def for_day(
         cls, config: PipelineConfig, day: date, *, accept_waived: bool, fail_on_blocked: bool
     ) -> DayQuestion:
+        """Build the question for a day of the pipeline."""
         return cls(
             config.pipeline_id,
             config.timezone,
@@ -61,14 +62,15 @@ class DayQuestion:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return asdict(self)
 
     def ask(self) -> dict[str, Any] | None:
-        """The day as `{"pipeline", "day", "status", "rows", "reason"}` when the waiting is over, None before.
+        """Read the state; return `{"pipeline", "day", "status", "rows", "reason"}` if the day is complete, else None.
 
-        Reads the state; a store that does not answer counts as not yet.  DataError when waiting is in vain: the day
-        is never moved, is blocked, given up in part, or has shrunk, or the pipeline was renamed.  Other
-        PipelineErrors are the state's.
+        Also return None if the store is temporarily unavailable. Raise DataError if the day cannot become complete by
+        itself: it is outside `start_day` and `end_day`, blocked, partly waived or shrunk, or the pipeline was
+        renamed. Other PipelineErrors of the state store are not handled.
         """
         kind = connector_class("state", self.state["type"])
         state = kind(kind.Options.model_validate(self.state), Identity(self.pipeline_id, self.timezone))
@@ -79,7 +81,7 @@ class DayQuestion:
             renamed = find_rename(self.pipeline_id, about)
             if renamed is not None and about.renamed_to is None and state.leases():
                 logger.info(
-                    "pipeline %s is being renamed, day %s is asked for again", self.pipeline_id, self.day
+                    "pipeline %s is being renamed; checking day %s again later", self.pipeline_id, self.day
                 )
                 return None
             report = day_status(
@@ -98,7 +100,7 @@ class DayQuestion:
         if renamed is not None:
             raise DataError(
                 f"day {self.day} of pipeline {self.pipeline_id} will not become complete: {renamed.sentence}. "
-                f"{renamed.remedy}; after a rename, give the sensor the file of the new id"
+                f"{renamed.remedy}; after a rename, set the sensor's pipeline to the file of the new id"
             )
         logger.info(
             "pipeline %s, day %s: %s, %s", self.pipeline_id, self.day, report.status.value, report.reason
@@ -111,10 +113,10 @@ class DayQuestion:
                 "rows": report.rows,
                 "reason": report.reason,
             }
-        self._check_hope(report.status, report.reason, shrunk=_has_shrunk(entries, day))
+        self._raise_if_waiting_is_useless(report.status, report.reason, shrunk=_has_shrunk(entries, day))
         return None
 
-    def _check_hope(self, status: DayStatus, reason: str, *, shrunk: bool) -> None:
+    def _raise_if_waiting_is_useless(self, status: DayStatus, reason: str, *, shrunk: bool) -> None:
         day = f"day {self.day} of pipeline {self.pipeline_id}"
         for name, bound, beyond in (
             ("end_day", self.end_day, self.end_day is not None and self.day > self.end_day),
@@ -123,19 +125,18 @@ class DayQuestion:
             if beyond:
                 where = "after" if name == "end_day" else "before"
                 raise DataError(
-                    f"{day} is {where} {name} {bound}, so no run moves it: set day, or {name} in the pipeline's file"
+                    f"{day} is {where} {name} {bound}, so no run moves it: change the sensor's day, or {name} in the "
+                    "pipeline's file"
                 )
-        who = f"{day} is {status.value} and will not become complete by itself"
-        if status is DayStatus.DRIFTED and shrunk and self.fail_on_blocked:
-            raise DataError(f"{who}: {reason}; repair it, or set fail_on_blocked to False to wait")
+        problem = f"{day} is {status.value} and will not become complete by itself: {reason}"
         if status is DayStatus.WAIVED:
-            raise DataError(f"{who}: {reason}; set accept_waived to continue with what there is")
-        if status is DayStatus.BLOCKED and self.fail_on_blocked:
-            raise DataError(f"{who}: {reason}; repair it, or set fail_on_blocked to False to wait")
+            raise DataError(f"{problem}; set accept_waived to continue without the waived windows")
+        if self.fail_on_blocked and (status is DayStatus.BLOCKED or (status is DayStatus.DRIFTED and shrunk)):
+            raise DataError(f"{problem}; repair it, or set fail_on_blocked to False to wait")
 
 
 def _has_shrunk(entries: list[Entry], day: Interval) -> bool:
-    """Does the source lack rows of the day that the target holds?  Only a person decides what becomes of them."""
+    """Return whether the source has fewer rows of the day than the target, which needs an operator's decision."""
     shrank = Check.SHRANK.value
     return any(
         piece.overlaps(day) and check.detail.get("verdict") == shrank for piece, check in drifted(entries)
@@ -143,10 +144,10 @@ def _has_shrunk(entries: list[Entry], day: Interval) -> bool:
 
 
 class DayCompleteTrigger(BaseTrigger):
-    """Fires once the waiting is over: an event `{"answer": ...}` as `DayQuestion.ask` gives it, or `{"error": ...}`.
+    """Fire once: `{"answer": ...}` with the result of `DayQuestion.ask`, or `{"error": ...}` with its error.
 
     :param question: `DayQuestion.to_json()`.
-    :param poke_interval: seconds between two looks at the state.
+    :param poke_interval: seconds between two reads of the state.
     """
 
     def __init__(self, question: dict[str, Any], poke_interval: float) -> None:
@@ -155,14 +156,16 @@ class DayCompleteTrigger(BaseTrigger):
         self.poke_interval = poke_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the path of the class and the arguments of the constructor."""
         path = f"{DayCompleteTrigger.__module__}.{DayCompleteTrigger.__qualname__}"
         return path, {"question": self.question, "poke_interval": self.poke_interval}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask every `poke_interval` seconds until there is an answer or an error."""
         question = DayQuestion(**self.question)
         while True:
             try:
-                # In a thread: databases and Airflow's API must not hold up the other triggers.
+                # in a thread, so that the database or Airflow's API does not block the other triggers
                 answer = await asyncio.to_thread(question.ask)
             except PipelineError as error:
                 yield TriggerEvent({"error": str(error)})  # type: ignore[no-untyped-call]

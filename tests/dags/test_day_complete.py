@@ -254,7 +254,7 @@ def trigger_of(folder: Folder, **state: Any) -> DayCompleteTrigger:
     from airflow.serialization.serialized_objects import BaseSerialization
 
     config = load_pipeline(folder.write(**state), options_model=options_model)
-    question = DayQuestion.about(config, date(2013, 11, 3), accept_waived=False, fail_on_blocked=True)
+    question = DayQuestion.for_day(config, date(2013, 11, 3), accept_waived=False, fail_on_blocked=True)
     path, arguments = DayCompleteTrigger(question.to_json(), 0.05).serialize()
     stored = BaseSerialization.deserialize(BaseSerialization.serialize(arguments))
     trigger = import_string(path)(**stored)

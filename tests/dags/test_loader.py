@@ -62,7 +62,7 @@ def test_defaults_are_no_pipeline(folder: Folder) -> None:
 
 def test_a_missing_folder_is_said(folder: Folder) -> None:
     (folder.path / "dags/pipelines").rename(folder.path / "dags/elsewhere")
-    with pytest.raises(ConfigError, match=r"expected a folder of pipeline files at .*/dags/pipelines"):
+    with pytest.raises(ConfigError, match=r"there is no folder .*/dags/pipelines"):
         folder.dags()
 
 
