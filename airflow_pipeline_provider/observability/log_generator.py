@@ -1,16 +1,16 @@
-"""Structured logs: one line an event, as `key=value` for people and as JSON on demand.
+"""Log one line per event, as `key=value` fields or as JSON.
 
 ::
 
     with phase_log(logger, pipeline="flights", window=window.window_id, attempt=attempt, phase="extract") as record:
         record.counts.update(rows=1200, parts=2)
 
-logs a line with `status=started` and one with `status=ok` (or `skipped`, `failed`), the seconds and the counts::
+logs a line with `status=started`, then one with `status=ok` (or `skipped`, `waiting`, `failed`), seconds and counts::
 
     at=2013-11-03T07:10:00.000Z pipeline=flights window=flights.2013… attempt=1f… phase=extract status=ok …
 
-`AIRFLOW_PIPELINES_LOG_FORMAT=json` (or `as_json=True`) gives the same keys as one JSON object a line.  Everything
-passes `redaction` first, and line ends inside of values are escaped: an event is always one line.
+`AIRFLOW_PIPELINES_LOG_FORMAT=json` (or `as_json=True`) writes the same keys as one JSON object per line. Secrets are
+masked (`redaction`), and line ends in values are escaped, so an event is always one line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from airflow_pipeline_provider.observability.redaction import redact, redact_tex
 __all__ = ["PhaseRecord", "log_event", "phase_log", "register_secret", "render"]
 
 FORMAT_VARIABLE = "AIRFLOW_PIPELINES_LOG_FORMAT"
-LONGEST_VALUE = 2_000  # characters; a log line is no place for a document
+LONGEST_VALUE = 2_000  # characters; a log line must not contain a whole document
 _BARE = re.compile(r"[^\s\"'=\\{}\[\]]+")
 
 
@@ -46,10 +46,10 @@ def _now() -> datetime:
 
 @dataclass
 class PhaseRecord:
-    """What the finished line will say; the block may change any of it.
+    """The fields of a phase's last log line, which the block may change.
 
-    `status` becomes ok, skipped or failed; `reason` goes with skipped; `counts` are whole numbers by name;
-    `extra` is anything else.
+    `status` becomes ok, skipped, waiting or failed; `reason` explains skipped and waiting; `counts` are whole numbers
+    by name.
     """
 
     pipeline: str
@@ -59,7 +59,6 @@ class PhaseRecord:
     status: str = "started"
     reason: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -74,18 +73,18 @@ def phase_log(
     clock: Callable[[], datetime] = _now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[PhaseRecord]:
-    """Log the block's start and end.  An error of the block is logged in one line and goes on, whatever it is.
+    """Log the start and the end of the block; log an error of the block in one line and raise it again.
 
-    A block that raised is `failed`, unless it called itself skipped before; losing the window to a newer run is
-    `skipped` with the reason `superseded`, finding another run's lease is `waiting` with the reason `leased`.
+    After an error the status is `failed`, unless the block has set it to skipped before. After SupersededError it is
+    `skipped` with the reason `superseded`, after LeaseHeldError `waiting` with the reason `leased`.
     """
     record = PhaseRecord(pipeline, phase, getattr(window, "window_id", window), attempt)
     begun = monotonic()
 
-    def say(level: int, **more: Any) -> None:
+    def log_line(level: int, **more: Any) -> None:
         log_event(logger, _fields(record, more), level=level, as_json=as_json, clock=clock)
 
-    say(logging.INFO)
+    log_line(logging.INFO)
     record.status = "ok"
     try:
         yield record
@@ -100,11 +99,11 @@ def phase_log(
         if isinstance(error, TransientError) and level == logging.ERROR:
             level = logging.WARNING  # a retry follows
         seconds = monotonic() - begun
-        say(level, seconds=seconds, error=type(error).__name__, message=_message(error))
+        log_line(level, seconds=seconds, error=type(error).__name__, message=_message(error))
         metrics.phase_ended(pipeline, phase, seconds, record.counts)
         raise
     seconds = monotonic() - begun
-    say(logging.INFO, seconds=seconds)
+    log_line(logging.INFO, seconds=seconds)
     metrics.phase_ended(pipeline, phase, seconds, record.counts)
 
 
@@ -119,9 +118,8 @@ def _fields(record: PhaseRecord, more: Mapping[str, Any]) -> dict[str, Any]:
         **more,
     }
     known = {key: value for key, value in head.items() if value is not None}
-    rest = {**record.counts, **record.extra}
-    # a count must not pass itself off as the status
-    return {**known, **{(f"{key}_" if key in head else key): value for key, value in rest.items()}}
+    # a count must not replace a field such as the status
+    return {**known, **{(f"{key}_" if key in head else key): value for key, value in record.counts.items()}}
 
 
 def log_event(
@@ -132,25 +130,25 @@ def log_event(
     as_json: bool | None = None,
     clock: Callable[[], datetime] = _now,
 ) -> None:
-    """Log the fields as one line with the time in front; `as_json` None asks the environment variable."""
+    """Log the fields as one line that starts with the time; None for `as_json` reads the environment variable."""
     if logger.isEnabledFor(level):
         stamp = clock().astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        # the caller's function stands in %(funcName)s, not this one
+        # %(funcName)s is the caller's function, not this one
         logger.log(level, "%s", render({"at": stamp, **fields}, as_json=as_json), stacklevel=2)
 
 
 def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
-    """The line, without secrets."""
+    """Return the line, with secrets masked."""
     if as_json is None:
         as_json = os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
     clean = {redact_text(str(key)): _loggable(redact(value, str(key))) for key, value in fields.items()}
     if as_json:
         return visible_json(json.dumps(clean, ensure_ascii=False, allow_nan=False))
-    return " ".join(f"{_word(key)}={_shown(value)}" for key, value in clean.items())
+    return " ".join(f"{_format_key(key)}={_format_value(value)}" for key, value in clean.items())
 
 
 def _loggable(value: Any) -> Any:
-    """What JSON can hold; numbers of seconds in milliseconds, long texts cut."""
+    """Return a JSON value: floats rounded to three digits, long texts cut, other types as text."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
@@ -171,7 +169,7 @@ def _loggable(value: Any) -> Any:
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  a value that cannot be shown must not end the phase
+    except Exception:  # noqa: BLE001  a value that cannot be logged must not fail the phase
         return f"<{type(value).__name__} that cannot be shown>"
 
 
@@ -180,17 +178,18 @@ def _message(error: BaseException) -> str | None:
 
 
 def _cut(text: str) -> str:
-    text = text.encode(
-        "utf-8", "backslashreplace"
-    ).decode()  # a lone surrogate cannot be written to a log file
+    # a lone surrogate cannot be written to a log file
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text)} characters)"
 
 
-def _word(key: str) -> str:
-    return key if _BARE.fullmatch(key) and key.isprintable() else _shown(key)
+def _format_key(key: str) -> str:
+    return key if _BARE.fullmatch(key) and key.isprintable() else _format_value(key)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value) and value.isprintable():
         return value
-    return visible_json(json.dumps(value, ensure_ascii=False))  # JSON itself leaves some of them alone
+    return visible_json(
+        json.dumps(value, ensure_ascii=False)
+    )  # JSON does not escape all unprintable characters

@@ -1,7 +1,7 @@
-"""Decorators for any function: how long it took, and trying again on named kinds of errors.
+"""Decorate functions to log their duration, or to retry after certain errors.
 
-Both keep the function's signature, name, docstring and kind (coroutine functions stay coroutine functions), and work
-on functions, methods, static and class methods, `functools.partial` and callable objects.
+Both decorators keep the function's signature, name, docstring and kind (a coroutine function stays one). They work on
+functions, methods, static and class methods, `functools.partial` and callable objects.
 """
 
 from __future__ import annotations
@@ -53,36 +53,36 @@ def log_execution(
     level: int = logging.INFO,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Any:
-    """Log one line at the function's end: its name, `status` ok or failed, `seconds`.  Errors go on unchanged.
+    """Log one line when the function ends: its name, `status` ok or failed, `seconds`; errors are raised unchanged.
 
-    Arguments and results are never logged.  A generator function is timed until its last value; asynchronous
-    generator functions are a TypeError.  Use it bare (`@log_execution`) or with keywords.
+    Arguments and results are never logged. A generator function is timed until its last value. Raise TypeError for an
+    asynchronous generator function. Use it bare (`@log_execution`) or with keywords.
     """
 
     def decorate(target: Any) -> Any:
         if isinstance(target, staticmethod | classmethod):
             return type(target)(decorate(target.__func__))
         label = name or _name_of(target)
-        into = logger or _logger_of(target)
+        destination = logger or _logger_of(target)
 
-        def say(begun: float, error: BaseException | None) -> None:
+        def log_end(begun: float, error: BaseException | None) -> None:
             fields: dict[str, Any] = {"function": label, "status": "failed" if error is not None else "ok"}
             fields["seconds"] = monotonic() - begun
             if error is not None:
                 fields |= {"error": type(error).__name__, "message": str(error)}
-            log_event(into, fields, level=level if error is None else max(level, logging.WARNING))
+            log_event(destination, fields, level=level if error is None else max(level, logging.WARNING))
 
-        return _timed(target, say, monotonic)
+        return _timed(target, log_end, monotonic)
 
     return decorate if function is None else decorate(function)
 
 
 def _timed(
-    target: Any, say: Callable[[float, BaseException | None], None], monotonic: Callable[[], float]
+    target: Any, log_end: Callable[[float, BaseException | None], None], monotonic: Callable[[], float]
 ) -> Any:
     if _is(inspect.isasyncgenfunction, target):
         raise TypeError(
-            f"log_execution: {_name_of(target)} is an asynchronous generator: decorate what reads it"
+            f"log_execution: {_name_of(target)} is an asynchronous generator: decorate the function that reads it"
         )
     if _is(inspect.iscoroutinefunction, target):
 
@@ -92,9 +92,9 @@ def _timed(
             try:
                 result = await target(*args, **kwargs)
             except BaseException as error:
-                say(begun, error)
+                log_end(begun, error)
                 raise
-            say(begun, None)
+            log_end(begun, None)
             return result
 
         return asynchronous
@@ -105,13 +105,13 @@ def _timed(
             begun = monotonic()
             try:
                 result = yield from target(*args, **kwargs)
-            except GeneratorExit:  # its reader had enough: no failure
-                say(begun, None)
+            except GeneratorExit:  # closed by its reader, which is not a failure
+                log_end(begun, None)
                 raise
             except BaseException as error:
-                say(begun, error)
+                log_end(begun, error)
                 raise
-            say(begun, None)
+            log_end(begun, None)
             return result
 
         return generator
@@ -122,9 +122,9 @@ def _timed(
         try:
             result = target(*args, **kwargs)
         except BaseException as error:
-            say(begun, error)
+            log_end(begun, error)
             raise
-        say(begun, None)
+        log_end(begun, None)
         return result
 
     return synchronous
@@ -143,17 +143,16 @@ def retry(
     logger: logging.Logger | None = None,
     sleep: Callable[[float], Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Call again after an error of the kinds `on` (and their subclasses, less those in `unless`); at most
-    `attempts` calls.
+    """Retry the function after an error of the classes `on` (or a subclass, except those of `unless`).
 
-    Before call n + 1 it waits between half of and the whole `min(initial_seconds * 2**(n - 1), max_seconds)`, by
-    chance, so that many callers do not come back at once.  Each wait is logged.  The last error is raised as it
-    is; errors of other kinds are not touched.  `sleep` replaces `time.sleep` (for a coroutine function
-    `asyncio.sleep`; it may return an awaitable).
+    There are at most `attempts` calls. The delay before call n + 1 is random, between half and all of
+    `min(initial_seconds * 2**(n - 1), max_seconds)`, so that many callers do not retry at the same time. Each delay
+    is logged. The last error is raised unchanged, and so are errors of other classes. `sleep` replaces `time.sleep`
+    (for a coroutine function `asyncio.sleep`; it may return an awaitable).
 
-    Generator functions are a TypeError: rows that were given out cannot be taken back by calling again.
+    Raise TypeError for a generator function: a retry would repeat rows that it has already yielded.
     """
-    kinds, spared = _kinds("on", on), _kinds("unless", unless, may_be_empty=True)
+    kinds, excluded = _kinds("on", on), _kinds("unless", unless, may_be_empty=True)
     _check_numbers(attempts, initial_seconds, max_seconds)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -165,16 +164,16 @@ def retry(
             return type(target)(decorate(target.__func__))
         if _is(inspect.isgeneratorfunction, target) or _is(inspect.isasyncgenfunction, target):
             raise TypeError(
-                f"retry: {_name_of(target)} is a generator, and rows that it gave out cannot be taken back: "
+                f"retry: {_name_of(target)} is a generator, and a retry would repeat rows that it has yielded: "
                 "decorate the function that reads one page"
             )
         policy: dict[str, Any] = {
             "retry": tenacity.retry_if_exception(
-                lambda e: isinstance(e, kinds) and not isinstance(e, spared)
+                lambda e: isinstance(e, kinds) and not isinstance(e, excluded)
             ),
             "stop": tenacity.stop_after_attempt(attempts),
             "wait": wait,
-            "before_sleep": _announcer(target, attempts, logger or _logger_of(target)),
+            "before_sleep": _retry_logger(target, attempts, logger or _logger_of(target)),
             "reraise": True,
         }
         return _retried(target, policy, sleep)
@@ -183,7 +182,7 @@ def retry(
 
 
 def _retried(target: Any, policy: dict[str, Any], sleep: Callable[[float], Any] | None) -> Any:
-    """A new tenacity object a call: calls from several threads share nothing."""
+    """Wrap the function; each call has its own tenacity object, so that concurrent calls share no state."""
     if _is(inspect.iscoroutinefunction, target):
 
         async def pause(seconds: float) -> None:
@@ -204,10 +203,10 @@ def _retried(target: Any, policy: dict[str, Any], sleep: Callable[[float], Any] 
     return synchronous
 
 
-def _announcer(
+def _retry_logger(
     target: Any, attempts: int, logger: logging.Logger
 ) -> Callable[[tenacity.RetryCallState], None]:
-    def announce(state: tenacity.RetryCallState) -> None:
+    def log_retry(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         fields = {
             "function": _name_of(target),
@@ -219,7 +218,7 @@ def _announcer(
         }
         log_event(logger, fields, level=logging.WARNING)
 
-    return announce
+    return log_retry
 
 
 def _kinds(name: str, given: Any, *, may_be_empty: bool = False) -> tuple[type[Exception], ...]:
@@ -244,9 +243,9 @@ def _check_numbers(attempts: Any, initial_seconds: Any, max_seconds: Any) -> Non
         )
 
 
-def _is(question: Callable[[Any], bool], target: Any) -> bool:
-    """Asked of the function, or of the `__call__` of an object."""
-    return question(target) or (not inspect.isclass(target) and question(getattr(target, "__call__", None)))  # noqa: B004
+def _is(predicate: Callable[[Any], bool], target: Any) -> bool:
+    """Return whether the predicate holds for a function, or for the `__call__` method of an object."""
+    return predicate(target) or (not inspect.isclass(target) and predicate(getattr(target, "__call__", None)))  # noqa: B004
 
 
 def _name_of(target: Any) -> str:

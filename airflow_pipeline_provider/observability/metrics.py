@@ -1,10 +1,9 @@
-"""Numbers for dashboards: what a pipeline did, sent to a registered sink.
+"""Send metrics of pipelines to registered sinks.
 
-`METRICS` lists them. All have the tag `pipeline`. Counts are of work done, so a task that Airflow runs again may
-count again.
+`METRICS` lists them. All have the tag `pipeline`. A task that Airflow runs again may count its work again.
 
-Nobody listens by default, and then a metric costs nothing.  The operators pass them to Airflow's own stats
-(`operators.airflow_stats`); a sink of one's own hears the phases wherever they run::
+By default there is no sink, and metrics cost nothing. The operators send them to Airflow's stats
+(`operators.airflow_stats`). A custom sink receives the metrics of the phases in the same process::
 
     with sending_to(sink):
         run_window(runtime, request)
@@ -65,16 +64,16 @@ Tags = Mapping[str, str]
 
 
 class Sink(Protocol):
-    """Somebody who listens.  An error of a sink is logged and harms nobody."""
+    """A receiver of metrics; an error of a sink is logged and does not fail the phase."""
 
     def count(self, name: str, by: int, tags: Tags) -> None:
-        """`by` more of something."""
+        """Increase a counter by `by`."""
 
     def gauge(self, name: str, value: float, tags: Tags) -> None:
-        """How high something stands now."""
+        """Set a gauge to its current value."""
 
     def timing(self, name: str, seconds: float, tags: Tags) -> None:
-        """How long something took."""
+        """Record a duration."""
 
 
 _sinks: tuple[Sink, ...] = ()
@@ -82,7 +81,7 @@ _sinks: tuple[Sink, ...] = ()
 
 @contextmanager
 def sending_to(*sinks: Sink) -> Iterator[None]:
-    """These sinks hear what happens in this process during the block."""
+    """Send the metrics of this process to these sinks too during the block."""
     global _sinks
     before, _sinks = _sinks, (*_sinks, *sinks)
     try:
@@ -91,47 +90,50 @@ def sending_to(*sinks: Sink) -> Iterator[None]:
         _sinks = before
 
 
-def anybody_listens() -> bool:
-    """Ask before a number is worked out that costs something."""
+def has_sinks() -> bool:
+    """Return whether there is a sink; if not, skip computing an expensive metric."""
     return bool(_sinks)
 
 
 def count(name: str, by: int = 1, **tags: str) -> None:
-    _tell(name, lambda sink: sink.count(name, by, tags))
+    """Increase a counter by `by`."""
+    _send(name, lambda sink: sink.count(name, by, tags))
 
 
 def gauge(name: str, value: float, **tags: str) -> None:
-    _tell(name, lambda sink: sink.gauge(name, value, tags))
+    """Set a gauge to its current value."""
+    _send(name, lambda sink: sink.gauge(name, value, tags))
 
 
 def timing(name: str, seconds: float, **tags: str) -> None:
-    _tell(name, lambda sink: sink.timing(name, seconds, tags))
+    """Record a duration."""
+    _send(name, lambda sink: sink.timing(name, seconds, tags))
 
 
 def phase_ended(pipeline: str, phase: str, seconds: float, counts: Mapping[str, int]) -> None:
-    """Called by the log of every phase, well or ill; only a load that moved something counts `bytes`."""
+    """Send the metrics of a phase that ended, successful or not; only a load that moved rows has a count `bytes`."""
     timing(PHASE_SECONDS, seconds, pipeline=pipeline, phase=phase)
     if phase == "load" and "bytes" in counts:
         count(ROWS, counts["rows"], pipeline=pipeline)
         count(BYTES, counts["bytes"], pipeline=pipeline)
 
 
-def _tell(name: str, how: Callable[[Sink], None]) -> None:
+def _send(name: str, call: Callable[[Sink], None]) -> None:
     for sink in _sinks:
         try:
-            how(sink)
-        except Exception as error:  # noqa: BLE001  (a metric that cannot be sent must not end a phase)
+            call(sink)
+        except Exception as error:  # noqa: BLE001  a failed metric must not fail a phase
             logger.warning("metric %s could not be sent: %s", name, error)
 
 
 def lag_seconds(
     rules: PlanRules, done: Iterable[Interval], now: datetime, first_day: date | None = None
 ) -> float | None:
-    """Elapsed seconds from the first instant that is neither committed nor waived to `now`.
+    """Return the elapsed seconds from the first instant that is neither committed nor waived to `now`.
 
-    Looked at are the days that the planner looks at: from the pipeline's first day, no further back than
-    `max_backlog_days`, to the target day.  Nothing missing there: from the end of the target day, which a pipeline
-    that keeps up never gets below.  None: no such day.  `done` is what of them was committed or waived.
+    Only the days of the planner count: from the pipeline's first day, at most `max_backlog_days` back, to the target
+    day. If nothing is missing, return the seconds since the end of the target day, the smallest possible lag. Return
+    None if there is no such day. `done` lists the committed and waived intervals of these days.
     """
     span = horizon(rules, now, first_day)
     if span is None:

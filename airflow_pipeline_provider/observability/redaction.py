@@ -1,6 +1,6 @@
-"""Secrets are taken out of whatever is logged: by the name of the field, by the look of the text, by value.
+"""Mask secrets in log output: by the name of the field, by patterns in the text, and by registered value.
 
-The fencing token is no secret: a field `token` with a whole number is shown, one with text is not.
+The fencing token is not a secret: a field `token` is shown if it is a whole number, and masked if it is text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEY_BLOCK = re.compile(
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]{0,256}):[^\s]{1,1024}@")
 _HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|apikey)\s+)?[^\s\"',;}]+")
 _SCHEME = re.compile(r"\b(Bearer|ApiKey)\s+[^\s\"',;}]{6,}")
-# nothing before the name belongs to the match, and what comes after it is bounded: linear on any text
+# the match starts at the name, and its end is bounded, so that it is linear on any text
 _REST = r"[\w-]{0,40}\\?[\"']?\s{0,8}[:=]\s{0,8}"
 _QUOTED_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(\\?[\"'])(.*?)(?:\2|\Z)", re.IGNORECASE | re.DOTALL)
 _PAIR = re.compile(rf"((?:{_NAMES}){_REST})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IGNORECASE)
@@ -44,7 +44,7 @@ _values: frozenset[str] = frozenset()
 
 
 def register_secret(value: str | None) -> None:
-    """Never show this value again, in whatever form it is written (`secret_forms`). Shorter than 3: ignored."""
+    """Mask this value in all further output, in every form of `secret_forms`; ignore fewer than 3 characters."""
     global _registered, _values
     if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
         return
@@ -57,14 +57,14 @@ def register_secret(value: str | None) -> None:
 
 
 def forget_secrets() -> None:
-    """Drop the registered values (for tests)."""
+    """Remove the registered values; for tests."""
     global _registered, _values
     with _lock:
         _registered, _values = None, frozenset()
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Must a field of this name with this value be hidden?"""
+    """Return whether a field of this name with this value must be masked."""
     if _SECRET_NAME.search(name):
         return value is not None
     harmless = value is None or (isinstance(value, int) and not isinstance(value, bool))
@@ -72,12 +72,12 @@ def is_secret(name: str, value: Any) -> bool:
 
 
 def redact_values(text: str) -> str:
-    """The text without registered values: for sentences of our own, whose words must stay."""
+    """Mask registered values only, for messages of this package, which patterns might match."""
     return _registered.sub(MASK, text) if _registered else text
 
 
 def redact_text(text: str, *, cut: bool = True) -> str:
-    """The text without what looks like a secret, and without registered values; cut after 20,000 characters."""
+    """Mask registered values and text that matches a secret's pattern; cut the text after 20,000 characters."""
     text = redact_values(text)
     if cut and len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
@@ -92,7 +92,7 @@ def redact_text(text: str, *, cut: bool = True) -> str:
 
 
 def redact(value: Any, name: str = "", depth: int = 0) -> Any:
-    """A copy that may be logged: same shape, secrets masked; mappings, lists and texts are looked into."""
+    """Return a copy for a log line, with secrets masked in mappings, lists and texts at any depth."""
     if is_secret(name, value):
         return MASK
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """Find a secret in the forms that other systems write: URL-quoted, in JSON, in HTML, quoted for SQL, in base64.
 
-`pattern_of` matches a value in which each character may be escaped in its own way, so that no list of whole forms has
-to be complete. `forms_of` is that list all the same, for Airflow's masker, which takes texts and not patterns.
+`pattern_of` matches a value in which each character may be escaped differently, so that it needs no complete list of
+forms. `forms_of` is such a list for Airflow's masker, which accepts texts but no patterns.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from functools import lru_cache
 from html.entities import codepoint2name
 from urllib.parse import quote, quote_plus
 
-# A password such as "airflow" would take half of every sentence with it: it is masked as a whole word only.
+# A short password, or one such as "airflow", is only masked as a whole word, so that messages stay readable.
 _PLAIN_WORD = re.compile(r"[A-Za-z]{1,12}|.{1,5}", re.DOTALL)
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _HEX4 = re.compile(r"\\u[0-9a-f]{4}")
-# Characters of a value that is found in any case, and in base64 inside of a longer base64 text.  A shorter one in
-# another case would be found in words that have nothing to do with it.
+# The shortest value that is found in any letter case, and inside a longer base64 text. A shorter value would match
+# parts of unrelated words.
 _SHORTEST_EMBEDDED = 8
 
 
 def forms_of(value: str) -> set[str]:
-    """Return what each encoder makes of the value (URL, JSON, Python, HTML, SQL, base64, hex), and its cases."""
+    """Return the value as each encoder writes it (URL, JSON, Python, HTML, SQL, base64, hex), and in other cases."""
     data = value.encode("utf-8", "surrogatepass")
     percent = {quote(value, safe="", errors="replace"), quote(value, errors="replace")}
     percent |= {quote_plus(value, errors="replace")}
@@ -43,7 +43,7 @@ def forms_of(value: str) -> set[str]:
 
 
 def pattern_of(value: str) -> str:
-    """Return a regular expression for the value in every form. It matches in linear time."""
+    """Return a regular expression that matches the value in every form, in linear time."""
     if _PLAIN_WORD.fullmatch(value):
         return rf"(?<![\w-]){re.escape(value)}(?![\w-])"
     data = value.encode("utf-8", "surrogatepass")
@@ -58,7 +58,7 @@ def pattern_of(value: str) -> str:
 
 
 def _cases(value: str) -> tuple[str, ...]:
-    """Return the value, and the whole of it in upper and in lower case where that is long enough to be recognised."""
+    """Return the value, and if it is long enough, also in upper and in lower case."""
     if len(value) < _SHORTEST_EMBEDDED or _PLAIN_WORD.fullmatch(value):
         return (value,)
     return tuple(dict.fromkeys((value, value.upper(), value.lower())))
@@ -69,12 +69,12 @@ def _written(value: str) -> list[str]:
     cases = _cases(value)
     if len(cases) == 1:
         return ["".join(map(_character, value))]
-    # Letters of ASCII are the same in every case; the escapes of others are not, and "ß" becomes two letters.
+    # ASCII letters match without regard to case; the escapes of other letters do not, and "ß" has two in upper case
     return [f"(?i:{''.join(map(_character, case))})" for case in (cases[:1] if value.isascii() else cases)]
 
 
 def _embedded(encoded: str, before: int) -> str:
-    """Cut off the characters of a base64 text that also depend on what is before and after the value."""
+    """Remove the characters of a base64 text that also depend on the bytes before and after the value."""
     first = {0: 0, 1: 2, 2: 3}[before]
     padding = len(encoded) - len(encoded.rstrip("="))
     last = {0: 0, 1: 2, 2: 3}[padding]

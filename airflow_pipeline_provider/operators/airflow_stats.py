@@ -73,7 +73,7 @@ def airflow_stats() -> Iterator[None]:
 
 def report_commit(runtime: Runtime, quarantined: int) -> None:
     """Count a committed window and its quarantined rows, and report how far behind the pipeline is."""
-    if not metrics.anybody_listens():
+    if not metrics.has_sinks():
         return
     metrics.count(metrics.WINDOWS_COMMITTED, pipeline=runtime.config.pipeline_id)
     if quarantined:
@@ -86,7 +86,7 @@ def report_commit(runtime: Runtime, quarantined: int) -> None:
 
 def report_failure(runtime: Runtime, run: str) -> None:
     """Count the window of a run that failed for good, unless the run committed it; also count it if it is blocked."""
-    if not metrics.anybody_listens():
+    if not metrics.has_sinks():
         return
     pipeline = runtime.config.pipeline_id
     try:

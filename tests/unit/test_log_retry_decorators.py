@@ -196,7 +196,7 @@ def test_generators_cannot_be_tried_again():
         yield 1
 
     for function in (rows, rows_later):
-        with pytest.raises(TypeError, match="is a generator, and rows that it gave out cannot be taken back"):
+        with pytest.raises(TypeError, match="is a generator, and a retry would repeat rows"):
             retry()(function)
     with pytest.raises(TypeError, match="asynchronous generator"):
         log_execution(rows_later)
