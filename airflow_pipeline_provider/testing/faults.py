@@ -1,17 +1,17 @@
-"""Deaths and failures at named points (`fault_points.POINTS`), and what a run passes on its way.
+"""Crash or fail at named points (`fault_points.POINTS`), and list the points that a run reaches.
 
 ::
 
     with traced() as points:            # ["generate.planned", "state.before_commit", "generate.leased", ...]
         run_window(runtime, request)
 
-    os.environ[DIE_AT] = "load.deleted:1"   # in a child process: the first time it is there, it is gone
+    os.environ[CRASH_AT] = "load.deleted:1"   # in a child process: crash at the first visit
     arm_from_environment()
 
     with failing_at("load.copied", error=TransientError("the network is down")):
         ...
 
-A point is named with the number of the visit, from 1; `0:17` means the 17th point of any name.
+A point is written with the number of the visit, from 1; `0:17` is the 17th point of any name.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from contextlib import contextmanager
 from airflow_pipeline_provider import fault_points
 
 ANY = "0"
-DIE_AT = "AIRFLOW_PIPELINES_DIE_AT"
-EXIT_CODE = 137  # what a process that was killed by signal 9 ends with in a shell
+CRASH_AT = "AIRFLOW_PIPELINES_CRASH_AT"
+EXIT_CODE = 137  # a shell's exit code for a process that was killed by signal 9
 
 
 class Crash(BaseException):
-    """Stands for a death in tests that stay in one process; no `except Exception` sees it."""
+    """A simulated crash in a test with a single process; `except Exception` does not catch it."""
 
 
-def die() -> None:
-    """End this process now: no handler, no `finally`, no buffer is written, no connection is closed."""
+def kill_process() -> None:
+    """End this process immediately: run no handler and no `finally`, flush no buffer, close no connection."""
     os._exit(EXIT_CODE)
 
 
 def crash() -> None:
+    """Raise a simulated crash."""
     raise Crash
 
 
 @contextmanager
 def hooked(hook: fault_points.Hook) -> Iterator[None]:
-    """Install the hook for the block."""
+    """Install the hook during the block."""
     before = fault_points.install(hook)
     try:
         yield
@@ -54,14 +55,14 @@ def hooked(hook: fault_points.Hook) -> Iterator[None]:
 
 @contextmanager
 def traced() -> Iterator[list[str]]:
-    """The points that the block passes, in order, in whatever thread."""
+    """Yield a list to which every point that the block reaches, in any thread, is added in order."""
     points: list[str] = []
     with hooked(points.append):
         yield points
 
 
 def at(point: str, visit: int, act: Callable[[], None]) -> fault_points.Hook:
-    """A hook that acts at the `visit`-th time (from 1) that `point` is reached, once; point `ANY` is any point."""
+    """Return a hook that calls `act` once, at visit number `visit` (from 1) of `point`; `ANY` counts all points."""
     known = (*fault_points.POINTS, *fault_points.ACTION_POINTS)
     if point != ANY and point not in known:
         raise ValueError(f"point: expected one of {', '.join(known)}, got {point!r}")
@@ -82,7 +83,7 @@ def at(point: str, visit: int, act: Callable[[], None]) -> fault_points.Hook:
 
 @contextmanager
 def failing_at(point: str, visit: int = 1, error: BaseException | None = None) -> Iterator[None]:
-    """Raise `error` (a `Crash` without one) there."""
+    """Raise `error`, by default a `Crash`, at that visit of the point."""
 
     def fail() -> None:
         raise error or Crash
@@ -92,8 +93,8 @@ def failing_at(point: str, visit: int = 1, error: BaseException | None = None) -
 
 
 def arm_from_environment() -> None:
-    """Die where the environment says, `<point>:<visit>`; without the variable nothing is installed."""
-    where = os.environ.get(DIE_AT)
+    """Crash at `<point>:<visit>` of the environment variable; do nothing if it is not set."""
+    where = os.environ.get(CRASH_AT)
     if where:
         point, _, visit = where.partition(":")
-        fault_points.install(at(point, int(visit or 1), die))
+        fault_points.install(at(point, int(visit or 1), kill_process))

@@ -1,9 +1,9 @@
-"""Source `memory`: rows in this process, changed by the test while phases run, with faults on demand.
+"""Provide the source `memory`: rows in this process that a test can change during a phase, with faults on demand.
 
     register("source", "memory", MemorySource)
     rows = MemorySource.table("flights")
     rows.put("1", "2013-11-03T04:00:00Z", '{"n": 1}')
-    rows.lose_snapshots = 1                 # the next `open` loses its view after the first page
+    rows.lose_snapshots = 1                 # the next view is lost after its first page
 
 YAML: `source: {type: memory, table: flights, page_size: 100}`.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """`event_time` is None for a row that belongs to no window."""
+    """A row; `event_time` is None for a row that is in no window."""
 
     record_id: str
     event_time: datetime | None
@@ -38,10 +38,10 @@ class Row(NamedTuple):
 
 @dataclass
 class MemoryTable:
-    """Rows by record id.  Reads see the rows as they were when `open` was called.
+    """Rows by record id; a view shows the rows at the time of its `open`.
 
-    Faults, each counted down as it strikes: `lose_snapshots` views lose themselves after their first page,
-    `fail_pages` pages raise a TransientError, `fail_counts` counts do.  `on_page` is called before each page.
+    The faults are counters that decrease when the fault occurs: `lose_snapshots` views are lost after their first
+    page, `fail_pages` pages and `fail_counts` counts raise TransientError. `on_page` is called before each page.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class MemoryTable:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def put(self, record_id: str, event_time: datetime | str | None, body: str = "{}") -> None:
-        """Add a row, or move and change the one with this id; times aware, or ISO 8601 with an offset."""
+        """Add or replace the row with this id; the time is aware, or ISO 8601 with an offset."""
         moment = parse_utc(event_time) if isinstance(event_time, str) else event_time
         self.rows[record_id] = Row(record_id, None if moment is None else to_utc(moment, "event_time"), body)
 
@@ -65,7 +65,7 @@ class MemoryTable:
         return [row for row in list(self.rows.values()) if row.event_time and interval.holds(row.event_time)]
 
     def strikes(self, fault: str) -> bool:
-        """Is one of these faults left?  Then it is used up by asking."""
+        """Return whether this fault is due now, and count it down."""
         with self.lock:
             left: int = getattr(self, fault)
             if left:
@@ -77,12 +77,12 @@ class MemoryOptions(SourceOptions):
     """The section `source` of type memory."""
 
     type: Literal["memory"] = Field("memory", description="Name of the connector.")
-    table: str = Field("rows", description="Which of the process's tables.")
-    page_size: int = Field(1000, ge=1, description="Rows a batch.")
+    table: str = Field("rows", description="Name of a table in this process.")
+    page_size: int = Field(1000, ge=1, description="Rows per batch.")
 
 
 class MemorySource(Source):
-    """See the module."""
+    """A source over the tables of this process."""
 
     Options = MemoryOptions
     options: MemoryOptions
@@ -90,12 +90,12 @@ class MemorySource(Source):
 
     @classmethod
     def table(cls, name: str = "rows") -> MemoryTable:
-        """The table of this name, made when there is none."""
+        """Return the table of this name; create it if it does not exist."""
         return cls.tables.setdefault(name, MemoryTable())
 
     @classmethod
     def clear(cls) -> None:
-        """Forget all tables."""
+        """Remove all tables."""
         cls.tables.clear()
 
     def _rows(self) -> MemoryTable:
@@ -103,7 +103,7 @@ class MemorySource(Source):
             return self.tables[self.options.table]
         except KeyError:
             raise FatalError(
-                f"table {self.options.table!r} does not exist in this process; MemorySource.table(name) makes one"
+                f"table {self.options.table!r} does not exist in this process; create it by MemorySource.table(name)"
             ) from None
 
     def dataset(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class MemorySource(Source):
             if fault is not None:
                 raise fault
             yield self._batch(view[start : start + size])
-        if lost:  # a short read loses its view at the end
+        if lost:  # a view of a single page is lost at its end
             raise SnapshotLostError("the view was lost on demand")
 
     def _batch(self, rows: list[Row]) -> pa.RecordBatch:

@@ -1,9 +1,9 @@
-"""Stage `memory`: files in this process, for tests that move windows by the thousand.
+"""Provide the stage `memory`: files in this process, for tests that move thousands of windows.
 
     store = MemoryFiles(clock=lambda: now)
-    stage = MemoryStage(identity=Identity("flights", "UTC"), files=store)   # others with the same store see its files
+    stage = MemoryStage(identity=Identity("flights", "UTC"), files=store)   # stages with one store share their files
 
-YAML: `stage: {type: memory}`; each stage that is built from it alone has files of its own.
+YAML: `stage: {type: memory}`; each stage built from YAML has its own files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MemoryOptions(StageOptions):
 
 @dataclass
 class MemoryFiles:
-    """What outlives a `MemoryStage`: path -> (content, when it was written).  `clock` gives aware datetimes."""
+    """The files of one or more `MemoryStage`: path -> (content, time of writing); `clock` returns aware datetimes."""
 
     clock: Callable[[], datetime] = _wall_clock
     files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class MemoryFiles:
 
 
 class MemoryStage(Stage):
-    """See the module."""
+    """A stage over files in this process."""
 
     Options: ClassVar[type[MemoryOptions]] = MemoryOptions
 

@@ -1,4 +1,4 @@
-"""A state store in this process's memory, for tests of phases: thread-safe, with a clock that can be moved."""
+"""Provide a state store in the memory of this process, for tests of phases: thread-safe, with a replaceable clock."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def _wall_clock() -> datetime:
 
 
 class MemoryOptions(StateOptions):
+    """The section `state` of type memory."""
+
     type: Literal["memory"] = "memory"
 
 
@@ -47,7 +49,7 @@ class _Pipeline:
 
 @dataclass
 class MemoryStore:
-    """What outlives a `MemoryState`: hand the same store to each state of a test.  `clock` gives aware datetimes."""
+    """The content of one or more `MemoryState`; `clock` returns aware datetimes."""
 
     clock: Callable[[], datetime] = _wall_clock
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -55,7 +57,7 @@ class MemoryStore:
 
 
 class MemoryState(State):
-    """`MemoryState(identity=Identity("flights", "UTC"), store=store)`; without a store it starts empty."""
+    """A state store over a `MemoryStore`; it starts empty if none is passed."""
 
     Options: ClassVar[type[MemoryOptions]] = MemoryOptions
     concurrent: ClassVar[bool] = True

@@ -1,11 +1,11 @@
-"""Target `memory`: a table in this process with real transactions, for tests that move windows by the thousand.
+"""Provide the target `memory`: a table in this process with transactions, for tests that move thousands of windows.
 
     warehouse = MemoryWarehouse()
     target = MemoryTarget(identity=Identity("flights", "UTC"), warehouse=warehouse)
 
-A load works on a copy and swaps it in at its end, so whatever ends a load early, a death too, leaves the table as it
-was.  The fence is a lock: a load waits `busy_seconds` for it, then it is a TransientError.  YAML:
-`target: {type: memory}`; each target that is built from it alone has a warehouse of its own.
+A load changes a copy and replaces the table at its end, so an error or a simulated crash leaves the table unchanged.
+The fence is a lock: a load waits `busy_seconds` for it, then raises TransientError. YAML: `target: {type: memory}`;
+each target built from YAML has its own warehouse.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ COLUMNS = dict.fromkeys(
 
 
 class TargetRow(NamedTuple):
-    """One row of the table."""
+    """A row of the table."""
 
     record_id: str
     event_time: datetime
@@ -65,7 +65,7 @@ class TargetRow(NamedTuple):
     loaded_at: datetime
 
     def to_dict(self) -> dict[str, Any]:
-        """By the names of the columns of a SQL target."""
+        """Return the values by the column names of a SQL target."""
         first, bounds, rest = self[:5], (self.window.start, self.window.end), self[6:]
         return dict(zip(COLUMNS, (*first, *bounds, *rest), strict=True))
 
@@ -74,14 +74,15 @@ class MemoryOptions(TargetOptions):
     """The section `target` of type memory."""
 
     type: Literal["memory"] = "memory"
-    busy_seconds: float = Field(default=10.0, ge=0, description="How long a load waits for another one.")
+    busy_seconds: float = Field(default=10.0, ge=0, description="Seconds that a load waits for another load.")
 
 
 @dataclass
 class MemoryWarehouse:
-    """What outlives a `MemoryTarget`.  `rows` and `commits` are swapped whole, under `lock`.
+    """The content of one or more `MemoryTarget`.
 
-    `columns` is None until a table is there.  `fence` is held by the load that is at work.
+    `rows` and `commits` are replaced as a whole, under `lock`. `columns` is None until the table exists. A running
+    load holds `fence`.
     """
 
     columns: dict[str, str] | None = None
@@ -93,7 +94,7 @@ class MemoryWarehouse:
     keeps_history: bool = False
 
     def latest(self) -> list[TargetRow]:
-        """One row a record: the one that was loaded last, or, with history, the one with the latest time."""
+        """Return one row per record: the last loaded one, or with history the one with the latest time."""
         newest: dict[tuple[str, str], TargetRow] = {}
 
         def rank(row: TargetRow) -> tuple[Any, Any]:
@@ -105,7 +106,7 @@ class MemoryWarehouse:
 
 
 class MemoryTarget(Target):
-    """See the module."""
+    """A target over a table in this process."""
 
     Options: ClassVar[type[MemoryOptions]] = MemoryOptions
     options: MemoryOptions
@@ -148,8 +149,7 @@ class MemoryTarget(Target):
             if len(new) != manifest.rows:
                 raise DataError(
                     f"the table: expected {counted(manifest.rows, 'row')} in the parts of {interval}, got "
-                    f"{len(new):,}; "
-                    "nothing was changed, extract the window again"
+                    f"{len(new):,}; nothing was changed: extract the window again"
                 )
             versions = {(row.record_id, row.event_time) for row in new}
             kept = tuple(
@@ -185,9 +185,7 @@ class MemoryTarget(Target):
         with self._fenced():
             reach("rename.fence_taken")
             if self._commits(old, None) and self._commits(new, None):
-                raise DataError(
-                    f"the table holds commit rows of both {old!r} and {new!r}; nothing was changed"
-                )
+                raise DataError(f"the table has commit rows of both {old!r} and {new!r}; nothing was changed")
             named = {old: new}
             rows = tuple(
                 row._replace(pipeline_id=named.get(row.pipeline_id, row.pipeline_id))
@@ -205,7 +203,7 @@ class MemoryTarget(Target):
     def _fenced(self) -> Iterator[None]:
         fence = self.warehouse.fence
         if not fence.acquire(timeout=self.options.busy_seconds):
-            raise WriteConflictError("another load is at work on the table; try again when it has ended")
+            raise WriteConflictError("another load is changing the table; try again when it has ended")
         try:
             yield
         finally:
@@ -263,7 +261,7 @@ class MemoryTarget(Target):
         return sorted(found, key=lambda row: (row.token, row.interval.start))
 
     def _loaded(self, rows: tuple[TargetRow, ...], manifest: Manifest) -> TargetCounts:
-        """With history what the manifest's token has in its window, else all that is there."""
+        """Count the window's rows: with history only those of the manifest's token, else all."""
         return _counts(
             row
             for row in rows

@@ -1,4 +1,4 @@
-"""The day of the kits and the tests: 25 hours long in New York, from 04:00 UTC."""
+"""Define the day of the kits and tests: 25 hours long in New York, from 04:00 UTC."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ MICRO = timedelta(microseconds=1)
 
 
 def hours(start: float, end: float) -> Interval:
-    """Hours since the day's first instant."""
+    """Return the interval between two numbers of hours since the start of the day."""
     return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))

@@ -1,4 +1,4 @@
-"""Rows that the tests of a target stage and load."""
+"""Provide rows for tests of a target, and stage and load them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ MakeTarget = Callable[[str], Target]
 
 
 class Row(NamedTuple):
+    """A row to load."""
+
     record_id: str
     event_time: datetime
     body: str = "{}"
 
 
 def rows(interval: Interval, count: int, prefix: str = "r") -> list[Row]:
-    """Evenly spread, first one at the start; ids hold the hour, so that rows of two windows differ."""
+    """Return evenly spaced rows, the first at the start; ids contain the time, so windows share no ids."""
     step = (interval.end - interval.start) / max(count, 1)
     return [
         Row(f"{prefix}/{(interval.start + i * step):%H%M%S%f}", interval.start + i * step, f'{{"i":{i}}}')
@@ -36,7 +38,7 @@ def rows(interval: Interval, count: int, prefix: str = "r") -> list[Row]:
 
 
 class Loader:
-    """Stages rows and loads them as the phases do, with patience for what is transient."""
+    """Stage and load rows like the phases, and retry after transient errors."""
 
     def __init__(self, make_target: MakeTarget, stage: Stage) -> None:
         self._make_target, self._stage = make_target, stage
@@ -64,7 +66,7 @@ class Loader:
     def load(self, manifest: Manifest) -> LoadResult:
         target = self._make_target(manifest.pipeline_id)
         try:
-            return patiently(lambda: target.load(manifest, self._stage))
+            return retry_transient(lambda: target.load(manifest, self._stage))
         finally:
             target.close()
 
@@ -74,7 +76,8 @@ class Loader:
         return self.load(self.manifest(interval, of, token=token, pipeline_id=pipeline_id))
 
 
-def patiently(call: Callable[[], LoadResult]) -> LoadResult:
+def retry_transient(call: Callable[[], LoadResult]) -> LoadResult:
+    """Return the result of the call; retry up to 100 times after a TransientError, every 50 ms."""
     for _ in range(100):
         try:
             return call()

@@ -1,4 +1,6 @@
-"""Conformance of sources: subclass `SourceConformance`, override two fixtures, and pytest does the rest::
+"""Test that a source fulfils its contract: subclass `SourceConformance` and override two fixtures.
+
+::
 
     class TestMySource(SourceConformance):
         precision = timedelta(milliseconds=1)
@@ -6,17 +8,17 @@
         @pytest.fixture
         def load(self):
             def load(rows):
-                ...  # make a place that holds exactly these rows
+                ...  # create a table or index with exactly these rows
                 source = MySource(MySource.Options(..., page_size=self.page_size), Identity("kit", "UTC"))
                 return Loaded(source, {record_id: Expected(row.event_time, body), ...})
             yield load
-            ...  # close the sources, remove the places
+            ...  # close the sources, remove the tables
 
         @pytest.fixture
         def missing(self):
             return MySource(MySource.Options(table="no_such_table"), Identity("kit", "UTC"))
 
-A source whose `open` is a snapshot also proves that with `SnapshotConformance` and `Loaded.delete_all`.
+For a source whose `open` is a snapshot, subclass `SnapshotConformance` and set `Loaded.delete_all`.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ SECOND = timedelta(seconds=1)
 
 
 class KitRow(NamedTuple):
-    """What the kit asks to be loaded: `key` is unique, `event_time` aware or None, `text` a column or field."""
+    """A row to load: `key` is unique, `event_time` is aware or None, `text` is the value of a column or field."""
 
     key: str
     event_time: datetime | None
@@ -52,7 +54,7 @@ class KitRow(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """How a loaded row must come out; `event_time` floored to the source's precision, `body` to the byte."""
+    """The expected row; `event_time` is truncated to the source's precision, `body` is compared byte for byte."""
 
     event_time: datetime
     body: str
@@ -60,9 +62,9 @@ class Expected(NamedTuple):
 
 @dataclass
 class Loaded:
-    """A source that holds exactly the asked rows, and what its timed rows are by record id.
+    """A source with exactly the requested rows, and the expected rows with an event time by record id.
 
-    `delete_all` removes every row from the place, at once visible to a new reader.
+    `delete_all` removes every row; a new reader must see this immediately.
     """
 
     source: Source
@@ -76,7 +78,7 @@ Load = Callable[[Sequence[KitRow]], Loaded]
 def read_all(
     source: Source, interval: Interval, readers: int = 1, index: int = 0, of: int = 1
 ) -> list[pa.RecordBatch]:
-    """Every batch of one `open`, each iterator in a thread of its own."""
+    """Return every batch of one `open`, each iterator read in its own thread."""
     with (
         source.open(Slice(index, of, interval), readers) as iterators,
         ThreadPoolExecutor(max(1, len(iterators))) as pool,
@@ -86,13 +88,14 @@ def read_all(
 
 
 def rows_of(batches: Sequence[pa.RecordBatch]) -> Counter[tuple[str, datetime, str]]:
-    """(record id, event time, body), each with how often it came."""
+    """Count each (record id, event time, body) in the batches."""
     return Counter(
         (row["RECORD_ID"], row["EVENT_TIME"], row["BODY"]) for batch in batches for row in batch.to_pylist()
     )
 
 
 def expected_within(loaded: Loaded, interval: Interval) -> Counter[tuple[str, datetime, str]]:
+    """Count each expected (record id, event time, body) in the interval."""
     return Counter(
         (key, row.event_time, row.body)
         for key, row in loaded.expected.items()
@@ -101,7 +104,7 @@ def expected_within(loaded: Loaded, interval: Interval) -> Counter[tuple[str, da
 
 
 def assert_rows(batches: Sequence[pa.RecordBatch], loaded: Loaded, interval: Interval) -> None:
-    """The batches hold exactly the interval's rows, each once."""
+    """Assert that the batches contain exactly the interval's rows, each once."""
     seen, expected = rows_of(batches), expected_within(loaded, interval)
     missing, surplus = list((expected - seen).elements()), list((seen - expected).elements())
     assert seen == expected, (
@@ -111,15 +114,15 @@ def assert_rows(batches: Sequence[pa.RecordBatch], loaded: Loaded, interval: Int
 
 
 def spread(count: int, every: timedelta = SECOND) -> list[KitRow]:
-    """Rows from the window's start on."""
+    """Return rows at equal distances from the start of the window."""
     return [KitRow(f"r{i:05d}", START + i * every, f"text {i}") for i in range(count)]
 
 
 class SourceConformance:
-    """What `connectors.base.Source` promises."""
+    """Tests of the contract `connectors.base.Source`."""
 
-    precision: ClassVar[timedelta] = timedelta(microseconds=1)  # the finest time the place keeps
-    page_size: ClassVar[int] = 50  # `load` must read in pages or batches of at most so many rows
+    precision: ClassVar[timedelta] = timedelta(microseconds=1)  # of the times that the source stores
+    page_size: ClassVar[int] = 50  # rows per page or batch, at most, of the sources that `load` returns
 
     @pytest.fixture
     def load(self) -> Iterator[Load]:
@@ -129,7 +132,7 @@ class SourceConformance:
     def missing(self) -> Source:
         raise NotImplementedError("override the fixture `missing`")
 
-    # --- half-open to the last digit
+    # --- half-open to the last digit of a time
 
     @pytest.mark.parametrize(
         ("edge", "steps", "inside"),
@@ -182,7 +185,7 @@ class SourceConformance:
         assert all(0 < batch.num_rows <= self.page_size for batch in batches)
 
     @pytest.mark.parametrize("count", [49, 50, 51, 100], ids=lambda n: f"{n} rows")
-    def test_the_end_of_a_page_is_no_seam(self, load: Load, count: int) -> None:
+    def test_no_row_is_lost_or_repeated_between_pages(self, load: Load, count: int) -> None:
         loaded = load(spread(count))
         assert loaded.source.count(WINDOW) == count
         assert_rows(read_all(loaded.source, WINDOW), loaded, WINDOW)
@@ -210,7 +213,7 @@ class SourceConformance:
         ],
         ids=["empty", "unicode", "quotes", "white space", "control", "number", "null", "large"],
     )
-    def test_a_body_comes_out_to_the_byte(self, load: Load, text: str) -> None:
+    def test_a_body_is_read_byte_for_byte(self, load: Load, text: str) -> None:
         loaded = load([KitRow("one", START, text)])
         assert_rows(read_all(loaded.source, WINDOW), loaded, WINDOW)
 
@@ -247,7 +250,7 @@ class SourceConformance:
         assert all(a.interval.end == b.interval.start for a, b in itertools.pairwise(slices))
         assert sum(loaded.source.count(s.interval) for s in slices) == len(times)
 
-    # --- nothing there
+    # --- empty and missing
 
     @pytest.mark.parametrize(
         "interval",
@@ -276,14 +279,14 @@ class SourceConformance:
         assert newest is None or timedelta(0) <= END - self.precision - newest < timedelta(milliseconds=1)
         assert load([]).source.newest_event_time() is None
 
-    def test_a_source_that_is_there_passes_its_check(self, load: Load) -> None:
+    def test_an_existing_source_passes_its_check(self, load: Load) -> None:
         load([]).source.check()
         load(spread(1)).source.check()
 
-    def test_a_missing_source_is_said_in_one_sentence(self, missing: Source) -> None:
-        for ask in (missing.check, lambda: missing.count(WINDOW), lambda: read_all(missing, WINDOW)):
+    def test_a_missing_source_is_reported_on_one_line(self, missing: Source) -> None:
+        for call in (missing.check, lambda: missing.count(WINDOW), lambda: read_all(missing, WINDOW)):
             with pytest.raises((DataError, FatalError)) as caught:
-                ask()
+                call()
             assert "\n" not in str(caught.value)
             assert len(str(caught.value)) < 500
         missing.close()
@@ -314,16 +317,16 @@ class SourceConformance:
             break_off()
         assert source.count(WINDOW) == 230
 
-    def test_each_view_is_read_anew(self, load: Load) -> None:
+    def test_a_second_view_returns_the_same_rows(self, load: Load) -> None:
         loaded = load(spread(3))
         assert rows_of(read_all(loaded.source, WINDOW)) == rows_of(read_all(loaded.source, WINDOW))
 
 
 class SnapshotConformance(SourceConformance):
-    """For sources whose `open` is one point in time; `load` gives `delete_all`."""
+    """Further tests for sources whose `open` is a snapshot; `load` must set `delete_all`."""
 
     @pytest.mark.parametrize("readers", [1, 3])
-    def test_what_changes_later_is_not_seen(self, load: Load, readers: int) -> None:
+    def test_later_changes_are_not_in_the_view(self, load: Load, readers: int) -> None:
         loaded = load(spread(230))
         assert loaded.delete_all is not None
         with loaded.source.open(Slice(0, 1, WINDOW), readers) as iterators:

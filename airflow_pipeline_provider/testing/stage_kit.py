@@ -1,9 +1,11 @@
-"""Conformance of stages: subclass `StageConformance`, override the fixture `stage`, and pytest does the rest::
+"""Test that a stage fulfils its contract: subclass `StageConformance` and override the fixture `stage`.
 
-class TestMyStage(StageConformance):
-    @pytest.fixture
-    def stage(self, tmp_path):
-        return MyStage(MyStage.Options(...), Identity("kit", "UTC"))
+::
+
+    class TestMyStage(StageConformance):
+        @pytest.fixture
+        def stage(self, tmp_path):
+            return MyStage(MyStage.Options(...), Identity("kit", "UTC"))
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def _write_and_raise(stage: Stage, path: str, size: int, error: BaseException) -
 
 
 class StageConformance:
-    """What `connectors.base.Stage` promises.  The base of `stage` is empty when a test begins."""
+    """Tests of the contract `connectors.base.Stage`; the stage must be empty at the start of each test."""
 
     @pytest.fixture
     def stage(self) -> Stage:
@@ -82,7 +84,7 @@ class StageConformance:
         assert stage.read("a/b/c.bin") == data
         assert stage.size("a/b/c.bin") == len(data)
 
-    def test_the_same_name_again_is_replaced_whole(self, stage: Stage) -> None:
+    def test_a_second_write_replaces_the_whole_file(self, stage: Stage) -> None:
         stage.write("a/f", b"first and longer")
         stage.write("a/f", b"second")
         assert stage.read("a/f") == b"second"
@@ -139,7 +141,7 @@ class StageConformance:
         assert len(stage.list("")) == 5
         assert stage.list("nowhere") == []
 
-    def test_others_changes_are_seen_at_once(self, stage: Stage) -> None:
+    def test_changes_by_another_stage_object_are_visible_immediately(self, stage: Stage) -> None:
         other = type(stage)(stage.options, stage.identity)
         assert stage.list("shared") == []
         assert stage.size("shared/a") is None
@@ -164,13 +166,13 @@ class StageConformance:
         stage.write("d/e/c", b"again")
         assert stage.read("d/e/c") == b"again"
 
-    def test_its_clock_is_that_of_the_files_and_asking_leaves_none(self, stage: Stage) -> None:
+    def test_its_clock_is_that_of_the_files_and_reading_it_leaves_no_file(self, stage: Stage) -> None:
         stage.write("d/a", b"x")
         (file,) = stage.list("")
         assert abs(stage.now() - file.modified) < timedelta(minutes=5)
         assert stage.list("") == [file]
 
-    def test_many_threads_write_beside_each_other(self, stage: Stage) -> None:
+    def test_many_threads_write_concurrently(self, stage: Stage) -> None:
         gate = threading.Barrier(4)
 
         def work(number: int) -> None:

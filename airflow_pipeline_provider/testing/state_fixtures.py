@@ -1,4 +1,4 @@
-"""What the tests of a state store begin with: one store, opened twice, and entries to write into it."""
+"""Provide the fixtures of the state kits: one store, opened twice, and entries to append."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, ZONE
 
 OpenState = Callable[[str, str], State]
 
-FAR = 3600.0  # a lease that no test outlives
+FAR = 3600.0  # seconds of a lease that does not expire during a test
 
 
 def entry(kind: Kind, interval: Interval, token: int | None = None, **fields: Any) -> Entry:
+    """Build a ledger entry at midnight of the sample day."""
     return Entry(kind, interval, MIDNIGHT, token, **fields)
 
 
 @dataclass(frozen=True)
 class OpenSqlState:
-    """A picklable `open_state` for the sql store."""
+    """An `open_state` for the sql store that can be pickled."""
 
     url: str
     schema: str | None = None
@@ -40,6 +41,8 @@ class OpenSqlState:
 
 
 class StateFixtures:
+    """Fixtures that a test class overrides or uses; `processes` is False for a store in a single process."""
+
     processes: ClassVar[bool] = True
 
     @pytest.fixture
@@ -53,6 +56,6 @@ class StateFixtures:
 
     @pytest.fixture
     def reopened(self, open_state: OpenState) -> Iterator[State]:
-        """Another object over the same store, as the next task has it."""
+        """Yield another object over the same store, as a later task would open it."""
         with closing(open_state("flights", ZONE)) as state:
             yield state

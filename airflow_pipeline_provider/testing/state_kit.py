@@ -1,4 +1,4 @@
-"""What every state store promises, as tests: a new store proves itself with a subclass.
+"""Test that a state store fulfils its contract: subclass `StateConformance` and override the fixture `open_state`.
 
 ::
 
@@ -7,8 +7,8 @@
         def open_state(self, tmp_path):
             return partial(open_my_state, str(tmp_path))      # called with (pipeline_id, timezone)
 
-`open_state(pipeline_id, timezone)` gives a new `State` over the same store each time; for a `concurrent` store it
-must be picklable, since other processes call it too (`processes = False` for a store that lives in one process).
+`open_state(pipeline_id, timezone)` returns a new `State` over the same store each time. For a `concurrent` store it
+must be picklable, because other processes call it too; set `processes = False` for a store in a single process.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from airflow_pipeline_provider.testing.state_sharing_kit import StateSharingConf
 
 
 class StateConformance(StateSharingConformance):
-    """One pipeline's ledger, leases, token and runs, and all that several share."""
+    """Tests of the contract `state.base.State`: ledger, leases, token and runs of one pipeline, and shared use."""
 
     # --- an empty store
 
-    def test_an_empty_store_knows_nothing(self, state: State) -> None:
+    def test_an_empty_store_has_no_entries_leases_or_runs(self, state: State) -> None:
         assert state.entries() == []
         assert state.entries(hours(0, 25)) == []
         assert state.leases() == []
@@ -47,7 +47,7 @@ class StateConformance(StateSharingConformance):
         assert state.now().utcoffset() == timedelta(0)
         assert abs(state.now() - datetime.now(timezone.utc)) < timedelta(minutes=5)
 
-    def test_closing_twice_is_fine_and_it_opens_again(self, state: State) -> None:
+    def test_a_store_may_be_closed_twice_and_used_again(self, state: State) -> None:
         state.mint_token()
         state.close()
         state.close()
@@ -55,7 +55,7 @@ class StateConformance(StateSharingConformance):
 
     # --- ledger
 
-    def test_entries_come_back_as_written_in_order(self, state: State, reopened: State) -> None:
+    def test_entries_are_read_as_written_in_order(self, state: State, reopened: State) -> None:
         odd = Interval(
             MIDNIGHT + timedelta(microseconds=1), MIDNIGHT + timedelta(seconds=1, microseconds=999_999)
         )
@@ -78,10 +78,8 @@ class StateConformance(StateSharingConformance):
         assert [one.at for one in read] == sorted(one.at for one in read)
         assert all(before <= one.at <= state.now() for one in read)
 
-    def test_coverage_is_what_the_entries_say_also_when_it_was_kept(
-        self, state: State, reopened: State
-    ) -> None:
-        for number in range(30):  # enough for a store to keep what it knows
+    def test_stored_coverage_matches_the_entries(self, state: State, reopened: State) -> None:
+        for number in range(30):  # enough for a store to keep its coverage
             state.append(entry(Kind.WAIVED, hours(number, number + 1)))
             state.append(entry(Kind.FAILED, hours(40, 41), detail={"error": "DataError"}))
         whole = hours(0, 50)
@@ -92,11 +90,13 @@ class StateConformance(StateSharingConformance):
         with reopened.session():
             assert reopened.coverage(hours(-2, 50)).done == (hours(-1, 30),)
             reopened.append(entry(Kind.COMMITTED, hours(35, 36), 1))
-            reopened.append(entry(Kind.WAIVED, hours(40.5, 41)))  # touches what failed: it may be tried again
+            reopened.append(
+                entry(Kind.WAIVED, hours(40.5, 41))
+            )  # overlaps the failures, so they do not count
             assert reopened.coverage(hours(-2, 50)).failures == ()
         assert state.coverage(hours(-2, 50)).done == (hours(-1, 30), hours(35, 36), hours(40.5, 41))
 
-    def test_entries_across_days_come_in_order(self, state: State) -> None:
+    def test_entries_of_several_days_are_in_order(self, state: State) -> None:
         starts = [48, 0, -24, 24, 0]
         for number, start in enumerate(starts):
             state.append(entry(Kind.ATTEMPT, hours(start, start + 1), attempt=str(number)))
@@ -111,8 +111,8 @@ class StateConformance(StateSharingConformance):
                 hours(2, 4), ["b", "long"], id="exactly one: its neighbours touch and do not overlap"
             ),
             pytest.param(hours(1.5, 2.5), ["a", "b", "long"], id="across two"),
-            pytest.param(hours(3, 3.001), ["b", "long"], id="inside of one"),
-            pytest.param(hours(30, 40), ["long"], id="inside of one that began two days before"),
+            pytest.param(hours(3, 3.001), ["b", "long"], id="inside one"),
+            pytest.param(hours(30, 40), ["long"], id="inside one that started two days before"),
             pytest.param(hours(72, 90), [], id="after all"),
             pytest.param(hours(-48, -24), [], id="before all, touching"),
             pytest.param(hours(3, 3), [], id="an empty interval overlaps nothing"),
@@ -125,7 +125,7 @@ class StateConformance(StateSharingConformance):
         assert [one.attempt for one in state.entries(within)] == expected
 
     @pytest.mark.parametrize("kind", list(Kind))
-    def test_every_kind_of_entry_comes_back(self, state: State, reopened: State, kind: Kind) -> None:
+    def test_every_kind_of_entry_is_stored(self, state: State, reopened: State, kind: Kind) -> None:
         if kind is Kind.COMMITTED:
             state.append(entry(Kind.REPLACING, hours(0, 2), 5))
         detail = {"source": 3, "target": 4, "verdict": "shrank"}
@@ -155,7 +155,7 @@ class StateConformance(StateSharingConformance):
             pytest.param(hours(2, 4), id="the same interval"),
             pytest.param(hours(3, 5), id="a part of it"),
             pytest.param(hours(0, 25), id="an interval around it"),
-            pytest.param(hours(2.5, 3), id="an interval inside of it"),
+            pytest.param(hours(2.5, 3), id="an interval inside it"),
         ],
     )
     @pytest.mark.parametrize("newer", [Kind.REPLACING, Kind.COMMITTED])
@@ -170,19 +170,19 @@ class StateConformance(StateSharingConformance):
                 reopened.append(entry(kind, interval, 6))
         assert state.entries() == before
 
-    def test_an_older_token_is_refused_though_it_was_written_before(self, state: State) -> None:
+    def test_an_older_token_is_refused_even_if_it_was_committed_before(self, state: State) -> None:
         state.append(entry(Kind.REPLACING, hours(0, 2), 1))
         state.append(entry(Kind.COMMITTED, hours(0, 2), 1))
         state.append(entry(Kind.REPLACING, hours(1, 2), 2))
         with pytest.raises(SupersededError):
             state.append(entry(Kind.COMMITTED, hours(0, 2), 1))
 
-    def test_an_older_token_beside_a_newer_one_is_fine(self, state: State) -> None:
+    def test_an_older_token_on_another_interval_is_accepted(self, state: State) -> None:
         state.append(entry(Kind.REPLACING, hours(2, 4), 7))
         state.append(entry(Kind.REPLACING, hours(0, 2), 6))
         assert [one.token for one in state.entries()] == [7, 6]
 
-    def test_a_step_that_is_none_is_refused(self, state: State) -> None:
+    def test_a_commit_without_its_replacing_entry_is_refused(self, state: State) -> None:
         for bad in (entry(Kind.COMMITTED, hours(0, 2), 3), entry(Kind.REPLACING, hours(0, 2), None)):
             with pytest.raises(PipelineError, match="token"):
                 state.append(bad)
@@ -200,7 +200,7 @@ class StateConformance(StateSharingConformance):
 
     # --- leases
 
-    def test_a_lease_is_given_shown_and_given_back(self, state: State, reopened: State) -> None:
+    def test_a_lease_is_acquired_listed_and_released(self, state: State, reopened: State) -> None:
         before = state.now()
         lease = state.acquire(hours(0, 2), "dag/run-1", FAR)
         assert (lease.interval, lease.owner) == (hours(0, 2), "dag/run-1")
@@ -217,9 +217,9 @@ class StateConformance(StateSharingConformance):
             pytest.param(hours(2, 4), True, id="the same interval"),
             pytest.param(hours(1, 2.001), True, id="one that reaches in"),
             pytest.param(hours(0, 25), True, id="one around it"),
-            pytest.param(hours(3, 3.5), True, id="one inside of it"),
-            pytest.param(hours(0, 2), False, id="one that ends where it begins"),
-            pytest.param(hours(4, 6), False, id="one that begins where it ends"),
+            pytest.param(hours(3, 3.5), True, id="one inside it"),
+            pytest.param(hours(0, 2), False, id="one that ends where it starts"),
+            pytest.param(hours(4, 6), False, id="one that starts where it ends"),
         ],
     )
     def test_leases_conflict_on_overlap(
@@ -229,7 +229,7 @@ class StateConformance(StateSharingConformance):
         if not held and state.concurrent:
             reopened.acquire(interval, "two", FAR)
             assert {lease.owner for lease in state.leases()} == {"one", "two"}
-            return  # a store with one writer at a time refuses every other owner
+            return  # a store with a single writer refuses every other owner
         with pytest.raises(LeaseHeldError) as caught:
             reopened.acquire(interval, "two", FAR)
         assert (caught.value.owner, caught.value.since, caught.value.until) == (
@@ -255,7 +255,9 @@ class StateConformance(StateSharingConformance):
         state.acquire(hours(1, 3), "one", FAR)
         assert [lease.interval for lease in state.leases()] == [hours(0, 2), hours(1, 3)]
 
-    def test_an_expired_lease_is_gone_and_taken_over(self, state: State, reopened: State) -> None:
+    def test_an_expired_lease_is_not_listed_and_can_be_taken_over(
+        self, state: State, reopened: State
+    ) -> None:
         short = state.acquire(hours(0, 2), "one", 0.05)
         while state.now() < short.until:
             time.sleep(0.01)
@@ -265,7 +267,7 @@ class StateConformance(StateSharingConformance):
         with pytest.raises(LeaseHeldError, match="two"):
             state.acquire(hours(0, 2), "one", FAR)
 
-    def test_releasing_somebody_elses_lease_does_nothing(self, state: State) -> None:
+    def test_releasing_the_lease_of_another_owner_does_nothing(self, state: State) -> None:
         lease = state.acquire(hours(0, 2), "one", FAR)
         state.release(hours(0, 2), "two")
         state.release(hours(0, 1), "one")
@@ -353,11 +355,9 @@ class StateConformance(StateSharingConformance):
         with pytest.raises(ValueError, match="ttl_seconds"):
             state.acquire(hours(0, 2), "one", ttl)
 
-    def test_expired_leases_are_listed_when_asked_for_and_dropped(
-        self, state: State, reopened: State
-    ) -> None:
+    def test_expired_leases_are_listed_on_request_and_dropped(self, state: State, reopened: State) -> None:
         if not state.concurrent:
-            return self._one_owners_expired_leases(state, reopened)
+            return self._expired_leases_of_one_owner(state, reopened)
         kept = state.acquire(hours(4, 6), "alive", FAR)
         first = state.acquire(hours(0, 2), "dead", 0.5)
         other = state.acquire(hours(2, 4), "dead too", 0.5)
@@ -373,7 +373,7 @@ class StateConformance(StateSharingConformance):
         return None
 
     @staticmethod
-    def _one_owners_expired_leases(state: State, reopened: State) -> None:
+    def _expired_leases_of_one_owner(state: State, reopened: State) -> None:
         state.acquire(hours(0, 2), "dead", 0.5)
         last = state.acquire(hours(2, 4), "dead", 0.5)
         assert state.drop_expired(hours(4, 25)) == []
@@ -394,7 +394,7 @@ class StateConformance(StateSharingConformance):
         assert minted == [1, 2, 101, 102, 2**53 + 1]
         assert state.newest_token() == reopened.newest_token() == 2**53 + 1
 
-    def test_a_store_without_a_token_says_so(self, state: State) -> None:
+    def test_the_newest_token_of_an_empty_store_is_zero(self, state: State) -> None:
         assert state.newest_token() == 0
 
     # --- runs
@@ -409,7 +409,7 @@ class StateConformance(StateSharingConformance):
         assert state.bound("dag/another") is None
         assert state.bind_run("dag/new", hours(0, 1), replace=True) == hours(0, 1)
 
-    def test_the_first_day_is_remembered_and_only_moves_earlier(self, state: State, reopened: State) -> None:
+    def test_the_first_day_is_stored_and_only_moves_earlier(self, state: State, reopened: State) -> None:
         assert state.first_day(None) is None
         assert state.first_day(DAY) == DAY
         assert state.first_day(None) == DAY
@@ -420,7 +420,7 @@ class StateConformance(StateSharingConformance):
 
     # --- the pipeline as a whole
 
-    def test_source_target_and_acts_are_remembered(self, state: State, reopened: State) -> None:
+    def test_source_target_and_acts_are_stored(self, state: State, reopened: State) -> None:
         assert state.about() == NOTHING
         source, target = {"type": "sql", "table": "ü"}, {"type": "duckdb"}
         state.change_about(

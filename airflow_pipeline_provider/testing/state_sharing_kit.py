@@ -1,4 +1,4 @@
-"""What a state store promises to several: to pipelines beside each other, workers at once, and another store."""
+"""Test a state store shared by several pipelines and concurrent workers, and its export to another store."""
 
 from __future__ import annotations
 
@@ -21,38 +21,40 @@ from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, Sta
 
 
 def mint_some(open_state: OpenState, count: int) -> list[int]:
-    """What one of several processes does."""
+    """Mint tokens in one of several processes."""
     with closing(open_state("flights", ZONE)) as state:
         return [state.mint_token() for _ in range(count)]
 
 
 class StateSharingConformance(StateFixtures):
-    # --- moving house
+    """Tests of export and import, of several pipelines in one store, and of concurrent use."""
+
+    # --- export and import
 
     def _history(self, state: State) -> None:
-        """Days out of order, every kind, a window that was replaced, runs and a token that nothing used."""
+        """Write days out of order, every kind of entry, a replaced window, runs and an unused token."""
         state.append(entry(Kind.ATTEMPT, hours(24, 26), attempt="a1", run="dag/one", detail={"slices": 2}))
         for token, interval in ((1, hours(24, 26)), (2, hours(0, 2)), (3, hours(0, 1)), (7, hours(-3, -1))):
             state.append(entry(Kind.REPLACING, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
             state.append(entry(Kind.COMMITTED, interval, token, manifest="ab" * 32, run="dag/one", rows=5))
         state.append(entry(Kind.FAILED, hours(2, 4), detail={"error": "DataError", "message": 'é "∑"'}))
         state.append(entry(Kind.WAIVED, hours(2, 4), detail={"reason": "lost"}))
-        for number in range(12):  # more than one digit, so that no order of names can pass for theirs
+        for number in range(12):  # more than one digit, so that sorting by name would not restore their order
             state.bind_run(f"dag/run {number}", hours(number, number + 1))
         state.mint_token(floor=40)
         state.first_day(DAY)
         state.change_about(lambda about: replace(about, source={"n": 1}, target={"n": 2}))
         state.record_act("adopt", "ann", "moved")
 
-    def test_a_pipeline_moves_house(self, state: State, open_state: OpenState) -> None:
+    def test_a_pipeline_is_exported_and_imported(self, state: State, open_state: OpenState) -> None:
         self._history(state)
         state.acquire(hours(4, 6), "dag/run 4", FAR)
-        packed = state.snapshot()
-        assert (packed.token, packed.first_day, packed.entries) == (41, DAY, tuple(state.entries()))
+        exported = state.snapshot()
+        assert (exported.token, exported.first_day, exported.entries) == (41, DAY, tuple(state.entries()))
         with closing(open_state("copy", ZONE)) as copy:
-            copy.restore(packed)
+            copy.restore(exported)
             assert copy.entries() == state.entries()
-            assert copy.snapshot() == packed
+            assert copy.snapshot() == exported
             assert list(copy.snapshot().runs) == [f"dag/run {number}" for number in range(12)]
             assert copy.bound("dag/run 3") == hours(3, 4)
             assert copy.first_day(None) == DAY
@@ -65,19 +67,19 @@ class StateSharingConformance(StateFixtures):
             assert copy.entries() == [*state.entries(), copy.entries()[-1]]
             assert copy.entries(hours(5, 6)) == copy.entries()[-1:]
 
-    def test_an_unknown_pipeline_packs_nothing(self, state: State) -> None:
+    def test_an_unknown_pipeline_exports_an_empty_snapshot(self, state: State) -> None:
         assert state.snapshot() == Snapshot()
         state.restore(Snapshot())
         assert state.snapshot() == Snapshot()
 
-    def test_a_restore_may_be_done_again(self, state: State, open_state: OpenState) -> None:
+    def test_a_restore_may_be_repeated(self, state: State, open_state: OpenState) -> None:
         self._history(state)
-        packed = state.snapshot()
+        exported = state.snapshot()
         with closing(open_state("copy", ZONE)) as copy:
-            copy.restore(replace(packed, entries=packed.entries[:5], runs={}))
-            copy.restore(packed)
-            copy.restore(packed)
-            assert copy.snapshot() == packed
+            copy.restore(replace(exported, entries=exported.entries[:5], runs={}))
+            copy.restore(exported)
+            copy.restore(exported)
+            assert copy.snapshot() == exported
 
     def test_a_restore_lowers_no_token_and_moves_no_first_day_forward(
         self, state: State, open_state: OpenState
@@ -89,7 +91,7 @@ class StateSharingConformance(StateFixtures):
             copy.restore(state.snapshot())
             assert copy.mint_token() == 101
             assert copy.first_day(None) == DAY - timedelta(days=1)
-        with closing(open_state("third", ZONE)) as third:  # a token that somebody edited away
+        with closing(open_state("third", ZONE)) as third:  # a snapshot whose token was edited
             third.first_day(DAY + timedelta(days=1))
             third.restore(replace(state.snapshot(), token=0))
             assert third.mint_token() == 8
@@ -100,18 +102,18 @@ class StateSharingConformance(StateFixtures):
         self, state: State, open_state: OpenState, other: str
     ) -> None:
         self._history(state)
-        packed = state.snapshot()
+        exported = state.snapshot()
         with closing(open_state("copy", ZONE)) as copy:
             if other == "an entry":
                 copy.append(entry(Kind.WAIVED, hours(10, 12)))
             elif other == "an entry more":
-                copy.restore(packed)
+                copy.restore(exported)
                 copy.append(entry(Kind.WAIVED, hours(10, 12)))
             else:
                 copy.bind_run("dag/run 3", hours(10, 12))
             before = copy.snapshot()
             with pytest.raises(ConfigError, match="empty state"):
-                copy.restore(packed)
+                copy.restore(exported)
             assert copy.snapshot() == before
 
     # --- several pipelines, several workers
@@ -133,7 +135,7 @@ class StateSharingConformance(StateFixtures):
         assert [one.token for one in state.entries()] == [9]
 
     def _in_threads(self, open_state: OpenState, count: int, work: Callable[[State, int], Any]) -> list[Any]:
-        """`work` in that many threads at the same moment, each with a store object of its own."""
+        """Run `work` in that many threads at the same time, each with its own store object."""
         barrier = threading.Barrier(count)
 
         def run(number: int) -> Any:
@@ -173,7 +175,7 @@ class StateSharingConformance(StateFixtures):
             assert len(winners) == 1
             assert [lease.owner for lease in probe.leases()] == winners
 
-    def test_of_many_writers_of_one_window_the_newest_token_stands(self, open_state: OpenState) -> None:
+    def test_of_many_writers_of_one_window_the_newest_token_wins(self, open_state: OpenState) -> None:
         def replace_window(state: State, number: int) -> bool:
             try:
                 state.append(entry(Kind.REPLACING, hours(0, 2), number + 1))

@@ -1,15 +1,17 @@
-"""Conformance of targets: subclass `TargetConformance`, override its fixtures, and pytest does the rest::
+"""Test that a target fulfils its contract: subclass `TargetConformance` and override its fixtures.
 
-class TestMyTarget(TargetConformance):
-    @pytest.fixture
-    def make_target(self, tmp_path):          # pipeline id -> a target; one table, new for each test
-        return lambda pipeline_id: MyTarget(MyTarget.Options(...), Identity(pipeline_id, "UTC"))
+::
 
-    @pytest.fixture
-    def fetch(self): ...                      # "" or "_LATEST" -> rows as dicts; bodies as text, aware times
+    class TestMyTarget(TargetConformance):
+        @pytest.fixture
+        def make_target(self, tmp_path):      # pipeline id -> a target; one table, new for each test
+            return lambda pipeline_id: MyTarget(MyTarget.Options(...), Identity(pipeline_id, "UTC"))
 
-    @pytest.fixture
-    def make_other_shape(self): ...           # () -> create the table with "RECORD_ID" text and "BODY" integer only
+        @pytest.fixture
+        def fetch(self): ...                  # "" or "_LATEST" -> rows as dicts; bodies as text, aware times
+
+        @pytest.fixture
+        def make_other_shape(self): ...       # () -> create the table with only "RECORD_ID" text and "BODY" integer
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ Fetch = Callable[[str], list[dict[str, Any]]]
 
 
 class TargetConformance:
-    """What `connectors.base.Target` promises.  `body_exact`: are bodies kept byte for byte, or by JSON value?"""
+    """Tests of the contract `connectors.base.Target`.
+
+    `body_exact` is true if bodies are stored byte for byte, false if only their JSON value is kept.
+    """
 
     body_exact: ClassVar[bool] = True
 
@@ -76,9 +81,9 @@ class TargetConformance:
     def load(self, target: Target, make_target: MakeTarget, stage: Stage) -> Loader:  # noqa: ARG002
         return Loader(make_target, stage)
 
-    # --- before anything was loaded
+    # --- before the first load
 
-    def test_before_prepare_there_is_nothing(self, make_target: MakeTarget) -> None:
+    def test_before_prepare_there_are_no_commits_or_rows(self, make_target: MakeTarget) -> None:
         target = make_target("flights")
         assert target.commits() == []
         assert target.newest_token() == 0
@@ -87,9 +92,7 @@ class TargetConformance:
         target.close()
         target.close()
 
-    def test_prepare_may_be_repeated_and_keeps_what_is_there(
-        self, load: Loader, make_target: MakeTarget
-    ) -> None:
+    def test_prepare_may_be_repeated_and_keeps_rows(self, load: Loader, make_target: MakeTarget) -> None:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
         other = make_target("weather")
         other.prepare()
@@ -97,7 +100,7 @@ class TargetConformance:
         assert make_target("flights").count(hours(0, 2)) == (5, 5)
         assert load(hours(0, 2), rows(hours(0, 2), 6), token=2).rows == 6
 
-    def test_prepare_at_once_by_many(self, make_target: MakeTarget, stage: Stage) -> None:
+    def test_concurrent_prepares_succeed(self, make_target: MakeTarget, stage: Stage) -> None:
         gate = threading.Barrier(4)
 
         def prepare(number: int) -> None:
@@ -132,7 +135,7 @@ class TargetConformance:
 
     # --- one load
 
-    def test_a_load_brings_every_row_with_its_window(
+    def test_a_load_writes_every_row_with_its_window(
         self, load: Loader, target: Target, fetch: Fetch
     ) -> None:
         window = hours(0, 2)
@@ -196,7 +199,7 @@ class TargetConformance:
         ],
         ids=["unicode", "whitespace", "numbers", "a string", "a list", "null", "false", "sql"],
     )
-    def test_bodies_come_through(self, load: Loader, fetch: Fetch, body: str) -> None:
+    def test_bodies_are_stored_unchanged(self, load: Loader, fetch: Fetch, body: str) -> None:
         load(hours(0, 2), [Row("a", MIDNIGHT, body)], token=1)
         [row] = fetch("")
         if self.body_exact:
@@ -207,7 +210,9 @@ class TargetConformance:
     @pytest.mark.parametrize(
         "text", ["o'neil", 'say "x"', "back\\slash", "ü/🛩", "%s", "?", "$1", " a ", "--", ""]
     )
-    def test_ids_come_through(self, load: Loader, make_target: MakeTarget, fetch: Fetch, text: str) -> None:
+    def test_ids_are_stored_unchanged(
+        self, load: Loader, make_target: MakeTarget, fetch: Fetch, text: str
+    ) -> None:
         pipeline = f"p{text}"
         interval = hours(0, 2)
         folder_safe = load.manifest(interval, [Row(f"id{text}", MIDNIGHT)], token=1)
@@ -267,7 +272,7 @@ class TargetConformance:
         assert make_target("flights").newest_token() == 4
         assert [c.token for c in make_target("weather").commits()] == [99]
 
-    # --- refusals
+    # --- refused loads
 
     @pytest.mark.parametrize(
         "late",
@@ -290,7 +295,7 @@ class TargetConformance:
         assert sorted(fetch(""), key=str) == before
         assert [row.token for row in target.commits()] == [5]
 
-    def test_an_older_token_beside_a_newer_one_is_taken(self, load: Loader, target: Target) -> None:
+    def test_an_older_token_on_another_interval_is_accepted(self, load: Loader, target: Target) -> None:
         load(hours(2, 4), rows(hours(2, 4), 5), token=5)
         assert load(hours(0, 2), rows(hours(0, 2), 9), token=4) == LoadResult(9, 9)
         assert target.newest_token() == 5
@@ -303,7 +308,7 @@ class TargetConformance:
             load(hours(1, 3), rows(hours(1, 3), 6), token=5)
         assert target.count(hours(0, 4)) == (5, 5)
 
-    def test_a_manifest_that_was_replaced_is_not_already_there(self, load: Loader, target: Target) -> None:
+    def test_a_replaced_manifest_does_not_count_as_loaded(self, load: Loader, target: Target) -> None:
         first = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
         load.load(first)
         load(hours(1, 2), rows(hours(1, 2), 1), token=2)
@@ -311,7 +316,7 @@ class TargetConformance:
             load.load(first)
         assert (
             target.count(hours(0, 2)).rows == 4
-        )  # three of the first load outside of the replaced hour, and one
+        )  # three of the first load outside the replaced hour, and one
 
     def test_a_count_that_differs_is_rolled_back(self, load: Loader, target: Target, fetch: Fetch) -> None:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
@@ -330,7 +335,7 @@ class TargetConformance:
             load(hours(0, 2), [Row("a", MIDNIGHT), Row("a", MIDNIGHT + MICRO)], token=2)
         assert target.count(hours(0, 2)) == (5, 5)
 
-    def test_rows_outside_of_the_window_are_rolled_back(self, load: Loader, target: Target) -> None:
+    def test_rows_outside_the_window_are_rolled_back(self, load: Loader, target: Target) -> None:
         wide = load.manifest(hours(0, 4), rows(hours(0, 4), 8), token=1)
         with pytest.raises(DataError):
             load.load(replace(wide, interval=hours(0, 2)))
@@ -344,9 +349,9 @@ class TargetConformance:
         assert target.count(hours(0, 2)) == (5, 5)
         assert [row.token for row in target.commits()] == [1]
 
-    # --- at once
+    # --- concurrent loads
 
-    def test_two_loads_of_one_window_at_once_leave_one_winner(
+    def test_of_concurrent_loads_of_one_window_the_newest_token_wins(
         self, load: Loader, target: Target, fetch: Fetch
     ) -> None:
         manifests = [
@@ -372,7 +377,7 @@ class TargetConformance:
         assert tokens[-1] == 4
         assert len(tokens) == 4 - results.count("superseded")
 
-    def test_different_windows_at_once_all_arrive(self, load: Loader, target: Target) -> None:
+    def test_concurrent_loads_of_different_windows_all_succeed(self, load: Loader, target: Target) -> None:
         manifests = [load.manifest(hours(n, n + 1), rows(hours(n, n + 1), 10), token=n + 1) for n in range(6)]
         with ThreadPoolExecutor(3) as pool:
             assert [result.rows for result in pool.map(load.load, manifests)] == [10] * 6
@@ -390,7 +395,7 @@ class TargetConformance:
         assert target.commits(hours(6, 8)) == []
         assert target.newest_token() == 30
 
-    def test_latest_has_one_row_a_record(self, load: Loader, fetch: Fetch) -> None:
+    def test_latest_has_one_row_per_record(self, load: Loader, fetch: Fetch) -> None:
         load(hours(0, 2), [Row("moved", MIDNIGHT, '{"v":1}'), Row("stays", MIDNIGHT, '{"v":1}')], token=1)
         load(hours(2, 4), [Row("moved", MIDNIGHT + timedelta(hours=3), '{"v":2}')], token=2)
         load(hours(0, 2), [Row("moved", MIDNIGHT, '{"v":7}')], token=1, pipeline_id="w")
@@ -402,9 +407,9 @@ class TargetConformance:
         [moved] = [r for r in fetch("_LATEST") if (r["PIPELINE_ID"], r["RECORD_ID"]) == ("flights", "moved")]
         assert moved["EVENT_TIME"] == MIDNIGHT + timedelta(hours=3)
 
-    # --- which pipelines load here
+    # --- registered pipelines
 
-    def test_a_pipeline_registers_once_the_others_are_checked(
+    def test_a_pipeline_is_registered_after_the_others_are_checked(
         self, target: Target, make_target: MakeTarget
     ) -> None:
         other = make_target("weather")
@@ -433,7 +438,7 @@ class TargetConformance:
         assert target.pipelines() == {}
         target.close()
 
-    def test_a_rename_gives_rows_and_commits_to_the_new_id(
+    def test_a_rename_moves_rows_and_commits_to_the_new_id(
         self, load: Loader, target: Target, make_target: MakeTarget
     ) -> None:
         target.register({"n": 1}, lambda _: None)
@@ -458,7 +463,7 @@ class TargetConformance:
 
     @pytest.fixture
     def keeping(self, make_target: MakeTarget) -> MakeTarget:
-        """Targets of pipelines with `source.history: changes`."""
+        """Return a factory of targets for pipelines with `source.history: changes`."""
 
         def make(pipeline_id: str) -> Target:
             target = make_target(pipeline_id)
@@ -467,7 +472,7 @@ class TargetConformance:
 
         return make
 
-    def test_older_versions_stay_where_history_is_kept(
+    def test_older_versions_stay_if_history_is_kept(
         self, keeping: MakeTarget, stage: Stage, fetch: Fetch
     ) -> None:
         load, target = Loader(keeping, stage), keeping("flights")
@@ -501,7 +506,7 @@ class TargetConformance:
     def test_the_latest_version_is_the_one_with_the_latest_time(
         self, make_target: MakeTarget, keeping: MakeTarget, stage: Stage, fetch: Fetch
     ) -> None:
-        """Also where the window of an older version was loaded last, and where the table was one of events before."""
+        """Also if the window of an older version was loaded last, and if the table was one of events before."""
         make_target("flights").prepare()
         load, later = Loader(keeping, stage), MIDNIGHT + timedelta(hours=3)
         keeping("flights").prepare()
@@ -509,7 +514,7 @@ class TargetConformance:
         load(hours(0, 2), [Row("a", MIDNIGHT, '{"v":1}'), Row("b", MIDNIGHT, '{"v":1}')], token=2)
         assert {r["RECORD_ID"]: json.loads(r["BODY"])["v"] for r in fetch("_LATEST")} == {"a": 2, "b": 1}
 
-    def test_a_kept_table_is_not_emptied_by_an_empty_window(self, keeping: MakeTarget, stage: Stage) -> None:
+    def test_an_empty_window_deletes_no_versions(self, keeping: MakeTarget, stage: Stage) -> None:
         load, target = Loader(keeping, stage), keeping("flights")
         target.prepare()
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
@@ -518,9 +523,7 @@ class TargetConformance:
         assert target.newest_commit(hours(0, 2)).token == 2  # type: ignore[union-attr]
         target.close()
 
-    def test_a_table_that_others_load_keeps_its_order_of_versions(
-        self, load: Loader, keeping: MakeTarget
-    ) -> None:
+    def test_a_shared_table_keeps_its_order_of_versions(self, load: Loader, keeping: MakeTarget) -> None:
         load(hours(0, 2), rows(hours(0, 2), 1), token=1, pipeline_id="weather")
         with pytest.raises(FatalError, match=r"weather.*another target.table"):
             keeping("flights").prepare()

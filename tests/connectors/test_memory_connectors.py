@@ -42,7 +42,7 @@ class TestMemoryStage(StageConformance):
     def stage(self) -> MemoryStage:
         return MemoryStage()
 
-    def test_others_changes_are_seen_at_once(self, stage: MemoryStage) -> None:
+    def test_changes_by_another_stage_object_are_visible_immediately(self, stage: MemoryStage) -> None:
         files = MemoryFiles()
         one, other = MemoryStage(files=files), MemoryStage(files=files)
         other.write("shared/a", b"1")

@@ -98,7 +98,7 @@ GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
         (BLOCKED, {}, "is blocked and will not become complete by itself: .*set fail_on_blocked to False"),
         (GIVEN_UP, {}, "is waived and will not become complete by itself: .*set accept_waived"),
         (BOTH, {"day": "yesterday"}, "day: expected a date such as 2013-11-03, got 'yesterday'"),
-        (BOTH, {"day": None}, "this run has no data interval to take it from"),
+        (BOTH, {"day": None}, "this run has no data interval to derive it from"),
     ],
     ids=[
         "no ledger yet",

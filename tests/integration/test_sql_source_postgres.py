@@ -124,9 +124,9 @@ class TestPostgresConformance(SnapshotConformance):
         "text",
         ["", "ü é ✈ 🛫", 'a "quoted" \\ one', "line\nbreak\ttab", "\x1f\x7f", "1.10", "null", "x" * 200_000],
     )
-    def test_a_body_comes_out_to_the_byte(self, load: Load, text: str) -> None:
+    def test_a_body_is_read_byte_for_byte(self, load: Load, text: str) -> None:
         """Without NUL, which PostgreSQL's text cannot hold."""
-        super().test_a_body_comes_out_to_the_byte(load, text)
+        super().test_a_body_is_read_byte_for_byte(load, text)
 
 
 # --- types

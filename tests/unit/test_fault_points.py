@@ -77,6 +77,6 @@ def test_a_child_process_dies_where_the_environment_says() -> None:
         "finally:\n"
         "    print('a handler ran', flush=True)\n"
     )
-    environment = {**os.environ, faults.DIE_AT: "load.copied:2"}
+    environment = {**os.environ, faults.CRASH_AT: "load.copied:2"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (faults.EXIT_CODE, "one\n")

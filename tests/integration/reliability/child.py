@@ -209,7 +209,7 @@ def work(order: Order, writer: int) -> int:
     dies = None
     if order.die_at is not None:
         point, _, visit = order.die_at.partition(":")
-        dies = faults.at(point, int(visit), faults.die)
+        dies = faults.at(point, int(visit), faults.kill_process)
 
     def hook(point: str) -> None:
         say(point)

@@ -60,7 +60,7 @@ def work(place: Place, order: Order, start: Any, results: Any) -> None:
         os.environ.update(place.environment)
         config = parse_pipeline(place.config, options_model=options_model)
         if order.die_at is not None:
-            os.environ[faults.DIE_AT] = order.die_at
+            os.environ[faults.CRASH_AT] = order.die_at
             faults.arm_from_environment()
         start.wait()
         results.put((order.number, list(_moved(config, order))))
