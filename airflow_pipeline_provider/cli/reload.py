@@ -15,6 +15,7 @@ from airflow_pipeline_provider.cli.runner import Moved, Runner, RunOptions
 from airflow_pipeline_provider.cli.signals import Ended, signals_end_the_block
 from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.windows import NamedRun
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -113,7 +114,7 @@ def start_runs(
     stamp = f"{reference_time:%Y%m%dT%H%M%SZ}"
     for window in windows:
         named = runtime.window(window)
-        run_id = f"{prefix}__{named.window_id}__{stamp}"
+        run_id = NamedRun(prefix, named.window_id, stamp).run_id
         conf: dict[str, Any] = {
             "window_start": iso_utc(window.start),
             "window_end": iso_utc(window.end),

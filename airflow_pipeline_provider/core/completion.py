@@ -1,4 +1,4 @@
-"""Find the commit that made a day complete, so that completion is announced once."""
+"""Whether a day is complete, and what the `.days` event needs to know of its commits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, unverified
 
+_OF_A_LOAD = (Kind.ATTEMPT, Kind.REPLACING, Kind.COMMITTED)
+
 
 def is_complete(day: Interval, entries: Iterable[Entry]) -> bool:
     """Return whether every instant of the day is committed (not waived) and no replacement is unfinished."""
@@ -14,15 +16,21 @@ def is_complete(day: Interval, entries: Iterable[Entry]) -> bool:
     return not gaps(day, committed(written)) and not common(unverified(written), [day])
 
 
-def made_complete(day: Interval, entries: Iterable[Entry], token: int) -> bool:
-    """Return whether the commit with this token made the day complete.
+def was_complete(day: Interval, entries: Iterable[Entry]) -> bool:
+    """Return whether every instant of the day was committed at some time, even if it is being replaced now."""
+    return not gaps(day, committed(entries))
 
-    `entries` are all that overlap the day, in the order in which they were written.  The answer does not change with
-    what is written later, so a retried task gets the same answer, and of several runs that commit at the same time
-    exactly one gets True.  A replaced window makes its day complete again.
+
+def may_complete(day: Interval, entries: Iterable[Entry], interval: Interval) -> bool:
+    """Return whether a commit of the interval leaves no gap in the day, once the loads that have begun commit too.
+
+    Of two runs that load the last two windows side by side, at least the one that asks second gets True.
     """
-    written = list(entries)
-    for number, entry in enumerate(written):
-        if entry.kind is Kind.COMMITTED and entry.token == token:
-            return is_complete(day, written[: number + 1]) and not is_complete(day, written[:number])
-    return False
+    begun = [entry.interval for entry in entries if entry.kind in (Kind.REPLACING, Kind.COMMITTED)]
+    return not gaps(day, [*begun, interval])
+
+
+def has_committed(entries: Iterable[Entry], run: str) -> bool:
+    """Return whether the newest thing that the run did in these entries is a commit."""
+    kinds = [entry.kind for entry in entries if entry.run == run and entry.kind in _OF_A_LOAD]
+    return bool(kinds) and kinds[-1] is Kind.COMMITTED

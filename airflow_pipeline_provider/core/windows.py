@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timezone
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -31,6 +32,31 @@ def _compact(value: datetime) -> str:
     return f"{value:%Y%m%dT%H%M%S}" + (f".{value.microsecond:06d}" if value.microsecond else "") + "Z"
 
 
+def window_id_of(pipeline_id: str, interval: Interval) -> str:
+    """Return the `Window.window_id` of this interval."""
+    return f"{pipeline_id}.{_compact(interval.start)}-{_compact(interval.end)}"
+
+
+class NamedRun(NamedTuple):
+    """The id of a run that moves one named window; runs that one command starts share prefix and stamp."""
+
+    prefix: str
+    window_id: str
+    stamp: str
+
+    @property
+    def run_id(self) -> str:
+        """Return `reprocess__flights.20131103T040000Z-20131103T060000Z__20131106T120000Z`."""
+        return f"{self.prefix}__{self.window_id}__{self.stamp}"
+
+    @classmethod
+    def parse(cls, run_id: str) -> NamedRun | None:
+        """Return None for an id of another form."""
+        prefix, _, rest = run_id.partition("__")
+        window_id, _, stamp = rest.rpartition("__")
+        return cls(prefix, window_id, stamp) if parse_window_id(window_id) else None
+
+
 class Window(Struct, frozen=True):
     """Window of a pipeline; `day` is the local day that holds it."""
 
@@ -51,7 +77,7 @@ class Window(Struct, frozen=True):
     @property
     def window_id(self) -> str:
         """Return `flights.20131103T040000Z-20131103T060000Z`, valid in file names, run ids and map index labels."""
-        return f"{self.pipeline_id}.{_compact(self.start)}-{_compact(self.end)}"
+        return window_id_of(self.pipeline_id, self.interval)
 
     @property
     def stage_path(self) -> str:

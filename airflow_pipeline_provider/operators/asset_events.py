@@ -5,24 +5,28 @@
 An asset is known by its name alone, ``Asset("flights.days")``, so that nobody can get its URI wrong.  Instants are
 ISO 8601 in UTC, `day` is the local date.
 
-Events leave with the success of the audit task.  One that dies between the commit and its success sends them when it
-is tried again or cleared, so they come at least once: `token` tells a repeated event from a window that was replaced.
+Events leave with the success of the audit task.  One that crashes between the commit and its success sends them when
+it is tried again or cleared, so they come at least once: `token` tells a repeated event from a window that was
+replaced.  An event of ``<id>.days`` that no audit sent leaves with the generate task of the pipeline's next run, or
+with the cleanup task of the maintenance DAG (`phases.day_events`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.completion import made_complete
-from airflow_pipeline_provider.core.days import day_interval
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.operators.base import run_of
+from airflow_pipeline_provider.operators.day_runs import DayRuns
+from airflow_pipeline_provider.phases.day_events import DayEvents
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.values import Audited, Claim
+from airflow_pipeline_provider.phases.values import Audited, Claim, CompleteDay
+from airflow_pipeline_provider.state.about import Task
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
 EVENTS = {
     "<pipeline_id>.windows": "The audit committed a window.",
-    "<pipeline_id>.days": "The commit of a window made its day complete.",
+    "<pipeline_id>.days": "A day became complete, or the last of a complete day's windows was replaced.",
 }
 EXTRA = {
     "pipeline": "`pipeline_id`",
@@ -73,30 +77,41 @@ def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
     return AssetAlias(f"pipeline {name}")
 
 
-def emit(context: Context, alias: AssetAlias, runtime: Runtime, claim: Claim, audited: Audited) -> None:
-    """Add the events of this commit to the task's outlets."""
-    config, window = runtime.config, claim.window
-    accessor = context["outlet_events"][alias]
-    about = _about(config.pipeline_id, window.day.isoformat(), window.interval, audited.target_rows, audited)
-    accessor.add(Asset(windows_asset(config.pipeline_id)), extra=about)
-    day = day_interval(window.day, config.timezone)
-    entries = runtime.state.entries(day)
-    if made_complete(day, entries, audited.token):
-        rows, exact = ledger.rows_inside(entries, day)
-        about = _about(
-            config.pipeline_id, window.day.isoformat(), day, (rows or 0) if exact else None, audited
-        )
-        accessor.add(Asset(days_asset(config.pipeline_id)), extra=about)
+def day_events(context: Context, runtime: Runtime) -> DayEvents:
+    """Return the pipeline's `.days` events as this task sees them."""
+    ti = context["ti"]
+    return DayEvents(runtime, Task(run_of(context), ti.task_id), DayRuns(ti))
 
 
-def _about(
-    pipeline_id: str, day: str, interval: Interval, rows: int | None, audited: Audited
-) -> dict[str, Any]:
-    return {
+def emit(
+    context: Context, alias: AssetAlias, claim: Claim, audited: Audited, complete: Iterable[CompleteDay]
+) -> None:
+    """Add the events of this commit, and of the days that are complete, to the task's outlets."""
+    window = claim.window
+    committed = CompleteDay(window.day, window.interval, audited.target_rows, audited.token)
+    _add(context, alias, windows_asset(window.pipeline_id), window.pipeline_id, committed)
+    _add_days(context, alias, window.pipeline_id, complete)
+
+
+def emit_late(context: Context, alias: AssetAlias, runtime: Runtime) -> None:
+    """Add the events of complete days that earlier tasks left unsent to the task's outlets."""
+    events = day_events(context, runtime)
+    events.collect_all()
+    _add_days(context, alias, runtime.config.pipeline_id, events.complete)
+
+
+def _add_days(context: Context, alias: AssetAlias, pipeline_id: str, complete: Iterable[CompleteDay]) -> None:
+    for day in complete:
+        _add(context, alias, days_asset(pipeline_id), pipeline_id, day)
+
+
+def _add(context: Context, alias: AssetAlias, asset: str, pipeline_id: str, what: CompleteDay) -> None:
+    about: dict[str, Any] = {
         "pipeline": pipeline_id,
-        "day": day,
-        "start": iso_utc(interval.start),
-        "end": iso_utc(interval.end),
-        "rows": rows,
-        "token": audited.token,
+        "day": what.day.isoformat(),
+        "start": iso_utc(what.interval.start),
+        "end": iso_utc(what.interval.end),
+        "rows": what.rows,
+        "token": what.token,
     }
+    context["outlet_events"][alias].add(Asset(asset), extra=about)

@@ -23,7 +23,7 @@ class AuditOperator(PipelineOperator):
     Draw it below both validate and load: it runs when either says so (trigger rule ``none_failed``).
 
     Its success sends asset events (`operators.asset_events`): ``<pipeline id>.windows`` for the window, and
-    ``<pipeline id>.days`` when this commit made the day complete.
+    ``<pipeline id>.days`` when the day is complete and no other run will replace a window of it.
 
     :param stage_task_id: the task that published the manifest (templated).
     :param validate_task_id: the task that gave the verdict (templated).
@@ -59,8 +59,9 @@ class AuditOperator(PipelineOperator):
         ):  # a phase above was superseded and skipped itself
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
         with self.runtime(context) as runtime:
-            audited = audit(runtime, claim, msgspec.convert(staged, Staged))
-            asset_events.emit(context, self._alias, runtime, claim, audited)
+            day_events = asset_events.day_events(context, runtime)
+            audited = audit(runtime, claim, msgspec.convert(staged, Staged), day_events)
+            asset_events.emit(context, self._alias, claim, audited, day_events.complete)
             report_commit(runtime, audited.quarantined_rows)
             self._lineage = lineage.describe(
                 runtime,

@@ -14,6 +14,7 @@ from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator, run_of
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
@@ -38,6 +39,8 @@ class GenerateWindowOperator(PipelineOperator):
     and ``detail`` and skips every task below; the reason is also the task's label on the run's page (Map Index)
     and a rendered field.
 
+    Its success also sends the ``<pipeline id>.days`` events that earlier runs left unsent (`operators.asset_events`).
+
     :param ignore_downstream_trigger_rules: skip tasks below whatever their trigger rule (default).  False skips the
         direct followers only and leaves the rest to their rules.
     """
@@ -53,6 +56,8 @@ class GenerateWindowOperator(PipelineOperator):
         kwargs.setdefault("map_index_template", "{{ task.window or task.reason }}")
         super().__init__(pipeline=pipeline, **kwargs)
         self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
+        self._alias = asset_events.alias_of(pipeline)
+        self.outlets = [*self.outlets, self._alias]
         self.reason: str | None = None
         self.window: str | None = None
 
@@ -64,6 +69,7 @@ class GenerateWindowOperator(PipelineOperator):
                 follows=_starts_follower(context["ti"].task)
             )
             generated = generate(runtime, request)
+            asset_events.emit_late(context, self._alias, runtime)
             zone = runtime.config.timezone
         ti = context["ti"]
         if generated.claim is None:

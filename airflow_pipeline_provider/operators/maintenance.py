@@ -17,8 +17,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shown
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
@@ -94,7 +95,7 @@ class ReloadOperator(PipelineOperator):
         stamp = context["dag_run"].run_after.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         trigger_run(
             config.pipeline_id,
-            f"recheck__{window.window_id}__{stamp}",
+            NamedRun("recheck", window.window_id, stamp).run_id,
             {
                 "window_start": iso_utc(interval.start),
                 "window_end": iso_utc(interval.end),
@@ -133,13 +134,22 @@ class DriftOperator(PipelineOperator):
 
 
 class CleanupOperator(PipelineOperator):
-    """Remove files of abandoned attempts, unfinished uploads and expired leases."""
+    """Remove files of abandoned attempts, unfinished uploads and expired leases.
+
+    Its success sends the ``<pipeline id>.days`` events that the pipeline's own runs left unsent.
+    """
 
     template_fields: Sequence[str] = ("pipeline",)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._alias = asset_events.alias_of(self._config or self.pipeline)
+        self.outlets = [*self.outlets, self._alias]
 
     def execute(self, context: Context) -> dict[str, int]:
         with self.runtime(context) as runtime:
             cleaned = cleanup(runtime)
+            asset_events.emit_late(context, self._alias, runtime)
         for attempt in cleaned.attempts:
             self.log.info("removed %s: %s", attempt.folder, attempt.why)
         return {

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.attempt_files import remove_older_attempts
 from airflow_pipeline_provider.phases.commit_rows import loaded
+from airflow_pipeline_provider.phases.day_events import DayEvents
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
@@ -34,9 +35,12 @@ logger = logging.getLogger(__name__)
 REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs then needs a longer settle
 
 
-def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
+def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents | None = None) -> Audited:
     """Commit the window if source = manifest + quarantined and manifest = target = distinct ids; otherwise extract
-    again or fail."""
+    again or fail.
+
+    :param day_events: as the task sees them that may send one; without it none becomes due.
+    """
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
             if (newest := _own_newest(runtime, claim, staged)) is None:
@@ -55,7 +59,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged) -> Audited:
                     distinct=counts.distinct,
                 )
                 if result.ok:
-                    return _commit(runtime, claim, staged, counts)
+                    return _commit(runtime, claim, staged, counts, day_events)
                 again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
                 if not again:
                     raise DataError(
@@ -142,7 +146,9 @@ def _reextract(runtime: Runtime, claim: Claim, staged: Staged, rows: int | None)
     return staged
 
 
-def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> Audited:
+def _commit(
+    runtime: Runtime, claim: Claim, staged: Staged, counts: Counts, day_events: DayEvents | None
+) -> Audited:
     interval = claim.window.interval
     quarantined = {"quarantined": counts.quarantined}
     detail = {
@@ -168,8 +174,12 @@ def _commit(runtime: Runtime, claim: Claim, staged: Staged, counts: Counts) -> A
     # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
     with runtime.state.session():
         runtime.state.append(replacing)
+        if day_events is not None:
+            day_events.expect(claim.window, staged.token)
         runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
     reach("audit.committed")
+    if day_events is not None:
+        day_events.collect(claim.window.day)
     remove_older_attempts(runtime, claim, staged)
     reach("audit.files_removed")
     release(runtime, claim.run, interval)

@@ -19,7 +19,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, Pi
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.identity import change_sentence, datasets_of, differences, recorded
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.state.about import NOTHING, Act, merged
+from airflow_pipeline_provider.state.about import NOTHING, About, Act, merged
 from airflow_pipeline_provider.state.base import State
 
 ALL_TIME = Interval(datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9000, 1, 1, tzinfo=timezone.utc))
@@ -99,9 +99,11 @@ def _rename(runtime: Runtime, old: State, by: str) -> Renamed:
     target.register(now.entry, lambda _: None)
     reach("rename.target_committed")
     act = Act(new.now(), "rename", by, detail={"from": old_id})
-    new.change_about(
-        lambda about: replace(
-            recorded(about, now), renaming_from=None, acts=merged(snapshot.about, about).acts
-        ).with_act(act)
-    )
+
+    def finish(about: About) -> About:
+        both = merged(snapshot.about, about)
+        done = replace(recorded(about, now), renaming_from=None, acts=both.acts, day_events=both.day_events)
+        return done.with_act(act)
+
+    new.change_about(finish)
     return Renamed(count, rows)

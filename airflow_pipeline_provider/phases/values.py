@@ -95,6 +95,15 @@ class Staged(Struct, frozen=True):
     quarantined: int = 0
 
 
+class CompleteDay(NamedTuple):
+    """What a `.days` event holds; `rows` is None where the ledger does not know them exactly."""
+
+    day: date
+    interval: Interval
+    rows: int | None
+    token: int
+
+
 class Audited(Struct, frozen=True):
     """Counts of a commit under `token`: source = staged + quarantined, and staged = target = distinct."""
 

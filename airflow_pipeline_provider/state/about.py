@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,12 +58,54 @@ class Act:
         )
 
 
+class Task(NamedTuple):
+    """A task of a DAG run; `run` is "dag_id/run_id"."""
+
+    run: str
+    task_id: str
+
+
+class DayEvent(NamedTuple):
+    """The `.days` event of a complete day, kept until a task that sent it has succeeded.
+
+    `commit` is the task of the newest commit of the day, under `token`.  `first`: the day was not complete before.
+    `sender` is the task whose success sends the event, None while no task does.
+    """
+
+    day: date
+    token: int
+    commit: Task
+    first: bool
+    sender: Task | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "day": self.day.isoformat(),
+            "fence": self.token,  # Airflow's pages hide whatever has "token" in its name
+            "commit": list(self.commit),
+            "first": self.first,
+            "sender": self.sender and list(self.sender),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> DayEvent:
+        sender = value["sender"]
+        return cls(
+            date.fromisoformat(value["day"]),
+            int(value["fence"]),
+            Task(*value["commit"]),
+            bool(value["first"]),
+            None if sender is None else Task(*sender),
+        )
+
+
 @dataclass(frozen=True)
 class About:
     """`source` and `target` are the datasets (`core.datasets`) of the loads so far, None before the first one.
 
     `days` are the pipeline's first and last day as they were registered with the target; `renamed_to` is the new id
-    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first.
+    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first;
+    `day_events` are those not known to be sent, by day.
     """
 
     source: dict[str, Any] | None = None
@@ -72,9 +114,18 @@ class About:
     renamed_to: str | None = None
     renaming_from: str | None = None
     acts: tuple[Act, ...] = ()
+    day_events: tuple[DayEvent, ...] = ()
 
     def with_act(self, act: Act) -> About:
         return replace(self, acts=(*self.acts, act)[-KEPT_ACTS:])
+
+    def day_event(self, day: date) -> DayEvent | None:
+        return next((event for event in self.day_events if event.day == day), None)
+
+    def with_day_event(self, day: date, event: DayEvent | None) -> About:
+        """Replace the event of the day; None removes it."""
+        others = [other for other in self.day_events if other.day != day]
+        return replace(self, day_events=tuple(sorted([*others, event] if event else others)))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +135,7 @@ class About:
             "renamed_to": self.renamed_to,
             "renaming_from": self.renaming_from,
             "acts": [act.to_json() for act in self.acts],
+            **({"day_events": [event.to_json() for event in self.day_events]} if self.day_events else {}),
         }
 
     @classmethod
@@ -97,6 +149,7 @@ class About:
             value["renamed_to"],
             value["renaming_from"],
             tuple(Act.from_json(act) for act in value["acts"]),
+            tuple(DayEvent.from_json(event) for event in value.get("day_events", [])),
         )
 
     def dump(self) -> str:
@@ -123,15 +176,18 @@ def read_about(text: str | None, where: str) -> About:
 
 
 def merged(snapshot: About, present: About) -> About:
-    """Merge what is imported with what is there: what is there stays, acts of both are kept in order."""
+    """Merge what is imported with what is there: what is there stays, acts and day events of both are kept."""
     acts = sorted({*map(_key, snapshot.acts), *map(_key, present.acts)})
     known = {_key(act): act for act in (*snapshot.acts, *present.acts)}
+    both = sorted((*snapshot.day_events, *present.day_events), key=lambda event: event.token)
+    events = {event.day: event for event in both}  # the newest of each day
     base = present if present.source is not None or present.target is not None else snapshot
     return replace(
         base,
         renamed_to=present.renamed_to or snapshot.renamed_to,
         renaming_from=present.renaming_from or snapshot.renaming_from,
         acts=tuple(known[key] for key in acts)[-KEPT_ACTS:],
+        day_events=tuple(events[day] for day in sorted(events)),
     )
 
 

@@ -23,7 +23,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
-from airflow_pipeline_provider.state.about import NOTHING
+from airflow_pipeline_provider.state.about import NOTHING, DayEvent, Task
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.owners import Execution, Owner
 from airflow_pipeline_provider.testing.sample_day import DAY, MIDNIGHT, hours
@@ -442,3 +442,13 @@ class StateConformance(StateSharingConformance):
         assert state.entries() == []
         assert state.mint_token() == 1
         assert reopened.about() == about
+
+    def test_day_events_are_remembered(self, state: State, reopened: State) -> None:
+        task = Task("dag/run", "audit")
+        first, second = DayEvent(DAY, 3, task, True), DayEvent(DAY + timedelta(days=1), 4, task, False, task)
+        state.change_about(lambda about: about.with_day_event(second.day, second))
+        reopened.change_about(lambda about: about.with_day_event(first.day, first))
+        assert state.about().day_events == (first, second)
+        assert (state.about().day_event(DAY), state.about().day_event(date.min)) == (first, None)
+        state.change_about(lambda about: about.with_day_event(DAY, None))
+        assert reopened.about().day_events == (second,)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from datetime import timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta, timezone
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,119 @@ def test_each_commit_is_told_and_the_day_once_it_is_complete(
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 2}]
 
 
-def test_a_replaced_window_makes_its_day_complete_anew(folder: Folder, run_dag: Callable[..., Any]) -> None:
+WHOLE = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-04T00:00:00-05:00"}
+EARLY = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-03T12:00:00-05:00"}
+LATE = {"window_start": "2013-11-03T12:00:00-05:00", "window_end": "2013-11-04T00:00:00-05:00"}
+
+
+@pytest.fixture
+def run_dated(run_dag: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a DAG run with a logical date of its own: `dag.test` deletes the run before that has the same, or none.
+
+    It also keeps the Params of a run in the DAG, so each run needs a DAG of its own.
+    """
+    numbers = count(1)
+
+    def run(dag: Any, **arguments: Any) -> Any:
+        due = datetime(2013, 12, next(numbers), tzinfo=timezone.utc)
+        return run_dag(dag, **{"logical_date": due, "run_after": due, **arguments})
+
+    return run
+
+
+def test_a_window_that_is_replaced_alone_is_told(folder: Folder, run_dated: Callable[..., Any]) -> None:
+    folder.write(**{**HALF_DAYS, "granularity": "1d"})
+    run_dated(folder.dag())
+    folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    run_dated(folder.dag(), run_conf=WHOLE)
+    run_dated(folder.dag())
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}, {**DAY, "rows": 76, "token": 2}]
+
+
+def test_a_window_that_other_runs_follow_leaves_the_event_to_them(
+    folder: Folder, run_dated: Callable[..., Any]
+) -> None:
+    """As in a backfill: runs dated by the window that they move."""
+    folder.write(**HALF_DAYS)
+    run_dated(folder.dag())
+    run_dated(folder.dag())
+    first = [{**DAY, "rows": 75, "token": 2}]
+    assert events(folder, "days") == first
+    queued(folder.dag(), SECOND["start"])
+    run_dated(folder.dag(), run_conf=EARLY)
+    assert events(folder, "days") == first
+    run_dated(folder.dag(), run_conf=LATE, logical_date=datetime.fromisoformat(SECOND["start"]))
+    assert events(folder, "days") == [*first, {**DAY, "rows": 75, "token": 4}]
+
+
+@pytest.mark.parametrize("by", ["a run without a window", "maintenance"])
+def test_the_event_that_was_left_to_a_run_that_failed_is_told_by(
+    folder: Folder, run_dated: Callable[..., Any], by: str
+) -> None:
+    folder.write(**HALF_DAYS)
+    run_dated(folder.dag())
+    run_dated(folder.dag())
+    following = queued(folder.dag(), SECOND["start"])
+    run_dated(folder.dag(), run_conf=EARLY)
+    run_dated(folder.dag())
+    assert len(events(folder, "days")) == 1
+    end(following, "failed")
+    run_dated(folder.dag() if by != "maintenance" else maintenance(folder))
+    assert events(folder, "days")[1:] == [{**DAY, "rows": 75, "token": 3}]
+    run_dated(folder.dag())
+    assert len(events(folder, "days")) == 2
+
+
+def test_an_audit_that_fails_for_good_after_its_commit_is_told_by_the_next_run(
+    folder: Folder, run_dated: Callable[..., Any]
+) -> None:
     folder.write(**{**HALF_DAYS, "granularity": "1d"})
     dag = folder.dag()
-    run_dag(dag)
-    folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
-    conf = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-04T00:00:00-05:00"}
-    run_dag(dag, run_conf=conf)
-    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}, {**DAY, "rows": 76, "token": 2}]
+
+    def die(context: Any, result: Any) -> None:
+        raise RuntimeError("the worker is gone")
+
+    dag.get_task("audit")._post_execute_hook = die
+    assert states(run_dated(dag))["audit"] == "failed"
+    assert events(folder, "days") == []
+    run_dated(folder.dag())
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
+    run_dated(folder.dag())
+    assert len(events(folder, "days")) == 1
+
+
+def queued(dag: Any, logical_date: str) -> int:
+    """Make a run that waits to be started; returns its key in the database."""
+    from airflow.api.client.local_client import Client
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    run_id = f"waits_{logical_date}"
+    Client().trigger_dag(dag.dag_id, run_id=run_id, logical_date=datetime.fromisoformat(logical_date))
+    with create_session() as session:
+        found = session.scalars(select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.run_id == run_id))
+        return int(found.one().id)
+
+
+def end(run: int, state: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(DagRun).where(DagRun.id == run).values(state=state))
+
+
+def maintenance(folder: Folder) -> Any:
+    from airflow_pipeline_provider.config.loader import load_pipeline
+    from airflow_pipeline_provider.connectors.registry import options_model
+    from airflow_pipeline_provider.factory.maintenance import build_maintenance
+
+    file = folder.path / "dags" / "pipelines" / f"{folder.pipeline_id}.yaml"
+    config = load_pipeline(file, options_model=options_model)
+    dag_id = f"{folder.pipeline_id}_maintenance"
+    return build_maintenance([config], schedule=None, days=1, on_shrink="fail", dag_id=dag_id)
 
 
 def test_an_audit_that_dies_after_its_commit_tells_when_it_is_tried_again(

@@ -39,22 +39,22 @@ def seeded(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def until(pipeline: Pipeline, last: str, run: str) -> tuple[Claim, Staged | None]:
+def until(pipeline: Pipeline, last: str, run: str, **changes: Any) -> tuple[Claim, Staged | None]:
     """Do the phases of a run up to and with `last`; each with a new runtime, as a new process would."""
-    claim = generate(pipeline.runtime(), pipeline.request(run)).claim
+    claim = generate(pipeline.runtime(**changes), pipeline.request(run)).claim
     assert claim is not None
     if last == "generate":
         return claim, None
-    validated = validate(pipeline.runtime(), claim)
+    validated = validate(pipeline.runtime(**changes), claim)
     if last == "validate":
         return claim, None
     assert validated.attempt is not None
-    receipts = [extract(pipeline.runtime(), claim, validated.attempt, s) for s in validated.slices]
+    receipts = [extract(pipeline.runtime(**changes), claim, validated.attempt, s) for s in validated.slices]
     if last == "extract":
         return claim, None
-    staged = stage(pipeline.runtime(), claim, validated.attempt, receipts)
+    staged = stage(pipeline.runtime(**changes), claim, validated.attempt, receipts)
     if last == "load":
-        load(pipeline.runtime(), claim, staged)
+        load(pipeline.runtime(**changes), claim, staged)
     return claim, staged
 
 

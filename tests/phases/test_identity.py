@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime, utc_now
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.state.about import NOTHING, About
+from airflow_pipeline_provider.state.about import NOTHING, About, DayEvent, Task
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
@@ -277,6 +278,15 @@ def test_a_rename_that_is_cut_off_anywhere_is_finished_by_the_next(
     assert examined.healthy
     with pytest.raises(ConfigError, match=r"was renamed to 'trips'.*state rename trips flights"):
         moved.move(moved.runtime(**ONE_DAY))
+
+
+def test_a_rename_keeps_the_day_events_that_were_not_sent(moved: Pipeline) -> None:
+    for token in (1, 2):
+        event = DayEvent(date(2013, 11, 3), token, Task("flights/a", "audit"), False)
+        old_state(moved).change_about(lambda about, event=event: about.with_day_event(event.day, event))
+        rename(renamed(moved), old_state(moved), "ann")
+        assert renamed(moved).state.about().day_events == (event,)
+        rename(moved.runtime(**ONE_DAY), old_state(moved, "trips"), "ann")
 
 
 def test_a_rename_may_be_taken_back(moved: Pipeline) -> None:

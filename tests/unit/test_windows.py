@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.core.windows import Window, parse_window_id
+from airflow_pipeline_provider.core.windows import NamedRun, Window, parse_window_id
 
 
 def window(start: str, end: str) -> Window:
@@ -66,3 +66,23 @@ def test_windows_survive_json() -> None:
     again = msgspec.convert(msgspec.to_builtins(made), Window)
     assert again == made
     assert (again.start, again.end) == (made.interval.start, made.interval.end)
+
+
+WINDOW_ID = "flights.20131103T040000Z-20131103T060000Z"
+
+
+@pytest.mark.parametrize(
+    ("run_id", "expected"),
+    [
+        (f"reprocess__{WINDOW_ID}__20131106T120000Z", NamedRun("reprocess", WINDOW_ID, "20131106T120000Z")),
+        (f"recheck__a__{WINDOW_ID}__t5", NamedRun("recheck", f"a__{WINDOW_ID}", "t5")),
+        (f"reprocess__{WINDOW_ID}", None),
+        ("scheduled__2013-11-03T04:00:00+00:00", None),
+        ("manual", None),
+    ],
+    ids=["of a command", "an id with underscores", "no stamp", "scheduled", "no parts"],
+)
+def test_the_id_of_a_run_that_moves_a_named_window(run_id: str, expected: NamedRun | None) -> None:
+    found = NamedRun.parse(run_id)
+    assert found == expected
+    assert found is None or found.run_id == run_id

@@ -111,6 +111,19 @@ class Airflow:
         errors = self.listed("importErrors", "import_errors")
         return {error["filename"]: error["stack_trace"] for error in errors if folder in error["filename"]}
 
+    # --- assets
+
+    def events(self, asset: str) -> list[dict[str, Any]]:
+        """`extra` of the asset's events, oldest first."""
+        found = [a for a in self.listed("assets", "assets", name_pattern=asset) if a["name"] == asset]
+        return [
+            event["extra"]
+            for known in found
+            for event in self.listed(
+                "assets/events", "asset_events", asset_id=known["id"], order_by="timestamp"
+            )
+        ]
+
     # --- runs
 
     def runs(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:

@@ -158,3 +158,5 @@ def assert_moved(world: World, dag_id: str) -> None:
     assert set(lake.windows(*THE_LONG_DAY, HOURS)) <= set(world.committed(dag_id))
     world.assert_complete(dag_id, "weather", *THE_LONG_DAY)
     world.assert_left_nothing(dag_id)
+    told = world.airflow.events(f"{dag_id}.days")[-1]
+    assert told["token"] == max(world.committed(dag_id).values()), "the newest commit was not told"
