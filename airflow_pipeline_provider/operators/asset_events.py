@@ -106,7 +106,11 @@ def _add_days(context: Context, alias: AssetAlias, pipeline_id: str, complete: I
 
 
 def _add(context: Context, alias: AssetAlias, asset: str, pipeline_id: str, what: CompleteDay) -> None:
-    about: dict[str, Any] = {
+    context["outlet_events"][alias].add(Asset(asset), extra=_about(pipeline_id, what))
+
+
+def _about(pipeline_id: str, what: CompleteDay) -> dict[str, Any]:
+    return {
         "pipeline": pipeline_id,
         "day": what.day.isoformat(),
         "start": iso_utc(what.interval.start),
@@ -114,4 +118,3 @@ def _add(context: Context, alias: AssetAlias, asset: str, pipeline_id: str, what
         "rows": what.rows,
         "token": what.token,
     }
-    context["outlet_events"][alias].add(Asset(asset), extra=about)
