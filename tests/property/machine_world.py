@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from airflow_pipeline_provider.state.base import Snapshot, State
+from airflow_pipeline_provider.state.owners import Execution
 from airflow_pipeline_provider.testing.faults import Crash
 from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
 from airflow_pipeline_provider.testing.memory_stage import MemoryStage
@@ -158,11 +159,9 @@ class World:
         )
 
     def identity(self, run: Run | None, phase: str) -> dict[str, Any]:
-        """The process that executes the run's task, where leases have more than a run for their owner."""
-        if run is None or "installation" not in {field.name for field in fields(Runtime)}:
+        """Return the process that executes the run's task, which is a part of the owner of a lease."""
+        if run is None:
             return {}
-        from airflow_pipeline_provider.state.owners import Execution
-
         self.executions += 1
         return {
             "installation": run.installation,

@@ -14,9 +14,9 @@ from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.phases import audit as audit_phase
+from airflow_pipeline_provider.phases import fallback, run_phase
 from airflow_pipeline_provider.phases import generate as generate_phase
 from airflow_pipeline_provider.phases import load as load_phase
-from airflow_pipeline_provider.phases import run_phase
 from airflow_pipeline_provider.phases import stage as stage_phase
 from airflow_pipeline_provider.phases import validate as validate_phase
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
@@ -186,7 +186,10 @@ SAFEGUARDS = [
         "a state that fell back is noticed",
         stories.the_state_falls_back,
         "relies on an older state",
-        [(module, "check_current", newest_token) for module in (validate_phase, stage_phase, load_phase)],
+        [
+            (module, "check_current", newest_token)
+            for module in (fallback, validate_phase, stage_phase, load_phase)
+        ],
     ),
     Safeguard(
         "a load's token is one that the state has given out",
