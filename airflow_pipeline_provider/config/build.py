@@ -65,7 +65,7 @@ def build_config(
 
 def _validate_section(
     kind: str,
-    data: Any,
+    data: object,
     base: type[Options],
     options_model: Callable[[str, str], type[BaseModel]],
     found: Found,

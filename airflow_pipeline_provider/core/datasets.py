@@ -25,7 +25,7 @@ _RESOLVED = ("database", "schema")  # by the connection, where it names them
 _TEXTS = ("query",)
 
 
-def fingerprint(value: Any) -> str | None:
+def fingerprint(value: object) -> str | None:
     """Return a short hash of a query (its white space does not count), None for None."""
     if value is None:
         return None
@@ -137,6 +137,6 @@ def _listed(dataset: Dataset) -> Iterable[str]:
     return listed
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta, tzinfo
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,7 +39,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 TimeWindow: TypeAlias = tuple[pendulum.DateTime, pendulum.DateTime, str]
-LatestTimestamp: TypeAlias = Callable[[pendulum.DateTime], Any]
+LatestTimestamp: TypeAlias = Callable[[pendulum.DateTime], object]
 RecordFunction: TypeAlias = Callable[[dict[str, Any]], "str | int | None"]
 
 MIN_GRANULARITY_SECONDS = 60
@@ -66,7 +66,7 @@ _OWN_FIELDS = frozenset(
 
 
 def calculate_time_window(
-    target_day: Any, granularity: str, continuation_timestamp: Any = None
+    target_day: object, granularity: str, continuation_timestamp: object = None
 ) -> TimeWindow | None:
     """Return `(start, end, actual interval)` of the next window of a day, or None when the day has none left.
 
@@ -96,7 +96,7 @@ def calculate_time_window(
 
 
 def generate_pipeline_time_window_record(
-    final_config: Mapping[str, Any], *, reference_time: Any, latest_timestamp_available: LatestTimestamp
+    final_config: Mapping[str, Any], *, reference_time: object, latest_timestamp_available: LatestTimestamp
 ) -> dict[str, Any] | None:
     """Return the next window of the target day, or None when the day has none left (the reason is logged).
 
@@ -129,7 +129,7 @@ def generate_pipeline_time_window_record(
 def build_complete_pipeline_record(
     final_config: Mapping[str, Any],
     *,
-    reference_time: Any,
+    reference_time: object,
     latest_timestamp_available: LatestTimestamp,
     record_functions: Mapping[str, RecordFunction] | None = None,
 ) -> dict[str, Any] | None:
@@ -208,7 +208,7 @@ def _value(final_config: Mapping[str, Any], key: str) -> Any:
     return final_config[key]
 
 
-def _names(mapping: Mapping[Any, Any]) -> str:
+def _names(mapping: Iterable[object]) -> str:
     return ", ".join(str(key) for key in mapping) or "no keys"
 
 
@@ -219,7 +219,7 @@ def _default_record(final_config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(key, value) for key, value in record.items()}
 
 
-def _copy(key: str, value: Any) -> Any:
+def _copy(key: str, value: object) -> object:
     try:
         return copy.deepcopy(value)
     except (TypeError, copy.Error) as error:  # an open file, a lock

@@ -11,7 +11,7 @@ from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.exceptions import ConfigError
 
 
-def json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
+def json_safe(record: Mapping[str, object]) -> dict[str, Any]:
     """Return a JSON-safe copy: datetimes as ISO 8601 with offset, dates as ISO 8601.
 
     Raises ConfigError that names the key (`owner.since`, `tags[0]`) of what JSON cannot hold: naive
@@ -25,14 +25,14 @@ def json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("record: expected values that JSON can hold, got one that holds itself") from None
 
 
-def _mapping(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
+def _mapping(value: Mapping[str, object], path: str) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
             raise ConfigError(f"{path or 'record'}: expected text keys only, got {quote(key)}")
     return {key: _safe(item, f"{path}.{key}" if path else key) for key, item in value.items()}
 
 
-def _safe(value: Any, path: str) -> Any:
+def _safe(value: object, path: str) -> object:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, datetime):

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from datetime import timezone as fixed_timezone
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeGuard
 
 import pendulum
 
@@ -49,7 +49,7 @@ _ISO_8601 = re.compile(
 
 
 def convert_to_pendulum(
-    timestamp: Any, timezone: str | tzinfo | None = None, *, name: str = "timestamp"
+    timestamp: object, timezone: str | tzinfo | None = None, *, name: str = "timestamp"
 ) -> pendulum.DateTime:
     """Convert `timestamp` to a pendulum DateTime in `timezone`; fractions are floored to microseconds.
 
@@ -107,7 +107,7 @@ def shown_in(instant: datetime, timezone: str | tzinfo, name: str = "timestamp")
 
 
 def calculate_day_from_timestamp(
-    timestamp: Any, time_back: str, timezone: str | tzinfo, *, name: str = "timestamp"
+    timestamp: object, time_back: str, timezone: str | tzinfo, *, name: str = "timestamp"
 ) -> pendulum.DateTime:
     """Return the first instant, in `timezone`, of the local day of `timestamp` minus `time_back`.
 
@@ -125,14 +125,14 @@ def calculate_day_from_timestamp(
     return shown_in(day_interval(day, zone).start, zone)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     """Return whether the value is an int, a float or a numpy scalar of them; bool and timedelta64 are not."""
     if isinstance(value, int | float):
         return not isinstance(value, bool)
     return isinstance(value, Real) and getattr(getattr(value, "dtype", None), "kind", None) in ("i", "u", "f")
 
 
-def _from_epoch(value: Any, name: str) -> datetime:
+def _from_epoch(value: int | float, name: str) -> datetime:
     number = int(value) if isinstance(value, Integral) else float(value)
     ticks = next((unit for limit, unit in _EPOCH_UNITS if abs(number) < limit), None)
     if ticks is None:  # NaN is below nothing

@@ -68,6 +68,6 @@ def _variable(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return _column(map(len, values), data, kind)
 
 
-def _column(lengths: Iterable[int], data: Any, kind: pa.DataType) -> pa.Array:
+def _column(lengths: Iterable[int], data: object, kind: pa.DataType) -> pa.Array:
     offsets = array("i", accumulate(lengths, initial=0))
     return pa.Array.from_buffers(kind, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -109,7 +109,7 @@ def _repeats_a_key(body: str) -> bool:
     return False
 
 
-def _count_keys(value: Any) -> int:
+def _count_keys(value: object) -> int:
     count, stack = 0, [value]
     while stack:
         at = stack.pop()
