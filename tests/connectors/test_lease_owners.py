@@ -59,7 +59,7 @@ def test_a_lease_variable_without_installation_belongs_to_its_run() -> None:
         "since": iso_utc(now),
         "until": iso_utc(now + timedelta(seconds=TTL)),
         "seconds": TTL,
-        "windows": [hours(0, 2).to_json()],
+        "windows": [[iso_utc(hours(0, 2).start), iso_utc(hours(0, 2).end)]],
         "mark": "m",
         "follows": True,
         "fence": 3,

@@ -30,7 +30,7 @@ DONE_BEFORE = hours("p0-24")
 @dataclass(frozen=True)
 class Held:
     interval: Interval
-    owner: str = "flights/other"
+    holder: str = "flights/other"
     since: datetime = field(default_factory=lambda: at(20))
 
 
