@@ -40,13 +40,14 @@ SENTENCES = (
 )
 
 
+@pytest.mark.usefixtures("airflow_db")  # tasks read the installation's id
 @pytest.mark.parametrize("error", reference.error_classes(), ids=lambda error: error.__name__)
 def test_a_task_does_what_the_reference_says(error: type[PipelineError], folder: Folder) -> None:
     from airflow_pipeline_provider.operators.base import PipelineOperator
 
     config = load_pipeline(folder.write(), options_model=options_model)
     context: Any = {
-        "ti": SimpleNamespace(try_number=1, max_tries=3),
+        "ti": SimpleNamespace(task_id="phase", map_index=-1, try_number=1, max_tries=3),
         "dag_run": SimpleNamespace(dag_id=folder.pipeline_id, run_id="r1"),
     }
     operator = PipelineOperator(task_id="phase", pipeline=config)

@@ -25,7 +25,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,20 @@ def lines_of(body: str) -> Iterator[str]:
 
 
 class Shell:
-    """Runs the commands of one page. `program` runs `airflow-pipelines` in this process."""
+    """Runs the commands of one page.
 
-    def __init__(self, folder: Path, program: Command, environment: Any) -> None:
-        self.program, self.environment = program, environment
+    `program` runs `airflow-pipelines` in this process. `services` are commands that do not end, with a function that
+    starts each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        program: Command,
+        environment: Any,
+        services: Mapping[str, Callable[[], None]] | None = None,
+    ) -> None:
+        self.program, self.environment, self.services = program, environment, services or {}
         self.enter(folder)
 
     def enter(self, folder: str | Path) -> None:
@@ -118,6 +128,9 @@ class Shell:
 
     def _one(self, line: str) -> tuple[int, str]:
         words = shlex.split(line, comments=True)
+        if line in self.services:
+            self.services[line]()
+            return 0, ""
         if words[0] == "export":
             for word in words[1:]:
                 name, _, value = word.partition("=")
@@ -134,7 +147,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=1200,
             env={**os.environ, "PATH": path},
             check=False,
         )
