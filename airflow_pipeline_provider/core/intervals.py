@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import islice
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A datetime that is refused without an offset when it is read from JSON."""
 
 
 def to_utc(value: datetime, name: str) -> datetime:

@@ -12,14 +12,16 @@ when source and target are counted again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any
 
+from msgspec import Struct
+
 from airflow_pipeline_provider.core.intervals import (
+    Instant,
     Interval,
     common,
     contiguous_end,
@@ -50,8 +52,7 @@ class Check(str, Enum):
     SHRANK = "shrank"  # the target holds more rows than the source: deleting them needs review
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True, omit_defaults=True):
     """One line of the ledger.
 
     `token` is set on replacing and committed, `rows` and `manifest` (sha-256 of the manifest) on committed;
@@ -60,13 +61,13 @@ class Entry:
 
     kind: Kind
     interval: Interval
-    at: datetime
+    at: Instant
     token: int | None = None
     attempt: str | None = None
     run: str | None = None
     rows: int | None = None
     manifest: str | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = {}
 
 
 # --- coverage

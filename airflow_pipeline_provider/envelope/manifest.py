@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-from datetime import datetime
 from functools import cached_property
 
 import msgspec
 from msgspec import Struct
 
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Instant, Interval
 
 
 class Part(Struct, frozen=True, omit_defaults=True):
@@ -37,8 +36,8 @@ class Part(Struct, frozen=True, omit_defaults=True):
     path: str
     rows: int
     bytes: int
-    min_event_time: datetime
-    max_event_time: datetime
+    min_event_time: Instant
+    max_event_time: Instant
     sha256: str | None = None
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.command_line import again

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from airflow_pipeline_provider.core.completion import has_committed, is_complete, may_complete, was_complete
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
@@ -91,7 +93,7 @@ class DayEvents:
                 self._replace(event, None)
                 return
             found = self._to_send(event)
-            mine = event._replace(sender=self.task if found else None)
+            mine = replace(event, sender=self.task if found else None)
             if event == mine or self._replace(event, mine):
                 self.complete.extend([found] if found else [])
                 return

@@ -11,7 +11,9 @@ After a crash the same command continues: the entries are keyed.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shown

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from airflow_pipeline_provider.connectors.base import Slice
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.core.windows import Window
 
 
@@ -48,7 +48,7 @@ class Claim(Struct, frozen=True):
     day: date
     run: str
     kind: RunKind
-    reference_time: datetime
+    reference_time: Instant
     replace: bool = False
     by: str | None = None
 

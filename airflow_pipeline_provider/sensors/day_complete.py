@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
@@ -67,7 +68,7 @@ class DayCompleteSensor(BaseSensorOperator):
         if answer is not None:
             return answer
         self.defer(
-            trigger=DayCompleteTrigger(question.to_json(), float(self.poke_interval)),
+            trigger=DayCompleteTrigger(msgspec.to_builtins(question), float(self.poke_interval)),
             method_name="execute_complete",
             timeout=timedelta(seconds=float(self.timeout)),
         )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shown
 from airflow_pipeline_provider.core.datasets import Days
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.exceptions import DataError
 
 KEPT_ACTS = 200  # older ones are dropped
@@ -24,38 +24,15 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 
-@dataclass(frozen=True)
-class Act:
-    """A manual change; `interval` is None when it concerns the whole pipeline."""
+class Act(Struct, frozen=True, omit_defaults=True):
+    """Manual change; `interval` is None when it concerns the whole pipeline."""
 
-    at: datetime
+    at: Instant
     what: str
     by: str
     why: str = ""
     interval: Interval | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = {"at": iso_utc(self.at), "what": self.what, "by": self.by}
-        if self.why:
-            value["why"] = self.why
-        if self.interval is not None:
-            value["interval"] = msgspec.to_builtins(self.interval)
-        if self.detail:
-            value["detail"] = self.detail
-        return value
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Act:
-        interval = value.get("interval")
-        return cls(
-            parse_utc(value["at"]),
-            str(value["what"]),
-            str(value["by"]),
-            str(value.get("why", "")),
-            None if interval is None else msgspec.convert(interval, Interval),
-            dict(value.get("detail", {})),
-        )
+    detail: dict[str, Any] = {}
 
 
 class Task(NamedTuple):
@@ -65,11 +42,12 @@ class Task(NamedTuple):
     task_id: str
 
 
-class DayEvent(NamedTuple):
+class DayEvent(Struct, frozen=True, order=True, rename={"token": "fence"}):
     """The `.days` event of a complete day, kept until a task that sent it has succeeded.
 
-    `commit` is the task of the newest commit of the day, under `token`.  `first`: the day was not complete before.
-    `sender` is the task whose success sends the event, None while no task does.
+    `commit` is the task of the newest commit of the day, under `token` (in JSON `fence`: Airflow's pages hide values
+    with "token" in the name).  `first`: the day was not complete before.  `sender` is the task whose success sends
+    the event, None while no task does.
     """
 
     day: date
@@ -78,97 +56,53 @@ class DayEvent(NamedTuple):
     first: bool
     sender: Task | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "day": self.day.isoformat(),
-            "fence": self.token,  # Airflow's pages hide whatever has "token" in its name
-            "commit": list(self.commit),
-            "first": self.first,
-            "sender": self.sender and list(self.sender),
-        }
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> DayEvent:
-        sender = value["sender"]
-        return cls(
-            date.fromisoformat(value["day"]),
-            int(value["fence"]),
-            Task(*value["commit"]),
-            bool(value["first"]),
-            None if sender is None else Task(*sender),
-        )
-
-
-@dataclass(frozen=True)
-class About:
+class About(Struct, frozen=True, omit_defaults=True):
     """`source` and `target` are the datasets (`core.datasets`) of the loads so far, None before the first one.
 
     `days` are the pipeline's first and last day as they were registered with the target; `renamed_to` is the new id
-    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first;
-    `day_events` are those not known to be sent, by day.
+    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first.
     """
 
-    source: dict[str, Any] | None = None
-    target: dict[str, Any] | None = None
-    days: Days = (None, None)
-    renamed_to: str | None = None
-    renaming_from: str | None = None
-    acts: tuple[Act, ...] = ()
+    source: dict[str, Any] | None
+    target: dict[str, Any] | None
+    days: Days
+    renamed_to: str | None
+    renaming_from: str | None
+    acts: tuple[Act, ...]
     day_events: tuple[DayEvent, ...] = ()
 
     def with_act(self, act: Act) -> About:
+        """Return the record with one more manual change; the oldest beyond `KEPT_ACTS` are dropped."""
         return replace(self, acts=(*self.acts, act)[-KEPT_ACTS:])
 
     def day_event(self, day: date) -> DayEvent | None:
+        """Return the event of the day, if one is due."""
         return next((event for event in self.day_events if event.day == day), None)
 
     def with_day_event(self, day: date, event: DayEvent | None) -> About:
-        """Replace the event of the day; None removes it."""
+        """Return the record with another event of the day; None removes it."""
         others = [other for other in self.day_events if other.day != day]
         return replace(self, day_events=tuple(sorted([*others, event] if event else others)))
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "target": self.target,
-            "days": list(self.days),
-            "renamed_to": self.renamed_to,
-            "renaming_from": self.renaming_from,
-            "acts": [act.to_json() for act in self.acts],
-            **({"day_events": [event.to_json() for event in self.day_events]} if self.day_events else {}),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> About:
-        """Raises ValueError, TypeError, KeyError or AttributeError for anything but what `to_json` gives."""
-        first, last = value["days"]
-        return cls(
-            None if value["source"] is None else dict(value["source"]),
-            None if value["target"] is None else dict(value["target"]),
-            (first, last),
-            value["renamed_to"],
-            value["renaming_from"],
-            tuple(Act.from_json(act) for act in value["acts"]),
-            tuple(DayEvent.from_json(event) for event in value.get("day_events", [])),
-        )
-
     def dump(self) -> str:
-        return json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False, default=str)
+        """Return the record as JSON."""
+        return msgspec.json.encode(self, enc_hook=str).decode()
 
 
-NOTHING = About()
+NOTHING = About(None, None, (None, None), None, None, ())
 
 
 def read_about(text: str | None, where: str) -> About:
-    """Parse what `dump` gave; None is a pipeline of which nothing is remembered.
+    """Parse what `dump` returned; None is a pipeline without a record.
 
     `where` begins the DataError for anything else.
     """
     if text is None:
         return NOTHING
     try:
-        return About.from_json(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return msgspec.json.decode(text, type=About)
+    except ValueError as error:
         raise DataError(
             f"{where}: expected the pipeline's record (JSON), got {text[:60]!r} ({error}); restore it "
             "from a backup or a `state export`"
@@ -176,7 +110,7 @@ def read_about(text: str | None, where: str) -> About:
 
 
 def merged(snapshot: About, present: About) -> About:
-    """Merge what is imported with what is there: what is there stays, acts and day events of both are kept."""
+    """Merge an imported record with the present one, which wins; acts and day events of both are kept."""
     acts = sorted({*map(_key, snapshot.acts), *map(_key, present.acts)})
     known = {_key(act): act for act in (*snapshot.acts, *present.acts)}
     both = sorted((*snapshot.day_events, *present.day_events), key=lambda event: event.token)
@@ -192,7 +126,7 @@ def merged(snapshot: About, present: About) -> About:
 
 
 def _key(act: Act) -> tuple[datetime, str]:
-    return act.at, json.dumps(act.to_json(), sort_keys=True, default=str)
+    return act.at, msgspec.json.encode(act, order="sorted", enc_hook=str).decode()
 
 
 class Renamed(NamedTuple):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+from msgspec import Struct
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.base import Identity
@@ -20,7 +20,7 @@ from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_an
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.wording import lease_holder
 from airflow_pipeline_provider.exceptions import LeaseHeldError
@@ -28,7 +28,7 @@ from airflow_pipeline_provider.state.about import NOTHING, About, Act
 from airflow_pipeline_provider.state.owners import Execution, Owner, is_same_run
 
 
-class Lease(NamedTuple):
+class Lease(Struct, frozen=True, omit_defaults=True):
     """The owner of an interval; `since` and `until` by the store's clock.
 
     `owner` is the run, or the name of another writer.  `seconds` is what the lease was taken or renewed for;
@@ -38,8 +38,8 @@ class Lease(NamedTuple):
 
     interval: Interval
     owner: str
-    since: datetime
-    until: datetime
+    since: Instant
+    until: Instant
     seconds: float | None = None
     installation: str | None = None
     executions: tuple[Execution, ...] = ()
@@ -62,18 +62,17 @@ class Lease(NamedTuple):
         return now < self.until <= now + length
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything of a pipeline that another store needs to go on; leases are not, they belong to running processes.
+class Snapshot(Struct, frozen=True):
+    """Everything of a pipeline that another store needs to continue; leases belong to processes and are left out.
 
-    `entries` in the order in which they were written, with the `at` of then; `runs` (run -> its window) oldest first;
-    `token` is the newest one that was minted.
+    `entries` are in the order of writing, with their original `at`; `runs` (run -> its window) oldest first; `token`
+    is the newest fencing token.
     """
 
     token: int = 0
     first_day: date | None = None
     entries: tuple[Entry, ...] = ()
-    runs: dict[str, Interval] = field(default_factory=dict)
+    runs: dict[str, Interval] = {}
     about: About = NOTHING
 
 

@@ -1,4 +1,4 @@
-"""A snapshot as JSON Lines, readable by hand and by any program.
+"""Snapshots as JSON Lines, readable by hand and by any program.
 
 ::
 
@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.about import NOTHING, About
@@ -37,11 +37,10 @@ _LONGEST_INTERVAL = timedelta(days=3)  # no local day is longer
 _YEARS = range(1000, 9001)
 _AHEAD = timedelta(days=1)  # how far instants may lie in the future: zones and clocks
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')  # texts, and what opens or closes an object or a list
-_TEXTS, _NUMBERS = ("attempt", "run", "manifest"), ("token", "rows")
 
 
 def to_lines(pipeline_id: str, snapshot: Snapshot) -> Iterator[str]:
-    """The lines, without line ends."""
+    """Yield the lines, without line ends."""
     header = {
         "airflow_pipelines_state": VERSION,
         "pipeline_id": pipeline_id,
@@ -51,12 +50,12 @@ def to_lines(pipeline_id: str, snapshot: Snapshot) -> Iterator[str]:
         "runs": len(snapshot.runs),
     }
     if snapshot.about != NOTHING:
-        header["about"] = snapshot.about.to_json()
+        header["about"] = snapshot.about
     yield _dump(header)
     for entry in snapshot.entries:
-        yield _dump({"entry": _entry_json(entry)})
+        yield _dump({"entry": entry})
     for run, interval in snapshot.runs.items():
-        yield _dump({"run": run, "interval": msgspec.to_builtins(interval)})
+        yield _dump({"run": run, "interval": interval})
 
 
 def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = None) -> Snapshot:
@@ -82,7 +81,7 @@ def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = No
                 entries.append(_entry(_object(value["entry"]), latest))
                 numbers.append(number)
             else:
-                runs[_text(value["run"])] = _interval(value["interval"])
+                runs[_text(value["run"])] = _check_interval(msgspec.convert(value["interval"], Interval))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)[:300]
             raise ConfigError(f"line {number}: expected what `state export` writes, but {reason}") from error
@@ -138,52 +137,35 @@ def _header(value: dict[str, Any], latest: datetime) -> dict[str, Any]:
     _text(value["pipeline_id"])
     if "about" in value:
         _texts(_object(value["about"]))
-        value["about"] = About.from_json(value["about"])
+        value["about"] = msgspec.convert(value["about"], About)
     return value
 
 
 def _check_keys(entries: list[Entry], numbers: list[int]) -> None:
-    """What a store would not have taken, it does not take now either."""
+    """Raise ConfigError for entries that a store would have refused."""
     seen: dict[tuple[Any, ...], int] = {}
     for number, entry in zip(numbers, entries, strict=True):
         if entry.kind not in KEYED:
             continue
         key = (entry.kind, entry.interval, entry.token)
         if entry.token is None or key in seen:
-            wrong = "has no token" if entry.token is None else f"stands in line {seen[key]} already"
+            wrong = "has no token" if entry.token is None else f"repeats line {seen[key]}"
             raise ConfigError(f"line {number}: {entry.kind.value} {entry.interval} {wrong}")
         seen[key] = number
 
 
-def _entry_json(entry: Entry) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "kind": entry.kind.value,
-        "interval": msgspec.to_builtins(entry.interval),
-        "at": iso_utc(entry.at),
-    }
-    for name in (*_NUMBERS, *_TEXTS):
-        if getattr(entry, name) is not None:
-            value[name] = getattr(entry, name)
-    if entry.detail:
-        value["detail"] = entry.detail
-    return value
-
-
 def _entry(value: dict[str, Any], latest: datetime) -> Entry:
-    interval, at = _interval(value["interval"]), parse_utc(value["at"])
-    if at > latest or at.year not in _YEARS:
+    """Build an entry, with every limit on its values checked."""
+    _texts(value)
+    entry = msgspec.convert(value, Entry)
+    _check_interval(entry.interval)
+    if entry.at > latest or entry.at.year not in _YEARS:
         raise ValueError(f"at is {value['at']}, which is in the future or outside of the accepted years")
-    texts = {name: _text(value[name]) for name in _TEXTS if value.get(name) is not None}
-    token, rows = value.get("token"), value.get("rows")
-    return Entry(
-        Kind(value["kind"]),
-        interval,
-        at,
-        token=None if token is None else _whole(token, "token", least=1),
-        rows=None if rows is None else _whole(rows, "rows", least=0),
-        detail=_detail(value.get("detail", {})),
-        **texts,
-    )
+    if entry.token is not None:
+        _whole(entry.token, "token", least=1)
+    if entry.rows is not None:
+        _whole(entry.rows, "rows", least=0)
+    return entry
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -192,14 +174,8 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _detail(value: Any) -> dict[str, Any]:
-    detail = _object(value)
-    _texts(detail)
-    return detail
-
-
 def _texts(value: Any) -> None:
-    """Check the texts inside of it too."""
+    """Check each text, also in nested objects and lists."""
     if isinstance(value, str):
         _text(value)
     elif isinstance(value, dict):
@@ -211,8 +187,7 @@ def _texts(value: Any) -> None:
             _texts(child)
 
 
-def _interval(value: Any) -> Interval:
-    interval = msgspec.convert(value, Interval)
+def _check_interval(interval: Interval) -> Interval:
     if interval.is_empty or interval.end - interval.start > _LONGEST_INTERVAL:
         raise ValueError(f"the interval {interval} is empty or longer than {_LONGEST_INTERVAL.days} days")
     if not {interval.start.year, interval.end.year} <= set(_YEARS):
@@ -238,4 +213,4 @@ def _whole(value: Any, name: str, *, least: int) -> int:
 
 
 def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return msgspec.json.encode(value, enc_hook=str).decode()

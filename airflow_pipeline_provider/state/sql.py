@@ -13,10 +13,10 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, StateOptions

@@ -18,10 +18,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import ClassVar, Literal, TypeVar
 
+from msgspec.structs import replace
 from pydantic import Field
 
 from airflow_pipeline_provider.config.options import DurationSeconds, StateOptions

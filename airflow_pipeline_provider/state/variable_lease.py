@@ -17,7 +17,6 @@ after every change; a variable with any other version has lost a write (`lost`).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 import threading
@@ -25,12 +24,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.core.wording import lease_holder
 from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.fault_points import reach
@@ -52,8 +52,7 @@ CLOCK_DIFFERENCE = timedelta(seconds=5)  # between machines; each uses its own c
 _NEVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-@dataclass(frozen=True)
-class LeaseValue:
+class LeaseValue(Struct, frozen=True, rename={"token": "fence"}, tag_field="version", tag=VERSION):
     """The variable's content.
 
     `owner` is the run, or the name of another writer, `installation` its Airflow, if any,
@@ -62,17 +61,17 @@ class LeaseValue:
     versions before and after the owner's last change of it.
     """
 
-    owner: str | None = None
+    owner: str | None
+    since: Instant
+    until: Instant
+    seconds: float
     installation: str | None = None
     executions: tuple[Execution, ...] = ()
-    since: datetime = _NEVER
-    until: datetime = _NEVER
-    seconds: float = 0.0
     windows: tuple[Interval, ...] = ()
     mark: str = ""
     follows: bool = False
     token: int = 0
-    wrote: dict[str, tuple[str, str]] = field(default_factory=dict)
+    wrote: dict[str, tuple[str, str]] = {}
     lost: tuple[str, ...] = ()
 
     def is_live(self, now: datetime) -> bool:
@@ -85,53 +84,23 @@ class LeaseValue:
         return is_same_run(self.owner, self.installation, owner)
 
     def dump(self) -> str:
-        value = {
-            "version": VERSION,
-            "owner": self.owner,
-            "installation": self.installation,
-            "executions": [list(execution) for execution in self.executions],
-            "since": iso_utc(self.since),
-            "until": iso_utc(self.until),
-            "seconds": self.seconds,
-            "windows": [msgspec.to_builtins(window) for window in self.windows],
-            "mark": self.mark,
-            "follows": self.follows,
-            "fence": self.token,
-            "wrote": {name: list(versions) for name, versions in self.wrote.items()},
-            "lost": list(self.lost),
-        }
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        """Return the variable's text."""
+        return msgspec.json.encode(self).decode()
+
+
+FREE = LeaseValue(None, _NEVER, _NEVER, 0.0)
 
 
 def read_lease(key: str, text: str | None) -> LeaseValue:
     """Parse the variable; None is a free lease.  Raise DataError for a value that this package did not write."""
     if text is None:
-        return LeaseValue()
+        return FREE
     try:
-        value = json.loads(text)
-        if value["version"] != VERSION:
-            raise ValueError(f"expected version {VERSION}, got {value['version']!r}")
-        return LeaseValue(
-            owner=None if value["owner"] is None else str(value["owner"]),
-            installation=value.get("installation"),
-            executions=tuple(
-                Execution(str(task), int(attempt), str(process))
-                for task, attempt, process in value.get("executions", ())
-            ),
-            since=parse_utc(value["since"]),
-            until=parse_utc(value["until"]),
-            seconds=float(value["seconds"]),
-            windows=tuple(msgspec.convert(window, Interval) for window in value["windows"]),
-            mark=str(value["mark"]),
-            follows=bool(value["follows"]),
-            token=int(value["fence"]),
-            wrote={str(name): (str(old), str(new)) for name, (old, new) in value["wrote"].items()},
-            lost=tuple(str(name) for name in value["lost"]),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return msgspec.json.decode(text, type=LeaseValue)
+    except ValueError as error:
         raise DataError(
             f"variable {key!r} does not hold what this package writes ({error}), it begins with {text[:60]!r}: "
-            "delete it while no run of the pipeline is at work; it was left as it is"
+            "delete it while no run of the pipeline is at work; it was not changed"
         ) from error
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any, ClassVar, Literal
+
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.config.options import StateOptions
 from airflow_pipeline_provider.connectors.base import Identity

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, SupersededError

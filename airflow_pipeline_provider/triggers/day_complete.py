@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
 from typing import Any
 
+import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from msgspec import Struct
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
@@ -24,8 +25,7 @@ from airflow_pipeline_provider.state.about import find_rename
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DayQuestion:
+class DayQuestion(Struct, frozen=True):
     """The arguments of a check whether a day is complete, as JSON values without secrets.
 
     They contain everything the check needs, because the triggerer may run on a machine without the pipeline's file.
@@ -60,10 +60,6 @@ class DayQuestion:
             config.start_day.isoformat() if config.start_day else None,
             config.end_day.isoformat() if config.end_day else None,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return asdict(self)
 
     def ask(self) -> dict[str, Any] | None:
         """Read the state; return `{"pipeline", "day", "status", "rows", "reason"}` if the day is complete, else None.
@@ -146,7 +142,7 @@ def _has_shrunk(entries: list[Entry], day: Interval) -> bool:
 class DayCompleteTrigger(BaseTrigger):
     """Fire once: `{"answer": ...}` with the result of `DayQuestion.ask`, or `{"error": ...}` with its error.
 
-    :param question: `DayQuestion.to_json()`.
+    :param question: a `DayQuestion` as builtins.
     :param poke_interval: seconds between two reads of the state.
     """
 
@@ -162,7 +158,7 @@ class DayCompleteTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask every `poke_interval` seconds until there is an answer or an error."""
-        question = DayQuestion(**self.question)
+        question = msgspec.convert(self.question, DayQuestion)
         while True:
             try:
                 # in a thread, so that the database or Airflow's API does not block the other triggers

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import yaml
+from msgspec import structs
 
 from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.connectors.base import Identity
@@ -107,7 +108,7 @@ class Place:
         self.store.pipelines.update(deepcopy(pipelines))
         path = str(self.folder.parent / f"{pipeline_id}.duckdb")
         self.state(pipeline_id).change_about(
-            lambda about: replace(about, target={**(about.target or {}), "path": path})
+            lambda about: structs.replace(about, target={**(about.target or {}), "path": path})
         )
 
     def moved(self, pipeline_id: str = "flights") -> int:

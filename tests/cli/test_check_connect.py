@@ -6,12 +6,12 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.connectors.base import Identity

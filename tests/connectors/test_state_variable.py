@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.base import Identity
@@ -121,17 +121,19 @@ def test_a_clock_that_went_back_keeps_the_order(
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        pytest.param(lambda _: "", "Expecting value", id="empty"),
-        pytest.param(lambda _: "hello", "Expecting value", id="text"),
-        pytest.param(lambda text: text[:-3], "delimiter|Expecting", id="cut off"),
-        pytest.param(lambda _: "[]", "a JSON object, got list", id="a list"),
-        pytest.param(lambda _: "{}", "missing key 'version'", id="no keys"),
+        pytest.param(lambda _: "", "truncated", id="empty"),
+        pytest.param(lambda _: "hello", "malformed", id="text"),
+        pytest.param(lambda text: text[:-3], "truncated", id="cut off"),
+        pytest.param(lambda _: "[]", "Expected `object`, got `array`", id="a list"),
+        pytest.param(lambda _: "{}", "missing required field", id="no keys"),
         pytest.param(
-            lambda text: text.replace('"version":1', '"version":2'), "version 1, got 2", id="version"
+            lambda text: text.replace('"version":1', '"version":2'), "Invalid value 2", id="version"
         ),
-        pytest.param(lambda text: text.replace('"fence":1', '"fence":"1"'), "got '1'", id="a number as text"),
-        pytest.param(lambda text: text.replace("2013-11-03T04", "2013-11-33T04"), "2013-11-33", id="no day"),
-        pytest.param(lambda text: text.replace("Z", ""), "offset", id="no offset"),
+        pytest.param(
+            lambda text: text.replace('"fence":1', '"fence":"1"'), "got `str`", id="a number as text"
+        ),
+        pytest.param(lambda text: text.replace("2013-11-03T04", "2013-11-33T04"), "datetime", id="no day"),
+        pytest.param(lambda text: text.replace("Z", ""), "aware|timezone", id="no offset"),
     ],
 )
 def test_a_variable_edited_by_hand_is_said_and_left(
@@ -147,7 +149,7 @@ def test_a_variable_edited_by_hand_is_said_and_left(
     if key == STATE_KEY:
         asks += [state.mint_token, lambda: state.bind_run("x", hours(0, 1)), lambda: state.first_day(DAY)]
     for ask in asks:
-        with pytest.raises(DataError, match=f"variable '{key}' does not hold.*({said}).*left as it is"):
+        with pytest.raises(DataError, match=f"variable '{key}' does not hold.*({said}).*it was not changed"):
             ask()
     assert variables.values == before
 

@@ -6,14 +6,15 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.base import Identity
@@ -255,7 +256,7 @@ def trigger_of(folder: Folder, **state: Any) -> DayCompleteTrigger:
 
     config = load_pipeline(folder.write(**state), options_model=options_model)
     question = DayQuestion.for_day(config, date(2013, 11, 3), accept_waived=False, fail_on_blocked=True)
-    path, arguments = DayCompleteTrigger(question.to_json(), 0.05).serialize()
+    path, arguments = DayCompleteTrigger(msgspec.to_builtins(question), 0.05).serialize()
     stored = BaseSerialization.deserialize(BaseSerialization.serialize(arguments))
     trigger = import_string(path)(**stored)
     assert isinstance(trigger, DayCompleteTrigger)

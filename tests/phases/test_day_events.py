@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from itertools import combinations
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.completion import is_complete
 from airflow_pipeline_provider.core.days import day_interval
@@ -272,7 +273,7 @@ def test_an_event_that_changes_all_the_time_is_left_to_those_that_change_it(
     def after_another(state: MemoryState, wanted: Callable[..., object]) -> object:
         event = state.about().day_event(DAY)
         assert event is not None
-        change(state, lambda about: about.with_day_event(DAY, event._replace(token=event.token + 1)))
+        change(state, lambda about: about.with_day_event(DAY, replace(event, token=event.token + 1)))
         return change(state, wanted)  # type: ignore[arg-type]
 
     monkeypatch.setattr(MemoryState, "change_about", after_another)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import parse_utc
@@ -180,7 +181,7 @@ def test_adopt_takes_a_table_that_was_renamed_with_its_commits(moved: Pipeline) 
 @pytest.mark.parametrize("what", ["target.table", "target.path"])
 def test_adopt_refuses_a_target_that_lacks_committed_windows(moved: Pipeline, what: str) -> None:
     before = everything(moved)
-    with pytest.raises(DataError, match=r"lacks 1 of 1 committed windows.*reprocess flights --all"):
+    with pytest.raises(DataError, match=r"lacks 1 of 1 committed window.*reprocess flights --all"):
         adopt(changed(moved, what), "sure", "ann")
     assert everything(moved) == before
 
@@ -415,7 +416,7 @@ def as_recorded_before(about: About) -> About:
         {key: value for key, value in (one or {}).items() if key not in ("file", "dialect")}
         for one in (about.source, about.target)
     )
-    return replace(about, source=source, target=target)
+    return structs.replace(about, source=source, target=target)
 
 
 @pytest.mark.parametrize("before", [as_recorded_before, lambda about: about], ids=["older record", "record"])

@@ -8,10 +8,10 @@ A history is written as words, oldest first: `C2-4@7` committed the hours [2, 4)
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.day_status import DayStatus, day_status

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 PRELOADED = (
     *("airflow.models.variable", "airflow.sdk", "airflow.utils.session"),
@@ -311,7 +312,6 @@ def _commit_early() -> None:
     append = SqlState.append
 
     def early(self: Any, entry: Any) -> None:
-        from dataclasses import replace
 
         append(self, entry)
         if entry.kind is Kind.REPLACING:
