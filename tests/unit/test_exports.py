@@ -8,6 +8,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,8 @@ print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.
     )
     parents = {PACKAGE, full_name(package), f"{PACKAGE}.lazy_exports"}
     assert set(done.stdout.split()) - {"__main__"} == parents
+
+
+def test_the_changelog_has_the_version() -> None:
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+    assert f"\n## {airflow_pipeline_provider.__version__} - " in changelog
