@@ -1,4 +1,4 @@
-"""Test that a source fulfils its contract: subclass `SourceConformance` and override two fixtures.
+"""Test that a source meets its contract: subclass `SourceConformance` and override two fixtures.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Test that a stage fulfils its contract: subclass `StageConformance` and override the fixture `stage`.
+"""Test that a stage meets its contract: subclass `StageConformance` and override the fixture `stage`.
 
 ::
 

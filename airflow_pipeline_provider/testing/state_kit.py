@@ -1,4 +1,4 @@
-"""Test that a state store fulfils its contract: subclass `StateConformance` and override the fixture `open_state`.
+"""Test that a state store meets its contract: subclass `StateConformance` and override the fixture `open_state`.
 
 ::
 

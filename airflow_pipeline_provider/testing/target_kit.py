@@ -1,4 +1,4 @@
-"""Test that a target fulfils its contract: subclass `TargetConformance` and override its fixtures.
+"""Test that a target meets its contract: subclass `TargetConformance` and override its fixtures.
 
 ::
 

@@ -98,7 +98,7 @@ def test_one_id_in_two_folders(place: Place) -> None:
     assert "'one' is used by" in result.out
 
 
-def test_defaults_are_no_pipeline(place: Place) -> None:
+def test_defaults_yaml_is_not_a_pipeline(place: Place) -> None:
     place.write()
     (place.folder / "defaults.yaml").write_text("max_attempts: 3\n")
     named = [str(file) for file in sorted(place.folder.glob("*.yaml"))]

@@ -1,4 +1,4 @@
-"""The connectors in memory keep the same contracts as the real ones."""
+"""The connectors in memory meet the same contracts as the real ones."""
 
 from __future__ import annotations
 

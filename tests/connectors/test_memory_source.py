@@ -1,4 +1,4 @@
-"""The in-memory source: it keeps the contract, and its faults strike as asked."""
+"""The source in memory meets its contract, and its faults occur on demand."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TestMemorySource(SnapshotConformance):
 
 
 @pytest.mark.parametrize("rows", [10, 120], ids=["one page", "several pages"])
-def test_a_lost_snapshot_strikes_once(rows: int) -> None:
+def test_a_lost_snapshot_occurs_once(rows: int) -> None:
     table = MemorySource.table("t")
     for i in range(rows):
         table.put(str(i), START)
@@ -68,7 +68,7 @@ def test_a_lost_snapshot_strikes_once(rows: int) -> None:
     assert (table.opened, table.open_now) == (2, 0)
 
 
-def test_failed_pages_and_counts_strike_once_each() -> None:
+def test_failed_pages_and_counts_occur_once_each() -> None:
     table = MemorySource.table("t")
     table.put("1", "2013-11-03T05:00:00Z")
     table.fail_pages = table.fail_counts = 1

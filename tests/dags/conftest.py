@@ -1,4 +1,4 @@
-"""A DAGs folder with one pipeline on embedded parts: SQLite → files → DuckDB, state in SQLite."""
+"""Provide a DAGs folder with one pipeline on embedded parts: SQLite → files → DuckDB, state in SQLite."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ airflow: {{retries: 0}}
 
 @dataclass
 class Folder:
-    """The DAGs folder of a test and what its pipelines move."""
+    """The DAGs folder of a test, with its pipelines, their source and their target."""
 
     path: Path
     pipeline_id: str = field(
         default_factory=lambda: f"events_{uuid4().hex[:8]}"
-    )  # Airflow keeps every DAG it saw
+    )  # Airflow keeps every DAG it has parsed
 
     def write(self, pipeline_id: str | None = None, text: str | None = None, **changes: Any) -> Path:
-        """A pipeline file, of the folder's own id unless named; `changes` are top-level keys as YAML text."""
+        """Write a pipeline file, by default with the folder's id; `changes` are top-level keys as YAML text."""
         pipeline_id = pipeline_id or self.pipeline_id
         if text is None:
             text = PIPELINE.format(pipeline_id=pipeline_id, folder=self.path)
@@ -57,7 +57,7 @@ class Folder:
         return file
 
     def dags(self) -> dict[str, Any]:
-        """What the DAG file defines now."""
+        """Return the names that the DAG file defines."""
         spec = importlib.util.spec_from_file_location("pipelines_dag", self.path / "dags" / "pipelines.py")
         assert spec is not None
         assert spec.loader is not None
@@ -68,7 +68,7 @@ class Folder:
         return {name: value for name, value in vars(module).items() if isinstance(value, DAG)}
 
     def dag(self) -> Any:
-        """The DAG of the folder's own pipeline."""
+        """Return the DAG of the folder's pipeline."""
         return self.dags()[self.pipeline_id]
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -78,7 +78,7 @@ class Folder:
         return rows
 
     def target(self) -> dict[str, str]:
-        """Key -> event time; a doubled record fails."""
+        """Map each loaded key to its event time; fail if a record occurs twice."""
         import duckdb
 
         with duckdb.connect(str(self.path / "lake.duckdb")) as connection:
@@ -91,7 +91,7 @@ class Folder:
         return dict(rows)
 
     def source(self, start: str, end: str) -> list[str]:
-        """Event times of the source's rows in the interval, sorted."""
+        """Return the sorted event times of the source's rows in the interval."""
         return sorted(
             row[0] for row in self.sql("SELECT at FROM events WHERE at >= ? AND at < ?", start, end)
         )
@@ -118,7 +118,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_api_for_all_tasks() -> None:
-    """As of Airflow 3.3; 3.2 builds its execution API anew for each task of `dag.test`, which takes seconds."""
+    """Keep one execution API, like Airflow 3.3; 3.2 builds one for each task of `dag.test`, which takes seconds."""
     from airflow.sdk.execution_time import supervisor
 
     if not hasattr(supervisor.in_process_api_server, "cache_info"):
@@ -127,12 +127,12 @@ def one_api_for_all_tasks() -> None:
 
 @pytest.fixture
 def run_dag(airflow_db: Path) -> Callable[..., Any]:
-    """Run one DAG run to its end in this process, as Airflow would; returns the run."""
+    """Return a function that runs one DAG run to its end in this process, like Airflow, and returns the run."""
     return lambda dag, **arguments: run(dag, **arguments)
 
 
 def sync(dag: Any) -> None:
-    """Let Airflow's database know the DAG."""
+    """Store the DAG in Airflow's database."""
     import os
 
     from airflow.dag_processing.bundles.manager import DagBundlesManager

@@ -1,4 +1,4 @@
-"""Metrics of runs as a StatsD server receives them: a UDP socket on this machine, Airflow's own client."""
+"""Metrics of runs as a StatsD server on this machine receives them from Airflow's own client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Listener:
         self.socket.settimeout(0.2)
 
     def received(self) -> list[tuple[str, str]]:
-        """(name, value with its type) of the datagrams since the last call."""
+        """Return (name, value with its type) of the datagrams since the last call."""
         found = []
         try:
             while True:
@@ -31,7 +31,7 @@ class Listener:
 
 
 def start_stats() -> Any:
-    """What Airflow does as a task's process starts; `dag.test` runs tasks without one.  Returns the client."""
+    """Initialize stats as Airflow does at the start of a task's process, which `dag.test` does not have."""
     from airflow.sdk.observability import stats
     from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 
@@ -46,7 +46,7 @@ def start_stats() -> Any:
 
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Listener]:
-    """A server that Airflow's stats send to; a test's parameter is more of the environment."""
+    """Start a server for Airflow's stats; a test's parameter adds environment variables."""
     import airflow.sdk.serde  # noqa: F401  (starts the stats by itself when it is imported: with none yet)
 
     listener = Listener()
@@ -67,7 +67,7 @@ def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
 
 
 def ours(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """Name -> values of the pipelines' metrics, those without a trailing pipeline id first."""
+    """Map the names of the pipelines' metrics to values, names without a trailing pipeline id first."""
     found: dict[str, list[str]] = {}
     for name, value in lines:
         if name.startswith("airflow.pipeline."):
@@ -93,7 +93,7 @@ def test_a_committed_window_is_counted(folder: Folder, run_dag: Callable[..., An
     assert not [name for name in seen if "failed" in name or "blocked" in name]
 
 
-def test_a_failed_window_is_counted_and_a_blocked_one_too(
+def test_failed_and_blocked_windows_are_counted(
     folder: Folder, run_dag: Callable[..., Any], statsd: Listener
 ) -> None:
     folder.write(backlog="wait", max_attempts="2", audit="{on_empty: fail}")
@@ -133,7 +133,7 @@ def test_names_and_tags(statsd: Listener, pipeline: str, expected: list[str]) ->
     assert statsd.received() == [(each, "7|c") for each in expected]
 
 
-def test_nothing_is_worked_out_when_metrics_are_off() -> None:
+def test_no_metric_is_computed_when_metrics_are_off() -> None:
     from airflow_pipeline_provider.observability import metrics
     from airflow_pipeline_provider.operators.airflow_stats import airflow_stats
 

@@ -1,4 +1,4 @@
-"""Metrics of a run as an OpenTelemetry collector receives them: OTLP over HTTP, sent by Airflow's own client."""
+"""Metrics of a run as an OpenTelemetry collector receives them by OTLP over HTTP from Airflow's own client."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pytest.importorskip(
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps what was posted to it."""
+    """A server that stores the posted data."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.bodies: list[bytes] = []
 
     def points(self) -> dict[str, list[tuple[dict[str, str], Any]]]:
-        """Name without Airflow's prefix -> (tags, data point) of the pipelines' metrics."""
+        """Map names without Airflow's prefix to (tags, data point) of the pipelines' metrics."""
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
         found: dict[str, list[tuple[dict[str, str], Any]]] = {}
@@ -66,9 +66,10 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")  # sent when the test says so
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")  # the test flushes explicitly
         with monkeypatch.context() as patch:
-            patch.setattr(atexit, "register", lambda *_: None)  # its last flush would find the collector gone
+            # its last flush comes after the collector stops
+            patch.setattr(atexit, "register", lambda *_: None)
             start_stats()
         yield server
         metrics.get_meter_provider().shutdown()  # type: ignore[attr-defined]
@@ -101,7 +102,7 @@ def test_a_committed_window(folder: Folder, run_dag: Callable[..., Any], collect
 
 
 def taken(point: Any) -> float:
-    """Milliseconds of the one that was timed: a histogram; Airflow 3.2 has none and sends a gauge."""
+    """Return the milliseconds of one duration: from a histogram, or in Airflow 3.2 from a gauge."""
     if not hasattr(point, "count"):
         return float(point.as_double)
     assert point.count == 1

@@ -1,4 +1,4 @@
-"""What DAGs downstream are told: a window was committed, a day became complete."""
+"""Asset events for DAGs downstream: a window was committed, a day is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND = {"day": "2013-11-03", "start": "2013-11-03T17:00:00Z", "end": "2013-11-
 
 
 def events(folder: Folder, asset: str) -> list[dict[str, Any]]:
-    """`extra` of the asset's events, oldest first."""
+    """Return `extra` of the asset's events, oldest first."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -36,8 +36,8 @@ def events(folder: Folder, asset: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("airflow_db")
-def test_both_assets_are_there_before_their_first_event(folder: Folder) -> None:
-    """Airflow makes an asset at its first event otherwise, and of two at once fails one run."""
+def test_both_assets_exist_before_their_first_event(folder: Folder) -> None:
+    """Otherwise Airflow creates an asset at its first event, and one of two concurrent first events fails its run."""
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -52,7 +52,7 @@ def test_both_assets_are_there_before_their_first_event(folder: Folder) -> None:
     assert events(folder, "windows") == []
 
 
-def test_each_commit_is_told_and_the_day_once_it_is_complete(
+def test_each_commit_sends_an_event_and_a_complete_day_another(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write(**HALF_DAYS)
@@ -72,9 +72,9 @@ LATE = {"window_start": "2013-11-03T12:00:00-05:00", "window_end": "2013-11-04T0
 
 @pytest.fixture
 def run_dated(run_dag: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a DAG run with a logical date of its own: `dag.test` deletes the run before that has the same, or none.
+    """Return a function that runs a DAG run with a unique logical date, since `dag.test` deletes a run of the same date.
 
-    It also keeps the Params of a run in the DAG, so each run needs a DAG of its own.
+    `dag.test` also keeps the Params of a run in the DAG, so each run needs its own DAG object.
     """
     numbers = count(1)
 
@@ -85,7 +85,7 @@ def run_dated(run_dag: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def test_a_window_that_is_replaced_alone_is_told(folder: Folder, run_dated: Callable[..., Any]) -> None:
+def test_a_replaced_window_completes_its_day_again(folder: Folder, run_dated: Callable[..., Any]) -> None:
     folder.write(**{**HALF_DAYS, "granularity": "1d"})
     run_dated(folder.dag())
     folder.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
@@ -94,10 +94,10 @@ def test_a_window_that_is_replaced_alone_is_told(folder: Folder, run_dated: Call
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}, {**DAY, "rows": 76, "token": 2}]
 
 
-def test_a_window_that_other_runs_follow_leaves_the_event_to_them(
+def test_a_window_followed_by_other_runs_leaves_the_event_to_them(
     folder: Folder, run_dated: Callable[..., Any]
 ) -> None:
-    """As in a backfill: runs dated by the window that they move."""
+    """In a backfill, the logical date of a run is the start of its window."""
     folder.write(**HALF_DAYS)
     run_dated(folder.dag())
     run_dated(folder.dag())
@@ -111,7 +111,7 @@ def test_a_window_that_other_runs_follow_leaves_the_event_to_them(
 
 
 @pytest.mark.parametrize("by", ["a run without a window", "maintenance"])
-def test_the_event_that_was_left_to_a_run_that_failed_is_told_by(
+def test_the_event_left_to_a_failed_run_is_sent_by(
     folder: Folder, run_dated: Callable[..., Any], by: str
 ) -> None:
     folder.write(**HALF_DAYS)
@@ -128,16 +128,16 @@ def test_the_event_that_was_left_to_a_run_that_failed_is_told_by(
     assert len(events(folder, "days")) == 2
 
 
-def test_an_audit_that_fails_for_good_after_its_commit_is_told_by_the_next_run(
+def test_the_next_run_sends_the_event_of_an_audit_that_failed_after_its_commit(
     folder: Folder, run_dated: Callable[..., Any]
 ) -> None:
     folder.write(**{**HALF_DAYS, "granularity": "1d"})
     dag = folder.dag()
 
-    def die(context: Any, result: Any) -> None:
-        raise RuntimeError("the worker is gone")
+    def crash(context: Any, result: Any) -> None:
+        raise RuntimeError("the worker crashed")
 
-    dag.get_task("audit")._post_execute_hook = die
+    dag.get_task("audit")._post_execute_hook = crash
     assert states(run_dated(dag))["audit"] == "failed"
     assert events(folder, "days") == []
     run_dated(folder.dag())
@@ -147,7 +147,7 @@ def test_an_audit_that_fails_for_good_after_its_commit_is_told_by_the_next_run(
 
 
 def queued(dag: Any, logical_date: str) -> int:
-    """Make a run that waits to be started; returns its key in the database."""
+    """Create a queued run and return its key in the database."""
     from airflow.api.client.local_client import Client
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
@@ -180,23 +180,23 @@ def maintenance(folder: Folder) -> Any:
     return build_maintenance([config], schedule=None, days=1, on_shrink="fail", dag_id=dag_id)
 
 
-def test_an_audit_that_dies_after_its_commit_tells_when_it_is_tried_again(
+def test_an_audit_that_crashes_after_its_commit_sends_the_event_on_retry(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write(**{**HALF_DAYS, "granularity": "1d", "airflow": "{retries: 1}"})
     dag = folder.dag()
     audit = dag.get_task("audit")
     audit.retry_delay = timedelta(0)
-    told = []
+    seen = []
 
-    def die_once(context: Any, result: Any) -> None:
-        told.append([events(folder, "windows"), events(folder, "days")])
-        if len(told) == 1:
-            raise RuntimeError("the worker is gone")
+    def crash_once(context: Any, result: Any) -> None:
+        seen.append([events(folder, "windows"), events(folder, "days")])
+        if len(seen) == 1:
+            raise RuntimeError("the worker crashed")
 
-    audit._post_execute_hook = die_once
+    audit._post_execute_hook = crash_once
     assert states(run_dag(dag))["audit"] == "success"
-    assert told == [[[], []], [[], []]]
+    assert seen == [[[], []], [[], []]]
     assert events(folder, "windows") == [{**DAY, "rows": 75, "token": 1}]
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
 
@@ -232,7 +232,7 @@ def unpause(dag_id: str) -> None:
 
 
 def waiting(dag_id: str) -> int:
-    """How many assets have an event for the DAG's next run."""
+    """Count the assets that have an event for the DAG's next run."""
     from airflow.models.asset import AssetDagRunQueue
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
@@ -242,8 +242,8 @@ def waiting(dag_id: str) -> int:
         return session.scalar(query) or 0
 
 
-def test_a_dag_of_ones_own_gets_the_events_too(folder: Folder, run_dag: Callable[..., Any]) -> None:
-    """The operator knows only a path while the DAG is parsed, and its file may be called anything."""
+def test_a_custom_dag_sends_the_events_too(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    """While the DAG is parsed, the operator has only a path, and the file may have any name."""
     from airflow.sdk import DAG
 
     from airflow_pipeline_provider import operators

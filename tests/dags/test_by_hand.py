@@ -1,4 +1,4 @@
-"""The DAG written by hand, `dags/weather_by_hand.py`, with a pipeline file on embedded parts under its name."""
+"""Run the custom DAG `dags/weather_by_hand.py` with a pipeline file on embedded parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conftest import PIPELINE, Folder
 EXAMPLE = Path(__file__).resolve().parents[2] / "dags" / "weather_by_hand.py"
 
 
-def test_the_operators_work_in_a_dag_of_ones_own(folder: Folder, run_dag: Callable[..., Any]) -> None:
+def test_the_operators_work_in_a_custom_dag(folder: Folder, run_dag: Callable[..., Any]) -> None:
     (folder.path / "dags" / "by_hand").mkdir()
     text = PIPELINE.format(pipeline_id=folder.pipeline_id, folder=folder.path)
     text = text.replace("granularity: 5h", "granularity: 1d\nschedule: null")

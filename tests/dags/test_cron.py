@@ -1,4 +1,4 @@
-"""A cron in `schedule` means the pipeline's time zone, and `check` prints the runs that Airflow makes."""
+"""A cron expression in `schedule` uses the pipeline's time zone, and `check` prints the runs that Airflow makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.dags.conftest import Folder
 
 
 def airflow_runs(dag: Any, after: datetime, number: int) -> list[datetime]:
-    """What the scheduler makes of the serialized DAG, one after the other."""
+    """Yield the runs that the scheduler creates from the serialized DAG, in order."""
     table = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
     restriction = TimeRestriction(pendulum.instance(after).add(seconds=1), None, catchup=True)
     found: list[datetime] = []

@@ -35,7 +35,7 @@ EVENING = Interval(MORNING.end, DAY.end)
 
 
 def state_of(folder: Folder) -> State:
-    """The state store that the pipeline's file names."""
+    """Open the state store of the pipeline's file."""
     config = load_pipeline(
         folder.path / "dags" / "pipelines" / f"{folder.pipeline_id}.yaml", options_model=options_model
     )
@@ -45,7 +45,7 @@ def state_of(folder: Folder) -> State:
 
 
 def write(folder: Folder, *lines: tuple[Any, ...]) -> None:
-    """Entries by kind, interval and the verdict of a check; a commit gets its token and its `replacing`."""
+    """Append entries by kind, interval and verdict of a check; a commit gets its token and its `replacing`."""
     state = state_of(folder)
     for kind, interval, *verdict in lines:
         detail: dict[str, Any] = {"error": DATA_ERROR} if kind is Kind.FAILED else {}
@@ -110,17 +110,17 @@ GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
         "after the end day",
         "before the start day",
         "shrunk",
-        "shrunk, and told to wait",
+        "shrunk, configured to wait",
         "grown",
-        "blocked, and told to wait",
-        "given up, and told to go on",
+        "blocked, configured to wait",
+        "waived, configured to accept it",
         "blocked",
         "given up",
         "no date",
         "no data interval",
     ],
 )
-def test_a_look_at_the_day(
+def test_the_status_of_the_day_decides_success_failure_or_waiting(
     folder: Folder, lines: Any, arguments: dict[str, Any], expected: str | None
 ) -> None:
     task = sensor(folder, **arguments)
@@ -145,7 +145,7 @@ def test_a_look_at_the_day(
 )
 @pytest.mark.parametrize("key", ["data_interval_end", "run_after"])
 @pytest.mark.parametrize("unnamed", [None, "", "None"])
-def test_without_a_name_it_is_the_day_that_has_just_ended(
+def test_the_default_day_is_the_one_that_has_just_ended(
     folder: Folder, end: str, day: str, key: str, unnamed: str | None
 ) -> None:
     moment = parse_utc(end)
@@ -175,7 +175,7 @@ def test_a_cron_dag_waits_for_the_day_that_has_just_ended(
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in a worker", "deferred"])
-def test_a_day_after_the_end_day_fails_at_once(
+def test_a_day_after_the_end_day_fails_immediately(
     folder: Folder, run_dag: Callable[..., Any], deferrable: bool
 ) -> None:
     task = sensor(folder, deferrable=deferrable, day="2013-11-04", retries=3)
@@ -203,8 +203,8 @@ def test_a_renamed_pipeline_is_not_waited_for(folder: Folder, case: str) -> None
     assert re.search(sentence, asyncio.run(first_event(trigger_of(folder)))["error"])
 
 
-def test_a_rename_that_is_at_work_is_waited_for(folder: Folder) -> None:
-    """Its ledger is not whole yet, and the target's rows do not have the new id."""
+def test_a_running_rename_is_waited_for(folder: Folder) -> None:
+    """Its ledger is not complete yet, and the target's rows do not have the new id."""
     task = sensor(folder)
     write(folder, *BOTH)
     state = state_of(folder)
@@ -222,7 +222,7 @@ STORES = {"sql": "{type: sql, conn_id: pipeline_state}", "variable": "{type: var
 
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("deferrable", [False, True], ids=["in a worker", "deferred"])
-def test_a_task_waits_and_returns_what_it_found(
+def test_a_task_waits_and_returns_the_result(
     folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, deferrable: bool, store: str
 ) -> None:
     task = sensor(folder, deferrable=deferrable, day="{{ dag_run.conf['day'] }}", state=STORES[store])
@@ -250,7 +250,7 @@ async def first_event(trigger: DayCompleteTrigger) -> dict[str, Any]:
 
 
 def trigger_of(folder: Folder, **state: Any) -> DayCompleteTrigger:
-    """As a triggerer gets it: from its path and what was serialized."""
+    """Build the trigger from its path and its serialized arguments, like a triggerer."""
     from airflow.sdk.module_loading import import_string
     from airflow.serialization.serialized_objects import BaseSerialization
 
@@ -285,7 +285,7 @@ def test_the_trigger_fires_once_the_last_window_is_committed(folder: Folder) -> 
     ],
     ids=["a blocked day", "a state that cannot be reached for good"],
 )
-def test_the_trigger_ends_a_wait_in_vain(
+def test_the_trigger_ends_if_the_day_cannot_become_complete(
     folder: Folder, airflow_db: Any, state: dict[str, Any], lines: Any, message: str
 ) -> None:
     sensor(folder)
@@ -297,8 +297,8 @@ def test_the_trigger_ends_a_wait_in_vain(
         sensor(folder).execute_complete({}, event=event)  # type: ignore[arg-type]
 
 
-def test_a_state_that_does_not_answer_now_is_asked_again(folder: Folder) -> None:
-    """A locked database counts as not yet, and the trigger's loop runs on while a thread waits for it."""
+def test_an_unavailable_state_is_read_again(folder: Folder) -> None:
+    """A locked database counts as not complete, and the triggerer's loop continues while a thread waits for it."""
     import sqlite3
 
     trigger = trigger_of(folder)

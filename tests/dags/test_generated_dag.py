@@ -1,4 +1,4 @@
-"""The generated DAG, run by Airflow's own `dag.test`."""
+"""Run the generated DAG by Airflow's `dag.test`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def xcom(run: Any, task_id: str, key: str = "return_value") -> Any:
         return XComModel.deserialize_value(session.scalars(query).one())
 
 
-def test_a_run_moves_its_window_and_names_the_next(folder: Folder, run_dag: Callable[..., Any]) -> None:
+def test_a_run_moves_its_window_and_starts_the_next_run(folder: Folder, run_dag: Callable[..., Any]) -> None:
     folder.write()
     dag = folder.dag()
     run = run_dag(dag)
@@ -45,7 +45,7 @@ def test_a_run_moves_its_window_and_names_the_next(folder: Folder, run_dag: Call
     assert states(run)["audit"] == "success"
 
 
-def test_runs_move_the_whole_long_day_and_then_say_why_not(
+def test_runs_move_the_whole_long_day_and_then_log_the_reason_to_skip(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write(backlog="wait")
@@ -125,10 +125,8 @@ def test_a_failing_load_fails_the_run(folder: Folder, run_dag: Callable[..., Any
 HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
 
-def test_a_run_that_failed_for_good_gives_its_window_back(
-    folder: Folder, run_dag: Callable[..., Any]
-) -> None:
-    """The next run need not wait for the lease of one whose tries are used up."""
+def test_a_finally_failed_run_releases_its_window(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    """The next run does not wait for the lease of a run without retries left."""
     folder.write(backlog="wait")
     dag = folder.dag()
     command = [sys.executable, "-c", HOLD, str(folder.path / "lake.duckdb")]
@@ -143,7 +141,7 @@ def test_a_run_that_failed_for_good_gives_its_window_back(
     assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
 
 
-def test_the_serialized_dag_names_the_pipeline_and_holds_none_of_its_file(folder: Folder) -> None:
+def test_the_serialized_dag_contains_nothing_of_the_pipeline_file(folder: Folder) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     folder.write(
@@ -161,12 +159,12 @@ def test_the_serialized_dag_names_the_pipeline_and_holds_none_of_its_file(folder
 @pytest.mark.parametrize(
     ("settings", "retries", "delay", "longest"),
     [
-        pytest.param("{}", 3, 30, 600, id="nothing said"),
+        pytest.param("{}", 3, 30, 600, id="no airflow section"),
         pytest.param("{retries: 9, retry_delay: 2s}", 9, 2, 600, id="short"),
         pytest.param("{retry_delay: 20m}", 3, 1200, 1200, id="longer than the longest"),
     ],
 )
-def test_every_task_is_retried_as_the_file_says(
+def test_every_task_is_retried_as_configured(
     folder: Folder, settings: str, retries: int, delay: int, longest: int
 ) -> None:
     folder.write(airflow=settings)

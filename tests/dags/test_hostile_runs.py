@@ -1,4 +1,4 @@
-"""Hostile run conf and Params: a time is a time, anything else is refused by name in one line, and nothing moves."""
+"""Refuse hostile run conf and Params by name on one line, and move nothing."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def refusal(conf: Any) -> str:
 
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("name", ["window_start", "window_end", "reference_time"])
-def test_what_is_no_time_is_refused_by_its_param(name: str, value: Any) -> None:
+def test_an_invalid_time_is_refused_by_its_param(name: str, value: Any) -> None:
     others = {"window_start": "2013-11-03T05:00:00Z", "window_end": END}
     conf = {name: value} if name == "reference_time" else {**others, name: value}
     assert refusal(conf).startswith(f"{name}: expected ")
 
 
 @pytest.mark.parametrize("value", [False, 0, [], {}], ids=repr)
-def test_what_is_empty_is_no_leave_to_choose_another_window(value: Any) -> None:
+def test_an_empty_value_does_not_select_another_window(value: Any) -> None:
     refusal({"window_start": value, "window_end": value})
 
 
@@ -107,7 +107,7 @@ HOSTILE_KEYS = [value for _, value in REFUSED if isinstance(value, str)]
 
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS, ids=ascii)
-def test_a_key_that_nobody_knows_is_refused_by_name(key: str) -> None:
+def test_an_unknown_key_is_refused_by_name(key: str) -> None:
     assert refusal({key[:3000]: 1}).startswith("conf: unknown ")
 
 
@@ -116,7 +116,7 @@ def test_very_many_keys_are_refused_in_a_short_line() -> None:
 
 
 @pytest.mark.parametrize("conf", ["text", ["window_start"], 5, True], ids=repr)
-def test_a_conf_that_is_no_object_is_refused(conf: Any) -> None:
+def test_a_conf_that_is_not_an_object_is_refused(conf: Any) -> None:
     assert refusal(conf).startswith("conf: expected a JSON object")
 
 
@@ -129,7 +129,7 @@ def test_a_conf_that_is_no_object_is_refused(conf: Any) -> None:
         pytest.param({"window_start": "2013-11-02T05:00:00Z", "window_end": "2013-11-08T05:00:00Z"}, id="days"),
     ],
 )  # fmt: skip
-def test_airflow_runs_it_fails_it_and_moves_nothing(
+def test_a_hostile_run_fails_in_airflow_and_moves_nothing(
     folder: Folder, run_dag: Callable[..., Any], caplog: pytest.LogCaptureFixture, conf: dict[str, Any]
 ) -> None:
     folder.write()
@@ -141,7 +141,7 @@ def test_airflow_runs_it_fails_it_and_moves_nothing(
     assert not (folder.path / "stage").exists()
 
 
-def test_hostile_values_of_the_record_reach_the_xcom_as_they_are(
+def test_hostile_values_of_the_record_reach_the_xcom_unchanged(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     from .test_generated_dag import xcom

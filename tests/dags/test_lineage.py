@@ -1,4 +1,4 @@
-"""Names of datasets for OpenLineage: what lineage tools join by, and never a credential."""
+"""Names of datasets for OpenLineage, by which lineage tools join, without credentials."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ SNOWFLAKE = "{type: snowflake, conn_id: place, table: %s}"
         "duckdb",
     ],
 )
-def test_a_dataset_has_the_name_that_lineage_tools_know(
+def test_a_dataset_has_the_openlineage_name(
     folder: Folder,
     monkeypatch: pytest.MonkeyPatch,
     section: dict[str, str],
@@ -110,7 +110,7 @@ def test_a_dataset_has_the_name_that_lineage_tools_know(
     assert "canary" not in repr(name)
 
 
-def test_a_connector_of_ones_own_says_its_name(folder: Folder) -> None:
+def test_a_custom_connector_defines_its_dataset_name(folder: Folder) -> None:
     class Kafka:
         def lineage_dataset(self) -> tuple[str, str]:
             return "kafka://broker:9092", "flights"
@@ -119,7 +119,7 @@ def test_a_connector_of_ones_own_says_its_name(folder: Folder) -> None:
     assert dataset_name(config, "source", Kafka()) == DatasetName("kafka://broker:9092", "flights")
 
 
-def test_a_name_that_cannot_be_worked_out_is_left_out(
+def test_a_name_that_cannot_be_determined_is_omitted(
     folder: Folder, airflow_db: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = load_pipeline(

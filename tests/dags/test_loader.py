@@ -1,4 +1,4 @@
-"""`load_pipelines`: a folder of files into DAGs; one broken file takes no other with it."""
+"""Load a folder of pipeline files as DAGs; an invalid file does not affect the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Folder
 
 
 def parsed(folder: Folder) -> tuple[list[str], dict[str, str]]:
-    """DAG ids and import errors as Airflow's dag processor would report them."""
+    """Return DAG ids and import errors as Airflow's DAG processor would report them."""
     import inspect
 
     from airflow.dag_processing.dagbag import DagBag
@@ -28,7 +28,7 @@ def parsed(folder: Folder) -> tuple[list[str], dict[str, str]]:
     return sorted(dag.dag_id for dag in serialized), {**bag.import_errors, **errors}
 
 
-def test_a_hundred_files_of_which_one_is_broken(folder: Folder) -> None:
+def test_one_invalid_file_does_not_affect_the_others(folder: Folder) -> None:
     for n in range(99):
         folder.write(f"p{n:02d}")
     folder.write("broken", granularity="0s", timezon="UTC")
@@ -43,7 +43,7 @@ def test_a_hundred_files_of_which_one_is_broken(folder: Folder) -> None:
     assert "broken.yaml:" in text
 
 
-def test_a_second_file_with_the_same_id_is_the_broken_one(folder: Folder) -> None:
+def test_a_second_file_with_the_same_id_is_an_import_error(folder: Folder) -> None:
     folder.write("events")
     folder.write("zz", text=(folder.path / "dags/pipelines/events.yaml").read_text())
     dags, errors = parsed(folder)
@@ -52,7 +52,7 @@ def test_a_second_file_with_the_same_id_is_the_broken_one(folder: Folder) -> Non
     assert "events.yaml" in errors["pipelines/zz.yaml"]
 
 
-def test_defaults_are_no_pipeline(folder: Folder) -> None:
+def test_defaults_yaml_is_not_a_pipeline(folder: Folder) -> None:
     folder.write("events")
     (folder.path / "dags/pipelines/defaults.yaml").write_text("tags_are_not_here: 1\n")
     dags, errors = parsed(folder)
@@ -60,7 +60,7 @@ def test_defaults_are_no_pipeline(folder: Folder) -> None:
     assert "tags_are_not_here" in "".join(errors.values())
 
 
-def test_a_missing_folder_is_said(folder: Folder) -> None:
+def test_a_missing_folder_is_a_config_error(folder: Folder) -> None:
     (folder.path / "dags/pipelines").rename(folder.path / "dags/elsewhere")
     with pytest.raises(ConfigError, match=r"there is no folder .*/dags/pipelines"):
         folder.dags()

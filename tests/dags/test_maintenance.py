@@ -1,4 +1,4 @@
-"""The generated maintenance DAG: late data is reloaded by a run of the pipeline's own DAG, shrinkage is told."""
+"""The maintenance DAG reloads late rows by runs of the pipeline's own DAG, and reports missing rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ load_maintenance(globals(), "pipelines", {options})
 
 
 def with_maintenance(folder: Folder, **options: Any) -> str:
-    """Write the DAG file; returns the maintenance DAG's id, a new one, since Airflow keeps every DAG it saw."""
+    """Write the DAG file and return the id of the maintenance DAG, a new one, because Airflow keeps every DAG."""
     dag_id = f"maintenance_of_{folder.pipeline_id}"
     given = ", ".join(f"{key}={value!r}" for key, value in {"dag_id": dag_id, **options}.items())
     (folder.path / "dags" / "pipelines.py").write_text(LOADER.format(options=given))
@@ -48,13 +48,13 @@ def runs_of(dag_id: str) -> list[tuple[str, dict[str, Any] | None]]:
 
 @pytest.fixture
 def moved(folder: Folder, run_dag: Callable[..., Any]) -> Folder:
-    """One window of the whole 25-hour day is committed."""
+    """Commit one window of the whole 25-hour day."""
     folder.write(granularity="1d", backlog="wait")
     assert str(run_dag(folder.dag()).state) == "success"
     return folder
 
 
-def test_growth_is_reloaded_by_a_run_of_the_pipelines_own_dag(
+def test_late_rows_are_reloaded_by_a_run_of_the_pipelines_own_dag(
     moved: Folder, run_dag: Callable[..., Any]
 ) -> None:
     maintenance = with_maintenance(moved)
@@ -81,7 +81,7 @@ def test_growth_is_reloaded_by_a_run_of_the_pipelines_own_dag(
 
 
 @pytest.mark.parametrize(("on_shrink", "state"), [("fail", "failed"), ("warn", "success")])
-def test_shrinkage_is_told_and_touches_nothing(
+def test_missing_rows_are_reported_and_nothing_is_changed(
     moved: Folder, run_dag: Callable[..., Any], on_shrink: str, state: str
 ) -> None:
     maintenance = with_maintenance(moved, on_shrink=on_shrink)
@@ -92,7 +92,7 @@ def test_shrinkage_is_told_and_touches_nothing(
     assert moved.target() == rows
 
 
-def test_accepted_shrinkage_fails_the_run_once(moved: Folder, run_dag: Callable[..., Any]) -> None:
+def test_accepted_missing_rows_fail_the_run_once(moved: Folder, run_dag: Callable[..., Any]) -> None:
     moved.write(granularity="1d", backlog="wait", audit="{on_shrink: accept}")
     maintenance = with_maintenance(moved)
     moved.sql("DELETE FROM events WHERE at = '2013-11-03T12:00:00Z'")
@@ -102,7 +102,7 @@ def test_accepted_shrinkage_fails_the_run_once(moved: Folder, run_dag: Callable[
     assert states(run_dag(moved.dags()[maintenance]))["drift"] == ["failed"]
 
 
-def test_a_pipeline_whose_source_is_gone_keeps_no_other_back(
+def test_a_pipeline_without_its_source_does_not_block_others(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write()
@@ -118,7 +118,9 @@ def test_a_pipeline_whose_source_is_gone_keeps_no_other_back(
     assert (found[f"recheck__{other}"], found[f"cleanup__{other}"]) == ("failed", "success")
 
 
-def test_the_dag_is_built_only_where_it_is_wanted(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dag_is_built_only_if_airflow_requests_it(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.write()
     folder.write("broken", text="][")
     maintenance = with_maintenance(folder, schedule=None)
@@ -136,14 +138,14 @@ def test_the_dag_is_built_only_where_it_is_wanted(folder: Folder, monkeypatch: p
         ({"days": 0}, "days: expected a whole number, 1 or more, got 0"),
     ],
 )
-def test_mistakes(folder: Folder, options: dict[str, Any], sentence: str) -> None:
+def test_invalid_arguments_are_reported(folder: Folder, options: dict[str, Any], sentence: str) -> None:
     with_maintenance(folder, **options)
     with pytest.raises(ConfigError, match=sentence):
         folder.dags()
 
 
 def airflow_pipelines(*arguments: str) -> int:
-    """`airflow pipelines …` in this process, by the functions that Airflow's command line calls."""
+    """Run `airflow pipelines …` in this process, by the functions that Airflow's command line calls."""
     import argparse
 
     from airflow_pipeline_provider.cli.commands import COMMANDS
@@ -178,7 +180,7 @@ def test_reprocess_and_recheck_start_runs_of_the_dag(
     assert len(runs_of(moved.pipeline_id)) == before + 2
 
 
-def test_a_dag_that_airflow_does_not_know_is_said(
+def test_a_dag_unknown_to_airflow_is_reported(
     folder: Folder, airflow_db: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.write()

@@ -1,4 +1,4 @@
-"""Events of a run as OpenLineage's own client writes them: its Airflow provider, a transport to a file."""
+"""OpenLineage events of a run, written to a file by OpenLineage's Airflow provider."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print("state:", run(Folder(Path(sys.argv[1]), sys.argv[2]).dag()).state)
 
 @pytest.fixture
 def events(folder: Folder, airflow_db: Path) -> list[dict[str, Any]]:
-    """All that one run told; a process of its own, since Airflow asks for listeners once in a process."""
+    """Return the events of one run, made in its own process, because Airflow loads listeners once per process."""
     folder.write(backlog="wait", granularity="13h")
     path = folder.path / "lineage.jsonl"
     transport = {"type": "file", "log_file_path": str(path), "append": True}
@@ -45,7 +45,7 @@ def events(folder: Folder, airflow_db: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_load_and_audit_tell_what_was_moved(folder: Folder, events: list[dict[str, Any]]) -> None:
+def test_load_and_audit_send_lineage_events(folder: Folder, events: list[dict[str, Any]]) -> None:
     completed = {
         event["job"]["name"].removeprefix(f"{folder.pipeline_id}."): event
         for event in events
@@ -66,9 +66,9 @@ def test_load_and_audit_tell_what_was_moved(folder: Folder, events: list[dict[st
         assert target["namespace"] == f"duckdb:{folder.path}/lake.duckdb"
         assert target["name"] == f"main.{folder.pipeline_id}"
         assert target["outputFacets"]["outputStatistics"]["rowCount"] == 39
-        told = event["run"]["facets"]["pipelineWindow"]
-        assert {name: told[name] for name in window} == window
-        assert told["counts"] == counts | more
+        facet = event["run"]["facets"]["pipelineWindow"]
+        assert {name: facet[name] for name in window} == window
+        assert facet["counts"] == counts | more
     statistics = completed["load"]["outputs"][0]["outputFacets"]["outputStatistics"]
     assert (statistics["fileCount"], statistics["size"]) == (1, parts_size(folder))
     assert completed["audit"]["inputs"][0]["inputFacets"]["dataQualityMetrics"]["rowCount"] == 39

@@ -1,4 +1,4 @@
-"""What a task does about each error is what the reference of errors says."""
+"""A task reacts to each error as documented in the reference of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .conftest import Folder
 
 
 def raised_by_task(outcome: str) -> type[BaseException]:
-    """Return what a task raises to get this outcome from Airflow."""
+    """Return the exception by which a task gets this outcome from Airflow."""
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowRescheduleException,

@@ -1,4 +1,4 @@
-"""What Airflow discovers of the installed package: the provider, its commands, the timetable, connection forms."""
+"""Airflow discovers the provider, its commands, the timetable and the connection forms."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SECONDS = 300  # a busy machine starts Airflow's command line slowly
 
 
 def command(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of an installed command."""
+    """Return exit code, standard output and standard error of an installed command."""
     done = subprocess.run(
         [str(BIN / arguments[0]), *arguments[1:]],
         capture_output=True,
         text=True,
         timeout=SECONDS,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},  # Airflow prints Python's on standard output
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},  # Airflow prints Python's warnings on standard output
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -57,7 +57,7 @@ def test_entry_points_resolve(group: str, name: str) -> None:
     assert point.load() is not None
 
 
-def test_the_description_is_what_airflow_expects() -> None:
+def test_the_description_matches_airflows_schema() -> None:
     import airflow
     import jsonschema
 
@@ -136,7 +136,7 @@ def test_airflow_has_the_commands(airflow_db: Path, folder: Folder) -> None:
     assert json.loads(out)["length"] == "25h"
 
 
-def test_airflow_gives_the_commands_exit_codes(airflow_db: Path, folder: Folder) -> None:
+def test_airflow_returns_the_commands_exit_codes(airflow_db: Path, folder: Folder) -> None:
     folder.write(granularity="0s")
     code, out, err = command("airflow", "pipelines", "check", "--folder", str(folder.path))
     assert code == 1, err
@@ -165,7 +165,7 @@ ARGUMENTS = [
 
 
 @pytest.mark.parametrize("line", ARGUMENTS)
-def test_both_command_lines_take_the_same_arguments(airflow_parser: Any, line: str) -> None:
+def test_both_command_lines_accept_the_same_arguments(airflow_parser: Any, line: str) -> None:
     theirs = vars(airflow_parser.parse_args(["pipelines", *line.split()]))
     ours = vars(build_parser().parse_args(line.split()))
     ours.pop("command")
@@ -173,18 +173,20 @@ def test_both_command_lines_take_the_same_arguments(airflow_parser: Any, line: s
     assert set(theirs) - set(ours) == {"func", "subcommand"}
 
 
-def test_airflow_explains_every_command(airflow_parser: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_airflow_shows_the_help_of_every_command(
+    airflow_parser: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     for one in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             airflow_parser.parse_args(["pipelines", one.name, "--help"])
         assert ended.value.code == 0
-        shown = capsys.readouterr().out
-        assert "exit codes: 0 success" in shown
+        output = capsys.readouterr().out
+        assert "exit codes: 0 success" in output
         for argument in one.arguments:
-            assert argument.flags[-1] in shown or argument.options.get("metavar", "") in shown
+            assert argument.flags[-1] in output or argument.options.get("metavar", "") in output
 
 
-def test_a_command_ends_airflow_with_its_code(
+def test_a_command_exits_airflow_with_its_code(
     airflow_parser: Any, folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = airflow_parser.parse_args(["pipelines", "plan", "nobody", "--folder", str(folder.path)])
@@ -194,14 +196,14 @@ def test_a_command_ends_airflow_with_its_code(
     assert capsys.readouterr().err.startswith("error: PIPELINE: no pipeline 'nobody'")
 
 
-def test_airflow_knows_the_timetable(airflow_db: Path) -> None:
+def test_airflow_registers_the_timetable(airflow_db: Path) -> None:
     from airflow import plugins_manager
 
     name = "airflow_pipeline_provider.factory.timetable.DayPlanTimetable"
     assert name in plugins_manager.get_timetables_plugins()
 
 
-@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")  # Airflow 3.2, by its own forms
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")  # raised by Airflow 3.2 itself
 @pytest.mark.parametrize(
     ("conn_type", "extra"),
     [
@@ -232,7 +234,7 @@ def add_connection(conn_id: str, **values: Any) -> None:
 
 @pytest.fixture
 def stored(airflow_db: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Adds connections to the metadata database, which alone knows them then."""
+    """Add connections to the metadata database only."""
     monkeypatch.delenv("AIRFLOW_CONN_EVENTS_DB")
     monkeypatch.delenv("AIRFLOW_CONN_PIPELINE_STATE")
     return add_connection
@@ -252,7 +254,7 @@ def test_a_run_finds_connections_in_the_metadata_database(
         state=f"{{type: sql, conn_id: {state}}}",
     )
     at = ("--reference-time", "2013-11-05T12:00:00Z")
-    inherited: set[str] = set()  # by child processes that would begin at one of the fault points
+    inherited: set[str] = set()  # by child processes started at one of the fault points
     hook = fault_points.install(lambda point: inherited.update(os.environ))
     try:
         code = main(
@@ -270,7 +272,7 @@ def test_a_run_finds_connections_in_the_metadata_database(
 def test_hooks_find_a_connection_that_does_not_stay_in_the_environment(
     folder: Folder, stored: Callable[..., None]
 ) -> None:
-    """Airflow's own hooks look no further than the environment here, and AWS's would go on without a word."""
+    """Here Airflow's hooks only look in the environment, and the AWS hook would silently continue without it."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
     from airflow_pipeline_provider.cli.connections import connection_ids
@@ -292,7 +294,7 @@ def test_hooks_find_a_connection_that_does_not_stay_in_the_environment(
     assert dict(os.environ) == before
 
 
-def test_a_connection_that_is_nowhere_is_one_sentence(
+def test_a_missing_connection_is_reported_on_one_line(
     folder: Folder, stored: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from airflow_pipeline_provider.cli.main import main

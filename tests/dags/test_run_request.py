@@ -1,4 +1,4 @@
-"""What a DAG run asks for, read off its type, conf and Params."""
+"""Derive the request of a DAG run from its type, conf and Params."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_without_params_the_planner_chooses(run_type: str) -> None:
     assert request.interval is None
 
 
-def test_a_drained_run_reasons_from_its_parents_time() -> None:
+def test_a_drained_run_uses_the_reference_time_of_its_parent() -> None:
     request = run_request(context(conf={"reference_time": "2013-11-03T07:00:00+00:00"}), config())
     assert request.reference_time == datetime(2013, 11, 3, 7, tzinfo=timezone.utc)
 
@@ -51,13 +51,13 @@ def test_params_name_the_window() -> None:
     assert msgspec.to_builtins(request.interval) == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
 
 
-def test_what_airflows_own_tools_add_to_the_conf_is_no_error() -> None:
+def test_keys_that_airflow_adds_to_the_conf_are_accepted() -> None:
     conf = {"openlineage": {"parentRunId": "0190", "parentJobName": "parent.go", "rootParentRunId": "0190"}}
     request = run_request(context("operator_triggered", conf=conf), config())
     assert (request.kind, request.interval) == (RunKind.LIVE, None)
 
 
-def test_a_time_as_airflow_renders_it_is_taken() -> None:
+def test_a_time_as_rendered_by_airflow_is_accepted() -> None:
     conf = {"window_start": "2013-11-03 04:00:00+00:00", "window_end": "2013-11-03 06:00:00.000000+00:00"}
     request = run_request(context(conf=conf), config())
     assert request.interval is not None
@@ -65,7 +65,7 @@ def test_a_time_as_airflow_renders_it_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conf", "says"),
+    ("conf", "message"),
     [
         ({"window_start": "2013-11-03T00:00:00-04:00"}, "window_end: expected both"),
         ({"window_end": "2013-11-03T00:00:00-04:00"}, "window_start: expected both"),
@@ -97,12 +97,12 @@ def test_a_time_as_airflow_renders_it_is_taken() -> None:
         "reference",
     ],
 )
-def test_bad_conf_is_a_sentence(conf: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_an_invalid_conf_is_reported(conf: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         run_request(context(conf=conf), config())
 
 
-def test_a_backfill_is_its_data_interval() -> None:
+def test_a_backfill_moves_its_data_interval() -> None:
     bounds = {
         "data_interval_start": RUN_AFTER.replace(hour=5),
         "data_interval_end": RUN_AFTER.replace(hour=7),

@@ -1,4 +1,4 @@
-"""A run that loses its window to another one ends quietly, wherever it is."""
+"""A run that loses its window to another run ends without an error, in every phase."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .test_generated_dag import TASKS, states
     [("validate", "threads"), ("extract", "threads"), ("extract", "tasks"), ("load", "threads")],
     ids=["validate", "extract", "mapped extract", "load"],
 )
-def test_losing_the_window_skips_what_is_left_and_fails_nothing(
+def test_losing_the_window_skips_the_remaining_tasks(
     folder: Folder, run_dag: Callable[..., Any], task_id: str, distribute: str
 ) -> None:
     source = "{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], slices: 2, "

@@ -1,4 +1,4 @@
-"""The timetable behind `schedule: auto`: which runs Airflow makes, live, after an outage and in a backfill."""
+"""The timetable of `schedule: auto`: the runs that Airflow makes live, after an outage and in a backfill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def timetable(**changes: object) -> DayPlanTimetable:
 
 
 def runs(table: DayPlanTimetable, first: pendulum.DateTime, last: pendulum.DateTime) -> list:
-    """What a backfill from `first` to `last` makes, asked as Airflow asks."""
+    """Return the runs of a backfill from `first` to `last`, computed like Airflow."""
     restriction = TimeRestriction(first, last, catchup=True)
     found, previous = [], None
     while True:
@@ -47,7 +47,7 @@ def runs(table: DayPlanTimetable, first: pendulum.DateTime, last: pendulum.DateT
     [("2013-11-02", 12), ("2013-11-03", 13), ("2013-11-04", 12), ("2013-03-10", 12)],
     ids=["24 hours", "25 hours", "after the change", "23 hours"],
 )
-def test_a_backfilled_day_is_its_windows_and_nothing_else(day: str, windows: int) -> None:
+def test_a_backfill_makes_one_run_for_each_window_of_the_day(day: str, windows: int) -> None:
     start = pendulum.parse(day, tz=NEW_YORK)
     found = runs(timetable(start_day=None), start, start.end_of("day"))
     assert len(found) == windows
@@ -57,7 +57,7 @@ def test_a_backfilled_day_is_its_windows_and_nothing_else(day: str, windows: int
     assert all(a.end == b.start for a, b in pairwise(bounds))
 
 
-def test_backfill_run_ids_are_unique_since_run_after_is() -> None:
+def test_backfill_run_ids_are_unique() -> None:
     found = runs(timetable(x_time_back="1d"), utc("2013-11-02T04:00:00"), utc("2013-11-06T04:00:00"))
     moments = [info.run_after for info in found]
     assert len(set(moments)) == len(moments)
@@ -74,8 +74,10 @@ def test_backfill_run_ids_are_unique_since_run_after_is() -> None:
     ],
     ids=["first run after unpause", "after an outage", "steady state: the next one", "before the start day"],
 )
-def test_live_runs(monkeypatch: pytest.MonkeyPatch, now: str, last_end: str | None, expected: str) -> None:
-    """Missed windows make no runs of their own: the planner and drain bring them."""
+def test_the_next_live_run_is_the_latest_ready_window(
+    monkeypatch: pytest.MonkeyPatch, now: str, last_end: str | None, expected: str
+) -> None:
+    """Missed windows get no scheduled runs; the planner and drain move them."""
     monkeypatch.setattr(module.pendulum, "now", lambda _tz: utc(now))
     last = DataInterval(utc(last_end).subtract(hours=2), utc(last_end)) if last_end else None
     restriction = TimeRestriction(utc("2013-11-01T04:00:00"), None, catchup=False)
@@ -85,7 +87,7 @@ def test_live_runs(monkeypatch: pytest.MonkeyPatch, now: str, last_end: str | No
     assert info.run_after >= info.data_interval.end.add(minutes=10)
 
 
-def test_a_pipeline_whose_days_are_over_still_gets_the_run_that_drains_them(
+def test_a_pipeline_after_its_end_day_still_gets_a_run_that_drains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module.pendulum, "now", lambda _tz: utc("2026-01-01T00:00:00"))
@@ -98,7 +100,7 @@ def test_a_pipeline_whose_days_are_over_still_gets_the_run_that_drains_them(
     assert again is None
 
 
-def test_it_survives_serialization() -> None:
+def test_the_timetable_can_be_serialized() -> None:
     table = timetable()
     again = DayPlanTimetable.deserialize(table.serialize())
     assert again.serialize() == table.serialize()

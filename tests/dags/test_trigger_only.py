@@ -1,4 +1,4 @@
-"""What somebody can do who may only trigger the DAG: no more than docs/runs.md lists."""
+"""A user who may only trigger the DAG can do no more than docs/runs.md lists."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def ask(conf: dict[str, Any], run_type: str = "manual", **context: Any) -> Any:
     return run_request(known, SimpleNamespace(schedule="auto"))  # type: ignore[arg-type]
 
 
-def test_the_documented_keys_are_those_that_a_run_takes() -> None:
+def test_the_documented_keys_are_the_accepted_ones() -> None:
     page = (PACKAGE.parent / "docs" / "runs.md").read_text()
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted((*CONF_KEYS, *RESERVED_KEYS))
 
 
 @pytest.mark.parametrize("key", sorted({*SCHEMA["properties"], "conn_id", "pipeline", "params", "dag"}))
-def test_no_key_of_the_pipeline_file_is_taken_from_a_conf(key: str) -> None:
+def test_a_conf_cannot_set_a_key_of_the_pipeline_file(key: str) -> None:
     with pytest.raises(ConfigError, match=f"conf: unknown '{key}'"):
         ask({key: {"type": "sql", "conn_id": "other"}})
 
 
-def test_what_others_put_under_a_reserved_key_changes_nothing() -> None:
+def test_values_of_reserved_keys_are_ignored() -> None:
     hostile = {"window_start": "2013-11-03T05:00:00Z", "window_end": "2013-11-03T06:00:00Z"}
     request = ask({"openlineage": hostile})
     assert (request.kind, request.interval, request.reference_time) == (RunKind.LIVE, None, NOON)
@@ -67,7 +67,7 @@ def test_a_backfill_reads_no_conf() -> None:
         ("2013-11-04T15:00:00Z", "2013-11-04T16:00:00Z", "after_end_day"),
     ],
 )
-def test_a_window_outside_of_the_pipelines_days_is_skipped(
+def test_a_window_outside_the_pipelines_days_is_skipped(
     folder: Folder, run_dag: Callable[..., Any], start: str, end: str, reason: str
 ) -> None:
     folder.write()
@@ -78,7 +78,7 @@ def test_a_window_outside_of_the_pipelines_days_is_skipped(
     assert not (folder.path / "lake.duckdb").exists()
 
 
-def test_a_window_that_shrank_at_the_source_is_not_erased_by_a_trigger(
+def test_a_triggered_run_does_not_delete_rows_missing_at_the_source(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write(backlog="wait")

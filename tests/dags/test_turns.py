@@ -1,4 +1,4 @@
-"""A run that meets another run's lease, through Airflow: it waits without a retry, or leaves its window and ends."""
+"""In Airflow, a run that finds another run's lease waits without a retry, or leaves its window and ends."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_named_window_waits_for_the_lease_without_using_up_a_retry(
     assert all("held by flights/a_run_that_died since" in look and " ES" in look for look in looks)
 
 
-def test_a_live_run_ends_and_says_whose_commit_starts_the_run_that_moves_its_window(
+def test_a_live_run_ends_and_names_the_run_whose_commit_starts_the_next(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
     folder.write(state=STORES["variable"])
@@ -81,7 +81,7 @@ def test_a_live_run_ends_and_says_whose_commit_starts_the_run_that_moves_its_win
             "generate_window": "success"
         }
         assert xcom(run, "generate_window", "reason") == "leased"
-        said = xcom(run, "generate_window", "detail")
-        assert "held by flights/backfill__x since" in said
-        assert said.endswith("its commit starts a run that also plans for this one")
+        detail = xcom(run, "generate_window", "detail")
+        assert "held by flights/backfill__x since" in detail
+        assert detail.endswith("its commit starts a run that also plans for this one")
     assert state.asked_to_follow() == run.run_after

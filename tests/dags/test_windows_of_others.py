@@ -1,4 +1,4 @@
-"""A task that is handed another run's window fails, and changes nothing."""
+"""A task that receives another run's window fails and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector of the tests of secrets finds a canary in whatever form it is planted."""
+"""The detector for leaked secrets finds a canary in every form."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def test_a_planted_canary_is_found(form: Callable[[str], str], planted: str) -> 
     assert not leaks([canary("other")], text)
 
 
-def test_an_innocent_text_holds_none() -> None:
+def test_an_innocent_text_contains_no_canary() -> None:
     assert not leaks([BIRD], "canary lake password *** p@/")

@@ -1,4 +1,4 @@
-"""Arrow columns by their buffers: what `pa.array` would make of the same values, and no pandas."""
+"""Arrow columns built from buffers equal those of `pa.array`, without importing pandas."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_integers_and_instants(values: list[int]) -> None:
     assert columns.instants(values).equals(pa.array(values, pa.timestamp("us", tz="UTC")))
 
 
-def test_a_value_that_stands_alone_is_not_copied() -> None:
-    """A page of one document of 10 MB would be held twice."""
+def test_a_single_value_is_not_copied() -> None:
+    """Otherwise a page of one document of 10 MB would be in memory twice."""
     body = b"x" * 1000
     assert columns.utf8([body]).buffers()[2].address == pa.py_buffer(body).address
 
@@ -60,13 +60,13 @@ def test_scalars() -> None:
         pytest.param(columns.instants, [-(2**63) - 1], OverflowError, id="before all instants"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, values, error) -> None:  # type: ignore[no-untyped-def]
+def test_values_out_of_range_are_refused(make, values, error) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error):
         make(values)
 
 
-def test_a_process_that_runs_phases_has_the_pool_that_gives_memory_back() -> None:
-    """50 MB less at the peak of an extraction with two readers; whoever sets another one has his way."""
+def test_phases_use_the_allocator_that_returns_memory() -> None:
+    """It saves 50 MB at the peak of an extraction with two readers; an allocator set by the user is kept."""
     code = "from airflow_pipeline_provider.phases import extract; import pyarrow as pa\n"
     code += "print(pa.default_memory_pool().backend_name)"
     free = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
@@ -83,7 +83,7 @@ def test_a_process_that_runs_phases_has_the_pool_that_gives_memory_back() -> Non
 
 
 def test_pandas_is_not_imported() -> None:
-    """It costs a task 60 MB; by `pa.array` and `pa.scalar` it is, wherever it is installed."""
+    """It costs a task 60 MB; `pa.array` and `pa.scalar` import it if it is installed."""
     code = (
         "import sys\n"
         "from airflow_pipeline_provider.envelope import columns as c\n"

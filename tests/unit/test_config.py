@@ -1,4 +1,4 @@
-"""Pipeline files: what is read, and what becomes of it."""
+"""Load pipeline files: defaults, every key, and record functions."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _mycompany_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOWED_MODULES, "mycompany")
 
 
-# --- what is read -------------------------------------------------------------------------------------------------
+# --- loading -----------------------------------------------------------------------------------------------------
 
 
-def test_the_least_a_pipeline_needs(tmp_path):
+def test_a_minimal_pipeline_has_the_documented_defaults(tmp_path):
     config = load(tmp_path, LEAST)
     assert (config.pipeline_id, config.timezone, config.schedule, config.backlog) == (
         "flights",
@@ -63,7 +63,7 @@ def test_the_least_a_pipeline_needs(tmp_path):
     assert config.warnings == ()
 
 
-def test_every_key(tmp_path):
+def test_every_key_is_read(tmp_path):
     config = load(tmp_path, WHOLE)
     assert (config.x_time_back, config.granularity) == (Duration(1, 7200), Duration(0, 7200))
     assert (config.start_day, config.end_day, config.max_backlog_days) == (date(2013, 11, 1), None, None)
@@ -85,14 +85,14 @@ def test_every_key(tmp_path):
     assert config.default_record == {"team": "ops", "nested": {"list": [1, None]}}
 
 
-def test_nothing_can_be_changed_afterwards(tmp_path):
+def test_a_configuration_is_immutable(tmp_path):
     config = load(tmp_path, LEAST)
     for thing, name in ((config, "timezone"), (config.source, "slices"), (config.audit, "on_empty")):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(thing, name, "x")
 
 
-def test_what_the_core_is_given(tmp_path):
+def test_rules_and_record_config_follow_the_file(tmp_path):
     config = load(tmp_path, WHOLE)
     assert config.rules == PlanRules(
         timezone="America/New_York",
@@ -129,7 +129,7 @@ def test_what_the_core_is_given(tmp_path):
         pytest.param("schedule: auto\nmax_backlog_days: 31\n", id="defaults spelled out"),
     ],
 )
-def test_the_same_as_the_least(tmp_path, text):
+def test_empty_sections_and_explicit_defaults_equal_a_minimal_file(tmp_path, text):
     assert load(tmp_path, LEAST + text) == load(tmp_path, LEAST)
 
 
@@ -142,11 +142,11 @@ def test_the_same_as_the_least(tmp_path, text):
         pytest.param(b"%YAML 1.2\n---\n" + LEAST.encode(), id="version"),
     ],
 )
-def test_ways_to_write_a_file(tmp_path, data):
+def test_encodings_and_document_marks_are_accepted(tmp_path, data):
     assert load(tmp_path, data).pipeline_id == "flights"
 
 
-def test_a_mapping_instead_of_a_file():
+def test_a_pipeline_is_loaded_from_a_mapping():
     data = {
         "pipeline_id": "p",
         "source": {"type": "search", "index": "i"},
@@ -162,7 +162,7 @@ def test_a_mapping_instead_of_a_file():
 @pytest.mark.parametrize(
     "schedule", ["auto", "null", "'0 * * * *'", "'@daily'", "'*/5 8-18 * * 1-5'", "'0 0 29 2 *'"]
 )
-def test_schedules(tmp_path, schedule):
+def test_valid_schedules_are_accepted(tmp_path, schedule):
     assert load(tmp_path, LEAST + f"schedule: {schedule}\n").schedule == (
         None if schedule == "null" else schedule.strip("'")
     )
@@ -196,7 +196,7 @@ def with_function(folder: Path, path: str) -> Any:
 @pytest.mark.parametrize(
     ("path", "value"), [("cfg_records.one", 1), ("cfg_records:one", 1), ("cfg_records:K.two", 2)]
 )
-def test_record_functions_are_imported_when_asked_for(tmp_path, path, value):
+def test_record_functions_are_imported_on_request(tmp_path, path, value):
     config = with_function(tmp_path, path)
     assert "cfg_records" not in sys.modules
     assert config.resolve_record_functions()["PARTNER"]({}) == value
@@ -204,7 +204,7 @@ def test_record_functions_are_imported_when_asked_for(tmp_path, path, value):
 
 @pytest.mark.usefixtures("_modules")
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("path", "message"),
     [
         ("cfg_no.where", "cannot be imported: there is no module 'cfg_no' on the path"),
         ("cfg_records.three", "module 'cfg_records' has no 'three'"),
@@ -213,12 +213,12 @@ def test_record_functions_are_imported_when_asked_for(tmp_path, path, value):
         ("cfg_raises.one", "cannot be imported: module 'cfg_raises' raised RuntimeError: at import"),
     ],
 )
-def test_a_bad_record_function_is_named(tmp_path, path, says):
+def test_an_invalid_record_function_is_reported(tmp_path, path, message):
     with pytest.raises(PipelineError) as raised:
         with_function(tmp_path, path).resolve_record_functions()
     assert isinstance(raised.value, ConfigError)
-    assert str(raised.value) == f"record_functions.PARTNER: '{path}' {says}" or (
-        str(raised.value) == f"record_functions.PARTNER: '{path}': {says}"
+    assert str(raised.value) == f"record_functions.PARTNER: '{path}' {message}" or (
+        str(raised.value) == f"record_functions.PARTNER: '{path}': {message}"
     )
 
 
@@ -251,7 +251,7 @@ def test_no_module_is_allowed_by_default(tmp_path, monkeypatch):
         with_function(tmp_path, "os.getcwd")
 
 
-def test_a_module_that_is_allowed_no_longer_is_not_imported(tmp_path, monkeypatch):
+def test_a_module_that_is_no_longer_allowed_is_not_imported(tmp_path, monkeypatch):
     monkeypatch.setenv(ALLOWED_MODULES, "cfg_never")
     config = with_function(tmp_path, "cfg_never.imported")
     monkeypatch.setenv(ALLOWED_MODULES, "")

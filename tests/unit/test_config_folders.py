@@ -1,4 +1,4 @@
-"""Folders of pipeline files, and the defaults.yaml in them."""
+"""Load folders of pipeline files, with their defaults.yaml."""
 
 # ruff: noqa: E501  (one case a line, whatever its sentence needs)
 
@@ -26,7 +26,7 @@ from tests.unit.config_examples import (
 # --- defaults.yaml ------------------------------------------------------------------------------------------------
 
 
-def test_defaults_are_merged_under_mappings_deeply_and_lists_whole(tmp_path):
+def test_defaults_merge_mappings_recursively_and_replace_lists(tmp_path):
     defaults = """\
         timezone: America/New_York
         end_day: 2013-11-30
@@ -52,7 +52,7 @@ def test_defaults_are_merged_under_mappings_deeply_and_lists_whole(tmp_path):
     assert config.default_record == {"team": "ops", "nested": {"a": 1, "b": 3}}
 
 
-def test_a_section_of_another_type_takes_nothing_from_the_defaults(tmp_path):
+def test_a_section_of_another_type_inherits_nothing(tmp_path):
     defaults = "target: {type: table, table: t, schema: raw}\n"
     text = LEAST.replace("target: {type: table, table: flights}", "target: {type: other, name: n}")
     assert load(tmp_path, text, defaults).target == OtherTableOptions(type="other", name="n")
@@ -69,16 +69,16 @@ def test_a_section_of_another_type_takes_nothing_from_the_defaults(tmp_path):
         pytest.param("a: b: c\n", "is not valid YAML: mapping values are not allowed in this context (defaults.yaml:1)", id="syntax"),
     ],
 )  # fmt: skip
-def test_a_problem_of_the_defaults_is_told_with_their_line(tmp_path, defaults, expected):
+def test_a_problem_of_the_defaults_has_their_file_and_line(tmp_path, defaults, expected):
     assert problems(tmp_path, LEAST, defaults) == [expected]
 
 
-def test_a_bad_default_harms_only_who_takes_it(tmp_path):
+def test_an_invalid_default_affects_only_files_that_inherit_it(tmp_path):
     assert load(tmp_path, LEAST + "settle: 5m\n", "settle: soon\n").settle == 300
 
 
 @pytest.mark.parametrize("defaults", ["", "# nothing\n", "{}\n"], ids=["empty", "comment", "empty mapping"])
-def test_empty_defaults_are_none(tmp_path, defaults):
+def test_empty_defaults_change_nothing(tmp_path, defaults):
     assert load(tmp_path, LEAST, defaults).pipeline_id == "flights"
 
 
@@ -94,7 +94,7 @@ def pipeline(pipeline_id: str) -> str:
     return LEAST.replace("pipeline_id: flights", f"pipeline_id: {pipeline_id}")
 
 
-def test_a_hundred_files_of_which_one_is_broken(tmp_path):
+def test_one_invalid_file_does_not_affect_the_others(tmp_path):
     for n in range(100):
         write(tmp_path, f"p{n:03}.yaml", "pipeline_id: [" if n == 50 else pipeline(f"p{n:03}"))
     write(tmp_path, "defaults.yaml", "timezone: Europe/Berlin\n")
@@ -116,7 +116,7 @@ def test_a_hundred_files_of_which_one_is_broken(tmp_path):
     ],
     ids=["first by name", "named after it", "three"],
 )
-def test_a_second_file_with_the_same_id(tmp_path, names, stays):
+def test_of_two_files_with_one_id_the_second_is_an_error(tmp_path, names, stays):
     for name in names:
         write(tmp_path, name, "# comment\n" + LEAST)
     loaded = load_folder(tmp_path, options_model=options_model)
@@ -131,7 +131,7 @@ def test_a_second_file_with_the_same_id(tmp_path, names, stays):
     assert found.name == stays
 
 
-def test_broken_defaults_are_told_for_the_folder_and_for_each_file(tmp_path):
+def test_invalid_defaults_are_reported_for_the_folder_and_each_file(tmp_path):
     write(tmp_path, "defaults.yaml", "a: b: c")
     write(tmp_path, "flights.yaml", LEAST)
     loaded = load_folder(tmp_path, options_model=options_model)
@@ -145,7 +145,7 @@ def test_an_empty_folder_has_no_pipelines(tmp_path):
     assert (loaded.pipelines, loaded.errors, pipeline_files(tmp_path)) == ({}, {}, [])
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(
         ConfigError, match=r"folder: expected a folder of pipeline files, got '.*nowhere': No such file"
     ):
@@ -178,14 +178,14 @@ def test_the_file_of_a_pipeline_is_found_by_its_id(tmp_path, text, found):
 
 
 @pytest.mark.parametrize("pipeline_id", ["../outside", "", "a\0b", ".", "a/b"], ids=repr)
-def test_what_is_no_pipeline_id_has_no_file(tmp_path, pipeline_id):
+def test_an_invalid_pipeline_id_has_no_file(tmp_path, pipeline_id):
     folder = tmp_path / "pipelines"
     folder.mkdir()
     write(tmp_path, "outside.yaml", "pipeline_id: ../outside\n")
     assert find_file(folder, pipeline_id) is None
 
 
-def test_the_name_of_a_file_alone_does_not_make_it_the_pipeline_s(tmp_path):
+def test_a_file_name_without_the_id_in_it_does_not_match(tmp_path):
     write(tmp_path, "wanted.yaml", pipeline("other"))
     path = write(tmp_path, "z.yaml", pipeline("wanted"))
     assert find_file(tmp_path, "wanted") == path

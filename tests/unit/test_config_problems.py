@@ -1,6 +1,6 @@
-"""Pipeline files: how everything that is wrong with one is said."""
+"""Report every problem of a pipeline file with its message, path and line."""
 
-# ruff: noqa: E501  (one case a line, whatever its sentence needs)
+# ruff: noqa: E501  (one case per line, however long its message is)
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.config_examples import (
     problems,
 )
 
-# --- what is wrong ------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------------
 
 SEARCH = "source: {type: search, index: flights}"
 
@@ -69,7 +69,7 @@ SEARCH = "source: {type: search, index: flights}"
         pytest.param("max_backlog_days: 1.5", "max_backlog_days: must be a whole number, got 1.5", id="half a day"),
         pytest.param("max_attempts: '5'", "max_attempts: must be a whole number, got '5'", id="text as a number"),
         pytest.param("max_attempts: true", "max_attempts: must be a whole number, got true", id="bool as a number"),
-        pytest.param("schedule: hourly", "schedule: must be auto, null or a cron expression with five fields such as '0 * * * *', got 'hourly'", id="word as schedule"),
+        pytest.param("schedule: hourly", "schedule: must be auto, null or a cron expression with five fields such as '0 * * * *', got 'hourly'", id="text as schedule"),
         pytest.param("schedule: '* * * * * *'", "got '* * * * * *'", id="six fields"),
         pytest.param("schedule: '61 * * * *'", "got '61 * * * *', which is not valid or never fires", id="minute 61"),
         pytest.param("schedule: '0 0 30 2 *'", "which is not valid or never fires", id="30 February"),
@@ -94,7 +94,7 @@ SEARCH = "source: {type: search, index: flights}"
         pytest.param("zzz: 1", "zzz: unknown key; known: airflow, audit, backlog, ", id="nothing like it"),
     ],
 )  # fmt: skip
-def test_problems_of_a_key(tmp_path, text, expected):
+def test_an_invalid_key_is_reported(tmp_path, text, expected):
     least = (
         LEAST.replace("pipeline_id: flights\n", f"{text}\n", 1)
         if text.startswith("pipeline_id")
@@ -124,7 +124,7 @@ def test_problems_of_a_key(tmp_path, text, expected):
         pytest.param("source: {type: search, index: a, page_size: '10'}", "source.page_size: must be a whole number, got '10'", id="text as a number"),
         pytest.param("source: {type: search, index: a, compress: yes}", "source.compress: must be true or false, got 'yes'", id="yes"),
         pytest.param("source: {type: search, index: 5}", "source.index: must be text or a list, got 5 (put it in quotes)", id="alternatives"),
-        pytest.param("source: {type: search, index: [a, 5]}", "source.index[1]: must be text, got 5 (put it in quotes)", id="inside of a list"),
+        pytest.param("source: {type: search, index: [a, 5]}", "source.index[1]: must be text, got 5 (put it in quotes)", id="inside a list"),
         pytest.param("source: {type: search, index: a, keep_alive: 300}", "source.keep_alive: must be a duration", id="duration"),
         pytest.param("source: {type: search, index: a, buffer: 12 potatoes}", "source.buffer: must be a size such as 128MB or 64MiB, got '12 potatoes'", id="size"),
         pytest.param("source: {type: search, index: a, buffer: 1B}", "source.buffer: must be between 1KB and 5GB, got '1B'", id="size too small"),
@@ -137,7 +137,7 @@ def test_problems_of_a_key(tmp_path, text, expected):
         pytest.param("source: {type: search, index: a, slices: {a: {b: canary}}}", "source.slices: must be auto or a whole number, got a mapping", id="a mapping is not shown"),
     ],
 )  # fmt: skip
-def test_problems_of_a_connector_s_section(tmp_path, section, expected):
+def test_an_invalid_section_is_reported(tmp_path, section, expected):
     found = problems(tmp_path, LEAST.replace(SEARCH, section))
     assert len(found) == 1
     assert expected in found[0]
@@ -165,7 +165,7 @@ def test_problems_of_a_connector_s_section(tmp_path, section, expected):
         pytest.param(LEAST + "settle: 1m\nsettle: 2m\n", ["settle: is defined twice, first in line 5: remove one (flights.yaml:6)"], id="duplicate key"),
         pytest.param(LEAST.replace("index: flights", "index: a, index: b"), ["source.index: is defined twice, first in line 2: remove one (flights.yaml:2)"], id="duplicate key in a section"),
         pytest.param(LEAST + "x: &a 1\ny: *b\n", ["y: the alias *b has no anchor before it, or is inside its own; text that starts with * needs quotes (flights.yaml:6)"], id="unknown alias"),
-        pytest.param(LEAST + "default_record: &a {x: *a}\n", ["default_record.x: the alias *a has no anchor before it, or is inside its own"], id="alias inside of itself"),
+        pytest.param(LEAST + "default_record: &a {x: *a}\n", ["default_record.x: the alias *a has no anchor before it, or is inside its own"], id="alias inside itself"),
         pytest.param(LEAST + "x: !!python/object/apply:os.system [ls]\n", ["x: the tag !!python/object/apply:os.system is not supported (flights.yaml:5)"], id="python object"),
         pytest.param(LEAST + "x: !vault abc\n", ["x: the tag !vault is not supported"], id="own tag"),
         pytest.param(LEAST + "settle: {{ var.value.x }}\n", ["settle: a key must be text, got a mapping (text like {{ … }} needs quotes) (flights.yaml:5)"], id="template without quotes"),
@@ -186,14 +186,14 @@ def test_problems_of_a_connector_s_section(tmp_path, section, expected):
         ),
     ],
 )  # fmt: skip
-def test_files_that_cannot_be_read(tmp_path, data, expected):
+def test_an_unreadable_file_is_reported(tmp_path, data, expected):
     found = problems(tmp_path, data)
     assert len(found) == len(expected)
     for text, part in zip(found, expected, strict=True):
         assert part in text
 
 
-def test_hostile_files_are_refused_with_few_words(tmp_path):
+def test_hostile_files_are_refused_with_short_messages(tmp_path):
     hostile = (
         *("[" * 999_000, "{" * 999_000, "- " * 499_000, "? " * 400_000, "!" * 999_000, "x" * 999_000 + ": 1"),
         *(
@@ -207,27 +207,27 @@ def test_hostile_files_are_refused_with_few_words(tmp_path):
         LEAST + "settle: " + "1" * 900_000,
     )
     for data in hostile:
-        told = problems(tmp_path, data)
-        assert len(told) <= 51
-        assert sum(map(len, told)) < 20_000
+        messages = problems(tmp_path, data)
+        assert len(messages) <= 51
+        assert sum(map(len, messages)) < 20_000
 
 
-def test_files_that_are_no_files(tmp_path):
+def test_folders_links_and_pipes_are_reported(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "dangling.yaml").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.yaml")
-    said = {
+    messages = {
         path.name: str(error)
         for path, error in load_folder(tmp_path, options_model=options_model).errors.items()
     }
-    assert said == {
+    assert messages == {
         "folder.yaml": "is a folder (folder.yaml)",
         "dangling.yaml": "does not exist (dangling.yaml)",
         "pipe.yaml": "is not a regular file (pipe.yaml)",
     }
 
 
-def test_every_problem_is_told_at_once_in_the_order_of_the_lines(tmp_path):
+def test_all_problems_are_reported_at_once_by_line(tmp_path):
     text = """\
         pipeline_id: flights
         granularity: soon
@@ -283,7 +283,7 @@ def test_the_error_survives_pickling(tmp_path):
         pytest.param("airflow: {max_active_runs: 2}", "airflow.max_active_runs: must be 1 with state.type variable, which allows one run at a time, got 2: use state.type sql (flights.yaml:5)", id="two runs on variables"),
     ],
 )  # fmt: skip
-def test_what_two_fields_must_not_say(tmp_path, text, expected):
+def test_conflicting_fields_are_an_error(tmp_path, text, expected):
     assert problems(tmp_path, LEAST + text) == [expected]
 
 
@@ -298,7 +298,7 @@ def test_what_two_fields_must_not_say(tmp_path, text, expected):
         "schedule: '*/5 8-9 * * 1'\ngranularity: 5m",
     ],
 )
-def test_what_two_fields_may_say(tmp_path, text):
+def test_compatible_fields_cause_no_warning(tmp_path, text):
     assert load(tmp_path, LEAST + text).warnings == ()
 
 
@@ -312,7 +312,7 @@ def test_what_two_fields_may_say(tmp_path, text):
         pytest.param("default_record: {WINDOW_ID: 1}", "default_record.WINDOW_ID: is overwritten by the value of each window (flights.yaml:5)", id="default_record"),
     ],
 )  # fmt: skip
-def test_what_is_probably_not_meant_is_a_warning(tmp_path, text, expected):
+def test_probable_mistakes_are_warnings(tmp_path, text, expected):
     config = load(tmp_path, LEAST + text + "\n")
     assert [str(warning) for warning in config.warnings] == [expected]
     assert {warning.severity for warning in config.warnings} == {"warning"}

@@ -1,4 +1,4 @@
-"""The shipped JSON Schema: true to the models, accepts what the loader accepts, complains where an editor should."""
+"""Compare the shipped JSON Schema with the models, and with what the loader accepts."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ WHOLE = {
 
 
 def as_written(data: Any) -> Any:
-    """The data as an editor sees it: with the names of environment variables in it."""
+    """Return the data with unreplaced variables, as an editor sees it."""
     if isinstance(data, Template):
         return data.text
     return {key: as_written(value) for key, value in data.items()} if isinstance(data, dict) else data
@@ -83,17 +83,17 @@ def complaints(data: Any) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(SHIPPED).iter_errors(data)]
 
 
-def test_the_shipped_schema_is_what_the_models_say():
+def test_the_shipped_schema_matches_the_models():
     options: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     for key in BUILT_IN:
         kind, _, name = key.partition(".")
         options[kind][name] = options_model(kind, name)
     assert pipeline_schema(options) == SHIPPED, (
-        f"write it anew: airflow-pipelines schema --write airflow_pipeline_provider/config/{SCHEMA_FILE}"
+        f"write it again: airflow-pipelines schema --write airflow_pipeline_provider/config/{SCHEMA_FILE}"
     )
 
 
-def test_it_is_a_valid_schema():
+def test_the_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(SHIPPED)
 
 
@@ -113,24 +113,24 @@ def test_every_key_is_described_and_no_other_is_allowed(path, schema):
     assert schema["additionalProperties"] is False
     for name, key in schema["properties"].items():
         assert len(key.get("description", "")) > 10, f"{path}: {name} has no description"
-    assert "required" not in schema  # defaults.yaml may hold the rest
+    assert "required" not in schema  # the other keys may be in defaults.yaml
 
 
 @pytest.mark.parametrize(
     "data", [pytest.param(WHOLE, id="the whole file"), pytest.param({}, id="nothing yet")]
 )
-def test_good_files_pass(data):
+def test_valid_files_match_the_schema(data):
     assert complaints(data) == []
 
 
-def test_the_whole_file_is_what_the_loader_takes():
+def test_the_loader_accepts_the_file_with_every_key():
     config = parse_pipeline(WHOLE, options_model=options_model)
     assert config.warnings == ()
     assert config.source.type == "elasticsearch"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_the_example_pipelines(path):
+def test_the_example_pipelines_match_the_schema(path):
     text = path.read_text()
     reference = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
     assert reference is not None, "the first line tells editors the schema"
@@ -166,7 +166,7 @@ def test_the_example_pipelines(path):
         pytest.param({"record_functions": {"A": 5}}, id="number as path"),
     ],
 )
-def test_what_the_schema_refuses_the_loader_refuses_too(change):
+def test_the_loader_rejects_what_the_schema_rejects(change):
     data = WHOLE | change
     assert complaints(data)
     with pytest.raises(ConfigFileError):

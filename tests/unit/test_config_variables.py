@@ -1,4 +1,4 @@
-"""Environment variables in pipeline files: where they count, what they become, and what is refused."""
+"""Replace environment variables in pipeline files, and refuse invalid ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_values_come_from_the_environment_or_the_default(
                      id="alias"),
     ],
 )  # fmt: skip
-def test_what_a_value_becomes(
+def test_a_value_after_its_variables_are_replaced(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     line: str,
@@ -111,40 +111,40 @@ def test_what_a_value_becomes(
         ("airflow: {owner: ${TABLE}}", r"text with \$\{…\} inside \{ \} or \[ \] needs quotes"),
     ],
 )  # fmt: skip
-def test_what_is_refused_with_its_line(
+def test_an_invalid_variable_is_reported_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
 ) -> None:
     import re
 
     monkeypatch.setenv("SERVICE_URL", "https://me:hunter2@example.com")
-    said = problem(tmp_path, f"{FILE}{line}\n")
-    assert re.search(words, said)
-    assert "hunter2" not in said
+    message = problem(tmp_path, f"{FILE}{line}\n")
+    assert re.search(words, message)
+    assert "hunter2" not in message
 
 
-def test_the_id_is_written_out(tmp_path: Path) -> None:
-    said = problem(tmp_path, FILE.replace("pipeline_id: flights", "pipeline_id: ${TABLE}"))
+def test_the_id_cannot_contain_a_variable(tmp_path: Path) -> None:
+    message = problem(tmp_path, FILE.replace("pipeline_id: flights", "pipeline_id: ${TABLE}"))
     assert (
         "pipeline_id: must not contain a variable, got ${TABLE}: it names the DAG and the state (flights.yaml:1)"
-        in said
+        in message
     )
     assert find_file(tmp_path, "flights_dev") is None
 
 
-def test_variables_of_defaults_count_where_they_are_not_overridden(
+def test_variables_of_defaults_are_replaced_unless_overridden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     defaults = "airflow:\n  owner: ${OWNER}\n  pool: ${POOL}\n"
     text = FILE + "airflow: {owner: me}\n"
     assert "airflow.pool: the environment variable POOL is not set" in problem(tmp_path, text, defaults)
-    for pool in ("slow", "fast"):  # the file of defaults is read once, the environment each time
+    for pool in ("slow", "fast"):  # defaults.yaml is read once, the environment each time
         monkeypatch.setenv("POOL", pool)
         config = load(tmp_path, text, defaults)
         assert (config.airflow.owner, config.airflow.pool) == ("me", pool)
     assert str(config.variables[0]) == "POOL: from the environment (airflow.pool, defaults.yaml:3)"
 
 
-def test_a_missing_variable_removes_no_other_pipeline(tmp_path: Path) -> None:
+def test_a_missing_variable_does_not_affect_other_pipelines(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(FILE.replace("flights\n", "other\n", 1).replace("TABLE", "MISSING"))
     load(tmp_path)
     loaded = load_folder(tmp_path, options_model=options_model)

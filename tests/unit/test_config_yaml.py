@@ -1,4 +1,4 @@
-"""How YAML is read: scalars by the YAML 1.2 core schema, places kept, nothing but one kind of error."""
+"""Parse YAML: scalars by the YAML 1.2 core schema, with positions, and with YamlError as the only error."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_anchors(text, value):
     assert read(text) == value
 
 
-def test_every_value_knows_its_line():
+def test_every_value_has_its_line():
     tree = read_yaml(b"# comment\na: 1\nb:\n  c:\n    - x\n    -\n      y\n  d: {e:\n 5}\n", "f.yaml")
     assert tree is not None
     b = tree.value["b"].value
@@ -143,7 +143,7 @@ def problems(data: bytes) -> list[Problem]:
 
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-def test_any_text_is_a_tree_or_problems_with_places(text):
+def test_any_text_gives_a_tree_or_problems_with_positions(text):
     lines = text.count("\n") + text.count("\u2028") + 2
     for problem in problems(text.encode()):
         assert problem.file == "f.yaml"
@@ -153,5 +153,5 @@ def test_any_text_is_a_tree_or_problems_with_places(text):
 
 @settings(max_examples=300)
 @given(st.binary(max_size=60))
-def test_any_bytes_are_a_tree_or_problems(data):
+def test_any_bytes_give_a_tree_or_problems(data):
     assert all(problem.message for problem in problems(data))

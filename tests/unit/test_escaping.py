@@ -1,4 +1,4 @@
-"""What comes from outside cannot move the cursor, forge a log line or hide itself."""
+"""Untrusted text cannot move the cursor, forge a log line or hide itself."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize(("text", "shown"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(("text", "escaped"), HOSTILE.values(), ids=HOSTILE)
 class TestHostileText:
-    def test_it_is_shown_with_escapes(self, text: str, shown: str) -> None:
-        assert visible(text) == shown
-        assert visible(shown) == shown
+    def test_it_is_shown_with_escapes(self, text: str, escaped: str) -> None:
+        assert visible(text) == escaped
+        assert visible(escaped) == escaped
 
-    def test_an_error_holds_it_escaped(self, text: str, shown: str) -> None:
+    def test_an_error_contains_it_escaped(self, text: str, escaped: str) -> None:
         error = DataError(f"document {text}: too deep")
         error.add_context(f"window {text}")
-        assert error.message == f"document {shown}: too deep"
-        assert str(error) == f"window {shown}: document {shown}: too deep"
+        assert error.message == f"document {escaped}: too deep"
+        assert str(error) == f"window {escaped}: document {escaped}: too deep"
         assert str(error).isprintable()
 
-    def test_an_error_of_a_file_has_only_its_own_line_ends(self, text: str, shown: str) -> None:
+    def test_an_error_of_a_file_has_only_its_own_line_ends(self, text: str, escaped: str) -> None:
         error = ConfigFileError([Problem("a", text), Problem("b", "bad")])
-        assert error.message.split("\n") == ["the pipeline has 2 problems:", f"  a: {shown}", "  b: bad"]
+        assert error.message.split("\n") == ["the pipeline has 2 problems:", f"  a: {escaped}", "  b: bad"]
 
-    def test_a_log_line_stays_one_printable_line(self, text: str, shown: str) -> None:
+    def test_a_log_line_stays_one_printable_line(self, text: str, escaped: str) -> None:
         for as_json in (False, True):
             line = render({"pipeline": "p", "reason": text, text: 1}, as_json=as_json)
             assert line.isprintable()
         value = json.loads(render({"reason": text}, as_json=True))["reason"]
         assert value == text.encode("utf-8", "backslashreplace").decode()
 
-    def test_a_logged_error_stays_one_printable_line(self, text: str, shown: str) -> None:
+    def test_a_logged_error_stays_one_printable_line(self, text: str, escaped: str) -> None:
         stream = io.StringIO()
         logger = logging.getLogger("test_escaping")
         handler = logging.StreamHandler(stream)
@@ -67,7 +67,7 @@ class TestHostileText:
         assert all(line.isprintable() for line in lines)
 
     @pytest.mark.parametrize("as_json", [False, True])
-    def test_the_command_line_prints_no_control(self, text: str, shown: str, as_json: bool) -> None:
+    def test_the_command_line_prints_no_control(self, text: str, escaped: str, as_json: bool) -> None:
         out, err = io.StringIO(), io.StringIO()
         screen = Screen(out, err, as_json=as_json)
         if as_json:

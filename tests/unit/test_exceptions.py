@@ -1,4 +1,4 @@
-"""Every exception of the package survives pickling and copying, as executors and process pools need."""
+"""Pickle and copy every exception of the package, as executors and process pools do."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError
 
 AT = datetime(2013, 11, 3, 5, tzinfo=timezone.utc)
 PROBLEMS = [Problem("source.index", "missing", "a.yaml", 3), Problem("target", "missing", "a.yaml", 9)]
-NOT_IMPORTED = ("airflow_pipeline_provider.state.migrations.env",)  # runs a migration when it is imported
+NOT_IMPORTED = ("airflow_pipeline_provider.state.migrations.env",)  # importing it runs a migration
 
-# The constructors that take more, or other things, than a message.
+# Constructors with other arguments than one message.
 EXAMPLES: dict[str, Callable[[type], BaseException]] = {
     "LeaseHeldError": lambda cls: cls("run 1", AT, AT, windows=((AT, AT),), follows=True),
     "ConfigFileError": lambda cls: cls(PROBLEMS, "dags/a.yaml"),
@@ -53,7 +53,7 @@ def described(error: BaseException) -> tuple[object, ...]:
     return type(error), str(error), error.args, vars(error)
 
 
-def test_the_walk_finds_the_exceptions_and_each_example_is_used() -> None:
+def test_every_exception_has_an_example_where_it_needs_one() -> None:
     names = {cls.__name__ for cls in FOUND}
     assert {"PipelineError", "LeaseHeldError", "ConfigFileError", "CrossFieldError"} <= names
     assert EXAMPLES.keys() <= names
@@ -81,11 +81,11 @@ def test_exception_survives_pickle_and_copy(cls: type[BaseException]) -> None:
     ],
     ids=["lease", "file", "fields"],
 )
-def test_a_copy_keeps_what_callers_read(error: Exception, attribute: str, value: object) -> None:
+def test_a_copy_keeps_the_attributes(error: Exception, attribute: str, value: object) -> None:
     assert getattr(pickle.loads(pickle.dumps(error)), attribute) == value
 
 
-def test_an_error_of_another_package_needs_no_code_of_its_own() -> None:
+def test_an_error_class_of_another_package_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(VendorError("orders", 503)))
     assert (str(error), error.status) == ("orders: HTTP 503", 503)
 

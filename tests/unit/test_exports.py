@@ -1,4 +1,4 @@
-"""What each package exports: pinned here, so that a name is added or taken away on purpose only."""
+"""Pin the names that each package exports, so that none is added or removed by accident."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ EXPORTS = {
     "triggers": ["DayCompleteTrigger"],
     "views": [],
 }
-# The signatures that callers outside of this package write down: names, kinds and defaults of the parameters.
+# The signatures that callers of other packages rely on: names, kinds and defaults of the parameters.
 SIGNATURES = {
     "load_pipelines": "(namespace, folder)",
     "load_maintenance": (
@@ -167,7 +167,7 @@ import sys
 import {full_name(package)}
 print(*sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names))
 """
-    # -S: without site-packages' .pth files, which import what they like
+    # -S: without the .pth files of site-packages, which may import anything
     command = [sys.executable, "-S", "-c", script]
     root = str(airflow_pipeline_provider.__path__[0]).removesuffix(PACKAGE)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The named points: each is reached somewhere, each that is reached is named, and the hooks do what they say."""
+"""Every named fault point is reached by the code, every reached point is named, and the hooks work."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_the_table_names_exactly_the_points_of_the_code() -> None:
     assert reached_in_source() == {*POINTS, *ACTION_POINTS}
 
 
-def test_a_point_is_nothing_without_a_hook() -> None:
+def test_a_point_does_nothing_without_a_hook() -> None:
     reach("load.deleted")
 
 
-def test_a_trace_lists_what_is_passed() -> None:
+def test_a_trace_lists_the_reached_points() -> None:
     with faults.traced() as points:
         reach("load.deleted")
         reach("load.copied")
@@ -46,7 +46,7 @@ def test_a_trace_lists_what_is_passed() -> None:
 @pytest.mark.parametrize(
     ("point", "visit", "stops_at"), [("load.copied", 1, 1), ("load.copied", 2, 3), ("0", 3, 2)]
 )
-def test_a_fault_comes_at_its_visit_and_only_then(point: str, visit: int, stops_at: int) -> None:
+def test_a_fault_occurs_at_its_visit_only(point: str, visit: int, stops_at: int) -> None:
     way = ["load.deleted", "load.copied", "load.deleted", "load.copied", "load.copied"]
     with faults.failing_at(point, visit):
         for number, name in enumerate(way):
@@ -60,12 +60,12 @@ def test_a_fault_comes_at_its_visit_and_only_then(point: str, visit: int, stops_
 @pytest.mark.parametrize(
     ("point", "visit", "message"), [("load.nothing", 1, "load.nothing"), ("load.copied", 0, "visit")]
 )
-def test_a_wrong_fault_is_refused(point: str, visit: int, message: str) -> None:
+def test_an_invalid_fault_is_refused(point: str, visit: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         faults.at(point, visit, faults.crash)
 
 
-def test_a_child_process_dies_where_the_environment_says() -> None:
+def test_a_child_process_crashes_at_the_point_in_the_environment() -> None:
     script = (
         "import sys\n"
         "from airflow_pipeline_provider.fault_points import reach\n"

@@ -1,6 +1,6 @@
-"""Hostile names in a pipeline file, read by the real connectors: carried as they are, or refused in one clear line.
+"""Hostile names in a pipeline file with the real connectors are kept unchanged, or refused on one line.
 
-docs/reliability.md has the same table in words.  What YAML itself may do is in test_config_yaml and
+docs/reliability.md describes the same table. Hostile YAML syntax is in test_config_yaml and
 test_config_problems.
 """
 
@@ -61,7 +61,7 @@ LEAST: dict[str, Any] = {
     "state": {"type": "sql", "conn_id": "state"},
 }
 SQL = {"type": "sql", "conn_id": "lake", "table": "t", "time_column": "at", "key_columns": ["id"]}
-# where the value goes -> (path in the file, changes of the file before, what is refused; the rest is carried)
+# field -> (path in the file, other changes of the file, refused names; all others are kept)
 PLACES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "pipeline id": ("pipeline_id", {}, ALL),
     "timezone": ("timezone", {}, ALL),
@@ -88,7 +88,7 @@ PLACES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "value of the record": ("default_record.note", {}, {"NUL"}),
     "record function": ("record_functions.PARTNER", {}, ALL),
 }  # fmt: skip
-# the value stands inside of a path: (template, what is refused)
+# the value is part of a path: (template, refused names)
 PATHS: dict[str, tuple[str, dict[str, Any], str, set[str]]] = {
     "local stage": ("stage.path", {}, "/data/{}/x", CONTROL | {"parent", "backslash"}),
     "object's prefix": ("stage.path", {}, "s3://lake@bucket/{}/x", CONTROL | {"parent", "backslash"}),
@@ -108,7 +108,7 @@ def file_with(path: str, changes: dict[str, Any], value: str) -> dict[str, Any]:
 
 
 def outcome(folder: Path, content: dict[str, Any]) -> str | Any:
-    """The configuration, or the sentence that refuses it, which is checked here."""
+    """Return the configuration, or the message that refuses it, after checking its form."""
     file = folder / "flights.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     try:
@@ -136,7 +136,7 @@ INSIDE = [(place, path, changes, text, refused) for place, (path, changes, text,
 @pytest.mark.parametrize(
     ("place", "path", "changes", "template", "refused"), PLAIN + INSIDE, ids=[*PLACES, *PATHS]
 )
-def test_a_hostile_name_is_carried_as_it_is_or_refused_by_field(
+def test_a_hostile_name_is_kept_unchanged_or_refused_by_field(
     tmp_path: Path,
     place: str,
     path: str,
@@ -188,7 +188,7 @@ MANY = "a: &a {" + ", ".join(f"k{i}: 1" for i in range(KEYS)) + "}\n"
         ),
     ],
 )
-def test_merge_keys_are_no_bomb(text: str) -> None:
+def test_merge_keys_cannot_expand_without_limit(text: str) -> None:
     begun = time.process_time()
     with pytest.raises(YamlError, match="more than 20000 keys") as caught:
         read_yaml(text.encode(), "flights.yaml")

@@ -1,4 +1,4 @@
-"""Arrows between the packages point one way only (docs/architecture.md), read off the source's imports."""
+"""Imports between the packages point one way only (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(airflow_pipeline_provider.__file__).parent
 LOWEST = {"escaping", "core", "exceptions", "fault_points", "lazy_exports", "suggestions"}
 VALUES = LOWEST | {"config", "envelope", "observability"}
 PARTS = VALUES | {"connectors", "state"}
-ALLOWED = {  # package -> what it may import of ours, beside itself
+ALLOWED = {  # package -> the other packages of ours that it may import
     "escaping": set(),
     "exceptions": {"escaping"},
     "fault_points": set(),
@@ -66,7 +66,7 @@ def package_of(path: Path) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of what is imported; blocks under `if TYPE_CHECKING` do not count."""
+    """Return the full names of the imports, without those under `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -80,7 +80,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_arrows_point_one_way(path: Path) -> None:
+def test_imports_point_one_way(path: Path) -> None:
     package = package_of(path)
     if package == "__init__":
         return
@@ -94,11 +94,11 @@ def test_arrows_point_one_way(path: Path) -> None:
         assert not [name for name in imports(tree) if name.split(".")[0] == "airflow"]
 
 
-def test_reading_pipeline_files_imports_no_vendor_library() -> None:
+def test_loading_pipeline_files_imports_no_vendor_library() -> None:
     """DAG files are parsed every half minute, and each parse imports the connectors' modules for their options."""
     script = f"""
 import sys
-before = set(sys.modules)  # namespace packages are put there when Python starts
+before = set(sys.modules)  # Python adds namespace packages at its start
 from {PACKAGE}.connectors.registry import BUILT_IN, options_model
 for key in BUILT_IN:
     options_model(*key.split("."))

@@ -1,4 +1,4 @@
-"""What a DAG file and a starting task must not import: guarded by names, not by time."""
+"""Pin the modules that a DAG file and a starting task must not import, by name instead of by time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from {PACKAGE}.connectors.registry import options_model
 for key in {SECTIONS!r}:
     options_model(*key.split("."))
 """
-# a task imports its own phase when it executes; the command line and the kits are nobody's business there
+# a task imports its own phase when it executes, and never the command line or the kits
 NOT_WHEN_PARSING = [
     *("phases.generate", "phases.validate", "phases.extract", "phases.stage", "phases.load", "phases.audit"),
     *("phases.drain", "phases.cleanup", "phases.recheck", "phases.run_phase", "envelope.manifest"),
@@ -53,7 +53,7 @@ HEAVY = {
 
 
 def newly_imported(ours: str) -> set[str]:
-    """Modules that come with `ours` and not with what Airflow's task process has anyway."""
+    """Return the modules that `ours` imports in addition to those of Airflow's task process."""
     script = f"""
 import sys
 import airflow.sdk, airflow.dag_processing.dagbag
@@ -75,7 +75,7 @@ print(*sorted(set(sys.modules) - before))
         pytest.param(PARSE + f"import {PACKAGE}.phases.load", NOT_IN_A_TASK, id="a task that loads"),
     ],
 )
-def test_what_is_not_needed_is_not_imported(ours: str, forbidden: list[str]) -> None:
+def test_unneeded_modules_are_not_imported(ours: str, forbidden: list[str]) -> None:
     found = newly_imported(ours)
     assert f"{PACKAGE}.factory.dag" in found
     assert sorted(found & {f"{PACKAGE}.{name}" for name in forbidden}) == []

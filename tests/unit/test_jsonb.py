@@ -1,4 +1,4 @@
-"""Which JSON documents PostgreSQL cannot cast to jsonb, without a server."""
+"""Find JSON documents that PostgreSQL cannot cast to jsonb, without a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def found(*bodies: str) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("body", CAST.values(), ids=CAST)
-def test_a_document_that_casts_passes(body: str) -> None:
+def test_a_document_that_casts_is_accepted(body: str) -> None:
     assert found("{}", body) == {}
 
 
@@ -32,7 +32,7 @@ def test_a_document_that_does_not_cast_is_refused_by_its_row(body: str, words: s
         assert all(re.search(words, reason) for reason in reasons.values())
 
 
-def test_the_deepest_document_is_found_to_the_level() -> None:
+def test_the_depth_limit_is_exact() -> None:
     assert found(nested(jsonb.MAX_DEPTH)) == {}
     assert list(found(nested(jsonb.MAX_DEPTH + 2))) == [0]
 
@@ -56,7 +56,7 @@ def test_too_many_values_are_refused(body: str, refused: bool, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_the_target_asks_for_it_unless_it_is_switched_off(required: bool) -> None:
+def test_the_target_requires_jsonb_unless_disabled(required: bool) -> None:
     options = PostgresTarget.Options(table="raw.flights", require_jsonb=required)
     limits = PostgresTarget(options, Identity("flights", "UTC")).limits
     assert (limits.needs_json, limits.needs_jsonb, limits.takes_nul) == (required, required, False)

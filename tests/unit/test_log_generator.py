@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, two formats, never a secret."""
+"""Structured logs: one line per event, in two formats, without secrets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run_phase(block=lambda record: None, **keywords):
 # --- lines --------------------------------------------------------------------------------------------------------
 
 
-def test_a_phase_is_a_line_at_its_start_and_a_line_at_its_end(caplog):
+def test_a_phase_logs_its_start_and_its_end(caplog):
     run_phase(lambda record: record.counts.update(rows=1200, parts=2, token=7))
     head = "at=2013-11-03T07:10:00.005Z pipeline=flights window=flights.w1 attempt=a1 phase=extract"
     assert caplog.messages == [
@@ -60,7 +60,7 @@ def test_a_phase_is_a_line_at_its_start_and_a_line_at_its_end(caplog):
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
-def test_the_same_as_json_on_demand(caplog, monkeypatch, how):
+def test_the_same_fields_as_json(caplog, monkeypatch, how):
     if how == "environment":
         monkeypatch.setenv("AIRFLOW_PIPELINES_LOG_FORMAT", "JSON")
     run_phase(lambda record: record.counts.update(rows=3), as_json=True if how == "argument" else None)
@@ -132,14 +132,14 @@ def test_how_a_phase_ends(caplog, block, level, status, more):
     assert last["seconds"] == 3.25
 
 
-def test_an_error_goes_on_unchanged():
+def test_an_error_is_raised_unchanged():
     error = DataError("counts differ")
     with pytest.raises(DataError) as raised:
         run_phase(raising(error))
     assert raised.value is error
 
 
-def test_window_and_attempt_may_become_known_inside_the_block(caplog):
+def test_window_and_attempt_may_be_set_inside_the_block(caplog):
     def block(record):
         record.window, record.attempt = "w2", "a2"
 
@@ -150,18 +150,18 @@ def test_window_and_attempt_may_become_known_inside_the_block(caplog):
     assert (last["window"], last["attempt"]) == ("w2", "a2")
 
 
-def test_a_window_object_shows_its_id(caplog):
+def test_a_window_is_logged_by_its_id(caplog):
     run_phase(window=SimpleNamespace(window_id="flights.w9"))
     assert "window=flights.w9" in caplog.messages[0]
 
 
-def test_a_count_cannot_pass_itself_off_as_the_status(caplog):
+def test_a_count_cannot_replace_the_status(caplog):
     run_phase(lambda record: record.counts.update(status=1, rows=2), as_json=True)
     last = json.loads(caplog.messages[-1])
     assert (last["status"], last["status_"], last["rows"]) == ("ok", 1, 2)
 
 
-def test_a_silenced_level_costs_nothing(caplog):
+def test_a_disabled_level_renders_nothing(caplog):
     logger.setLevel(logging.WARNING)
     log_event(logger, {"value": SimpleNamespace(__str__=None)}, level=logging.INFO)
     assert caplog.messages == []
@@ -258,7 +258,7 @@ def test_long_values_are_cut_with_their_length():
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_what_looks_like_a_secret_is_never_logged(fields, as_json):
+def test_text_that_looks_like_a_secret_is_masked(fields, as_json):
     line = render(fields, as_json=as_json)
     assert "canary" not in line
     assert "12345" not in line
@@ -283,7 +283,7 @@ def test_a_registered_value_is_never_logged(text):
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_the_canary_in_every_place_of_a_phase_never_reaches_the_log(caplog, as_json):
+def test_a_registered_secret_is_masked_in_every_field_of_a_phase(caplog, as_json):
     register_secret(CANARY)
 
     def block(record):
@@ -297,7 +297,7 @@ def test_the_canary_in_every_place_of_a_phase_never_reaches_the_log(caplog, as_j
     assert caplog.text.count("***") >= 8
 
 
-def test_a_long_text_is_cut_without_showing_half_of_a_secret():
+def test_cutting_a_long_text_shows_no_part_of_a_secret():
     register_secret("s" * 500)
     assert "sss" not in render({"message": "x" * 1900 + "s" * 500})
     assert "canary" not in render({"message": "x" * 19_990 + " password=canary"})
@@ -315,11 +315,11 @@ def test_a_long_text_is_cut_without_showing_half_of_a_secret():
         pytest.param({"message": "the password must be set, Basic authentication failed"}, id="words"),
     ],
 )
-def test_what_is_no_secret_is_shown(fields):
+def test_values_that_are_not_secret_are_logged(fields):
     assert "***" not in render(fields)
 
 
 @pytest.mark.parametrize("value", ["", "a", "ab", None], ids=repr)
-def test_registering_what_is_too_short_to_be_a_secret_changes_nothing(value):
+def test_registering_a_short_value_has_no_effect(value):
     register_secret(value)
     assert render({"key": "abc ab a"}) == 'key="abc ab a"'

@@ -1,4 +1,4 @@
-"""Timing and retry on any function."""
+"""Time and retry functions of every kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _all_levels(caplog):
 
 
 class Flaky:
-    """Raises the given errors one after the other, then returns."""
+    """Raise the given errors one after the other, then return."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -40,7 +40,7 @@ def busy(n: int) -> list[Exception]:
 
 
 def waits(**keywords):
-    """A decorator that notes its waits in place of sleeping."""
+    """Return a decorator that records its delays instead of sleeping."""
     slept: list[float] = []
     return slept, retry(sleep=slept.append, logger=logger, **keywords)
 
@@ -58,7 +58,7 @@ def waits(**keywords):
         pytest.param(1, 1, 1, "busy 0", id="a single call"),
     ],
 )
-def test_calls(errors, attempts, calls, outcome):
+def test_a_function_is_called_until_it_succeeds_or_attempts_run_out(errors, attempts, calls, outcome):
     flaky = Flaky(*busy(errors))
     slept, decorate = waits(attempts=attempts)
     try:
@@ -81,7 +81,7 @@ def test_calls(errors, attempts, calls, outcome):
         pytest.param(KeyError("x"), {"on": ValueError}, 1, id="not the named kind"),
     ],
 )
-def test_only_named_kinds_are_tried_again(error, keywords, calls):
+def test_only_the_given_errors_are_retried(error, keywords, calls):
     flaky = Flaky(error)
     _, decorate = waits(**keywords)
     if calls == 2:
@@ -93,7 +93,7 @@ def test_only_named_kinds_are_tried_again(error, keywords, calls):
     assert flaky.calls == calls
 
 
-def test_the_last_error_is_raised_itself():
+def test_the_last_error_is_raised_unchanged():
     errors = busy(3)
     last = errors[-1]
     with pytest.raises(TransientError) as raised:
@@ -102,7 +102,7 @@ def test_the_last_error_is_raised_itself():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=lambda e: e.__name__)
-def test_being_told_to_end_is_never_tried_again(error):
+def test_exit_requests_are_never_retried(error):
     calls = []
 
     def stop():
@@ -114,7 +114,7 @@ def test_being_told_to_end_is_never_tried_again(error):
     assert len(calls) == 1
 
 
-def test_waits_grow_have_jitter_and_a_bound():
+def test_delays_grow_with_jitter_up_to_a_maximum():
     bounds = [1, 2, 4, 8, 10, 10, 10]
     runs = []
     for _ in range(30):
@@ -126,7 +126,7 @@ def test_waits_grow_have_jitter_and_a_bound():
     assert max(run[0] for run in runs) > min(run[0] for run in runs)
 
 
-def test_every_wait_is_logged_without_secrets(caplog):
+def test_every_delay_is_logged_without_secrets(caplog):
     def login():
         raise TransientError("http://u:canary@h is busy")
 
@@ -140,7 +140,7 @@ def test_every_wait_is_logged_without_secrets(caplog):
     assert "canary" not in caplog.text
 
 
-def test_a_call_starts_with_all_its_attempts_whatever_calls_before_it_used():
+def test_each_call_has_all_its_attempts():
     _, decorate = waits(attempts=2)
     flaky = Flaky(*busy(1))
     function = decorate(flaky)
@@ -168,7 +168,7 @@ def test_coroutine_functions_are_awaited_between_calls():
 
 
 @pytest.mark.parametrize(
-    ("keywords", "error", "says"),
+    ("keywords", "error", "message"),
     [
         ({"attempts": 0}, ValueError, "attempts: expected a whole number of 1 or more, got 0"),
         ({"attempts": True}, ValueError, "attempts"),
@@ -183,12 +183,12 @@ def test_coroutine_functions_are_awaited_between_calls():
     ],
     ids=str,
 )
-def test_bad_arguments_are_named(keywords, error, says):
-    with pytest.raises(error, match=says):
+def test_bad_arguments_are_named(keywords, error, message):
+    with pytest.raises(error, match=message):
         retry(**keywords)
 
 
-def test_generators_cannot_be_tried_again():
+def test_generators_cannot_be_retried():
     def rows():
         yield 1
 
@@ -277,7 +277,7 @@ def test_methods_of_every_kind(decorate):
         pytest.param(lambda x: x + 1, 4, id="lambda"),
     ],
 )
-def test_callables_that_are_no_functions(decorate, function, expected):
+def test_callable_objects_are_supported(decorate, function, expected):
     assert decorate(function)(3) == expected
 
 
@@ -289,13 +289,13 @@ def timed(function):
     return log_execution(name="work", logger=logger, monotonic=lambda: next(ticks))(function)
 
 
-def test_the_time_of_a_call_is_logged(caplog):
+def test_the_duration_of_a_call_is_logged(caplog):
     assert timed(lambda password: password)("canary") == "canary"
     assert caplog.messages[0].endswith(" function=work status=ok seconds=2.5")
     assert "canary" not in caplog.text
 
 
-def test_an_error_is_logged_and_raised_itself(caplog):
+def test_an_error_is_logged_and_raised_unchanged(caplog):
     error = DataError("counts differ")
     with pytest.raises(DataError) as raised:
         timed(Flaky(error))()

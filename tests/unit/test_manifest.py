@@ -1,4 +1,4 @@
-"""Receipts and manifests: what is written is what is read, and a hash names one content."""
+"""Receipts and manifests are read as written, and a hash identifies one content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
 KEPT = replace(PART, path="2013-11-03/w/a/quarantine-0-0-ü.parquet", rows=2)
 
 
-def test_quarantined_parts_are_listed_apart() -> None:
+def test_quarantined_parts_are_listed_separately() -> None:
     receipt = Receipt(0, 2, HOUR, parts=(PART,), quarantined=(KEPT,))
     again = Receipt.from_bytes(receipt.to_bytes())
     assert again == receipt
@@ -43,7 +43,7 @@ def test_quarantined_parts_are_listed_apart() -> None:
     assert (read.rows, read.quarantined_rows, read.size_bytes) == (7, 4, 2048)
 
 
-def test_files_from_before_there_was_a_quarantine_keep_their_hash() -> None:
+def test_files_without_quarantine_keep_their_hash() -> None:
     old = (
         b'{"attempt":"a","interval":["2013-11-03T04:00:00Z","2013-11-03T05:00:00Z"],"parts":[],'
         b'"pipeline_id":"flights","token":7,"version":1}'
@@ -66,5 +66,5 @@ def test_files_from_before_there_was_a_quarantine_keep_their_hash() -> None:
     ],
     ids=["token", "attempt", "pipeline", "parts", "quarantined", "interval"],
 )
-def test_another_content_has_another_hash(changed: Manifest) -> None:
+def test_different_content_has_a_different_hash(changed: Manifest) -> None:
     assert changed.sha256 != MANIFEST.sha256

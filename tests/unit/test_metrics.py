@@ -1,4 +1,4 @@
-"""Metrics: who hears what, and what the lag is."""
+"""Send metrics to sinks, and compute the lag."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Heard:
-    """A sink that writes down what it hears."""
+    """A sink that records what it receives."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[Any, ...]] = []
@@ -68,21 +68,23 @@ OF = {"pipeline": "flights"}
     ],
     ids=["any phase has its time", "a load its rows and bytes", "a load that was there already has none"],
 )
-def test_a_phase_is_heard(name: str, counts: dict[str, int], expected: list[Any]) -> None:
+def test_a_sink_receives_the_metrics_of_a_phase(
+    name: str, counts: dict[str, int], expected: list[Any]
+) -> None:
     heard = Heard()
     with metrics.sending_to(heard):
         phase(name, **counts)
     assert heard.lines == expected
 
 
-def test_a_failed_phase_has_its_time_too() -> None:
+def test_a_failed_phase_sends_its_duration() -> None:
     heard = Heard()
     with metrics.sending_to(heard), pytest.raises(DataError):
         phase("audit", DataError("counts differ"))
     assert heard.lines == [(TIME, 2.5, {**OF, "phase": "audit"})]
 
 
-def test_nobody_hears_anything_outside_of_the_block() -> None:
+def test_a_sink_receives_nothing_outside_its_block() -> None:
     heard = Heard()
     with metrics.sending_to(heard):
         assert metrics.has_sinks()
@@ -91,7 +93,7 @@ def test_nobody_hears_anything_outside_of_the_block() -> None:
     assert heard.lines == []
 
 
-def test_a_broken_sink_harms_neither_the_phase_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_sink_affects_neither_the_phase_nor_other_sinks(caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
     with metrics.sending_to(Broken(), heard):
         phase("load", rows=7, bytes=70)

@@ -1,4 +1,4 @@
-"""Tests cannot reach another machine, so none can pass by what it found there."""
+"""Tests cannot reach another machine, so no result depends on one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "8.8.8.8", "2001:db8::1", "::ffff:192.0.2.1"])
-def test_another_address_is_refused(host: str) -> None:
+def test_connecting_to_another_address_is_refused(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as s, pytest.raises(PermissionError, match="this machine only"):
         s.connect((host, 9))
@@ -22,7 +22,7 @@ def test_another_name_is_not_looked_up() -> None:
         socket.getaddrinfo("elastic.example", 443)
 
 
-def test_clients_hit_the_guard_too() -> None:
+def test_client_libraries_are_guarded_too() -> None:
     with pytest.raises((PermissionError, urllib.error.URLError), match="this machine only"):
         urllib.request.urlopen("http://192.0.2.1:9/", timeout=1)
 
@@ -33,7 +33,7 @@ def test_clients_hit_the_guard_too() -> None:
         asyncio.run(dial())
 
 
-def test_this_machine_is_open() -> None:
+def test_connecting_to_this_machine_is_allowed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         for host in ("127.0.0.1", "localhost"):

@@ -1,4 +1,4 @@
-"""Rows to part files: sizes, bounds, checks, and what is published when something goes wrong."""
+"""Write rows to part files: sizes, bounds, checks, and what is published after an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MICRO = timedelta(microseconds=1)
 
 
 class Folder:
-    """Published files by path, as a stage keeps them."""
+    """Published files by path, like a stage."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -46,7 +46,7 @@ def folder() -> Folder:
 
 
 def batch(*rows: tuple) -> pa.RecordBatch:
-    """Rows of (id, event time, body)."""
+    """Return rows of (id, event time, body)."""
     columns = [[r[0] for r in rows], [r[1] for r in rows], ["flights"] * len(rows), [r[2] for r in rows]]
     return pa.RecordBatch.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)],
@@ -55,7 +55,7 @@ def batch(*rows: tuple) -> pa.RecordBatch:
 
 
 def numbered(count: int, start: int = 0, body: int = 100) -> pa.RecordBatch:
-    """Bodies that do not compress well."""
+    """Return bodies that do not compress well."""
     import random
 
     chance = random.Random(start)
@@ -84,7 +84,7 @@ def read(folder: Folder, path: str) -> list[dict]:
     return [row for b in iter_part(io.BytesIO(folder.files[path])) for row in b.to_pylist()]
 
 
-def test_rows_come_back_in_order_and_byte_for_byte(folder):
+def test_rows_are_read_in_order_and_byte_for_byte(folder):
     rows = [
         ("a", START, '{"n": 1.0, "big": 123456789012345678901234567890}'),
         ("ü'\"\\", START + MICRO, '{ "text":"\\u00fc 🛩 \\n" }'),
@@ -110,7 +110,7 @@ def test_no_rows_make_no_file(folder, batches):
     assert folder.files == {}
 
 
-def test_a_new_part_begins_at_the_compressed_size(folder):
+def test_a_new_part_starts_at_the_compressed_size(folder):
     parts = write(folder, [numbered(500, i * 500, body=1000) for i in range(20)], part_bytes=1_000_000)
     assert len(parts) > 3
     assert all(1_000_000 <= part.bytes < 1_800_000 for part in parts[:-1])
@@ -122,7 +122,7 @@ def test_a_new_part_begins_at_the_compressed_size(folder):
     ]
 
 
-def test_compressible_rows_roll_by_what_they_take_in_the_file(folder):
+def test_part_size_is_measured_after_compression(folder):
     rows = [batch(*((f"{n}-{i}", START, "x" * 1000) for i in range(1000))) for n in range(5)]
     assert len(write(folder, rows, part_bytes=1_000_000)) == 1  # 5 MB of rows, a few kB in the file
 
@@ -133,22 +133,22 @@ def test_two_calls_never_write_the_same_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("time", "shown"),
+    ("time", "message"),
     [
         pytest.param(WINDOW.end, "2013-11-03T06:00:00Z", id="the end itself"),
         pytest.param(START - MICRO, "2013-11-03T03:59:59.999999Z", id="a microsecond before"),
         pytest.param(START - timedelta(days=400), "2012-09-29T04:00:00Z", id="long before"),
     ],
 )
-def test_a_row_outside_of_the_interval_is_named(folder, time, shown):
+def test_a_row_outside_the_interval_is_reported(folder, time, message):
     with pytest.raises(DataError, match=r"record 'b'") as caught:
         write(folder, [batch(("a", START, "{}"), ("b", time, "{}"))])
-    assert shown in str(caught.value)
+    assert message in str(caught.value)
     assert str(WINDOW) in str(caught.value)
     assert folder.files == {}
 
 
-def test_a_body_over_the_limit_is_named_with_both_sizes(folder):
+def test_a_body_over_the_limit_is_reported_with_both_sizes(folder):
     assert write(folder, [batch(("a", START, "x" * 100))], limits=TargetLimits(max_body_bytes=100))
     with pytest.raises(
         DataError, match=r"record 'b': its body has 102 bytes, the target accepts at most 100"
@@ -160,7 +160,7 @@ def test_a_body_over_the_limit_is_named_with_both_sizes(folder):
         )
 
 
-def test_what_the_target_cannot_take_goes_into_files_of_its_own(folder):
+def test_rejected_rows_are_written_to_quarantine_files(folder):
     rows = [(f"r{i}", START + i * MICRO, "x" * (102 if i % 4 == 1 else 100)) for i in range(10)]
     parts, kept = write_parts(
         iter([batch(*rows[:5]), batch(rows[1]), batch(*rows[6:9])]),
@@ -191,7 +191,7 @@ def test_what_the_target_cannot_take_goes_into_files_of_its_own(folder):
     }
 
 
-def test_many_refused_rows_are_written_in_files_of_the_same_size(folder):
+def test_quarantine_files_have_the_part_size(folder):
     parts, kept = write_parts(
         iter([numbered(500, i * 500, body=1000) for i in range(6)]),
         open_write=folder.open_write,
@@ -208,7 +208,7 @@ def test_many_refused_rows_are_written_in_files_of_the_same_size(folder):
     assert sorted(folder.files) == sorted(part.path for part in kept)
 
 
-def test_a_source_that_breaks_publishes_no_quarantine_either(folder):
+def test_a_source_error_publishes_no_quarantine_file(folder):
     def batches():
         yield batch(("a", START, "{}"), ("b", START, "x" * 11))
         raise KeyError("source broke")
@@ -270,12 +270,12 @@ DEEP = "[" * 1_000_000 + "]" * 1_000_000  # Python 3.14 reads 100,000 levels
             TargetLimits(max_body_bytes=2, needs_json=True, takes_nul=False),
             ("b", "s", "{\0}"),
             "its body has 3 bytes.*; its BODY contains a NUL.*; its body is not JSON",
-            id="every reason is said",
+            id="every reason is reported",
         ),
         pytest.param(TargetLimits(), ("b\0", "\0", "not JSON \0"), None, id="no limits"),
     ],
 )
-def test_what_limits_refuse(limits, row, reason):
+def test_limits_reject_rows_with_a_reason(limits, row, reason):
     ids, names, bodies = zip(("a", "s", "{}"), row, ("c", "s", "{}"), strict=True)
     columns = [list(ids), [START] * 3, list(names), list(bodies)]
     rows = pa.RecordBatch.from_arrays(
@@ -298,7 +298,7 @@ def test_another_schema_is_refused(folder):
         write(folder, [other])
 
 
-def test_a_missing_value_is_named(folder):
+def test_a_missing_value_is_reported(folder):
     arrays = [
         pa.array(v, f.type)
         for v, f in zip([["a", "b"], [START, None], ["s", "s"], ["{}", "{}"]], ENVELOPE, strict=True)
@@ -308,7 +308,7 @@ def test_a_missing_value_is_named(folder):
 
 
 @pytest.mark.parametrize("error", [KeyError("source broke"), KeyboardInterrupt()], ids=["error", "interrupt"])
-def test_when_the_source_breaks_the_open_part_is_not_published(folder, error):
+def test_a_source_error_does_not_publish_the_open_part(folder, error):
     def batches():
         yield numbered(2000, body=1000)
         yield numbered(10, 2000)
@@ -317,10 +317,10 @@ def test_when_the_source_breaks_the_open_part_is_not_published(folder, error):
     with pytest.raises(type(error)):
         write(folder, batches(), part_bytes=500_000)
     published = [row for path in folder.files for row in read(folder, path)]
-    assert 0 < len(published) < 2010  # finished parts are whole and readable; the last one is not there
+    assert 0 < len(published) < 2010  # complete parts are readable; the last one is not published
 
 
-def test_when_the_store_breaks_its_error_comes_through(folder):
+def test_a_stage_error_is_raised_unchanged(folder):
     @contextmanager
     def open_write(path):
         class Full(io.BytesIO):
@@ -333,8 +333,8 @@ def test_when_the_store_breaks_its_error_comes_through(folder):
         write(folder, [numbered(10)], open_write=open_write)
 
 
-def test_a_store_that_breaks_at_the_first_byte_or_at_the_last_gets_to_know(folder):
-    """What a stage must hear of, so that it publishes nothing: an error inside of its block."""
+def test_a_stage_error_at_the_first_or_last_byte_reaches_the_stage(folder):
+    """An error inside the block of `open_write` tells a stage to publish nothing."""
     heard = []
 
     class Breaks(io.BytesIO):
@@ -368,7 +368,7 @@ def test_a_store_that_breaks_at_the_first_byte_or_at_the_last_gets_to_know(folde
     assert after > 3
 
 
-def test_memory_is_flat_in_the_number_of_rows(folder):
+def test_memory_does_not_grow_with_the_number_of_rows(folder):
     @contextmanager
     def open_write(path):
         class Hole(io.RawIOBase):
@@ -399,7 +399,7 @@ def test_memory_is_flat_in_the_number_of_rows(folder):
 
 
 def test_large_documents_that_compress_well_are_read_back_in_bounded_batches(folder):
-    """250 documents of 1 MB in a file of some kilobytes: the file's size says nothing about its rows."""
+    """A file of some kilobytes contains 250 documents of 1 MB, so its size does not limit a batch."""
     documents = (batch((f"r{n}", START, f'{{"n":{n},"t":"{"x" * 1_000_000}"}}')) for n in range(250))
     [part] = write(folder, documents)
     assert part.bytes < 1_000_000
@@ -413,7 +413,7 @@ def test_large_documents_that_compress_well_are_read_back_in_bounded_batches(fol
     assert peak < 6 * ROW_GROUP_BYTES
 
 
-def test_a_huge_row_among_small_ones_gets_through(folder):
+def test_a_huge_row_among_small_ones_is_written(folder):
     rows = [(f"{i}", START, "{}") for i in range(100)]
     rows[50] = ("huge", START, '"' + "x" * (20 * 2**20) + '"')
     [part] = write(folder, [batch(*rows)], part_bytes=2**30)
@@ -431,7 +431,7 @@ def test_the_footer_has_times_and_no_bodies(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         pytest.param({"rows": 4}, "rows: expected 4, got 3", id="rows"),
         pytest.param({"bytes": 1}, "size: expected 1 byte, got", id="size"),
@@ -445,13 +445,13 @@ def test_the_footer_has_times_and_no_bodies(folder):
         ),
     ],
 )
-def test_verify_names_what_differs(folder, change, said):
+def test_verify_reports_each_difference(folder, change, message):
     [part] = write(folder, [numbered(3)])
     data = folder.files[part.path]
     verify_part(part, io.BytesIO(data), len(data))
     with pytest.raises(DataError, match="part-3-0-") as caught:
         verify_part(replace(part, **change), io.BytesIO(data), len(data))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_verify_refuses_a_file_of_other_columns(folder):
         verify_part(replace(part, sha256=None), io.BytesIO(other.getvalue()), part.bytes)
 
 
-def test_reading_something_else_is_a_data_error():
+def test_reading_another_file_is_a_data_error():
     with pytest.raises(DataError, match="not a readable Parquet file"):
         list(iter_part(io.BytesIO(b"PAR1 nonsense PAR1")))
 
@@ -522,7 +522,7 @@ def test_rows_of_one_file_are_counted_by_interval_and_to_the_microsecond(folder)
     assert count_rows(parts, bounds, open_read) == [1, 1, 1]
 
 
-def test_counting_in_something_else_is_a_data_error(folder):
+def test_counting_in_another_file_is_a_data_error(folder):
     [part] = write(folder, [numbered(3)])
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What the deployment allows pipeline files to do: from the environment or airflow.cfg, and where it ends."""
+"""Restrict pipeline files by settings of the deployment, from the environment or airflow.cfg."""
 
 from __future__ import annotations
 
@@ -32,14 +32,12 @@ def allow(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
         monkeypatch.setenv(f"AIRFLOW__PIPELINES__{key.upper()}", value)
 
 
-def test_airflow_knows_each_setting() -> None:
+def test_airflow_reads_each_setting() -> None:
     options = get_provider_info()["config"][policy.SECTION]["options"]
     assert set(options) == {"allowed_modules", "stage_roots", "target_roots"}
 
 
-def test_airflow_cfg_counts_unless_the_environment_says_otherwise(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_overrides_airflow_cfg(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy.module_problem("mycompany.records")
     (home / "airflow.cfg").write_text("[pipelines]\nallowed_modules = other,\n    mycompany\n")
     assert policy.module_problem("mycompany.records") is None
@@ -47,7 +45,7 @@ def test_airflow_cfg_counts_unless_the_environment_says_otherwise(
     assert policy.module_problem("mycompany.records")
 
 
-def test_an_airflow_cfg_that_cannot_be_read_allows_nothing(home: Path) -> None:
+def test_an_unreadable_airflow_cfg_allows_nothing(home: Path) -> None:
     (home / "airflow.cfg").write_text("no section\n")
     with pytest.raises(ConfigError, match=r"airflow\.cfg cannot be read"):
         policy.module_problem("mycompany.records")
@@ -69,7 +67,7 @@ def test_an_airflow_cfg_that_cannot_be_read_allows_nothing(home: Path) -> None:
         ("/etc", False),
     ],
 )
-def test_the_stage_is_inside_its_roots(monkeypatch: pytest.MonkeyPatch, path: str, fine: bool) -> None:
+def test_the_stage_must_be_inside_its_roots(monkeypatch: pytest.MonkeyPatch, path: str, fine: bool) -> None:
     ObjectStoreStage.Options(path=path)
     allow(monkeypatch, stage_roots="/data/stage, s3://lake/pipelines/")
     if fine:
@@ -79,7 +77,7 @@ def test_the_stage_is_inside_its_roots(monkeypatch: pytest.MonkeyPatch, path: st
         ObjectStoreStage.Options(path=path)
 
 
-def test_a_file_target_is_inside_its_roots_and_links_do_not_lead_out(
+def test_a_file_target_must_be_inside_its_roots_after_following_links(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "warehouse").mkdir()
@@ -105,13 +103,13 @@ def source(query: str) -> SqlSource:
     "query",
     ["SELECT 1; DELETE FROM t", "SELECT 1) AS q; COMMIT; --", "SELECT ';'", "SELECT 1 -- ; x", ";;SELECT 1"],
 )
-def test_a_query_is_one_statement(query: str) -> None:
+def test_a_query_must_be_one_statement(query: str) -> None:
     with pytest.raises(ValidationError, match="must be one statement"):
         source(query)
 
 
 def test_a_query_of_sqlite_cannot_write_on_any_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even by a function of the connection."""
+    """This includes functions of the connection."""
     file = home / "shop.db"
     with sqlite3.connect(file) as database:
         database.execute("CREATE TABLE t (id INTEGER, at TEXT)")

@@ -1,4 +1,4 @@
-"""Registered values are found in whatever form a vendor's message may hold them."""
+"""Registered values are masked in every form that a vendor's message may contain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def forget() -> Iterator[None]:
 
 
 def mixed(text: str) -> str:
-    """Every second character that needs it percent-encoded, the others as HTML entities."""
+    """Escape characters alternately by percent-encoding and as HTML entities."""
     pieces = [quote(c, safe="") if n % 2 else f"&#{ord(c)};" for n, c in enumerate(text)]
     return "".join(c if c.isalnum() and c.isascii() else piece for c, piece in zip(text, pieces, strict=True))
 
@@ -96,7 +96,7 @@ def test_a_short_value_is_masked_in_its_own_case_only(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         pytest.param("airflow_pipeline_provider", "airflow_pipeline_provider", id="inside of a name"),
         pytest.param("airflow-pipelines run", "airflow-pipelines run", id="before a hyphen"),
@@ -105,12 +105,12 @@ def test_a_short_value_is_masked_in_its_own_case_only(secret: str) -> None:
         pytest.param("got 'airflow'", "got '***'", id="quoted"),
     ],
 )
-def test_a_password_that_is_a_plain_word_is_masked_as_a_word(text: str, shown: str) -> None:
+def test_a_password_that_is_a_plain_word_is_masked_as_a_word(text: str, expected: str) -> None:
     redaction.register_secret("airflow")
-    assert redaction.redact_values(text) == shown
+    assert redaction.redact_values(text) == expected
 
 
-def test_words_of_our_own_sentences_stay() -> None:
+def test_words_of_this_packages_messages_are_not_masked() -> None:
     sentence = "source.password: must be a whole number, token: 5"
     assert redaction.redact_values(sentence) == sentence
 
@@ -138,7 +138,7 @@ CONNECTIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CONNECTIONS)
-def test_a_connection_that_was_read_is_never_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_was_read_is_masked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 
     values, secrets = CONNECTIONS[name]
@@ -173,8 +173,8 @@ GROWING = {
 
 
 @pytest.mark.parametrize("unit", GROWING.values(), ids=GROWING)
-def test_a_text_of_half_a_megabyte_comes_to_an_end(unit: str) -> None:
-    """A pattern that looks ahead from each position to the end would need hours."""
+def test_redacting_half_a_megabyte_takes_linear_time(unit: str) -> None:
+    """A pattern that searches from each position to the end would take hours."""
     redaction.register_secret(SECRET)
     text = (unit * (500_000 // len(unit))) + "@"
     assert len(redaction.redact_text(text, cut=False)) <= 2 * len(text)

@@ -1,4 +1,4 @@
-"""docs/reliability.md shows the points of the code, and no death that was not survived."""
+"""docs/reliability.md lists every fault point, and every backend recovered from a crash at each."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def table(name: str) -> list[list[str]]:
 
 def test_the_matrix_names_exactly_the_points_of_the_code() -> None:
     rows = table("kill matrix")[2:-1]
-    assert [(row[0], row[1]) for row in rows] == [(f"`{point}`", said) for point, said in POINTS.items()]
+    assert [(row[0], row[1]) for row in rows] == [
+        (f"`{point}`", meaning) for point, meaning in POINTS.items()
+    ]
 
 
-def test_every_point_was_died_at_and_survived_on_every_backend() -> None:
+def test_every_backend_survived_a_crash_at_every_point() -> None:
     head, _, *rows = table("kill matrix")
     columns = [i for i, name in enumerate(head) if "×" in name]
     states, targets = crash_matrix("state"), crash_matrix("target")
