@@ -93,7 +93,7 @@ def main() -> None:
     arguments.add_argument("--page-size", type=int, help="without it: the default")
     arguments.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
     given = arguments.parse_args()
-    register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState")
+    register("state", "memory", "tests.doubles.memory_state:MemoryState")
     os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = connection(given.url)
     print(json.dumps(move(given)))
 

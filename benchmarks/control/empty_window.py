@@ -26,7 +26,7 @@ from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 NOW = datetime(2024, 1, 9, tzinfo=timezone.utc)
 

@@ -18,8 +18,8 @@ from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import register
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
+from tests.doubles.memory_source import MemorySource, MemoryTable
+from tests.doubles.memory_state import MemoryState, MemoryStore
 
 AFTER = "2013-11-05T12:00:00Z"  # when all of 2013-11-03 in New York is ready
 

@@ -15,7 +15,7 @@ import pytest
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import FatalError
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 from .conftest import AFTER, Place, Result
 

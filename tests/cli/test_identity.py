@@ -12,7 +12,7 @@ import pytest
 from airflow_pipeline_provider.cli.arguments import read_person
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 from .conftest import AFTER, Place
 

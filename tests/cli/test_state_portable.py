@@ -328,7 +328,7 @@ def test_what_was_replaced_in_part_is_rebuilt_as_it_stands(moved: Place) -> None
 
 
 def test_a_rebuild_that_was_cut_off_goes_on(moved: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_pipeline_provider.testing.memory_state import MemoryState
+    from tests.doubles.memory_state import MemoryState
 
     append, left = MemoryState.append, iter(range(3))
     moved.store.pipelines.clear()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemoryStage
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
 from airflow_pipeline_provider.testing.stage_kit import StageConformance
 from airflow_pipeline_provider.testing.target_kit import TargetConformance
+from tests.doubles.memory_stage import MemoryFiles, MemoryStage
+from tests.doubles.memory_target import MemoryTarget, MemoryWarehouse
 
 
 class TestMemoryTarget(TargetConformance):

@@ -9,7 +9,6 @@ import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity, Slice
 from airflow_pipeline_provider.exceptions import SnapshotLostError, TransientError
-from airflow_pipeline_provider.testing.memory_source import MemorySource
 from airflow_pipeline_provider.testing.source_kit import (
     START,
     WINDOW,
@@ -19,6 +18,7 @@ from airflow_pipeline_provider.testing.source_kit import (
     SnapshotConformance,
     read_all,
 )
+from tests.doubles.memory_source import MemorySource
 
 
 def make(table: str) -> MemorySource:

@@ -12,7 +12,7 @@ import pytest
 from airflow_pipeline_provider.connectors import register, registry
 from airflow_pipeline_provider.connectors.registry import connector_class, known
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 
 class One(MemorySource):

@@ -72,7 +72,7 @@ LATE = {"window_start": "2013-11-03T12:00:00-05:00", "window_end": "2013-11-04T0
 
 @pytest.fixture
 def run_dated(run_dag: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that runs a DAG run with a unique logical date, since `dag.test` deletes a run of the same date.
+    """Run DAG runs with unique logical dates, because `dag.test` deletes a run with the same date.
 
     `dag.test` also keeps the Params of a run in the DAG, so each run needs its own DAG object.
     """

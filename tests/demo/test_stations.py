@@ -15,8 +15,8 @@ from airflow_pipeline_provider.core.intervals import parse_utc
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.testing.memory_state import MemoryState
 from demo.prepare import make_weather_db
+from tests.doubles.memory_state import MemoryState
 
 PIPELINES = Path(__file__).resolve().parents[2] / "dags" / "pipelines"
 

@@ -29,11 +29,11 @@ from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemoryStage
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
 from tests.connectors.elasticsearch.places import CONN_ID, Server, documents, make
+from tests.doubles.memory_stage import MemoryFiles, MemoryStage
+from tests.doubles.memory_state import MemoryState, MemoryStore
+from tests.doubles.memory_target import MemoryTarget, MemoryWarehouse
 from tests.integration.conftest import SERVICES, plain_environment
 
 pytestmark = pytest.mark.integration

@@ -18,8 +18,8 @@ from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.connectors.probes import Answer
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.phases.run import Outcome
-from airflow_pipeline_provider.testing.memory_source import MemorySource
 from tests.connectors.postgres.jsonb_examples import BEYOND, CAST, REFUSED
+from tests.doubles.memory_source import MemorySource
 from tests.phases.conftest import Pipeline, pipeline
 
 __all__ = ["pipeline"]  # a fixture

@@ -17,8 +17,8 @@ from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import Runtime, identity_of
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
+from tests.doubles.memory_source import MemorySource, MemoryTable
+from tests.doubles.memory_state import MemoryState, MemoryStore
 
 LATER = parse_utc("2013-11-06T12:00:00Z")
 

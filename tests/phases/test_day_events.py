@@ -22,7 +22,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import CompleteDay
 from airflow_pipeline_provider.state.about import DayEvent, Task
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
-from airflow_pipeline_provider.testing.memory_state import MemoryState
+from tests.doubles.memory_state import MemoryState
 
 from .conftest import Pipeline
 from .test_crashes import until

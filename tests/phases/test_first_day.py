@@ -17,7 +17,7 @@ from airflow_pipeline_provider.phases.run import Outcome
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.testing.memory_state import _Pipeline
+from tests.doubles.memory_state import _Pipeline
 
 from .conftest import Pipeline
 

@@ -36,8 +36,8 @@ from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
-from airflow_pipeline_provider.testing.memory_source import MemorySource
-from airflow_pipeline_provider.testing.memory_state import MemoryState
+from tests.doubles.memory_source import MemorySource
+from tests.doubles.memory_state import MemoryState
 
 from .conftest import Pipeline
 

@@ -13,7 +13,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.testing.memory_source import MemorySource, Row
+from tests.doubles.memory_source import MemorySource, Row
 
 from .conftest import Pipeline, Window
 

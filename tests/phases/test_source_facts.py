@@ -12,7 +12,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.phases.source_facts import latest, sentences
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 from .conftest import LATER, Pipeline
 

@@ -31,9 +31,9 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Next, RunKind, RunRequest
 from airflow_pipeline_provider.state import variable, variable_lease
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
-from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
-from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemoryStage
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
+from tests.doubles.memory_source import MemorySource, MemoryTable
+from tests.doubles.memory_stage import MemoryFiles, MemoryStage
+from tests.doubles.memory_target import MemoryTarget, MemoryWarehouse
 
 NOON = parse_utc("2013-11-06T12:00:00Z")
 LONGEST_OPERATION = 0.4  # seconds that a read or a write of a Variable takes at most

@@ -16,7 +16,7 @@ from airflow_pipeline_provider.core.intervals import Interval, merge, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.state.base import Snapshot
-from airflow_pipeline_provider.testing.memory_source import MemoryTable
+from tests.doubles.memory_source import MemoryTable
 from tests.property.machine_process import Observer, Process
 
 Rows = dict[str, tuple[datetime, str]]  # record id -> (event time, body)

@@ -14,9 +14,9 @@ from airflow_pipeline_provider.connectors.base import CommitRow, Identity, Stage
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.state.base import Snapshot, State
-from airflow_pipeline_provider.testing.memory_stage import MemoryFiles, MemoryStage
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse
+from tests.doubles.memory_stage import MemoryFiles, MemoryStage
+from tests.doubles.memory_state import MemoryState, MemoryStore
+from tests.doubles.memory_target import MemoryTarget, MemoryWarehouse
 
 PIPELINE, ZONE = "flights", "America/New_York"
 

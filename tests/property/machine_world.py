@@ -34,10 +34,10 @@ from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from airflow_pipeline_provider.state.base import Snapshot, State
 from airflow_pipeline_provider.state.owners import Execution
 from airflow_pipeline_provider.testing.faults import Crash
-from airflow_pipeline_provider.testing.memory_source import MemorySource, MemoryTable
-from airflow_pipeline_provider.testing.memory_stage import MemoryStage
-from airflow_pipeline_provider.testing.memory_state import MemoryState
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget
+from tests.doubles.memory_source import MemorySource, MemoryTable
+from tests.doubles.memory_stage import MemoryStage
+from tests.doubles.memory_state import MemoryState
+from tests.doubles.memory_target import MemoryTarget
 from tests.property.machine_model import Model
 from tests.property.machine_process import Fault, Process, UnexpectedError
 from tests.property.machine_servers import PIPELINE, ZONE, Servers

@@ -23,9 +23,9 @@ from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Staged
 from airflow_pipeline_provider.state.base import Lease
-from airflow_pipeline_provider.testing import memory_target
-from airflow_pipeline_provider.testing.memory_source import MemorySource
-from airflow_pipeline_provider.testing.memory_target import MemoryTarget, MemoryWarehouse, TargetRow
+from tests.doubles import memory_target
+from tests.doubles.memory_source import MemorySource
+from tests.doubles.memory_target import MemoryTarget, MemoryWarehouse, TargetRow
 from tests.property import machine_stories as stories
 from tests.property.machine_world import World
 

@@ -69,7 +69,7 @@ def rows_of(answer: Any) -> list[int]:
 def test_our_source_reads_the_replayed_documents(
     server: Server, truth: tuple[int, str, int], slices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register("state", "memory", "airflow_pipeline_provider.testing.memory_state:MemoryState", replace=True)
+    register("state", "memory", "tests.doubles.memory_state:MemoryState", replace=True)
     monkeypatch.setenv("AIRFLOW_CONN_ELASTICSEARCH_DEFAULT", ours.connection(server.url))
     given = argparse.Namespace(
         index="bench", docs=DOCS, out=tmp_path, slices=slices, page_size=700, limits="snowflake"

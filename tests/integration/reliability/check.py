@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.phases.adopt import adopt
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
-from airflow_pipeline_provider.testing.memory_source import MemorySource
+from tests.doubles.memory_source import MemorySource
 
 from .backends import Combination, LoadedRow, World
 from .scenario import AFTER, BEFORE, DAY_INTERVAL, MIDDLE, NEXT_DAY, PIPELINE, Scenario

@@ -48,7 +48,7 @@ PRELOADED = (
     "airflow_pipeline_provider.state.sql",
     "airflow_pipeline_provider.state.sql_database",
     "airflow_pipeline_provider.state.variable",
-    "airflow_pipeline_provider.testing.memory_source",
+    "tests.doubles.memory_source",
 )
 TOO_LONG_SECONDS = 300  # a child that hangs is ended, and says so by its exit code
 
@@ -254,7 +254,7 @@ def move(order: Order) -> str:
     from airflow_pipeline_provider.phases.run import run_window
     from airflow_pipeline_provider.phases.runtime import open_runtime
     from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-    from airflow_pipeline_provider.testing.memory_source import MemorySource
+    from tests.doubles.memory_source import MemorySource
 
     register("source", "memory", MemorySource)
     for row in order.rows:

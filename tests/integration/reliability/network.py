@@ -23,8 +23,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 
 from airflow_pipeline_provider.connectors.registry import register
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_utc
-from airflow_pipeline_provider.testing.memory_source import MemorySource
 from tests.connectors.elasticsearch.places import Server as Elasticsearch
+from tests.doubles.memory_source import MemorySource
 
 from .backends import (
     DuckDBTarget,

@@ -26,8 +26,8 @@ from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.testing.memory_state import MemoryState, MemoryStore
 from tests.connectors.elasticsearch.places import CONN_ID, Server
+from tests.doubles.memory_state import MemoryState, MemoryStore
 
 from .backends import TARGETS, Target, World
 
