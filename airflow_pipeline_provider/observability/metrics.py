@@ -34,7 +34,7 @@ PHASE_SECONDS = "pipeline.phase_seconds"
 
 
 class Metric(NamedTuple):
-    """What is sent under a name. `kind` is counter, gauge or timer."""
+    """A metric; `kind` is counter, gauge or timer, `tags` are the names of its tags."""
 
     kind: str
     meaning: str
