@@ -34,7 +34,7 @@ def allow(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 
 def test_airflow_reads_each_setting() -> None:
     options = get_provider_info()["config"][policy.SECTION]["options"]
-    assert set(options) == {"allowed_modules", "stage_roots", "target_roots"}
+    assert set(options) == {"allowed_modules", "installation", "stage_roots", "target_roots"}
 
 
 def test_the_environment_overrides_airflow_cfg(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
