@@ -1,4 +1,4 @@
-"""The record of a pipeline as a whole in a state store: its source and target, and manual changes."""
+"""Record of a pipeline in a state store: its source and target, manual changes, events to send."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class State(ABC):
         self.identity = identity
 
     def close(self) -> None:  # noqa: B027
-        """Let go of connections; may be called twice."""
+        """Close the connections; may be called twice."""
 
     def probes(self) -> Probes:
         """Yield the questions of `check --connect`, as `connectors.base.Connector.probes`; nothing is created."""
@@ -102,21 +102,21 @@ class State(ABC):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """What this thread asks inside of the block may share one connection; keep it short."""
+        """Let this thread's reads and writes in the block share one connection; keep the block short."""
         yield
 
     @abstractmethod
     def now(self) -> datetime:
-        """The store's clock, aware UTC."""
+        """Return the time of the store's clock, aware UTC."""
 
     # --- ledger
 
     @abstractmethod
     def entries(self, within: Interval | None = None) -> list[Entry]:
-        """Entries whose interval overlaps `within` (all without it), in the order in which they were written."""
+        """Return the entries whose interval overlaps `within` (None: all), in the order of writing."""
 
     def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:  # noqa: ARG002
-        """What the ledger says of `within`, for planning: the fold of its entries, perhaps with what lies outside.
+        """Return the coverage of `within` for planning; it may also contain what is outside.
 
         With `keep` a store may write down how far it has folded, so that the next look is shorter.
         """
@@ -133,7 +133,7 @@ class State(ABC):
         """
 
     def latest_timestamp_available(self, target_day: date | datetime) -> datetime | None:
-        """End of the contiguous committed or waived prefix of the day in UTC; None when there is none.
+        """Return the end of the committed or waived prefix of the day in UTC; None when there is none.
 
         `target_day` is the day's date, or any aware instant of it.
         """
@@ -146,29 +146,31 @@ class State(ABC):
 
     @abstractmethod
     def acquire(self, interval: Interval, owner: Owner | str, ttl_seconds: float) -> Lease:
-        """Take the lease, or renew one's own (`since` stays).  A live lease of another owner on any overlapping
-        interval, or on any at all where not `concurrent`: LeaseHeldError.  Expired leases of others are removed.
+        """Acquire the lease, or renew the owner's own (`since` stays); expired leases of others are removed.
 
-        The tasks of a run share its lease.  SupersededError for an execution that another one of the same task
-        overtook (`owners.executions_after`).
+        Raises LeaseHeldError for a live lease of another owner on an overlapping interval, or on any interval where
+        not `concurrent`; SupersededError for an execution that another one of the same task overtook
+        (`owners.executions_after`).  The tasks of a run share its lease.
         """
 
     @abstractmethod
     def release(self, interval: Interval, owner: Owner | str) -> None:
-        """Release it; not holding it is fine, and a stale execution releases nothing."""
+        """Release the lease; without one, or for a stale execution, do nothing."""
 
     @abstractmethod
     def leases(self, *, expired: bool = False) -> list[Lease]:
-        """Those that are live (`Lease.is_live`), by interval and owner; with `expired` all."""
+        """Return the live leases (`Lease.is_live`), by interval and owner; with `expired` all leases."""
 
     def known(self, within: Interval, *, keep: bool = False) -> tuple[Coverage, list[Lease]]:
-        """`coverage` and `leases` in one look: what planning asks."""
+        """Return `coverage` and `leases` of one moment, for planning."""
         return self.coverage(within, keep=keep), self.leases()
 
     @abstractmethod
     def drop_expired(self, within: Interval | None = None) -> list[Lease]:
-        """Remove the expired leases that overlap `within` (all without it), and say which; one step, so that a lease
-        that is renewed in the same moment stays."""
+        """Remove the expired leases that overlap `within` (None: all), and return them.
+
+        It is one atomic step, so a lease that is renewed at the same moment stays.
+        """
 
     @contextmanager
     def exclusive(
@@ -207,7 +209,7 @@ class State(ABC):
 
     @abstractmethod
     def mint_token(self, floor: int = 0) -> int:
-        """The next fencing token of the pipeline: greater than every one minted before and than `floor`."""
+        """Create the next fencing token: greater than `floor` and than every earlier token of the pipeline."""
 
     def newest_token(self) -> int:
         """Return the newest token that was minted, 0 without one."""
@@ -217,11 +219,11 @@ class State(ABC):
 
     @abstractmethod
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
-        """Tie the run ("dag_id/run_id") to a window; the first binding wins and is returned, unless `replace`."""
+        """Bind the run ("dag_id/run_id") to a window; return the binding. The first one wins unless `replace`."""
 
     @abstractmethod
     def bound(self, run: str) -> Interval | None:
-        """The window that the run has."""
+        """Return the window of the run, if it has one."""
 
     @abstractmethod
     def first_day(self, day: date | None) -> date | None:
@@ -255,7 +257,7 @@ class State(ABC):
 
     @abstractmethod
     def snapshot(self) -> Snapshot:
-        """What `restore` takes.  Runs that are at work meanwhile may be in it or not."""
+        """Return what `restore` takes; a run at work may be included or not."""
 
     @abstractmethod
     def restore(self, snapshot: Snapshot) -> None:

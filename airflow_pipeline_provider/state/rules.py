@@ -1,4 +1,4 @@
-"""What every state store decides the same way, as pure functions: who gets a lease, which entry is admitted."""
+"""Rules that all state stores share, as pure functions: which owner gets a lease, which entry is admitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEYED = (Kind.REPLACING, Kind.COMMITTED)
 
 
 def admit(entry: Entry, overlapping: Iterable[Entry]) -> bool:
-    """May the entry be written beside those that overlap it?  False: it is there already.
+    """Return whether the entry is to be written: False if it is already there; raise an error if it must not be.
 
     Raises what `ledger.check_transition` raises: SupersededError for a newer token, PipelineError for a step that
     is none.
@@ -35,7 +35,7 @@ def claim(
     now: datetime,
     ttl_seconds: float,
 ) -> list[Lease]:
-    """The leases after `owner` took (or renewed) `interval` at `now`, the new one last; expired ones are dropped.
+    """Return the leases after `owner` took (or renewed) `interval` at `now`, the new one last, without expired ones.
 
     Raises LeaseHeldError when another owner's live lease overlaps, SupersededError for a stale execution,
     ValueError for a time to live that is none.
@@ -81,14 +81,14 @@ def to_release(held: Iterable[Lease], interval: Interval, owner: Owner | str) ->
 def split_expired(
     held: Iterable[Lease], now: datetime, within: Interval | None = None
 ) -> tuple[list[Lease], list[Lease]]:
-    """(the leases that stay, those that expired and overlap `within`)"""
+    """Return the leases that stay, and those that expired and overlap `within`."""
     leases = list(held)
     gone = [x for x in leases if not x.is_live(now) and (within is None or x.interval.overlaps(within))]
     return [lease for lease in leases if lease not in gone], gone
 
 
 def rest_of(wanted: Sequence[Entry], present: Sequence[Entry]) -> Sequence[Entry]:
-    """What is to be written after `present`, which must be the beginning of `wanted`: ConfigError otherwise."""
+    """Return what to write after `present`; raise ConfigError if `present` is not the beginning of `wanted`."""
     same = 0
     while same < min(len(wanted), len(present)) and wanted[same] == present[same]:
         same += 1
@@ -103,7 +103,7 @@ def rest_of(wanted: Sequence[Entry], present: Sequence[Entry]) -> Sequence[Entry
 
 
 def merged_runs(wanted: Mapping[str, Interval], present: Mapping[str, Interval]) -> dict[str, Interval]:
-    """Both bindings, the snapshot's first; ConfigError for a run that is bound to another window."""
+    """Merge both bindings, the snapshot's first; raise ConfigError for a run that is bound to another window."""
     for run, interval in wanted.items():
         if present.get(run, interval) != interval:
             raise ConfigError(
@@ -114,10 +114,10 @@ def merged_runs(wanted: Mapping[str, Interval], present: Mapping[str, Interval])
 
 
 def newest_token(snapshot: Snapshot, present: int) -> int:
-    """Tokens only grow, whatever a snapshot that was edited says."""
+    """Return the newest token of both: tokens only grow, also after an import of an edited snapshot."""
     return max([present, snapshot.token, *(entry.token or 0 for entry in snapshot.entries)])
 
 
 def earlier_day(first: date | None, other: date | None) -> date | None:
-    """The earlier of two first days; None is no day."""
+    """Return the earlier of two first days; None is no day."""
     return min((day for day in (first, other) if day is not None), default=None)

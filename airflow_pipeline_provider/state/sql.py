@@ -1,10 +1,9 @@
 """State in a database: PostgreSQL, or SQLite for one machine.  Any number of runs may use it at once.
 
-Every change of a pipeline begins with an update of its row in `<prefix>pipelines` (SQLite locks the file instead),
-so changes of one pipeline come one after another and what is checked is still true when it is written.  Leases end by
-the database's clock.  The tables are created on first use; `<prefix>ledger` is never updated and never deleted from.
-What planning needs of it is kept as a fold of its first entries (`sql_coverage`): the next window costs the same in
-every year.
+Each change of a pipeline begins with an update of its row in `<prefix>pipelines` (SQLite locks the file instead), so
+changes of one pipeline are serialized, and a check still holds when its result is written.  Leases end by the
+database's clock.  The tables are created on first use; rows of `<prefix>ledger` are never updated or deleted.  The
+coverage that planning needs is cached (`sql_coverage`), so the next window costs the same in every year.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class SqlStateOptions(StateOptions):
-    """`state: {type: sql, conn_id: pipeline_state}`"""
+    """Options of `state: {type: sql, conn_id: pipeline_state}`."""
 
     type: Literal["sql"]
     conn_id: ConnId = Field(min_length=1, description="Airflow connection of type postgres or sqlite.")
@@ -56,17 +55,19 @@ class SqlStateOptions(StateOptions):
     table_prefix: str = Field(
         "pipeline_",
         pattern=r"^[a-z_][a-z0-9_]{0,29}$",
-        description="What the names of the tables start with.",
+        description="Prefix of the table names.",
     )
     statement_timeout: DurationSeconds = Field(
         60,
         ge=3,
         le=3600,
-        description="When server and client give a transaction up, PostgreSQL only: 1m; 3s to 1h.",
+        description="Time limit of a transaction on server and client, PostgreSQL only: 1m; 3s to 1h.",
     )
 
 
 class SqlState(State):
+    """State of a pipeline in the tables of a database."""
+
     Options: ClassVar[type[SqlStateOptions]] = SqlStateOptions
     concurrent: ClassVar[bool] = True
 
@@ -86,7 +87,7 @@ class SqlState(State):
         schema: str | None = None,
         table_prefix: str = "pipeline_",
     ) -> SqlState:
-        """Without Airflow: `postgresql://user:password@host/database` or `sqlite:///path`."""
+        """Open a store without Airflow: `postgresql://user:password@host/database` or `sqlite:///path`."""
         options = SqlStateOptions.model_validate(
             {"type": "sql", "conn_id": "-", "lease": lease, "schema": schema, "table_prefix": table_prefix}
         )
@@ -98,7 +99,7 @@ class SqlState(State):
 
     @property
     def _mine(self) -> dict[str, Any]:
-        """The parameter that all statements have."""
+        """Return the parameter of all statements, with more of them."""
         return {"of_pipeline": self._pipeline}
 
     def _database(self) -> Database:
@@ -161,7 +162,7 @@ class SqlState(State):
     def _entries(
         self, connection: sa.Connection, within: Interval | None, longest_us: int | None = None
     ) -> list[Entry]:
-        """`longest_us` of the pipeline's row, where it was read already."""
+        """Read the entries that overlap `within`; `longest_us` saves a query where it is known."""
         statements = self._database().statements
         if within is None:
             return self._read(connection.execute(statements.all_entries, self._mine))
@@ -180,7 +181,7 @@ class SqlState(State):
         return self._read(connection.execute(statements.entries_within, of))
 
     def _read(self, rows: Iterable[Any]) -> list[Entry]:
-        """DataError for a row that is none of ours any more."""
+        """Map errors of a row that this package did not write to DataError."""
         entries: list[Entry] = []
         try:
             entries.extend(read_entry(row) for row in rows)
@@ -273,7 +274,7 @@ class SqlState(State):
             return self._leases(connection) if expired else self._standing(connection)
 
     def _standing(self, connection: sa.Connection) -> list[Lease]:
-        """Those that have not expired."""
+        """Read the leases that have not expired."""
         held = self._leases(connection)
         now = self._database().clock(connection) if held else None
         return [lease for lease in held if now is not None and lease.is_live(now)]
@@ -393,7 +394,7 @@ class SqlState(State):
 
 
 def shortly_before(instant: datetime, microseconds: int) -> datetime:
-    """The instant less so many microseconds; where the calendar begins, its beginning."""
+    """Return the instant minus some microseconds, at least the calendar's beginning."""
     room = (instant - datetime.min.replace(tzinfo=instant.tzinfo)) // _MICROSECOND
     return instant - min(microseconds, room) * _MICROSECOND
 
@@ -412,7 +413,7 @@ def read_lease(row: Any) -> Lease:
 
 
 def read_entry(row: Any) -> Entry:
-    """A row of the ledger's table."""
+    """Build the entry of a row of the ledger's table."""
     return Entry(
         kind=Kind(row.kind),
         interval=Interval(row.window_start, row.window_end),

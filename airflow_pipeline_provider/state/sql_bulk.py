@@ -1,4 +1,4 @@
-"""Many pipelines of one database at once: a handful of queries where asking each state would take thousands."""
+"""Read the states of many pipelines from one database in a handful of queries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ReadState:
 
 
 def read_states(state: SqlState, pipelines: Sequence[str], within: Interval) -> dict[str, ReadState]:
-    """What the database of `state` knows of these pipelines; of the ledger's lines those that overlap `within`."""
+    """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`."""
     database = state._database()
     read = {pipeline: ReadState() for pipeline in pipelines}
     with database.read() as connection:

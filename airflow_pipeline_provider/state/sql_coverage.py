@@ -1,8 +1,8 @@
-"""The fold of a ledger, kept with how far it goes, so that planning reads only what was written since.
+"""Cache the coverage of a ledger up to one entry, so that planning reads only the entries since.
 
-The numbers of one pipeline's entries grow in the order in which they are committed, since each is drawn while the
-pipeline is held.  So a fold up to number n lacks nothing below n, whoever wrote it and whenever.  One whose
-last entry is not in the ledger any more is of another ledger, and not used.
+The numbers of one pipeline's entries increase in the order of their commits, because each is drawn while the
+pipeline's row is locked.  So a coverage up to number n lacks no entry below n.  A coverage whose last entry is no
+longer in the ledger belongs to another ledger and is not used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-UNSAVED_ENTRIES = 50  # so many are read again and again before they are folded in
+UNSAVED_ENTRIES = 50  # read each time before they are added to the stored coverage
 
 
 class ReadCoverage(NamedTuple):
-    """`coverage` of all entries up to number `upto`; `saved_upto` is how far the row said that it goes, and
-    `unsaved` how many entries that fold lacks."""
+    """`coverage` of all entries up to number `upto`.
+
+    `saved_upto` is the number up to which the stored coverage goes, `unsaved` how many entries it lacks.
+    """
 
     coverage: Coverage
     upto: int | None
@@ -37,7 +39,7 @@ class ReadCoverage(NamedTuple):
 
 
 def read_coverage(database: Database, connection: sa.Connection, pipeline: str) -> ReadCoverage:
-    """The kept fold and what was written since, or all of the ledger where there is none to go on from."""
+    """Return the stored coverage with the entries since then, or compute it from the whole ledger."""
     row = connection.execute(database.statements.pipeline, {"of_pipeline": pipeline}).one_or_none()
     if row is None:
         return ReadCoverage(Coverage(), None, None, 0)
@@ -53,15 +55,17 @@ def read_coverage(database: Database, connection: sa.Connection, pipeline: str) 
 
 
 def continued(pipeline: Any, rows: Sequence[Any]) -> Coverage | None:
-    """The fold that the pipeline's row keeps, after the ledger's rows from number `coverage_upto` on (all of them
-    without it); None where that very row is gone, or the fold cannot be read."""
+    """Extend the stored coverage by the ledger's rows from number `coverage_upto` on (None: by all rows).
+
+    Return None where that row is gone, or the stored coverage cannot be parsed.
+    """
     if pipeline.coverage_upto is None:
         return _folded(Coverage(), rows)
     if rows and rows[0].id == pipeline.coverage_upto:
         try:
             kept = Coverage.parse(pipeline.coverage)
         except (ValueError, KeyError, TypeError) as error:
-            # somebody edited it: it is no more than a shortcut
+            # edited by hand: it is only a cache
             logger.warning("the kept fold of the ledger cannot be read and is made anew: %s", error)
             return None
         return _folded(kept, rows[1:])
@@ -79,7 +83,7 @@ def _folded(start: Coverage, rows: Sequence[Any]) -> Coverage:
 
 
 def save_coverage(database: Database, connection: sa.Connection, pipeline: str, read: ReadCoverage) -> None:
-    """Unless somebody else did meanwhile: either is true."""
+    """Store the coverage unless another process did meanwhile: both values are correct."""
     pipelines = database.tables.pipelines
     unchanged = pipelines.c.coverage_upto.is_not_distinct_from(read.saved_upto)
     connection.execute(
@@ -90,6 +94,6 @@ def save_coverage(database: Database, connection: sa.Connection, pipeline: str, 
 
 
 def _entries(database: Database, connection: sa.Connection, pipeline: str, first: int) -> Sequence[Any]:
-    """Those that count, from this number on."""
+    """Read the entries that change coverage, from this number on."""
     of = {"of_pipeline": pipeline, "of_first": first}
     return connection.execute(database.statements.counted_entries, of).all()

@@ -77,7 +77,7 @@ def _sqlite_engine(uri: str) -> sa.Engine:
 
 
 def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
-    """PostgreSQL's, where nothing waits for ever: the server for a lock or its client, the client for an answer."""
+    """Add PostgreSQL's time limits: for locks and idle clients on the server, for answers in this process."""
     settings = patience_to_write(seconds).items()
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings)
     watches: dict[int, Watch] = {}
@@ -117,7 +117,7 @@ def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
 
 
 def engine_from_url(url: str, seconds: int = 60) -> sa.Engine:
-    """An engine without Airflow: `postgresql://…` (with the driver that is installed) or `sqlite:///path`."""
+    """Build an engine without Airflow: `postgresql://…` (with the installed driver) or `sqlite:///path`."""
     parsed = sa.make_url(url)
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
@@ -137,7 +137,7 @@ def engine_from_url(url: str, seconds: int = 60) -> sa.Engine:
 
 
 def engine_from_connection(conn_id: str, seconds: int) -> sa.Engine:
-    """An engine whose connections the Airflow hook opens, so that its TLS and token settings hold here too."""
+    """Build an engine whose connections the Airflow hook opens, so that its TLS and token settings apply."""
     connection = get_connection(conn_id)
     if connection.conn_type == "sqlite":
         return _sqlite_engine(sqlite_uri_of(connection, mode="rwc"))
@@ -161,7 +161,7 @@ def engine_from_connection(conn_id: str, seconds: int) -> sa.Engine:
 
 
 def migration_config(**attributes: Any) -> Config:
-    """Alembic's configuration; `migrations/env.py` reads the attributes."""
+    """Build Alembic's configuration; `migrations/env.py` reads its attributes."""
     from alembic.config import Config
 
     config = Config(attributes=attributes)
@@ -184,7 +184,7 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Transactions of this thread inside of the block use one connection, one after the other."""
+        """Let transactions of this thread in the block use one connection in turn."""
         if getattr(self._session, "connection", None) is not None:  # inside of another one
             yield
             return
@@ -201,7 +201,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
-        """`begin` is how SQLite's begins."""
+        """Open a transaction; `begin` is the statement that begins it on SQLite."""
         held = getattr(self._session, "connection", None)
         with database_errors(self.what), nullcontext(held) if held else self.engine.connect() as connection:
             connection.execution_options(begin=begin)
@@ -210,7 +210,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """One consistent look; what it reads may be old by the time it is used."""
+        """Open a consistent read; its result may be outdated when it is used."""
         self._prepare()
         with self._transaction("BEGIN") as connection:
             yield connection
@@ -246,7 +246,7 @@ class Database:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _hold(self, connection: sa.Connection, pipeline_id: str) -> None:
-        """The pipeline's row is there, and nobody else's until the transaction ends."""
+        """Create the pipeline's row if it is missing, and lock it until the transaction ends."""
         statements, mine = self.statements, {"of_pipeline": pipeline_id}
         if self.is_sqlite:  # whose transactions hold the whole file: what changes nothing writes nothing
             if connection.execute(statements.longest_us, mine).first() is not None:
@@ -258,7 +258,7 @@ class Database:
         connection.execute(statements.hold_pipeline, mine)
 
     def clock(self, connection: sa.Connection) -> datetime:
-        """The database's clock, aware UTC, in microseconds; SQLite, which is no server, has this machine's."""
+        """Return the database's clock, aware UTC, in microseconds; SQLite has this machine's clock."""
         if self.is_sqlite:
             return datetime.now(timezone.utc)
         return to_utc(
@@ -297,7 +297,7 @@ class Database:
         return connection.execute(sa.select(table.c.version_num)).scalar()
 
     def _upgrade(self, connection: sa.Connection) -> None:
-        """In one transaction that only one worker at a time can be in; the others find the work done."""
+        """Migrate in one transaction under a lock; workers that waited for it find nothing left to do."""
         from alembic import command
 
         schema = self.tables.schema

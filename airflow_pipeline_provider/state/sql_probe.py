@@ -1,4 +1,4 @@
-"""What `check --connect` asks the database of the sql state store; nothing is created or changed."""
+"""Probe the database of the sql state store for `check --connect`; nothing is created or changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CREATED_BY_FIRST_RUN = "the tables are created by the first run"
 
 
 def probe_file(conn_id: str) -> tuple[Answer, bool] | None:
-    """For SQLite: whether its file may be written, and whether it exists; None for other databases."""
+    """Return whether SQLite's file may be written, and whether it exists; None for other databases."""
     connection = get_connection(conn_id)
     if connection.conn_type != "sqlite":
         return None

@@ -1,4 +1,4 @@
-"""The rows of one pipeline out of the sql store's tables and into them: `SqlState.snapshot` and `restore`."""
+"""Read and write the rows of one pipeline for `SqlState.snapshot` and `restore`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def read_snapshot(
     database: Database, connection: sa.Connection, pipeline: str, entries: list[Entry]
 ) -> Snapshot:
-    """`entries` were read before: a token that was minted meanwhile is newer than all of them."""
+    """Read a snapshot; `entries` were read before, so a token created meanwhile is newer than all of them."""
     pipelines = database.tables.pipelines
     row = connection.execute(pipelines.select().where(pipelines.c.pipeline_id == pipeline)).one_or_none()
     if row is None:
@@ -35,7 +35,7 @@ def read_snapshot(
 def write_snapshot(
     database: Database, connection: sa.Connection, pipeline: str, snapshot: Snapshot, present: list[Entry]
 ) -> None:
-    """Inside of one transaction that holds the pipeline."""
+    """Write a snapshot in one transaction that locks the pipeline's row."""
     rest = rest_of(snapshot.entries, present)
     bound = _runs(database, connection, pipeline)
     unbound = [run for run in merged_runs(snapshot.runs, bound) if run not in bound]
@@ -72,7 +72,7 @@ def write_snapshot(
 
 
 def entry_row(pipeline: str, entry: Entry) -> dict[str, Any]:
-    """The columns of an entry."""
+    """Return the columns of an entry."""
     return {
         "pipeline_id": pipeline,
         "kind": entry.kind.value,

@@ -1,6 +1,6 @@
-"""The statements of the sql state store, each put together once and then run with parameters.
+"""Statements of the sql state store, each built once and executed with parameters.
 
-SQLAlchemy takes longer to build a statement, and to find its compiled form, than SQLite takes to answer it.  The
+SQLAlchemy needs longer to build a statement, and to find its compiled form, than SQLite needs to execute it.  The
 parameters of conditions begin with `of_`, since a column's name is taken in INSERT and UPDATE.
 """
 
@@ -40,13 +40,13 @@ class Statements:
 
     @cached_property
     def hold_pipeline(self) -> sa.Update:
-        """Compare-and-set: the row's lock lasts until the transaction ends."""
+        """Compare and set the version; the row's lock lasts until the transaction ends."""
         version = self.pipelines.c.version
         return self.pipelines.update().where(self._mine(self.pipelines)).values(version=version + 1)
 
     @cached_property
     def first_pipeline(self) -> sa.Insert:
-        """Its columns: pipeline_id, version, token, longest_us; nothing where the row is there."""
+        """Insert the pipeline's first row unless it exists: pipeline_id, version, token, longest_us."""
         return self._insert(self.pipelines).on_conflict_do_nothing()
 
     @cached_property
@@ -71,7 +71,7 @@ class Statements:
 
     @cached_property
     def set_first_day(self) -> sa.Update:
-        """Where none is set, or a later one."""
+        """Set the first day where none is set, or a later one."""
         first_day = self.pipelines.c.first_day
         return self._set("first_day").where(first_day.is_(None) | (first_day > sa.bindparam("to")))
 
@@ -84,7 +84,7 @@ class Statements:
 
     @cached_property
     def entries_within(self) -> sa.Select[Any]:
-        """`of_start` and `of_end` of the range; nothing that overlaps it begins at `of_earliest` or before."""
+        """Select the entries from `of_start` to `of_end`; none that overlaps begins at or before `of_earliest`."""
         c = self.entries.c
         return self.all_entries.where(
             # no entry is longer than the longest, so the index serves both ends of the range
@@ -95,7 +95,7 @@ class Statements:
 
     @cached_property
     def counted_entries(self) -> sa.Select[Any]:
-        """Those that a fold counts, from number `of_first` on."""
+        """Select the entries that change coverage, from number `of_first` on."""
         c = self.entries.c
         return (
             sa.select(c.id, c.kind, c.window_start, c.window_end, c.detail)

@@ -1,6 +1,6 @@
-"""The tables of the sql state store, as SQLAlchemy sees them; `migrations` creates them.
+"""Tables of the sql state store for SQLAlchemy; `migrations` creates them.
 
-Every instant is readable by hand and keeps its microseconds: `timestamptz` in PostgreSQL, and in SQLite, which has
+Instants are readable and keep their microseconds: `timestamptz` in PostgreSQL, and in SQLite, which has
 no such type, the text `2013-11-03T05:30:00.000000Z` whose fixed width makes text order the order of time.
 """
 
@@ -19,7 +19,7 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def utc_text(value: datetime) -> str:
-    """`2013-11-03T05:30:00.000000Z`"""
+    """Format an instant as `2013-11-03T05:30:00.000000Z`."""
     return to_utc(value, "value").replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
@@ -63,6 +63,7 @@ class Tables:
 
 
 def tables(schema: str | None, prefix: str) -> Tables:
+    """Build the tables in a schema (None: the connection's own), their names starting with `prefix`."""
     metadata = sa.MetaData(schema=schema)
     pipelines = sa.Table(
         f"{prefix}pipelines",

@@ -1,4 +1,4 @@
-"""State in Airflow Variables: nothing to set up, one writer at a time.
+"""State in Airflow Variables: no set-up, one writer at a time.
 
 ::
 
@@ -8,8 +8,8 @@
     <prefix>.<pipeline>.waiting      the newest reference time of a run that left its window to the holder's follower
 
 Variables have no compare-and-set, so a store that two runs change at once loses changes: `concurrent` is False, every
-change is made under the pipeline's lease, and is read back and compared.  A variable that does not hold what was
-written here is an error, and is left as it is.
+change is made under the pipeline's lease, and is read back and compared.  A variable that this
+package did not write is an error and is not changed.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ V = TypeVar("V", DayLedger, PipelineState)
 
 
 class VariableStateOptions(StateOptions):
-    """`state: {type: variable}`"""
+    """Options of `state: {type: variable}`."""
 
     type: Literal["variable"] = "variable"
     prefix: str = Field(
         "pipelines",
         pattern=r"^[A-Za-z0-9_-]{1,50}$",
-        description="What the names of the variables start with.",
+        description="Prefix of the variable names.",
     )
     verify_after: DurationSeconds = Field(
         2,
@@ -70,6 +70,8 @@ class VariableStateOptions(StateOptions):
 
 
 class VariableState(State):
+    """State of a pipeline in Airflow Variables."""
+
     Options: ClassVar[type[VariableStateOptions]] = VariableStateOptions
     concurrent: ClassVar[bool] = False
     shared: ClassVar[bool] = False  # Variables belong to one Airflow
@@ -100,7 +102,7 @@ class VariableState(State):
         yield "variables", readable
 
     def now(self) -> datetime:
-        """This machine's clock: variables have none."""
+        """Return this machine's clock: variables have none."""
         return datetime.now(timezone.utc)
 
     # --- variables
@@ -225,7 +227,7 @@ class VariableState(State):
             yield
 
     def _refuse_older(self, owner: Owner) -> None:
-        """A run of the version before, whose lease is in the state's own variable, may still be at work."""
+        """Raise LeaseHeldError while a run of the previous version holds a lease in the state's own variable."""
         now = self.now()
         for lease in self._state().leases:
             if not lease.belongs_to(owner) and lease.is_live(now):
@@ -339,7 +341,7 @@ class VariableState(State):
         return Snapshot(state.token, state.first_day, entries, dict(state.runs), state.about)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """A variable after the other: what is cut off in between is finished by doing it again."""
+        """Write one variable after the other; a restore that was interrupted is finished by repeating it."""
         with self._lease.block():
             self._restore(snapshot)
 
@@ -368,8 +370,11 @@ class VariableState(State):
             self._change(day.isoformat(), values.read_day, write)
 
     def _by_day(self, entries: Iterable[Entry]) -> dict[date, list[Entry]]:
-        """The entries of each day.  Here `at` alone keeps days in order, so one that runs backwards (the clock of the
-        other store was set) is lifted to just after the entry before."""
+        """Group the entries by day.
+
+        Only `at` orders entries of several days here, so an earlier `at` (the other store's clock was set back) is
+        moved to just after the entry before.
+        """
         days: dict[date, list[Entry]] = {}
         newest = None
         for entry in entries:
@@ -382,7 +387,7 @@ class VariableState(State):
 
 
 def _lease_of(window: Interval, value: LeaseValue) -> Lease:
-    """The pipeline's lease as that of one of its windows."""
+    """Return the pipeline's lease as the lease of one of its windows."""
     return Lease(
         window,
         value.owner or "",

@@ -1,9 +1,8 @@
-"""Airflow Variables for reading and writing, wherever this process runs.
+"""Read and write Airflow Variables in any process.
 
-A task asks `airflow.sdk`, which talks to Airflow's API; everything else (api-server, command line) asks
-`airflow.models`, which talks to the metadata database: there `airflow.sdk` would answer with the default and say
-nothing.  Both hide a failed lookup behind "not defined"; a state that is taken for empty would be begun anew, so
-"not defined" is believed only after it was confirmed.
+A task uses `airflow.sdk`, which calls Airflow's API; other processes (api-server, command line) use `airflow.models`,
+which reads the metadata database: there `airflow.sdk` would silently return the default.  Both report a failed lookup
+as "not defined"; a state that is treated as empty would start again, so "not defined" is confirmed first.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ class VariableAccess(Protocol):
     """Variables as texts by key."""
 
     def get(self, key: str) -> str | None:
-        """The text, or None when no such variable is defined."""
+        """Return the text, or None when the variable is not defined."""
 
     def set(self, key: str, value: str) -> None:
-        """Define or overwrite."""
+        """Define or overwrite the variable."""
 
 
 class DictVariables:
@@ -42,8 +41,10 @@ class DictVariables:
 
 
 class AirflowVariables:
-    """The real ones.  Errors: ConfigError for a key that cannot work, TransientError when Airflow does not answer,
-    FatalError when it refuses."""
+    """Airflow's Variables.
+
+    Raises ConfigError for an invalid key, TransientError when Airflow does not answer, FatalError when it refuses.
+    """
 
     def get(self, key: str) -> str | None:
         check_key(key)
@@ -58,7 +59,7 @@ class AirflowVariables:
 
 
 def check_key(key: str) -> None:
-    """ConfigError when the environment shadows the variable, or Airflow cannot hold its name."""
+    """Raise ConfigError when the environment shadows the variable, or Airflow cannot store its name."""
     shadow = f"AIRFLOW_VAR_{key.upper()}"
     if shadow in os.environ:
         raise ConfigError(
@@ -73,7 +74,7 @@ def check_key(key: str) -> None:
 
 
 def _supervisor() -> Any:
-    """What answers a task's requests, or None outside of a task."""
+    """Return what answers a task's requests, or None outside of a task."""
     return getattr(sys.modules.get("airflow.sdk.execution_time.task_runner"), "SUPERVISOR_COMMS", None)
 
 

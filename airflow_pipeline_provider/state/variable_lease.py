@@ -5,7 +5,7 @@
     <prefix>.<pipeline>.lease     owner, since, until, windows, newest token, versions of what the owner wrote
 
 Airflow Variables can only be read and overwritten.  Taking the lease is therefore Fischer's algorithm: read that
-it is free, write a mark of one's own, pause longer than any other process needs from its read to its write, read
+it is free, write a unique mark, pause longer than any other process needs from its read to its write, read
 again.  Of all processes that saw the lease free, exactly the one that wrote last finds its mark.  An owner renews
 without a pause while its lease has enough time left, since no other process may take it before it ends.
 
@@ -176,7 +176,7 @@ class PipelineLease:
             )
 
     def _is_safe(self, value: LeaseValue, owner: Owner, now: datetime) -> bool:
-        """Is the lease the owner's for so long that no other process can take it before a write has landed?"""
+        """Return whether the lease lasts long enough for a write to arrive before another process can take it."""
         return value.belongs_to(owner) and value.is_live(now) and value.until - now > self._margin
 
     @property
@@ -280,7 +280,7 @@ class PipelineLease:
 
 
 def _fresh(found: LeaseValue, owner: Owner, now: datetime) -> LeaseValue:
-    """The value with a new owner; what was written before, and lost, stays known."""
+    """Return the value with a new owner; earlier versions and lost writes stay recorded."""
     mine = found.belongs_to(owner)
     live = mine and found.is_live(now)
     return replace(
@@ -295,7 +295,7 @@ def _fresh(found: LeaseValue, owner: Owner, now: datetime) -> LeaseValue:
 
 
 def _shared(value: LeaseValue, owner: Owner) -> LeaseValue:
-    """The value as the execution shares it; SupersededError for a stale one."""
+    """Return the value with this execution added; raise SupersededError for a stale one."""
     executions = executions_after(value.executions, owner)
     return replace(value, installation=owner.installation, executions=executions)
 
