@@ -48,7 +48,7 @@ _FUNCTION = re.compile(rf"{_NAME}(?:\.{_NAME})*(?:\.|:){_NAME}(?:\.{_NAME})*")
 _NOT_A_ZONE = ("right/", "posix/", "posixrules", "localtime", "Factory")
 
 
-def validate_pipeline_id(value: Any) -> str:
+def validate_pipeline_id(value: object) -> str:
     """Return a valid `pipeline_id`."""
     if not isinstance(value, str):
         hint = " (put it in quotes)" if isinstance(value, int | float) and not isinstance(value, bool) else ""
@@ -63,7 +63,7 @@ def validate_pipeline_id(value: Any) -> str:
     return value
 
 
-def validate_timezone(value: Any) -> str:
+def validate_timezone(value: object) -> str:
     """Return the name of an IANA timezone that this system knows."""
     expected = "must be an IANA timezone such as America/New_York"
     if not isinstance(value, str):
@@ -106,7 +106,7 @@ def validate_length(value: Duration, *, shortest_seconds: int) -> Duration:
     return value
 
 
-def validate_day(value: Any) -> date:
+def validate_day(value: object) -> date:
     """Return the day of a text such as 2013-11-01, or of a date."""
     if isinstance(value, str) and _DAY.fullmatch(value):
         try:
@@ -122,7 +122,7 @@ def validate_day(value: Any) -> date:
     return value
 
 
-def validate_schedule(value: Any) -> str:
+def validate_schedule(value: object) -> str:
     """Return `auto` or a cron expression that fires."""
     expected = "must be auto, null or a cron expression with five fields such as '0 * * * *'"
     if not isinstance(value, str):
@@ -159,7 +159,7 @@ def _ever_fires(expression: str) -> bool:
         return False
 
 
-def validate_names(value: Any) -> Any:
+def validate_names(value: object) -> Any:
     """Return the distinct names of a list, in its order."""
     if not isinstance(value, list | tuple):
         raise ValueError(f"must be a list of text such as [a, b], got {format_value(value)}")

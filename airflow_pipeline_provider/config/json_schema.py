@@ -64,7 +64,7 @@ def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, An
     return tidy
 
 
-def _tidy(value: Any) -> Any:
+def _tidy(value: object) -> Any:
     """Remove generated titles and `required` from a schema, but not from data in it such as defaults."""
     if isinstance(value, list):
         return [_tidy(item) for item in value]
@@ -88,7 +88,7 @@ def _tidy(value: Any) -> Any:
     return tidy
 
 
-def _reachable(schema: Any, definitions: Mapping[str, Any]) -> set[str]:
+def _reachable(schema: object, definitions: Mapping[str, Any]) -> set[str]:
     """Return the names of the definitions that the schema refers to, directly or through others."""
     found: set[str] = set()
     todo = [schema]

@@ -222,7 +222,7 @@ class PipelineConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_backlog(cls, data: Any) -> Any:
+    def _default_backlog(cls, data: object) -> Any:
         """Set the default limit unless the file has a first day, which is a limit itself."""
         if isinstance(data, dict) and "max_backlog_days" not in data and data.get("start_day") is None:
             return {**data, "max_backlog_days": fields.DEFAULT_BACKLOG_DAYS}

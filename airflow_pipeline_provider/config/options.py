@@ -44,14 +44,14 @@ def validate_duration(value: Any) -> Duration:
         ) from None
 
 
-def _validate_seconds(value: Any) -> int:
+def _validate_seconds(value: object) -> int:
     seconds = validate_duration(value).elapsed_seconds
     if seconds > MAX_DAYS * 86_400:
         raise ValueError(f"must be at most {MAX_DAYS}d, got {format_value(value)}")
     return seconds
 
 
-def parse_size(value: Any) -> int:
+def parse_size(value: object) -> int:
     """Return the bytes of "128MB" (1000-based), "128MiB" (1024-based) or a plain number of bytes."""
     size: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):

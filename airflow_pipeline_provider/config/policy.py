@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from airflow_pipeline_provider.config.airflow_settings import airflow_setting
 
@@ -38,7 +37,7 @@ def module_problem(module: str) -> str | None:
     )
 
 
-def function_problem(function: Any, path: str) -> str | None:
+def function_problem(function: object, path: str) -> str | None:
     """Return why an imported function may not be called, None if it may.
 
     An allowed module may have imported the function from a module that is not allowed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -84,7 +84,7 @@ def shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def format_value(value: Any, key: str | int = "") -> str:
+def format_value(value: object, key: str | int = "") -> str:
     """Return a value for an error message: short, on one line, without secrets and without the content of sections.
 
     The value of a key whose name suggests a secret is not included.

@@ -147,7 +147,7 @@ def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
     return " ".join(f"{_format_key(key)}={_format_value(value)}" for key, value in clean.items())
 
 
-def _loggable(value: Any) -> Any:
+def _loggable(value: object) -> Any:
     """Return a JSON value: floats rounded to three digits, long texts cut, other types as text."""
     if value is None or isinstance(value, bool):
         return value
@@ -166,7 +166,7 @@ def _loggable(value: Any) -> Any:
     return _cut(value if isinstance(value, str) else redact_text(_text(value)))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001  a value that cannot be logged must not fail the phase
@@ -187,7 +187,7 @@ def _format_key(key: str) -> str:
     return key if _BARE.fullmatch(key) and key.isprintable() else _format_value(key)
 
 
-def _format_value(value: Any) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value) and value.isprintable():
         return value
     return visible_json(

@@ -63,7 +63,7 @@ def forget_secrets() -> None:
         _registered, _values = None, frozenset()
 
 
-def is_secret(name: str, value: Any) -> bool:
+def is_secret(name: str, value: object) -> bool:
     """Return whether a field of this name with this value must be masked."""
     if _SECRET_NAME.search(name):
         return value is not None
@@ -91,7 +91,7 @@ def redact_text(text: str, *, cut: bool = True) -> str:
     return _TOKEN_PAIR.sub(rf"\1{MASK}", text)
 
 
-def redact(value: Any, name: str = "", depth: int = 0) -> Any:
+def redact(value: object, name: str = "", depth: int = 0) -> Any:
     """Return a copy for a log line, with secrets masked in mappings, lists and texts at any depth."""
     if is_secret(name, value):
         return MASK
