@@ -19,7 +19,7 @@ import yaml
 
 from airflow_pipeline_provider import exceptions
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, Argument, Command
-from airflow_pipeline_provider.cli.exits import code_of_class
+from airflow_pipeline_provider.cli.exit_codes import code_of_class
 from airflow_pipeline_provider.config.json_schema import pipeline_schema
 from airflow_pipeline_provider.config.options import DURATION_PATTERN
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, KINDS, options_model
@@ -340,8 +340,7 @@ def commands_page() -> str:
 
 
 def _command(command: Command) -> str:
-    module = command.handler.partition(":")[0]
-    paragraphs = (module_docstring(module) or "").split("\n\n")
+    paragraphs = command_docstring(command.handler).split("\n\n")
     keep = [one for one in paragraphs[1:] if one.startswith(("JSON", "Exit code", "`")) or "Exit code" in one]
     usage = " ".join(_usage(argument) for argument in command.arguments)
     parts = [
@@ -353,10 +352,13 @@ def _command(command: Command) -> str:
     return "".join(parts)
 
 
-def module_docstring(module: str) -> str | None:
-    """Return the docstring of a module of the package without importing it."""
+def command_docstring(handler: str) -> str:
+    """Return the docstrings of a command's module and function without importing them."""
+    module, _, name = handler.partition(":")
     path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return "\n\n".join(ast.get_docstring(node) or "" for node in (tree, function))
 
 
 def _name(argument: Argument) -> str:

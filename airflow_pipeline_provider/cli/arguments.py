@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.durations import parse_duration, quote
-from airflow_pipeline_provider.core.intervals import iso_utc, parse_utc
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.core.windows import parse_window_id
+from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
@@ -113,3 +117,90 @@ def read_count(text: str, name: str, *, least: int, most: int) -> int:
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and least <= int(text) <= most:
         return int(text)
     raise ConfigError(f"{name}: expected a whole number between {least} and {most}, got {quote(text)}")
+
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+LONGEST_DAYS = 3_660
+
+
+def read_span(first: str, last: str, timezone: str) -> Interval:
+    """`--from` and `--to`: a local day from its first instant, up to and with the other day; or instants."""
+    start = _bound(first, "--from", timezone).start if _is_day(first) else read_instant(first, "--from")
+    end = _bound(last, "--to", timezone).end if _is_day(last) else read_instant(last, "--to")
+    if end <= start:
+        raise ConfigError(
+            f"--to: expected a time after --from {local_time(start, timezone)}, got {local_time(end, timezone)}"
+        )
+    if end - start > timedelta(days=LONGEST_DAYS):
+        raise ConfigError(f"--to: expected at most {LONGEST_DAYS} days after --from, got {first} to {last}")
+    return Interval(start, end)
+
+
+def _is_day(text: str) -> bool:
+    return _DAY.fullmatch(text.strip()) is not None
+
+
+def _bound(text: str, name: str, timezone: str) -> Interval:
+    day = read_day(text.strip(), name)
+    try:
+        return day_interval(day, timezone)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
+
+
+def read_window_words(words: list[str]) -> tuple[str, list[str]]:
+    """The pipeline, and the words that name the window."""
+    if len(words) == 1:
+        found = parse_window_id(words[0])
+        if found is None:
+            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}")
+        return found[0], words
+    if len(words) > 3:
+        raise ConfigError(f"WINDOW: expected {FORMS}; got {len(words)} arguments")
+    return words[0], words[1:]
+
+
+def read_window_of(words: list[str], config: PipelineConfig) -> Interval:
+    if len(words) == 2:
+        start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
+        if end <= start:
+            raise ConfigError(f"end: expected an instant after {words[0]}, got {words[1]}")
+        return Interval(start, end)
+    found = parse_window_id(words[0])
+    if found is None:
+        try:
+            return day_interval(read_day(words[0], "WINDOW"), config.timezone)
+        except (ConfigError, ValueError):
+            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}") from None
+    if found[0] != config.pipeline_id:
+        raise ConfigError(f"WINDOW: {words[0]!r} is a window of {found[0]}, not of {config.pipeline_id}")
+    return found[1]
+
+
+def read_window(text: str, config: PipelineConfig) -> Interval:
+    """A window id, a local day, or two instants with a slash between them."""
+    found = parse_window_id(text)
+    if found is not None:
+        if found[0] != config.pipeline_id:
+            raise ConfigError(
+                f"--window: expected a window of {config.pipeline_id!r}, got {text!r}, which is one of {found[0]!r}"
+            )
+        return found[1]
+    first, slash, second = text.partition("/")
+    if slash:
+        start, end = read_instant(first, "--window"), read_instant(second, "--window")
+        if end <= start:
+            raise ConfigError(f"--window: expected an end after its start, got {text!r}")
+        return Interval(start, end)
+    try:
+        return day_interval(read_day(text, "--window"), config.timezone)
+    except ConfigError:
+        raise ConfigError(
+            "--window: expected a window id, a day such as 2013-11-03, or two instants with offsets and a slash "
+            f"between them, got {text!r}"
+        ) from None

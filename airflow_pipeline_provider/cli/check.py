@@ -11,6 +11,7 @@ Exit code 1 when a file has an error, else the highest code of a service's error
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,11 +21,11 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_reference_time
-from airflow_pipeline_provider.cli.find import Catalog, load_all
-from airflow_pipeline_provider.cli.localtime import local_iso
+from airflow_pipeline_provider.cli.catalog import Catalog, load_all
 from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.time_format import local_iso
 from airflow_pipeline_provider.config.loader import (
     DEFAULTS,
     ConfigFileError,
@@ -101,9 +102,9 @@ def check(args: Namespace, screen: Screen) -> int:
 
 def _exit_code(checked: Sequence[Checked]) -> int:
     if any(problem.severity != "warning" for one in checked for problem in one.problems):
-        return exits.NO
+        return exit_codes.NO
     failed = [probed.error for one in checked for probed in one.services or () if probed.error is not None]
-    return max((exits.code_of_class(error) for error in failed), default=exits.OK)
+    return max((exit_codes.code_of_class(error) for error in failed), default=exit_codes.OK)
 
 
 def _connected(one: Checked, screen: Screen) -> Checked:
@@ -266,3 +267,25 @@ def _json(one: Checked) -> dict[str, Any]:
         "variables": [variable._asdict() for variable in one.variables],
         **({} if one.services is None else {"services": services}),
     }
+
+
+def schema(args: Namespace, screen: Screen) -> int:
+    """`schema`: the JSON Schema of pipeline files, with the connectors that are installed.
+
+    JSON: the schema itself, with and without `-o json`.
+    """
+    from airflow_pipeline_provider.config.json_schema import pipeline_schema
+    from airflow_pipeline_provider.connectors.registry import KINDS, known, options_model
+
+    options = {kind: {name: options_model(kind, name) for name in known(kind)} for kind in KINDS}
+    document = pipeline_schema(options)
+    if args.write is None:
+        screen.answer(document)
+        return exit_codes.OK
+    path = Path(args.write)
+    try:
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--write: {args.write!r} cannot be written: {error.strerror or error}") from error
+    screen.note(f"wrote {path}")
+    return exit_codes.OK

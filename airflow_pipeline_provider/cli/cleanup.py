@@ -10,16 +10,20 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_seconds
-from airflow_pipeline_provider.cli.find import load_one
-from airflow_pipeline_provider.cli.localtime import whole_second
+from airflow_pipeline_provider.cli import exit_codes
+from airflow_pipeline_provider.cli.arguments import read_person, read_seconds, read_window
+from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.cli.time_format import piece_json, whole_second
+from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.cleanup import Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
-from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.state.owners import Owner
 
 
 def cleanup(args: Namespace, screen: Screen) -> int:
@@ -32,7 +36,7 @@ def cleanup(args: Namespace, screen: Screen) -> int:
         screen.answer({"pipeline_id": config.pipeline_id, **_json(done)})
     else:
         _print(done, config.timezone, screen)
-    return exits.OK
+    return exit_codes.OK
 
 
 def _print(done: Cleaned, zone: str, screen: Screen) -> None:
@@ -89,4 +93,100 @@ def _json(done: Cleaned) -> dict[str, Any]:
             for lease in done.leases
         ],
         "unfinished": list(done.unfinished),
+    }
+
+
+FORCED = (
+    "a run that still lives takes its lease again at its next sign of life, unless another run is faster; then it "
+    "ends as superseded. The target stays right either way: a load with an older token than another one's is refused "
+    "there. What may be lost is the work of one of the two"
+)
+_STYLES = {"unlocked": "green", "forced": "yellow", "held": "red"}
+
+
+def unlock(args: Namespace, screen: Screen) -> int:
+    """`unlock PIPELINE [--window WINDOW] [--force]`: remove leases that nobody renews any more.
+
+    Expired leases only, unless `--force`: a planner passes a live lease over and a run takes an expired one by
+    itself, so a lease is in nobody's way once it has expired.
+
+    JSON: `{"pipeline_id", "timezone", "leases": [piece + {"owner", "installation" | null, "since", "until",
+    "status"}]}`; `status` is unlocked (it had expired), forced (it had not) or held (left alone).
+
+    Exit code 1 when a live lease was left alone.
+    """
+    by = read_person(args.by)
+    config = load_one(args.pipeline, args.folder).config
+    within = None if args.window is None else read_window(args.window, config)
+    with open_runtime(config) as runtime:
+        try:
+            leases = _unlock(runtime, within, force=args.force)
+            for lease, status in leases:
+                if status != "held":
+                    runtime.state.record_act(
+                        "unlock", by, interval=lease.interval, owner=lease.holder, status=status
+                    )
+        except PipelineError as error:
+            error.add_context(f"pipeline {config.pipeline_id}, unlock")
+            raise
+    _report_leases(config, leases, screen)
+    if any(status == "forced" for _, status in leases):
+        screen.note(FORCED, "yellow")
+    held = [lease for lease, status in leases if status == "held"]
+    for lease in held:
+        zone = config.timezone
+        screen.error(
+            f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
+            f"{whole_second(lease.since, zone)}; its lease ends at {whole_second(lease.until, zone)} unless it is "
+            "renewed: wait, or use --force"
+        )
+    return exit_codes.NO if held else exit_codes.OK
+
+
+def _unlock(runtime: Runtime, within: Interval | None, *, force: bool) -> list[tuple[Lease, str]]:
+    done = [(lease, "unlocked") for lease in runtime.state.drop_expired(within)]
+    for lease in runtime.state.leases():
+        if within is not None and not lease.interval.overlaps(within):
+            continue
+        if force:
+            runtime.state.release(lease.interval, Owner(lease.owner, lease.installation))
+        done.append((lease, "forced" if force else "held"))
+    return sorted(done, key=lambda pair: (pair[0].interval, pair[0].owner))
+
+
+def _report_leases(config: PipelineConfig, leases: list[tuple[Lease, str]], screen: Screen) -> None:
+    zone = config.timezone
+    if screen.as_json:
+        screen.answer(
+            {
+                "pipeline_id": config.pipeline_id,
+                "timezone": zone,
+                "leases": [_lease_status_json(lease, status, zone) for lease, status in leases],
+            }
+        )
+    elif not leases:
+        screen.say("no lease to unlock")
+    else:
+        rows = [
+            (
+                local_window(lease.interval, zone),
+                lease.holder,
+                whole_second(lease.since, zone),
+                whole_second(lease.until, zone),
+                status,
+            )
+            for lease, status in leases
+        ]
+        styles = [_STYLES[status] for _, status in leases]
+        screen.table(("window", "held by", "since", "until", "status"), rows, styles=styles)
+
+
+def _lease_status_json(lease: Lease, status: str, zone: str) -> dict[str, Any]:
+    return {
+        **piece_json(lease.interval, zone),
+        "owner": lease.owner,
+        "installation": lease.installation,
+        "since": iso_utc(lease.since),
+        "until": iso_utc(lease.until),
+        "status": status,
     }

@@ -308,7 +308,7 @@ COMMANDS = (
         "Give up on time that is missing",
         "Give up on time that is not committed: it counts as done, and the reason stays visible. Where a committed "
         "window has drifted, the target keeps its rows.",
-        "airflow_pipeline_provider.cli.waive:waive",
+        "airflow_pipeline_provider.cli.gaps:waive",
         (
             _PIPELINE,
             *_SPAN,
@@ -360,7 +360,7 @@ COMMANDS = (
         "Remove expired leases",
         "Remove the leases of runs that gave no sign of life for too long, and say who held which window since when. "
         "A live lease is left alone, unless forced.",
-        "airflow_pipeline_provider.cli.unlock:unlock",
+        "airflow_pipeline_provider.cli.cleanup:unlock",
         (
             _PIPELINE,
             _argument(
@@ -380,7 +380,7 @@ COMMANDS = (
         "Accept that the pipeline's file names another source or target than before, when it is the same data at "
         "another place: a moved database, a renamed table or index. The target must hold every committed window; if "
         "it does not, use reprocess with --all.",
-        "airflow_pipeline_provider.cli.adopt:adopt",
+        "airflow_pipeline_provider.cli.state:adopt",
         (
             _PIPELINE,
             _argument("--reason", metavar="TEXT", required=True, help="why, for the ledger and `history`"),
@@ -439,7 +439,7 @@ COMMANDS = (
         "Print the JSON Schema of pipeline files",
         "Print the JSON Schema of pipeline files, with the connectors that are installed, for editors that complete "
         "and check YAML.",
-        "airflow_pipeline_provider.cli.schema:schema",
+        "airflow_pipeline_provider.cli.check:schema",
         (
             _argument("--write", metavar="FILE", default=None, help="write it to FILE instead"),
             _OUTPUT,

@@ -16,11 +16,11 @@ import shlex
 from argparse import Namespace
 from typing import Any
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
-from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.cli.time_format import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -30,7 +30,7 @@ from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
 MOVES = ("run", "reprocess")  # commands that load windows
-ENDED = (exits.INTERRUPTED, exits.BROKEN_PIPE, exits.TERMINATED)
+ENDED = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes.TERMINATED)
 
 
 def doctor(args: Namespace, screen: Screen) -> int:
@@ -59,7 +59,7 @@ def doctor(args: Namespace, screen: Screen) -> int:
                 return fixed[command]
         examined = _look(config, args, days) if fixed else examined
     _report(config, args, examined, fixed, screen)
-    return exits.NO if examined.healthy is False else exits.OK
+    return exit_codes.NO if examined.healthy is False else exit_codes.OK
 
 
 def _look(config: PipelineConfig, args: Namespace, days: int) -> Examined:
@@ -109,7 +109,7 @@ def _report(
                 f"    {command}" + ("" if finding.safe else "    (by a person: --fix does not run it)")
             )
     if fixed:
-        failed = sum(code != exits.OK for code in fixed.values())
+        failed = sum(code != exit_codes.OK for code in fixed.values())
         screen.say(
             f"{counted(len(fixed), 'command')} run"
             + (f", {failed} of them did not end well" if failed else "")

@@ -18,24 +18,20 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 
-from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_day, read_instant
-from airflow_pipeline_provider.cli.find import load_one
-from airflow_pipeline_provider.cli.localtime import whole_second
+from airflow_pipeline_provider.cli import exit_codes
+from airflow_pipeline_provider.cli.arguments import read_window_of, read_window_words
+from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
-from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.cli.time_format import piece_json, whole_second
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow
-from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.core.windows import parse_window_id
 from airflow_pipeline_provider.core.wording import counted, local_window
-from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import Act
 
-FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
 _STYLES = {
     Kind.COMMITTED: "green",
     Kind.FAILED: "red",
@@ -46,9 +42,9 @@ _STYLES = {
 
 def history(args: Namespace, screen: Screen) -> int:
     """The command."""
-    pipeline, named = _pipeline_of(args.window)
+    pipeline, named = read_window_words(args.window)
     config = load_one(pipeline, args.folder).config
-    window = _window_of(named, config)
+    window = read_window_of(named, config)
     rows: list[CommitRow] | None = None
     failed: PipelineError | None = None
     with open_runtime(config) as runtime:
@@ -72,36 +68,7 @@ def history(args: Namespace, screen: Screen) -> int:
             screen.say(_act_text(act, config.timezone), "yellow")
     if failed is not None:
         raise failed
-    return exits.OK if entries or rows else exits.NO
-
-
-def _pipeline_of(words: list[str]) -> tuple[str, list[str]]:
-    """The pipeline, and the words that name the window."""
-    if len(words) == 1:
-        found = parse_window_id(words[0])
-        if found is None:
-            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}")
-        return found[0], words
-    if len(words) > 3:
-        raise ConfigError(f"WINDOW: expected {FORMS}; got {len(words)} arguments")
-    return words[0], words[1:]
-
-
-def _window_of(words: list[str], config: PipelineConfig) -> Interval:
-    if len(words) == 2:
-        start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
-        if end <= start:
-            raise ConfigError(f"end: expected an instant after {words[0]}, got {words[1]}")
-        return Interval(start, end)
-    found = parse_window_id(words[0])
-    if found is None:
-        try:
-            return day_interval(read_day(words[0], "WINDOW"), config.timezone)
-        except (ConfigError, ValueError):
-            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}") from None
-    if found[0] != config.pipeline_id:
-        raise ConfigError(f"WINDOW: {words[0]!r} is a window of {found[0]}, not of {config.pipeline_id}")
-    return found[1]
+    return exit_codes.OK if entries or rows else exit_codes.NO
 
 
 def _print(

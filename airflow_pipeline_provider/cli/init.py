@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.starter_files import (
     EXAMPLE_DAYS,
@@ -62,13 +62,13 @@ def init(args: Namespace, screen: Screen) -> int:
                 "next": following,
             }
         )
-        return exits.OK
+        return exit_codes.OK
     _print_connections(connections, screen)
     screen.say("")
     screen.say("Then:")
     for command in following:
         screen.say(f"  {command}")
-    return exits.OK
+    return exit_codes.OK
 
 
 # --- choices

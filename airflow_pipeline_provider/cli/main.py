@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
 from airflow_pipeline_provider.cli.output import ReaderLeftError, Screen, one_line
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One sentence instead of argparse's whole usage."""
-        self.exit(exits.USAGE, f"error: {message} (see `{self.prog} --help`)\n")
+        self.exit(exit_codes.USAGE, f"error: {message} (see `{self.prog} --help`)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,15 +74,15 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
     except ReaderLeftError:
         # nothing more to say, at the interpreter's end either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.BROKEN_PIPE
+        return exit_codes.BROKEN_PIPE
     except KeyboardInterrupt:
         screen.error("interrupted")
-        return exits.INTERRUPTED
+        return exit_codes.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last place where an error can become a sentence)
         if args.verbose:
             sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
         screen.error(_sentence(error, args.verbose))
-        return exits.code_of(error)
+        return exit_codes.code_of(error)
 
 
 def _called(args: argparse.Namespace) -> Called:

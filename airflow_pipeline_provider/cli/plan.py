@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import Any
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_day
-from airflow_pipeline_provider.cli.find import load_one
-from airflow_pipeline_provider.cli.localtime import (
+from airflow_pipeline_provider.cli.catalog import load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.time_format import (
     change_json,
     change_text,
     changes_in,
@@ -26,7 +27,6 @@ from airflow_pipeline_provider.cli.localtime import (
     local_text,
     utc_text,
 )
-from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
@@ -61,7 +61,7 @@ def plan(args: Namespace, screen: Screen) -> int:
         screen.answer(_json(config, planned))
     else:
         _print(config, planned, screen)
-    return exits.OK
+    return exit_codes.OK
 
 
 def plan_day(rules: PlanRules, day: date) -> DayPlan:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
     read_past_time,
@@ -22,9 +22,9 @@ from airflow_pipeline_provider.cli.arguments import (
     read_reference_time,
     read_seconds,
 )
-from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.reload import (
+from airflow_pipeline_provider.cli.reprocess import (
     Reloaded,
     accepting_shrink,
     moved_json,
@@ -33,7 +33,7 @@ from airflow_pipeline_provider.cli.reload import (
     reload_here,
     start_runs,
 )
-from airflow_pipeline_provider.cli.spans import piece_json
+from airflow_pipeline_provider.cli.time_format import piece_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
@@ -94,7 +94,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
         )
         for line in shrink_commands(args.pipeline, [found.interval for found in unanswered]):
             screen.note(f"  {line}")
-        return max(code, exits.DATA)
+        return max(code, exit_codes.DATA)
     return code
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
-from airflow_pipeline_provider.cli import exits
-from airflow_pipeline_provider.cli.arguments import read_person
-from airflow_pipeline_provider.cli.find import load_one
+from airflow_pipeline_provider.cli import exit_codes
+from airflow_pipeline_provider.cli.arguments import read_person, read_reason
+from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
 from airflow_pipeline_provider.config.loader import find_file
@@ -35,6 +35,7 @@ from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.phases import adopt as phase
 from airflow_pipeline_provider.phases.rebuild import rebuild
 from airflow_pipeline_provider.phases.rename import rename
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
@@ -91,7 +92,7 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
             "pipeline first if this export is to move it",
             "yellow",
         )
-    return exits.OK
+    return exit_codes.OK
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
         f"{counted(len(snapshot.runs), 'run')} of {pipeline_id}; tokens continue above {snapshot.token}",
         "green",
     )
-    return exits.OK
+    return exit_codes.OK
 
 
 # --- rebuild
@@ -182,7 +183,7 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
         screen.error(f"{window} was left out: {why}; run `{repair}` to see what to do")
-    return exits.NO if done.left_out else exits.OK
+    return exit_codes.NO if done.left_out else exit_codes.OK
 
 
 # --- rename
@@ -216,7 +217,7 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
         f"{counted(done.rows, 'row')} of the target",
         "green",
     )
-    return exits.OK
+    return exit_codes.OK
 
 
 def _row_json(row: CommitRow) -> dict[str, Any]:
@@ -234,3 +235,37 @@ def _print(config: PipelineConfig, rows: list[tuple[CommitRow, str]], screen: Sc
         right=("token", "rows"),
         styles=[None if what == "written" else "red" for _, what in shown],
     )
+
+
+def adopt(args: Namespace, screen: Screen) -> int:
+    """`adopt PIPELINE --reason TEXT`: accept another source or target in the file, which holds the same data.
+
+    JSON: `{"pipeline_id", "changes": [text], "shared_with": [pipeline id], "windows" | null, "reason", "by"}`;
+    `windows` is how many committed windows the target was found to hold, null when the target is the same.
+    """
+    reason, by = read_reason(args.reason), read_person(args.by)
+    config = load_one(args.pipeline, args.folder).config
+    with open_runtime(config) as runtime:
+        done = phase.adopt(runtime, reason, by)
+    if screen.as_json:
+        screen.answer(
+            {
+                "pipeline_id": config.pipeline_id,
+                "changes": done.found,
+                "shared_with": done.twins,
+                "windows": done.windows,
+                "reason": reason,
+                "by": by,
+            }
+        )
+    for change in done.found:
+        screen.say(f"adopted: {change}", "yellow")
+    for twin in done.twins:
+        screen.say(
+            f"adopted: pipeline {twin} loads the same source into this table, its rows stay there", "yellow"
+        )
+    if done.windows is not None:
+        screen.say(f"the target holds every committed window ({done.windows:,})", "green")
+    if not done.found and not done.twins:
+        screen.say("nothing to adopt: source and target are those of the loads so far")
+    return exit_codes.OK

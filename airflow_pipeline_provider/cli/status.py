@@ -27,7 +27,6 @@ further behind than that or has days that are too old.
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,26 +35,21 @@ from typing import Any
 
 import msgspec
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
-from airflow_pipeline_provider.cli.find import Found, load_all, load_one
-from airflow_pipeline_provider.cli.localtime import (
+from airflow_pipeline_provider.cli.catalog import Found, load_all, load_one
+from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.status_table import Looked, print_all, print_one, too_old_lines
+from airflow_pipeline_provider.cli.time_format import (
     length_text,
     local_iso,
-    local_text,
-    ranges_text,
-    whole_second,
 )
-from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.together import collected_rarely, read_spans_together, read_together
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
-from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.eta import Eta
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.core.missing import days_of, too_old_text
-from airflow_pipeline_provider.core.wording import counted, local_time, local_window
+from airflow_pipeline_provider.core.missing import days_of
+from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases.identity import (
     change_sentence,
@@ -63,55 +57,16 @@ from airflow_pipeline_provider.phases.identity import (
     differences,
 )
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.phases.source_facts import sentences
-from airflow_pipeline_provider.state.about import Renamed, find_rename
-from airflow_pipeline_provider.views.standing import (
+from airflow_pipeline_provider.state.about import find_rename
+from airflow_pipeline_provider.views.bulk_read import collected_rarely, read_spans_together, read_together
+from airflow_pipeline_provider.views.pipeline_status import (
     Day,
     Readable,
-    Standing,
     eta_from,
     eta_spans,
     find_eta,
     standing,
 )
-
-# What a person must see first.
-_WORST_FIRST = (
-    DayStatus.UNVERIFIED,
-    DayStatus.BLOCKED,
-    DayStatus.DRIFTED,
-    DayStatus.IN_PROGRESS,
-    DayStatus.NOT_SETTLED,
-    DayStatus.WAIVED,
-    DayStatus.COMPLETE,
-)
-_NEEDS_REPAIR = (DayStatus.UNVERIFIED, DayStatus.BLOCKED, DayStatus.DRIFTED)
-_STYLES = {
-    DayStatus.UNVERIFIED: "red",
-    DayStatus.BLOCKED: "red",
-    DayStatus.DRIFTED: "red",
-    DayStatus.WAIVED: "yellow",
-    DayStatus.COMPLETE: "green",
-}
-
-
-@dataclass(frozen=True)
-class Looked:
-    """One pipeline as it stands."""
-
-    config: PipelineConfig
-    standing: Standing
-    too_far_behind: bool
-    changes: list[str]
-    renamed: Renamed | None
-    eta: Eta | None = None  # needs more of the ledger than the rest; None where that could not be read
-
-    @property
-    def refused(self) -> str | None:
-        """Return why no run of it loads: then what is committed says nothing about what the file names now."""
-        if self.renamed is not None:
-            return self.renamed.sentence
-        return f"no run loads: {', '.join(self.changes)}" if self.changes else None
 
 
 @dataclass(frozen=True)
@@ -135,7 +90,7 @@ def status(args: Namespace, screen: Screen) -> int:
         if screen.as_json:
             screen.answer(_json(looked, question))
         else:
-            _print_one(looked, question, screen)
+            print_one(looked, question.reference_time, screen)
         return _late([looked], question, screen)
     with collected_rarely():
         return _all(args.folder, question, screen)
@@ -189,11 +144,11 @@ def _all(folder: str | None, question: Question, screen: Screen) -> int:
         ]
         screen.answer({"pipelines": [_json(one, question) for one in looked], "errors": broken})
     else:
-        _print_all(looked, screen)
+        print_all(looked, screen)
     for _, _, problem in errors:
         screen.error(str(problem))
     late = _late(looked, question, screen)
-    return max((exits.code_of(problem) for _, _, problem in errors), default=late)
+    return max((exit_codes.code_of(problem) for _, _, problem in errors), default=late)
 
 
 def _with_etas(looked: list[Looked], question: Question) -> list[Looked]:
@@ -224,7 +179,7 @@ def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
     late = [one for one in looked if one.too_far_behind]
     for one in late:
         if one.standing.too_old:
-            screen.error(f"pipeline {one.config.pipeline_id}: {_too_old_text(one)}")
+            screen.error(f"pipeline {one.config.pipeline_id}: {too_old_lines(one)}")
         if one.standing.behind_seconds <= (question.behind_seconds or 0):
             continue
         behind, limit = (length_text(s) for s in (one.standing.behind_seconds, question.behind_seconds or 0))
@@ -232,144 +187,10 @@ def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
         screen.error(
             f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: {since} is its oldest gap"
         )
-    return exits.NO if late or changed else exits.OK
+    return exit_codes.NO if late or changed else exit_codes.OK
 
 
 # --- for people
-
-
-def _print_one(looked: Looked, question: Question, screen: Screen) -> None:
-    config, stands = looked.config, looked.standing
-    zone = config.timezone
-    screen.say(
-        f"{config.pipeline_id} at {local_text(question.reference_time, zone)}: {_behind_text(looked)}", "bold"
-    )
-    if stands.too_old:
-        screen.say(_too_old_text(looked), "red")
-    for lease in stands.leases:
-        screen.say(
-            f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
-            f"{lease.holder} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
-            "yellow",
-        )
-    if looked.refused is None:
-        screen.say(f"next: {stands.plan.detail}")
-        if looked.eta is not None and (stands.behind_seconds or looked.eta.at is not None):
-            screen.say(f"caught up: {_eta_text(looked.eta, zone)}")
-    if not stands.days:
-        return
-    rows = [
-        (
-            day.day.isoformat(),
-            length_text(day.whole.seconds),
-            f"{day.report.percent:.1f}%",
-            _rows_text(day),
-            day.report.status.value,
-            ranges_text(day.report.gaps, zone) or "-",
-            day.report.reason,
-        )
-        for day in stands.days
-    ]
-    screen.table(
-        ("day", "length", "covered", "rows", "status", "missing", "reason"),
-        rows,
-        right=("length", "covered", "rows"),
-        styles=[_STYLES.get(day.report.status) for day in stands.days],
-    )
-    if any(day.report.status in _NEEDS_REPAIR for day in stands.days):
-        screen.say(f"what to do: {shown(doctor(name_of(config.pipeline_id)))}")
-    for day in stands.days:
-        for piece, said in day.report.given_up:
-            screen.say(f"given up: {local_window(piece, zone)}: {said or 'no reason given'}", "yellow")
-    for sentence in sentences(stands.facts):
-        screen.say(f"source: {sentence}", "yellow")
-
-
-def _print_all(looked: list[Looked], screen: Screen) -> None:
-    rows, styles = [], []
-    for one in looked:
-        worst = _worst(one.standing)
-        days = one.standing.days
-        total = sum(day.whole.seconds for day in days)
-        covered = sum(day.report.committed_seconds for day in days)
-        rows.append(
-            (
-                one.config.pipeline_id,
-                one.standing.target_day.isoformat(),
-                str(len(days)),
-                f"{covered * 1000 // total / 10 if total else 0:.1f}%",
-                length_text(one.standing.behind_seconds),
-                _short_eta(one),
-                _status_text(one, worst),
-                _reason_text(one, worst),
-            )
-        )
-        late = one.too_far_behind or one.standing.too_old or one.refused
-        styles.append("red" if late else _STYLES.get(worst.report.status) if worst else None)
-    columns = ("pipeline", "target day", "days", "covered", "behind", "caught up", "status", "reason")
-    if rows:
-        screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
-    for one in looked:
-        for sentence in sentences(one.standing.facts):
-            screen.say(f"source of {one.config.pipeline_id}: {sentence}", "yellow")
-
-
-def _status_text(one: Looked, worst: Day | None) -> str:
-    if one.renamed is not None:
-        return "renamed"
-    return "changed" if one.changes else worst.report.status.value if worst else "-"
-
-
-def _reason_text(one: Looked, worst: Day | None) -> str:
-    reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
-    if one.refused is not None:
-        return one.refused
-    old = days_of(one.config.rules, one.standing.too_old)
-    return f"{counted(len(old), 'day')} too_old (to {old[-1]}); {reason}" if old else reason
-
-
-def _worst(stands: Standing) -> Day | None:
-    return min(stands.days, key=lambda day: (_WORST_FIRST.index(day.report.status), day.day), default=None)
-
-
-def _behind_text(looked: Looked) -> str:
-    stands, zone = looked.standing, looked.config.timezone
-    if looked.refused is not None:
-        return looked.refused
-    if stands.continuation is None:
-        return "no day is looked at"
-    if stands.ready_until is None:
-        return "no window is ready yet"
-    ready = local_time(stands.ready_until, zone)
-    if not stands.behind_seconds and stands.too_old:
-        return f"not complete, though all that runs look at is committed (up to {ready})"
-    if not stands.behind_seconds:
-        return f"up to date, all that is ready is committed (up to {ready})"
-    behind, gap = length_text(stands.behind_seconds), local_time(stands.continuation, zone)
-    return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
-
-
-def _short_eta(one: Looked) -> str:
-    """Return when a backlog will be caught up; `status PIPELINE` also shows how that was estimated."""
-    if one.refused is not None or not one.standing.behind_seconds or one.eta is None:
-        return "-"
-    if one.eta.at is None:
-        return re.split("[:,;]", one.eta.detail)[0]
-    return local_time(one.eta.at.replace(second=0, microsecond=0), one.config.timezone)
-
-
-def _eta_text(eta: Eta, zone: str) -> str:
-    if eta.at is None:
-        return eta.detail
-    return f"about {local_time(eta.at.replace(second=0, microsecond=0), zone)}, {eta.detail}"
-
-
-def _too_old_text(looked: Looked) -> str:
-    return too_old_text(looked.config.rules, looked.standing.too_old)
-
-
-def _rows_text(day: Day) -> str:
-    return "?" if day.report.rows is None else f"{day.report.rows:,}"
 
 
 # --- for programs

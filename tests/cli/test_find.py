@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_pipeline_provider.cli.find import dags_folder, load_all, load_one
+from airflow_pipeline_provider.cli.catalog import dags_folder, load_all, load_one
 from airflow_pipeline_provider.exceptions import ConfigError
 from tests.cli.conftest import Place
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_pipeline_provider.cli import exits
+from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -126,7 +126,7 @@ def test_a_database_that_is_away_is_said_of_each(place: Place, monkeypatch: pyte
     place.write("two", state=SQL)
     place.write("three")
     result = place("status", *AT)
-    assert result.code == exits.code_of(FatalError("unable to open"))
+    assert result.code == exit_codes.code_of(FatalError("unable to open"))
     assert [error["pipeline_id"] for error in result.json["errors"]] == ["one", "two"]
     assert [one["pipeline_id"] for one in result.json["pipelines"]] == ["three"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
-from airflow_pipeline_provider.core.days import in_zone, transitions, zone_of
+from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import local_time, local_window
@@ -106,3 +107,19 @@ def ranges_text(pieces: Sequence[Interval], timezone: str, most: int = 3) -> str
     shown = [local_window(piece, timezone).partition(" ")[2] for piece in pieces[:most]]
     more = f" and {len(pieces) - most} more" if len(pieces) > most else ""
     return ", ".join(shown) + more
+
+
+def day_text(instant: datetime, timezone: str) -> str:
+    """The local day that holds the instant."""
+    return day_of(instant, timezone).isoformat()
+
+
+def piece_json(piece: Interval, timezone: str) -> dict[str, Any]:
+    """`{"day", "start", "end", "local_start", "local_end"}`: instants in UTC, and with the zone's offset."""
+    return {
+        "day": day_text(piece.start, timezone),
+        "start": iso_utc(piece.start),
+        "end": iso_utc(piece.end),
+        "local_start": local_iso(piece.start, timezone),
+        "local_end": local_iso(piece.end, timezone),
+    }

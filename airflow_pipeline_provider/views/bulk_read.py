@@ -16,7 +16,7 @@ from airflow_pipeline_provider.core.days import FIRST_DAY
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.views.standing import Readable, shown_days, whole_of
+from airflow_pipeline_provider.views.pipeline_status import Readable, shown_days, whole_of
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.state.sql import SqlState
@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def collected_rarely() -> Iterator[None]:
-    """What is read of many pipelines stays to the end: Python's garbage collector, which looks through it and through
-    all that Airflow imported again and again, takes a quarter of the time and finds nothing."""
+    """Run the garbage collector rarely inside the block.
+
+    What is read of many pipelines is kept until the end. By default the collector scans it again and
+    again, and all that Airflow imported: a quarter of the time, and it finds nothing.
+    """
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
     try:
