@@ -150,22 +150,22 @@ def _bound(text: str, name: str, timezone: str) -> Interval:
         raise ConfigError(f"{name}: {error}") from error
 
 
-FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
+WINDOW_FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or two instants with offsets"
 
 
-def read_window_words(words: list[str]) -> tuple[str, list[str]]:
+def split_window_words(words: list[str]) -> tuple[str, list[str]]:
     """The pipeline, and the words that name the window."""
     if len(words) == 1:
         found = parse_window_id(words[0])
         if found is None:
-            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}")
+            raise ConfigError(f"WINDOW: expected {WINDOW_FORMS}; got {words[0]!r}")
         return found[0], words
     if len(words) > 3:
-        raise ConfigError(f"WINDOW: expected {FORMS}; got {len(words)} arguments")
+        raise ConfigError(f"WINDOW: expected {WINDOW_FORMS}; got {len(words)} arguments")
     return words[0], words[1:]
 
 
-def read_window_of(words: list[str], config: PipelineConfig) -> Interval:
+def read_window_words(words: list[str], config: PipelineConfig) -> Interval:
     if len(words) == 2:
         start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
         if end <= start:
@@ -176,13 +176,13 @@ def read_window_of(words: list[str], config: PipelineConfig) -> Interval:
         try:
             return day_interval(read_day(words[0], "WINDOW"), config.timezone)
         except (ConfigError, ValueError):
-            raise ConfigError(f"WINDOW: expected {FORMS}; got {words[0]!r}") from None
+            raise ConfigError(f"WINDOW: expected {WINDOW_FORMS}; got {words[0]!r}") from None
     if found[0] != config.pipeline_id:
         raise ConfigError(f"WINDOW: {words[0]!r} is a window of {found[0]}, not of {config.pipeline_id}")
     return found[1]
 
 
-def read_window(text: str, config: PipelineConfig) -> Interval:
+def read_window_option(text: str, config: PipelineConfig) -> Interval:
     """A window id, a local day, or two instants with a slash between them."""
     found = parse_window_id(text)
     if found is not None:

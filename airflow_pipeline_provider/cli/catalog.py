@@ -28,7 +28,7 @@ _SHOWN_IDS = 20
 
 
 @dataclass(frozen=True)
-class Found:
+class PipelineFile:
     """One pipeline and its file."""
 
     file: Path
@@ -40,7 +40,7 @@ class Catalog:
     """Every pipeline below `root` by id, and what is wrong with files there."""
 
     root: Path
-    pipelines: dict[str, Found] = field(default_factory=dict)
+    pipelines: dict[str, PipelineFile] = field(default_factory=dict)
     errors: dict[Path, ConfigFileError] = field(default_factory=dict)
 
 
@@ -55,7 +55,7 @@ def dags_folder() -> Path:
 
 def root_folder(folder: str | None) -> Path:
     """Where to look; ConfigError when it is no folder."""
-    root = _given(folder) if folder is not None else dags_folder()
+    root = _existing_path(folder) if folder is not None else dags_folder()
     if root.is_dir():
         return root
     if folder is not None:
@@ -66,7 +66,7 @@ def root_folder(folder: str | None) -> Path:
     )
 
 
-def _given(text: str) -> Path:
+def _existing_path(text: str) -> Path:
     """Return the path as it was given if it is there, otherwise with variables and `~` replaced."""
     path = Path(text)
     return path if path.exists() else expand_path(text)
@@ -119,7 +119,7 @@ def load_all(folder: str | None) -> Catalog:
         loaded = load_folder(place, options_model=options_model)
         catalog.errors.update(loaded.errors)
         for pipeline_id, (file, config) in loaded.pipelines.items():
-            first = catalog.pipelines.setdefault(pipeline_id, Found(file, config))
+            first = catalog.pipelines.setdefault(pipeline_id, PipelineFile(file, config))
             if first.file != file:
                 problem = Problem(
                     "pipeline_id", f"{pipeline_id!r} is used by {first.file}: choose another id", str(file)
@@ -128,15 +128,15 @@ def load_all(folder: str | None) -> Catalog:
     return catalog
 
 
-def load_one(pipeline: str, folder: str | None) -> Found:
+def load_one(pipeline: str, folder: str | None) -> PipelineFile:
     """The pipeline with this id, or in this file.  ConfigError: unknown (the nearest names are told), or broken."""
     if _is_path(pipeline):
-        path = _given(pipeline)
+        path = _existing_path(pipeline)
         if not path.is_file():
             raise ConfigError(
                 f"PIPELINE: there is no file {pipeline!r}; give the path of a YAML file, or an id"
             )
-        return Found(path, load_pipeline(path, options_model=options_model))
+        return PipelineFile(path, load_pipeline(path, options_model=options_model))
     root = root_folder(folder)
     folders = pipeline_folders(root, given=folder is not None)
     files = [file for place in folders if (file := find_file(place, pipeline)) is not None]
@@ -147,7 +147,7 @@ def load_one(pipeline: str, folder: str | None) -> Found:
         raise ConfigError(
             f"PIPELINE: {pipeline!r} is the id of {places}: give the path of the one that you mean"
         )
-    return Found(files[0], load_pipeline(files[0], options_model=options_model))
+    return PipelineFile(files[0], load_pipeline(files[0], options_model=options_model))
 
 
 def _is_path(pipeline: str) -> bool:

@@ -51,7 +51,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "yello
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedFile:
     """One file: its problems, warnings among them."""
 
     file: Path
@@ -79,50 +79,50 @@ def check(args: Namespace, screen: Screen) -> int:
     """Check the files, and with `--connect` the services; print every problem."""
     at = read_reference_time(args.reference_time)
     if args.files:
-        checked = _given(args.files, screen)
+        checked = _check_named(args.files, screen)
     else:
         catalog = load_all(args.folder)
-        checked = _found(catalog)
+        checked = _check_catalog(catalog)
         if not checked:
             raise ConfigError(
                 f"no pipeline file in or below {catalog.root}: name the files, or their folder with --folder DIR"
             )
-    checked = [_at(one, at) for one in checked]
-    checked = _with_doubles(checked)
+    checked = [_add_schedule(one, at) for one in checked]
+    checked = _add_duplicate_loads(checked)
     if args.connect:
-        checked = [_connected(one, screen) for one in checked]
+        checked = [_probe_services(one, screen) for one in checked]
     errors = sum(one.count("error") for one in checked)
     warnings = sum(one.count("warning") for one in checked)
     if screen.as_json:
-        screen.answer({"files": [_json(one) for one in checked], "errors": errors, "warnings": warnings})
+        screen.print_json({"files": [_json(one) for one in checked], "errors": errors, "warnings": warnings})
     else:
         _print(checked, errors, warnings, screen)
     return _exit_code(checked)
 
 
-def _exit_code(checked: Sequence[Checked]) -> int:
+def _exit_code(checked: Sequence[CheckedFile]) -> int:
     if any(problem.severity != "warning" for one in checked for problem in one.problems):
-        return exit_codes.NO
+        return exit_codes.CHECK_FAILED
     failed = [probed.error for one in checked for probed in one.services or () if probed.error is not None]
     return max((exit_codes.code_of_class(error) for error in failed), default=exit_codes.OK)
 
 
-def _connected(one: Checked, screen: Screen) -> Checked:
+def _probe_services(one: CheckedFile, screen: Screen) -> CheckedFile:
     """Ask the services of a file that has no problem."""
     if one.config is None:
         return one
-    screen.note(f"{one.pipeline_id}: asking source, stage, target and state")
+    screen.print_note(f"{one.pipeline_id}: asking source, stage, target and state")
     with open_runtime(one.config) as runtime:
         return replace(one, services=list(probe_services(runtime)))
 
 
-def _found(catalog: Catalog) -> list[Checked]:
-    good = [_good(found.file, found.config) for found in catalog.pipelines.values()]
-    bad = [Checked(file, None, error.problems) for file, error in catalog.errors.items()]
+def _check_catalog(catalog: Catalog) -> list[CheckedFile]:
+    good = [_valid_file(found.file, found.config) for found in catalog.pipelines.values()]
+    bad = [CheckedFile(file, None, error.problems) for file, error in catalog.errors.items()]
     return sorted([*good, *bad], key=lambda one: str(one.file))
 
 
-def _with_doubles(checked: list[Checked]) -> list[Checked]:
+def _add_duplicate_loads(checked: list[CheckedFile]) -> list[CheckedFile]:
     """Add a problem to two files that load the same source into the same table: every row would be there twice."""
     tables: dict[str, list[tuple[Path, Datasets]]] = defaultdict(list)
     for one in checked:
@@ -143,19 +143,19 @@ def _with_doubles(checked: list[Checked]) -> list[Checked]:
     return [replace(one, problems=[*one.problems, *found.get(one.file, ())]) for one in checked]
 
 
-def _good(file: Path, config: PipelineConfig) -> Checked:
-    return Checked(file, config.pipeline_id, config.warnings, config)
+def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
+    return CheckedFile(file, config.pipeline_id, config.warnings, config)
 
 
-def _at(one: Checked, at: datetime) -> Checked:
+def _add_schedule(one: CheckedFile, at: datetime) -> CheckedFile:
     """Add what depends on the time: the next runs, and the days that are too old."""
     if one.config is None:
         return one
-    problems = [*one.problems, *_left_out(one.file, one.config, at)]
+    problems = [*one.problems, *_backlog_warnings(one.file, one.config, at)]
     return replace(one, problems=problems, next_runs=next_runs(one.config, at))
 
 
-def _left_out(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]:
+def _backlog_warnings(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]:
     """Return a warning about the days from `start_day` on that no run catches up on at that time."""
     span = too_old_days(config.rules, at) if config.start_day else None
     if span is None:
@@ -168,23 +168,23 @@ def _left_out(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]
     return [Problem("max_backlog_days", message, str(file), severity="warning")]
 
 
-def _given(names: Sequence[str], screen: Screen) -> list[Checked]:
+def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
     """Files as they were named, folders as Airflow would load them; no file twice."""
-    checked: dict[Path, Checked] = {}
-    takers: dict[str, Path] = {}
+    checked: dict[Path, CheckedFile] = {}
+    files_by_id: dict[str, Path] = {}
     for name in names:
         path = Path(name)
         if path.is_dir():
-            results = _folder(path)
+            results = _check_folder(path)
         elif path.name in DEFAULTS and path.is_file() and len(names) > 1:
-            screen.note(f"{name} is checked with each file that it is merged under")
+            screen.print_note(f"{name} is checked with each file that it is merged under")
             continue
         else:
-            results = [_file(path)]
+            results = [_check_file(path)]
         for one in results:
             if one.file in checked:
                 continue
-            first = takers.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
+            first = files_by_id.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
             if first != one.file:
                 problem = Problem("pipeline_id", f"{one.pipeline_id!r} is used by {first}", str(one.file))
                 one = replace(one, problems=[*one.problems, problem])
@@ -192,42 +192,42 @@ def _given(names: Sequence[str], screen: Screen) -> list[Checked]:
     return list(checked.values())
 
 
-def _folder(path: Path) -> list[Checked]:
+def _check_folder(path: Path) -> list[CheckedFile]:
     if not pipeline_files(path):
         raise ConfigError(f"FILES: there is no pipeline file (*.yaml, *.yml) in {path}")
     loaded = load_folder(path, options_model=options_model)
-    found = [_good(file, config) for file, config in loaded.pipelines.values()]
-    found += [Checked(file, None, error.problems) for file, error in loaded.errors.items()]
+    found = [_valid_file(file, config) for file, config in loaded.pipelines.values()]
+    found += [CheckedFile(file, None, error.problems) for file, error in loaded.errors.items()]
     return sorted(found, key=lambda one: str(one.file))
 
 
-def _file(path: Path) -> Checked:
+def _check_file(path: Path) -> CheckedFile:
     if not path.exists():
         raise ConfigError(f"FILES: there is no file {str(path)!r}")
     try:
-        return _good(path, load_pipeline(path, options_model=options_model))
+        return _valid_file(path, load_pipeline(path, options_model=options_model))
     except ConfigFileError as error:
-        return Checked(path, None, error.problems)
+        return CheckedFile(path, None, error.problems)
 
 
-def _print(checked: Sequence[Checked], errors: int, warnings: int, screen: Screen) -> None:
+def _print(checked: Sequence[CheckedFile], errors: int, warnings: int, screen: Screen) -> None:
     for one in checked:
         if one.ok:
-            screen.say(f"{one.file}: ok ({one.pipeline_id})", "green")
+            screen.print_line(f"{one.file}: ok ({one.pipeline_id})", "green")
             if one.config is not None:
-                screen.say(f"  {_runs_text(one.config, one.next_runs)}")
+                screen.print_line(f"  {_runs_text(one.config, one.next_runs)}")
         else:
-            screen.say(f"{one.file}:", "bold")
+            screen.print_line(f"{one.file}:", "bold")
         for problem in one.problems:
             severity, style = ("warning: ", "yellow") if problem.severity == "warning" else ("", "red")
-            screen.say(f"  {severity}{problem}", style)
+            screen.print_line(f"  {severity}{problem}", style)
         for variable in one.variables:
-            screen.say(f"  variable {variable}")
+            screen.print_line(f"  variable {variable}")
         for probed in one.services or ():
             status, detail = probed.answer
-            screen.say(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
+            screen.print_line(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
     parts = [counted(len(checked), "file"), counted(errors, "problem"), counted(warnings, "warning")]
-    screen.say(", ".join(parts), "bold red" if errors else "bold green")
+    screen.print_line(", ".join(parts), "bold red" if errors else "bold green")
 
 
 def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
@@ -238,7 +238,7 @@ def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
     return "next runs: " + ", ".join(local_time(run.replace(microsecond=0), config.timezone) for run in runs)
 
 
-def _json(one: Checked) -> dict[str, Any]:
+def _json(one: CheckedFile) -> dict[str, Any]:
     services = [
         {
             "section": probed.section,
@@ -280,12 +280,12 @@ def schema(args: Namespace, screen: Screen) -> int:
     options = {kind: {name: options_model(kind, name) for name in known(kind)} for kind in KINDS}
     document = pipeline_schema(options)
     if args.write is None:
-        screen.answer(document)
+        screen.print_json(document)
         return exit_codes.OK
     path = Path(args.write)
     try:
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--write: {args.write!r} cannot be written: {error.strerror or error}") from error
-    screen.note(f"wrote {path}")
+    screen.print_note(f"wrote {path}")
     return exit_codes.OK

@@ -11,13 +11,13 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.arguments import read_person, read_seconds, read_window
+from airflow_pipeline_provider.cli.arguments import read_person, read_seconds, read_window_option
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import piece_json, whole_second
+from airflow_pipeline_provider.cli.time_format import interval_json, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.core.wording import counted, held_lease, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.cleanup import Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
@@ -33,7 +33,7 @@ def cleanup(args: Namespace, screen: Screen) -> int:
     with open_runtime(config) as runtime:
         done = clean(runtime, safe_age_seconds=safe_age, dry_run=args.dry_run)
     if screen.as_json:
-        screen.answer({"pipeline_id": config.pipeline_id, **_json(done)})
+        screen.print_json({"pipeline_id": config.pipeline_id, **_json(done)})
     else:
         _print(done, config.timezone, screen)
     return exit_codes.OK
@@ -46,16 +46,16 @@ def _print(done: Cleaned, zone: str, screen: Screen) -> None:
     ]
     if rows:
         columns = ("window", "attempt", "files", "bytes", "why")
-        screen.table(columns, rows, right=("files", "bytes"))
+        screen.print_table(columns, rows, right=("files", "bytes"))
     for lease in done.leases:
-        screen.say(
+        screen.print_line(
             f"expired lease of {lease.holder} on {local_window(lease.interval, zone)}, until "
-            f"{whole_second(lease.until, zone)}"
+            f"{local_second_text(lease.until, zone)}"
         )
     for what in done.unfinished:
-        screen.say(what)
+        screen.print_line(what)
     verb = "would be removed" if done.dry_run else "removed"
-    screen.say(
+    screen.print_line(
         f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'dead attempt')} "
         f"({counted(done.size_bytes, 'byte')}), "
         f"{counted(len(done.leases), 'expired lease')}, {counted(len(done.unfinished), 'unfinished upload')}; "
@@ -96,7 +96,7 @@ def _json(done: Cleaned) -> dict[str, Any]:
     }
 
 
-FORCED = (
+FORCED_NOTE = (
     "a run that still lives takes its lease again at its next sign of life, unless another run is faster; then it "
     "ends as superseded. The target stays right either way: a load with an older token than another one's is refused "
     "there. What may be lost is the work of one of the two"
@@ -117,7 +117,7 @@ def unlock(args: Namespace, screen: Screen) -> int:
     """
     by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
-    within = None if args.window is None else read_window(args.window, config)
+    within = None if args.window is None else read_window_option(args.window, config)
     with open_runtime(config) as runtime:
         try:
             leases = _unlock(runtime, within, force=args.force)
@@ -131,16 +131,15 @@ def unlock(args: Namespace, screen: Screen) -> int:
             raise
     _report_leases(config, leases, screen)
     if any(status == "forced" for _, status in leases):
-        screen.note(FORCED, "yellow")
+        screen.print_note(FORCED_NOTE, "yellow")
     held = [lease for lease, status in leases if status == "held"]
     for lease in held:
         zone = config.timezone
-        screen.error(
-            f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
-            f"{whole_second(lease.since, zone)}; its lease ends at {whole_second(lease.until, zone)} unless it is "
-            "renewed: wait, or use --force"
+        screen.print_error(
+            f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: wait, "
+            "or use --force"
         )
-    return exit_codes.NO if held else exit_codes.OK
+    return exit_codes.CHECK_FAILED if held else exit_codes.OK
 
 
 def _unlock(runtime: Runtime, within: Interval | None, *, force: bool) -> list[tuple[Lease, str]]:
@@ -157,7 +156,7 @@ def _unlock(runtime: Runtime, within: Interval | None, *, force: bool) -> list[t
 def _report_leases(config: PipelineConfig, leases: list[tuple[Lease, str]], screen: Screen) -> None:
     zone = config.timezone
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": config.pipeline_id,
                 "timezone": zone,
@@ -165,25 +164,25 @@ def _report_leases(config: PipelineConfig, leases: list[tuple[Lease, str]], scre
             }
         )
     elif not leases:
-        screen.say("no lease to unlock")
+        screen.print_line("no lease to unlock")
     else:
         rows = [
             (
                 local_window(lease.interval, zone),
                 lease.holder,
-                whole_second(lease.since, zone),
-                whole_second(lease.until, zone),
+                local_second_text(lease.since, zone),
+                local_second_text(lease.until, zone),
                 status,
             )
             for lease, status in leases
         ]
         styles = [_STYLES[status] for _, status in leases]
-        screen.table(("window", "held by", "since", "until", "status"), rows, styles=styles)
+        screen.print_table(("window", "held by", "since", "until", "status"), rows, styles=styles)
 
 
 def _lease_status_json(lease: Lease, status: str, zone: str) -> dict[str, Any]:
     return {
-        **piece_json(lease.interval, zone),
+        **interval_json(lease.interval, zone),
         "owner": lease.owner,
         "installation": lease.installation,
         "since": iso_utc(lease.since),

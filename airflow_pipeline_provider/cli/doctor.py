@@ -20,7 +20,7 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import piece_json
+from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -29,8 +29,8 @@ from airflow_pipeline_provider.phases.doctor import Examined, examine
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
-MOVES = ("run", "reprocess")  # commands that load windows
-ENDED = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes.TERMINATED)
+LOADING_COMMANDS = ("run", "reprocess")  # commands that load windows
+INTERRUPTING_CODES = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes.TERMINATED)
 
 
 def doctor(args: Namespace, screen: Screen) -> int:
@@ -39,7 +39,7 @@ def doctor(args: Namespace, screen: Screen) -> int:
     read_reference_time(args.reference_time)
     read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
-    examined = _look(config, args, days)
+    examined = _examine(config, args, days)
     fixed: dict[str, int] = {}
     if args.fix:
         moved: list[
@@ -49,20 +49,20 @@ def doctor(args: Namespace, screen: Screen) -> int:
             command = _command(finding, args)
             if not finding.safe or command is None or command in fixed:
                 continue
-            if finding.interval is not None and finding.command[0] in MOVES:
+            if finding.interval is not None and finding.command[0] in LOADING_COMMANDS:
                 if any(finding.interval.overlaps(piece) for piece in moved):
                     continue
                 moved.append(finding.interval)
-            screen.note(command, "bold")
+            screen.print_note(command, "bold")
             fixed[command] = _run(command, args.by)
-            if fixed[command] in ENDED:
+            if fixed[command] in INTERRUPTING_CODES:
                 return fixed[command]
-        examined = _look(config, args, days) if fixed else examined
+        examined = _examine(config, args, days) if fixed else examined
     _report(config, args, examined, fixed, screen)
-    return exit_codes.NO if examined.healthy is False else exit_codes.OK
+    return exit_codes.CHECK_FAILED if examined.healthy is False else exit_codes.OK
 
 
-def _look(config: PipelineConfig, args: Namespace, days: int) -> Examined:
+def _examine(config: PipelineConfig, args: Namespace, days: int) -> Examined:
     at = read_reference_time(args.reference_time)
     with open_runtime(config) as runtime:
         return examine(runtime, at, days, args.pipeline)
@@ -97,28 +97,30 @@ def _report(
 ) -> None:
     findings = examined.findings
     if screen.as_json:
-        screen.answer(_json(config, args, examined, fixed))
+        screen.print_json(_json(config, args, examined, fixed))
         return
     problems = [finding for finding in findings if not finding.harmless]
     for finding in findings:
         where = f" {_where(finding.interval, config.timezone)}" if finding.interval is not None else ""
-        screen.say(f"{finding.kind}:{where} {finding.sentence}", None if finding.harmless else "red")
+        screen.print_line(f"{finding.kind}:{where} {finding.sentence}", None if finding.harmless else "red")
         command = _command(finding, args)
         if command is not None:
-            screen.say(
+            screen.print_line(
                 f"    {command}" + ("" if finding.safe else "    (by a person: --fix does not run it)")
             )
     if fixed:
         failed = sum(code != exit_codes.OK for code in fixed.values())
-        screen.say(
+        screen.print_line(
             f"{counted(len(fixed), 'command')} run"
             + (f", {failed} of them did not end well" if failed else "")
         )
-    screen.say(f"{config.pipeline_id}: {_conclusion(examined)}", "bold green" if examined.healthy else "bold")
+    screen.print_line(
+        f"{config.pipeline_id}: {_conclusion(examined)}", "bold green" if examined.healthy else "bold"
+    )
     if problems:
-        mendable = sum(finding.safe for finding in problems)
-        hint = f"; --fix mends {mendable} of them" if mendable and not args.fix else ""
-        screen.say(f"{counted(len(problems), 'finding')}{hint}", "bold red")
+        fixable = sum(finding.safe for finding in problems)
+        hint = f"; --fix mends {fixable} of them" if fixable and not args.fix else ""
+        screen.print_line(f"{counted(len(problems), 'finding')}{hint}", "bold red")
 
 
 def _conclusion(examined: Examined) -> str:
@@ -160,7 +162,7 @@ def _json(
         "findings": [
             {
                 "kind": finding.kind,
-                "window": _piece(finding.interval, config.timezone),
+                "window": _interval_json(finding.interval, config.timezone),
                 "sentence": finding.sentence,
                 "command": _command(finding, args),
                 "safe": finding.safe,
@@ -172,9 +174,9 @@ def _json(
     }
 
 
-def _piece(interval: Interval | None, timezone: str) -> dict[str, Any] | None:
+def _interval_json(interval: Interval | None, timezone: str) -> dict[str, Any] | None:
     if interval is None:
         return None
     if interval.start.year == 1 or interval.end.year == 9999:
         return {"start": iso_utc(interval.start), "end": iso_utc(interval.end)}
-    return piece_json(interval, timezone)
+    return interval_json(interval, timezone)

@@ -11,7 +11,7 @@ from airflow_pipeline_provider.exceptions import (
 )
 
 OK = 0
-NO = 1  # the command worked, and its answer is no
+CHECK_FAILED = 1  # the command worked, and its answer is no
 USAGE = 2
 TRANSIENT = 3
 DATA = 4

@@ -26,16 +26,16 @@ from airflow_pipeline_provider.cli.arguments import (
     read_reference_time,
     read_span,
 )
-from airflow_pipeline_provider.cli.catalog import Found, load_all, load_one
+from airflow_pipeline_provider.cli.catalog import PipelineFile, load_all, load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import day_text, length_text, piece_json, whole_second
+from airflow_pipeline_provider.cli.time_format import day_text, interval_json, length_text, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import command_line, ledger
 from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, iso_utc, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.missing import Why, days_of, too_old_text
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import held_lease, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
 from airflow_pipeline_provider.phases.first_day import refuse_far_past
 from airflow_pipeline_provider.phases.identity import declared, refuse_changed
@@ -43,7 +43,7 @@ from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.views.pipeline_status import Gaps, find_gaps
 
-GIVEN_UP = "not needed"
+DEFAULT_WAIVER_REASON = "not needed"
 _STYLES = {Why.BLOCKED: "red", Why.FAILED: "red", Why.TOO_OLD: "red", Why.LEASED: "yellow"}
 
 
@@ -51,35 +51,37 @@ def gaps(args: Namespace, screen: Screen) -> int:
     """The command."""
     at = read_reference_time(args.reference_time)
     days = None if args.days is None else read_count(args.days, "--days", least=1, most=10_000)
-    found, errors = _pipelines(args)
-    seen: list[tuple[PipelineConfig, Gaps]] = []
+    found, errors = _requested_files(args)
+    results: list[tuple[PipelineConfig, Gaps]] = []
     for one in found:
         try:
-            seen.append((one.config, look(one.config, at, days)))
+            results.append((one.config, _read_gaps(one.config, at, days)))
         except PipelineError as error:  # the other pipelines are still shown
             errors.append((one, error))
     if screen.as_json:
         broken = [
             {
-                "file": str(one.file if isinstance(one, Found) else one),
-                "pipeline_id": one.config.pipeline_id if isinstance(one, Found) else None,
+                "file": str(one.file if isinstance(one, PipelineFile) else one),
+                "pipeline_id": one.config.pipeline_id if isinstance(one, PipelineFile) else None,
                 "message": str(problem),
             }
             for one, problem in errors
         ]
-        screen.answer({"pipelines": [_json(config, at, found) for config, found in seen], "errors": broken})
+        screen.print_json(
+            {"pipelines": [_json(config, at, found) for config, found in results], "errors": broken}
+        )
     else:
-        _print(seen, screen)
+        _print(results, screen)
     for _, problem in errors:
-        screen.error(str(problem))
-    ready = any(gap.ready for _, one in seen for gap in one.missing)
+        screen.print_error(str(problem))
+    ready = any(gap.ready for _, one in results for gap in one.missing)
     return max(
         (exit_codes.code_of(problem) for _, problem in errors),
-        default=exit_codes.NO if ready else exit_codes.OK,
+        default=exit_codes.CHECK_FAILED if ready else exit_codes.OK,
     )
 
 
-def _pipelines(args: Namespace) -> tuple[list[Found], list[tuple[object, Exception]]]:
+def _requested_files(args: Namespace) -> tuple[list[PipelineFile], list[tuple[object, Exception]]]:
     if args.pipeline is not None:
         return [load_one(args.pipeline, args.folder)], []
     catalog = load_all(args.folder)
@@ -90,7 +92,7 @@ def _pipelines(args: Namespace) -> tuple[list[Found], list[tuple[object, Excepti
     return [one for _, one in sorted(catalog.pipelines.items())], list(catalog.errors.items())
 
 
-def look(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
+def _read_gaps(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
     """Return the gaps of the last days up to the target day (None: of all days), in order."""
     with open_runtime(config) as runtime:
         try:
@@ -101,12 +103,12 @@ def look(config: PipelineConfig, at: datetime, days: int | None) -> Gaps:
             raise
 
 
-def _print(seen: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
+def _print(results: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
     rows, styles = [], []
-    for config, found in seen:
+    for config, found in results:
         zone = config.timezone
         if not found.missing:
-            screen.say(*_nothing(config, found))
+            screen.print_line(*_nothing(config, found))
         for gap in found.missing:
             window = local_window(gap.interval, zone).partition(" ")[2]
             rows.append(
@@ -123,13 +125,13 @@ def _print(seen: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
             styles.append(_STYLES.get(gap.why))
     if rows:
         columns = ("pipeline", "day", "gap", "length", "why", "failures", "detail")
-        screen.table(columns, rows, right=("length", "failures"), styles=styles)
-    for config, found in seen:
+        screen.print_table(columns, rows, right=("length", "failures"), styles=styles)
+    for config, found in results:
         old = [gap.interval for gap in found.missing if gap.why is Why.TOO_OLD]
         if old:
-            screen.say(f"{config.pipeline_id}: {too_old_text(config.rules, old)}", "red")
+            screen.print_line(f"{config.pipeline_id}: {too_old_text(config.rules, old)}", "red")
         for command in _commands(config, found):
-            screen.say(f"    {command}")
+            screen.print_line(f"    {command}")
 
 
 def _commands(config: PipelineConfig, found: Gaps) -> list[str]:
@@ -139,7 +141,7 @@ def _commands(config: PipelineConfig, found: Gaps) -> list[str]:
     lines = []
     for interval in stuck[: command_line.MOST_SHOWN]:
         lines.append(command_line.shown(command_line.reprocess(name, interval)))
-        lines.append(command_line.shown(command_line.waive(name, interval, GIVEN_UP)))
+        lines.append(command_line.shown(command_line.waive(name, interval, DEFAULT_WAIVER_REASON)))
     return lines
 
 
@@ -158,7 +160,7 @@ def _json(config: PipelineConfig, at: datetime, found: Gaps) -> dict[str, object
         "last_day": found.last and found.last.isoformat(),
         "gaps": [
             {
-                **piece_json(gap.interval, config.timezone),
+                **interval_json(gap.interval, config.timezone),
                 "seconds": gap.interval.seconds,
                 "days": len(days_of(config.rules, [gap.interval])),
                 "reason": gap.why.value,
@@ -171,11 +173,14 @@ def _json(config: PipelineConfig, at: datetime, found: Gaps) -> dict[str, object
     }
 
 
-COMMITTED, WAIVED = "committed already: only what is not committed can be waived", "waived already"
+ALREADY_COMMITTED, ALREADY_WAIVED = (
+    "committed already: only what is not committed can be waived",
+    "waived already",
+)
 
 
 @dataclass
-class Waived:
+class WaiveResult:
     """What was given up, and what was not and why."""
 
     pieces: list[Interval] = field(default_factory=list)
@@ -197,29 +202,29 @@ def waive(args: Namespace, screen: Screen) -> int:
     config = load_one(args.pipeline, args.folder).config
     span = read_span(args.first, args.last, config.timezone)
     with open_runtime(config) as runtime:
-        done = give_up(runtime, span, reason, by)
+        done = waive_span(runtime, span, reason, by)
     zone = config.timezone
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": config.pipeline_id,
                 "timezone": zone,
                 "reason": reason,
                 "by": by,
-                "waived": [piece_json(piece, zone) for piece in done.pieces],
-                "left_out": [{**piece_json(piece, zone), "why": why} for piece, why in done.left_out],
+                "waived": [interval_json(piece, zone) for piece in done.pieces],
+                "left_out": [{**interval_json(piece, zone), "why": why} for piece, why in done.left_out],
             }
         )
     for piece in done.pieces:
-        screen.say(f"waived: {local_window(piece, zone)}: {reason}", "yellow")
+        screen.print_line(f"waived: {local_window(piece, zone)}: {reason}", "yellow")
     for piece, why in done.left_out:
-        screen.say(f"left out: {local_window(piece, zone)}: {why}")
+        screen.print_line(f"left out: {local_window(piece, zone)}: {why}")
     if not done.pieces:
-        screen.error("nothing was waived")
-    return exit_codes.OK if done.pieces else exit_codes.NO
+        screen.print_error("nothing was waived")
+    return exit_codes.OK if done.pieces else exit_codes.CHECK_FAILED
 
 
-def give_up(runtime: Runtime, span: Interval, reason: str, by: str) -> Waived:
+def waive_span(runtime: Runtime, span: Interval, reason: str, by: str) -> WaiveResult:
     """Write a waive for each uncommitted piece of each day.
 
     ConfigError: the span reaches into the future.  TransientError: a run works on some of it; nothing is waived then.
@@ -228,18 +233,18 @@ def give_up(runtime: Runtime, span: Interval, reason: str, by: str) -> Waived:
     if span.end > now:
         raise ConfigError(
             f"--to: expected a time that has passed, got {local_time(span.end, zone)}, and it is "
-            f"{whole_second(now, zone)}: what is still to come can be loaded"
+            f"{local_second_text(now, zone)}: what is still to come can be loaded"
         )
     refuse_far_past(runtime.config, "--from", span.start)
     owner = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
     _refuse_leased(runtime, span)
-    done = Waived()
+    done = WaiveResult()
     with exclusive(runtime, owner):
         for _, part in days_in(span, zone):
             pieces, left_out = waivable(runtime.state.entries(part), part)
             done.left_out += left_out
             for piece in pieces:
-                _write(runtime, piece, {"reason": reason, "by": by}, owner)
+                _append_waiver(runtime, piece, {"reason": reason, "by": by}, owner)
                 done.pieces.append(piece)
     return done
 
@@ -247,11 +252,11 @@ def give_up(runtime: Runtime, span: Interval, reason: str, by: str) -> Waived:
 def waivable(entries: list[Entry], part: Interval) -> tuple[list[Interval], list[tuple[Interval, str]]]:
     """What of the part can be waived, and what is left out and why; both in order."""
     committed, waived = ledger.committed(entries), ledger.waived(entries)
-    doubtful = [*ledger.unverified(entries), *(piece for piece, _ in ledger.drifted(entries))]
-    pieces = common([*subtract([part], [*committed, *waived]), *doubtful], [part])
+    in_doubt = [*ledger.unverified(entries), *(piece for piece, _ in ledger.drifted(entries))]
+    pieces = common([*subtract([part], [*committed, *waived]), *in_doubt], [part])
     rest = subtract([part], pieces)
-    left_out = [(piece, COMMITTED) for piece in common(rest, committed)]
-    left_out += [(piece, WAIVED) for piece in subtract(common(rest, waived), committed)]
+    left_out = [(piece, ALREADY_COMMITTED) for piece in common(rest, committed)]
+    left_out += [(piece, ALREADY_WAIVED) for piece in subtract(common(rest, waived), committed)]
     return pieces, sorted(left_out)
 
 
@@ -260,13 +265,12 @@ def _refuse_leased(runtime: Runtime, span: Interval) -> None:
     for lease in runtime.state.leases():
         if lease.interval.overlaps(span) or not runtime.state.concurrent:  # one at a time writes there
             raise TransientError(
-                f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
-                f"{whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)} unless renewed: let the "
-                "run end, then waive; nothing was waived"
+                f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: "
+                "nothing was waived; let the run end, then waive again"
             )
 
 
-def _write(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str) -> None:
+def _append_waiver(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str) -> None:
     """Under the piece's lease: no run begins it meanwhile, and one that did so since the look is not cut off."""
     state = runtime.state
     try:

@@ -19,10 +19,10 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.arguments import read_window_of, read_window_words
+from airflow_pipeline_provider.cli.arguments import read_window_words, split_window_words
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
-from airflow_pipeline_provider.cli.time_format import piece_json, whole_second
+from airflow_pipeline_provider.cli.time_format import interval_json, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -42,9 +42,9 @@ _STYLES = {
 
 def history(args: Namespace, screen: Screen) -> int:
     """The command."""
-    pipeline, named = read_window_words(args.window)
+    pipeline, named = split_window_words(args.window)
     config = load_one(pipeline, args.folder).config
-    window = read_window_of(named, config)
+    window = read_window_words(named, config)
     rows: list[CommitRow] | None = None
     failed: PipelineError | None = None
     with open_runtime(config) as runtime:
@@ -61,14 +61,14 @@ def history(args: Namespace, screen: Screen) -> int:
     known = {(entry.interval, entry.token) for entry in entries if entry.kind is Kind.COMMITTED}
     if screen.as_json:
         answer = _json(config, window, window_id, entries, rows, known)
-        screen.answer({**answer, "by_hand": [_act_json(act, config.timezone) for act in acts]})
+        screen.print_json({**answer, "by_hand": [_act_json(act, config.timezone) for act in acts]})
     else:
         _print(config, window, window_id, entries, rows, known, screen)
         for act in acts:
-            screen.say(_act_text(act, config.timezone), "yellow")
+            screen.print_line(_act_text(act, config.timezone), "yellow")
     if failed is not None:
         raise failed
-    return exit_codes.OK if entries or rows else exit_codes.NO
+    return exit_codes.OK if entries or rows else exit_codes.CHECK_FAILED
 
 
 def _print(
@@ -81,15 +81,15 @@ def _print(
     screen: Screen,
 ) -> None:
     zone = config.timezone
-    screen.say(f"{window_id}: {local_window(window, zone)}", "bold")
+    screen.print_line(f"{window_id}: {local_window(window, zone)}", "bold")
     if entries:
         _print_entries(window, entries, zone, screen)
     else:
-        screen.say("the ledger has no line about it")
+        screen.print_line("the ledger has no line about it")
     if rows is None:
         return
     if not rows:
-        screen.say("the target has no commit row of it")
+        screen.print_line("the target has no commit row of it")
     for row in rows:
         where = "" if row.interval == window else f" for {local_window(row.interval, zone)}"
         told = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
@@ -97,7 +97,7 @@ def _print(
             f"in the target: token {row.token}, {counted(row.rows, 'row')}, manifest {row.manifest_sha[:12]}"
         )
         text += f"{where}{told}"
-        screen.say(text, "red" if told else None)
+        screen.print_line(text, "red" if told else None)
 
 
 _COLUMNS = ("at", "what", "token", "rows", "attempt")
@@ -108,7 +108,7 @@ def _print_entries(window: Interval, entries: list[Entry], zone: str, screen: Sc
     """Print a short line for each entry, and below it what is long: it fits into 80 columns."""
     rows = [
         (
-            whole_second(entry.at, zone),
+            local_second_text(entry.at, zone),
             entry.kind.value,
             _number(entry.token),
             _number(entry.rows),
@@ -117,12 +117,12 @@ def _print_entries(window: Interval, entries: list[Entry], zone: str, screen: Sc
         for entry in entries
     ]
     widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS))]
-    screen.say(_line(_COLUMNS, widths), "bold")
+    screen.print_line(_line(_COLUMNS, widths), "bold")
     for entry, row in zip(entries, rows, strict=True):
-        screen.say(_line(row, widths), _STYLES.get(entry.kind))
+        screen.print_line(_line(row, widths), _STYLES.get(entry.kind))
         for text in _below(entry, window, zone):
             for line in _wrapped(text, screen.width):
-                screen.say(f"{_INDENT}{line}")
+                screen.print_line(f"{_INDENT}{line}")
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -174,7 +174,7 @@ def _act_text(act: Act, zone: str) -> str:
     more = [act.why] if act.why else []
     more += [f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in act.detail.items()]
     said = f": {', '.join(more)}" if more else ""
-    return f"by hand: {whole_second(act.at, zone)} {act.what}{where} by {act.by}{said}"
+    return f"by hand: {local_second_text(act.at, zone)} {act.what}{where} by {act.by}{said}"
 
 
 def _act_json(act: Act, zone: str) -> dict[str, object]:
@@ -183,7 +183,7 @@ def _act_json(act: Act, zone: str) -> dict[str, object]:
         "what": act.what,
         "by": act.by,
         "why": act.why or None,
-        "window": None if act.interval is None else piece_json(act.interval, zone),
+        "window": None if act.interval is None else interval_json(act.interval, zone),
         "detail": act.detail,
     }
 
@@ -200,11 +200,11 @@ def _json(
     return {
         "pipeline_id": config.pipeline_id,
         "timezone": zone,
-        "window": piece_json(window, zone),
+        "window": interval_json(window, zone),
         "window_id": window_id,
         "entries": [
             {
-                **piece_json(entry.interval, zone),
+                **interval_json(entry.interval, zone),
                 "kind": entry.kind.value,
                 "at": iso_utc(entry.at),
                 "run": entry.run,
@@ -220,7 +220,7 @@ def _json(
         if rows is None
         else [
             {
-                **piece_json(row.interval, zone),
+                **interval_json(row.interval, zone),
                 "token": row.token,
                 "rows": row.rows,
                 "manifest": row.manifest_sha,

@@ -20,8 +20,8 @@ from airflow_pipeline_provider.cli.starter_files import (
     EXAMPLE_DAYS,
     NeededConnection,
     Starter,
+    file_texts,
     needed_connections,
-    texts,
     write_example,
 )
 from airflow_pipeline_provider.config.fields import validate_pipeline_id
@@ -36,7 +36,7 @@ STATES = ("sql", "variable")
 
 def init(args: Namespace, screen: Screen) -> int:
     """Write the files of a first pipeline and print what is still missing."""
-    starter = _starter(args)
+    starter = _read_choices(args)
     if os.path.lexists(starter.pipeline_file):
         raise ConfigError(
             f"DIR: {starter.pipeline_file} exists and is not overwritten: choose another --id or folder, or remove "
@@ -51,12 +51,12 @@ def init(args: Namespace, screen: Screen) -> int:
         command_line.shown(command_line.status(starter.pipeline_id), folder=folder),
     ]
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": starter.pipeline_id,
                 "files": [str(path) for path in written],
                 "connections": [
-                    {"conn_id": needed.conn_id, "defined": defined, "command": _command(needed)}
+                    {"conn_id": needed.conn_id, "defined": defined, "command": _add_command(needed)}
                     for needed, defined in connections
                 ],
                 "next": following,
@@ -64,26 +64,26 @@ def init(args: Namespace, screen: Screen) -> int:
         )
         return exit_codes.OK
     _print_connections(connections, screen)
-    screen.say("")
-    screen.say("Then:")
+    screen.print_line("")
+    screen.print_line("Then:")
     for command in following:
-        screen.say(f"  {command}")
+        screen.print_line(f"  {command}")
     return exit_codes.OK
 
 
 # --- choices
 
 
-def _starter(args: Namespace) -> Starter:
+def _read_choices(args: Namespace) -> Starter:
     ask = sys.stdin.isatty() and args.output != "json"
-    source = args.source or _choice("Source", SOURCES, ask)
-    target = args.target or _choice("Target", TARGETS, ask)
-    state = args.state or _choice("State", STATES, ask)
+    source = args.source or _ask_choice("Source", SOURCES, ask)
+    target = args.target or _ask_choice("Target", TARGETS, ask)
+    state = args.state or _ask_choice("State", STATES, ask)
     if args.example and source != "sql":
         raise ConfigError(f"--example: writes a SQLite database, so it needs --from sql, got --from {source}")
     example = args.example
     if ask and source == "sql" and not example:
-        example = _choice("Write a small SQLite database to try it with", ("yes", "no"), ask) == "yes"
+        example = _ask_choice("Write a small SQLite database to try it with", ("yes", "no"), ask) == "yes"
     try:
         pipeline_id = validate_pipeline_id(args.id)
     except ValueError as error:
@@ -107,7 +107,7 @@ def _check_folder(starter: Starter) -> None:
         raise ConfigError(f"DIR: {error}") from None
 
 
-def _choice(what: str, choices: Sequence[str], ask: bool) -> str:
+def _ask_choice(what: str, choices: Sequence[str], ask: bool) -> str:
     """Ask on the terminal until the answer is one of the choices; the first is the default."""
     while ask:
         sys.stderr.write(f"{what} ({', '.join(choices)}) [{choices[0]}]: ")
@@ -133,17 +133,17 @@ def _write_files(starter: Starter, screen: Screen) -> list[Path]:
             starter.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if starter.example and not starter.example_database.exists():
             rows = write_example(starter.example_database, starter.start_day)
-            screen.say(f"wrote {starter.example_database} (table events, {counted(rows, 'row')})")
+            screen.print_line(f"wrote {starter.example_database} (table events, {counted(rows, 'row')})")
             written.append(starter.example_database)
-        for path, text in texts(starter).items():
+        for path, text in file_texts(starter).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("x", encoding="utf-8") as file:
                     file.write(text)
             except FileExistsError:
-                screen.say(f"kept  {path}")
+                screen.print_line(f"kept  {path}")
             else:
-                screen.say(f"wrote {path}")
+                screen.print_line(f"wrote {path}")
                 written.append(path)
     except OSError as error:
         raise FatalError(
@@ -169,19 +169,21 @@ def _defined(conn_id: str) -> bool | None:
     return True
 
 
-def _command(needed: NeededConnection) -> str:
+def _add_command(needed: NeededConnection) -> str:
     return f"airflow connections add {needed.conn_id} --conn-uri {shlex.quote(needed.uri)}"
 
 
 def _print_connections(connections: Sequence[tuple[NeededConnection, bool | None]], screen: Screen) -> None:
     missing = [needed for needed, defined in connections if defined is not True]
     if not missing:
-        screen.say(f"All connections are defined: {', '.join(needed.conn_id for needed, _ in connections)}")
+        screen.print_line(
+            f"All connections are defined: {', '.join(needed.conn_id for needed, _ in connections)}"
+        )
         return
-    screen.say("")
-    screen.say("Missing connections (replace words in capitals). In Airflow's database:")
+    screen.print_line("")
+    screen.print_line("Missing connections (replace words in capitals). In Airflow's database:")
     for needed in missing:
-        screen.say(f"  {_command(needed)}")
-    screen.say("or in the environment of Airflow and of this shell:")
+        screen.print_line(f"  {_add_command(needed)}")
+    screen.print_line("or in the environment of Airflow and of this shell:")
     for needed in missing:
-        screen.say(f"  export AIRFLOW_CONN_{needed.conn_id.upper()}={shlex.quote(needed.uri)}")
+        screen.print_line(f"  export AIRFLOW_CONN_{needed.conn_id.upper()}={shlex.quote(needed.uri)}")

@@ -76,12 +76,12 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.BROKEN_PIPE
     except KeyboardInterrupt:
-        screen.error("interrupted")
+        screen.print_error("interrupted")
         return exit_codes.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last place where an error can become a sentence)
         if args.verbose:
             sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
-        screen.error(_sentence(error, args.verbose))
+        screen.print_error(_sentence(error, args.verbose))
         return exit_codes.code_of(error)
 
 

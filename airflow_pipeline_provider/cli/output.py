@@ -41,21 +41,21 @@ class Screen:
         """Return the terminal's columns; None where the answer goes to a file or a pipe, which wraps nothing."""
         return self.console(self.out).width if self.out.isatty() else None
 
-    def answer(self, value: Any) -> None:
+    def print_json(self, value: Any) -> None:
         """The one JSON document of a command."""
         document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         self._write(visible_json(document) + "\n", self.out)
 
-    def say(self, text: str, style: str | None = None) -> None:
+    def print_line(self, text: str, style: str | None = None) -> None:
         """A line for people, so not with `--output json`."""
         if not self.as_json:
             self._line(text, style, self.out)
 
-    def raw(self, line: str) -> None:
+    def print_raw(self, line: str) -> None:
         """A line of an answer that is a document of its own, exactly as it is, with `--output json` too."""
         self._write(line + "\n", self.out)
 
-    def table(
+    def print_table(
         self,
         columns: Sequence[str],
         rows: Iterable[Sequence[str]],
@@ -95,11 +95,11 @@ class Screen:
             console.print(table)
         self._write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()), self.out)
 
-    def note(self, text: str, style: str | None = None) -> None:
+    def print_note(self, text: str, style: str | None = None) -> None:
         """A line about what is going on."""
         self._line(text, style, self.err)
 
-    def error(self, text: str) -> None:
+    def print_error(self, text: str) -> None:
         """The sentence that says why the command failed; the problems of a file are a line each."""
         first, *more = text.splitlines() or [""]
         self._line(f"error: {first}", "red", self.err)

@@ -21,7 +21,7 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.time_format import (
     change_json,
     change_text,
-    changes_in,
+    clock_changes_in,
     length_text,
     local_iso,
     local_text,
@@ -58,7 +58,7 @@ def plan(args: Namespace, screen: Screen) -> int:
     day = target_day(rules, datetime.now(timezone.utc)) if args.day is None else read_day(args.day, "--day")
     planned = plan_day(rules, day)
     if screen.as_json:
-        screen.answer(_json(config, planned))
+        screen.print_json(_json(config, planned))
     else:
         _print(config, planned, screen)
     return exit_codes.OK
@@ -70,7 +70,7 @@ def plan_day(rules: PlanRules, day: date) -> DayPlan:
         whole = day_interval(day, rules.timezone)
         windows = day_plan(rules, day)
         ready = [ready_at(rules, window) for window in windows]
-        return DayPlan(day, whole, windows, ready, changes_in(whole, rules.timezone))
+        return DayPlan(day, whole, windows, ready, clock_changes_in(whole, rules.timezone))
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"--day: {day} cannot be planned: {error}") from error
 
@@ -97,11 +97,11 @@ def _print(config: PipelineConfig, planned: DayPlan, screen: Screen) -> None:
     title = f"{config.pipeline_id}: {planned.day} in {zone}{odd}"
     if planned.windows:
         title += f", {counted(len(planned.windows), 'window')} of {config.granularity}"
-    screen.say(title, "bold")
+    screen.print_line(title, "bold")
     for moment in planned.changes:
-        screen.say(f"{change_text(moment, zone)} at {utc_text(moment)}", "yellow")
+        screen.print_line(f"{change_text(moment, zone)} at {utc_text(moment)}", "yellow")
     for note in notes(config.rules, planned):
-        screen.say(note, "yellow")
+        screen.print_line(note, "yellow")
     if not planned.windows:
         return
     rows: list[tuple[str, ...]] = []
@@ -125,7 +125,7 @@ def _print(config: PipelineConfig, planned: DayPlan, screen: Screen) -> None:
     if not planned.changes:
         columns.pop()
         rows = [row[:-1] for row in rows]
-    screen.table(columns, rows, right=("#", "length"), styles=styles)
+    screen.print_table(columns, rows, right=("#", "length"), styles=styles)
 
 
 def _json(config: PipelineConfig, planned: DayPlan) -> dict[str, Any]:

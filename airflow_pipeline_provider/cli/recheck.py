@@ -25,15 +25,15 @@ from airflow_pipeline_provider.cli.arguments import (
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.reprocess import (
-    Reloaded,
+    ReloadResult,
     accepting_shrink,
-    moved_json,
-    print_reloaded,
-    refuse_outside_of_airflow,
+    print_reload_result,
     reload_here,
+    require_airflow,
+    result_json,
     start_runs,
 )
-from airflow_pipeline_provider.cli.time_format import piece_json
+from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
@@ -58,9 +58,9 @@ def recheck(args: Namespace, screen: Screen) -> int:
             "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
         )
     if not args.here and not args.no_reload:
-        refuse_outside_of_airflow(getattr(args, "in_airflow", False))
+        require_airflow(getattr(args, "in_airflow", False))
     config = load_one(args.pipeline, args.folder).config
-    done, by = Reloaded(), read_person(args.by)
+    done, by = ReloadResult(), read_person(args.by)
     with open_runtime(config) as runtime:
         report = phase.recheck(runtime, days, at)
         if not screen.as_json:
@@ -82,18 +82,18 @@ def recheck(args: Namespace, screen: Screen) -> int:
             else:
                 done = start_runs(runtime, windows, "recheck", read_reference_time(None), by)
     if screen.as_json:
-        screen.answer(_json(config, report, done))
-    print_reloaded(done, config.timezone, screen)
+        screen.print_json(_json(config, report, done))
+    print_reload_result(done, config.timezone, screen)
     code = done.exit_code(screen)
     unanswered = report.unanswered(config.audit.on_shrink)
     if unanswered and not args.accept_shrink:
-        screen.error(
+        screen.print_error(
             f"pipeline {config.pipeline_id}: {counted(len(unanswered), 'window')} shrank at the source, and the "
             "target keeps its rows: look at the source, then delete them with the first command or keep them with "
             "the second"
         )
         for line in shrink_commands(args.pipeline, [found.interval for found in unanswered]):
-            screen.note(f"  {line}")
+            screen.print_note(f"  {line}")
         return max(code, exit_codes.DATA)
     return code
 
@@ -103,15 +103,15 @@ def _print(config: PipelineConfig, report: Report, screen: Screen) -> None:
     differing = _differing(report)
     days = f"{report.days[0]} to {report.days[-1]}" if report.days else "no day between start_day and end_day"
     equal = len(report.findings) - len(differing)
-    screen.say(
+    screen.print_line(
         f"{config.pipeline_id}, {days}: {counted(len(report.findings), 'committed window')} counted again, "
         f"{equal} equal, {len(report.grown)} grown, {len(report.shrunk)} shrunk",
         "bold",
     )
     for left in report.left_out:
-        screen.say(f"left out: {left.reason.value}: {left.detail}", "yellow")
+        screen.print_line(f"left out: {left.reason.value}: {left.detail}", "yellow")
     if differing:
-        screen.table(
+        screen.print_table(
             ("window", "source", "target", "verdict"),
             [
                 (local_window(one.interval, zone), f"{one.source:,}", f"{one.target:,}", _verdict(one))
@@ -134,13 +134,13 @@ def _differing(report: Report) -> list[Finding]:
     return [found for found in report.findings if found.verdict is not Check.EQUAL]
 
 
-def _json(config: PipelineConfig, report: Report, done: Reloaded) -> dict[str, Any]:
+def _json(config: PipelineConfig, report: Report, done: ReloadResult) -> dict[str, Any]:
     zone = config.timezone
-    moved, started = {one.interval: one for one in done.moved}, dict(done.started)
+    results, started = {one.interval: one for one in done.results}, dict(done.started)
     findings = []
     for found in _differing(report):
         value: dict[str, Any] = {
-            **piece_json(found.interval, zone),
+            **interval_json(found.interval, zone),
             "source": found.source,
             "target": found.target,
             "verdict": found.verdict.value,
@@ -149,9 +149,9 @@ def _json(config: PipelineConfig, report: Report, done: Reloaded) -> dict[str, A
             "run_id": started.get(found.interval),
             "status": "started" if found.interval in started else None,
         }
-        findings.append({**value, **moved_json(moved.get(found.interval))})
+        findings.append({**value, **result_json(results.get(found.interval))})
     left_out = [
-        {**piece_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
+        {**interval_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
         for left in report.left_out
     ]
     errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]

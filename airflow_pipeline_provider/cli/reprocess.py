@@ -31,9 +31,15 @@ from airflow_pipeline_provider.cli.arguments import (
 )
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.run import Display, followed_log
-from airflow_pipeline_provider.cli.runner import Ended, Moved, Runner, RunOptions, signals_end_the_block
-from airflow_pipeline_provider.cli.time_format import piece_json
+from airflow_pipeline_provider.cli.run import Display, log_to_display
+from airflow_pipeline_provider.cli.runner import (
+    EndedBySignal,
+    Runner,
+    RunOptions,
+    WindowResult,
+    signals_as_exceptions,
+)
+from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.core import ledger
@@ -77,11 +83,11 @@ def reprocess(args: Namespace, screen: Screen) -> int:
     config = load_one(args.pipeline, args.folder).config
     span = None if args.all else read_span(args.first, args.last, config.timezone)
     if not args.here and not args.dry_run:
-        refuse_outside_of_airflow(getattr(args, "in_airflow", False))
+        require_airflow(getattr(args, "in_airflow", False))
     now = read_reference_time(None)
-    done = Reloaded()
+    done = ReloadResult()
     with open_runtime(config) as runtime:
-        steps = plan(runtime, span) if span is not None else plan_all(runtime)
+        steps = plan_span(runtime, span) if span is not None else plan_committed(runtime)
         windows = [step.interval for step in steps if step.action != "leave_out"]
         if not screen.as_json:
             _print_plan(config, steps, screen)
@@ -107,29 +113,29 @@ def reprocess(args: Namespace, screen: Screen) -> int:
             else:
                 done = start_runs(runtime, windows, "reprocess", now, by)
         if screen.as_json:
-            screen.answer(_json(runtime, steps, done, dry_run=args.dry_run))
-    print_reloaded(done, config.timezone, screen)
+            screen.print_json(_json(runtime, steps, done, dry_run=args.dry_run))
+    print_reload_result(done, config.timezone, screen)
     if not windows:
-        screen.error("no window to move")
-        return exit_codes.NO
+        screen.print_error("no window to move")
+        return exit_codes.CHECK_FAILED
     if args.dry_run:
-        screen.say(
+        screen.print_line(
             f"dry run: {len(windows):,} of {counted(len(steps), 'window')} would be moved, nothing was done"
         )
     return done.exit_code(screen)
 
 
-def plan(runtime: Runtime, span: Interval) -> list[Step]:
+def plan_span(runtime: Runtime, span: Interval) -> list[Step]:
     """The day plan's windows, cut to the span, in order."""
     leases, steps = runtime.state.leases(), []
     for day, part in days_in(span, runtime.config.timezone):
         entries = runtime.state.entries(part)
         pieces = (intersect(window, part) for window in day_plan(runtime.config.rules, day))
-        steps += [_step(runtime, piece, entries, leases) for piece in pieces if piece is not None]
+        steps += [_plan_step(runtime, piece, entries, leases) for piece in pieces if piece is not None]
     return steps
 
 
-def plan_all(runtime: Runtime) -> list[Step]:
+def plan_committed(runtime: Runtime) -> list[Step]:
     """Return a step for each committed window, in order."""
     entries, leases = runtime.state.entries(), runtime.state.leases()
     by_day: dict[date, list[Entry]] = {}
@@ -138,22 +144,22 @@ def plan_all(runtime: Runtime) -> list[Step]:
         for day, _ in days_in(entry.interval, zone):
             by_day.setdefault(day, []).append(entry)
     return [
-        _step(runtime, window, by_day[day_of(window.start, zone)], leases)
+        _plan_step(runtime, window, by_day[day_of(window.start, zone)], leases)
         for window in committed_windows(runtime)
     ]
 
 
-def _step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> Step:
-    stands, rows = _stands(entries, piece)
-    may = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
-    if may.reason is not None:
-        return Step(piece, stands, rows, "leave_out", f"{may.reason.value}: {may.detail}")
+def _plan_step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> Step:
+    now, rows = _coverage_of(entries, piece)
+    planned = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
+    if planned.reason is not None:
+        return Step(piece, now, rows, "leave_out", f"{planned.reason.value}: {planned.detail}")
     holders = [lease.holder for lease in leases if lease.interval.overlaps(piece)]
     action = "replace" if common([piece], ledger.committed(entries)) else "load"
-    return Step(piece, stands, rows, action, f"held by {holders[0]} now: waits for it" if holders else "")
+    return Step(piece, now, rows, action, f"held by {holders[0]} now: waits for it" if holders else "")
 
 
-def _stands(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
+def _coverage_of(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
     """How the window stands now, and its rows where the ledger knows them."""
     committed = ledger.committed(entries)
     rows, exact = ledger.rows_inside(entries, piece)
@@ -170,7 +176,7 @@ def _print_plan(config: PipelineConfig, steps: list[Step], screen: Screen) -> No
     zone = config.timezone
     if not steps:
         return
-    screen.table(
+    screen.print_table(
         ("window", "now", "rows", "what", "detail"),
         [
             (
@@ -187,14 +193,14 @@ def _print_plan(config: PipelineConfig, steps: list[Step], screen: Screen) -> No
     )
 
 
-def _json(runtime: Runtime, steps: list[Step], done: Reloaded, *, dry_run: bool) -> dict[str, Any]:
+def _json(runtime: Runtime, steps: list[Step], done: ReloadResult, *, dry_run: bool) -> dict[str, Any]:
     zone = runtime.config.timezone
-    moved = {one.interval: one for one in done.moved}
+    moved = {one.interval: one for one in done.results}
     started = dict(done.started)
     windows = []
     for step in steps:
         value: dict[str, Any] = {
-            **piece_json(step.interval, zone),
+            **interval_json(step.interval, zone),
             "window_id": runtime.window(step.interval).window_id,
             "now": step.now,
             "rows": step.rows,
@@ -205,7 +211,7 @@ def _json(runtime: Runtime, steps: list[Step], done: Reloaded, *, dry_run: bool)
             "reason": None,
             "token": None,
         }
-        windows.append({**value, **moved_json(moved.get(step.interval))})
+        windows.append({**value, **result_json(moved.get(step.interval))})
     errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]
     return {
         "pipeline_id": runtime.config.pipeline_id,
@@ -220,21 +226,21 @@ MOST_RUNS = 1000  # a storm of runs is a backfill's business, which Airflow pace
 
 
 @dataclass
-class Reloaded:
+class ReloadResult:
     """What became of the windows: `moved` in this process, `started` as (interval, run id) in Airflow."""
 
-    moved: list[Moved] = field(default_factory=list)
+    results: list[WindowResult] = field(default_factory=list)
     started: list[tuple[Interval, str]] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
     def exit_code(self, screen: Screen) -> int:
         """Tell the errors; the gravest gives the code, and a window that was passed over is a no."""
         for error in self.errors:
-            ended = isinstance(error, Ended)
-            screen.error(f"ended by {error}; what was held is given back" if ended else str(error))
-        codes = [e.exit_code if isinstance(e, Ended) else exit_codes.code_of(e) for e in self.errors]
-        skipped = any(moved.status == "skipped" for moved in self.moved)
-        return max(codes, default=exit_codes.NO if skipped else exit_codes.OK)
+            ended = isinstance(error, EndedBySignal)
+            screen.print_error(f"ended by {error}; what was held is given back" if ended else str(error))
+        codes = [e.exit_code if isinstance(e, EndedBySignal) else exit_codes.code_of(e) for e in self.errors]
+        skipped = any(result.status == "skipped" for result in self.results)
+        return max(codes, default=exit_codes.CHECK_FAILED if skipped else exit_codes.OK)
 
 
 def accepting_shrink(runtime: Runtime) -> Runtime:
@@ -253,29 +259,31 @@ def reload_here(
     retries: int,
     verbose: bool,
     by: str,
-) -> Reloaded:
+) -> ReloadResult:
     """Move each window in this process.  A DataError is one window's own: the others are still moved; any other error
     ends it."""
-    done = Reloaded()
+    done = ReloadResult()
     display = Display(screen, runtime.config.pipeline_id, runtime.config.timezone)
     seconds = sum(window.seconds for window in windows)
     with ExitStack() as stack:
-        stack.enter_context(followed_log(display, verbose))
+        stack.enter_context(log_to_display(display, verbose))
         try:
-            with signals_end_the_block(), display.live(lambda: seconds):
+            with signals_as_exceptions(), display.live(lambda: seconds):
                 for window in windows:
                     options = RunOptions(reference_time, window, False, wait_seconds, retries, by)
-                    runner = Runner(runtime, options, display.tell, display.moved, moved=done.moved)
-                    _one(runner, window, done)
-        except (Exception, Ended) as error:  # noqa: BLE001  (what was moved before it is reported first)
+                    runner = Runner(
+                        runtime, options, display.warn, display.window_ended, results=done.results
+                    )
+                    _move_one(runner, window, done)
+        except (Exception, EndedBySignal) as error:  # noqa: BLE001  (what was moved before it is reported first)
             done.errors.append(error)
     return done
 
 
-def _one(runner: Runner, window: Interval, done: Reloaded) -> None:
-    before = len(done.moved)
+def _move_one(runner: Runner, window: Interval, done: ReloadResult) -> None:
+    before = len(done.results)
     try:
-        runner.go()
+        runner.move_windows()
     except DataError as error:
         runner.release(error)
         done.errors.append(error)
@@ -283,12 +291,12 @@ def _one(runner: Runner, window: Interval, done: Reloaded) -> None:
     except BaseException as ending:
         runner.release(ending)
         raise
-    if len(done.moved) == before:  # the planner refused the window
-        runner.moved.append(Moved(window, "skipped", runner.reason, runner.detail, None, 0.0))
-        runner.on_moved(done.moved[-1])
+    if len(done.results) == before:  # the planner refused the window
+        runner.results.append(WindowResult(window, "skipped", runner.reason, runner.detail, None, 0.0))
+        runner.on_result(done.results[-1])
 
 
-def refuse_outside_of_airflow(in_airflow: bool) -> None:
+def require_airflow(in_airflow: bool) -> None:
     """The console script has no database of Airflow's at hand."""
     if not in_airflow:
         raise ConfigError(
@@ -299,14 +307,14 @@ def refuse_outside_of_airflow(in_airflow: bool) -> None:
 
 def start_runs(
     runtime: Runtime, windows: Sequence[Interval], prefix: str, reference_time: datetime, by: str
-) -> Reloaded:
+) -> ReloadResult:
     """A run of the pipeline's DAG for each window, by Params.  A run that is there already counts as started."""
     if len(windows) > MOST_RUNS:
         raise ConfigError(
             f"--to: {len(windows):,} windows are more runs than the {MOST_RUNS:,} that are started at once: take "
             "fewer days, or a backfill"
         )
-    done = Reloaded()
+    done = ReloadResult()
     stamp = f"{reference_time:%Y%m%dT%H%M%SZ}"
     for window in windows:
         named = runtime.window(window)
@@ -346,28 +354,28 @@ def _trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         raise FatalError(f"run {run_id} could not be started: {error}") from error
 
 
-def moved_json(moved: Moved | None) -> dict[str, object]:
+def result_json(result: WindowResult | None) -> dict[str, object]:
     """`{"status", "reason", "detail", "rows", "token"}` of what was moved here."""
-    if moved is None:
+    if result is None:
         return {}
-    audited = moved.audited
+    audited = result.audited
     return {
-        "status": moved.status,
-        "reason": moved.reason,
-        "detail": moved.detail,
+        "status": result.status,
+        "reason": result.reason,
+        "detail": result.detail,
         "rows": audited.target_rows if audited else None,
         "token": audited.token if audited else None,
     }
 
 
-def print_reloaded(done: Reloaded, timezone: str, screen: Screen) -> None:
+def print_reload_result(done: ReloadResult, timezone: str, screen: Screen) -> None:
     """What was done, a line each; windows that were moved here were told while they moved."""
     for window, run_id in done.started:
-        screen.say(f"started: {local_window(window, timezone)}: run {run_id}")
-    committed = [moved.audited for moved in done.moved if moved.audited is not None]
+        screen.print_line(f"started: {local_window(window, timezone)}: run {run_id}")
+    committed = [result.audited for result in done.results if result.audited is not None]
     if committed:
         rows = sum(audited.target_rows for audited in committed)
         windows = counted(len(committed), "window")
-        screen.say(
+        screen.print_line(
             f"{windows} committed, {counted(rows, 'row')}: source = staged = target = distinct", "bold green"
         )

@@ -27,7 +27,13 @@ from airflow_pipeline_provider.cli.arguments import (
 )
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
-from airflow_pipeline_provider.cli.runner import Ended, Moved, Runner, RunOptions, signals_end_the_block
+from airflow_pipeline_provider.cli.runner import (
+    EndedBySignal,
+    Runner,
+    RunOptions,
+    WindowResult,
+    signals_as_exceptions,
+)
 from airflow_pipeline_provider.cli.time_format import local_iso
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -50,18 +56,18 @@ def run(args: Namespace, screen: Screen) -> int:
     options = read_options(args)
     config = load_one(args.pipeline, args.folder).config
     display = Display(screen, config.pipeline_id, config.timezone)
-    with open_runtime(config) as runtime, followed_log(display, args.verbose):
-        runner = Runner(runtime, options, display.tell, display.moved)
-        error: Exception | Ended | None = None
+    with open_runtime(config) as runtime, log_to_display(display, args.verbose):
+        runner = Runner(runtime, options, display.warn, display.window_ended)
+        error: Exception | EndedBySignal | None = None
         try:
-            with signals_end_the_block():
+            with signals_as_exceptions():
                 try:
                     with display.live(lambda: _ready_seconds(runtime, options)):
-                        runner.go()
+                        runner.move_windows()
                 except BaseException as ending:
                     runner.release(ending)
                     raise
-        except (Exception, Ended) as caught:  # noqa: BLE001  (what was moved before it is reported first)
+        except (Exception, EndedBySignal) as caught:  # noqa: BLE001  (what was moved before it is reported first)
             error = caught
     _report(config, options, runner, error, screen)
     return _exit_code(runner, options, error, screen)
@@ -105,14 +111,16 @@ def _ready_seconds(runtime: Runtime, options: RunOptions) -> float:
         return 0.0
 
 
-def _exit_code(runner: Runner, options: RunOptions, error: Exception | Ended | None, screen: Screen) -> int:
-    if isinstance(error, Ended):
-        screen.error(f"ended by {error}; what was held is given back")
+def _exit_code(
+    runner: Runner, options: RunOptions, error: Exception | EndedBySignal | None, screen: Screen
+) -> int:
+    if isinstance(error, EndedBySignal):
+        screen.print_error(f"ended by {error}; what was held is given back")
         return error.exit_code
     if error is not None:
         raise error
-    if options.interval is not None and not any(moved.audited for moved in runner.moved):
-        return exit_codes.NO
+    if options.interval is not None and not any(result.audited for result in runner.results):
+        return exit_codes.CHECK_FAILED
     return exit_codes.DATA if runner.reason == Reason.BLOCKED.value else exit_codes.OK
 
 
@@ -123,41 +131,42 @@ def _report(
     config: PipelineConfig, options: RunOptions, runner: Runner, error: BaseException | None, screen: Screen
 ) -> None:
     if screen.as_json:
-        screen.answer(_json(config, options.reference_time, runner, error))
+        screen.print_json(_json(config, options.reference_time, runner, error))
         return
-    if runner.moved:
-        screen.table(
+    if runner.results:
+        screen.print_table(
             ("window", "source", "staged", "target", "distinct", "token", "seconds", "status"),
-            [_row(moved, config.timezone) for moved in runner.moved],
+            [_row(result, config.timezone) for result in runner.results],
             right=_NUMBERS,
-            styles=[{"committed": "green", "failed": "red"}.get(moved.status) for moved in runner.moved],
+            styles=[{"committed": "green", "failed": "red"}.get(result.status) for result in runner.results],
         )
-    committed = [moved.audited for moved in runner.moved if moved.audited is not None]
+    committed = [result.audited for result in runner.results if result.audited is not None]
     if committed:
         rows = sum(audited.target_rows for audited in committed)
         windows = counted(len(committed), "window")
-        aside = sum(audited.quarantined_rows for audited in committed)
+        quarantined = sum(audited.quarantined_rows for audited in committed)
         more, equal = "", "source = staged = target = distinct"
-        if aside:
+        if quarantined:
             more, equal = (
-                f" ({aside:,} more quarantined)",
+                f" ({quarantined:,} more quarantined)",
                 "source = staged + quarantined, staged = target = distinct",
             )
-        screen.say(
-            f"{windows} committed, {counted(rows, 'row')}{more}: {equal}", "yellow" if aside else "bold green"
+        screen.print_line(
+            f"{windows} committed, {counted(rows, 'row')}{more}: {equal}",
+            "yellow" if quarantined else "bold green",
         )
     if runner.reason is not None and error is None:
-        screen.say(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
+        screen.print_line(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
 
 
-def _row(moved: Moved, timezone: str) -> tuple[str, ...]:
-    window = local_window(moved.interval, timezone)
-    status = f"{moved.status}: {moved.reason}" if moved.reason else moved.status
-    if moved.audited is None:
-        return (window, "-", "-", "-", "-", "-", f"{moved.seconds:.1f}", status)
-    audited = moved.audited
+def _row(result: WindowResult, timezone: str) -> tuple[str, ...]:
+    window = local_window(result.interval, timezone)
+    status = f"{result.status}: {result.reason}" if result.reason else result.status
+    if result.audited is None:
+        return (window, "-", "-", "-", "-", "-", f"{result.seconds:.1f}", status)
+    audited = result.audited
     counts = (audited.source_rows, audited.staged_rows, audited.target_rows, audited.distinct_ids)
-    return (window, *(f"{count:,}" for count in counts), str(audited.token), f"{moved.seconds:.1f}", status)
+    return (window, *(f"{count:,}" for count in counts), str(audited.token), f"{result.seconds:.1f}", status)
 
 
 def _json(
@@ -172,28 +181,28 @@ def _json(
         "error": {"kind": type(error).__name__, "message": redact_values(str(error))}
         if error is not None
         else None,
-        "windows": [_moved_json(config, runner, moved) for moved in runner.moved],
+        "windows": [_result_json(config, runner, result) for result in runner.results],
     }
 
 
-def _moved_json(config: PipelineConfig, runner: Runner, moved: Moved) -> dict[str, Any]:
-    interval, audited, zone = moved.interval, moved.audited, config.timezone
+def _result_json(config: PipelineConfig, runner: Runner, result: WindowResult) -> dict[str, Any]:
+    interval, audited, zone = result.interval, result.audited, config.timezone
     return {
         "window_id": runner.runtime.window(interval).window_id,
         "start": iso_utc(interval.start),
         "end": iso_utc(interval.end),
         "local_start": local_iso(interval.start, zone),
         "local_end": local_iso(interval.end, zone),
-        "status": moved.status,
-        "reason": moved.reason,
-        "detail": moved.detail,
+        "status": result.status,
+        "reason": result.reason,
+        "detail": result.detail,
         "source_rows": audited.source_rows if audited else None,
         "staged_rows": audited.staged_rows if audited else None,
         "quarantined_rows": audited.quarantined_rows if audited else None,
         "target_rows": audited.target_rows if audited else None,
         "distinct_ids": audited.distinct_ids if audited else None,
         "token": audited.token if audited else None,
-        "seconds": round(moved.seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
 
 
@@ -243,7 +252,7 @@ class Display:
             finally:
                 self._progress = None
 
-    def tell(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """A sentence, on a line of its own above the bar."""
         self.line(f"{self.pipeline_id}: {text}", "yellow")
 
@@ -252,31 +261,31 @@ class Display:
         if self._progress is not None:
             self._progress.update(self._task, description=f"{self.pipeline_id}: {name}")
 
-    def moved(self, moved: Moved) -> None:
+    def window_ended(self, result: WindowResult) -> None:
         """A line for each window that was committed or skipped."""
-        if moved.status == "failed":
+        if result.status == "failed":
             return  # its error ends the run and is told there
-        window = local_window(moved.interval, self.timezone)
-        if moved.audited is not None:
-            rows, token = moved.audited.target_rows, moved.audited.token
-            text = f"{window}: {counted(rows, 'row')} in {moved.seconds:.1f}s (token {token})"
+        window = local_window(result.interval, self.timezone)
+        if result.audited is not None:
+            rows, token = result.audited.target_rows, result.audited.token
+            text = f"{window}: {counted(rows, 'row')} in {result.seconds:.1f}s (token {token})"
         else:
-            text = f"{window}: {moved.status}: {moved.reason}: {one_line(moved.detail)}"
-        self.line(f"{self.pipeline_id}: {text}", None if moved.audited else "yellow")
+            text = f"{window}: {result.status}: {result.reason}: {one_line(result.detail)}"
+        self.line(f"{self.pipeline_id}: {text}", None if result.audited else "yellow")
         if self._progress is not None:
-            self._progress.advance(self._task, moved.interval.seconds)
+            self._progress.advance(self._task, result.interval.seconds)
 
     def line(self, text: str, style: str | None = None) -> None:
         """A line of its own, above the bar."""
         if self._progress is None:
-            self.screen.note(text, style)
+            self.screen.print_note(text, style)
         else:
             from rich.text import Text
 
             self._progress.console.print(Text(text, style=style or ""), soft_wrap=True)
 
 
-class _Follow(logging.Handler):
+class _DisplayHandler(logging.Handler):
     """The package's log, turned into what the display shows."""
 
     def __init__(self, display: Display, verbose: bool) -> None:
@@ -293,17 +302,17 @@ class _Follow(logging.Handler):
             if self.verbose:
                 self.display.line(text)
             elif record.levelno >= logging.WARNING and not event:
-                self.display.tell(text)
+                self.display.warn(text)
         except Exception:  # noqa: BLE001  (a display that fails must not end the run)
             self.handleError(record)
 
 
 @contextmanager
-def followed_log(display: Display, verbose: bool) -> Iterator[None]:
+def log_to_display(display: Display, verbose: bool) -> Iterator[None]:
     """The package's log goes to the display during the block, and nowhere else."""
     logger = logging.getLogger(PACKAGE)
     before = (logger.handlers[:], logger.level, logger.propagate)
-    logger.handlers[:] = [_Follow(display, verbose)]
+    logger.handlers[:] = [_DisplayHandler(display, verbose)]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
 
-from airflow_pipeline_provider.cli.time_format import length_text, whole_second
+from airflow_pipeline_provider.cli.time_format import length_text
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import Reason
-from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import (
     LeaseHeldError,
     PipelineError,
@@ -50,7 +50,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Moved:
+class WindowResult:
     """What became of a window: `status` is committed, or skipped or failed with a reason and a sentence."""
 
     interval: Interval
@@ -70,16 +70,16 @@ class Runner:
 
     runtime: Runtime
     options: RunOptions
-    tell: Callable[[str], None]
-    on_moved: Callable[[Moved], None] = lambda _: None
-    moved: list[Moved] = field(default_factory=list)
+    report: Callable[[str], None]
+    on_result: Callable[[WindowResult], None] = lambda _: None
+    results: list[WindowResult] = field(default_factory=list)
     reason: str | None = None
     detail: str = ""
-    run: str = ""
+    run_id: str = ""
     _waiting_since: float | None = None
-    _told: set[tuple[str, Interval]] = field(default_factory=set)
+    _reported: set[tuple[str, Interval]] = field(default_factory=set)
 
-    def go(self) -> None:
+    def move_windows(self) -> None:
         """Move one window, or with `until_done` all that are ready.
 
         Raises the error that ended it: of the phases, or TransientError after `wait_seconds` of waiting.  The
@@ -100,12 +100,12 @@ class Runner:
         """Give back what the present run holds, so that nobody has to wait for its lease to end."""
         try:
             for lease in self.runtime.state.leases():
-                if lease.owner == self.run:
-                    self.runtime.state.release(lease.interval, self.runtime.owner(self.run))
+                if lease.owner == self.run_id:
+                    self.runtime.state.release(lease.interval, self.runtime.owner(self.run_id))
         except PipelineError as error:
             if _reason(because) == _reason(error):
                 return  # the state is out of reach: that is said already
-            self.tell(f"the lease could not be given back, it ends by itself: {error.message}")
+            self.report(f"the lease could not be given back, it ends by itself: {error.message}")
 
     # --- one window
 
@@ -141,20 +141,20 @@ class Runner:
             return outcome
 
     def _request(self) -> RunRequest:
-        self.run = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
+        self.run_id = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
         interval = self.options.interval
         kind = RunKind.LIVE if interval is None else RunKind.WINDOW
         at = self.options.reference_time
-        return RunRequest(self.run, kind, at, interval, by=self.options.by, run_after=at)
+        return RunRequest(self.run_id, kind, at, interval, by=self.options.by, run_after=at)
 
     def _ended(self, outcome: Outcome, began: float) -> None:
         if outcome.claim is None:
             return
         interval, seconds = outcome.claim.window.interval, time.monotonic() - began
         if outcome.audited is not None:
-            self._add(Moved(interval, "committed", None, "", outcome.audited, seconds))
+            self._add(WindowResult(interval, "committed", None, "", outcome.audited, seconds))
         else:
-            self._add(Moved(interval, "skipped", outcome.reason, outcome.detail, None, seconds))
+            self._add(WindowResult(interval, "skipped", outcome.reason, outcome.detail, None, seconds))
 
     def _superseded(self, error: SupersededError, began: float) -> Outcome:
         """Another run owns the window now; this one ends quietly, and the planner is asked again."""
@@ -170,23 +170,23 @@ class Runner:
     def _add_known(self, status: str, reason: str, error: PipelineError, began: float) -> None:
         """Add what an error ended, if it came so far as to have a window."""
         try:
-            interval = self.runtime.state.bound(self.run)
+            interval = self.runtime.state.bound(self.run_id)
         except PipelineError:  # the state itself may be what is out of reach
             interval = None
         if interval is not None:
-            self._add(Moved(interval, status, reason, error.message, None, time.monotonic() - began))
+            self._add(WindowResult(interval, status, reason, error.message, None, time.monotonic() - began))
 
-    def _add(self, moved: Moved) -> None:
-        self.moved.append(moved)
-        self.on_moved(moved)
+    def _add(self, result: WindowResult) -> None:
+        self.results.append(result)
+        self.on_result(result)
 
-    # --- patience
+    # --- waiting
 
     def _pause(self, failures: int, error: TransientError) -> None:
         """Longer after each failure, and never the same for two processes that fail together."""
         longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
         seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311  (spread, no secret)
-        self.tell(f"{error}; try {failures + 1} of {self.options.retries + 1} in {seconds:.1f}s")
+        self.report(f"{error}; try {failures + 1} of {self.options.retries + 1} in {seconds:.1f}s")
         time.sleep(seconds)
 
     def _wait(self, held: LeaseHeldError | None = None) -> None:
@@ -201,33 +201,31 @@ class Runner:
             time.sleep(POLL_SECONDS / 10)
             return
         first = min(holders, key=lambda lease: lease.until)
-        patience = self.options.wait_seconds - (time.monotonic() - began)
-        if patience <= 0:
+        remaining = self.options.wait_seconds - (time.monotonic() - began)
+        if remaining <= 0:
             raise TransientError(f"{self._held(first)}: run again later, or wait longer with --wait DURATION")
-        if (first.owner, first.interval) not in self._told:
-            self._told.add((first.owner, first.interval))
-            self.tell(f"{self._held(first)}: waiting up to {length_text(max(1, round(patience)))}")
+        if (first.owner, first.interval) not in self._reported:
+            self._reported.add((first.owner, first.interval))
+            self.report(f"{self._held(first)}: waiting up to {length_text(max(1, round(remaining)))}")
         left = (first.until - self.runtime.state.now()).total_seconds()
-        time.sleep(max(0.0, min(POLL_SECONDS, patience, left)) + 0.01)
+        time.sleep(max(0.0, min(POLL_SECONDS, remaining, left)) + 0.01)
         gone = first.owner not in {lease.owner for lease in self._holders()}
         if gone and self.runtime.state.now() >= first.until:
-            self.tell(f"the lease of {first.holder} has expired: its window is free")
+            self.report(f"the lease of {first.holder} has expired: its window is free")
 
     def _holders(self) -> list[Lease]:
         wanted = self.options.interval
         return [
             lease
             for lease in self.runtime.state.leases()
-            if lease.owner != self.run
+            if lease.owner != self.run_id
             and (wanted is None or not self.runtime.state.concurrent or lease.interval.overlaps(wanted))
         ]
 
     def _held(self, lease: Lease) -> str:
         zone = self.runtime.config.timezone
         return (
-            f"{local_window(lease.interval, zone)} is held by {lease.holder} since "
-            f"{whole_second(lease.since, zone)}, and its lease ends at {whole_second(lease.until, zone)} unless it "
-            "is renewed"
+            f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}"
         )
 
 
@@ -239,7 +237,7 @@ def _reason(error: BaseException) -> str:
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Ended(BaseException):
+class EndedBySignal(BaseException):
     """The process was told to end by a signal; no `except Exception` stops it."""
 
     def __init__(self, number: int) -> None:
@@ -256,8 +254,8 @@ class Ended(BaseException):
 
 
 @contextmanager
-def signals_end_the_block() -> Iterator[None]:
-    """The first signal raises `Ended` inside the block; after the block signals do what they did before.
+def signals_as_exceptions() -> Iterator[None]:
+    """The first signal raises `EndedBySignal` inside the block; after the block signals do what they did before.
 
     A hang-up stays ignored where it is (nohup).  Only the main thread is told of signals: elsewhere nothing changes.
     """
@@ -270,7 +268,7 @@ def signals_end_the_block() -> Iterator[None]:
         nonlocal told
         if not told:  # a second one must not interrupt the cleaning up that the first began
             told = True
-            raise Ended(number)
+            raise EndedBySignal(number)
 
     before = {}
     for number in _ENDING:

@@ -56,7 +56,7 @@ class NeededConnection(NamedTuple):
     uri: str
 
 
-def texts(starter: Starter) -> dict[Path, str]:
+def file_texts(starter: Starter) -> dict[Path, str]:
     """Return the text of each file by its path, in the order in which they are written."""
     return {
         starter.folder / "pipelines.py": _DAG_FILE,

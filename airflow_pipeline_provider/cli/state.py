@@ -76,18 +76,18 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
     lines = to_lines(runtime.config.pipeline_id, snapshot)
     if file == STREAM:
         for line in lines:
-            screen.raw(line)
+            screen.print_raw(line)
     else:
         with _new_file(Path(file)) as out:
             for line in lines:
                 out.write(line + "\n")
-    screen.note(
+    screen.print_note(
         f"{counted(len(snapshot.entries), 'entry')}, {counted(len(snapshot.runs), 'run')}, newest token "
         f"{snapshot.token}"
     )
     for lease in runtime.state.leases():
         since = local_time(lease.since, runtime.config.timezone)
-        screen.note(
+        screen.print_note(
             f"{lease.holder} is at work since {since}: what it writes from now on is not exported; stop the "
             "pipeline first if this export is to move it",
             "yellow",
@@ -142,7 +142,7 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
         raise ConfigError(f"FILE: {file}: {error.message}") from error
     runtime.state.restore(snapshot)
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": pipeline_id,
                 "entries": len(snapshot.entries),
@@ -151,7 +151,7 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
                 "first_day": snapshot.first_day.isoformat() if snapshot.first_day else None,
             }
         )
-    screen.say(
+    screen.print_line(
         f"the state of type {runtime.config.state.type} has {counted(len(snapshot.entries), 'entry')} and "
         f"{counted(len(snapshot.runs), 'run')} of {pipeline_id}; tokens continue above {snapshot.token}",
         "green",
@@ -165,7 +165,7 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
 def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
     config, done = runtime.config, rebuild(runtime)
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": config.pipeline_id,
                 "written": [_row_json(row) for row in done.written],
@@ -175,15 +175,15 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
         )
     else:
         _print(config, [(row, "written") for row in done.written] + list(done.left_out), screen)
-        screen.say(
+        screen.print_line(
             f"{counted(len(done.written), 'commit')} written, {len(done.known):,} already in the ledger",
             "green",
         )
     repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
-        screen.error(f"{window} was left out: {why}; run `{repair}` to see what to do")
-    return exit_codes.NO if done.left_out else exit_codes.OK
+        screen.print_error(f"{window} was left out: {why}; run `{repair}` to see what to do")
+    return exit_codes.CHECK_FAILED if done.left_out else exit_codes.OK
 
 
 # --- rename
@@ -210,8 +210,8 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
         with closing(old):
             done = rename(runtime, old, by)
     if screen.as_json:
-        screen.answer({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
-    screen.say(
+        screen.print_json({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
+    screen.print_line(
         f"{old_id} is {config.pipeline_id} now: the new id was given to {counted(done.entries, 'entry')} of "
         "the ledger and to "
         f"{counted(done.rows, 'row')} of the target",
@@ -229,7 +229,7 @@ def _print(config: PipelineConfig, rows: list[tuple[CommitRow, str]], screen: Sc
     if not rows:
         return
     shown = sorted(rows, key=lambda pair: pair[0].interval)
-    screen.table(
+    screen.print_table(
         ("window", "token", "rows", "what"),
         [(local_window(r.interval, config.timezone), str(r.token), f"{r.rows:,}", what) for r, what in shown],
         right=("token", "rows"),
@@ -248,7 +248,7 @@ def adopt(args: Namespace, screen: Screen) -> int:
     with open_runtime(config) as runtime:
         done = phase.adopt(runtime, reason, by)
     if screen.as_json:
-        screen.answer(
+        screen.print_json(
             {
                 "pipeline_id": config.pipeline_id,
                 "changes": done.found,
@@ -259,13 +259,13 @@ def adopt(args: Namespace, screen: Screen) -> int:
             }
         )
     for change in done.found:
-        screen.say(f"adopted: {change}", "yellow")
+        screen.print_line(f"adopted: {change}", "yellow")
     for twin in done.twins:
-        screen.say(
+        screen.print_line(
             f"adopted: pipeline {twin} loads the same source into this table, its rows stay there", "yellow"
         )
     if done.windows is not None:
-        screen.say(f"the target holds every committed window ({done.windows:,})", "green")
+        screen.print_line(f"the target holds every committed window ({done.windows:,})", "green")
     if not done.found and not done.twins:
-        screen.say("nothing to adopt: source and target are those of the loads so far")
+        screen.print_line("nothing to adopt: source and target are those of the loads so far")
     return exit_codes.OK

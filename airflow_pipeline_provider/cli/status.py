@@ -37,9 +37,9 @@ import msgspec
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
-from airflow_pipeline_provider.cli.catalog import Found, load_all, load_one
+from airflow_pipeline_provider.cli.catalog import PipelineFile, load_all, load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.status_table import Looked, print_all, print_one, too_old_lines
+from airflow_pipeline_provider.cli.status_table import StatusReport, print_all, print_one, too_old_lines
 from airflow_pipeline_provider.cli.time_format import (
     length_text,
     local_iso,
@@ -58,19 +58,19 @@ from airflow_pipeline_provider.phases.identity import (
 )
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import find_rename
-from airflow_pipeline_provider.views.bulk_read import collected_rarely, read_spans_together, read_together
+from airflow_pipeline_provider.views.bulk_read import read_entries, read_states, relaxed_gc
 from airflow_pipeline_provider.views.pipeline_status import (
     Day,
     Readable,
     eta_from,
     eta_spans,
     find_eta,
-    standing,
+    read_status,
 )
 
 
 @dataclass(frozen=True)
-class Question:
+class StatusQuery:
     """The arguments, read."""
 
     reference_time: datetime
@@ -80,114 +80,114 @@ class Question:
 
 def status(args: Namespace, screen: Screen) -> int:
     """The command."""
-    question = Question(
+    query = StatusQuery(
         read_reference_time(args.reference_time),
         read_count(args.days, "--days", least=1, most=10_000),
         None if args.fail_if_behind is None else read_seconds(args.fail_if_behind, "--fail-if-behind"),
     )
     if args.pipeline is not None:
-        looked = look(load_one(args.pipeline, args.folder), question)
+        report = read_report(load_one(args.pipeline, args.folder), query)
         if screen.as_json:
-            screen.answer(_json(looked, question))
+            screen.print_json(_json(report, query))
         else:
-            print_one(looked, question.reference_time, screen)
-        return _late([looked], question, screen)
-    with collected_rarely():
-        return _all(args.folder, question, screen)
+            print_one(report, query.reference_time, screen)
+        return _exit_code([report], query, screen)
+    with relaxed_gc():
+        return _all(args.folder, query, screen)
 
 
-def look(found: Found, question: Question) -> Looked:
+def read_report(found: PipelineFile, query: StatusQuery) -> StatusReport:
     """Ask the pipeline's state."""
     config = found.config
     with open_runtime(config) as runtime:
         try:
-            looked = _looked(config, runtime.state, question)
-            eta = find_eta(config, runtime.state, looked.standing, question.reference_time)
-            return replace(looked, eta=eta)
+            report = _report_of(config, runtime.state, query)
+            eta = find_eta(config, runtime.state, report.status, query.reference_time)
+            return replace(report, eta=eta)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, state")
             raise
 
 
-def _looked(config: PipelineConfig, state: Readable, question: Question) -> Looked:
-    stands = standing(config, state, question.reference_time, question.days)
-    limit = question.behind_seconds
-    late = limit is not None and (stands.behind_seconds > limit or bool(stands.too_old))
+def _report_of(config: PipelineConfig, state: Readable, query: StatusQuery) -> StatusReport:
+    status = read_status(config, state, query.reference_time, query.days)
+    limit = query.behind_seconds
+    late = limit is not None and (status.behind_seconds > limit or bool(status.too_old))
     about = state.about()
     renamed = find_rename(config.pipeline_id, about)
-    return Looked(config, stands, late, differences(about, declared(config)), renamed)
+    return StatusReport(config, status, late, differences(about, declared(config)), renamed)
 
 
-def _all(folder: str | None, question: Question, screen: Screen) -> int:
+def _all(folder: str | None, query: StatusQuery, screen: Screen) -> int:
     catalog = load_all(folder)
     if not catalog.pipelines and not catalog.errors:
         raise ConfigError(
             f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
         )
-    looked: list[Looked] = []
+    reports: list[StatusReport] = []
     errors: list[tuple[Path, str | None, Exception]] = [
         (file, None, error) for file, error in catalog.errors.items()
     ]
     found = dict(sorted(catalog.pipelines.items()))
-    together = read_together([one.config for one in found.values()], question.reference_time, question.days)
+    states = read_states([one.config for one in found.values()], query.reference_time, query.days)
     for pipeline_id, one in found.items():
         try:
-            state = together.get(pipeline_id)
-            looked.append(look(one, question) if state is None else _looked(one.config, state, question))
+            state = states.get(pipeline_id)
+            reports.append(read_report(one, query) if state is None else _report_of(one.config, state, query))
         except PipelineError as error:  # the other pipelines are still shown
             errors.append((one.file, pipeline_id, error))
-    looked = _with_etas(looked, question)
+    reports = _with_etas(reports, query)
     if screen.as_json:
         broken = [
             {"file": str(file), "pipeline_id": pipeline_id, "message": str(problem)}
             for file, pipeline_id, problem in errors
         ]
-        screen.answer({"pipelines": [_json(one, question) for one in looked], "errors": broken})
+        screen.print_json({"pipelines": [_json(one, query) for one in reports], "errors": broken})
     else:
-        print_all(looked, screen)
+        print_all(reports, screen)
     for _, _, problem in errors:
-        screen.error(str(problem))
-    late = _late(looked, question, screen)
+        screen.print_error(str(problem))
+    late = _exit_code(reports, query, screen)
     return max((exit_codes.code_of(problem) for _, _, problem in errors), default=late)
 
 
-def _with_etas(looked: list[Looked], question: Question) -> list[Looked]:
+def _with_etas(reports: list[StatusReport], query: StatusQuery) -> list[StatusReport]:
     """Add the estimates of the pipelines that were read together, with a query for all that have a backlog."""
-    at = question.reference_time
+    at = query.reference_time
     spans = {
-        one.config.pipeline_id: (one.config, eta_spans(one.config, one.standing, at))
-        for one in looked
+        one.config.pipeline_id: (one.config, eta_spans(one.config, one.status, at))
+        for one in reports
         if one.eta is None
     }
     entries: dict[str, list[Entry]] = {name: [] for name, (_, listed) in spans.items() if not listed}
-    entries |= read_spans_together((config, listed) for config, listed in spans.values() if listed)
+    entries |= read_entries((config, listed) for config, listed in spans.values() if listed)
     return [
-        replace(one, eta=eta_from(one.config, entries[one.config.pipeline_id], one.standing, at))
+        replace(one, eta=eta_from(one.config, entries[one.config.pipeline_id], one.status, at))
         if one.config.pipeline_id in entries
         else one
-        for one in looked
+        for one in reports
     ]
 
 
-def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
-    changed = [one for one in looked if one.changes or one.renamed]
+def _exit_code(reports: list[StatusReport], query: StatusQuery, screen: Screen) -> int:
+    changed = [one for one in reports if one.changes or one.renamed]
     for one in changed:
         if one.renamed is not None:
-            screen.error(f"{one.renamed.sentence}. {one.renamed.remedy}")
+            screen.print_error(f"{one.renamed.sentence}. {one.renamed.remedy}")
         if one.changes:
-            screen.error(f"pipeline {one.config.pipeline_id}: {change_sentence(one.changes)}")
-    late = [one for one in looked if one.too_far_behind]
+            screen.print_error(f"pipeline {one.config.pipeline_id}: {change_sentence(one.changes)}")
+    late = [one for one in reports if one.too_far_behind]
     for one in late:
-        if one.standing.too_old:
-            screen.error(f"pipeline {one.config.pipeline_id}: {too_old_lines(one)}")
-        if one.standing.behind_seconds <= (question.behind_seconds or 0):
+        if one.status.too_old:
+            screen.print_error(f"pipeline {one.config.pipeline_id}: {too_old_lines(one)}")
+        if one.status.behind_seconds <= (query.behind_seconds or 0):
             continue
-        behind, limit = (length_text(s) for s in (one.standing.behind_seconds, question.behind_seconds or 0))
-        since = local_time(one.standing.continuation or question.reference_time, one.config.timezone)
-        screen.error(
+        behind, limit = (length_text(s) for s in (one.status.behind_seconds, query.behind_seconds or 0))
+        since = local_time(one.status.continuation or query.reference_time, one.config.timezone)
+        screen.print_error(
             f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: {since} is its oldest gap"
         )
-    return exit_codes.NO if late or changed else exit_codes.OK
+    return exit_codes.CHECK_FAILED if late or changed else exit_codes.OK
 
 
 # --- for people
@@ -196,24 +196,24 @@ def _late(looked: list[Looked], question: Question, screen: Screen) -> int:
 # --- for programs
 
 
-def _json(looked: Looked, question: Question) -> dict[str, Any]:
-    stands, zone = looked.standing, looked.config.timezone
+def _json(report: StatusReport, query: StatusQuery) -> dict[str, Any]:
+    status, zone = report.status, report.config.timezone
     return {
-        "pipeline_id": looked.config.pipeline_id,
+        "pipeline_id": report.config.pipeline_id,
         "timezone": zone,
-        "reference_time": iso_utc(question.reference_time),
-        "target_day": stands.target_day.isoformat(),
-        "continuation": iso_utc(stands.continuation) if stands.continuation else None,
-        "ready_until": iso_utc(stands.ready_until) if stands.ready_until else None,
-        "behind_seconds": stands.behind_seconds,
-        "behind": length_text(stands.behind_seconds),
-        "too_far_behind": looked.too_far_behind,
-        "too_old": _too_old_json(looked),
-        "eta": _eta_json(looked.eta) if looked.eta is not None else None,
+        "reference_time": iso_utc(query.reference_time),
+        "target_day": status.target_day.isoformat(),
+        "continuation": iso_utc(status.continuation) if status.continuation else None,
+        "ready_until": iso_utc(status.ready_until) if status.ready_until else None,
+        "behind_seconds": status.behind_seconds,
+        "behind": length_text(status.behind_seconds),
+        "too_far_behind": report.too_far_behind,
+        "too_old": _too_old_json(report),
+        "eta": _eta_json(report.eta) if report.eta is not None else None,
         "next": {
-            "window": msgspec.to_builtins(stands.plan.interval) if stands.plan.interval else None,
-            "reason": stands.plan.reason.value if stands.plan.reason else None,
-            "detail": stands.plan.detail,
+            "window": msgspec.to_builtins(status.plan.interval) if status.plan.interval else None,
+            "reason": status.plan.reason.value if status.plan.reason else None,
+            "detail": status.plan.detail,
         },
         "leases": [
             {
@@ -224,14 +224,14 @@ def _json(looked: Looked, question: Question) -> dict[str, Any]:
                 "since": iso_utc(lease.since),
                 "until": iso_utc(lease.until),
             }
-            for lease in stands.leases
+            for lease in status.leases
         ],
-        "untimed": stands.facts.get("untimed"),
-        "elsewhere": stands.facts.get("elsewhere"),
-        "body": stands.facts.get("body"),
-        "days": [_day_json(day, zone) for day in stands.days],
-        "changes": looked.changes,
-        "renamed": looked.renamed.sentence if looked.renamed else None,
+        "untimed": status.facts.get("untimed"),
+        "elsewhere": status.facts.get("elsewhere"),
+        "body": status.facts.get("body"),
+        "days": [_day_json(day, zone) for day in status.days],
+        "changes": report.changes,
+        "renamed": report.renamed.sentence if report.renamed else None,
     }
 
 
@@ -245,8 +245,8 @@ def _eta_json(eta: Eta) -> dict[str, Any]:
     }
 
 
-def _too_old_json(looked: Looked) -> dict[str, Any] | None:
-    days = days_of(looked.config.rules, looked.standing.too_old)
+def _too_old_json(report: StatusReport) -> dict[str, Any] | None:
+    days = days_of(report.config.rules, report.status.too_old)
     if not days:
         return None
     return {"days": len(days), "first": days[0].isoformat(), "last": days[-1].isoformat()}
@@ -266,7 +266,7 @@ def _day_json(day: Day, zone: str) -> dict[str, Any]:
         "committed_seconds": report.committed_seconds,
         "rows": report.rows,
         "missing": [_piece_json(gap, zone) for gap in report.gaps],
-        "waived": [{**_piece_json(piece, zone), "reason": said} for piece, said in report.given_up],
+        "waived": [{**_piece_json(piece, zone), "reason": reason} for piece, reason in report.given_up],
     }
 
 

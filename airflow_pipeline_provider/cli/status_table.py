@@ -9,9 +9,9 @@ from datetime import datetime
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.time_format import (
     length_text,
+    local_second_text,
     local_text,
     ranges_text,
-    whole_second,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
@@ -23,7 +23,7 @@ from airflow_pipeline_provider.phases.source_facts import sentences
 from airflow_pipeline_provider.state.about import Renamed
 from airflow_pipeline_provider.views.pipeline_status import (
     Day,
-    Standing,
+    PipelineStatus,
 )
 
 # The status that needs attention first.
@@ -47,11 +47,11 @@ _STYLES = {
 
 
 @dataclass(frozen=True)
-class Looked:
-    """One pipeline as it stands."""
+class StatusReport:
+    """One pipeline as it status."""
 
     config: PipelineConfig
-    standing: Standing
+    status: PipelineStatus
     too_far_behind: bool
     changes: list[str]
     renamed: Renamed | None
@@ -65,23 +65,26 @@ class Looked:
         return f"no run loads: {', '.join(self.changes)}" if self.changes else None
 
 
-def print_one(looked: Looked, reference_time: datetime, screen: Screen) -> None:
-    config, stands = looked.config, looked.standing
+def print_one(report: StatusReport, reference_time: datetime, screen: Screen) -> None:
+    config, status = report.config, report.status
     zone = config.timezone
-    screen.say(f"{config.pipeline_id} at {local_text(reference_time, zone)}: {_behind_text(looked)}", "bold")
-    if stands.too_old:
-        screen.say(too_old_lines(looked), "red")
-    for lease in stands.leases:
-        screen.say(
+    screen.print_line(
+        f"{config.pipeline_id} at {local_text(reference_time, zone)}: {_behind_text(report)}", "bold"
+    )
+    if status.too_old:
+        screen.print_line(too_old_lines(report), "red")
+    for lease in status.leases:
+        screen.print_line(
             f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
-            f"{lease.holder} since {whole_second(lease.since, zone)}, until {whole_second(lease.until, zone)}",
+            f"{lease.holder} since {local_second_text(lease.since, zone)}, "
+            f"until {local_second_text(lease.until, zone)}",
             "yellow",
         )
-    if looked.refused is None:
-        screen.say(f"next: {stands.plan.detail}")
-        if looked.eta is not None and (stands.behind_seconds or looked.eta.at is not None):
-            screen.say(f"caught up: {_eta_text(looked.eta, zone)}")
-    if not stands.days:
+    if report.refused is None:
+        screen.print_line(f"next: {status.plan.detail}")
+        if report.eta is not None and (status.behind_seconds or report.eta.at is not None):
+            screen.print_line(f"caught up: {_eta_text(report.eta, zone)}")
+    if not status.days:
         return
     rows = [
         (
@@ -93,90 +96,92 @@ def print_one(looked: Looked, reference_time: datetime, screen: Screen) -> None:
             ranges_text(day.report.gaps, zone) or "-",
             day.report.reason,
         )
-        for day in stands.days
+        for day in status.days
     ]
-    screen.table(
+    screen.print_table(
         ("day", "length", "covered", "rows", "status", "missing", "reason"),
         rows,
         right=("length", "covered", "rows"),
-        styles=[_STYLES.get(day.report.status) for day in stands.days],
+        styles=[_STYLES.get(day.report.status) for day in status.days],
     )
-    if any(day.report.status in _NEEDS_REPAIR for day in stands.days):
-        screen.say(f"what to do: {shown(doctor(name_of(config.pipeline_id)))}")
-    for day in stands.days:
-        for piece, said in day.report.given_up:
-            screen.say(f"given up: {local_window(piece, zone)}: {said or 'no reason given'}", "yellow")
-    for sentence in sentences(stands.facts):
-        screen.say(f"source: {sentence}", "yellow")
+    if any(day.report.status in _NEEDS_REPAIR for day in status.days):
+        screen.print_line(f"what to do: {shown(doctor(name_of(config.pipeline_id)))}")
+    for day in status.days:
+        for piece, reason in day.report.given_up:
+            screen.print_line(
+                f"given up: {local_window(piece, zone)}: {reason or 'no reason given'}", "yellow"
+            )
+    for sentence in sentences(status.facts):
+        screen.print_line(f"source: {sentence}", "yellow")
 
 
-def print_all(looked: list[Looked], screen: Screen) -> None:
+def print_all(reports: list[StatusReport], screen: Screen) -> None:
     rows, styles = [], []
-    for one in looked:
-        worst = _worst(one.standing)
-        days = one.standing.days
+    for one in reports:
+        worst = _worst(one.status)
+        days = one.status.days
         total = sum(day.whole.seconds for day in days)
         covered = sum(day.report.committed_seconds for day in days)
         rows.append(
             (
                 one.config.pipeline_id,
-                one.standing.target_day.isoformat(),
+                one.status.target_day.isoformat(),
                 str(len(days)),
                 f"{covered * 1000 // total / 10 if total else 0:.1f}%",
-                length_text(one.standing.behind_seconds),
+                length_text(one.status.behind_seconds),
                 _short_eta(one),
                 _status_text(one, worst),
                 _reason_text(one, worst),
             )
         )
-        late = one.too_far_behind or one.standing.too_old or one.refused
+        late = one.too_far_behind or one.status.too_old or one.refused
         styles.append("red" if late else _STYLES.get(worst.report.status) if worst else None)
     columns = ("pipeline", "target day", "days", "covered", "behind", "caught up", "status", "reason")
     if rows:
-        screen.table(columns, rows, right=("days", "covered", "behind"), styles=styles)
-    for one in looked:
-        for sentence in sentences(one.standing.facts):
-            screen.say(f"source of {one.config.pipeline_id}: {sentence}", "yellow")
+        screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
+    for one in reports:
+        for sentence in sentences(one.status.facts):
+            screen.print_line(f"source of {one.config.pipeline_id}: {sentence}", "yellow")
 
 
-def _status_text(one: Looked, worst: Day | None) -> str:
+def _status_text(one: StatusReport, worst: Day | None) -> str:
     if one.renamed is not None:
         return "renamed"
     return "changed" if one.changes else worst.report.status.value if worst else "-"
 
 
-def _reason_text(one: Looked, worst: Day | None) -> str:
+def _reason_text(one: StatusReport, worst: Day | None) -> str:
     reason = f"{worst.day}: {worst.report.reason}" if worst else "no day between start_day and end_day yet"
     if one.refused is not None:
         return one.refused
-    old = days_of(one.config.rules, one.standing.too_old)
+    old = days_of(one.config.rules, one.status.too_old)
     return f"{counted(len(old), 'day')} too_old (to {old[-1]}); {reason}" if old else reason
 
 
-def _worst(stands: Standing) -> Day | None:
-    return min(stands.days, key=lambda day: (_WORST_FIRST.index(day.report.status), day.day), default=None)
+def _worst(status: PipelineStatus) -> Day | None:
+    return min(status.days, key=lambda day: (_WORST_FIRST.index(day.report.status), day.day), default=None)
 
 
-def _behind_text(looked: Looked) -> str:
-    stands, zone = looked.standing, looked.config.timezone
-    if looked.refused is not None:
-        return looked.refused
-    if stands.continuation is None:
+def _behind_text(report: StatusReport) -> str:
+    status, zone = report.status, report.config.timezone
+    if report.refused is not None:
+        return report.refused
+    if status.continuation is None:
         return "no day is looked at"
-    if stands.ready_until is None:
+    if status.ready_until is None:
         return "no window is ready yet"
-    ready = local_time(stands.ready_until, zone)
-    if not stands.behind_seconds and stands.too_old:
+    ready = local_time(status.ready_until, zone)
+    if not status.behind_seconds and status.too_old:
         return f"not complete, though all that runs look at is committed (up to {ready})"
-    if not stands.behind_seconds:
+    if not status.behind_seconds:
         return f"up to date, all that is ready is committed (up to {ready})"
-    behind, gap = length_text(stands.behind_seconds), local_time(stands.continuation, zone)
+    behind, gap = length_text(status.behind_seconds), local_time(status.continuation, zone)
     return f"{behind} behind: the oldest gap begins at {gap}, windows are ready up to {ready}"
 
 
-def _short_eta(one: Looked) -> str:
+def _short_eta(one: StatusReport) -> str:
     """Return when a backlog will be caught up; `status PIPELINE` also shows how that was estimated."""
-    if one.refused is not None or not one.standing.behind_seconds or one.eta is None:
+    if one.refused is not None or not one.status.behind_seconds or one.eta is None:
         return "-"
     if one.eta.at is None:
         return re.split("[:,;]", one.eta.detail)[0]
@@ -189,8 +194,8 @@ def _eta_text(eta: Eta, zone: str) -> str:
     return f"about {local_time(eta.at.replace(second=0, microsecond=0), zone)}, {eta.detail}"
 
 
-def too_old_lines(looked: Looked) -> str:
-    return too_old_text(looked.config.rules, looked.standing.too_old)
+def too_old_lines(report: StatusReport) -> str:
+    return too_old_text(report.config.rules, report.status.too_old)
 
 
 def _rows_text(day: Day) -> str:

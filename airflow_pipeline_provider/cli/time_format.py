@@ -45,7 +45,7 @@ def local_text(instant: datetime, timezone: str, day: date | None = None) -> str
     return f"{date_text}{clock} {name}" + ("" if name == offset else f" {offset}")
 
 
-def whole_second(instant: datetime, timezone: str) -> str:
+def local_second_text(instant: datetime, timezone: str) -> str:
     """`2013-11-03 01:00:07 EDT`, for clocks that count microseconds."""
     return local_time(instant.replace(microsecond=0), timezone)
 
@@ -62,7 +62,7 @@ def clock_text(local: datetime) -> str:
     return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
-def changes_in(interval: Interval, timezone: str) -> list[datetime]:
+def clock_changes_in(interval: Interval, timezone: str) -> list[datetime]:
     """Instants of the interval from which another offset holds; one at its very start counts."""
     if interval.is_empty:
         return []
@@ -114,7 +114,7 @@ def day_text(instant: datetime, timezone: str) -> str:
     return day_of(instant, timezone).isoformat()
 
 
-def piece_json(piece: Interval, timezone: str) -> dict[str, Any]:
+def interval_json(piece: Interval, timezone: str) -> dict[str, Any]:
     """`{"day", "start", "end", "local_start", "local_end"}`: instants in UTC, and with the zone's offset."""
     return {
         "day": day_text(piece.start, timezone),

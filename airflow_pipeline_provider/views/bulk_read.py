@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def collected_rarely() -> Iterator[None]:
+def relaxed_gc() -> Iterator[None]:
     """Run the garbage collector rarely inside the block.
 
     What is read of many pipelines is kept until the end. By default the collector scans it again and
@@ -39,7 +39,7 @@ def collected_rarely() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def read_together(
+def read_states(
     configs: Iterable[PipelineConfig], reference_time: datetime, days: int
 ) -> dict[str, Readable]:
     """State by pipeline id, of those that share a database with another pipeline.
@@ -53,7 +53,7 @@ def read_together(
     return read
 
 
-def read_spans_together(
+def read_entries(
     wanted: Iterable[tuple[PipelineConfig, Sequence[Interval]]],
 ) -> dict[str, list[Entry]]:
     """Return, by pipeline id, what the ledgers hold of these disjoint spans: a query for many pipelines.
@@ -96,7 +96,7 @@ def _read_spans(
 
 
 def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int) -> dict[str, Readable]:
-    from airflow_pipeline_provider.state.sql_bulk import read_states
+    from airflow_pipeline_provider.state.sql_bulk import read_states as read_sql_states
 
     # as far back as any of them may look; where the first day is not known yet, `days` bounds it
     bounds = []
@@ -108,7 +108,7 @@ def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int
     within = Interval(min(whole.start for whole in bounds), max(whole.end for whole in bounds))
     try:
         with closing(_state_of(group[0])) as state:
-            return dict(read_states(state, [one.pipeline_id for one in group], within))
+            return dict(read_sql_states(state, [one.pipeline_id for one in group], within))
     except PipelineError as error:
         logger.debug("the states of %d pipelines are read one by one: %s", len(group), error)
         return {}

@@ -44,7 +44,7 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Standing:
+class PipelineStatus:
     """The status of a pipeline at one instant.
 
     `continuation` is where the oldest gap begins (the end of what runs look at, without one), `ready_until` the end
@@ -96,7 +96,9 @@ class Readable(Protocol):
         """Return the ledger entries that overlap the interval, in the order of writing."""
 
 
-def standing(config: PipelineConfig, state: Readable, reference_time: datetime, days: int) -> Standing:
+def read_status(
+    config: PipelineConfig, state: Readable, reference_time: datetime, days: int
+) -> PipelineStatus:
     """Return the status of the pipeline at the reference time, with up to `days` days before and with the target day.
 
     Reads only: looking at a pipeline that never ran does not begin it.
@@ -118,7 +120,7 @@ def standing(config: PipelineConfig, state: Readable, reference_time: datetime, 
         missing = [*_outside(missing, whole), *explain(within(missing, whole), entries)]
         missing.sort(key=lambda one: one.interval)
     known = Known(covered.done, blocked=blocked, leased=tuple(lease.interval for lease in leases))
-    return Standing(
+    return PipelineStatus(
         target_day(rules, reference_time),
         _continuation(missing, span),
         _ready_until(missing, covered.done, span),
@@ -194,21 +196,25 @@ def _day(
     return Day(day, whole, report)
 
 
-def eta_spans(config: PipelineConfig, stands: Standing, reference_time: datetime) -> list[Interval]:
+def eta_spans(config: PipelineConfig, status: PipelineStatus, reference_time: datetime) -> list[Interval]:
     """Return the disjoint spans whose ledger entries `find_eta` reads, none for a pipeline without a backlog."""
-    return spans_of_interest(config.rules, stands.missing, stands.ready_until or reference_time)
+    return spans_of_interest(config.rules, status.missing, status.ready_until or reference_time)
 
 
-def find_eta(config: PipelineConfig, state: Readable, stands: Standing, reference_time: datetime) -> Eta:
+def find_eta(
+    config: PipelineConfig, state: Readable, status: PipelineStatus, reference_time: datetime
+) -> Eta:
     """Return when the backlog will be caught up, or why there is no estimate."""
-    entries = _entries(state, eta_spans(config, stands, reference_time))
-    return eta_from(config, entries, stands, reference_time)
+    entries = _entries(state, eta_spans(config, status, reference_time))
+    return eta_from(config, entries, status, reference_time)
 
 
-def eta_from(config: PipelineConfig, entries: list[Entry], stands: Standing, reference_time: datetime) -> Eta:
+def eta_from(
+    config: PipelineConfig, entries: list[Entry], status: PipelineStatus, reference_time: datetime
+) -> Eta:
     """Return the same from the entries of `eta_spans`."""
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
-    return estimate(config.rules, explain(stands.missing, entries), entries, reference_time, habits)
+    return estimate(config.rules, explain(status.missing, entries), entries, reference_time, habits)
 
 
 @dataclass(frozen=True)

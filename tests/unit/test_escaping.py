@@ -71,13 +71,13 @@ class TestHostileText:
         out, err = io.StringIO(), io.StringIO()
         screen = Screen(out, err, as_json=as_json)
         if as_json:
-            screen.answer({text: [text]})
+            screen.print_json({text: [text]})
             assert json.loads(out.getvalue()) == {text: [text]}
         else:
-            screen.table(["column"], [[text]])
-            screen.say(text)
-        screen.note(text)
-        screen.error(text)
+            screen.print_table(["column"], [[text]])
+            screen.print_line(text)
+        screen.print_note(text)
+        screen.print_error(text)
         for written in (out, err):
             assert all(line.isprintable() for line in written.getvalue().split("\n"))
 
