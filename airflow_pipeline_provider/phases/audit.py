@@ -1,8 +1,9 @@
-"""Phase 6: count three ways, then commit in the ledger: the last write that matters.
+"""Phase 6: reconcile the counts of source, manifest and target, then commit the window in the ledger.
 
-A crash before the commit: the rerun counts again.  After it: the rerun's commit is the same line and changes
-nothing; removing older attempts' files and releasing the lease may be done twice.  While it extracts again: the
-rerun, which knows the first manifest alone, finds the newer token of its own run in the ledger and goes on there.
+After a crash before the commit, the rerun counts again.  After the commit, the rerun writes the same entry, which
+changes nothing; removing older attempts' files and releasing the lease may happen twice.  After a crash during a
+second extraction, the rerun, which has only the first manifest, finds the newer token of its run in the ledger and
+continues there.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs 
 
 
 def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents | None = None) -> Audited:
-    """Commit the window if source = manifest + quarantined and manifest = target = distinct ids; otherwise extract
-    again or fail.
+    """Commit the window if its counts agree; otherwise extract again or fail.
 
-    :param day_events: as the task sees them that may send one; without it none becomes due.
+    The counts agree if source = manifest + quarantined and manifest = target = distinct ids.
+
+    :param day_events: the `.days` events of the task that may send one; without it none becomes due.
     """
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
@@ -64,7 +66,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                 again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
                 if not again:
                     raise DataError(
-                        f"{result.sentence}. The window is not committed: raise `settle`, or look at the source"
+                        f"{result.sentence}. The window is not committed: raise `settle`, or review the source"
                     )
                 phase.skipped("mismatch")
                 why, rows = result.sentence, counts.source
@@ -74,10 +76,10 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
 
 
 def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None:
-    """What this run staged last: an earlier execution of this task may have extracted again; None when it was cut off
-    before its load was done.
+    """Return what this run staged last, because an earlier execution of this task may have extracted again.
 
-    An audit that was cleared or woke up late must not judge what another run loaded since: SupersededError.
+    None when that execution was interrupted before its load was done.  Raises SupersededError for a cleared or stale
+    audit: it must not judge what another run loaded since.
     """
     interval = claim.window.interval
     entries = runtime.state.entries(interval)
@@ -98,7 +100,7 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None
 
 
 def _check_staged(entries: Sequence[ledger.Entry], staged: Staged) -> None:
-    """Compare what the task was handed with what load recorded under its token: DataError where they differ."""
+    """Raise DataError if the manifest passed to the task differs from what load recorded under its token."""
     given = (staged.sha256, staged.rows, staged.quarantined)
     for entry in entries:
         if (entry.kind, entry.token) == (
@@ -114,7 +116,7 @@ def _check_staged(entries: Sequence[ledger.Entry], staged: Staged) -> None:
 
 
 def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
-    """Counts may agree by chance: the commit row proves that it was this manifest that was loaded."""
+    """Check the commit row: it proves that this manifest was loaded, since counts may agree by chance."""
     row = runtime.target.newest_commit(claim.window.interval)
     if row is not None and row.token > staged.token:
         raise SupersededError(
@@ -172,7 +174,7 @@ def _commit(
         manifest=staged.sha256,
         detail=quarantined,
     )
-    # A state that was lost and begun anew has no `replacing` for what the target holds; writing it again is nothing.
+    # A state that was lost and begun again has no `replacing` for what the target holds; a repeat changes nothing.
     with runtime.state.session():
         runtime.state.append(replacing)
         if day_events is not None:

@@ -63,7 +63,7 @@ class DayEvents:
     complete: list[CompleteDay] = field(default_factory=list)
 
     def expect(self, window: Window, token: int) -> None:
-        """Remember the event of the window's day before the window is committed under this token."""
+        """Record the event of the window's day before the window is committed under this token."""
         day = day_interval(window.day, self.runtime.config.timezone)
         entries = self.runtime.state.entries(day)
         if any(entry.kind is Kind.COMMITTED and entry.token == token for entry in entries):

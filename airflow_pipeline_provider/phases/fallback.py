@@ -1,8 +1,8 @@
 """Notice a state that fell back to an older copy: a replica took over, or a backup was restored.
 
-The tokens of a pipeline only grow, and the target keeps the newest one that was loaded.  A state that never gave that
-token out is older than the target: it plans windows again that are done, and tokens that it gives out may be taken.
-A state that gave out no token at all is a new one, which is built on by what the target holds.
+The tokens of a pipeline only increase, and the target keeps the newest one that was loaded.  A state that never
+issued that token is older than the target: it would plan windows that are done, and issue tokens again.  A state that
+issued no token at all is new and continues from what the target holds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 
 
 def check_current(runtime: Runtime, given: int = 0) -> int:
-    """Return the target's newest token; StateBehindError when the state never gave out that one or `given`.
+    """Return the target's newest token; raise StateBehindError if the state never issued it, or never issued `given`.
 
     `given` is the token of the run's own manifest, which the target may not hold yet.
     """
@@ -27,7 +27,7 @@ def check_current(runtime: Runtime, given: int = 0) -> int:
 
 
 def refuse_older_state(runtime: Runtime) -> None:
-    """Raise StateBehindError when the state is older than the target: to call before the first write.
+    """Raise StateBehindError when the state is older than the target; call it before the first write.
 
     A state without a token is new, so the target is not asked.
     """
@@ -36,7 +36,7 @@ def refuse_older_state(runtime: Runtime) -> None:
 
 
 def behind(runtime: Runtime, known: int, newer: str) -> str:
-    """Return the error: what is wrong and what to do."""
+    """Build the error: what is wrong and what to do."""
     rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))
     return (
         f"the state is older than the target: its newest token is {known}, and {newer}, so the store fell back to an "

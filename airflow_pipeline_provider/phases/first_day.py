@@ -1,8 +1,8 @@
 """The first day of a pipeline without `start_day`, and the reference times that a run may have.
 
-A first day that lies too late hides every day before it from planner, status, gaps and doctor.  So it never comes
-from a caller's reference time: it is the target day of when the run was due or of the store's clock, whichever is
-earlier, and it only ever moves earlier.
+A first day that is too late hides every day before it from planner, status, gaps and doctor.  So it never comes from
+a caller's reference time: it is the target day of the earlier of the time when the run was due and the store's clock,
+and it only moves earlier.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CLOCKS_APART = timedelta(minutes=5)  # scheduler and worker; a later reference t
 
 
 def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime | None = None) -> datetime:
-    """Return the reference time, or now when it is later; ConfigError for one that lies in the future.
+    """Return the reference time, at most now; raise ConfigError for one in the future.
 
-    It lies in the future if it is later than this machine's clock and than when the run was due.  Since either of
-    these may be ahead, what is returned is not later than the store's clock either.
+    It is in the future if it is later than this machine's clock and than the time when the run was due.  Either may
+    be ahead, so the result is not later than the store's clock either.
     """
     clock = runtime.clock()
     now = max(clock, run_after or clock)
@@ -40,7 +40,7 @@ def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime 
 
 
 def refuse_far_past(config: PipelineConfig, name: str, instant: datetime) -> None:
-    """Raise ConfigError for an instant before 1970 and before `start_day`: a mistyped year would be moved or waived.
+    """Raise ConfigError for an instant before 1970 and before `start_day`, such as one with a mistyped year.
 
     `name` is the argument that the instant came from.
     """

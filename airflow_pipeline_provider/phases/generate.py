@@ -1,7 +1,7 @@
-"""Phase 1: which window, or which reason; then the lease and the run's binding.
+"""Phase 1: choose a window, or the reason why there is none; then take the lease and bind the run to the window.
 
-Order: plan, lease, look again, bind.  A crash before the lease leaves nothing; after it, a lease of this run, which
-the rerun of the same run renews and which otherwise expires; after the binding, the rerun gets the same window.
+Order: plan, lease, check again, bind.  A crash before the lease leaves nothing; after it, a lease that the rerun of
+the same run renews and that otherwise expires; after the binding, the rerun gets the same window.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, R
 
 logger = logging.getLogger(__name__)
 
-MOST_TOLD = 3  # leases that a reason names
-PLANNING_ROUNDS = 20  # each lost race shows another run at work, so the next plan differs
+MOST_LISTED = 3  # leases that a reason names
+PLANNING_ROUNDS = 20  # each lost race is due to another run, so the next plan differs
 
 
 def generate(runtime: Runtime, request: RunRequest) -> Generated:
     """Plan and claim a window for the run.
 
-    Raises LeaseHeldError when a named window (backfill, Params) is in another run's hands, ConfigError when the
-    request cannot be served at all, StateBehindError before anything is written to a state that fell back.  Once a
+    Raises LeaseHeldError when another run holds a named window (backfill, Params), ConfigError when the request is
+    invalid, StateBehindError before anything is written to a state that fell back.  Once a
     window is chosen, a failure counts as in every phase; an unexpected exception before is an UnexpectedError.
     """
     with phase_log(
@@ -79,7 +79,7 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
                     else in_turn(
                         runtime,
                         request,
-                        lambda: _look(runtime, request),
+                        lambda: _without_lease(runtime, request),
                         lambda: _generate(runtime, request, log),
                     )
                 )
@@ -102,8 +102,8 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
         return generated
 
 
-def _look(runtime: Runtime, request: RunRequest) -> Generated | None:
-    """What needs no lease: a live run without a window and without a ready gap.  None: only the lease can tell."""
+def _without_lease(runtime: Runtime, request: RunRequest) -> Generated | None:
+    """Return the result if no lease is needed: a live run without a window or a ready gap.  Else return None."""
     if request.kind is not RunKind.LIVE or runtime.state.bound(request.run) is not None:
         return None
     if runtime.config.start_day is None:
@@ -134,7 +134,7 @@ def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Genera
     if request.kind is RunKind.BACKFILL:
         plan = _plan_named(runtime, request, cut=True)
     elif bound is not None:
-        return _again(runtime, request, bound, log)
+        return _resume(runtime, request, bound, log)
     elif request.kind is RunKind.WINDOW:
         plan = _plan_named(runtime, request, cut=False)
     else:
@@ -145,9 +145,7 @@ def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Genera
     _take(runtime, request.run, plan.interval)
     with _chosen(runtime, request, plan.interval, log):
         reach("generate.leased")
-        if request.only_drifted and not _is_drifted(
-            runtime, plan.interval
-        ):  # only under the lease is it sure
+        if request.only_drifted and not _is_drifted(runtime, plan.interval):  # certain only under the lease
             release(runtime, request.run, plan.interval)
             detail = "another run has loaded this window again since the recheck found late data"
             return Generated(None, None, Reason.COMPLETE.value, detail)
@@ -162,7 +160,7 @@ def _is_drifted(runtime: Runtime, interval: Interval) -> bool:
 
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
-    """Return what the planner would give this owner now; nothing is claimed or written."""
+    """Plan the next window for this owner now; nothing is claimed or written."""
     rules, state = runtime.config.rules, runtime.state
     with state.session():
         first_day = state.first_day(None) if rules.start_day is None else None
@@ -178,7 +176,7 @@ def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
 
 
 def is_committed(runtime: Runtime, interval: Interval) -> bool:
-    """Is every instant of the interval committed, at any time, by any run?"""
+    """Return whether every instant of the interval is committed, at any time, by any run."""
     return not gaps(interval, ledger.committed(runtime.state.entries(interval)))
 
 
@@ -192,7 +190,7 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
         try:
             _take(runtime, request.run, plan.interval)
         except LeaseHeldError:
-            continue  # another run was quicker; the next plan passes its lease over
+            continue  # another run was faster; the next plan skips its lease
         with _chosen(runtime, request, plan.interval, log):
             reach("generate.leased")
             entries = runtime.state.entries(plan.interval)
@@ -204,16 +202,18 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
             if interval == plan.interval:
                 return _claimed(runtime, request, interval, plan.detail, replace=False)
             release(runtime, request.run, plan.interval)  # a twin of this task bound the run first
-        return _again(runtime, request, interval, log)
+        return _resume(runtime, request, interval, log)
     raise TransientError(
         f"lost the race for a window {PLANNING_ROUNDS} times in a row; "
         "too many runs plan at once: lower max_active_runs, or let the retry try again"
     )
 
 
-def _again(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Generated:
-    """The window that this run has: a retry or a clear.  Committed: the old record, and no new lease.  In another
-    run's hands: a live run has nothing to do, a named window is waited for."""
+def _resume(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Generated:
+    """Resume the window that this run is bound to, after a retry or a clear.
+
+    A committed window yields the old record without a new lease.  If another run holds the window, a live run has
+    nothing to do; a named window is waited for."""
     _release_others(runtime, request.run, interval)
     if is_committed(runtime, interval):
         detail = "this run's window is committed already; its record is given again without a new lease"
@@ -249,15 +249,15 @@ def _nothing(plan: Plan, holders: str = "") -> Generated:
 
 
 def _holders(runtime: Runtime, request: RunRequest) -> str:
-    """Return whose leases keep this run from a window."""
+    """Return a sentence about the leases that keep this run from a window."""
     zone = runtime.config.timezone
     me = runtime.owner(request.run)
     held = [lease for lease in runtime.state.leases() if not lease.belongs_to(me)]
-    told = [
+    listed = [
         f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}"
-        for lease in held[:MOST_TOLD]
+        for lease in held[:MOST_LISTED]
     ]
-    return "; ".join(told + ([f"and {len(held) - MOST_TOLD} more"] if len(held) > MOST_TOLD else []))
+    return "; ".join(listed + ([f"and {len(held) - MOST_LISTED} more"] if len(held) > MOST_LISTED else []))
 
 
 def _claimed(

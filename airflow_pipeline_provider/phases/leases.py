@@ -1,9 +1,8 @@
-"""A phase holds its window's lease while it works.
+"""Hold the lease of a window while a phase works on it.
 
-At a phase's start the lease is renewed, or taken again if nobody else did, unless this very process did so a moment
-ago; a thread renews it while the phase runs.  Held by somebody else: the run is superseded.  The lease keeps honest
-runs apart; what keeps a zombie from doing harm is the fencing token, so a lease that is lost in mid-work is noticed
-(`check`) but not relied upon.
+At a phase's start the lease is renewed, or acquired again if it is free, unless this process renewed it a moment ago;
+a thread renews it while the phase runs.  If another run holds it, the run is superseded.  The lease separates live
+runs; the fencing token protects against stale tasks, so the loss of a lease is noticed (`check`) but not relied upon.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Held:
-    """The lease of `interval` as the phase sees it; `check` raises once it was lost."""
+    """The lease of `interval` during a phase; `check` raises an error once it was lost."""
 
     interval: Interval | None = None
     lost: LeaseHeldError | SupersededError | None = None
@@ -44,9 +43,9 @@ class Held:
 
 
 def take(runtime: Runtime, run: str, interval: Interval, *, renews: bool = False) -> None:
-    """Take the lease, or renew it.
+    """Acquire the lease, or renew it.
 
-    LeaseHeldError when another owner has it, SupersededError when another execution of this task overtook this one.
+    Raises LeaseHeldError when another owner has it, SupersededError when another execution of this task overtook it.
     """
     runtime.renewed.pop((run, interval), None)
     owner = runtime.owner(run)._replace(renews=renews)
@@ -70,7 +69,7 @@ def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Ite
 
 @contextmanager
 def local_times(runtime: Runtime) -> Iterator[None]:
-    """Rewrite a LeaseHeldError of the block: the owner and its window in the pipeline's time zone."""
+    """Rewrite a LeaseHeldError of the block, with times in the pipeline's time zone."""
     try:
         yield
     except LeaseHeldError as error:
@@ -101,7 +100,7 @@ def renew(runtime: Runtime, run: str, interval: Interval) -> None:
 
 
 def check_binding(runtime: Runtime, claim: Claim) -> None:
-    """Raise SupersededError when the run has another window by now, or was handed one that is not its own."""
+    """Raise SupersededError when the run is bound to another window, or was passed another run's window."""
     bound = runtime.state.bound(claim.run)
     if bound not in (None, claim.window.interval):  # bindings of old runs are dropped
         raise SupersededError(
@@ -110,30 +109,30 @@ def check_binding(runtime: Runtime, claim: Claim) -> None:
 
 
 def release(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Give it back; not holding it is fine."""
+    """Release the lease; do nothing without one."""
     runtime.renewed.pop((run, interval), None)
     runtime.state.release(interval, runtime.owner(run))
 
 
 def _is_fresh(runtime: Runtime, run: str, interval: Interval) -> bool:
-    """Renewed by this process, and sooner than its thread would do it again?"""
+    """Return whether this process renewed the lease within the interval of its renewing thread."""
     at = runtime.renewed.get((run, interval))
     third = timedelta(seconds=runtime.config.state.lease_seconds / 3)
     return at is not None and timedelta(0) <= runtime.clock() - at < third
 
 
 def give_back(runtime: Runtime, run: str) -> None:
-    """Release what the run holds: it failed for good, and nobody should wait for its lease to end."""
+    """Release all leases of the run: it failed for good, and no other run should wait for them to end."""
     try:
         interval = runtime.state.bound(run)
         if interval is not None:
             release(runtime, run, interval)
-    except PipelineError as error:  # the task's own error is the one to report; the lease ends by itself
+    except PipelineError as error:  # report the task's own error; the lease expires
         logger.warning("could not give back the lease of %s: %s", run, error)
 
 
 def _lost(error: LeaseHeldError, interval: Interval | None) -> PipelineError:
-    """The lease of a whole pipeline may be another run's for another window: this run then waits for it."""
+    """Return the error for a lost lease; this run waits if another run holds the pipeline for another window."""
     if interval is not None and not any(window.overlaps(interval) for window in error.windows):
         return error
     return SupersededError(
@@ -158,7 +157,7 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
             except (LeaseHeldError, SupersededError) as error:
                 held.lost = error
                 return
-            except Exception as error:  # noqa: BLE001  (a thread has nobody to raise to; the next round tries again)
+            except Exception as error:  # noqa: BLE001  (a thread has no caller to raise to; the next round tries again)
                 logger.warning("the lease of %s could not be renewed: %s", claim.window.window_id, error)
 
     thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)

@@ -1,4 +1,4 @@
-"""What every phase has around it: the lease, the log line, the error's context, the ledger's line on failure."""
+"""Run a phase with its lease, log line, error context, and a ledger entry on failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("airflow_pipeline_provider.phases")
 
 @dataclass
 class Phase:
-    """What a phase's body may say: counts for the log, that it skipped, and whether its lease still stands."""
+    """Handle for a phase's body: set counts for the log, mark a skip, check the lease."""
 
     record: PhaseRecord
     held: Held = field(default_factory=Held)
@@ -46,7 +46,7 @@ class Phase:
 
 
 def check_pipeline(runtime: Runtime, claim: Claim, name: str) -> None:
-    """Raise ConfigError for a window of another pipeline, which a task may have been handed by mistake."""
+    """Raise ConfigError for a window of another pipeline."""
     window = claim.window
     if window.pipeline_id != runtime.config.pipeline_id:
         raise ConfigError(
@@ -66,7 +66,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
     ) as record:
         try:
             with failures_counted(runtime, claim.run, window.interval, name, attempt):
-                check_binding(runtime, claim)  # before the lease: another run's window is not to be held
+                check_binding(runtime, claim)  # before the lease: another run's window must not be held
                 with hold(runtime, claim) as held:
                     yield Phase(record, held)
         except PipelineError as error:
@@ -80,7 +80,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
 def failures_counted(
     runtime: Runtime, run: str, interval: Interval, name: str, attempt: str | None = None
 ) -> Iterator[None]:
-    """Write a failure of the block to the ledger and release the run's lease, where the error's type asks for it."""
+    """Record a failure of the block in the ledger and release the run's lease, where the error's type requires it."""
     try:
         yield
     except StateBehindError:
@@ -96,7 +96,7 @@ def failures_counted(
 
 
 def _release(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Release the lease only: a state that fell back gets no line, since its end may come back."""
+    """Release the lease only: a state that fell back gets no entry, because its newer copy may return."""
     try:
         release(runtime, run, interval)
     except PipelineError as second:
@@ -106,9 +106,9 @@ def _release(runtime: Runtime, run: str, interval: Interval) -> None:
 def _give_up(
     runtime: Runtime, run: str, interval: Interval, name: str, attempt: str | None, error: Exception
 ) -> None:
-    """Write the failure to the ledger and release the lease.
+    """Record the failure in the ledger and release the lease.
 
-    Any exception counts: a window that no run can move must not be the first of every plan for ever.  An unexpected
+    Any exception counts: otherwise a window that no run can move would stay first in every plan.  An unexpected
     one is retried by Airflow, and each try counts to `max_attempts`.
     """
     detail: dict[str, Any] = {"phase": name}
@@ -130,5 +130,5 @@ def _give_up(
             )
         )
         release(runtime, run, interval)
-    except PipelineError as second:  # the first error is the one to report; the lease ends by itself
+    except PipelineError as second:  # report the first error; the lease expires
         logger.warning("could not write the failure to the ledger: %s", second)

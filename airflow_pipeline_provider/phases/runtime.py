@@ -1,4 +1,4 @@
-"""A pipeline's parts put together: configuration, connectors, state and clock."""
+"""Build a pipeline's runtime: configuration, connectors, state and clock."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def utc_now() -> datetime:
 
 
 def whole_run() -> Execution:
-    """Return an execution of this process: all tasks of a run, outside of Airflow."""
+    """Return the execution of a process that runs all tasks of a run, outside of Airflow."""
     return Execution(process=uuid.uuid4().hex[:16])
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Everything a phase works with.  `clock` gives the wall clock as an aware datetime.
+    """Configuration, connectors, state and clock of a phase; `clock` returns the current time, aware.
 
-    `installation` and `execution` identify this process to other ones that work on a run of the same id.
+    `installation` and `execution` distinguish this process from others that work on a run of the same id.
     """
 
     config: PipelineConfig
@@ -50,7 +50,7 @@ class Runtime:
         return Owner(run, self.installation, self.execution)
 
     def now(self) -> datetime:
-        """Return the earlier of this process's clock and the store's: what is past by it is past by both."""
+        """Return the earlier time of this process's clock and the store's."""
         return min(self.clock(), self.state.now())
 
     def window(self, interval: Interval) -> Window:

@@ -1,8 +1,8 @@
-"""Runs take turns at a state store that serves one writer at a time (`state.type: variable`).
+"""Serialize runs on a state store with one writer at a time (`state.type: variable`).
 
-The run whose turn it is holds the pipeline's lease from generate to the end of audit.  A run that finds it held
-only reads.  A live run then ends as skipped when the holder's commit starts a run that plans again, for which it
-leaves its reference time; every other run waits (LeaseHeldError: its task is rescheduled, which uses up no retry).
+A run holds the pipeline's lease from generate to the end of audit.  A run that finds it held only reads.  A live run
+then ends as skipped if the holder's commit starts a run that plans again, for which it leaves its reference time;
+every other run waits (LeaseHeldError: its task is rescheduled, which uses no retry).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def in_turn(
     look: Callable[[], Generated | None],
     choose: Callable[[], Generated],
 ) -> Generated:
-    """Return what `choose` gives under the pipeline's lease, or what `look`, which only reads, found to be enough."""
+    """Return the result of `choose` under the pipeline's lease, or of `look`, which only reads, if it has one."""
     seen = look()
     if seen is not None:
         return seen
     if (
         not runtime.state.leases()
-    ):  # else this run writes nothing, and may wait long without asking the target
+    ):  # else this run writes nothing, and may wait long without a query of the target
         refuse_older_state(runtime)
     try:
         with exclusive(runtime, request.run, follows=request.follows):
@@ -50,7 +50,7 @@ def in_turn(
 
 
 def repair(runtime: Runtime) -> None:
-    """Write what the ledger lost, from the target's commit rows, when a lost write of the state was seen."""
+    """Write the entries that the ledger lost, from the target's commit rows, after a lost write of the state."""
     if not runtime.state.lost_writes():
         return
     logger.warning(
