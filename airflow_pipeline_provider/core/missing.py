@@ -156,10 +156,10 @@ def explain(missing: Iterable[Missing], entries: Iterable[Entry]) -> list[Missin
 
     A window that failed is a piece of its own: its neighbours were never run, or failed with another error.
     """
-    told = [e for e in entries if e.kind in (Kind.FAILED, Kind.ATTEMPT, Kind.REPLACING)]
+    written = [e for e in entries if e.kind in (Kind.FAILED, Kind.ATTEMPT, Kind.REPLACING)]
     explained: list[Missing] = []
     for one in missing:
-        about = [entry for entry in told if entry.interval.overlaps(one.interval)]
+        about = [entry for entry in written if entry.interval.overlaps(one.interval)]
         if one.why not in (Why.READY, Why.BLOCKED):
             failures, last = failures_in(about, one.interval)
             explained.append(replace(one, failures=failures, error=error_of(last) if last else None))

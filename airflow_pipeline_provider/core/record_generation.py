@@ -313,7 +313,7 @@ def _call(field: str, function: RecordFunction, record: dict[str, Any]) -> str |
         value = function(record)
     except Exception as error:
         raise ConfigError(
-            f"record_functions.{field}: {name} failed with {type(error).__name__}: {error}; mend the "
+            f"record_functions.{field}: {name} failed with {type(error).__name__}: {error}; fix the "
             "function or take the field out"
         ) from error
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):

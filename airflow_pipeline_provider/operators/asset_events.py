@@ -2,7 +2,7 @@
 
 `EVENTS` lists the assets, `EXTRA` the keys of an event's `extra`.
 
-An asset is known by its name alone, ``Asset("flights.days")``, so that nobody can get its URI wrong.  Instants are
+An asset is known by its name alone, ``Asset("flights.days")``, so that its URI cannot be wrong.  Instants are
 ISO 8601 in UTC, `day` is the local date.
 
 Events leave with the success of the audit task.  One that crashes between the commit and its success sends them when

@@ -182,7 +182,7 @@ def _abandoned(
         return None if attempt.manifests & known.loaded else "the ledger does not know it, and it is old"
     if now - max(heard) < safe_age:
         return None
-    return f"nobody has gone on with it since {max(heard):%Y-%m-%d %H:%M}Z, and nobody holds its window"
+    return f"no run has continued it since {max(heard):%Y-%m-%d %H:%M}Z, and no run holds its window"
 
 
 def _without_kept(dead: list[Attempt], keep: int) -> list[Attempt]:

@@ -81,7 +81,7 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> _
             _discard(runtime, written.paths)
             if not isinstance(error, SnapshotLostError) or not tries_left:
                 raise
-            logger.warning("the source's point in time was lost, the slice is read anew: %s", error.message)
+            logger.warning("the source's point in time was lost, the slice is read again: %s", error.message)
     raise AssertionError("unreachable: the last try returns or raises")
 
 
@@ -158,7 +158,7 @@ def _write_all(
         futures = [pool.submit(read, batches) for batches in iterators]
         try:
             wait(futures)
-        except BaseException:  # the task was told to end: the readers must end too before the pool can
+        except BaseException:  # the task must end: its readers must end before the pool can
             written.stop.set()
             raise
     errors = [error for future in futures if (error := future.exception()) is not None]

@@ -157,7 +157,9 @@ def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, l
         waived = [entry.interval for entry in entries[number + 1 :] if entry.kind is Kind.WAIVED]
         aside = quarantined_inside(runtime, ruler, piece)
         if aside is None:
-            why = "its quarantined rows are gone from the stage, so they cannot be told from late ones"
+            why = (
+                "its quarantined rows are gone from the stage, so they cannot be distinguished from late ones"
+            )
             left_out.append(_left(runtime, piece, Left.UNVERIFIED, why))
             continue
         if runtime.target.identity.keeps_history:

@@ -146,7 +146,7 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
             data = runtime.stage.read(file.path)
             if hashlib.sha256(data).hexdigest() == sha256:
                 return file.path, Manifest.from_bytes(data)
-            logger.warning("%s is not what its name says: somebody changed it", runtime.stage.url(file.path))
+            logger.warning("%s does not match its name: it was changed", runtime.stage.url(file.path))
     return None
 
 

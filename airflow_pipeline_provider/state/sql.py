@@ -189,7 +189,7 @@ class SqlState(State):
             after = f", the one after {entries[-1].kind.value} of {entries[-1].interval}" if entries else ""
             raise DataError(
                 f"{self._database().what}: a row of {self._database().tables.ledger.fullname}{after} cannot be read "
-                f"({error}): somebody edited it; correct it, or bring back a backup or a `state export`"
+                f"({error}): it was edited; correct it, or restore a backup or a `state export`"
             ) from error
         return entries
 

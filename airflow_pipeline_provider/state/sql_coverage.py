@@ -66,7 +66,7 @@ def continued(pipeline: Any, rows: Sequence[Any]) -> Coverage | None:
             kept = Coverage.parse(pipeline.coverage)
         except (ValueError, KeyError, TypeError) as error:
             # edited by hand: it is only a cache
-            logger.warning("the kept fold of the ledger cannot be read and is made anew: %s", error)
+            logger.warning("the stored coverage cannot be read and is computed again: %s", error)
             return None
         return _folded(kept, rows[1:])
     return None

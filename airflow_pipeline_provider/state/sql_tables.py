@@ -71,7 +71,7 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("pipeline_id", sa.Text, primary_key=True),
         sa.Column(
             "version", BIG, nullable=False
-        ),  # PostgreSQL: grows with every change, whoever updates it holds the pipeline
+        ),  # PostgreSQL: increases with each change; an update locks the pipeline
         sa.Column("token", BIG, nullable=False),  # the newest fencing token
         sa.Column(
             "longest_us", BIG, nullable=False

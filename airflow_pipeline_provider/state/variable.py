@@ -41,7 +41,7 @@ from airflow_pipeline_provider.state.variable_access import AirflowVariables, Va
 from airflow_pipeline_provider.state.variable_lease import LeaseValue, PipelineLease, version_of
 from airflow_pipeline_provider.state.variable_values import DayLedger, PipelineState
 
-KEPT_RUNS = 500  # bindings of older runs are dropped: a run cleared after so many others plans anew
+KEPT_RUNS = 500  # bindings of older runs are dropped: a run cleared after so many others plans again
 TRIES = 3  # how often a change that did not stick is made again
 
 _SLACK = timedelta(
@@ -198,7 +198,7 @@ class VariableState(State):
 
         def announce(
             state: PipelineState,
-        ) -> None:  # first: a day that nobody knows of would be a lost ledger
+        ) -> None:  # first: an unlisted day would be a lost ledger
             state.days = sorted({*state.days, day})
             state.longest_seconds = max(state.longest_seconds, int(entry.interval.seconds) + 1)
             state.leases = []  # of the version before; a live one was refused when the lease was taken

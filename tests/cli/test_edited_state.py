@@ -72,4 +72,4 @@ def test_a_damaged_line_is_named(moved: Place, damage: str) -> None:
     done = moved("doctor", "flights", *AT)
     assert done.code != 0
     assert "a row of pipeline_ledger" in done.err
-    assert "somebody edited it" in done.err
+    assert "it was edited" in done.err

@@ -156,7 +156,7 @@ def test_what_nobody_went_on_with_goes_after_the_safe_age(seeded: Pipeline) -> N
     wait(seeded, WEEK + timedelta(minutes=1))
     cleaned = cleanup(seeded.runtime())
     assert removed(cleaned) == {attempt}
-    assert "nobody has gone on with it since 2013-11-06 12:00Z" in cleaned.attempts[0].why
+    assert "no run has continued it since 2013-11-06 12:00Z" in cleaned.attempts[0].why
     assert seeded.stage_files() == []
     assert seeded.store.pipelines["flights"].leases == []
 
