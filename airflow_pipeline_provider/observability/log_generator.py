@@ -2,15 +2,18 @@
 
 ::
 
-    with phase_log(logger, pipeline="flights", window=window.window_id, attempt=attempt, phase="extract") as record:
+    with phase_log(
+        logger, pipeline="flights", window=interval, timezone=zone, attempt=attempt, phase="extract"
+    ) as record:
         record.counts.update(rows=1200, parts=2)
 
-logs a line with `status=started`, then one with `status=ok` (or `skipped`, `waiting`, `failed`), seconds and counts::
+logs a line with `status=started`, then one with `status=ok` (or `skipped`, `waiting`, `failed`)::
 
-    at=2013-11-03T07:10:00.000Z pipeline=flights window=flights.2013… attempt=1f… phase=extract status=ok …
+    phase=extract status=ok rows=1200 parts=2 seconds=3.25 window="2013-11-03 [06:00, 08:00) EST" pipeline=flights …
 
-`AIRFLOW_PIPELINES_LOG_FORMAT=json` (or `as_json=True`) writes the same keys as one JSON object per line. Secrets are
-masked (`redaction`), and line ends in values are escaped, so an event is always one line.
+`AIRFLOW_PIPELINES_LOG_FORMAT=json` (or `as_json=True`) writes the same keys as one JSON object per line, with the
+window in UTC, and the time in front. Secrets are masked (`redaction`), and line ends in values are escaped, so an
+event is always one line.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from datetime import date, datetime, timezone
 from enum import Enum
 from typing import Any
 
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.escaping import visible_json
 from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
 from airflow_pipeline_provider.observability import metrics
@@ -54,7 +59,8 @@ class PhaseRecord:
 
     pipeline: str
     phase: str
-    window: str | None = None
+    window: Interval | str | None = None
+    timezone: str | None = None
     attempt: str | None = None
     status: str = "started"
     reason: str | None = None
@@ -66,23 +72,27 @@ def phase_log(
     logger: logging.Logger,
     *,
     pipeline: str,
-    window: Any,
+    window: Interval | str | None,
     attempt: str | None,
     phase: str,
+    timezone: str | None = None,
     as_json: bool | None = None,
     clock: Callable[[], datetime] = _now,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[PhaseRecord]:
     """Log the start and the end of the block; log an error of the block in one line and raise it again.
 
+    A text line shows the window in `timezone`, in UTC without one.
+
     After an error the status is `failed`, unless the block has set it to skipped before. After SupersededError it is
     `skipped` with the reason `superseded`, after LeaseHeldError `waiting` with the reason `leased`.
     """
-    record = PhaseRecord(pipeline, phase, getattr(window, "window_id", window), attempt)
+    record = PhaseRecord(pipeline, phase, window, timezone, attempt)
     begun = monotonic()
+    as_json = _is_json(as_json)
 
     def log_line(level: int, **more: Any) -> None:
-        log_event(logger, _fields(record, more), level=level, as_json=as_json, clock=clock)
+        log_event(logger, _fields(record, as_json, more), level=level, as_json=as_json, clock=clock)
 
     log_line(logging.INFO)
     record.status = "ok"
@@ -107,19 +117,27 @@ def phase_log(
     metrics.phase_ended(pipeline, phase, seconds, record.counts)
 
 
-def _fields(record: PhaseRecord, more: Mapping[str, Any]) -> dict[str, Any]:
-    head = {
-        "pipeline": record.pipeline,
-        "window": record.window,
-        "attempt": record.attempt,
-        "phase": record.phase,
-        "status": record.status,
-        "reason": record.reason,
+def _fields(record: PhaseRecord, as_json: bool, more: Mapping[str, Any]) -> dict[str, Any]:
+    first = {"phase": record.phase, "status": record.status, "reason": record.reason}
+    last = {
         **more,
+        "window": _window(record, as_json),
+        "pipeline": record.pipeline,
+        "attempt": record.attempt,
     }
-    known = {key: value for key, value in head.items() if value is not None}
     # a count must not replace a field such as the status
-    return {**known, **{(f"{key}_" if key in head else key): value for key, value in record.counts.items()}}
+    counts = {
+        f"{key}_" if key in first or key in last else key: value for key, value in record.counts.items()
+    }
+    return {key: value for key, value in {**first, **counts, **last}.items() if value is not None}
+
+
+def _window(record: PhaseRecord, as_json: bool) -> str | None:
+    if not isinstance(record.window, Interval):
+        return record.window
+    if as_json or record.timezone is None:
+        return str(record.window)
+    return local_window(record.window, record.timezone)
 
 
 def log_event(
@@ -130,17 +148,28 @@ def log_event(
     as_json: bool | None = None,
     clock: Callable[[], datetime] = _now,
 ) -> None:
-    """Log the fields as one line that starts with the time; None for `as_json` reads the environment variable."""
+    """Log the fields as one line; None for `as_json` reads the environment variable.
+
+    A JSON line starts with the time. A text line has none, because Airflow's log shows one in front of each line.
+    """
     if logger.isEnabledFor(level):
-        stamp = clock().astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        as_json = _is_json(as_json)
+        if as_json:
+            stamp = clock().astimezone(timezone.utc).isoformat(timespec="milliseconds")
+            fields = {"at": stamp.replace("+00:00", "Z"), **fields}
         # %(funcName)s is the caller's function, not this one
-        logger.log(level, "%s", render({"at": stamp, **fields}, as_json=as_json), stacklevel=2)
+        logger.log(level, "%s", render(fields, as_json=as_json), stacklevel=2)
+
+
+def _is_json(as_json: bool | None) -> bool:
+    if as_json is None:
+        return os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
+    return as_json
 
 
 def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
     """Return the line, with secrets masked."""
-    if as_json is None:
-        as_json = os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
+    as_json = _is_json(as_json)
     clean = {redact_text(str(key)): _loggable(redact(value, str(key))) for key, value in fields.items()}
     if as_json:
         return visible_json(json.dumps(clean, ensure_ascii=False, allow_nan=False))

@@ -63,7 +63,12 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
     window is chosen, a failure counts as in every phase; an unexpected exception before is an UnexpectedError.
     """
     with phase_log(
-        logger, pipeline=runtime.config.pipeline_id, window=None, attempt=None, phase="generate"
+        logger,
+        pipeline=runtime.config.pipeline_id,
+        window=None,
+        timezone=runtime.config.timezone,
+        attempt=None,
+        phase="generate",
     ) as log:
         try:
             with runtime.state.session():
@@ -98,7 +103,7 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
         if generated.claim is None:
             log.status, log.reason = "skipped", generated.reason
         else:
-            log.window = str(generated.claim.window.interval)
+            log.window = generated.claim.window.interval
         return generated
 
 
@@ -117,7 +122,7 @@ def _without_lease(runtime: Runtime, request: RunRequest) -> Generated | None:
 @contextmanager
 def _chosen(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Iterator[None]:
     """Count a failure of the block as one of this window; the log line names the window."""
-    log.window = str(interval)
+    log.window = interval
     with failures_counted(runtime, request.run, interval, "generate"):
         yield
     log.window = None

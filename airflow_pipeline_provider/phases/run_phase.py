@@ -62,7 +62,12 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
     window = claim.window
     check_pipeline(runtime, claim, name)
     with phase_log(
-        logger, pipeline=window.pipeline_id, window=str(window.interval), attempt=attempt, phase=name
+        logger,
+        pipeline=window.pipeline_id,
+        window=window.interval,
+        timezone=runtime.config.timezone,
+        attempt=attempt,
+        phase=name,
     ) as record:
         try:
             with failures_counted(runtime, claim.run, window.interval, name, attempt):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import DataError, SupersededError, TransientError
 from airflow_pipeline_provider.observability import redaction
 from airflow_pipeline_provider.observability.log_generator import (
@@ -51,10 +52,10 @@ def run_phase(block=lambda record: None, **keywords):
 
 def test_a_phase_logs_its_start_and_its_end(caplog):
     run_phase(lambda record: record.counts.update(rows=1200, parts=2, token=7))
-    head = "at=2013-11-03T07:10:00.005Z pipeline=flights window=flights.w1 attempt=a1 phase=extract"
+    tail = "window=flights.w1 pipeline=flights attempt=a1"
     assert caplog.messages == [
-        f"{head} status=started",
-        f"{head} status=ok seconds=3.25 rows=1200 parts=2 token=7",
+        f"phase=extract status=started {tail}",
+        f"phase=extract status=ok rows=1200 parts=2 token=7 seconds=3.25 {tail}",
     ]
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
@@ -150,9 +151,20 @@ def test_window_and_attempt_may_be_set_inside_the_block(caplog):
     assert (last["window"], last["attempt"]) == ("w2", "a2")
 
 
-def test_a_window_is_logged_by_its_id(caplog):
-    run_phase(window=SimpleNamespace(window_id="flights.w9"))
-    assert "window=flights.w9" in caplog.messages[0]
+@pytest.mark.parametrize(
+    ("zone", "as_json", "expected"),
+    [
+        pytest.param("America/New_York", False, "2013-11-03 [01:00 EDT, 01:00 EST)", id="local time in text"),
+        pytest.param(
+            "America/New_York", True, "[2013-11-03T05:00:00Z, 2013-11-03T06:00:00Z)", id="UTC in JSON"
+        ),
+        pytest.param(None, False, "[2013-11-03T05:00:00Z, 2013-11-03T06:00:00Z)", id="no time zone"),
+    ],
+)
+def test_a_window_is_logged_in_local_time_with_its_zone(caplog, zone, as_json, expected):
+    start = datetime(2013, 11, 3, 5, tzinfo=timezone.utc)
+    run_phase(window=Interval(start, start + timedelta(hours=1)), timezone=zone, as_json=as_json)
+    assert expected in caplog.messages[0]
 
 
 def test_a_count_cannot_replace_the_status(caplog):
