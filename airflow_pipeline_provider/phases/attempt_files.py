@@ -16,11 +16,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime
 
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.windows import parse_window_id
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError
 from airflow_pipeline_provider.phases.leases import renew
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -28,7 +29,7 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = r"\d{4,}-\d\d-\d\d/%s\.(?P<start>\d{8}T\d{6}(\.\d{6})?Z)-(?P<end>\d{8}T\d{6}(\.\d{6})?Z)"
+_PATH = re.compile(r"(\d{4,}-\d\d-\d\d/([^/]+)/([0-9a-f]{12}))/.+")
 _MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
 
 
@@ -64,16 +65,11 @@ class Attempt:
 
 def attempt_of(pipeline_id: str, path: str) -> Attempt | None:
     """Return the attempt, without its files, that a path of this pipeline belongs to; None for any other path."""
-    match = re.fullmatch(
-        f"(?P<folder>{_FOLDER % re.escape(pipeline_id)}/(?P<attempt>[0-9a-f]{{12}}))/.+", path
-    )
-    if match is None:
+    match = _PATH.fullmatch(path)
+    window = parse_window_id(match[2]) if match else None
+    if match is None or window is None or window[0] != pipeline_id:
         return None
-    try:
-        interval = Interval(_instant(match["start"]), _instant(match["end"]))
-    except ValueError:  # no window of ours has such a name
-        return None
-    return Attempt(match["folder"], interval, match["attempt"])
+    return Attempt(match[1], window[1], match[3])
 
 
 def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]:
@@ -86,11 +82,6 @@ def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]
             attempts[attempt.folder] = attempt
             folders.setdefault(attempt.folder, []).append(file)
     return [replace(attempts[folder], files=tuple(found)) for folder, found in sorted(folders.items())]
-
-
-def _instant(compact: str) -> datetime:
-    form = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
-    return datetime.strptime(compact, form).replace(tzinfo=timezone.utc)
 
 
 def in_idle_window(runtime: Runtime) -> Callable[[str], bool]:
