@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.connectors.postgres.network import bounded
+from airflow_pipeline_provider.connectors.postgres.network import with_time_limits
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
@@ -71,7 +71,7 @@ def hook_of(connection: Any) -> Any:
     if connection.conn_type in ("postgres", "postgresql"):  # direct: finding all hooks takes a second
         why = f"connection {conn_id!r} of type postgres"
         module = require("airflow.providers.postgres.hooks.postgres", "postgres", why)
-        return module.PostgresHook(postgres_conn_id=conn_id, connection=bounded(connection))
+        return module.PostgresHook(postgres_conn_id=conn_id, connection=with_time_limits(connection))
     hook = _hook_by_type(connection)
     if not callable(getattr(hook, "get_conn", None)) or not hasattr(hook, "placeholder"):
         raise ConfigError(

@@ -30,7 +30,7 @@ from airflow_pipeline_provider.connectors.databases import (
     sqlite_uri_of,
 )
 from airflow_pipeline_provider.connectors.deadlines import Watch
-from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, NETWORK, patience_to_write
+from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, NETWORK, write_settings
 from airflow_pipeline_provider.core.intervals import to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.fault_points import reach
@@ -78,7 +78,7 @@ def _sqlite_engine(uri: str) -> sa.Engine:
 
 def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
     """Add PostgreSQL's time limits: for locks and idle clients on the server, for answers in this process."""
-    settings = patience_to_write(seconds).items()
+    settings = write_settings(seconds).items()
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings)
     watches: dict[int, Watch] = {}
 

@@ -14,7 +14,6 @@ import psycopg2
 import pyarrow.parquet  # noqa: F401  (so that its import is not timed)
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.load_protocol import parse_name
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.postgres import sql
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
@@ -44,7 +43,7 @@ def own(staged: Path, url: str) -> Timing:
         connection.cursor() as cursor,
         (staged / "rows.copy").open("rb") as rows,
     ):
-        cursor.copy_expert(sql.copy_rows(parse_name(TABLE)), rows, 1 << 20)
+        cursor.copy_expert(sql.copy_rows(sql.DIALECT.parse_name(TABLE)), rows, 1 << 20)
     return timing
 
 
@@ -68,7 +67,9 @@ def main() -> None:
                 timing = ours(given.staged, target) if given.how == "ours" else own(given.staged, url)
                 target.close()
                 with closing(psycopg2.connect(url)) as connection, connection.cursor() as reader:
-                    reader.execute(f'SELECT COUNT(*), SUM(octet_length("BODY")) FROM {parse_name(TABLE)}')
+                    reader.execute(
+                        f'SELECT COUNT(*), SUM(octet_length("BODY")) FROM {sql.DIALECT.parse_name(TABLE)}'
+                    )
                     rows, size = reader.fetchone() or (0, 0)
             finally:
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")

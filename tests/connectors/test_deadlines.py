@@ -13,7 +13,7 @@ from elastic_transport import NodeConfig
 
 from airflow_pipeline_provider.connectors.deadlines import Watch, within
 from airflow_pipeline_provider.connectors.elasticsearch.node import BoundedNode, TooSlowError
-from airflow_pipeline_provider.connectors.postgres.network import NETWORK, bounded
+from airflow_pipeline_provider.connectors.postgres.network import NETWORK, with_time_limits
 from airflow_pipeline_provider.exceptions import TransientError
 
 
@@ -103,5 +103,5 @@ class Connection:
 def test_postgres_time_outs_stand_where_the_connection_has_none() -> None:
     import json
 
-    extra = json.loads(bounded(Connection({"connect_timeout": 3, "sslmode": "require"})).extra)
+    extra = json.loads(with_time_limits(Connection({"connect_timeout": 3, "sslmode": "require"})).extra)
     assert extra == {**NETWORK, "connect_timeout": 3, "sslmode": "require"}

@@ -28,13 +28,8 @@ from airflow_pipeline_provider.connectors.base import (
     Target,
     TargetCounts,
 )
-from airflow_pipeline_provider.connectors.load_protocol import (
-    WriteConflictError,
-    check_counts,
-    check_shape,
-    check_sharing,
-    is_loaded,
-)
+from airflow_pipeline_provider.connectors.load_protocol import WriteConflictError, check_counts, is_loaded
+from airflow_pipeline_provider.connectors.sql_tables import check_shape, check_sharing
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError

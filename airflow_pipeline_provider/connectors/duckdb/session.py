@@ -1,4 +1,4 @@
-"""A DuckDB file: opened for one operation at a time, and its errors by what to do about them.
+"""A DuckDB file, open for one operation at a time, and a mapping of DuckDB's errors.
 
 An engine of its own takes many times as long to start as a file to open, so there is one, in memory, which attaches
 the file for each operation and detaches it.
@@ -7,8 +7,8 @@ the file for each operation and detaches it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,42 @@ _NO_PARQUET = ("magic bytes", "too small to be a Parquet", "Parquet reader")
 _FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
 
 
+class Session:
+    """The open file as its default database; each statement is committed by itself outside of `transaction`."""
+
+    def __init__(self, connection: Any, path: str) -> None:
+        self.connection, self._path = connection, path
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows; for a statement that changes rows, one row with their number."""
+        with mapped(self._path):
+            rows: list[tuple[Any, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
+            return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction, and roll it back when the block raises."""
+        self.execute("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            with suppress(PipelineError):  # what failed may have ended the transaction already
+                self.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def registered(self, name: str, table: Any) -> Iterator[None]:
+        """Make a pyarrow table readable under a name."""
+        with mapped(self._path):
+            self.connection.register(name, table)
+        try:
+            yield
+        finally:
+            self.connection.unregister(name)
+
+
 class DuckDBFile:
-    """The file at `path`, made by the first operation."""
+    """The file at `path`, created by the first operation."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -32,8 +66,8 @@ class DuckDBFile:
         self._one_at_a_time = threading.Lock()
 
     @contextmanager
-    def open(self) -> Iterator[Any]:
-        """A connection that has the file open, as its default database, and its lock; to the end of the block."""
+    def open(self) -> Iterator[Session]:
+        """Open and lock the file until the block ends."""
         with self._one_at_a_time:
             connection = self._engine or self._start_engine()
             known = self._database
@@ -45,7 +79,7 @@ class DuckDBFile:
                         known = _quoted(connection.execute(_ATTACHED, [self._own]).fetchone()[0])
                     connection.execute(f"USE {known}")
                 self._database = known
-                yield connection
+                yield Session(connection, self._path)
                 with mapped(self._path):
                     connection.execute(f"USE {_quoted(self._own)}")
                     connection.execute(f"DETACH {known}")
@@ -56,11 +90,11 @@ class DuckDBFile:
     def _start_engine(self) -> Any:
         duckdb = require("duckdb", "duckdb", "target duckdb")
         with mapped(self._path):
-            # no variable of this process may pass for a table that somebody dropped
-            config = {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
-            config["temp_directory"] = (
-                f"{self._path}.tmp"  # not in the folder where the process happens to run
-            )
+            config = {
+                "python_enable_replacements": "false",  # no Python variable may pass for a dropped table
+                "autoinstall_known_extensions": "false",
+                "temp_directory": f"{self._path}.tmp",  # not in the process's working directory
+            }
             self._engine = duckdb.connect(":memory:", config=config)
             # its first database is called memory, as a file may be: another one takes its place
             self._engine.execute(f"ATTACH ':memory:' AS {_quoted(self._own)}")
@@ -74,6 +108,7 @@ class DuckDBFile:
             engine.close()
 
     def close(self) -> None:
+        """Stop the engine; the next operation starts another one."""
         with self._one_at_a_time:
             self._stop_engine()
 
@@ -88,7 +123,7 @@ def _quoted(name: str) -> str:
 
 @contextmanager
 def mapped(path: str) -> Iterator[None]:
-    """DuckDB's errors by what to do about them."""
+    """Raise DuckDB's errors as those of this package."""
     try:
         yield
     except PipelineError:

@@ -1,7 +1,7 @@
-"""How long PostgreSQL and its client wait for each other, for source, target and state alike.
+"""Time limits and TLS of connections to PostgreSQL, for source, target and state.
 
-A silent network is noticed at three places: the kernel probes the connection (keepalives, both sides), the server
-gives up statements that take too long, and a `deadlines.Watch` cuts a connection whose answer does not come, as
+A silent network is noticed in three ways: the kernel probes the connection (keepalives, both sides), the server
+cancels statements that take too long, and a `deadlines.Watch` cuts a connection whose answer does not come, as
 behind a proxy that stays up.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_pipeline_provider.connectors.encryption import is_loopback
 
-GRACE_SECONDS = 10.0  # the server is asked to give up first: its error says more
+GRACE_SECONDS = 10.0  # the server's own limit ends first: its error says more
 # libpq's; the connection's extra may say otherwise
 NETWORK = {
     "connect_timeout": 30,
@@ -28,7 +28,7 @@ NETWORK = {
 _PROBES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 
 
-def bounded(connection: Any) -> Any:
+def with_time_limits(connection: Any) -> Any:
     """Return a copy of the Airflow connection with libpq's time-outs, and TLS, where its extra has none.
 
     libpq's own default tries TLS and continues without it.  With a password and a host that is not this machine, TLS
@@ -51,15 +51,15 @@ def _is_here(host: str) -> bool:
     return not host.strip() or host.strip().startswith(("/", "@")) or is_loopback(host)  # or a socket
 
 
-def patience_to_read(statement_seconds: int) -> dict[str, str]:
-    """Settings of a session that may rest between its statements."""
+def read_settings(statement_seconds: int) -> dict[str, str]:
+    """Return the settings of a session that may be idle between its statements."""
     return {"statement_timeout": f"{statement_seconds}s", **_PROBES}
 
 
-def patience_to_write(statement_seconds: int) -> dict[str, str]:
-    """Settings of a session that holds locks."""
+def write_settings(statement_seconds: int) -> dict[str, str]:
+    """Return the settings of a session that holds locks."""
     return {
         "lock_timeout": f"{max(1, statement_seconds * 2 // 3)}s",
         "idle_in_transaction_session_timeout": f"{statement_seconds}s",
-        **patience_to_read(statement_seconds),
+        **read_settings(statement_seconds),
     }

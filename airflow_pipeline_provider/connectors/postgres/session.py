@@ -23,7 +23,7 @@ _READ_BYTES = 2**20
 
 
 def hook(conn_id: str) -> Any:
-    """Airflow's hook of the connection, always with UTF-8."""
+    """Return Airflow's hook of the connection, with UTF-8 as the client encoding."""
     with database_errors(f"target.conn_id: connection {conn_id!r}"):
         connection = copy.deepcopy(get_connection(conn_id))
         if connection.conn_type not in ("postgres", "postgresql"):
@@ -36,9 +36,9 @@ def hook(conn_id: str) -> Any:
 
 
 class Session:
-    """A connection with one transaction after the other; whatever goes wrong, close it: the server rolls back.
+    """A connection for one transaction; close it after an error, and the server rolls back.
 
-    `doing` begins the sentence of each error.
+    `doing` is the beginning of each error's message.
     """
 
     def __init__(self, hook: Any, doing: str, statement_seconds: int) -> None:
@@ -49,6 +49,7 @@ class Session:
         self._watch = Watch(self._connection, statement_seconds + GRACE_SECONDS)
 
     def close(self) -> None:
+        """Close the connection; the server rolls back what is not committed."""
         try:
             with database_errors(f"{self._doing}, closing"):
                 self._connection.close()
@@ -56,24 +57,30 @@ class Session:
             log.debug("%s", error)
 
     def begin(self) -> None:
+        """Begin a transaction, with its settings."""
         self.execute(sql.BEGIN)
         self.execute(*sql.apply_settings(sql.settings(self._seconds)))
         self.execute(sql.DURABLE_COMMIT)
         self.execute(sql.NOTICE_LOST_CLIENT)
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Use the transaction that is open since `begin`; closing the session rolls it back."""
+        yield
+
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows; for a statement without any, one row with the number of rows it changed."""
+        """Return the rows; for a statement that returns none, one row with the number of rows it changed."""
         with self._answered(), self._connection.cursor() as cursor:
             cursor.execute(statement, list(parameters) or None)
             return cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
 
-    def let_run_long(self) -> None:
-        """Give the statements that follow in this transaction as long as a COPY may take."""
+    def allow_long_statements(self) -> None:
+        """Let the statements that follow in this transaction take as long as a COPY."""
         self.execute(*sql.apply_settings({"statement_timeout": f"{sql.COPY_HOURS}h"}))
 
     def copy(self, statement: str, chunks: Iterator[bytes]) -> int:
-        """Run COPY FROM STDIN, return the number of rows; an error of `chunks` comes through as it is."""
-        self.let_run_long()
+        """Run COPY FROM STDIN and return the number of rows; an error of `chunks` is raised unchanged."""
+        self.allow_long_statements()
         feed = _Feed(chunks, self._watch)
         try:
             with self._answered(), self._connection.cursor() as cursor:
@@ -93,7 +100,7 @@ class Session:
 
     @contextmanager
     def _answered(self) -> Iterator[None]:
-        """Maps the driver's errors; no answer for too long is one of them."""
+        """Raise the driver's errors as those of this package; a missing answer is a TransientError."""
         self._watch.start()
         try:
             with database_errors(self._doing):
@@ -101,8 +108,8 @@ class Session:
         except PipelineError:
             if self._watch.fired:
                 raise TransientError(
-                    f"{self._doing}: expected an answer of PostgreSQL within {self._watch.seconds:.0f} s, got none "
-                    "and cut the connection; if it stays so, look at the network, or raise target.statement_timeout"
+                    f"{self._doing}: PostgreSQL did not answer within {self._watch.seconds:.0f} s, so the "
+                    "connection was cut; if it happens again, check the network, or raise target.statement_timeout"
                 ) from None
             raise
         finally:
@@ -110,8 +117,11 @@ class Session:
 
 
 class _Feed(io.RawIOBase):
-    """The chunks as the file that psycopg2 reads; the watch rests while the next chunk is made, for that is the
-    stage's time.  `error` keeps what the chunks raised, since psycopg2 puts one of its own in its place."""
+    """The chunks as a file that psycopg2 reads.
+
+    The watch is stopped while the next chunk is made, which is the stage's time.  `error` keeps what the chunks
+    raised, since psycopg2 replaces it with an error of its own.
+    """
 
     def __init__(self, chunks: Iterator[bytes], watch: Watch) -> None:
         self.error: BaseException | None = None

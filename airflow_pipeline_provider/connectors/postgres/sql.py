@@ -1,4 +1,7 @@
-"""The SQL text that only PostgreSQL has: session settings, its catalog, the index, the view, COPY."""
+"""Build the statements that only PostgreSQL has: session settings, catalog queries, indexes, COPY.
+
+Each function returns a statement, most of them with its parameters.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,44 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from airflow_pipeline_provider.connectors.load_protocol import (
-    ENVELOPE_COLUMNS,
-    STAMP_COLUMNS,
-    Dialect,
-    ObjectName,
-)
-from airflow_pipeline_provider.connectors.postgres.network import patience_to_write
+from airflow_pipeline_provider.connectors.postgres.network import write_settings
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
 
-DIALECT = Dialect(
+DIALECT = TargetDialect(
+    name="postgres",
+    placeholder="%s",
     text="text",
     instant="timestamp with time zone",
     body="text",  # not jsonb: text stays as it is, byte for byte
     integer="bigint",
-    mark="%s",
-    create_view="CREATE VIEW",  # `find` looks for it first
+    create_view="CREATE VIEW",  # two sessions cannot create it at once: see `lock_for_creating`
     counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 COPY_HOURS = 6  # the server gives a COPY up after that; one that stands still, the client does before
 _LOCK_SPACE = 78  # of our advisory locks; the state store has 77
-_COLUMNS = ", ".join(f'"{name}"' for name in (*ENVELOPE_COLUMNS, *STAMP_COLUMNS))
+_COLUMNS = ", ".join(f'"{name}"' for name in DATA_COLUMNS)
 
 
 def settings(statement_seconds: int) -> dict[str, str]:
-    """Settings of one transaction, whatever server, database, role or connection say."""
+    """Return the settings of one transaction; they override those of server, database, role and connection."""
     return {
         "TimeZone": "UTC",
         "DateStyle": "ISO, MDY",
         # a policy that hides rows becomes an error: hidden rows would be neither deleted nor counted
         "row_security": "off",
-        **patience_to_write(statement_seconds),
+        **write_settings(statement_seconds),
     }
 
 
 def apply_settings(values: dict[str, str]) -> tuple[str, list[Any]]:
-    """One SELECT, for this transaction only (so that a pooler's next client has none of it)."""
+    """Set values for this transaction only, so that a pooler's next client does not inherit them."""
     calls = ", ".join("set_config(%s, %s, true)" for _ in values)
     return f"SELECT {calls}", [word for pair in values.items() for word in pair]
 
 
-# `off` would lose a commit that the ledger knows when the server crashes; other values are somebody's choice
+# `off` would lose a commit that the ledger knows when the server crashes; other values are the user's choice
 DURABLE_COMMIT = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
@@ -58,13 +58,15 @@ NOTICE_LOST_CLIENT = (
 
 
 def lock_for_creating(table: ObjectName) -> tuple[str, list[Any]]:
-    """Until the transaction ends.  IF NOT EXISTS alone does not help two who create at once: one gets a
-    unique_violation from the catalog."""
+    """Lock the creation of a table until the transaction ends.
+
+    IF NOT EXISTS is not enough for two sessions that create it at once: one gets a unique_violation of the catalog.
+    """
     return "SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK_SPACE, zlib.crc32(str(table).encode()) >> 1]
 
 
 def find(name: ObjectName) -> tuple[str, list[Any]]:
-    """One row with its relkind ("r", "v", ...), or none."""
+    """Find an object: one row with its relkind ("r", "v", …), or none."""
     schema, relation = name.parts
     return (
         "SELECT c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
@@ -74,7 +76,7 @@ def find(name: ObjectName) -> tuple[str, list[Any]]:
 
 
 def describe(table: ObjectName) -> tuple[str, list[Any]]:
-    """Rows of (column, type)."""
+    """Describe a table: rows of (column, type)."""
     return (
         "SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
         "WHERE attrelid = CAST(%s AS regclass) AND attnum > 0 AND NOT attisdropped",
@@ -83,12 +85,12 @@ def describe(table: ObjectName) -> tuple[str, list[Any]]:
 
 
 def definition(view: ObjectName) -> tuple[str, list[Any]]:
-    """Return the query of one row with the view's SQL text."""
+    """Read the SQL text of a view: one row."""
     return "SELECT pg_catalog.pg_get_viewdef(CAST(%s AS regclass))", [str(view)]
 
 
 def may_create(schema: str) -> tuple[str, list[Any]]:
-    """One row: may the role create tables in the schema (or the missing schema itself), and where."""
+    """Ask whether the role may create tables in the schema, or the missing schema itself: one row with the place."""
     return (
         "SELECT CASE WHEN to_regnamespace(quote_ident(%s)) IS NULL "
         "THEN has_database_privilege(current_database(), 'CREATE') "
@@ -100,15 +102,19 @@ def may_create(schema: str) -> tuple[str, list[Any]]:
 
 
 class Index(NamedTuple):
-    """An index of the data table: the name's suffix, its definition, and the first columns that make another do."""
+    """An index of the data table.
+
+    `columns` are the first columns of an index that serves the same queries.
+    """
 
     suffix: str
     definition: str
     columns: tuple[tuple[str, ...], ...]
 
     def create(self, table: ObjectName, *, concurrently: bool = False) -> str:
+        """Return the statement that creates the index."""
         how = "CONCURRENTLY " if concurrently else ""
-        name = ObjectName((table.sibling(self.suffix).last,))
+        name = DIALECT.object_name(table.sibling(self.suffix).last)
         return f"CREATE INDEX {how}IF NOT EXISTS {name} ON {table} {self.definition}"
 
 
@@ -122,7 +128,7 @@ INDEXES = (
 
 
 def missing_indexes(found: Sequence[tuple[Any, ...]]) -> list[Index]:
-    """Return the indexes whose work no index in the answer of `find_indexes` does."""
+    """Return the indexes that nothing in the result of `find_indexes` replaces."""
     present = [tuple(str(column).strip('"') for column in row) for row in found]
     return [
         index
@@ -132,7 +138,7 @@ def missing_indexes(found: Sequence[tuple[Any, ...]]) -> list[Index]:
 
 
 def find_indexes(table: ObjectName) -> tuple[str, list[Any]]:
-    """Return the query of the first two columns of each valid and full index, whatever its name."""
+    """Find the first two columns of each valid and full index, whatever its name."""
     return (
         "SELECT pg_catalog.pg_get_indexdef(indexrelid, 1, true), pg_catalog.pg_get_indexdef(indexrelid, 2, true) "
         "FROM pg_catalog.pg_index WHERE indrelid = CAST(%s AS regclass) AND indisvalid AND indpred IS NULL",
@@ -141,7 +147,7 @@ def find_indexes(table: ObjectName) -> tuple[str, list[Any]]:
 
 
 def describe_for_upgrade(table: ObjectName, view: ObjectName) -> tuple[str, list[Any]]:
-    """Return the query of one row: (may the role change the table, its bytes, may it change the view, the view)."""
+    """Ask what an upgrade needs: one row (owns the table, its bytes, owns the view, the view's SQL text)."""
     return (
         "SELECT pg_catalog.pg_has_role(t.relowner, 'USAGE'), pg_catalog.pg_table_size(t.oid), "
         "pg_catalog.pg_has_role(v.relowner, 'USAGE'), "
@@ -153,4 +159,5 @@ def describe_for_upgrade(table: ObjectName, view: ObjectName) -> tuple[str, list
 
 
 def copy_rows(table: ObjectName) -> str:
+    """Return the COPY that reads rows from the client."""
     return f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"

@@ -1,8 +1,8 @@
 """Bring the tables of earlier versions up to date: indexes and the `_LATEST` view.
 
-Nothing here is needed for a load to be right, so nothing here may stop or delay one for long. An index is built
-CONCURRENTLY, which blocks no reader and no writer; a large table's is left to its owner, who is shown the statement.
-The view is replaced only if no query holds it.
+No load needs these changes, so they must neither stop nor long delay one. An index is built CONCURRENTLY, which
+blocks no reader and no writer; for a large table the statement is only logged. The view is replaced only if no query
+holds it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_pipeline_provider.connectors.load_protocol import ObjectName, Statements, is_first_view
 from airflow_pipeline_provider.connectors.postgres import sql
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_tables import Tables, is_first_view
 from airflow_pipeline_provider.exceptions import PipelineError
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ _VIEW_LOCK_MILLISECONDS = 2_000
 
 
 class Step(NamedTuple):
-    """One change, made in a session of its own; a failure is logged, and the next prepare tries again."""
+    """One change, applied in a session of its own; a failure is logged, and the next prepare tries again."""
 
     doing: str
     change: Callable[[Session], None]
     by_hand: str
 
     def run(self, session: Session) -> None:
+        """Apply the change; log a failure."""
         try:
             self.change(session)
             log.info("%s: done", self.doing)
@@ -40,31 +42,31 @@ class Step(NamedTuple):
             log.warning("%s failed, and is not needed for the load: %s; %s", self.doing, error, self.by_hand)
 
 
-def find_upgrade(session: Session, statements: Statements, missing: Sequence[sql.Index]) -> list[Step]:
-    """Return what prepare may change after its transaction; log what only the table's owner may."""
-    described = session.execute(*sql.describe_for_upgrade(statements.table, statements.latest))
+def find_upgrade(session: Session, tables: Tables, missing: Sequence[sql.Index]) -> list[Step]:
+    """Return what prepare changes after its transaction; log what the table's owner must change."""
+    described = session.execute(*sql.describe_for_upgrade(tables.data, tables.latest))
     [(owns_table, size, owns_view, definition)] = described
     steps = []
     for index in missing:
-        name = statements.table.sibling(index.suffix)
+        name = tables.data.sibling(index.suffix)
         if session.execute(*sql.find(name)):
             by_hand = f"run REINDEX INDEX CONCURRENTLY {name} unless it is being built"
             log.warning("%s is an index that is not valid: %s", name, by_hand)
             continue
-        by_hand = f"run {index.create(statements.table, concurrently=True)}"
+        by_hand = f"run {index.create(tables.data, concurrently=True)}"
         if owns_table and size <= LARGEST_TABLE:
-            steps.append(Step(f"create index {name}", _creating(index, statements.table), by_hand))
+            steps.append(Step(f"create index {name}", _creating(index, tables.data), by_hand))
         else:
             why = "the table is large" if owns_table else "the connection's role does not own the table"
-            log.warning("%s has no index %s, and %s: %s", statements.table, name.last, why, by_hand)
+            log.warning("%s has no index %s, and %s: %s", tables.data, name.last, why, by_hand)
     if is_first_view(str(definition or "")):
-        replace = statements.create_view(replace=True)
+        replace = tables.create_view(replace=True)
         if owns_view:
-            steps.append(Step(f"replace view {statements.latest}", _replacing(replace), f"run {replace}"))
+            steps.append(Step(f"replace view {tables.latest}", _replacing(replace), f"run {replace}"))
         else:
             log.warning(
                 "%s reads the whole table for every query, and the connection's role does not own it: run %s",
-                statements.latest,
+                tables.latest,
                 replace,
             )
     return steps

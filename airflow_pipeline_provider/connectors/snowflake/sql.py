@@ -1,5 +1,5 @@
-# ruff: noqa: S608  (names are checked by `parse_name` and quoted, paths are escaped)
-"""The SQL text that only Snowflake has: COPY, PUT, stages and session parameters."""
+# ruff: noqa: S608  (names are checked by `TargetDialect.parse_name` and quoted, paths are escaped)
+"""Build the statements that only Snowflake has: COPY, PUT, stages and session parameters."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from airflow_pipeline_provider.connectors.load_protocol import (
-    ENVELOPE_COLUMNS,
-    Dialect,
-    ObjectName,
-)
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+from airflow_pipeline_provider.connectors.sql_tables import ENVELOPE_COLUMNS
 from airflow_pipeline_provider.exceptions import ConfigError
 
 FILES_A_COPY = 1_000  # the most that Snowflake takes in FILES = (...)
 LOCK_TIMEOUT_SECONDS = 600  # its default is twelve hours
 
-DIALECT = Dialect(
+DIALECT = TargetDialect(
+    name="snowflake",
+    placeholder="%s",
     text="VARCHAR",
     instant="TIMESTAMP_TZ",  # an instant whatever the reader's session timezone is
     body="VARIANT",
     integer="NUMBER(38,0)",
-    mark="%s",
     keep_grants=" COPY GRANTS",
+    folds_to_upper=True,
 )
 
 _COLUMNS = ", ".join(f'"{name}"' for name in ENVELOPE_COLUMNS)
@@ -54,11 +53,12 @@ _SCHEMES = {
 
 
 def literal(text: str) -> str:
-    """A string constant; backslashes are escapes in Snowflake."""
+    """Return a string constant; backslashes are escapes in Snowflake."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def set_session(tag: dict[str, str], statement_seconds: int) -> str:
+    """Return the statement that sets the session's time zone, time limits and query tag."""
     return (
         f"ALTER SESSION SET TIMEZONE = 'UTC' LOCK_TIMEOUT = {min(LOCK_TIMEOUT_SECONDS, statement_seconds)} "
         f"STATEMENT_TIMEOUT_IN_SECONDS = {statement_seconds} "
@@ -67,7 +67,7 @@ def set_session(tag: dict[str, str], statement_seconds: int) -> str:
 
 
 def create_staged(name: ObjectName) -> str:
-    """A table of this session alone: it is gone with the session, whatever happens to the process."""
+    """Return the statement that creates a table of this session, which drops it when it ends, even by a crash."""
     types = (DIALECT.text, DIALECT.instant, DIALECT.text, DIALECT.body)
     columns = ", ".join(f'"{c}" {t} NOT NULL' for c, t in zip(ENVELOPE_COLUMNS, types, strict=True))
     return f"CREATE TEMPORARY TABLE {name} ({columns})"
@@ -101,30 +101,31 @@ def _copy(into: ObjectName, stage: ObjectName, files: str, options: CopyOptions)
 
 
 def put_file(path: str, stage: ObjectName) -> str:
-    """Upload one local file as it is."""
+    """Return the statement that uploads one local file unchanged."""
     url = "'file://" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return f"PUT {url} @{stage} AUTO_COMPRESS = FALSE OVERWRITE = FALSE"
 
 
-def show_stage(stage: ObjectName) -> str:
-    """Rows of stages like this one (LIKE takes `_` for any character: compare the names)."""
-    inside = f" IN SCHEMA {ObjectName(stage.parts[:-1])}" if len(stage.parts) > 1 else ""
-    return f"SHOW STAGES LIKE {literal(stage.last)}{inside}"
+def show(kind: str, name: ObjectName) -> str:
+    """Return the statement that lists objects of a kind ("TABLES") like this one.
 
-
-def show_view(view: ObjectName) -> str:
-    """Rows of views like this one, with their SQL text (LIKE takes `_` for any character: compare the names)."""
-    inside = f" IN SCHEMA {ObjectName(view.parts[:-1])}" if len(view.parts) > 1 else ""
-    return f"SHOW VIEWS LIKE {literal(view.last)}{inside}"
+    LIKE accepts any character for `_`: compare the names.
+    """
+    inside = f" IN SCHEMA {name.schema}" if name.schema else ""
+    return f"SHOW {kind} LIKE {literal(name.last)}{inside}"
 
 
 def list_file(stage: ObjectName, path: str) -> str:
-    """A row if the stage shows the file (and for each file whose name goes on after the path)."""
+    """Return the statement that lists a file of a stage, and files whose names begin with its path."""
     return f"LIST {literal(f'@{stage}/{path}')}"
 
 
 def path_in_stage(stage: ObjectName, stage_url: str, base: str) -> str:
-    """Where our stage lies below the external stage's URL: "" or "flights/".  ConfigError when it does not."""
+    """Return the path of the stage's base below the external stage's URL: "" or "flights/".
+
+    Raises:
+        ConfigError: The base is not below the URL.
+    """
     theirs, ours = _normal(stage_url), _normal(base)
     if ours == theirs:
         return ""
@@ -137,7 +138,7 @@ def path_in_stage(stage: ObjectName, stage_url: str, base: str) -> str:
 
 
 def _normal(url: str) -> str:
-    """`scheme://bucket/folder`, comparable: azure://account.host/container/x is abfs://container/x."""
+    """Return `scheme://bucket/folder` for comparison: azure://account.host/container/x is abfs://container/x."""
     scheme, _, rest = url.partition("://")
     scheme = _SCHEMES.get(scheme, scheme)
     if scheme == "azure" and ".core.windows.net" in rest.partition("/")[0]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from airflow_pipeline_provider.connectors.databases import database_errors
 from airflow_pipeline_provider.connectors.deadlines import Watch
-from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, patience_to_read
+from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, read_settings
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
-from airflow_pipeline_provider.connectors.sql.statements import Dialect, Relation, Statement
+from airflow_pipeline_provider.connectors.sql.statements import Relation, Statement
 from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.days import zone_of
 from airflow_pipeline_provider.exceptions import (
     DataError,
@@ -62,7 +63,7 @@ class Reader:
                 cursor.execute(read_only)
         if dialect.name == "postgres":
             with self._cursor() as cursor:  # SET takes no snapshot, so `begin` may still follow
-                for name, value in patience_to_read(options.statement_timeout).items():
+                for name, value in read_settings(options.statement_timeout).items():
                     cursor.execute(f"SET LOCAL {name} = '{value}'")
 
     def begin(self) -> None:
@@ -142,7 +143,9 @@ class Reader:
             source = self.dialect.table(options.table)
         else:
             query = (options.query or "").strip().rstrip(";")
-            source = f"({self.dialect.text(query)}\n) AS q"  # the line ends a comment at the query's end
+            source = (
+                f"({self.dialect.escape_percent(query)}\n) AS q"  # the line ends a comment at the query's end
+            )
         relation = Relation(self.dialect, source, self.what)
         with self._cursor() as cursor:
             cursor.execute(*relation.describe())

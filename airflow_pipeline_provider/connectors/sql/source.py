@@ -22,8 +22,9 @@ from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape
 from airflow_pipeline_provider.connectors.sql.rows import RowWriter
-from airflow_pipeline_provider.connectors.sql.statements import Dialect, Statement
+from airflow_pipeline_provider.connectors.sql.statements import Statement
 from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted

@@ -13,8 +13,8 @@ from datetime import timedelta, timezone
 from typing import Any
 
 from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import FatalError
 from airflow_pipeline_provider.suggestions import did_you_mean
 
@@ -25,28 +25,6 @@ _SQLITE_TIMED = (
     "(typeof({t}) = 'text' AND {t} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'"
     " AND julianday({t}) IS NOT NULL)"
 )
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """`name` is the Airflow connection's type, `placeholder` "?" or "%s", `word` how a name is quoted."""
-
-    name: str
-    placeholder: str = "?"
-    word: str = '"{}"'
-
-    def text(self, sql: str) -> str:
-        """SQL written by people, with its percent signs kept apart from placeholders."""
-        return sql.replace("%", "%%") if self.placeholder == "%s" else sql
-
-    def quoted(self, name: str) -> str:
-        """The name as it is, never folded to another case."""
-        close = self.word[-1]
-        return self.text(self.word.format(name.replace(close, close * 2)))
-
-    def table(self, name: str) -> str:
-        """Return `schema.table` with each part quoted."""
-        return ".".join(self.quoted(part) for part in table_parts(name))
 
 
 @dataclass(frozen=True)

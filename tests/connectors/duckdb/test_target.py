@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.duckdb import target as duckdb_target
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
-from airflow_pipeline_provider.connectors.load_protocol import ENVELOPE_COLUMNS, STAMP_COLUMNS
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
 from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
@@ -85,7 +85,7 @@ class TestDuckDB(TargetConformance):
     @pytest.mark.parametrize("condition", ["", " WHERE TOKEN > 0"], ids=["ours", "the user's own"])
     def test_the_view_of_an_earlier_version_is_replaced(self, path, make_target, target, condition):
         """A filter then reads the rows that it chooses, and the ids and times of the others."""
-        columns = ", ".join(f'"{name}"' for name in (*ENVELOPE_COLUMNS, *STAMP_COLUMNS))
+        columns = ", ".join(f'"{name}"' for name in DATA_COLUMNS)
         query(
             path,
             f'CREATE OR REPLACE VIEW raw."Events_LATEST" AS SELECT {columns} FROM raw."Events"{condition} QUALIFY '

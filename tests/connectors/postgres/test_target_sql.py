@@ -14,11 +14,6 @@ from psycopg import errors
 from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.databases import database_error
-from airflow_pipeline_provider.connectors.load_protocol import (
-    ENVELOPE_COLUMNS,
-    STAMP_COLUMNS,
-    is_first_view,
-)
 from airflow_pipeline_provider.connectors.postgres.copy import (
     CHUNK_BYTES,
     HEADER,
@@ -27,6 +22,7 @@ from airflow_pipeline_provider.connectors.postgres.copy import (
     copy_stream,
 )
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
+from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS, is_first_view
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
@@ -159,7 +155,7 @@ def test_names_that_are_refused(table):
         PostgresTarget.Options(table=table)
 
 
-COLUMNS = [f'"{name}"' for name in (*ENVELOPE_COLUMNS, *STAMP_COLUMNS)]
+COLUMNS = [f'"{name}"' for name in DATA_COLUMNS]
 
 
 @pytest.mark.parametrize("table", ["", "flights."], ids=["PostgreSQL 16", "PostgreSQL 14"])

@@ -10,17 +10,13 @@ from pydantic import ValidationError
 from snowflake.connector import errors
 
 from airflow_pipeline_provider.connectors.base import CommitRow, Identity
-from airflow_pipeline_provider.connectors.load_protocol import (
-    ObjectName,
-    Statements,
-    WriteConflictError,
-    is_loaded,
-    parse_name,
-)
+from airflow_pipeline_provider.connectors.load_protocol import WriteConflictError, is_loaded
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.errors import error_for, mapped
 from airflow_pipeline_provider.connectors.snowflake.session import Session
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_tables import Tables
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
@@ -52,7 +48,7 @@ def options(**changes):
     ],
 )
 def test_names_are_upper_case_and_quoted(written, quoted):
-    assert str(parse_name(written, upper=True)) == quoted
+    assert str(sql.DIALECT.parse_name(written)) == quoted
 
 
 # unbalanced, doubled, and with what could leave a quoted name or hide in it
@@ -90,8 +86,8 @@ def test_a_path_below_the_stage_stays_below(path):
 
 
 def test_side_objects_stand_beside_the_table():
-    statements = Statements(parse_name("a.b.flights", upper=True), sql.DIALECT)
-    assert [str(n) for n in (statements.commits, statements.fence, statements.latest)] == [
+    tables = Tables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
+    assert [str(n) for n in (tables.commits, tables.fence, tables.latest)] == [
         '"A"."B"."FLIGHTS_COMMITS"',
         '"A"."B"."FLIGHTS_FENCE"',
         '"A"."B"."FLIGHTS_LATEST"',
@@ -99,8 +95,8 @@ def test_side_objects_stand_beside_the_table():
 
 
 def test_a_view_that_is_replaced_keeps_its_grants():
-    statements = Statements(parse_name("a.b.flights", upper=True), sql.DIALECT)
-    created, replaced = statements.create_view(), statements.create_view(replace=True)
+    tables = Tables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
+    created, replaced = tables.create_view(), tables.create_view(replace=True)
     assert created.startswith('CREATE VIEW IF NOT EXISTS "A"."B"."FLIGHTS_LATEST" AS SELECT own."RECORD_ID"')
     assert replaced.startswith('CREATE OR REPLACE VIEW "A"."B"."FLIGHTS_LATEST" COPY GRANTS AS SELECT own.')
 

@@ -25,8 +25,8 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.connectors.sql import source as sql
 from airflow_pipeline_provider.connectors.sql.rows import json_text
 from airflow_pipeline_provider.connectors.sql.source import SqlSource
-from airflow_pipeline_provider.connectors.sql.statements import Dialect
 from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn, wall_ranges
+from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError

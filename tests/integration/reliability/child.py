@@ -279,29 +279,30 @@ def move(order: Order) -> str:
 
 def _skip_delete() -> None:
     """A load that does not remove what stood in the window, nor count afterwards."""
-    from airflow_pipeline_provider.connectors import load_protocol as sql_text
+    from airflow_pipeline_provider.connectors import load_protocol
 
-    original = sql_text.Statements.replace_window
+    original = load_protocol.LoadProtocol.replace_window
 
-    def replace_window(self: Any, execute: Any, manifest: Any, copy: Any) -> Any:
-        return original(self, lambda s, p: [] if s.startswith("DELETE") else execute(s, p), manifest, copy)
+    def replace_window(self: Any, manifest: Any, copy: Any) -> Any:
+        execute = self.execute
+        self.execute = lambda s, p: [] if s.startswith("DELETE") else execute(s, p)
+        return original(self, manifest, copy)
 
-    sql_text.Statements.replace_window = replace_window  # type: ignore[method-assign]
-    sql_text.check_counts = lambda *_: None
+    load_protocol.LoadProtocol.replace_window = replace_window  # type: ignore[method-assign]
+    load_protocol.check_counts = lambda *_: None
 
 
 def _no_transaction() -> None:
     """A load whose statements each commit by themselves: DELETE, then INSERT, as many tools do it."""
-    from airflow_pipeline_provider.connectors.duckdb import target as duckdb
+    from airflow_pipeline_provider.connectors.duckdb.session import Session
 
-    original = duckdb._executor
+    original = Session.execute
 
-    def executor(connection: Any, path: str) -> Any:
-        execute = original(connection, path)
+    def execute(self: Any, statement: str, parameters: Any = ()) -> Any:
         words = ("BEGIN", "COMMIT", "ROLLBACK")
-        return lambda s, p: [] if s.startswith(words) else execute(s, p)
+        return [] if statement.startswith(words) else original(self, statement, parameters)
 
-    duckdb._executor = executor
+    Session.execute = execute  # type: ignore[method-assign]
 
 
 def _commit_early() -> None:

@@ -1,0 +1,48 @@
+"""The section `target` of type `postgres` in a pipeline file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
+from airflow_pipeline_provider.connectors.postgres import sql
+
+_LONGEST = 63  # PostgreSQL cuts longer names off, and only notes it
+
+
+class PostgresOptions(TargetOptions):
+    """Options of `target: {type: postgres, conn_id: warehouse, table: raw.flights}`."""
+
+    type: Literal["postgres"] = "postgres"
+    conn_id: ConnId = Field(
+        default="postgres_default", min_length=1, description="Airflow connection of type Postgres."
+    )
+    table: str = Field(
+        description="The table: raw.flights, or less where the connection's search_path says the schema."
+    )
+    statement_timeout: DurationSeconds = Field(
+        default=900,
+        ge=3,
+        le=86_400,
+        description="When server and client give a statement up, and a COPY that stands still: 15m; 3s to 1d.",
+    )
+
+    require_jsonb: bool = Field(
+        default=True,
+        strict=True,
+        description="Accept only documents that cast to jsonb (audit.on_reject); false stores any text.",
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _check_table(cls, value: str) -> str:
+        parts = sql.DIALECT.parse_name(value).parts
+        longest = max((len(part) for part in parts[:-1]), default=0)
+        if len(parts) > 2 or longest > _LONGEST or len(f"{parts[-1]}_COMMITS") > _LONGEST:
+            raise ValueError(
+                f"must be table or schema.table, the table of at most {_LONGEST - len('_COMMITS')} characters and "
+                f"the schema of at most {_LONGEST} (longer names are cut off by PostgreSQL), got {value!r}"
+            )
+        return value

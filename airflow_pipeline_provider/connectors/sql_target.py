@@ -1,0 +1,292 @@
+"""What SQL targets share.  A new one implements the abstract methods of `SqlTarget`, and a `TargetDialect`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from airflow_pipeline_provider.connectors import registrations
+from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, Target, TargetCounts
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, WriteConflictError
+from airflow_pipeline_provider.connectors.probes import Answer, Probes
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+from airflow_pipeline_provider.connectors.sql_tables import Tables, check_shape, check_sharing
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import FatalError
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+
+T = TypeVar("T")
+
+
+class SqlSession(Protocol):
+    """A connection to the database."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows; for a statement that changes rows, one row that begins with their number."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin a transaction, and roll it back when the block raises; the block ends it otherwise.
+
+        Its isolation must let statements after the fence see what other loads committed before it was taken.
+        """
+        ...
+
+
+S = TypeVar("S", bound=SqlSession)
+
+
+class SqlTarget(Target, Generic[S]):
+    """A table in a SQL database."""
+
+    dialect: ClassVar[TargetDialect]
+    can_keep_history = True
+
+    # --- what each database implements
+
+    @abstractmethod
+    def _session(self, doing: str, interval: Interval | None = None) -> AbstractContextManager[S]:
+        """Open a session for the block; `doing` and the interval belong in its errors ("load")."""
+
+    @abstractmethod
+    def _missing_tables(self, session: S, names: Sequence[ObjectName]) -> list[ObjectName]:
+        """Return which of the tables do not exist."""
+
+    @abstractmethod
+    def _describe(self, session: S, table: ObjectName) -> dict[str, str]:
+        """Return the columns of a table with their types."""
+
+    @abstractmethod
+    def _view_definition(self, session: S, view: ObjectName) -> str | None:
+        """Return the SQL text of a view, "" when it must stay as it is, None when it does not exist.
+
+        Raises:
+            FatalError: The name belongs to something else.
+        """
+
+    @abstractmethod
+    def _copier(
+        self, session: S, protocol: LoadProtocol, manifest: Manifest, stage: Stage
+    ) -> Callable[[], int]:
+        """Return a function that inserts the manifest's rows inside the load transaction and counts them.
+
+        What takes long and can be done before the transaction, such as an upload, is done here.
+        """
+
+    @abstractmethod
+    def _describe_missing(self, session: S, missing: Sequence[ObjectName]) -> Answer:
+        """Answer whether the tables that do not exist yet can be created."""
+
+    # --- what a database may change
+
+    def _tables(self, session: S) -> Tables:  # noqa: ARG002
+        return self.tables
+
+    @property
+    def tables(self) -> Tables:
+        """Return the tables under the name in the pipeline file."""
+        table = self.dialect.parse_name(self.options.table)
+        return Tables(table, self.dialect, keeps_history=self.identity.keeps_history)
+
+    def _create_schema(self, session: S, tables: Tables) -> None:
+        """Create the schema of the tables if it is missing; by default it must exist."""
+
+    def _create_table(self, session: S, tables: Tables, table: ObjectName) -> None:
+        session.execute(tables.create(table))
+
+    def _is_outdated_view(self, definition: str) -> bool:  # noqa: ARG002
+        """Return whether `prepare` should replace a view of an earlier version."""
+        return False
+
+    def _allow_long_statements(self, session: S) -> None:
+        """Raise the time limit of the statements that follow in the transaction."""
+
+    def _retry(self, attempt: Callable[[], T]) -> T:
+        """Run an operation, from opening its session on; again as often as that makes sense."""
+        return attempt()
+
+    def _retry_transaction(self, attempt: Callable[[], T]) -> T:
+        """Run one transaction in an open session; again as often as that makes sense."""
+        return attempt()
+
+    def _commit(self, session: S, manifest: Manifest) -> None:  # noqa: ARG002
+        session.execute("COMMIT")
+
+    # --- the contract
+
+    def probes(self) -> Probes:
+        yield from super().probes()
+        yield "tables and rights", self._probe_rights
+
+    def _probe_rights(self) -> Answer:
+        def attempt() -> Answer:
+            with self._session("check") as session:
+                tables = self._tables(session)
+                if missing := self._missing_tables(session, tables.names):
+                    return self._describe_missing(session, missing)
+                for table in tables.names:
+                    check_shape(f"table {table}", tables.types(table), self._describe(session, table))
+                with session.transaction():
+                    self._protocol(session, tables).try_rights()
+                    session.execute("ROLLBACK")
+                return Answer("ok", f"{tables.data} exists and may be changed")
+
+        return self._retry(attempt)
+
+    def prepare(self) -> None:
+        def attempt() -> None:
+            with self._session("prepare") as session:
+                self._create(session, self._tables(session))
+
+        self._retry(attempt)
+
+    def _create(self, session: S, tables: Tables) -> None:
+        """Create what is missing, and nothing else: a role without CREATE can load into prepared tables."""
+        self._create_schema(session, tables)
+        for table in self._missing_tables(session, tables.names):
+            self._create_table(session, tables, table)
+        for table in tables.names:
+            seen = self._describe(session, table)
+            if table == tables.fence and registrations.COLUMN not in seen:
+                session.execute(registrations.add_column(tables))
+            check_shape(f"table {table}", tables.types(table), seen)
+        definition = self._view_definition(session, tables.latest)
+        if definition is None:
+            session.execute(tables.create_view())
+            return
+        if tables.follows_other_rule(definition):
+            others = self._protocol(session, tables).other_pipelines()
+            check_sharing(str(tables.latest), self.identity, others)
+        elif not self._is_outdated_view(definition):
+            return
+        session.execute(tables.create_view(replace=True))
+
+    def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        def attempt() -> LoadResult:
+            with self._session("load", manifest.interval) as session:
+                protocol = self._protocol(session, self._tables(session))
+                self._require_tables(session, protocol.tables)
+                copy = self._copier(session, protocol, manifest, stage)
+                return self._retry_transaction(partial(self._replace, session, protocol, manifest, copy))
+
+        return self._retry(attempt)
+
+    def _replace(
+        self, session: S, protocol: LoadProtocol, manifest: Manifest, copy: Callable[[], int]
+    ) -> LoadResult:
+        with session.transaction():
+            result = protocol.replace_window(manifest, copy)
+            if result.already:
+                session.execute("ROLLBACK")
+            else:
+                self._commit(session, manifest)
+        return result
+
+    def count(self, interval: Interval) -> TargetCounts:
+        nothing = TargetCounts(0, 0)
+        return self._read("count", lambda _, p: p.read_counts(interval), nothing, _data, interval)
+
+    def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:
+        return self._read("count", lambda _, p: p.read_counts_by_token(interval), {}, _data, interval)
+
+    def count_newest(self, interval: Interval, token: int) -> int:
+        return self._read("count", lambda _, p: p.count_newest(interval, token), 0, _data, interval)
+
+    def commits(self, within: Interval | None = None) -> list[CommitRow]:
+        return self._read("read commits", lambda _, p: p.read_commits(within), [], _commits, within)
+
+    def newest_token(self) -> int:
+        return self._read("read newest token", lambda _, p: p.read_newest_token(), 0, _commits)
+
+    def pipelines(self) -> registrations.Pipelines:
+        def read(session: S, protocol: LoadProtocol) -> registrations.Pipelines:
+            if registrations.COLUMN not in self._describe(session, protocol.tables.fence):
+                return {}
+            return registrations.read_pipelines(protocol)
+
+        return self._read("read pipelines", read, {}, lambda tables: tables.fence)
+
+    def register(self, entry: dict[str, Any], check: registrations.Check) -> None:
+        self._change("register pipeline", lambda protocol: registrations.register(protocol, entry, check))
+
+    def rename_pipeline(self, old: str) -> int:
+        return self._change(
+            f"rename pipeline {old}", lambda protocol: registrations.rename(protocol, old), is_long=True
+        )
+
+    # --- sessions
+
+    def _protocol(self, session: S, tables: Tables) -> LoadProtocol:
+        return LoadProtocol(tables, session.execute, self.identity.pipeline_id)
+
+    def _require_tables(self, session: S, tables: Tables) -> None:
+        if missing := self._missing_tables(session, tables.names):
+            raise FatalError(
+                f"target {self.options.type} has no table {', '.join(map(str, missing))}: "
+                "call prepare() before load()"
+            )
+
+    def _read(
+        self,
+        doing: str,
+        question: Callable[[S, LoadProtocol], T],
+        nothing: T,
+        table: Callable[[Tables], ObjectName],
+        interval: Interval | None = None,
+    ) -> T:
+        """Return the answer to a question about a table, or `nothing` if the table does not exist."""
+
+        def attempt() -> T:
+            with self._session(doing, interval) as session:
+                tables = self._tables(session)
+                if self._missing_tables(session, [table(tables)]):
+                    return nothing
+                return question(session, self._protocol(session, tables))
+
+        return self._retry(attempt)
+
+    def _change(self, doing: str, change: Callable[[LoadProtocol], T], *, is_long: bool = False) -> T:
+        """Run a change in a transaction of its own, and commit it."""
+
+        def attempt() -> T:
+            with self._session(doing) as session:
+                tables = self._tables(session)
+                self._require_tables(session, tables)
+
+                def transact() -> T:
+                    with session.transaction():
+                        if is_long:
+                            self._allow_long_statements(session)
+                        result = change(self._protocol(session, tables))
+                        session.execute("COMMIT")
+                    return result
+
+                return self._retry_transaction(transact)
+
+        return self._retry(attempt)
+
+
+def _data(tables: Tables) -> ObjectName:
+    return tables.data
+
+
+def _commits(tables: Tables) -> ObjectName:
+    return tables.commits
+
+
+def retry_conflicts(attempt: Callable[[], T], seconds: float) -> T:
+    """Run again what raises WriteConflictError, until so many seconds are over."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(WriteConflictError),
+        stop=stop_after_delay(seconds),
+        wait=wait_exponential(multiplier=0.02, exp_base=1.5, max=0.5) + wait_random(0, 0.1),
+        reraise=True,
+    )
+    return retrying(attempt)
