@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
 from msgspec import Struct, field
 from pydantic import BaseModel
 
+from airflow_pipeline_provider.connectors.datasets import DatasetName, table_dataset
 from airflow_pipeline_provider.connectors.probes import (
     Probes,
     source_probes,
@@ -73,6 +74,15 @@ class Connector(ABC):
     def place(self) -> dict[str, Any]:
         """Return `server` and `database` that the connection leads to, without credentials; {} when unknown."""
         return {}
+
+    def lineage_dataset(self) -> DatasetName | None:
+        """Return the name of the dataset for OpenLineage, without credentials; None when it has none.
+
+        By default it is the option `table` behind the connection.
+        """
+        conn_id = getattr(self.options, "conn_id", None)
+        table = getattr(self.options, "table", None) or getattr(self.options, "name", None)
+        return table_dataset(conn_id, table) if conn_id and table else None
 
     def close(self) -> None:  # noqa: B027  (most have nothing to close)
         """Let go of connections; may be called twice."""

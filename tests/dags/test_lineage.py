@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.config.loader import load_pipeline
-from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.operators.lineage import DatasetName, dataset_name
+from airflow_pipeline_provider.connectors.base import Connector, Identity
+from airflow_pipeline_provider.connectors.datasets import DatasetName
+from airflow_pipeline_provider.connectors.registry import connector_class, options_model
+from airflow_pipeline_provider.operators.lineage import dataset_name
+from tests.doubles.memory_source import MemorySource
 
 from .conftest import Folder
 
@@ -17,6 +20,13 @@ SECRETS = {"login": "canary-login", "password": "canary-password"}
 SQL = "{type: sql, conn_id: place, table: %s, time_column: at, key_columns: [id]}"
 ELASTIC = "{type: elasticsearch, conn_id: place, index: 'flights-*', time_field: at}"
 SNOWFLAKE = "{type: snowflake, conn_id: place, table: %s}"
+
+
+def built(folder: Folder, kind: str, section: str) -> Connector:
+    """Return the connector of a pipeline file with this section."""
+    options = getattr(load_pipeline(folder.write(**{kind: section}), options_model=options_model), kind)
+    connector: Connector = connector_class(kind, options.type)(options, Identity("flights", "UTC"))
+    return connector
 
 
 @pytest.mark.parametrize(
@@ -103,27 +113,22 @@ def test_a_dataset_has_the_openlineage_name(
     expected: tuple[str, str],
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PLACE", json.dumps({**SECRETS, **connection}))
-    config = load_pipeline(folder.write(**section), options_model=options_model)
     (kind,) = section
-    name = dataset_name(config, kind)
+    name = dataset_name(built(folder, kind, section[kind]))
     assert name == DatasetName(*expected)
     assert "canary" not in repr(name)
 
 
-def test_a_custom_connector_defines_its_dataset_name(folder: Folder) -> None:
-    class Kafka:
-        def lineage_dataset(self) -> tuple[str, str]:
-            return "kafka://broker:9092", "flights"
+def test_a_custom_connector_defines_its_dataset_name() -> None:
+    class Kafka(MemorySource):
+        def lineage_dataset(self) -> DatasetName:
+            return DatasetName("kafka://broker:9092", "flights")
 
-    config = load_pipeline(folder.write(), options_model=options_model)
-    assert dataset_name(config, "source", Kafka()) == DatasetName("kafka://broker:9092", "flights")
+    assert dataset_name(Kafka(None, Identity("flights", "UTC"))) == ("kafka://broker:9092", "flights")
 
 
 def test_a_name_that_cannot_be_determined_is_omitted(
     folder: Folder, airflow_db: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = load_pipeline(
-        folder.write(source=SQL.replace("place", "nowhere") % "t"), options_model=options_model
-    )
-    assert dataset_name(config, "source") is None
-    assert "no lineage of the source sql: connection 'nowhere' is not defined" in caplog.text
+    assert dataset_name(built(folder, "source", SQL.replace("place", "nowhere") % "t")) is None
+    assert "no lineage of sql: connection 'nowhere' is not defined" in caplog.text

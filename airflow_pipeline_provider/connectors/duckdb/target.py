@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage
+from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
 from airflow_pipeline_provider.connectors.duckdb.options import DIALECT, DuckDBOptions
 from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, Session, mapped
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
@@ -49,6 +50,9 @@ class DuckDBTarget(SqlTarget[Session]):
 
     def place(self) -> dict[str, Any]:
         return {"file": os.path.realpath(self.options.path)}
+
+    def lineage_dataset(self) -> DatasetName:
+        return DatasetName(f"duckdb:{self.options.path}", with_parents(self.options.table, ["main"], 2))
 
     def probes(self) -> Probes:
         yield "file", lambda: writable_path(Path(self.options.path))

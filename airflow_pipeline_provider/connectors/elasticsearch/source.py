@@ -24,7 +24,7 @@ from airflow_pipeline_provider.connectors.base import (
     Slice,
     Source,
 )
-from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.datasets import DatasetName, authority, place_of
 from airflow_pipeline_provider.connectors.elasticsearch.aws import signer_of
 from airflow_pipeline_provider.connectors.elasticsearch.client import (
     EVERY_INDEX,
@@ -89,6 +89,10 @@ class ElasticsearchSource(Source):
             "query": fingerprint(self.options.query),
             "time_field": self.options.time_field,
         }
+
+    def lineage_dataset(self) -> DatasetName:
+        connection = get_connection(self.options.conn_id)
+        return DatasetName(f"elasticsearch://{authority(connection)}", ",".join(self.options.index))
 
     def place(self) -> dict[str, Any]:
         return {"server": place_of(self.options.conn_id)["server"]}
