@@ -1,11 +1,11 @@
-"""Airflow connections by id: the one place that knows where Airflow keeps them.
+"""Read Airflow connections by id, wherever Airflow keeps them.
 
 Inside a task (and in the api-server) `airflow.sdk` resolves them: environment, secrets backends, Airflow's API.  In a
 plain process (the command line) that lookup stops at the environment, so the metadata database is asked through
 `airflow.models`.  Nothing here is called while DAG files are parsed.
 
-What is secret in a connection is never shown again: our own texts are cleaned by `observability.redaction`, the log
-of a task by Airflow's masker, which learns here the other forms that a vendor's message may hold it in.
+Secrets of a connection are masked from then on: `observability.redaction` cleans this package's texts, and Airflow's
+masker the log of a task, in every form in which a vendor's message may hold them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,24 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from airflow_pipeline_provider.connectors.metadata_database import check_metadata_database
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.observability.redaction import is_secret, register_secret
 from airflow_pipeline_provider.observability.secret_forms import forms_of
 
+T = TypeVar("T")
+_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
+
 
 def get_connection(conn_id: str) -> Any:
-    """The Airflow connection (`host`, `port`, `schema`, `login`, `password`, `extra_dejson`, `conn_type`).
+    """Return the Airflow connection (`host`, `port`, `schema`, `login`, `password`, `extra_dejson`, `conn_type`).
 
-    A connection that is nowhere defined is a FatalError naming its id, an API that does not answer a TransientError;
-    secrets are never in the message, and are registered with `observability.redaction`.
+    Raises:
+        FatalError: The connection is not defined, or cannot be read as one.
+        TransientError: Airflow's API does not answer.
     """
     connection = _find_connection(conn_id)
     _hide_secrets(connection)
@@ -52,41 +57,34 @@ def _find_connection(conn_id: str) -> Any:
     return _from_metadata_database(conn_id)
 
 
+def bind_hook(hook: T, connection: Any) -> T:
+    """Make an Airflow hook use this connection: its own lookup fails in a plain process."""
+    hook.get_connection = lambda _conn_id: connection  # type: ignore[attr-defined]
+    return hook
+
+
 _environment = threading.Lock()
 
 
 @contextmanager
-def visible_to_hooks(conn_id: str | None) -> Iterator[None]:
-    """Let hooks that look a connection up by themselves find it during the block.
+def metadata_for_hooks() -> Iterator[None]:
+    """Let hooks that are created out of reach find connections of the metadata database during the block.
 
-    In a plain process (the command line) their look-up ends at the environment.  A connection that is kept elsewhere
-    is put there for the block, which should be short, and taken away again: child processes inherit the environment.
+    Airflow reads that database in processes that are marked as its servers, as its own commands mark themselves.
     """
-    if conn_id is None or _hooks_find(conn_id):
+    if _in_task():
         yield
         return
-    text, name = get_connection(conn_id).as_json(), f"AIRFLOW_CONN_{conn_id.upper()}"
     with _environment:
-        before = os.environ.get(name)
-        os.environ[name] = text
+        before = os.environ.get(_CONTEXT)
+        os.environ[_CONTEXT] = "server"
         try:
             yield
         finally:
             if before is None:
-                del os.environ[name]
+                del os.environ[_CONTEXT]
             else:
-                os.environ[name] = before
-
-
-def _hooks_find(conn_id: str) -> bool:
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        return False
-    return True
+                os.environ[_CONTEXT] = before
 
 
 def hide(secret: str) -> None:
@@ -104,7 +102,7 @@ def _hide_secrets(connection: Any) -> None:
 
 
 def _secrets(connection: Any) -> Iterator[str]:
-    """The password, alone and as a header has it after the login; those of the hosts' URLs; secret extras."""
+    """Yield the password, also as a header has it after the login, those of the hosts' URLs, and secret extras."""
     logins = [(connection.login, connection.password)]
     for host in (connection.host or "").split(","):
         try:
@@ -136,7 +134,7 @@ def _secret_texts(value: Any, name: str = "", hidden: bool = False) -> Iterator[
 
 
 def _in_task() -> bool:
-    """Does a task supervisor answer for this process?  Then the metadata database is out of bounds."""
+    """Return whether a task supervisor answers for this process; it may not use the metadata database then."""
     try:
         from airflow.sdk.execution_time import task_runner
     except ImportError:
@@ -148,8 +146,6 @@ def _from_metadata_database(conn_id: str) -> Any:
     from airflow.models.connection import Connection
     from airflow.sdk.exceptions import AirflowException
     from sqlalchemy.exc import SQLAlchemyError
-
-    from airflow_pipeline_provider.connectors.metadata_database import check_metadata_database
 
     if not os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}"):
         # Airflow hides a broken metadata database behind "not defined"

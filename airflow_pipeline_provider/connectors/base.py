@@ -1,12 +1,12 @@
-"""The contracts: what a source, a stage and a target promise.  The conformance kit in `testing` checks them.
+"""Contracts of sources, stages and targets; the conformance kits in `testing` check them.
 
 Rules for every connector:
 
 - The class attribute `Options` is a pydantic model of its YAML section (`extra="forbid"`, a `type` literal).
 - The constructor only assigns: `__init__(self, options, identity)`; connections open on first use, `close()` ends
   them.  Importing the module imports no vendor library (pyarrow included): DAG files are parsed often.
-- Vendor errors are mapped to `exceptions` in one place of the module; each message says what was expected, what was
-  seen and what to do, and never holds a secret.
+- Vendor errors are mapped to `exceptions` in one place; each message says what happened, where, and what to do, and
+  never holds a secret.
 - One instance serves one task; `Source.open` may hand out iterators that are read by different threads.
 """
 
@@ -16,10 +16,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from msgspec import Struct, field
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.datasets import DatasetName, table_dataset
@@ -30,9 +28,19 @@ from airflow_pipeline_provider.connectors.probes import (
     stage_probes,
     target_probes,
 )
+from airflow_pipeline_provider.connectors.values import (
+    Body,
+    BodyReport,
+    CommitRow,
+    Identity,
+    LoadResult,
+    RecordIdForm,
+    Slice,
+    StageFile,
+    TargetCounts,
+)
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.envelope.limits import NO_LIMITS
-from airflow_pipeline_provider.envelope.limits import TargetLimits as TargetLimits  # a word of the contract
+from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
 if TYPE_CHECKING:
@@ -41,19 +49,26 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 
-class Identity(NamedTuple):
-    """Whose connector this is.  `timezone` is the pipeline's IANA name.
-
-    `keeps_history`: the source is one of `history: changes`, so a load deletes no older version of a record.
-    """
-
-    pipeline_id: str
-    timezone: str
-    keeps_history: bool = False
+__all__ = [
+    "Body",
+    "BodyReport",
+    "CommitRow",
+    "Connector",
+    "Identity",
+    "LoadResult",
+    "RecordIdForm",
+    "Slice",
+    "Source",
+    "Stage",
+    "StageFile",
+    "Target",
+    "TargetCounts",
+    "TargetLimits",
+]
 
 
 class Connector(ABC):
-    """What all three kinds share."""
+    """What sources, stages and targets share."""
 
     Options: ClassVar[type[BaseModel]]
 
@@ -64,7 +79,7 @@ class Connector(ABC):
     def dataset(self) -> dict[str, Any]:
         """Return the dataset that the pipeline file names (`core.datasets`): JSON, no credentials, no I/O.
 
-        A source has `index` or `table` and `query`, whatever else changes its record ids or event times too.
+        A source includes all options that change its record ids or event times.
         """
         value = {"type": self.options.type}
         if hasattr(self.options, "conn_id"):
@@ -85,18 +100,20 @@ class Connector(ABC):
         return table_dataset(conn_id, table) if conn_id and table else None
 
     def close(self) -> None:  # noqa: B027  (most have nothing to close)
-        """Let go of connections; may be called twice."""
+        """Close all connections; may be called twice."""
 
     @abstractmethod
     def probes(self) -> Probes:
-        """Yield the questions of `check --connect`: what is asked, and a function that asks it.
+        """Yield the checks of `check --connect`: a description, and a function that runs it.
 
         The function returns an `Answer` or raises a PipelineError, and leaves nothing behind in the service.
         """
 
     def unsafe_settings(self) -> Sequence[str]:
-        """Return a sentence, without a full stop, for each setting of the connection that lets another machine pose
-        as the server; `doctor` reports them."""
+        """Return a sentence for each setting of the connection that lets another machine pose as the server.
+
+        The sentences have no full stop; `doctor` reports them.
+        """
         return ()
 
 
@@ -105,48 +122,8 @@ class Connector(ABC):
 ROWS_A_TASK, MOST_TASKS = 250_000, 16  # of `slices: auto`; a task takes seconds to start
 
 
-class Slice(Struct, frozen=True, omit_defaults=True):
-    """A disjoint half-open time sub-range of a window, `index` of `of` (0-based), and how many read it at once.
-
-    `record_id` is the form of the record ids, None for the source's usual one.  Frozen by validate.
-    """
-
-    index: int = field(name="i")
-    of: int
-    interval: Interval
-    readers: int = 1
-    record_id: str | None = None
-
-
-class Body(str, Enum):
-    """How BODY relates to what was put into the source."""
-
-    AS_INDEXED = "as_indexed"  # the same text
-    REBUILT = "rebuilt"  # the same content, written again by the server
-    FILTERED = "filtered"  # fields were left out when the document was stored: they are lost
-    UNKNOWN = "unknown"  # the source may not be asked
-
-
-class BodyReport(NamedTuple):
-    """What BODY is, and why: sentences without a full stop that name the index and its setting."""
-
-    kind: Body
-    reasons: tuple[str, ...] = ()
-
-
-class RecordIdForm(NamedTuple):
-    """The form of record ids that a source needs, None for its usual one.
-
-    `is_set`: the pipeline file says so.  Otherwise `why` it is needed, and a pipeline with commits keeps what it has.
-    """
-
-    form: str | None
-    is_set: bool = False
-    why: str = ""
-
-
 class Source(Connector):
-    """Where windows are read from.  Times are instants; the range is always `start <= event time < end`."""
+    """A place that windows are read from: all rows with `start <= event time < end`."""
 
     # True if every BODY is valid JSON (RFC 8259) without half surrogate pairs and without a key twice in one object,
     # whatever was put into the source.  Extract then does not parse it again for a target that needs that.
@@ -157,43 +134,43 @@ class Source(Connector):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise DataError or FatalError, one clear sentence, unless the source exists and can be read by time."""
+        """Raise DataError or FatalError unless the source exists and can be read by time."""
 
     @abstractmethod
     def count(self, interval: Interval) -> int:
-        """Exact number of rows in the interval, asked anew at each call; never an estimate, never capped."""
+        """Count the rows in the interval exactly, with a new request at each call."""
 
     def body_report(self) -> BodyReport | None:
-        """Return what BODY is, asked once per validate; None where it is always built by the source itself."""
+        """Return how BODY relates to the stored document; None where the source builds BODY itself."""
         return None
 
     def record_id_form(self) -> RecordIdForm | None:
-        """Return the form of record ids that new pipelines need; None where there is one form only."""
+        """Return the form of record ids that new pipelines need; None if the source has only one."""
         return None
 
     def explain_repeated(self, record_ids: Sequence[str]) -> str | None:  # noqa: ARG002
-        """Return why rows share these record ids and what to do about it; None when nothing more is known."""
+        """Return why rows share these record ids and what to do; None when nothing more is known."""
         return None
 
     def count_untimed(self) -> int | None:
-        """Rows without an event time (they belong to no window), or None when the source cannot tell."""
+        """Count the rows without an event time, which are in no window; None when the source cannot."""
         return None
 
     def newest_event_time(self) -> datetime | None:
-        """The newest event time in the source, for the staleness check; None when empty or unknown."""
+        """Return the newest event time in the source; None when it is empty or unknown."""
         return None
 
     def best_slices(self, rows: int) -> int:
-        """What `slices: auto` means for so many rows.
+        """Return the number of slices that `slices: auto` means for so many rows.
 
-        Here: tasks with enough rows for each to be worth it, or one reader.
+        By default it is one, or with `distribute: tasks` so many that each task has enough rows.
         """
         if self.options.distribute != "tasks":
             return 1
         return max(1, min(MOST_TASKS, rows // ROWS_A_TASK))
 
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
-        """At most `n` disjoint sub-ranges that tile the interval; whole microseconds, here of equal length."""
+        """Return at most `n` disjoint sub-ranges that tile the interval, by default of equal length."""
         step = (interval.end - interval.start) / n if n > 1 else None
         if step is None or step < timedelta(seconds=1):
             return [Slice(0, 1, interval)]
@@ -204,28 +181,23 @@ class Source(Connector):
     def open(
         self, slice_: Slice, readers: int = 1
     ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
-        """One consistent view of the slice, read by 1..`readers` iterators that may run in parallel threads.
+        """Open one consistent view of the slice, read by up to `readers` iterators that may run in parallel threads.
 
-        Together they yield every row of the slice exactly once, as batches of `envelope.schema.ENVELOPE`; order is
-        free.  A page that is not whole (failed shards, time-out) is an error, never accepted.  If the view is lost
-        the iterators raise SnapshotLostError; the caller discards everything read under this `open` and opens anew.
-        Leaving the context releases the view on the server, always.
+        Together they yield every row of the slice exactly once, in any order, as batches of
+        `envelope.schema.ENVELOPE`.  An incomplete response (failed shards, time-out) is an error.  Leaving the
+        context always releases the view on the server.
+
+        Raises:
+            SnapshotLostError: By an iterator, when the view is lost.  The caller discards everything that was read
+                under it and opens another one.
         """
 
 
 # --- stage --------------------------------------------------------------------------------------------------------
 
 
-class StageFile(NamedTuple):
-    """`path` is relative to the stage's base; `modified` is the store's clock, aware."""
-
-    path: str
-    size: int
-    modified: datetime
-
-
 class Stage(Connector):
-    """A place for files, by paths relative to its base (`a/b/c`, no slash at either end)."""
+    """A store of files, by paths relative to its base (`a/b/c`, no slash at either end)."""
 
     def probes(self) -> Probes:
         return stage_probes(self)
@@ -233,44 +205,47 @@ class Stage(Connector):
     @property
     @abstractmethod
     def base(self) -> str:
-        """The base as a URL without credentials or connection id, no slash at the end: `s3://lake/flights`."""
+        """Return the base as a URL without credentials, connection id or slash at its end: `s3://lake/flights`."""
 
     def url(self, path: str) -> str:
-        """`s3://lake/flights/<path>`: what a target that reads natively is told."""
+        """Return the URL of a file, for targets that read it natively: `s3://lake/flights/<path>`."""
         return f"{self.base}/{path}"
 
     @abstractmethod
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """Stream a new file.  It appears whole when the block ends well; when the block raises, nothing appears
-        (multipart uploads are aborted).  The path must be new: callers make it unique."""
+        """Stream a new file, which appears whole when the block ends, and not at all when it raises.
+
+        Multipart uploads are aborted then.  Callers choose a unique path.
+        """
 
     def write(self, path: str, data: bytes) -> None:
-        """A small file at once."""
+        """Write a small file."""
         with self.open_write(path) as file:
             file.write(data)
 
     @abstractmethod
     def open_read(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """A seekable binary file; a missing one is a DataError naming the full URL."""
+        """Open a seekable binary file; a missing one is a DataError with the full URL."""
 
     def read(self, path: str) -> bytes:
+        """Return the content of a small file."""
         with self.open_read(path) as file:
             return file.read()
 
     @abstractmethod
     def size(self, path: str) -> int | None:
-        """Bytes, or None when there is no such file."""
+        """Return the size of a file in bytes, None when it does not exist."""
 
     @abstractmethod
     def list(self, folder: str) -> list[StageFile]:
-        """Every file below the folder, at any depth, sorted by path; no folder means no files."""
+        """Return every file below the folder, at any depth, sorted by path; none if the folder does not exist."""
 
     @abstractmethod
     def delete(self, paths: Sequence[str]) -> None:
-        """Remove these files; one that is gone already is fine."""
+        """Delete these files; missing ones are ignored."""
 
     def now(self) -> datetime:
-        """The store's clock, the one of `StageFile.modified`.  Nothing that was written to learn it stays."""
+        """Return the time by the store's clock, which also sets `StageFile.modified`."""
         return stage_clock(self)
 
     def remove_unfinished(
@@ -280,11 +255,10 @@ class Stage(Connector):
         *,
         dry_run: bool = False,  # noqa: ARG002
     ) -> Sequence[str]:
-        """Remove what writers that were killed left behind without a name: pieces of uploads.
+        """Remove pieces of uploads that crashed writers left behind, and return a line for each.
 
-        Only of files begun before the instant (by the store's clock) whose path, relative to the base, is `ours`: a
-        bucket has other users.  Return a line for each; with `dry_run` nothing is removed.  A store that forgets them
-        by itself has nothing to do.
+        Only uploads that began before the instant (by the store's clock) and whose path, relative to the base, is
+        `ours` are removed, since a bucket has other users; with `dry_run` none are.
         """
         return ()
 
@@ -292,70 +266,54 @@ class Stage(Connector):
 # --- target -------------------------------------------------------------------------------------------------------
 
 
-class TargetCounts(NamedTuple):
-    rows: int
-    distinct_ids: int
-
-
-class CommitRow(NamedTuple):
-    """The row that a load writes into the target in the same transaction as the data."""
-
-    interval: Interval
-    token: int
-    manifest_sha: str
-    rows: int
-
-
-class LoadResult(NamedTuple):
-    """`already`: this very token and manifest were in the target before the call, which then changed nothing."""
-
-    rows: int
-    distinct_ids: int
-    already: bool = False
-
-
 class Target(Connector):
-    """Where windows are loaded to.  Deletes and counts are always by
-    `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`.
+    """A table that windows are loaded into.
 
-    Where `identity.keeps_history`, a row is one version of a record, known by record id and event time: a load
-    replaces the versions that its manifest holds, and keeps all others under the tokens that loaded them.
+    Deletes and counts are always by `PIPELINE_ID = ? AND EVENT_TIME >= ? AND EVENT_TIME < ?`.  With
+    `identity.keeps_history` a row is one version of a record, identified by record id and event time: a load replaces
+    the versions that its manifest holds, and keeps all others under the tokens that loaded them.
     """
 
-    limits: TargetLimits = NO_LIMITS  # what it cannot take; extract decides on it before anything is loaded
-    can_keep_history: ClassVar[bool] = False  # supports `identity.keeps_history`
+    limits: TargetLimits = NO_LIMITS  # what it cannot store; extract checks it before anything is loaded
+    can_keep_history: ClassVar[bool] = False  # whether `identity.keeps_history` is supported
 
     def probes(self) -> Probes:
         return target_probes(self)
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the table, its `_LATEST` view, the commit table and the fence row where missing, outside of any
-        load transaction; safe when two workers do it at once.  A table of another shape is a FatalError that names
-        the columns."""
+        """Create the table, its `_LATEST` view, the commit table and the fence row if they are missing.
+
+        It runs outside any load transaction, and may run in two workers at once.
+
+        Raises:
+            FatalError: A table has another shape; the message names the columns.
+        """
 
     @abstractmethod
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
-        """One transaction: take the fence row, then read the newest token of any overlapping interval, delete
-        `manifest.interval`, copy exactly the manifest's parts, count rows and distinct ids, write the commit row.
-        Where `identity.keeps_history`, only what the manifest holds too (id and time) is deleted, and the token's
-        own rows are counted.
+        """Replace the manifest's window in one transaction.
 
-        A commit row of this interval with the same token and sha: `already=True`, nothing changes.  A newer token,
-        or the same one with another sha, on any overlapping interval: SupersededError.  Counts that differ from the
-        manifest's: DataError, rolled back.
+        It takes the fence row, reads the newest token of any overlapping interval, deletes `manifest.interval`,
+        copies exactly the manifest's parts, counts rows and distinct ids, and writes the commit row.  With
+        `identity.keeps_history` it deletes only what the manifest holds again (id and time), and counts the token's
+        own rows.  If the interval has a commit row with this token and SHA-256, nothing changes.
+
+        Raises:
+            SupersededError: A newer token, or this one with another SHA-256, overlaps the interval.
+            DataError: The counts differ from the manifest's; the transaction was rolled back.
         """
 
     @abstractmethod
     def count(self, interval: Interval) -> TargetCounts:
-        """Rows and distinct record ids of this pipeline in the interval, now."""
+        """Count rows and distinct record ids of this pipeline in the interval."""
 
     def count_by_token(self, interval: Interval) -> dict[int, TargetCounts]:  # noqa: ARG002
-        """Return the rows and distinct ids of this pipeline in the interval, for each token that loaded any."""
+        """Count rows and distinct record ids of this pipeline in the interval for each token."""
         raise ConfigError(self._no_history())
 
     def count_newest(self, interval: Interval, token: int) -> int:  # noqa: ARG002
-        """Return how many of the token's rows in the interval have no version of their record with a later time."""
+        """Count the token's rows in the interval whose record has no version with a later time."""
         raise ConfigError(self._no_history())
 
     def _no_history(self) -> str:
@@ -364,40 +322,46 @@ class Target(Connector):
 
     @abstractmethod
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
-        """The pipeline's commit rows that overlap `within` (all without it), oldest token first; no table: []."""
+        """Return the pipeline's commit rows that overlap `within` (default: all), oldest token first.
+
+        Without a table there are none.
+        """
 
     def check_stage(self, stage: Stage, sample: str | None) -> None:
-        """ConfigError or FatalError unless the target can read the stage's files the way its options say.
+        """Raise ConfigError or FatalError unless the target can read the stage's files as its options say.
 
-        `sample` is the path of a file that is there, None while there is none.  A target that is handed the files
-        has nothing to check.
+        `sample` is the path of an existing file, None while there is none.  By default the target streams the files
+        and checks nothing.
         """
 
     def pipelines(self) -> dict[str, dict[str, Any]]:
-        """Return what each pipeline registered that loads into this table; {} without a table.
+        """Return what each pipeline of this table registered; {} without a table.
 
-        A target that keeps none of it returns {}, and two pipelines with one source are not noticed there.
+        A target that keeps no registrations returns {}, and does not notice two pipelines with one source.
         """
         return {}
 
     def register(self, entry: dict[str, Any], check: Callable[[dict[str, dict[str, Any]]], None]) -> None:  # noqa: ARG002
-        """Keep `entry` (JSON) for this pipeline, with the table prepared, in one transaction with `check`.
+        """Store `entry` (JSON) for this pipeline in a prepared table, in one transaction with `check`.
 
-        `check` gets the entries of the other pipelines and raises to refuse.
+        `check` gets the entries of the other pipelines, and raises to refuse.
         """
         check({})
 
     def rename_pipeline(self, old: str) -> int:
-        """Give rows, commit rows and entry of pipeline `old` to this pipeline in one transaction, return the rows.
+        """Move rows, commit rows and entry of pipeline `old` to this one in a transaction; return the rows.
 
-        Done before: nothing changes, 0.  DataError when both have commit rows.
+        If it was done before, nothing changes, and 0 is returned.
+
+        Raises:
+            DataError: Both pipelines have commit rows.
         """
         raise FatalError(f"target {self.options.type!r} cannot rename the pipeline {old!r} in its rows")
 
     def newest_token(self) -> int:
-        """The newest token of the pipeline in the target, 0 without one: the floor for the next."""
+        """Return the newest token of the pipeline in the target, 0 without one; the next must be greater."""
         return max((row.token for row in self.commits()), default=0)
 
     def newest_commit(self, interval: Interval) -> CommitRow | None:
-        """The newest commit row that overlaps the interval."""
+        """Return the newest commit row that overlaps the interval."""
         return max(self.commits(interval), key=lambda row: row.token, default=None)

@@ -1,4 +1,4 @@
-"""SQL databases behind Airflow connections: hooks, SQLite files, and one place that maps vendors' errors.
+"""SQL databases behind Airflow connections: their hooks, and SQLite files.
 
 A SQLite connection names its file as SQLAlchemy's URL does (`sqlite:////absolute/path.db`,
 `sqlite:///relative.db`), or by the path alone in the field Host; `mode`, `cache`, `immutable`, `nolock` and `vfs` in
@@ -8,35 +8,26 @@ Extra are SQLite's URI parameters.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.airflow_connections import bind_hook, get_connection
+from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.postgres.network import with_time_limits
 from airflow_pipeline_provider.connectors.registry import require
-from airflow_pipeline_provider.exceptions import (
-    ConfigError,
-    DataError,
-    FatalError,
-    PipelineError,
-    TransientError,
-)
-from airflow_pipeline_provider.observability.redaction import redact_text
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
-BUSY_SECONDS = 10.0  # how long SQLite waits for another process's lock before it gives up
+BUSY_SECONDS = 10.0  # how long SQLite waits for another process's lock
 
 _SQLITE_URI_PARAMETERS = ("mode", "cache", "immutable", "nolock", "vfs")
 
 
-# --- connections
-
-
 def sqlite_uri(path: str, **parameters: str) -> str:
-    """`file:` URI of a database file, relative to the working directory unless the path is absolute.
+    """Return the `file:` URI of a database file, relative to the working directory unless the path is absolute.
 
-    A database in memory is a ConfigError: every process would see another one.
+    Raises:
+        ConfigError: It is a database in memory, which every connection would see as another one.
     """
     if not path or path.startswith(":memory:") or parameters.get("mode") == "memory":
         raise ConfigError(
@@ -47,7 +38,10 @@ def sqlite_uri(path: str, **parameters: str) -> str:
 
 
 def sqlite_uri_of(connection: Any, *, mode: str) -> str:
-    """The `file:` URI of an Airflow connection of type sqlite; `mode` (ro, rw, rwc) unless its extra has one."""
+    """Return the `file:` URI of an Airflow connection of type sqlite.
+
+    `mode` (ro, rw, rwc) applies unless the connection's extra has one.
+    """
     path = "/".join(part for part in (connection.host, connection.schema) if part)
     extra = connection.extra_dejson
     parameters = {key: str(extra[key]) for key in _SQLITE_URI_PARAMETERS if key in extra}
@@ -58,14 +52,14 @@ def sqlite_uri_of(connection: Any, *, mode: str) -> str:
 
 
 def open_sqlite(uri: str) -> sqlite3.Connection:
-    """A connection that any thread may use, without transactions of its own (`BEGIN` is the caller's)."""
+    """Open a connection that any thread may use; the caller begins its transactions."""
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def hook_of(connection: Any) -> Any:
-    """The DB-API hook of an Airflow connection, bound to it (a hook's own lookup fails in a plain process).
+    """Return the DB-API hook of an Airflow connection.
 
-    PostgreSQL's gets time-outs, and TLS to another machine, where the connection's extra has none.
+    PostgreSQL's gets time limits, and TLS to another machine, unless the connection's extra sets them.
     """
     conn_id = connection.conn_id
     if connection.conn_type in ("postgres", "postgresql"):  # direct: finding all hooks takes a second
@@ -78,9 +72,8 @@ def hook_of(connection: Any) -> Any:
             f"connection {conn_id!r}: expected a database with a DB-API hook, "
             f"got the type {connection.conn_type!r} ({type(hook).__name__})"
         )
-    hook._connection = connection
-    hook.get_connection = lambda _conn_id: connection
-    return hook
+    hook._connection = connection  # DbApiHook keeps what it found
+    return bind_hook(hook, connection)
 
 
 def _hook_by_type(connection: Any) -> Any:
@@ -103,7 +96,7 @@ def _hook_by_type(connection: Any) -> Any:
 
 
 def plain_rows(connection: Any) -> Any:
-    """A PostgreSQL connection with transactions and rows as tuples, whatever the Airflow connection's extra says."""
+    """Make a PostgreSQL connection use transactions and return tuples, whatever its extra says."""
     connection.autocommit = False
     if type(connection).__module__.startswith("psycopg2"):
         connection.cursor_factory = None
@@ -115,9 +108,9 @@ def plain_rows(connection: Any) -> Any:
 
 
 def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], Any]]:
-    """(dialect, hook or None for SQLite, function that opens a DB-API connection) of an Airflow connection.
+    """Return type, hook and opening function of the database behind an Airflow connection.
 
-    The dialect is the connection's type ("postgres", "sqlite", "mysql", …).
+    The type is the connection's ("postgres", "sqlite", "mysql", …); the hook is None for SQLite.
     """
     with database_errors(f"connection {conn_id!r}"):
         connection = get_connection(conn_id)
@@ -128,89 +121,3 @@ def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], An
         if connection.conn_type in ("postgres", "postgresql"):
             return "postgres", hook, lambda: plain_rows(hook.get_conn())
         return connection.conn_type, hook, hook.get_conn
-
-
-# --- errors
-
-# connection, rollback, resources, lock, intervention, system
-_TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
-_TIMED_OUT = ("25P03", "25P04")  # the server ended a transaction that idled or took too long
-_DATA_STATES = ("21", "22", "23")
-_FATAL_WORDS = (
-    "authentication failed",
-    "pg_hba.conf",
-    "permission denied",
-    "access denied",
-    "not authorized",
-    "does not exist",
-    "no such table",
-    "no such column",
-    "unable to open database file",
-    "readonly database",
-    "not a database",
-    "malformed",
-    "syntax error",
-    "unknown hook type",
-    "does not support ssl",
-)
-_ADVICE: dict[type[PipelineError], str] = {
-    TransientError: "the next try may succeed",
-    FatalError: "correct the name, the permission or the connection",
-    DataError: "look at the data",
-}
-
-
-def database_error(error: BaseException, doing: str) -> PipelineError | None:
-    """The PipelineError for a vendor's exception (SQLAlchemy's are unwrapped); None for what no database raised."""
-    error = getattr(error, "orig", None) or error
-    if isinstance(error, ImportError):
-        return FatalError(f"{doing}: the database's driver cannot be imported ({error}): install it")
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if not names & {
-        "Error",
-        "DatabaseError",
-        "InterfaceError",
-        "SQLAlchemyError",
-        "AirflowException",
-        "OSError",
-    }:
-        return None
-    primary = getattr(
-        getattr(error, "diag", None), "message_primary", None
-    )  # without the statement and its caret
-    text = redact_text(" ".join(str(primary or error).split()))
-    kind = _kind(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None), text.lower(), names)
-    shown = text if len(text) <= 400 else f"{text[:397]}..."
-    return kind(f"{doing}: the database answered {shown!r}; {_advice(kind, text.lower())}")
-
-
-def _advice(kind: type[PipelineError], text: str) -> str:
-    if "does not support ssl" in text:
-        return 'give the server TLS, or, in a trusted network, set {"sslmode": "disable"} in the connection\'s extra'
-    return _ADVICE[kind]
-
-
-def _kind(state: str | None, text: str, names: set[str]) -> type[PipelineError]:
-    if state:
-        if state.startswith(_TRANSIENT_STATES) or state in _TIMED_OUT:
-            return TransientError
-        return DataError if state.startswith(_DATA_STATES) else FatalError
-    if any(words in text for words in _FATAL_WORDS):
-        return FatalError
-    if "decode to utf-8" in text or names & {"DataError", "IntegrityError"}:
-        return DataError
-    return TransientError if names & {"OperationalError", "InterfaceError", "OSError"} else FatalError
-
-
-@contextmanager
-def database_errors(doing: str) -> Iterator[None]:
-    """Maps what a database raises inside the block; `doing` begins the sentence ("state of pipeline flights")."""
-    try:
-        yield
-    except PipelineError:
-        raise
-    except Exception as error:
-        mapped = database_error(error, doing)
-        if mapped is None:
-            raise
-        raise mapped from error

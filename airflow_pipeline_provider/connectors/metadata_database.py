@@ -1,4 +1,4 @@
-"""Airflow's metadata database, for processes that reach it themselves (command line, api-server)."""
+"""Check Airflow's metadata database, in processes that may use it (command line, api-server)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_pipeline_provider.connectors.databases import database_error
+from airflow_pipeline_provider.connectors.database_errors import database_error
 from airflow_pipeline_provider.exceptions import FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.observability.redaction import redact_text
 
@@ -16,7 +16,9 @@ _MISSING_CLASSES = {"UndefinedTable", "UndefinedColumn"}
 
 @contextmanager
 def metadata_errors(doing: str) -> Iterator[None]:
-    """Map what the database raises in the block; `doing` begins the sentence ("variable 'x' cannot be read").
+    """Raise what the database raises in the block as an error of this package.
+
+    `doing` is the beginning of its message ("variable 'x' cannot be read").
 
     A database without Airflow's tables is a FatalError that names `airflow db migrate`.
     """
@@ -44,9 +46,9 @@ def _mapped(error: Any, doing: str) -> PipelineError:
 
 
 def check_metadata_database(doing: str) -> None:
-    """Raise the PipelineError of a metadata database that cannot be used, before Airflow itself is asked.
+    """Raise the PipelineError of a metadata database that cannot be used.
 
-    Airflow logs a traceback for a lookup that fails, and then answers as if nothing had been defined.
+    Airflow itself logs a traceback for a lookup that fails, and then answers as if nothing had been defined.
     """
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from airflow_pipeline_provider.connectors.untimed import count_unusable
+from airflow_pipeline_provider.connectors.values import Body, Slice
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted, local_time
@@ -26,7 +28,7 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 class Answer(NamedTuple):
-    """`unknown`: it cannot be found out without writing something that stays."""
+    """The result of a probe; `unknown` when only a lasting change could find it out."""
 
     status: Status
     detail: str
@@ -39,15 +41,13 @@ Probes = Iterator[tuple[str, Callable[[], Answer]]]
 
 
 def source_probes(source: Source) -> Probes:
-    """Ask whether the source can be read by time, under one view, and what it holds."""
+    """Yield checks whether the source can be read by time, under one view, and what it holds."""
 
     def readable() -> Answer:
         source.check()
         return Answer("ok", "exists and can be read by time")
 
     def view() -> Answer:
-        from airflow_pipeline_provider.connectors.base import Slice
-
         now = datetime.now(timezone.utc)
         with source.open(Slice(0, 1, Interval(now, now + timedelta(seconds=1)))):
             return Answer("ok", "a consistent view was opened and closed")
@@ -59,8 +59,6 @@ def source_probes(source: Source) -> Probes:
         return Answer("ok", local_time(moment, source.identity.timezone))
 
     def untimed() -> Answer:
-        from airflow_pipeline_provider.connectors.untimed import count_unusable
-
         rows = count_unusable(source, datetime.now(timezone.utc))
         if rows is None:
             return Answer("unknown", "this source cannot count them")
@@ -69,8 +67,6 @@ def source_probes(source: Source) -> Probes:
         return Answer("ok", "none")
 
     def body() -> Answer:
-        from airflow_pipeline_provider.connectors.base import Body
-
         report = source.body_report()
         if report is None:
             return Answer("ok", "built by the connector")
@@ -89,7 +85,7 @@ def source_probes(source: Source) -> Probes:
 
 
 def stage_probes(stage: Stage) -> Probes:
-    """Write, list, read and delete one small file, and compare its time with this machine's clock."""
+    """Yield checks that write, list, read and delete one small file, and compare the clocks."""
 
     def files() -> Answer:
         stage_clock(stage)
@@ -128,7 +124,7 @@ def stage_clock(stage: Stage) -> datetime:
 
 
 def target_probes(target: Target) -> Probes:
-    """Ask for the newest load, through the same statement that a load asks first."""
+    """Yield a check that reads the newest token, as each load does first."""
 
     def newest() -> Answer:
         token = target.newest_token()
@@ -141,7 +137,7 @@ def target_probes(target: Target) -> Probes:
 
 
 def clock_answer(theirs: datetime) -> Answer:
-    """Compare a service's clock with this machine's; more than `CLOCK_TOLERANCE` is a warning."""
+    """Return the difference of a service's clock to this machine's; over `CLOCK_TOLERANCE` it is a warning."""
     difference = theirs - datetime.now(timezone.utc)
     seconds = abs(difference).total_seconds()
     if abs(difference) <= CLOCK_TOLERANCE:
@@ -151,14 +147,14 @@ def clock_answer(theirs: datetime) -> Answer:
 
 
 def writable_path(path: Path) -> Answer:
-    """Ask whether the file, or the nearest existing folder above it, may be written; nothing is opened."""
+    """Return whether the file, or the nearest existing folder above it, may be written; nothing is opened."""
     if path.is_dir():
         raise FatalError(f"{path} is a folder, expected a file: correct the path")
     return _writable(path)
 
 
 def writable_folder(path: Path) -> Answer:
-    """Ask the same of a folder."""
+    """Return whether the folder, or the nearest existing one above it, may be written."""
     if path.exists() and not path.is_dir():
         raise FatalError(f"{path} is a file, expected a folder: correct the path")
     return _writable(path)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, StateOptions
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.probes import Probes
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval

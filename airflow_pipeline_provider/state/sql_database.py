@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.databases import (
-    database_errors,
     hook_of,
     open_sqlite,
     plain_rows,

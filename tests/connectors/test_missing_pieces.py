@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.connectors.databases import database_errors, opener
+from airflow_pipeline_provider.connectors.database_errors import database_errors
+from airflow_pipeline_provider.connectors.databases import opener
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.exceptions import FatalError
 from airflow_pipeline_provider.testing.source_kit import WINDOW

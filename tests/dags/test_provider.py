@@ -275,17 +275,18 @@ def test_hooks_find_a_connection_that_does_not_stay_in_the_environment(
     """Here Airflow's hooks only look in the environment, and the AWS hook would silently continue without it."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
-    from airflow_pipeline_provider.connectors.airflow_connections import visible_to_hooks
+    from airflow_pipeline_provider.connectors.airflow_connections import metadata_for_hooks
 
     aws = f"aws_{folder.pipeline_id}"
     secret = 's/e%c:r@e"t'
     stored(aws, conn_type="aws", login="key", password=secret, extra='{"region_name": "eu-central-1"}')
     before = dict(os.environ)
-    with visible_to_hooks(aws):
+    with metadata_for_hooks():
         hook: AwsGenericHook[Any] = AwsGenericHook(aws_conn_id=aws, client_type="s3")
         credentials = hook.get_session().get_credentials()
         assert (credentials.access_key, credentials.secret_key) == ("key", secret)
         assert hook.region_name == "eu-central-1"
+        assert secret not in str(dict(os.environ))
     assert dict(os.environ) == before
 
 

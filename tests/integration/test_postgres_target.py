@@ -227,7 +227,7 @@ def test_an_index_of_ones_own_is_enough(admin):
 @pytest.mark.parametrize(
     ("sql_before", "said"),
     [
-        ('CREATE TABLE raw."Flights_LATEST" (a int)', "Flights_LATEST.*is not the view"),
+        ('CREATE TABLE raw."Flights_LATEST" (a int)', "Flights_LATEST.*is not a view"),
         ('CREATE TABLE raw."Flights_COMMITS" (a int)', "Flights_COMMITS.*PIPELINE_ID text is missing"),
         ('CREATE TABLE raw."Flights_FENCE" (a int)', "Flights_FENCE.*PIPELINE_ID text is missing"),
         ('CREATE VIEW raw."Flights" AS SELECT 1 AS a', "another shape"),

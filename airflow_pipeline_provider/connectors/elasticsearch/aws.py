@@ -8,7 +8,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_pipeline_provider.connectors.airflow_connections import get_connection
+from airflow_pipeline_provider.connectors.airflow_connections import bind_hook, get_connection
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.exceptions import FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.observability.redaction import redact_text, register_secret
@@ -86,8 +86,7 @@ class AwsSigner:
                 "requests to OpenSearch on AWS"
             )
         hook = hooks.AwsBaseHook(aws_conn_id=self._conn_id, client_type="sts")
-        hook.get_connection = lambda _conn_id: connection  # its own lookup fails in a plain process
-        return hook.get_session()
+        return bind_hook(hook, connection).get_session()
 
     def has_expired(self, status: int, message: str) -> bool:
         """Return whether an answer reports expired credentials; the next request then reads the connection."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, TypeVar, cast
 
-from airflow_pipeline_provider.connectors.airflow_connections import get_connection, visible_to_hooks
+from airflow_pipeline_provider.connectors.airflow_connections import get_connection, metadata_for_hooks
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.object_store import s3
@@ -62,7 +62,7 @@ class RemoteFiles:
         settings = {} if self._conn_id is None else get_connection(self._conn_id).extra_dejson
         client = self._options.client if self._options is not None else {}
         try:
-            with visible_to_hooks(self._conn_id):
+            with metadata_for_hooks():
                 fs = get_fs(self._scheme, self._conn_id, client)
         except ImportError as error:
             raise FatalError(

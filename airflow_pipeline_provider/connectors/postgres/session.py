@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.connectors.databases import database_errors, hook_of, plain_rows
+from airflow_pipeline_provider.connectors.database_errors import database_errors
+from airflow_pipeline_provider.connectors.databases import hook_of, plain_rows
 from airflow_pipeline_provider.connectors.deadlines import Watch
 from airflow_pipeline_provider.connectors.postgres import sql
 from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""A session with Snowflake: no wait without an end, errors by what to do about them, transactions."""
+"""A session with Snowflake, in which every wait has a time limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_pipeline_provider.connectors.airflow_connections import bind_hook, get_connection
 from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.connectors.snowflake.errors import mapped
@@ -16,17 +17,17 @@ from airflow_pipeline_provider.observability.log_generator import log_event
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 20.0
-GRACE_SECONDS = 30.0  # the server is asked to give up first: its error says more
-# snowflake-connector-python's, which by default tries a request again without end; the connection's extra may say
-# otherwise.  A statement that takes longer is no silence: the server answers "in progress" every 45 seconds.
-_NETWORK = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
+GRACE_SECONDS = 30.0  # the server's own limit ends first: its error says more
+# of snowflake-connector-python, which by default retries a request without end; the connection's extra may set
+# others.  A statement may take longer: the server answers "in progress" every 45 seconds.
+_LIMITS = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
 
 
 def connect(conn_id: str, statement_seconds: float) -> Session:
-    """By Airflow's hook; every statement is waited for a little longer than the server may take for it."""
+    """Open a session; it waits for a statement a little longer than the server may take."""
     with mapped(f"connecting with {conn_id!r}"):
         seconds = statement_seconds + GRACE_SECONDS
-        return Session(within(seconds, "connecting", _hook(conn_id).get_conn), seconds)
+        return Session(within(seconds, "connecting", lambda: _open(conn_id)), seconds)
 
 
 class Session:
@@ -37,7 +38,7 @@ class Session:
         within(seconds, "connecting", lambda: connection.autocommit(True))
 
     def close(self) -> None:
-        """Rolls an open transaction back."""
+        """Close the connection; the server rolls back an open transaction."""
         try:
             with mapped("closing"):
                 within(min(self._seconds, CLOSE_SECONDS), "closing", self._connection.close)
@@ -45,14 +46,16 @@ class Session:
             log.debug("%s", error)
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows; for a statement that changes rows, one row that begins with their number."""
         return self._run(statement, parameters)[0]
 
     def execute_dicts(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows by column name."""
         rows, names = self._run(statement, ())
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def copy(self, statement: str) -> int:
-        """Rows that a COPY loaded; a COPY that found no file has no such column, and is a success to Snowflake."""
+        """Run a COPY and return the number of rows; one that finds no file succeeds in Snowflake, without a count."""
         return sum(int(row.get("rows_loaded") or 0) for row in self.execute_dicts(statement))
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
@@ -82,7 +85,7 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN, and ROLLBACK when the block raises; the block commits."""
+        """Begin a transaction, and roll it back when the block raises."""
         self.execute("BEGIN")
         try:
             yield
@@ -94,25 +97,12 @@ class Session:
             raise
 
 
-def _hook(conn_id: str) -> Any:
+def _open(conn_id: str) -> Any:
+    """Open a connection with the parameters of Airflow's hook, and time limits, for which it has no extras."""
     module = require("airflow.providers.snowflake.hooks.snowflake", "snowflake", "target snowflake")
+    from snowflake.connector import connect
 
-    from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-
-    class Hook(module.SnowflakeHook):  # type: ignore[misc, name-defined]
-        """Finds connections where this package finds them: also on the command line."""
-
-        @classmethod
-        def get_connection(cls, conn_id: str) -> Any:
-            return get_connection(conn_id)
-
-        def get_conn(self) -> Any:
-            """With time-outs, for which the hook has no extras."""
-            from snowflake.connector import connect
-
-            params = self._get_conn_params  # a property in older versions of the hook
-            extra = get_connection(conn_id).extra_dejson
-            network = {name: int(extra.get(name) or seconds) for name, seconds in _NETWORK.items()}
-            return connect(**{**(params() if callable(params) else params), **network})
-
-    return Hook(snowflake_conn_id=conn_id)
+    connection = get_connection(conn_id)
+    params = bind_hook(module.SnowflakeHook(snowflake_conn_id=conn_id), connection)._get_conn_params
+    limits = {name: int(connection.extra_dejson.get(name) or seconds) for name, seconds in _LIMITS.items()}
+    return connect(**{**(params() if callable(params) else params), **limits})  # a property in older hooks

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from airflow_pipeline_provider.connectors.databases import database_errors
+from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.deadlines import Watch
 from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, read_settings
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions

@@ -17,7 +17,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
-from airflow_pipeline_provider.connectors.databases import database_errors, opener
+from airflow_pipeline_provider.connectors.database_errors import database_errors
+from airflow_pipeline_provider.connectors.databases import opener
 from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape

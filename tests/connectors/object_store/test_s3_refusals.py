@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -236,21 +235,3 @@ def test_the_clock_is_asked_without_writing(store: Store) -> None:
     before = datetime.now(timezone.utc)
     assert abs(stage.now() - before) < timedelta(minutes=5)
     assert {asked.method for asked in store.asked} == {"GET"}
-
-
-def test_a_connection_is_in_the_environment_only_while_the_client_is_made(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from airflow.models import Connection
-
-    from airflow_pipeline_provider.connectors import airflow_connections
-
-    uri = Connection(conn_id="x", conn_type="aws", login="kit-key", password="kit-secret").get_uri()
-    extra = f"?endpoint_url={store.url.replace(':', '%3A').replace('/', '%2F')}&region_name=us-east-1"
-    found = Connection(conn_id="kept_elsewhere", uri=uri + extra)
-    monkeypatch.setattr(airflow_connections, "_from_metadata_database", lambda conn_id: found)
-    before = dict(os.environ)
-    stage = stage_at("s3://kept_elsewhere@refused/some")
-    stage.write("a", b"1")
-    assert stage.read("a") == b"1"
-    assert dict(os.environ) == before

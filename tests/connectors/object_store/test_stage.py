@@ -269,23 +269,31 @@ class TestS3InThisProcess(StageConformance):
             stage.read("a")
 
 
-def test_a_connection_that_only_the_metadata_database_has(s3_client, monkeypatch):
+def test_a_connection_in_the_metadata_database_is_used_and_not_put_into_the_environment(
+    s3_client, airflow_db, monkeypatch
+):
     from airflow.models import Connection
+    from airflow.sdk import io
+    from airflow.utils.session import create_session
 
-    from airflow_pipeline_provider.connectors import airflow_connections
+    fields = json.loads(os.environ["AIRFLOW_CONN_LAKE_KIT"])
+    monkeypatch.delenv("AIRFLOW_CONN_LAKE_KIT")
+    with create_session() as session:
+        session.add(Connection(conn_id="lake_db", **{**fields, "extra": json.dumps(fields["extra"])}))
+    before, during, get_fs = dict(os.environ), {}, io.get_fs
 
-    found = Connection(conn_id="lake_db", uri=Connection(**_connection_fields()).get_uri())
-    monkeypatch.setenv("AIRFLOW_CONN_LAKE_DB", "")
-    monkeypatch.delenv("AIRFLOW_CONN_LAKE_DB")
-    monkeypatch.setattr(airflow_connections, "_from_metadata_database", lambda conn_id: found)
+    def watched(*args):
+        during.update(os.environ)
+        return get_fs(*args)
+
+    monkeypatch.setattr(io, "get_fs", watched)
     stage = make("s3://lake_db@lake/some")
     stage.write("a", b"1")
     assert s3_client.get_object(Bucket="lake", Key="some/a")["Body"].read() == b"1"
-
-
-def _connection_fields() -> dict:
-    fields = json.loads(os.environ["AIRFLOW_CONN_LAKE_KIT"])
-    return {**fields, "extra": json.dumps(fields["extra"])}
+    assert during
+    assert fields["password"] not in during.values()
+    assert "AIRFLOW_CONN_LAKE_DB" not in during
+    assert dict(os.environ) == before
 
 
 def test_a_missing_connection_is_fatal_and_named():

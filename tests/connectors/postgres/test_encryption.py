@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
-from airflow_pipeline_provider.connectors.databases import database_errors, hook_of, opener
+from airflow_pipeline_provider.connectors.database_errors import database_errors
+from airflow_pipeline_provider.connectors.databases import hook_of, opener
 from airflow_pipeline_provider.exceptions import FatalError
 
 VARIABLE = "AIRFLOW_CONN_DB_KIT"

@@ -13,7 +13,7 @@ import pytest
 from psycopg import errors
 from pydantic import ValidationError
 
-from airflow_pipeline_provider.connectors.databases import database_error
+from airflow_pipeline_provider.connectors.database_errors import database_error
 from airflow_pipeline_provider.connectors.postgres.copy import (
     CHUNK_BYTES,
     HEADER,

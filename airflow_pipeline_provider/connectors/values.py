@@ -1,0 +1,99 @@
+"""Values that connectors take and return."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from airflow_pipeline_provider.core.intervals import Interval
+
+
+class Identity(NamedTuple):
+    """The pipeline that a connector works for.
+
+    `timezone` is an IANA name.  With `keeps_history` (`source.history: changes`) a load deletes no older version of
+    a record.
+    """
+
+    pipeline_id: str
+    timezone: str
+    keeps_history: bool = False
+
+
+class Slice(Struct, frozen=True, omit_defaults=True):
+    """A half-open sub-range of a window, number `index` (from 0) of `of` disjoint ones, and its concurrent readers.
+
+    `record_id` is the form of the record ids, None for the source's usual one.  `validate` fixes all of it.
+    """
+
+    index: int = field(name="i")
+    of: int
+    interval: Interval
+    readers: int = 1
+    record_id: str | None = None
+
+
+class Body(str, Enum):
+    """How BODY relates to what was put into the source."""
+
+    AS_INDEXED = "as_indexed"  # the same text
+    REBUILT = "rebuilt"  # the same content, written again by the server
+    FILTERED = "filtered"  # fields were left out when the document was stored: they are lost
+    UNKNOWN = "unknown"  # the source may not be asked
+
+
+class BodyReport(NamedTuple):
+    """The kind of BODY, with reasons: sentences without a full stop that name the index and its setting."""
+
+    kind: Body
+    reasons: tuple[str, ...] = ()
+
+
+class RecordIdForm(NamedTuple):
+    """The form of record ids that a source needs, None for its usual one.
+
+    With `is_set` the pipeline file asks for it.  Otherwise `why` is the reason, and a pipeline with commits keeps the
+    form that it has.
+    """
+
+    form: str | None
+    is_set: bool = False
+    why: str = ""
+
+
+class StageFile(NamedTuple):
+    """A file of a stage: `path` is relative to its base, `modified` an aware time by the store's clock."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+class TargetCounts(NamedTuple):
+    """Rows, and distinct record ids among them."""
+
+    rows: int
+    distinct_ids: int
+
+
+class CommitRow(NamedTuple):
+    """The row that a load writes into the target in the same transaction as the data."""
+
+    interval: Interval
+    token: int
+    manifest_sha: str
+    rows: int
+
+
+class LoadResult(NamedTuple):
+    """What a load left in the window.
+
+    With `already` the target held this token and manifest before, and nothing was changed.
+    """
+
+    rows: int
+    distinct_ids: int
+    already: bool = False
