@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from airflow.providers.openlineage.extractors import OperatorLineage
@@ -15,7 +15,9 @@ from openlineage.client.facet_v2 import (
 )
 
 from airflow_pipeline_provider import __version__
-from airflow_pipeline_provider.operators.lineage import Lineage
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.operators.lineage import Lineage
 
 PRODUCER = f"urn:airflow-pipeline-provider:{__version__}"  # OpenLineage requires a URI
 

@@ -106,3 +106,28 @@ print(*({{name.partition(".")[0] for name in set(sys.modules) - before}} & {VEND
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def module_name(path: Path) -> str:
+    return ".".join((PACKAGE, *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imported_modules(tree: ast.AST, known: set[str]) -> Iterator[str]:
+    """Modules of ours that are imported anywhere in the file, inside functions too."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in known else f"{node.module}" for name in names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from imported_modules(node, known)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {module_name(path): path for path in modules()}
+    graph = {
+        name: set(imported_modules(ast.parse(path.read_text()), set(names))) & set(names)
+        for name, path in names.items()
+    }
+    while leaves := {name for name, needed in graph.items() if not needed & set(graph) - {name}}:
+        graph = {name: needed - leaves for name, needed in graph.items() if name not in leaves}
+    assert sorted(graph) == [], "each of these imports another, or is imported, in a circle"

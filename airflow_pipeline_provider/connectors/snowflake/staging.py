@@ -47,7 +47,8 @@ def copy_parts(session: Session, options: SnowflakeOptions, manifest: Manifest, 
     if loaded != manifest.rows:
         raise DataError(
             f"{sql.DIALECT.parse_name(options.table)}: expected {counted(manifest.rows, 'row')} in "
-            f"{counted(len(manifest.parts), 'part')}, COPY read {loaded:,}; nothing was changed, extract the window again"
+            f"{counted(len(manifest.parts), 'part')}, COPY read {loaded:,}; "
+            "nothing was changed, extract the window again"
         )
     return staged
 
