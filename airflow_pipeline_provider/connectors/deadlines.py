@@ -1,7 +1,7 @@
-"""An end to every waiting for a server.
+"""Limit every wait for a server.
 
-The time-outs of vendors' clients bound a silence.  An answer that trickles, or a proxy that stays up while the server
-behind it is gone, keeps them waiting for ever; so the whole of an answer has a deadline here.
+Time-outs of vendors' clients limit a silence.  A slow response, or a proxy that stays up while the server behind it
+is gone, would keep them waiting forever, so the whole of a response has a deadline here.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ class HasFileno(Protocol):
 
 
 class Watch:
-    """Cuts the connection unless it is stopped in time, so that whoever waits for an answer gets an error."""
+    """A timer that cuts the connection unless it is stopped in time, so that the waiting call raises an error."""
 
     def __init__(self, connection: HasFileno | None, seconds: float) -> None:
         self.connection, self.seconds, self.fired = connection, seconds, False
         self._timer: threading.Timer | None = None
 
     def start(self) -> None:
+        """Start the timer."""
         self._timer = threading.Timer(self.seconds, self._cut)
         self._timer.daemon = True
         self._timer.start()
 
     def stop(self) -> None:
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,10 +58,10 @@ class Watch:
 
 
 def within(seconds: float, doing: str, call: Callable[[], T]) -> T:
-    """What the call returns or raises; a TransientError when that takes longer.
+    """Return or raise what the call does; raise TransientError if it takes longer.
 
-    For clients that cannot be cut off.  The call then goes on in a daemon thread whose result nobody looks at, so it
-    must harm nobody when it ends late.
+    It is for clients whose connection cannot be cut.  The call continues in a daemon thread whose result is ignored,
+    so it must do no harm when it ends late.
     """
     answer: Future[T] = Future()
 

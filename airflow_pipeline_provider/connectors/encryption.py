@@ -1,4 +1,4 @@
-"""Which connections may carry a credential without TLS, for every connector that opens one.
+"""Decide which connections may carry a credential without TLS.
 
 A password, an API key or a token leaves this machine only over TLS.  A connection that allows plain HTTP sets in
 its extra: `{"allow_http_credentials": true}`.
@@ -28,7 +28,7 @@ def is_loopback(host: str) -> bool:
 
 
 def flag(conn_id: str, extra: dict[str, Any], key: str, default: bool) -> bool:
-    """Return an extra as a boolean; a connection given as a URI has only strings, so "false" is False.
+    """Return an extra as a boolean; "false" is False, since a connection given as a URI has only strings.
 
     Raise FatalError for any other value.
     """

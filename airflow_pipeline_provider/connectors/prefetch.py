@@ -1,4 +1,4 @@
-"""Pieces made by a thread, one ahead of the caller, so that two machines work at the same time and not in turn."""
+"""Make pieces in a thread, one ahead of the caller, so that producer and consumer work at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @contextmanager
 def one_ahead(pieces: Generator[T, None, None]) -> Iterator[Iterator[T]]:
-    """The same pieces in the same order; an error comes where its piece would have.
+    """Yield the same pieces in the same order; an error is raised in place of its piece.
 
     Leaving the block waits for the piece that is being made, and closes the generator.
     """

@@ -1,7 +1,7 @@
-"""Requests to Elasticsearch 8 and 9 and OpenSearch 2 and 3: dialect, retries, points in time.
+"""Send requests to Elasticsearch 8 and 9 and OpenSearch 2 and 3, with retries.
 
 `elastic_transport` is used directly with plain JSON: the `elasticsearch` client refuses servers of another major
-version, and OpenSearch.  Bodies stay bytes; whoever asked decodes what it needs.
+version, and OpenSearch.  Bodies stay bytes, and the caller decodes what it needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     read_json,
     redirected,
 )
-from airflow_pipeline_provider.connectors.elasticsearch.server import Dialect, read_dialect
+from airflow_pipeline_provider.connectors.elasticsearch.server import ServerVersion, read_version
 from airflow_pipeline_provider.connectors.elasticsearch.sizes import LARGEST_ANSWER_BYTES
 from airflow_pipeline_provider.exceptions import (
     FatalError,
@@ -44,15 +44,15 @@ T = TypeVar("T")
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 
-# Closed indices are looked for so that the server refuses them: left out, their rows would be missing unseen.
+# Closed indices are included so that the server refuses them; otherwise their rows would be missing unnoticed.
 EVERY_INDEX = {"allow_no_indices": "false", "ignore_unavailable": "false", "expand_wildcards": "open,closed"}
 
 
 class Client:
-    """One cluster, as an Airflow connection describes it.  Safe for several threads.
+    """A client of one cluster, for several threads.
 
-    `compress` asks for gzip (worth it over a slow network only), `timeout` is a request's, in seconds, `signer` signs
-    requests to OpenSearch on AWS.
+    `timeout` is that of a request, in seconds; `compress` asks for gzip, which only pays off over a slow network;
+    `signer` signs requests to OpenSearch on AWS.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Client:
         self._signer = signer
         self.where = ", ".join(url_of(node.scheme, node.host, node.port, node.path_prefix) for node in nodes)
         self._transport, self._timeout = _transport(nodes), timeout
-        self._dialect: Dialect | None = None
+        self._server: ServerVersion | None = None
         self._knows_exclude_vectors: bool | None = None
         self._lock = threading.Lock()
 
@@ -84,32 +84,32 @@ class Client:
         self._transport.close()
 
     @property
-    def dialect(self) -> Dialect:
-        """Asked for once."""
+    def server(self) -> ServerVersion:
+        """Return which server answers; it is asked only once."""
         with self._lock:
-            if self._dialect is None:
-                self._dialect = self._find_dialect()
-            return self._dialect
+            if self._server is None:
+                self._server = self._find_server()
+            return self._server
 
-    def _find_dialect(self) -> Dialect:
+    def _find_server(self) -> ServerVersion:
         try:
             return self.request(
-                "GET", "/", what="the server's version", read=lambda body: read_dialect(body, self.where)
+                "GET", "/", what="the server's version", read=lambda body: read_version(body, self.where)
             )
         except _ForbiddenError as error:
             # this login may read indices but not ask for the version, or the service has no such page (OpenSearch
             # Serverless); only Elasticsearch names its product
             if error.is_elasticsearch:
-                return Dialect("Elasticsearch", (8, 0), certain=False)
-            return Dialect("OpenSearch", (2, 4), certain=False)
+                return ServerVersion("Elasticsearch", (8, 0), certain=False)
+            return ServerVersion("OpenSearch", (2, 4), certain=False)
 
     def knows_exclude_vectors(self, indices: Sequence[str], what: str) -> bool:
-        """Does `_source.exclude_vectors` exist on this server?  Older ones refuse it."""
-        dialect = self.dialect
-        if dialect.is_opensearch:
+        """Return whether the server has `_source.exclude_vectors`, which older ones refuse."""
+        server = self.server
+        if server.is_opensearch:
             return False
-        if dialect.certain:
-            return dialect.is_serverless or dialect.version >= (9, 1) or (8, 19) <= dialect.version < (9, 0)
+        if server.certain:
+            return server.is_serverless or server.version >= (9, 1) or (8, 19) <= server.version < (9, 0)
         if self._knows_exclude_vectors is None:
             self._knows_exclude_vectors = self._accepts(
                 {"_source": {"exclude_vectors": False}}, indices, what
@@ -117,7 +117,7 @@ class Client:
         return self._knows_exclude_vectors
 
     def _accepts(self, search: dict[str, Any], indices: Sequence[str], what: str) -> bool:
-        """Does the server take a search with these keys?  One that it does not know is a 400."""
+        """Return whether the server accepts a search with these keys; unknown ones are a 400."""
         path = f"/{index_path(list(indices))}/_search"
         try:
             self.request("POST", path, {"size": 0, **search}, params=EVERY_INDEX, what=what, read=bytes)
@@ -139,11 +139,11 @@ class Client:
         stop: threading.Event | None = None,
         most_bytes: int = LARGEST_ANSWER_BYTES,
     ) -> T:
-        """What `read` makes of the body of a 200.
+        """Send a request, and return what `read` makes of the body of a 200.
 
-        What may pass (also where `read` finds the answer cut off or not whole) is tried again after jittered pauses,
-        until `stop` is set.  A lost point in time and a page that is too large, for the server or with more than
-        `most_bytes` for us, are raised at once: they need another request.
+        Temporary errors, also those of `read`, are retried after jittered pauses, until `stop` is set.  A lost point
+        in time and a page that is too large, for the server or with more than `most_bytes` for this client, are
+        raised at once: they need another request.
         """
         from tenacity import (
             Retrying,
@@ -182,16 +182,17 @@ class Client:
         clusters: Sequence[str] = (),
         by_index: bool = False,
     ) -> dict[str, Any]:
-        """Return an answer that covers everything asked for; `clusters` as `check_complete` has them.
+        """Return a response that covers everything asked for; `clusters` as in `check_complete`.
 
-        `by_index`: the keys of the answer are names of indices (`_mapping`, `_settings`), and one may be "failures".
+        With `by_index` the keys of the response are names of indices (`_mapping`, `_settings`), and one may be
+        "failures".
         """
 
         def read(answer: bytes) -> dict[str, Any]:
             found = read_json(answer, what)
             if by_index:
                 return found
-            if found.get("terminated_early") and self.dialect.is_opensearch:
+            if found.get("terminated_early") and self.server.is_opensearch:
                 # there it is also set where it counts without reading documents
                 del found["terminated_early"]
             check_complete(found, what, self.where, clusters=clusters)
@@ -260,8 +261,8 @@ class Client:
         raise refused
 
     def open_point_in_time(self, indices: list[str], keep_alive: str, what: str) -> str:
-        """Its id; it never covers a part of the shards only."""
-        opensearch = self.dialect.is_opensearch
+        """Open a point in time over all shards, and return its id."""
+        opensearch = self.server.is_opensearch
         params = {"keep_alive": keep_alive, **EVERY_INDEX}
         if opensearch:
             params["allow_partial_pit_creation"] = "false"
@@ -270,9 +271,9 @@ class Client:
         return str(member(answer, "pit_id" if opensearch else "id", str, what))
 
     def close_point_in_time(self, pit_id: str, what: str) -> None:
-        """Best effort: the server closes it by itself after its keep-alive."""
+        """Close a point in time if the server answers; otherwise it ends with its keep-alive."""
         path, body = "/_pit", {"id": pit_id}
-        if self.dialect.is_opensearch:
+        if self.server.is_opensearch:
             path, body = "/_search/point_in_time", {"pit_id": [pit_id]}  # type: ignore[dict-item]
         try:
             answer = read_json(self._once("DELETE", path, json.dumps(body).encode(), what, True), what)
@@ -284,7 +285,7 @@ class Client:
 
 
 class _ForbiddenError(Exception):
-    """`GET /` was refused."""
+    """The server refused `GET /`."""
 
     def __init__(self, is_elasticsearch: bool) -> None:
         super().__init__(is_elasticsearch)
@@ -300,7 +301,7 @@ def _transport(nodes: list[Any]) -> Transport:
     from airflow_pipeline_provider.connectors.elasticsearch.node import BoundedNode
 
     class Verbatim(Serializer):
-        """Bodies as they are."""
+        """Leave bodies as they are."""
 
         mimetype = "application/json"
 
@@ -311,12 +312,12 @@ def _transport(nodes: list[Any]) -> Transport:
             return bytes(data)
 
     class AnyMimetype(SerializerCollection):
-        """A proxy's or another server's answer is read too, so that its status decides."""
+        """Accept the response of a proxy or another server, so that its status decides."""
 
         def get_serializer(self, mimetype: str | None) -> Serializer:  # noqa: ARG002
             return self.default_serializer
 
-    # A line a page would drown the task's log, and `_log_retry` tells of a node that does not answer.
+    # A line per page would flood the task's log, and `_log_retry` reports a node that does not answer.
     for name, level in (("transport", logging.WARNING), ("node_pool", logging.ERROR)):
         log = logging.getLogger(f"elastic_transport.{name}")
         if log.level == logging.NOTSET:
@@ -329,7 +330,7 @@ def _transport(nodes: list[Any]) -> Transport:
 
 
 def _innermost(error: BaseException) -> str:
-    """What the system said ("Connection refused"): the library's own text is "Connection error"."""
+    """Return the system's own message ("Connection refused"), which the library replaces by a general one."""
     seen = {id(error)}
     while True:
         inner = next(iter(getattr(error, "errors", ())), None) or error.__cause__ or error.__context__
@@ -353,5 +354,5 @@ def _log_retry(state: Any) -> None:
 
 
 def index_path(indices: list[str]) -> str:
-    """The list as one segment of a path."""
+    """Return the index expressions as one segment of a path."""
     return quote(",".join(indices), safe="*,:")

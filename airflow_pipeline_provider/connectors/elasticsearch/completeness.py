@@ -1,4 +1,4 @@
-"""Judge whether an answer covers everything that was asked for: the one place that decides it.
+"""Check that a response covers everything that was asked for; no other module decides that.
 
 A server can leave rows out and still return status 200: shards that failed, a remote cluster with `skip_unavailable`
 (the default) that is down or has no such index, a search that ended early.  Doubt is an error, never fewer rows.
@@ -45,10 +45,11 @@ def check_complete(
     clusters: Sequence[str] = (),
     in_snapshot: bool = False,
 ) -> None:
-    """Raise unless the answer is whole.
+    """Raise an error unless the response is complete.
 
-    `clusters` are the remote clusters that must have answered, as `remote_clusters` returns them; give none for an
-    API that lists neither clusters nor indices.  `in_snapshot`: a missing index means that the point in time is lost.
+    `clusters` are the remote clusters that must have answered, as `remote_clusters` returns them; pass none for an
+    API that lists neither clusters nor indices.  With `in_snapshot` a missing index means that the point in time is
+    lost.
     """
     if answer.get("timed_out"):
         raise PageTooLargeError(
@@ -76,7 +77,7 @@ def _error_of(place: str, failure: ErrorBody, what: str, in_snapshot: bool) -> P
 
 
 def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, ErrorBody]]:
-    """Yield (place or "", failure) of every list of failures that an answer may have."""
+    """Yield (place or "", failure) of every list of failures that a response may have."""
     for failure in _list(answer, "failures", what):  # field capabilities
         inner = failure.get("failure", failure)
         inner = inner.get("error", inner) if isinstance(inner, dict) else {}
@@ -108,7 +109,7 @@ def _read(reason: Any) -> ErrorBody:
 
 
 def _place_of(index: Any) -> str:
-    """`cluster:index` of a remote one; the caller names the server for others."""
+    """Return `cluster:index` of a remote failure; the caller names the server of others."""
     cluster, colon, _ = str(index or "").partition(":")
     return f"cluster {cluster!r}" if colon else ""
 
@@ -144,7 +145,10 @@ def _check_counters(answer: dict[str, Any], what: str) -> None:
 
 
 def _check_clusters(answer: dict[str, Any], clusters: Sequence[str], what: str, where: str) -> None:
-    """A pattern that finds no remote cluster is dropped by the server, or even read as all of its own indices."""
+    """Raise unless every remote cluster answered.
+
+    A pattern that finds no remote cluster is dropped by the server, or even read as all of its own indices.
+    """
     if not clusters:
         return
     counters = object_at(answer, "_clusters", what)

@@ -46,7 +46,7 @@ class Address(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Without login and password."""
+        """Return the URL without login and password."""
         return url_of(self.scheme, self.host, self.port, self.path)
 
 
@@ -252,7 +252,7 @@ def _tls(conn_id: str, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pem(value: Any) -> str | None:
-    """Return the certificates as text if that is what the value is; a literal `\\n` counts as a line's end."""
+    r"""Return the certificates as text if that is what the value is; a literal `\n` counts as a line's end."""
     text = str(value or "").replace("\\n", "\n").strip()
     return text if text.startswith("-----BEGIN") else None
 

@@ -1,4 +1,4 @@
-"""How a connection logs in to Elasticsearch, as the value of the header `authorization`."""
+"""Build the header `authorization` from an Airflow connection to Elasticsearch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Map the server's answers to the errors of this package, by what to do about them.
+"""Map responses of the server to the errors of this package.
 
-Seen on real servers: a 429 may be back-pressure, a search that timed out or a circuit breaker; a point in time that
-is gone is a 404, or a 503 when its index was deleted.
+On real servers a 429 is back-pressure, a search that timed out or a circuit breaker; a lost point in time is a 404,
+or a 503 when its index was deleted.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTAL
 
 
 class PageTooLargeError(TransientError):
-    """A smaller page may be answered: the search timed out, or a circuit breaker tripped for the moment."""
+    """The search timed out or a circuit breaker tripped; a smaller page may succeed."""
 
 
 class AnswerTooLargeError(PageTooLargeError):
-    """The answer was longer than this side takes at once."""
+    """The response was longer than this client receives at once."""
 
 
 class UnexpectedAnswerError(TransientError):
-    """An answer that Elasticsearch and OpenSearch do not give: a login page, a gateway's own JSON, a redirect."""
+    """The response is not one of Elasticsearch or OpenSearch: a login page, a gateway's JSON, a redirect."""
 
     def __init__(self, what: str, expected: str, body: Any) -> None:
         seen = one_line(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
@@ -78,7 +78,7 @@ def redirected(status: int | str, location: str | None, what: str, where: str) -
 class ErrorBody:
     """The content of an error response: every exception type at any depth, the innermost reason, its index.
 
-    `permanent`: a circuit breaker that the same request will always trip.
+    With `permanent` the same request will always trip the circuit breaker.
     """
 
     kinds: frozenset[str]
@@ -139,7 +139,7 @@ def _missing(answer: ErrorBody, what: str, where: str) -> PipelineError:
 
 
 def read_answer(body: bytes) -> ErrorBody:
-    """Read the reason of an error body.  Never fails: a gateway's page or JSON is its own reason."""
+    """Read the reason of an error body; the page or JSON of a gateway is its own reason."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -241,6 +241,6 @@ def object_at(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
 
 
 def one_line(text: bytes | str, limit: int = 300) -> str:
-    """Fit for a message: no line breaks, no secrets, cut to the limit."""
+    """Return a text for a message: without line breaks and secrets, cut to the limit."""
     line = redact_text(" ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split()))
     return (line if len(line) <= limit else line[: limit - 1] + "…") or "an empty body"

@@ -1,7 +1,7 @@
-"""What the server returns as `_source`: the document as it was indexed, a rebuilt one, or one with fields left out.
+"""Find out what `_source` is: the document as it was indexed, rebuilt, or with fields left out.
 
-Three places decide about that: the mapping (`_source`), the settings of each index (synthetic source, logsdb, time
-series, vectors that are kept out of `_source`) and the search request (`exclude_vectors`).
+Three places decide: the mapping (`_source`), the settings of each index (synthetic source, logsdb, time series,
+vectors that are kept out of `_source`) and the search request (`exclude_vectors`).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _SHOWN = 5  # names in a sentence
 
 
 class Documents(NamedTuple):
-    """What mapping and settings define; `routing_required` lists the indices that require a custom routing."""
+    """The effect of mapping and settings; `routing_required` lists the indices that require a custom routing."""
 
     body: BodyReport
     routing_required: tuple[str, ...] = ()
 
 
 def read_documents(client: Client, indices: Sequence[str], what: str) -> Documents:
-    """Ask for mapping, settings and vector fields of every index behind the names.
+    """Read mapping, settings and vector fields of every index behind the names.
 
-    What may not be asked, or cannot be (an index of a remote cluster), is reported as unknown.
+    What may not be read, or cannot be (an index of a remote cluster), is reported as unknown.
     """
     reasons: dict[Body, list[str]] = {kind: [] for kind in Body}
     routing: list[str] = []
@@ -86,16 +86,16 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
 
 
 def source_request(client: Client, indices: Sequence[str], what: str) -> dict[str, Any]:
-    """Return what a search must ask for to get all of `_source`: nothing, or the vectors that newer servers omit."""
+    """Return the search option that includes all of `_source`: none, or the vectors that newer servers omit."""
     if vector_fields(client, indices, what):
         return {"_source": {"exclude_vectors": False}}
     return {}
 
 
 def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[str, ...]:
-    """Return fields that the server may keep out of `_source`; none where it does not know `exclude_vectors`.
+    """Return the fields that the server may keep out of `_source`; none if it does not know `exclude_vectors`.
 
-    The option is sent only where there are any, since it also adds the embeddings of semantic_text fields.
+    The option is sent only if there are any, since it also adds the embeddings of semantic_text fields.
     """
     if not client.knows_exclude_vectors(indices, what):
         return ()
@@ -112,7 +112,7 @@ def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[st
 
 
 def explain_repeated(client: Client, record_ids: Sequence[str], what: str) -> str | None:
-    """Name the routings of documents that share a record id `index/_id`; return None when no record id is shared."""
+    """Name the routings of documents that share a record id `index/_id`; return None if none do."""
     for record_id in record_ids:
         index, _, name = record_id.partition("/")
         answer = client.ask(
@@ -154,7 +154,7 @@ class _Settings:
 def _reasons(
     source: dict[str, Any], settings: _Settings, vectors: Sequence[str]
 ) -> Iterator[tuple[Body, str]]:
-    """Yield everything that keeps `_source` of one index from being the indexed text."""
+    """Yield each reason why `_source` of one index is not the indexed text."""
     mode = settings.get("mapping", "source", "mode") or str(source.get("mode", "")).lower()
     index_mode = settings.get("mode")
     includes, excludes = source.get("includes", []), source.get("excludes", [])
@@ -185,7 +185,7 @@ def _reasons(
 
 
 def _by_cluster(indices: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names of this cluster and of remote ones; exclusions alone name nothing."""
+    """Split names into those of this cluster and of remote ones; exclusions alone name nothing."""
     remote = [name for name in indices if remote_clusters([name])]
     local = [name for name in indices if name not in remote]
     return ([] if all(name.startswith("-") for name in local) else local), remote
@@ -201,6 +201,6 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _joined(reasons: list[str]) -> tuple[str, ...]:
-    """Return the first of them, and how many more: a data stream has the same reason in each backing index."""
+    """Return the first reasons and the number of others: those of a data stream's backing indices are alike."""
     more = len(reasons) - _SHOWN
     return (*reasons[:_SHOWN], *((f"and {more} more",) if more > 0 else ()))

@@ -1,7 +1,7 @@
-"""`elastic_transport`'s node with a deadline and a largest size for the whole of an answer, and signed requests.
+"""Limit time and size of whole responses of `elastic_transport`, and sign requests.
 
-Its own time-out bounds each wait for the next bytes; an answer that trickles would be waited for without end.  Its
-answers have any size; a page of huge documents, or a small compressed one, would fill the memory.
+The library's own time-out only limits each wait for the next bytes, so a slow response could take forever.  Its
+responses have any size; a page of huge documents, or a small compressed one, would fill the memory.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _here = threading.local()  # of the request that this thread makes: .watch, .mos
 
 
 class TooSlowError(TransportError):
-    """The answer was not whole when its time was over."""
+    """The response was incomplete when its time was over."""
 
 
 class TooLongError(TransportError):
-    """The answer has more bytes than the caller takes."""
+    """The response has more bytes than the caller accepts."""
 
 
 @contextmanager
 def at_most(most_bytes: int | None) -> Iterator[None]:
-    """Answers to this thread's requests in the block are not received beyond so many bytes (decompressed)."""
+    """Receive at most so many (decompressed) bytes of each response to this thread's requests in the block."""
     _here.most_bytes = most_bytes
     try:
         yield
@@ -48,7 +48,7 @@ def at_most(most_bytes: int | None) -> Iterator[None]:
 
 
 class BoundedNode(Urllib3HttpNode):
-    """`request_timeout` of the configuration bounds the whole request; `http_compress` asks for compressed answers.
+    """A node whose `request_timeout` limits the whole request; `http_compress` asks for compressed responses.
 
     The configuration's extra `SIGN` is an `AwsSigner`, if requests are signed.
     """
@@ -100,7 +100,7 @@ class BoundedNode(Urllib3HttpNode):
         watch.start()
         try:
             answer = super().perform_request(method, target, body, headers, request_timeout)
-            if watch.fired:  # an answer that was cut in its headers passes for one without a body
+            if watch.fired:  # a response cut in its headers looks like one without a body
                 raise TooSlowError("the answer was too slow")
             return answer
         except TooSlowError:
@@ -117,7 +117,7 @@ class BoundedNode(Urllib3HttpNode):
 
 
 class _WholeUrls(urllib3.HTTPConnectionPool):
-    """Connections to a proxy, which is asked for other hosts' URLs."""
+    """Connections to a proxy, which is asked for the URLs of other hosts."""
 
     def is_same_host(self, url: str) -> bool:  # noqa: ARG002
         return True
@@ -128,7 +128,7 @@ class _TooLong(Exception):
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    """Decompresses by itself, in steps, so that a bound holds for what is held in memory."""
+    """A response that decompresses in steps, so that the limit holds for what is in memory."""
 
     _compressed = False
 
@@ -182,7 +182,7 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 def _watched(connection_class: Any) -> Any:
     class Watched(connection_class):  # type: ignore[misc]
-        """Shows its socket to the watch of the thread that uses it."""
+        """A connection that shows its socket to the watch of the thread that uses it."""
 
         response_class = _BoundedResponse
 

@@ -16,7 +16,7 @@ _DATE_MATH = re.compile(
 
 
 def _indices(value: Any) -> Any:
-    """A name, a pattern, or a list of them; `-name` leaves one out of the patterns before it."""
+    """Check a name, a pattern, or a list of them; `-name` removes one from the patterns before it."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not names:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The hot path: pages of one point in time become batches of the envelope.
+"""Read pages of one point in time into batches of the envelope; most of the time is spent here.
 
-Nothing of a document is decoded: `_source` stays the bytes that were indexed.  The event time comes beside it from
-the field's doc values, as the server understood it, whatever the document's own date format.
+No part of a document is decoded: `_source` stays the bytes that were indexed.  The event time comes from the doc
+values of its field, as the server parsed it, whatever the date format of the document.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ FetchPage = Callable[[int, "list[Any] | None"], "tuple[Any, int]"]
 
 @cache
 def page_decoder() -> Any:
-    """Of answers to `_search` that ask for `docvalue_fields` of the time field.
+    """Return the decoder of responses to `_search` that ask for `docvalue_fields` of the time field.
 
-    Makes no list or dict for a hit: thousands of them a page would set off Python's garbage collector, which then
-    walks everything that Airflow has imported.
+    It makes no list or dict per hit: thousands of them per page would trigger Python's garbage collector, which then
+    visits everything that Airflow has imported.
     """
     from msgspec import Raw, defstruct, field
     from msgspec.json import Decoder
@@ -76,7 +76,7 @@ def page_decoder() -> Any:
 
 
 def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> Any:
-    """Return the page if it is whole, from each of the remote `clusters` too; a part of one is never accepted."""
+    """Return the page if it is complete, also from each of the remote `clusters`."""
     import msgspec
 
     try:
@@ -109,8 +109,8 @@ def _decode_deep(body: bytes) -> Any:
 def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     """Return the error of a page that cannot be decoded.
 
-    A page of the right shape holds a document that cannot be read: a DataError, which names it where it can be found.
-    An answer of any other shape is not from Elasticsearch: an UnexpectedAnswerError, as for every other request.
+    A page of the right shape holds a document that cannot be read: a DataError, which names it if it can be found.
+    Any other response is not from Elasticsearch: an UnexpectedAnswerError, as for every other request.
     """
     if not body.lstrip().startswith(b"{") or isinstance(error, RecursionError):  # outside of any document
         return UnexpectedAnswerError(what, "a page of documents", body)
@@ -118,10 +118,10 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
         return TransientError(f"{what}: the answer is cut off ({error})")
     text = body.decode("utf-8", "surrogateescape")
     try:
-        # Python's own parser takes what the fast one refuses, or says where it fails
+        # Python's own parser accepts what the fast one refuses, or reports where it fails
         answer = json.loads(text)
     except json.JSONDecodeError as wrong:
-        # Elasticsearch takes comments and a byte order mark, and gives them back
+        # Elasticsearch accepts comments and a byte order mark, and returns them
         *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
         if last is None:
             return UnexpectedAnswerError(what, "a page of documents", body)
@@ -161,7 +161,7 @@ def _is_page(answer: Any) -> bool:
 def read_pages(
     fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor, *, with_routing: bool = False
 ) -> Iterator[pa.RecordBatch]:
-    """Batches until the end, one page ahead: the server works on the next while the caller writes this one."""
+    """Yield batches until the end; the server works on the next page while the caller uses this one."""
     coming = prefetch.submit(_next_page, fetch, sizes, None)
     last = False
     while not last:
@@ -171,12 +171,12 @@ def read_pages(
             coming = prefetch.submit(_next_page, fetch, sizes, json.loads(bytes(hits[-1].sort)))
         if hits:
             batch = to_batch(hits, time_field, with_routing=with_routing)
-            del page, hits  # the answer itself, before the caller takes his time
+            del page, hits  # frees the response before the caller uses the batch
             yield batch
 
 
 def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> tuple[Any, bool]:
-    """The page, and whether it is the last."""
+    """Return the next page, and whether it is the last."""
     while True:
         size = sizes.next()
         try:
@@ -195,15 +195,15 @@ def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> t
             logger.log(level, "going on with %d documents a page: %s", sizes.next(), error)
             continue
         found = len(page.hits.hits)
-        sizes.saw(found, bytes_read)
+        sizes.record(found, bytes_read)
         return page, found < size
 
 
 def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) -> pa.RecordBatch:
-    """Return hits as one batch of the envelope; a document that does not fit is a DataError naming it.
+    """Return hits as one batch of the envelope; an invalid document is a DataError that names it.
 
-    The record id is `index/_id`; `with_routing` it ends with `?routing=` and the routing, percent-encoded, also where
-    it is empty, so that no two documents of an index share one.
+    The record id is `index/_id`; `with_routing` it ends with `?routing=` and the routing, percent-encoded, even if
+    that is empty, so that no two documents of an index share one.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -230,7 +230,7 @@ def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) ->
 
 
 def _times(hits: list[Any], time_field: str) -> pa.Array:
-    """Of `fields` as the server writes them, `{"<time_field>":["1383436800001"]}`, without looking into each."""
+    """Parse `fields` as the server writes them, `{"<time_field>":["1383436800001"]}`, by column."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -259,15 +259,17 @@ def _times_of(hit: Any, time_field: str) -> list[str]:
 
 
 def to_micros(epoch_millis: str) -> int:
-    """Microseconds since 1970, floored, of doc values in the format epoch_millis: "1383436800001" for a date,
-    "1383436800001.000023" (trailing zeros dropped) for date_nanos."""
+    """Parse doc values in the format epoch_millis to microseconds since 1970, floored.
+
+    They are "1383436800001" for a date, "1383436800001.000023" (without trailing zeros) for date_nanos.
+    """
     millis, _, fraction = epoch_millis.partition(".")
     micros = int(millis) * 1000
     return micros + int(f"{fraction:0<3.3}") if fraction else micros
 
 
 def _refuse_document(hits: list[Any], time_field: str) -> None:
-    """Raise for the first document that no envelope can hold."""
+    """Raise a DataError for the first document that the envelope cannot hold."""
     for hit in hits:
         name, times = f"document {hit.index}/{hit.id}", _times_of(hit, time_field)
         if len(times) > 1:

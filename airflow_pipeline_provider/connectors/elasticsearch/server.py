@@ -1,4 +1,4 @@
-"""Which server answers, and what differs between them."""
+"""Which server answers, and how servers differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import Unexpected
 from airflow_pipeline_provider.exceptions import FatalError
 
 
-class Dialect(NamedTuple):
-    """What differs between the servers.  `certain` is False where the login may not ask for the version."""
+class ServerVersion(NamedTuple):
+    """A server's product and version; `certain` is False if the login may not read the version."""
 
     name: str
     version: tuple[int, int]
@@ -23,7 +23,7 @@ class Dialect(NamedTuple):
 
     @property
     def page_order(self) -> list[dict[str, str]]:
-        """The cheapest sort that is unique inside one point in time."""
+        """Return the cheapest sort that is unique inside one point in time."""
         if not self.is_opensearch:
             return [{"_shard_doc": "asc"}]
         if self.version >= (3, 3):
@@ -32,8 +32,8 @@ class Dialect(NamedTuple):
         return [{"_doc": "asc"}, {"_index": "asc"}, {"_id": "asc"}]
 
 
-def read_dialect(body: bytes, where: str) -> Dialect:
-    """Read the answer to `GET /` of the server `where`; FatalError for a version that is not supported."""
+def read_version(body: bytes, where: str) -> ServerVersion:
+    """Read the response to `GET /` of the server `where`; FatalError for an unsupported version."""
     try:
         info = json.loads(body)
         version = info["version"]
@@ -49,4 +49,4 @@ def read_dialect(body: bytes, where: str) -> Dialect:
     if (major, minor) < oldest:
         reported = f"1 (it reports {version['number']})" if compatible else version["number"]
         raise FatalError(f"{where} is {name} {reported}: expected {oldest[0]}.{oldest[1]} or newer")
-    return Dialect(name, (major, minor), version.get("build_flavor") == "serverless")
+    return ServerVersion(name, (major, minor), version.get("build_flavor") == "serverless")

@@ -32,7 +32,7 @@ class Snapshot:
         self._clusters = remote_clusters(indices)
         self._search: dict[str, Any] = {
             "query": query,
-            "sort": client.dialect.page_order,
+            "sort": client.server.page_order,
             "track_total_hits": False,
             "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
             **source_request(client, indices, what),
@@ -66,7 +66,7 @@ class Snapshot:
                 stop=self.stop,
                 most_bytes=LARGEST_PAGE_BYTES if size > 1 else LARGEST_DOCUMENT_BYTES,
             )
-            self._pit_id = page.pit_id or self._pit_id  # the server may hand out a new one with any page
+            self._pit_id = page.pit_id or self._pit_id  # any page may come with a new one
             return page, bytes_read
 
         return fetch

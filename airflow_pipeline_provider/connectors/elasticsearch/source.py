@@ -1,7 +1,7 @@
 """Source `elasticsearch`: windows of documents from Elasticsearch 8 and 9 or OpenSearch 2 and 3.
 
 One point in time serves all readers of a slice; each reads its server-side slice of it in pages, in the order that
-costs the server least.  Documents pass through byte for byte; a page that is not whole is never accepted.
+costs the server least.  Documents are copied byte for byte; an incomplete page is an error.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ if TYPE_CHECKING:
 
 
 class ElasticsearchSource(Source):
-    """See the module; `Options` says what can be set."""
+    """Documents of one or more indices."""
 
     Options = ElasticsearchOptions
     options: ElasticsearchOptions
-    # The server refuses to index a key twice, even escaped or in an object that is not mapped; what else it stores
-    # that is no JSON (a comment, half a surrogate pair) fails when its page is decoded.
+    # The server refuses to index a key twice, even escaped or in an object that is not mapped; anything else that is
+    # not JSON (a comment, half a surrogate pair) fails when its page is decoded.
     gives_strict_json = True
 
     def __init__(self, options: ElasticsearchOptions, identity: Identity) -> None:
@@ -79,7 +79,7 @@ class ElasticsearchSource(Source):
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
         self._documents: Documents | None = None
-        self._shards = 1  # as the last count said
+        self._shards = 1  # by the last count
         self._lock = threading.Lock()
 
     def dataset(self) -> dict[str, Any]:
@@ -125,10 +125,10 @@ class ElasticsearchSource(Source):
             for url in unverified(conn_id, get_connection(conn_id))
         ]
 
-    # --- what is there
+    # --- checks and counts
 
     def check(self) -> None:
-        """The index, the type of the time field and the query, each asked of the server."""
+        """Check the index, the type of the time field and the query on the server."""
         self._kinds = self._documents = None
         self._time_kinds()
         self._count(self._filter(None))
@@ -172,11 +172,11 @@ class ElasticsearchSource(Source):
         return explain_repeated(self._client, record_ids, self._what)
 
     def count_untimed(self) -> int:
-        """Count documents whose time field is missing, invalid, or outside of the years 1 to 9999."""
+        """Count documents whose time field is missing, invalid, or outside the years 1 to 9999."""
         return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
 
     def newest_event_time(self) -> datetime | None:
-        """By the `max` aggregation: floored to a millisecond."""
+        """Return the newest event time by the `max` aggregation, floored to a millisecond."""
         answer = self._aggregate(self._filter(None), {"max": {"field": self.options.time_field}})
         if answer.get("value") is None:
             return None
@@ -197,7 +197,7 @@ class ElasticsearchSource(Source):
         return readers_for(rows, self._shards)
 
     def plan_slices(self, interval: Interval, n: int) -> list[Slice]:
-        """Sub-ranges of about equal count, cut at whole milliseconds by the percentiles of the time field."""
+        """Return sub-ranges of about equal count, cut at whole milliseconds by percentiles of the time field."""
         if n <= 1 or interval.is_empty:
             return [Slice(0, 1, interval)]
         percentiles = {
@@ -223,7 +223,7 @@ class ElasticsearchSource(Source):
 
     @contextmanager
     def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
-        """One point in time; with several readers each takes one of the server's slices of it."""
+        """Open one point in time; each of several readers takes one of the server's slices of it."""
         if slice_.interval.is_empty:
             yield [iter(()) for _ in range(readers)]
             return
@@ -254,10 +254,10 @@ class ElasticsearchSource(Source):
                 prefetch.shutdown(wait=True, cancel_futures=True)
                 snapshot.close()
 
-    # --- what is asked
+    # --- requests
 
     def _time_kinds(self) -> frozenset[str]:
-        """`date`, `date_nanos` or both (a pattern over several indices); anything else is an error."""
+        """Return `date`, `date_nanos` or both (a pattern over several indices); anything else is an error."""
         if self._kinds is None:
             self._kinds = self._find_time_kinds()
         return self._kinds
@@ -303,7 +303,7 @@ class ElasticsearchSource(Source):
         return {"bool": {"filter": clauses}}
 
     def _count(self, query: dict[str, Any]) -> int:
-        """Not by `_count`, which leaves out in silence what a remote cluster did not answer."""
+        """Count by `_search`: `_count` silently leaves out what a remote cluster did not answer."""
         answer = self._search({"query": query})
         if member(answer, "hits.total.relation", str, self._what) != "eq":
             raise UnexpectedAnswerError(self._what, "an exact count", answer)
@@ -316,7 +316,7 @@ class ElasticsearchSource(Source):
         return found
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Search without hits."""
+        """Search for totals or aggregations, without hits."""
         answer = self._client.ask(
             "POST",
             f"/{index_path(self._indices)}/_search",
@@ -329,5 +329,5 @@ class ElasticsearchSource(Source):
         return answer
 
     def _check_names(self) -> None:
-        """Raise unless every index that is named still is where it was named, on every cluster."""
+        """Raise unless every named index still exists on its cluster."""
         self._search({"query": {"match_none": {}}})

@@ -1,4 +1,4 @@
-"""Check that the time field gives each document a window: refuse mappings that cannot, count other documents."""
+"""Check that the time field puts each document into a window, and count documents that it does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, Any]:
-    """Return the query for the documents that no window can hold."""
+    """Return the query for the documents that are in no window."""
     unusable: list[dict[str, Any]] = [{"bool": {"must_not": [{"exists": {"field": time_field}}]}}]
     if "date" in kinds:  # a date_nanos ends in 2262
         far = ({"lt": _YEAR_1}, {"gte": _YEAR_10000})
@@ -41,7 +41,7 @@ def check_time_field(
     """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
 
     Below a `nested` object each value belongs to a hidden document of its own.  `holds_any` returns whether any
-    document has the field all the same (`include_in_root`).
+    document has the field nevertheless (`include_in_root`).
     """
     parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
     answer = client.ask(
@@ -74,10 +74,10 @@ def check_time_field(
 
 
 def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, Any]:
-    """Exactly the documents of the interval.
+    """Return the query for exactly the documents of the interval.
 
-    A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up to the next one: the
-    same documents lie behind it.  A `date_nanos` starts in 1970, and an earlier bound is an error there.
+    A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up: the same documents are
+    behind them.  A `date_nanos` starts in 1970, and an earlier bound is an error there.
     """
     start, end = interval.start, interval.end
     if "date" in kinds:

@@ -1,10 +1,10 @@
-"""The local half of `object_store`: files in a folder, without Airflow or fsspec, safe against a kill.
+"""Store files in a local folder, without Airflow or fsspec, safely against crashes.
 
-A file is written under `<base>/.incomplete/`, synced, and renamed to its name, so what has a name is whole.
-What a killed process leaves in `.incomplete` is removed a day later.
+A file is written under `<base>/.incomplete/`, synced, and renamed, so a file with a name is complete.  What a crashed
+process leaves in `.incomplete` is removed a day later.
 
-Unless the stage is `shared`, files and folders are this user's alone, and a base that another user could exchange is
-refused (`private_files`).  Nothing is deleted through a symbolic link.
+Unless the stage is `shared`, files and folders belong to this user alone, and a base that another user could replace
+is refused (`private_files`).  Nothing is deleted through a symbolic link.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FATAL = {
 
 
 class _NewFile(io.FileIO):
-    """Says what a failed write means (a full disk); errors of the block around it are not the stage's."""
+    """A file whose failed writes (a full disk) are errors of the stage; errors of the block around it are not."""
 
     def __init__(self, path: Path, final: Path, mode: int) -> None:
         super().__init__(path, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, mode))
@@ -57,14 +57,14 @@ class _NewFile(io.FileIO):
 
 
 class LocalFiles:
-    """Paths are relative to `root` and were checked by the stage."""
+    """Files below `root`; the stage has checked their paths."""
 
     def __init__(self, root: str, *, shared: bool = False) -> None:
         self._root, self._shared = Path(root), shared
         self._file_mode, self._folder_mode = (0o666, 0o777) if shared else (0o600, 0o700)
 
     def _make_folder(self, folder: Path) -> None:
-        """Create the folder and its parents; write nothing into a base that another user could exchange."""
+        """Create the folder and its parents; write nothing into a base that another user could replace."""
         private_files.make_folders(self._root, self._folder_mode)
         if not self._shared:
             private_files.check_owner(self._root)
@@ -143,7 +143,7 @@ class LocalFiles:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove files with our names that processes which were killed a day ago did not finish."""
+        """Remove files with this package's names that processes left when they crashed a day ago or earlier."""
         oldest = time.time() - _STALE_SECONDS
         try:
             with private_files.opened(self._root, [INCOMPLETE]) as folder:
@@ -172,7 +172,7 @@ class LocalFiles:
             os.close(folder)
 
     def now(self) -> datetime:
-        """Return the file system's clock, by a file that has lost its name before it is asked."""
+        """Return the file system's clock, by a file that has lost its name before its time is read."""
         waiting = self._root / INCOMPLETE / uuid4().hex
         with _mapped("write", waiting):
             self._make_folder(waiting.parent)
@@ -188,7 +188,7 @@ class LocalFiles:
         *,
         dry_run: bool,  # noqa: ARG002
     ) -> Sequence[str]:
-        """Nothing: `delete` sweeps by itself, a day later."""
+        """Return no lines: `delete` removes unfinished files by itself, a day later."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Files that no other user of the machine can read, exchange, or have deleted."""
+"""Create and open files that no other user of the machine can read, replace or delete."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _WORLD_WRITABLE = stat.S_IWOTH
 
 
 class UnsafeFolderError(OSError):
-    """Another user could put other files in the place of ours."""
+    """Another user could replace files in the folder."""
 
 
 def make_folders(folder: Path, mode: int) -> None:
-    """Make the folder, and each that is missing above it, with the mode (less the umask).
+    """Create the folder, and each that is missing above it, with the mode (less the umask).
 
-    Raises FileNotFoundError where another process removed one of them again in the meantime.
+    Raise FileNotFoundError if another process removed one of them again in the meantime.
     """
     missing = []
     while not folder.exists():
@@ -32,8 +32,11 @@ def make_folders(folder: Path, mode: int) -> None:
 
 
 def check_owner(folder: Path) -> None:
-    """Raise UnsafeFolderError if a user other than this one and root owns the folder or one above it, or could write
-    into one above it (`/tmp`, whose sticky bit protects what is in it, may be written by everybody)."""
+    """Raise UnsafeFolderError if another user could replace the folder.
+
+    A user other than this one and root owns it or one above it, or could write into one above it.  A sticky bit
+    protects what is in a folder that everybody may write to, such as `/tmp`.
+    """
     for place in (folder, *folder.parents):
         _check(place, place.lstat())
         _check(place, place.stat())
@@ -55,7 +58,7 @@ def _check(place: Path, status: os.stat_result) -> None:
 
 @contextmanager
 def opened(root: Path, names: Sequence[str]) -> Iterator[int]:
-    """Open the folder below `root` without following a symbolic link in one of its names; yield its descriptor."""
+    """Open the folder below `root` without following symbolic links, and yield its descriptor."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     folder = os.open(root, flags)
     try:

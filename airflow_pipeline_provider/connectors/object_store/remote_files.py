@@ -1,4 +1,4 @@
-"""The remote half of `object_store`: objects in a bucket, through the fsspec file system that Airflow makes."""
+"""Store objects in a bucket, through the fsspec file system that Airflow opens."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
 class RemoteFiles:
-    """Paths are relative to `<bucket>/<folder>` and were checked by the stage.
+    """Objects below `<bucket>/<folder>`; the stage has checked their paths.
 
-    An object appears whole when its upload is completed, by the nature of the stores.
+    An object appears whole when its upload is completed, which all stores guarantee.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RemoteFiles:
 
     @property
     def _fs(self) -> Any:
-        """Return the file system, made on first use, and made again after `_forget`."""
+        """Return the file system, opened on first use, and again after `_forget`."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._open_fs()
@@ -77,13 +77,14 @@ class RemoteFiles:
         return fs
 
     def _forget(self, fs: Any) -> None:
-        """Read the connection again before the next request: its token had expired."""
+        """Read the connection again before the next request, since its token has expired."""
         with self._lock:
             if self._opened is fs:
                 self._opened = None
 
     @contextmanager
     def open_write(self, path: str) -> Iterator[BinaryIO]:
+        """Upload a new object."""
         url = self._url(path)
         with self._mapped("write", path):
             inner = self._ask(
@@ -101,6 +102,7 @@ class RemoteFiles:
 
     @contextmanager
     def open_read(self, path: str) -> Iterator[BinaryIO]:
+        """Open an object."""
         with self._mapped("read", path):
             inner = self._ask(
                 "read", path, lambda fs: fs.open(f"{self._root}/{path}", "rb", block_size=_READ_BLOCK)
@@ -145,7 +147,7 @@ class RemoteFiles:
                 self._check_bucket(error)
 
     def now(self) -> datetime | None:
-        """Return the store's time without writing anything, or None where only a written file shows it."""
+        """Return the store's time without writing anything, or None if only a written file shows it."""
         if not self._is_s3:
             return None
         with self._mapped("look at", ""):
@@ -154,8 +156,11 @@ class RemoteFiles:
     def remove_unfinished(
         self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool
     ) -> Sequence[str]:
-        """Abort uploads that were never completed: S3 keeps and bills them until they are aborted; the others
-        drop theirs by themselves (GCS and Azure after a week; MinIO, which lists none by prefix, after a day)."""
+        """Abort uploads that were never completed: S3 keeps and bills them until then.
+
+        Other stores drop theirs by themselves (GCS and Azure after a week; MinIO, which lists none by prefix, after
+        a day).
+        """
         if not self._is_s3:
             return ()
         found = []
@@ -171,7 +176,7 @@ class RemoteFiles:
         return self._ask("ask about", "", lambda fs: fs.call_s3(method, **named))
 
     def _ask(self, action: str, path: str, question: Callable[[Any], T]) -> T:
-        """Ask the store; again with the connection as it is now if its token had expired."""
+        """Ask the store; if the token has expired, read the connection and ask again."""
         fs = self._fs
         fs.invalidate_cache()  # other processes write here too
         try:
@@ -182,7 +187,7 @@ class RemoteFiles:
         return self._use(action, path, question, self._fs)
 
     def _use(self, action: str, path: str, function: Callable[..., T], *args: Any) -> T:
-        """One block, or one question.  The clients try again after a silence; what trickles ends here."""
+        """Run one request, or one block of a file.  Clients retry after a silence; a slow response ends here."""
         fs = self._opened
         try:
             return within(ANSWER_SECONDS, f"cannot {action} {self._url(path)}", lambda: function(*args))
@@ -196,7 +201,7 @@ class RemoteFiles:
         return f"{self._scheme}://{self._root}/{path}".rstrip("/")
 
     def _check_bucket(self, error: BaseException | None) -> None:
-        """An object that is not there is one thing, a bucket that is not there another."""
+        """Raise FatalError if the bucket is missing, not only the object."""
         if not self._is_s3:
             return
         try:
@@ -234,7 +239,7 @@ def _install(scheme: str) -> str:
 
 
 class _File(io.RawIOBase):
-    """An object being read or written: maps the store's errors, and leaves those of the block around it alone."""
+    """An object that is read or written; errors of the store are mapped, those of the block around it are not."""
 
     def __init__(self, files: RemoteFiles, inner: Any, action: str, path: str) -> None:
         self._files, self._inner, self._action, self._path = files, inner, action, path
@@ -276,7 +281,7 @@ class _File(io.RawIOBase):
 
 
 def _discard(inner: Any, url: str) -> None:
-    """Abort the upload: neither the object nor a piece of it may stay."""
+    """Abort the upload, so that neither the object nor a piece of it remains."""
     try:
         if hasattr(inner, "discard"):
             within(ANSWER_SECONDS, f"cannot abort {url}", inner.discard)
@@ -299,7 +304,7 @@ def _modified(info: dict[str, Any]) -> datetime:
 
 
 def _error(action: str, url: str, error: Exception, conn_id: str | None) -> PipelineError:
-    """What the store's exception means; vendors are told by name, so that none need be installed."""
+    """Return the error of this package for a store's exception; vendors are recognised by name, not imported."""
     text = redact_text(f"{type(error).__name__}: {error}")
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     who = f"connection {conn_id!r}" if conn_id else "the environment's credentials"

@@ -1,6 +1,6 @@
-"""What only S3 has: options of its requests, tokens that expire, uploads in pieces, a clock in every answer.
+"""Use what only S3 has: options of requests, expiring tokens, multipart uploads, a clock in every response.
 
-Functions take the file system of s3fs; vendors are recognised by name, so that none need be installed.
+Functions take the file system of s3fs; vendors are recognised by name, so that none must be installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Call = Callable[..., Any]
 
 
 class S3Options(BaseModel):
-    """`stage: {s3: {...}}`, for a path that begins with s3://."""
+    """Options of `stage: {s3: {...}}`, for a path that begins with s3://."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +49,7 @@ class S3Options(BaseModel):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the arguments that the requests of a written file get."""
+        """Return the arguments of requests that write a file."""
         given = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -65,7 +65,7 @@ class S3Options(BaseModel):
 
 
 def configure(fs: Any, options: S3Options | None, conn_id: str | None, extra: dict[str, Any]) -> None:
-    """Set the options on a new file system.  Raise ConfigError if its requests would leave this machine in clear."""
+    """Set the options on a new file system; ConfigError if credentials would leave this machine unencrypted."""
     if options is not None and options.headers:
         fs.s3_additional_kwargs = {**fs.s3_additional_kwargs, **options.headers}
     url = urlsplit(fs.s3.meta.endpoint_url)
@@ -123,7 +123,7 @@ def uploads(call: Call, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def abort(call: Call, bucket: str, upload: dict[str, Any]) -> None:
-    """Abort an upload; one that was completed or aborted meanwhile is fine."""
+    """Abort an upload; a completed or aborted one is ignored."""
     with suppress(FileNotFoundError):
         call("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
@@ -132,7 +132,7 @@ def abort(call: Call, bucket: str, upload: dict[str, Any]) -> None:
 
 
 def clock(call: Call, bucket: str, prefix: str) -> datetime | None:
-    """Return the store's time by the header of an answer (whole seconds), or None if the answer has none."""
+    """Return the store's time by the header of a response (whole seconds), or None if it has none."""
     answer = call("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return parsedate_to_datetime(date) if date else None

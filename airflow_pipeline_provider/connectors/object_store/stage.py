@@ -33,7 +33,7 @@ _EXPECTED = "an absolute path, or a URL such as s3://aws_default@bucket/folder"
 
 
 class Location(NamedTuple):
-    """Where the stage is; `folder` has no slash at its end, and for a local one begins with it."""
+    """The place of a stage; `folder` has no slash at its end, and begins with one if it is local."""
 
     scheme: str
     conn_id: str | None
@@ -42,14 +42,14 @@ class Location(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Without the connection id."""
+        """Return the URL without the connection id."""
         if self.scheme == "file":
             return f"file://{self.folder}"
         return "/".join(filter(None, [f"{self.scheme}://{self.bucket}", self.folder]))
 
 
 def parse_location(path: str) -> Location:
-    """Read the option `path`; a ValueError says what was expected."""
+    """Parse the option `path`; raise ValueError with what was expected."""
     if path.startswith("/"):
         path = f"file://{path}"
     match = _URL.fullmatch(path)
@@ -80,7 +80,7 @@ def _bad(segment: str) -> bool:
 
 
 class ObjectStoreOptions(StageOptions):
-    """`stage: {type: object_store, path: "s3://aws_default@data-stage/flights"}`"""
+    """Options of `stage: {type: object_store, path: "s3://aws_default@data-stage/flights"}`."""
 
     type: Literal["object_store"] = "object_store"
     path: str = Field(
@@ -116,6 +116,8 @@ class ObjectStoreOptions(StageOptions):
 
 
 class ObjectStoreStage(Stage):
+    """A local folder, or a bucket of an object store."""
+
     Options: ClassVar[type[ObjectStoreOptions]] = ObjectStoreOptions
 
     @cached_property
@@ -141,7 +143,7 @@ class ObjectStoreStage(Stage):
         return self._location.url
 
     def probes(self) -> Probes:
-        """A local folder that no run has used yet is only looked at: a probe file would leave folders behind."""
+        """Yield the checks; a local folder that no run has used is not written to, since folders would remain."""
         folder = Path(self._location.folder)
         if self._location.scheme == "file" and not (folder / INCOMPLETE).is_dir():
             return iter([("folder", lambda: writable_folder(folder))])
@@ -172,7 +174,7 @@ class ObjectStoreStage(Stage):
 
 
 def _checked(path: str) -> str:
-    """Refuse whatever could lead out of the base."""
+    """Return the path if it cannot lead out of the base."""
     if not isinstance(path, str) or not path or any(not s or _bad(s) for s in path.split("/")):
         raise ConfigError(
             f"path: expected one relative to the stage's base, such as 2013-11-03/part.parquet, got {path!r}"

@@ -1,8 +1,8 @@
-"""Rows to PostgreSQL's binary COPY format, a column at a time.
+"""Convert rows to PostgreSQL's binary COPY format, column by column.
 
-Binary, since nothing in it is quoted or parsed: bodies arrive byte for byte, an empty text is not a NULL, and
-neither DateStyle nor time zone has a say.  A row is a count of fields, then each field's length and bytes, all
-big-endian: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
+Nothing in it is quoted or parsed: bodies arrive byte for byte, an empty text is not a NULL, and neither DateStyle nor
+time zone matters.  A row is a count of fields, then each field's length and bytes, all big-endian:
+https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
 def copy_rows(
     batches: Iterable[pa.RecordBatch], stamps: Sequence[str | int | datetime]
 ) -> Generator[pa.Buffer, None, None]:
-    """The rows of each batch: the columns of the envelope, then `stamps`, the same for all.
+    """Yield the rows of each batch: the columns of the envelope, then `stamps`, the same for all.
 
-    DataError: a text with a NUL character, which PostgreSQL cannot store.
+    Raise DataError for a text with a NUL character, which PostgreSQL cannot store.
     """
     constant = b"".join(_field(value) for value in stamps)
     for batch in batches:
@@ -44,7 +44,7 @@ def copy_rows(
 
 
 def copy_stream(rows: Iterable[pa.Buffer]) -> Iterator[bytes]:
-    """The whole input of a `COPY ... (FORMAT BINARY)`, in chunks of at most `CHUNK_BYTES`."""
+    """Yield the whole input of a `COPY ... (FORMAT BINARY)`, in chunks of at most `CHUNK_BYTES`."""
     yield HEADER
     for some in rows:
         for start in range(0, some.size, CHUNK_BYTES):
@@ -75,7 +75,7 @@ def _sized(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _big_endian(values: pa.Array, code: str) -> pa.Array:
-    """Integers (`i`: 4 bytes, `q`: 8 bytes) as byte strings."""
+    """Return integers (`i`: 4 bytes, `q`: 8 bytes) as byte strings."""
     swapped = array(code)
     width = swapped.itemsize
     start = values.offset * width
@@ -87,7 +87,7 @@ def _big_endian(values: pa.Array, code: str) -> pa.Array:
 
 
 def _bounds(column: pa.Array) -> tuple[int, int]:
-    """Where the column's bytes begin and end in its data buffer."""
+    """Return the start and the end of the column's bytes in its data buffer."""
     offsets = pa.Array.from_buffers(
         pa.int32(), len(column) + 1, [None, column.buffers()[1]], offset=column.offset
     )
@@ -109,7 +109,7 @@ def _refuse_nul(batch: pa.RecordBatch) -> None:
 
 
 def _field(value: str | int | datetime) -> bytes:
-    """A text, a bigint or a timestamptz (aware)."""
+    """Return a text, a bigint or a timestamptz (aware) with its length."""
     if isinstance(value, datetime):
         value = (value - _POSTGRES_EPOCH) // timedelta(microseconds=1)
     data: bytes = value.encode() if isinstance(value, str) else struct.pack(">q", value)

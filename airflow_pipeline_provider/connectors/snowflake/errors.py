@@ -1,4 +1,4 @@
-"""Snowflake's errors by what to do about them."""
+"""Map Snowflake's errors to those of this package."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _STAND_IN = {
 
 
 def error_for(error: BaseException, doing: str) -> PipelineError:
-    """The error of this package for one of snowflake-connector-python."""
+    """Return the error of this package for one of snowflake-connector-python."""
     errno = getattr(error, "errno", None) or 0
     state = getattr(error, "sqlstate", None) or ""
     text = redact_text(" ".join((getattr(error, "msg", None) or str(error)).split()))
@@ -93,7 +93,7 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
 
 @contextmanager
 def mapped(doing: str) -> Iterator[None]:
-    """Raise what `error_for` makes of the connector's errors, and of a network that is not there."""
+    """Raise the connector's errors, and those of the network, as `error_for` maps them."""
     try:
         yield
     except (PipelineError, SupersededError):

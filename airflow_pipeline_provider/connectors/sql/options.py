@@ -1,4 +1,4 @@
-"""What can be set for source `sql`."""
+"""The section `source` of type `sql` in a pipeline file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_pipeline_provider.core.table_names import table_parts
 
 
 def _listed(value: Any) -> Any:
-    """A tuple, since the strict reading of a file takes no list for one."""
+    """Return a list as a tuple, which the strict reading of a file requires."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -20,7 +20,10 @@ Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidat
 
 
 class SqlSourceOptions(SourceOptions):
-    """`source: {type: sql, conn_id: warehouse, table: public.weather, time_column: time_hour, key_columns: [id]}`"""
+    """Options of a source of type sql.
+
+    `source: {type: sql, conn_id: warehouse, table: public.weather, time_column: time_hour, key_columns: [id]}`
+    """
 
     type: Literal["sql"]
     conn_id: ConnId = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
@@ -59,7 +62,7 @@ class SqlSourceOptions(SourceOptions):
     @field_validator("query")
     @classmethod
     def _one_statement(cls, value: str | None) -> str | None:
-        """A second statement could end the read-only transaction in which the query runs."""
+        """Refuse a second statement, which could end the read-only transaction of the query."""
         if value is not None and ";" in value.strip().rstrip(";"):
             raise ValueError(
                 "must be one statement without ';' in it, also in texts and comments: write chr(59) in a text"

@@ -1,4 +1,4 @@
-"""One connection of source `sql`: its transaction, its statements, and what it finds there."""
+"""Read a SQL database through one connection: its transaction, its statements, its columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_pipeline_provider.connectors.deadlines import Watch
 from airflow_pipeline_provider.connectors.postgres.network import GRACE_SECONDS, read_settings
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.statements import Relation, Statement
-from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.days import zone_of
 from airflow_pipeline_provider.exceptions import (
@@ -33,13 +33,17 @@ _READ_ONLY = {
 }
 # First statement of a transaction that sees one state of the data; where there is none, one statement must do.
 _SNAPSHOT = {"postgres": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "sqlite": "BEGIN"}
-_POSTGRES_TIMES = {1184: Kind.AWARE, 1114: Kind.NAIVE, 1082: Kind.NAIVE}  # timestamptz, timestamp, date
+_POSTGRES_TIMES = {
+    1184: TimeKind.AWARE,
+    1114: TimeKind.NAIVE,
+    1082: TimeKind.NAIVE,
+}  # timestamptz, timestamp, date
 _POSTGRES_JSON = (114, 3802)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a connection found: the relation with its columns, and the time column."""
+    """The relation with its columns, and the time column, as a connection found them."""
 
     relation: Relation
     time: TimeColumn
@@ -48,7 +52,7 @@ class Shape:
 
 
 class Reader:
-    """One connection and what is asked through it."""
+    """One connection to the database."""
 
     def __init__(self, connection: Any, dialect: Dialect, options: SqlSourceOptions, what: str) -> None:
         self.connection, self.dialect, self.options, self.what = connection, dialect, options, what
@@ -67,14 +71,14 @@ class Reader:
                     cursor.execute(f"SET LOCAL {name} = '{value}'")
 
     def begin(self) -> None:
-        """From the next statement on, every one sees the same data."""
+        """Begin a transaction in which every statement sees the same data."""
         if self.is_snapshot:
             with self._cursor() as cursor:
                 cursor.execute(_SNAPSHOT[self.dialect.name])
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
-        """Maps the driver's errors; no answer for too long is one of them."""
+        """Yield a cursor, and raise the driver's errors as those of this package; a missing answer is one of them."""
         if self._watch is not None:
             self._watch.start()
         try:
@@ -123,7 +127,7 @@ class Reader:
     # --- shape
 
     def shape(self) -> Shape:
-        """Columns and time column, checked against the options."""
+        """Return columns and time column, checked against the options."""
         options = self.options
         relation = self._relation()
         relation.require([options.time_column], "time_column")
@@ -157,10 +161,10 @@ class Reader:
             raise FatalError(f"{self.what} has two columns named {', '.join(twice)}: give them aliases")
         return replace(relation, types=dict(described))
 
-    def _kind(self, relation: Relation) -> Kind:
+    def _kind(self, relation: Relation) -> TimeKind:
         column = self.options.time_column
         if self.dialect.name == "sqlite":
-            return Kind.TEXT
+            return TimeKind.TEXT
         if self.dialect.name == "postgres":
             kind = _POSTGRES_TIMES.get(relation.types[column])
             if kind is None:
@@ -171,18 +175,18 @@ class Reader:
             return kind
         value = self.one(relation.any_value(column))[0]
         if value is None:
-            return Kind.AWARE  # empty: nothing to read yet
+            return TimeKind.AWARE  # empty: nothing to read yet
         if not isinstance(value, date):
             raise DataError(
                 f"{self.what}: expected date-times in time_column {column!r}, got {value!r}: convert it with `query`"
             )
-        return Kind.AWARE if isinstance(value, datetime) and value.tzinfo else Kind.NAIVE
+        return TimeKind.AWARE if isinstance(value, datetime) and value.tzinfo else TimeKind.NAIVE
 
     def _check_zone(self, relation: Relation, time: TimeColumn) -> None:
-        """Say what is wrong with the column's times before the first window meets them."""
-        if time.kind is Kind.NAIVE:
+        """Raise an error for values of the time column that cannot be read, before the first window has them."""
+        if time.kind is TimeKind.NAIVE:
             time.require_zone()
-        elif time.kind is Kind.TEXT:
+        elif time.kind is TimeKind.TEXT:
             row = self.one(relation.any_time(time.name)) or self.one(relation.any_value(time.name))
             if row is not None:
                 time.instant_of(row[0])

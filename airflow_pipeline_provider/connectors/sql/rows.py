@@ -38,7 +38,7 @@ _AS_TEXT = (Decimal, UUID, IPv4Address, IPv4Interface, IPv4Network, IPv6Address,
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON; TypeError for a type that has no place in the table above."""
+    """Return the value as JSON; TypeError for a type that is not in the table above."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -81,7 +81,7 @@ def _quoted(text: str) -> str:
 
 
 class RowWriter:
-    """Makes record ids and bodies.  `json_columns` hold JSON text already."""
+    """Build record ids and bodies of rows; `json_columns` hold JSON text already."""
 
     def __init__(self, name: str, columns: Sequence[str], json_columns: frozenset[str]) -> None:
         self.name = name
@@ -91,7 +91,7 @@ class RowWriter:
         ]
 
     def record_id(self, keys: Sequence[Any]) -> str:
-        """`flights/["UA",1545]`: a JSON array keeps any two keys apart."""
+        """Return `flights/["UA",1545]`: a JSON array keeps any two keys apart."""
         try:
             return f"{self.name}/{json_text(list(keys))}"
         except TypeError as error:

@@ -1,12 +1,11 @@
 """Source `sql`: windows of rows from a table or query behind any Airflow DB-API hook.
 
 PostgreSQL and SQLite are read in keyset pages inside one read-only transaction, so a slice is one consistent view.
-Of other databases no such transaction is known here: a slice is one statement there, whose rows are fetched in
-portions.
+On other databases a slice is one statement, whose rows are fetched in portions, since no such transaction is known.
 
-SQLite has no date-times: there the time column holds ISO 8601 text (`2013-11-03 05:30:00`, `…T05:30:00.5Z`,
-`…+01:00`); rows with anything else in it belong to no window and are counted as untimed.
-A SQLite file that others write meanwhile should be in WAL mode: otherwise writers wait until the slice is read.
+SQLite has no date-time type: its time column holds ISO 8601 text (`2013-11-03 05:30:00`, `…T05:30:00.5Z`,
+`…+01:00`); rows with any other value are in no window and are counted as untimed.  A SQLite file that others write
+meanwhile should be in WAL mode: otherwise writers wait until the slice is read.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape
 from airflow_pipeline_provider.connectors.sql.rows import RowWriter
 from airflow_pipeline_provider.connectors.sql.statements import Statement
-from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class SqlSource(Source):
-    """See the module; rows become JSON as `sql_rows` says, times instants as `sql_times` says."""
+    """Rows of a table or query, as JSON (`sql.rows`) with instants as event times (`sql.times`)."""
 
     Options: ClassVar[type[SqlSourceOptions]] = SqlSourceOptions
     options: SqlSourceOptions
@@ -47,7 +46,7 @@ class SqlSource(Source):
         what = f"table {options.table}" if options.table else "the query"
         self._what = f"{what} of connection {options.conn_id!r}"
 
-    # --- what is there
+    # --- checks and counts
 
     def dataset(self) -> dict[str, Any]:
         options = self.options
@@ -79,7 +78,7 @@ class SqlSource(Source):
         self, reader: Reader, shape: Shape, interval: Interval, keys: Sequence[str] = ()
     ) -> list[int]:
         """Return the rows of the interval, and for each key column those where it is not NULL."""
-        if shape.time.kind is not Kind.TEXT:
+        if shape.time.kind is not TimeKind.TEXT:
             return [int(count) for count in reader.one(shape.relation.count(shape.time, interval, keys))]
         totals = [0] * (1 + len(keys))
         for value, *counts in reader.rows(shape.relation.count_by_time(shape.time, interval, keys)):
@@ -115,7 +114,7 @@ class SqlSource(Source):
 
     @contextmanager
     def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:  # noqa: ARG002
-        """One iterator: the pages of one transaction come one after another (wider: `slices`)."""
+        """Open one iterator: the pages of one transaction can only be read in turn (use `slices` for more)."""
         if slice_.interval.is_empty:
             yield [iter(())]
             return
@@ -126,7 +125,7 @@ class SqlSource(Source):
             yield [self._batches(reader, shape, slice_.interval, expected)]
 
     def _count_readable(self, reader: Reader, shape: Shape, interval: Interval) -> int:
-        """Rows that the pages must bring; a NULL in a key column would fall through between two pages."""
+        """Count the rows that the pages must contain; rows with a NULL in a key column would be in none."""
         rows, *with_key = self._counts(reader, shape, interval, self.options.key_columns)
         for key, count in zip(self.options.key_columns, with_key, strict=True):
             if count != rows:
@@ -184,11 +183,13 @@ class SqlSource(Source):
     def _inside(
         self, time: TimeColumn, interval: Interval, rows: Sequence[tuple[Any, ...]]
     ) -> list[tuple[datetime, tuple[Any, ...]]]:
-        """Return the rows of the interval with their event times.  Nothing is judged by the others: they are rows of
-        other windows, which a condition on texts finds too."""
+        """Return the rows of the interval with their event times.
+
+        Other rows belong to other windows and are ignored: a condition on texts may find a few of them.
+        """
         timed = [(time.instant_inside(row[0], interval), row) for row in rows]
         inside = [(moment, row) for moment, row in timed if moment is not None]
-        if time.kind is not Kind.TEXT and len(inside) != len(timed):
+        if time.kind is not TimeKind.TEXT and len(inside) != len(timed):
             raise DataError(
                 f"{self._what}: the database returned rows outside of {interval}: "
                 "is time_column a column of date-times?"

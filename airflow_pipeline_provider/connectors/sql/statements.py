@@ -1,6 +1,6 @@
-"""The statements of source `sql`, as (text, parameters), for one table or query of one database.
+"""Build the statements of source `sql`, as (text, parameters), for one table or query.
 
-Names are quoted, values are parameters; the table and the query are the pipeline author's own.
+Names are quoted and values bound; table and query are those of the pipeline's author.
 """
 
 # ruff: noqa: S608
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from typing import Any
 
-from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn
+from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
@@ -29,7 +29,7 @@ _SQLITE_TIMED = (
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, or a query in brackets, and its columns: `types` are the driver's type codes by column name."""
+    """A table, or a query in brackets, with its columns: `types` are the driver's type codes by column name."""
 
     dialect: Dialect
     source: str
@@ -37,10 +37,11 @@ class Relation:
     types: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> Statement:
+        """Return the statement that selects no row, for the columns."""
         return f"SELECT * FROM {self.source} WHERE 1 = 0", []
 
     def require(self, columns: Sequence[str], option: str) -> None:
-        """FatalError for a column that is not there, with the nearest one that is."""
+        """Raise FatalError for a column that does not exist, with the most similar one."""
         for column in columns:
             if column not in self.types:
                 hint = did_you_mean(column, self.types, cutoff=0.5) or f"it has {', '.join(self.types)}"
@@ -49,18 +50,19 @@ class Relation:
                 )
 
     def any_time(self, time: str) -> Statement:
-        """SQLite: one value of the column that is a time."""
+        """Return the statement that reads one valid time in SQLite."""
         t = self.dialect.quoted(time)
         return f"SELECT {t} FROM {self.source} WHERE {self._timed(t)} LIMIT 1", []
 
     def any_value(self, column: str) -> Statement:
-        """One value that is not NULL: the smallest where LIMIT may be unknown."""
+        """Return the statement that reads one value that is not NULL, the smallest where LIMIT may be unknown."""
         name = self.dialect.quoted(column)
         if self.dialect.name == "sqlite":
             return f"SELECT {name} FROM {self.source} WHERE {name} IS NOT NULL LIMIT 1", []
         return f"SELECT MIN({name}) FROM {self.source}", []
 
     def untimed(self, time: str) -> Statement:
+        """Return the statement that counts the rows that are in no window."""
         t = self.dialect.quoted(time)
         if self.dialect.name == "sqlite":
             condition = f"{t} IS NULL OR NOT {self._timed(t)}"
@@ -71,6 +73,7 @@ class Relation:
         return f"SELECT COUNT(*) FROM {self.source} WHERE {condition}", []
 
     def newest(self, time: str) -> Statement:
+        """Return the statement that reads the newest time."""
         t = self.dialect.quoted(time)
         if self.dialect.name == "sqlite":
             return (
@@ -89,9 +92,9 @@ class Relation:
     # --- rows of an interval
 
     def within(self, time: TimeColumn, interval: Interval) -> Statement:
-        """The condition for rows of the interval: exact, but for text, where it may hold a few rows more."""
+        """Return the condition for rows of the interval: exact, except for text, where it may include a few more."""
         t, mark = self.dialect.quoted(time.name), self.dialect.placeholder
-        if time.kind is Kind.TEXT:
+        if time.kind is TimeKind.TEXT:
             low, high = time.text_range(interval)
             # an offset moves a text by a day; 2013-02-31 is March 3 in SQLite
             first, last = low - timedelta(days=4), high + timedelta(days=2)
@@ -111,13 +114,13 @@ class Relation:
         return f"({condition or '1 = 0'})", [bound for pair in ranges for bound in pair]
 
     def count(self, time: TimeColumn, interval: Interval, keys: Sequence[str] = ()) -> Statement:
-        """One row: the rows of the interval, and for each key column those where it is not NULL."""
+        """Return the statement that counts rows, and for each key column those where it is not NULL."""
         condition, parameters = self.within(time, interval)
         counts = ", ".join(["COUNT(*)", *(f"COUNT({self.dialect.quoted(key)})" for key in keys)])
         return f"SELECT {counts} FROM {self.source} WHERE {condition}", parameters
 
     def count_by_time(self, time: TimeColumn, interval: Interval, keys: Sequence[str] = ()) -> Statement:
-        """The same for each time: rows of (time, rows, rows with the first key, …)."""
+        """Return the statement that counts the same by time: rows of (time, rows, rows with the first key, …)."""
         t = self.dialect.quoted(time.name)
         condition, parameters = self.within(time, interval)
         counts = ", ".join([t, "COUNT(*)", *(f"COUNT({self.dialect.quoted(key)})" for key in keys)])
@@ -133,7 +136,7 @@ class Relation:
         after: Sequence[Any] | None,
         limit: int | None,
     ) -> Statement:
-        """Rows as (time, keys…, columns…) by time and keys: those after the row `after` (its time and keys)."""
+        """Return the statement that reads (time, keys…, columns…) in order, after the time and keys `after`."""
         quoted = self.dialect.quoted
         order = [quoted(name) for name in (time.name, *keys)]
         body = [f"CAST({quoted(name)} AS TEXT)" if name in json_columns else quoted(name) for name in columns]
@@ -145,7 +148,7 @@ class Relation:
         return (sql if limit is None else f"{sql} LIMIT {limit}"), parameters
 
     def _following(self, order: Sequence[str], after: Sequence[Any]) -> Statement:
-        """`(a, b, c) > (?, ?, ?)` in words that every database knows, beginning with one that serves an index."""
+        """Return `(a, b, c) > (?, ?, ?)` as every database understands it, with a first term that uses an index."""
         mark = self.dialect.placeholder
         sql, parameters = f"{order[-1]} > {mark}", [after[-1]]
         for name, value in zip(reversed(order[:-1]), reversed(after[:-1]), strict=True):

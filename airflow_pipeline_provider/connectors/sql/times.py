@@ -1,8 +1,8 @@
-"""Event times of SQL rows: from what a column holds to an instant, and from a window to a condition on the column.
+"""Convert between event times and the values of a SQL time column.
 
-Both directions are one function, `instant_of`, so no row is lost between windows or read by two of them.  Wall times
-without an offset are read in `zone`: one that a clock change repeats means the first of the two (the column cannot
-tell them apart, so the second hour's rows lie in the first hour's window), one that it left out means the instant as
+Both directions use one function, `instant_of`, so no row falls between two windows or into both.  Wall times without
+an offset are read in `zone`: one that a clock change repeats means the first of the two (the column cannot
+distinguish them, so the second hour's rows are in the first hour's window), one that it skipped means the instant as
 far after the change as the clock was ahead.
 """
 
@@ -29,7 +29,7 @@ _ISO_TEXT = re.compile(
 )
 
 
-class Kind(str, Enum):
+class TimeKind(str, Enum):
     """What the time column holds."""
 
     AWARE = "aware"  # instants
@@ -39,16 +39,16 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class TimeColumn:
-    """`zone` is None when the pipeline states none; values without an offset are then a ConfigError."""
+    """The time column; without a `zone` in the pipeline file, values without an offset are a ConfigError."""
 
     name: str
-    kind: Kind
+    kind: TimeKind
     zone: tzinfo | None
 
     def instant_of(self, value: Any) -> datetime:
-        """The event time of a column's value, floored to microseconds; DataError for what is no date-time."""
+        """Return the event time of a column's value, floored to microseconds; DataError for any other value."""
         try:
-            moment = _parse(value) if self.kind is Kind.TEXT else value
+            moment = _parse(value) if self.kind is TimeKind.TEXT else value
             if isinstance(moment, date) and not isinstance(moment, datetime):
                 moment = datetime.combine(moment, time.min)
             if not isinstance(moment, datetime):
@@ -67,20 +67,20 @@ class TimeColumn:
     def instant_inside(self, value: Any, interval: Interval) -> datetime | None:
         """Return the event time of a column's value if it is in the interval, else None.
 
-        A condition on texts finds a few rows more than the interval's (`Relation.within`).  A text that is no
-        date-time is a DataError only in the interval where SQLite sees it: 2013-02-30 is March 2 there.
+        A condition on texts finds a few more rows than the interval's (`Relation.within`).  An invalid text is a
+        DataError only in the interval where SQLite puts it: 2013-02-30 is March 2 there.
         """
         try:
             moment = self.instant_of(value)
         except DataError:
-            seen = _read_as_sqlite(value) if self.kind is Kind.TEXT else None
+            seen = _read_as_sqlite(value) if self.kind is TimeKind.TEXT else None
             if seen is None or interval.holds(self.instant_of(seen)):
                 raise
             return None
         return moment if interval.holds(moment) else None
 
     def require_zone(self) -> tzinfo:
-        """The zone of values without an offset; ConfigError when none is stated."""
+        """Return the zone of values without an offset; ConfigError if the pipeline file has none."""
         if self.zone is None:
             raise ConfigError(
                 f"source.time_column_zone: column {self.name!r} holds wall times without an offset: state the zone "
@@ -89,13 +89,13 @@ class TimeColumn:
         return self.zone
 
     def ranges(self, interval: Interval) -> list[tuple[datetime, datetime]]:
-        """Half-open ranges of the column's values that are exactly the interval (for text: see `text_range`)."""
-        if self.kind is Kind.AWARE:
+        """Return half-open ranges of the column's values that equal the interval (for text: see `text_range`)."""
+        if self.kind is TimeKind.AWARE:
             return [(interval.start, interval.end)]
         return wall_ranges(interval, self.require_zone())
 
     def text_range(self, interval: Interval) -> tuple[datetime, datetime]:
-        """Both ends, as naive UTC, of what SQLite's date functions may make of a text inside the interval."""
+        """Return both ends, as naive UTC, of what SQLite's date functions may read from a text in the interval."""
         ends = [interval.start.replace(tzinfo=None), interval.end.replace(tzinfo=None)]
         if self.zone is not None:
             ends += [end for pair in wall_ranges(interval, self.zone) for end in pair]
@@ -103,10 +103,11 @@ class TimeColumn:
 
 
 def wall_ranges(interval: Interval, zone: tzinfo) -> list[tuple[datetime, datetime]]:
-    """Which naive wall times of the zone (`fold=0`) are instants of the interval: disjoint half-open ranges in order.
+    """Return the naive wall times of the zone (`fold=0`) that are instants of the interval.
 
-    A clock change at T from offset a to b takes effect for wall times from T + max(a, b): up to there a repeated
-    time means its first occurrence, and one that was left out is read by the old offset.
+    They are disjoint half-open ranges in order.  A clock change at T from offset a to b takes effect for wall times
+    from T + max(a, b): up to there a repeated time means its first occurrence, and a skipped one is read by the old
+    offset.
     """
     start, end = max(interval.start, _FIRST), min(interval.end, _LAST)
     if start >= end:
@@ -136,8 +137,10 @@ def _offset(instant: datetime, zone: tzinfo) -> timedelta:
 
 
 def _read_as_sqlite(text: str) -> str | None:
-    """Return the date-time that SQLite makes of a text, in UTC where the text has an offset; None for no text of a
-    time."""
+    """Return the date-time that SQLite reads from a text, None if it reads none.
+
+    It is in UTC if the text has an offset.
+    """
     with closing(sqlite3.connect(":memory:")) as connection:
         [seconds] = connection.execute("SELECT strftime('%s', ?)", [text]).fetchone()
     if seconds is None:
@@ -149,7 +152,7 @@ def _read_as_sqlite(text: str) -> str | None:
 
 
 def _parse(value: Any) -> datetime:
-    """SQLite's ISO 8601 forms; digits beyond microseconds are cut off."""
+    """Parse SQLite's ISO 8601 forms; digits beyond microseconds are cut off."""
     match = _ISO_TEXT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("no ISO 8601 text such as 2013-11-03T05:30:00Z")

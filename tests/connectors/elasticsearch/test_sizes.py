@@ -30,31 +30,31 @@ def test_pages_grow_until_they_have_their_bytes(most: int, document_bytes: int, 
     seen = []
     for _ in expected:
         seen.append(sizes.next())
-        sizes.saw(sizes.next(), sizes.next() * document_bytes)
+        sizes.record(sizes.next(), sizes.next() * document_bytes)
     assert seen == expected
 
 
 def test_documents_that_become_large_and_small_again() -> None:
     sizes = PageSizes(5000)
-    sizes.saw(320, 320 * 700)
+    sizes.record(320, 320 * 700)
     sizes.too_large(sizes.next(), for_server=False)
     assert sizes.next() == 2500
-    sizes.saw(2500, 2500 * 700)
+    sizes.record(2500, 2500 * 700)
     assert sizes.next() == 5000
 
 
 def test_what_the_server_could_not_answer_is_not_asked_for_again() -> None:
     sizes = PageSizes(5000)
-    sizes.saw(320, 320 * 700)
+    sizes.record(320, 320 * 700)
     sizes.too_large(5000, for_server=True)
     for _ in range(3):
-        sizes.saw(sizes.next(), sizes.next() * 700)
+        sizes.record(sizes.next(), sizes.next() * 700)
         assert sizes.next() == 2500
 
 
 def test_an_empty_page_teaches_nothing() -> None:
     sizes = PageSizes(5000)
-    sizes.saw(0, 100)
+    sizes.record(0, 100)
     assert sizes.next() == FIRST_PAGE
 
 

@@ -25,7 +25,7 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.connectors.sql import source as sql
 from airflow_pipeline_provider.connectors.sql.rows import json_text
 from airflow_pipeline_provider.connectors.sql.source import SqlSource
-from airflow_pipeline_provider.connectors.sql.times import Kind, TimeColumn, wall_ranges
+from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind, wall_ranges
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.table_names import table_parts
@@ -234,7 +234,7 @@ ZONES = {
 @pytest.mark.parametrize(("zone", "days"), ZONES.items(), ids=list(ZONES))
 def test_wall_ranges_are_exactly_the_interval(zone: str, days: list[date]) -> None:
     """Every wall time of the days around a clock change lies in the ranges of the one hour that its instant is in."""
-    column = TimeColumn("at", Kind.NAIVE, ZoneInfo(zone))
+    column = TimeColumn("at", TimeKind.NAIVE, ZoneInfo(zone))
     for day in days:
         first = datetime.combine(day, time.min) - timedelta(days=1)
         walls = [
@@ -257,21 +257,28 @@ def test_wall_ranges_are_exactly_the_interval(zone: str, days: list[date]) -> No
     ("value", "kind", "expected"),
     [
         pytest.param(
-            datetime(2013, 11, 3, 1, 30), Kind.NAIVE, "2013-11-03T05:30:00+00:00", id="first of two"
-        ),
-        pytest.param(datetime(2013, 3, 10, 2, 30), Kind.NAIVE, "2013-03-10T07:30:00+00:00", id="in the gap"),
-        pytest.param(date(2013, 11, 3), Kind.NAIVE, "2013-11-03T04:00:00+00:00", id="a date is its midnight"),
-        pytest.param(
-            "2013-11-03T05:30:00.1234569Z", Kind.TEXT, "2013-11-03T05:30:00.123456+00:00", id="floored"
+            datetime(2013, 11, 3, 1, 30), TimeKind.NAIVE, "2013-11-03T05:30:00+00:00", id="first of two"
         ),
         pytest.param(
-            "1969-12-31 23:59:59.9999999z", Kind.TEXT, "1969-12-31T23:59:59.999999+00:00", id="before 1970"
+            datetime(2013, 3, 10, 2, 30), TimeKind.NAIVE, "2013-03-10T07:30:00+00:00", id="in the gap"
         ),
-        pytest.param("2013-11-03  05:30+00:30 ", Kind.TEXT, "2013-11-03T05:00:00+00:00", id="blanks"),
-        pytest.param("2013-11-03", Kind.TEXT, "2013-11-03T04:00:00+00:00", id="text of a date"),
+        pytest.param(
+            date(2013, 11, 3), TimeKind.NAIVE, "2013-11-03T04:00:00+00:00", id="a date is its midnight"
+        ),
+        pytest.param(
+            "2013-11-03T05:30:00.1234569Z", TimeKind.TEXT, "2013-11-03T05:30:00.123456+00:00", id="floored"
+        ),
+        pytest.param(
+            "1969-12-31 23:59:59.9999999z",
+            TimeKind.TEXT,
+            "1969-12-31T23:59:59.999999+00:00",
+            id="before 1970",
+        ),
+        pytest.param("2013-11-03  05:30+00:30 ", TimeKind.TEXT, "2013-11-03T05:00:00+00:00", id="blanks"),
+        pytest.param("2013-11-03", TimeKind.TEXT, "2013-11-03T04:00:00+00:00", id="text of a date"),
     ],
 )
-def test_the_instant_of_a_value(value: Any, kind: Kind, expected: str) -> None:
+def test_the_instant_of_a_value(value: Any, kind: TimeKind, expected: str) -> None:
     assert TimeColumn("at", kind, ZoneInfo("America/New_York")).instant_of(value).isoformat() == expected
 
 
