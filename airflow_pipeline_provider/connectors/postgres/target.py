@@ -69,10 +69,8 @@ class PostgresTarget(SqlTarget["Session"]):
                 f"{', '.join(map(str, missing))} do not exist, and the role may not create them: "
                 f"grant CREATE on {place}, or create the tables as a role that may"
             )
-        return Answer(
-            "ok",
-            f"{', '.join(map(str, missing))} are created by the first load (the role may create in {place})",
-        )
+        table = self._tables(session).data
+        return Answer("ok", f"{table} is created by the first load (the role may create in {place})")
 
     def _probe_encoding(self) -> Answer:
         with self._session("read the encoding") as session:
