@@ -29,6 +29,7 @@ from airflow_pipeline_provider.exceptions import (
     TransientError,
 )
 from airflow_pipeline_provider.observability.redaction import redact_values
+from airflow_pipeline_provider.observability.vendor_logs import vendor_warnings_only
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
 from airflow_pipeline_provider.operators.installation import installation_of
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
@@ -116,7 +117,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         from airflow_pipeline_provider.phases.leases import give_back
 
         try:
-            with airflow_stats(), self._open(context["ti"]) as runtime:
+            with airflow_stats(), vendor_warnings_only(), self._open(context["ti"]) as runtime:
                 try:
                     yield runtime
                 except (SupersededError, LeaseHeldError):
@@ -134,13 +135,13 @@ class PipelineOperator(BaseOperator, SkipMixin):
                         report_failure(runtime, run_of(context))
                     raise
         except SupersededError as error:
-            raise AirflowSkipException(f"superseded: {error}") from error
+            raise AirflowSkipException(f"superseded: {error}") from None
         except LeaseHeldError as error:
             self.wait_for_lease(error)
         except TransientError:
             raise  # the task's own retries, with backoff
         except PipelineError as error:
-            raise AirflowFailException(redact_values(str(error))) from error
+            raise AirflowFailException(redact_values(str(error))) from None
 
     def _open(self, ti: Any) -> AbstractContextManager[Runtime]:
         """Open the pipeline's parts, with the identity of this task's process among those on a run of the same id."""

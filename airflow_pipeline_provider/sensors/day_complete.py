@@ -91,13 +91,13 @@ class DayCompleteSensor(BaseSensorOperator):
         try:
             return question.ask()
         except PipelineError as error:
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(str(error)) from None
 
     def _question(self, context: Context) -> DayQuestion:
         try:
             config = self._config or read_pipeline(self.pipeline, self.dag.fileloc)
         except PipelineError as error:
-            raise AirflowFailException(str(error)) from error
+            raise AirflowFailException(str(error)) from None
         return DayQuestion.for_day(
             config,
             self._day(context, config.timezone),
