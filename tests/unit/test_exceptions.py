@@ -25,7 +25,7 @@ EXAMPLES: dict[str, Callable[[type], BaseException]] = {
     "ConfigFileError": lambda cls: cls(PROBLEMS, "dags/a.yaml"),
     "CrossFieldError": lambda cls: cls(PROBLEMS),
     "YamlError": lambda cls: cls(PROBLEMS),
-    "Ended": lambda cls: cls(15),
+    "EndedBySignal": lambda cls: cls(15),
     "UnexpectedAnswerError": lambda cls: cls("GET /", "a JSON object", b"<html>"),
     "_ForbiddenError": lambda cls: cls(True),
 }
