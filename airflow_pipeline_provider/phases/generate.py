@@ -1,14 +1,15 @@
 """Phase 1: choose a window, or the reason why there is none; then take the lease and bind the run to the window.
 
 Order: plan, lease, check again, bind.  A crash before the lease leaves nothing; after it, a lease that the rerun of
-the same run renews and that otherwise expires; after the binding, the rerun gets the same window.
+the same run renews, or releases if it gets another window, and that otherwise expires; after the binding, the rerun
+gets the same window.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
@@ -205,6 +206,7 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
             interval = runtime.state.bind_run(request.run, plan.interval)
             reach("generate.bound")
             if interval == plan.interval:
+                _release_others(runtime, request.run, interval)
                 return _claimed(runtime, request, interval, plan.detail, replace=False)
             release(runtime, request.run, plan.interval)  # a twin of this task bound the run first
         return _resume(runtime, request, interval, log)
@@ -235,11 +237,17 @@ def _resume(runtime: Runtime, request: RunRequest, interval: Interval, log: Phas
 
 
 def _release_others(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Release what this run leased before a crash, if an equal run of another installation was bound meanwhile."""
+    """Release what this run leased before a crash, if its window is another one than it had chosen then.
+
+    An equal run of another installation was bound meanwhile, or an earlier window became free.  The lease is taken
+    first, since only the newest execution of a task may release it.
+    """
     me = runtime.owner(run)
     for lease in runtime.state.leases():
         if lease.belongs_to(me) and lease.interval != interval:
-            release(runtime, run, lease.interval)
+            with suppress(LeaseHeldError):  # it expired meanwhile, and another run has it
+                take(runtime, run, lease.interval)
+                release(runtime, run, lease.interval)
 
 
 def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:

@@ -25,6 +25,7 @@ from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.state.owners import Execution
+from airflow_pipeline_provider.testing.faults import Crash, failing_at
 from tests.phases.conftest import Pipeline
 
 RUN = "flights/scheduled__2013-11-06T00:00:00+00:00"
@@ -201,6 +202,35 @@ def test_an_installation_takes_over_when_the_other_one_is_gone(seeded: Pipeline)
     assert outcome.claim is not None
     assert outcome.claim.window == claim.window
     sure(seeded, seeded.runtime(), claim.window.interval)
+
+
+def test_a_restarted_run_releases_what_it_leased_before_its_crash(seeded: Pipeline) -> None:
+    """Meanwhile, the equal run of the other installation was bound to the next window."""
+    with failing_at("generate.leased"), pytest.raises(Crash):
+        generate(installed(seeded, "blue"), seeded.request(RUN))
+    [lease] = seeded.runtime().state.leases()
+    green = run_window(installed(seeded, "green"), seeded.request(RUN))
+    assert green.claim is not None
+    assert green.claim.window.start == lease.interval.end
+    assert generate(installed(seeded, "blue"), seeded.request(RUN)).claim is not None
+    assert seeded.runtime().state.leases() == []
+    following = run_window(installed(seeded, "green"), seeded.request())
+    assert following.audited is not None
+    assert following.claim is not None
+    assert following.claim.window.interval == lease.interval
+
+
+def test_a_retry_that_gets_an_earlier_window_releases_the_one_of_before(seeded: Pipeline) -> None:
+    runtime = seeded.runtime()
+    first = generate(runtime, seeded.request("flights/first")).claim
+    assert first is not None
+    with failing_at("generate.leased"), pytest.raises(Crash):
+        generate(executing(seeded, "generate", 1), seeded.request(RUN))
+    give_back(runtime, "flights/first")
+    claim = generate(executing(seeded, "generate", 2), seeded.request(RUN)).claim
+    assert claim is not None
+    assert claim.window == first.window
+    assert [lease.interval for lease in seeded.runtime().state.leases()] == [claim.window.interval]
 
 
 def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline) -> None:
