@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exceptions import ConfigError, SupersededError, TransientError
 from airflow_pipeline_provider.operators import installation
 from airflow_pipeline_provider.operators.installation import VARIABLE, installation_of
+from airflow_pipeline_provider.phases.leases import take
+from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.state.owners import Owner
+from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable_access import DictVariables
+from airflow_pipeline_provider.testing.faults import hooked
+
+from .conftest import Folder
 
 SETTING = "AIRFLOW__PIPELINES__INSTALLATION"
 
@@ -79,3 +91,56 @@ def test_a_name_that_no_message_could_show_is_refused(monkeypatch: pytest.Monkey
         ConfigError, match=r"\[pipelines\] installation of Airflow's configuration.*correct it"
     ):
         installation_of(config(SHARED), DictVariables())
+
+
+def test_a_retried_task_takes_its_runs_lease_over_at_once(
+    folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease names installation and try number; the process of the earlier try can no longer use it."""
+    monkeypatch.setenv(SETTING, "blue")
+    folder.write(
+        backlog="wait", airflow="{retries: 1}", state="{type: sql, conn_id: pipeline_state, lease: 1h}"
+    )
+    dag = folder.dag()
+    task = dag.get_task("extract")
+    task.retry_delay = timedelta(0)
+    state = SqlState.from_url(
+        f"sqlite:///{folder.path}/state.db", Identity(folder.pipeline_id, "America/New_York")
+    )
+    seen: list[Lease] = []
+    stale: list[str] = []
+
+    def hook(point: str) -> None:
+        if point != "extract.read":
+            return
+        seen.extend(state.leases())
+        if len(seen) == 1:
+            raise TransientError("the network failed")
+        earlier, lease = seen
+        [execution] = [e for e in earlier.executions if e.task == "extract -1"]
+        with pytest.raises(
+            SupersededError, match=r"attempt 2\) took over the run's lease: this one \(attempt 1"
+        ):
+            state.acquire(lease.interval, Owner(lease.owner, "blue", execution, renews=True), 60)
+        context: Any = {
+            "ti": SimpleNamespace(task_id="extract", map_index=-1, try_number=1, max_tries=1),
+            "dag_run": SimpleNamespace(dag_id=folder.pipeline_id, run_id=lease.owner.partition("/")[2]),
+        }
+        with (
+            pytest.raises(AirflowSkipException, match=r"superseded: .*is stale") as skipped,
+            task.runtime(context) as runtime,
+        ):
+            take(runtime, lease.owner, lease.interval)
+        stale.append(str(skipped.value))
+
+    with hooked(hook):
+        run = run_dag(dag)
+    assert str(run.state) == "success"
+    assert len(stale) == 1
+    assert [lease.holder for lease in seen] == [f"{folder.pipeline_id}/{run.run_id} (installation blue)"] * 2
+    tries = [{(e.task, e.attempt) for e in lease.executions} for lease in seen]
+    before = {("generate_window -1", 1), ("validate -1", 1)}
+    assert tries == [before | {("extract -1", 1)}, before | {("extract -1", 2)}]
+    assert seen[0].since == seen[1].since
+    assert sorted(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+    assert state.leases() == []

@@ -92,6 +92,15 @@ def two_installations_execute_one_run(world: World) -> None:
     world.finish(run)
 
 
+def two_installations_begin_one_run(world: World) -> None:
+    """The second one waits: while the first one works on the window, it does no work twice."""
+    run = until(world, window(world), "stage")
+    twin = Run(run.name, run.request, run.may_shrink, installation="green")
+    world.execute(twin, "generate")
+    world.finish(run)
+    world.finish(twin)
+
+
 def a_document_goes(world: World) -> None:
     world.finish(window(world))
     world.source.delete("d1")

@@ -31,7 +31,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime, identity_of
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
-from airflow_pipeline_provider.state.base import Snapshot, State
+from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.owners import Execution
 from airflow_pipeline_provider.testing.faults import Crash
 from tests.doubles.memory_source import MemorySource, MemoryTable
@@ -189,9 +189,12 @@ class World:
         """One execution of one task with what its run has; what it returned, or how it ended, None while frozen."""
         behind = self.is_behind()
         before = (self.model.newest_token, dict(self.model.target))
+        leases = self.leases_of_others(run)
         process = self.process(run, phase, fault)
         process.run(self._work(run, phase))
         outcome = self._settle(process, run, phase)
+        lost = leases - self.leases_of_others(run)
+        assert not lost, f"{phase} of installation {run.installation} took the lease of another one: {lost}"
         if behind:
             assert (self.model.newest_token, self.model.target) == before, "a run relies on an older state"
             judged = phase == "validate" and getattr(outcome, "verdict", "skip") != "skip"
@@ -256,6 +259,10 @@ class World:
 
     def state(self) -> State:
         return self.servers.state(self.config(), Identity(PIPELINE, ZONE))
+
+    def leases_of_others(self, run: Run) -> set[Lease]:
+        """Return the leases of the other installation, which no task of this run may take or release."""
+        return {x for x in self.state().leases() if x.installation not in (None, run.installation)}
 
     def entries(self) -> list[ledger.Entry]:
         return self.state().entries()

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.phases import validate as validate_phase
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Staged
+from airflow_pipeline_provider.state import base as state_base
 from airflow_pipeline_provider.state.base import Lease
 from tests.doubles import memory_target
 from tests.doubles.memory_source import MemorySource
@@ -138,6 +139,12 @@ SAFEGUARDS = [
             (ledger, "overtaken_by", overtaken_by_other_runs),
             (stage_phase, "overtaken_by", overtaken_by_other_runs),
         ],
+    ),
+    Safeguard(
+        "a lease is of one installation",
+        stories.two_installations_begin_one_run,
+        "generate of installation green took the lease of another one",
+        [(state_base, "is_same_run", lambda run, installation, owner: run == owner.run)],
     ),
     Safeguard(
         "a committed window keeps its rows",
