@@ -107,7 +107,7 @@ def _secrets(connection: Any) -> Iterator[str]:
     for host in (connection.host or "").split(","):
         try:
             url = urlsplit(host.strip())
-        except ValueError:  # no URL: the connector says so
+        except ValueError:  # not a URL: the connector reports it
             continue
         logins.append((url.username and unquote(url.username), url.password and unquote(url.password)))
         if url.password:

@@ -7,7 +7,7 @@ Rules for every connector:
   them.  Importing the module imports no vendor library (pyarrow included): DAG files are parsed often.
 - Vendor errors are mapped to `exceptions` in one place; each message says what happened, where, and what to do, and
   never holds a secret.
-- One instance serves one task; `Source.open` may hand out iterators that are read by different threads.
+- One instance serves one task; `Source.open` may return iterators that are read by different threads.
 """
 
 from __future__ import annotations

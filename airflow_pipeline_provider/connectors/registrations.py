@@ -78,7 +78,7 @@ def rename(protocol: LoadProtocol, old: str) -> int:
     if counts[old] and counts[new]:
         raise DataError(
             f"{tables.data} holds commit rows of both {old!r} ({counts[old]}) and {new!r} ({counts[new]}): rows "
-            "of two pipelines cannot be told apart again; nothing was changed"
+            "of two pipelines cannot be separated again; nothing was changed"
         )
     [(rows, *_)] = protocol.execute(
         f"UPDATE {tables.data} SET {column} = {mark} WHERE {column} = {mark}", [new, old]

@@ -82,7 +82,7 @@ def test_a_folder_that_another_user_made_first_is_refused(shared_folder: Path) -
         os.chown(shared_folder / "stage", NOBODY, NOBODY)
     else:  # a user cannot give a folder away; one that each user may write into is refused for the same reason
         (shared_folder / "stage").chmod(0o777)
-    with pytest.raises(FatalError, match="exchange the files"):
+    with pytest.raises(FatalError, match="replace the files"):
         write_part(shared_folder)
     assert list((shared_folder / "stage").iterdir()) == []
 

@@ -169,7 +169,7 @@ class TestReal(RealServer):
                 server.must("DELETE", f"/{prefix}-b")
                 list(rows)
 
-        with pytest.raises(SnapshotLostError, match="read anew"):
+        with pytest.raises(SnapshotLostError, match="read again"):
             read()
         source.close()
 

@@ -175,19 +175,19 @@ def _split(conn_id: str, host: str) -> SplitResult:
 
 def _scheme(conn_id: str, extra: dict[str, Any], url: str, schema: str, kind: str) -> str:
     """Return the protocol that the connection names; the type "http" alone is Airflow's word for any URL."""
-    said = {url, schema, "https" if kind == "https" else ""} - {""}
+    named = {url, schema, "https" if kind == "https" else ""} - {""}
     if "use_ssl" in extra:
-        said.add("https" if flag(conn_id, extra, "use_ssl", False) else "http")
-    if unknown := sorted(said - set(_PROTOCOLS)):
+        named.add("https" if flag(conn_id, extra, "use_ssl", False) else "http")
+    if unknown := sorted(named - set(_PROTOCOLS)):
         raise FatalError(
             f"connection {conn_id!r}: expected http or https as its protocol, got {unknown[0]!r}"
         )
-    if len(said) > 1:
+    if len(named) > 1:
         raise FatalError(
             f"connection {conn_id!r} asks for http and for https (in its type, host, schema or use_ssl): "
             "write one of them"
         )
-    return said.pop() if said else "http"
+    return named.pop() if named else "http"
 
 
 def _port(conn_id: str, url: SplitResult) -> int | None:

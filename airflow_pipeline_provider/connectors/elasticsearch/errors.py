@@ -112,7 +112,7 @@ def error_by_kind(
 ) -> PipelineError | None:
     """Return the error that the exception types alone decide, or None; `seen` is what happened, as a sentence."""
     if in_snapshot and answer.kinds & SNAPSHOT_GONE:
-        return SnapshotLostError(f"the point in time is gone, so the slice must be read anew; {seen}")
+        return SnapshotLostError(f"the point in time is gone, so the slice must be read again; {seen}")
     if "index_not_found_exception" in answer.kinds:
         return _missing(answer, what, where)
     if "index_closed_exception" in answer.kinds:

@@ -23,7 +23,7 @@ from airflow_pipeline_provider.connectors.deadlines import Watch
 from airflow_pipeline_provider.connectors.elasticsearch.aws import SIGN
 from airflow_pipeline_provider.connectors.elasticsearch.connection import PROXY
 
-SLACK = 1.5  # a silence is noticed after `request_timeout` by the library, which says more about it
+SLACK = 1.5  # after `request_timeout` the library itself reports a silence, in more detail
 READ_AT_ONCE = 1 << 20
 GZIP_OR_ZLIB = 47  # for zlib: 15 bits of window, the format by its first bytes
 _here = threading.local()  # of the request that this thread makes: .watch, .most_bytes

@@ -277,7 +277,7 @@ class ElasticsearchSource(Source):
         types = {kind: caps for kind, caps in found.items() if kind != "unmapped"}
         if not types:
             if not answer.get("indices"):
-                self._count({"match_all": {}})  # says which index is closed or missing
+                self._count({"match_all": {}})  # its error names the index that is closed or missing
             raise FatalError(f"{self._what}: no field {name!r} in its mapping; check `source.time_field`")
         for kind, caps in types.items():
             held_by = f" (in {', '.join(caps['indices'][:5])})" if caps.get("indices") else ""

@@ -45,13 +45,13 @@ def check_owner(folder: Path) -> None:
 def _check(place: Path, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise UnsafeFolderError(
-            f"{place} belongs to user id {status.st_uid}, who could exchange the files: choose a "
+            f"{place} belongs to user id {status.st_uid}, who could replace the files: choose a "
             "stage.path below a folder of this user, or set stage.shared: true if every user there is trusted"
         )
     open_to_all = status.st_mode & _WORLD_WRITABLE and not status.st_mode & stat.S_ISVTX
     if open_to_all and stat.S_ISDIR(status.st_mode):
         raise UnsafeFolderError(
-            f"every user may write into {place} and exchange the files: choose a stage.path below a folder of this "
+            f"every user may write into {place} and replace the files: choose a stage.path below a folder of this "
             "user, or set stage.shared: true if every user there is trusted"
         )
 

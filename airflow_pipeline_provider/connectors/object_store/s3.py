@@ -94,8 +94,8 @@ def reason(error: Exception, fs: Any, bucket: str, prefix: str) -> Exception:
         return error
     try:
         fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    except Exception as said:  # noqa: BLE001  (whatever it is, it has the reason)
-        return said if token_expired(said) else error
+    except Exception as other:  # noqa: BLE001  (any error has the reason)
+        return other if token_expired(other) else error
     return error
 
 

@@ -50,7 +50,7 @@ def apply_settings(values: dict[str, str]) -> tuple[str, list[Any]]:
 DURABLE_COMMIT = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
-# a long statement ends soon after its client is gone (PostgreSQL 14 and newer, where the system can tell)
+# a long statement ends soon after its client is gone (PostgreSQL 14 and newer, where the system notices)
 NOTICE_LOST_CLIENT = (
     "SELECT set_config(name, '10s', true) FROM pg_catalog.pg_settings "
     "WHERE name = 'client_connection_check_interval' AND strpos(version(), 'linux') > 0"

@@ -44,7 +44,7 @@ _CONFLICT = {
 }
 _GONE = {91016, 253006}  # a remote file, a local file
 _DATA = range(100_035, 100_400)  # values that cannot be read, converted or stored
-# what the stand-in for tests says, since it has one number for everything that happens at run time
+# messages of the stand-in for tests, which has one number for all errors at run time
 _STAND_IN = {
     "Conflict": WriteConflictError,
     "TransactionException": WriteConflictError,
@@ -62,33 +62,35 @@ def error_for(error: BaseException, doing: str) -> PipelineError:
     errno = getattr(error, "errno", None) or 0
     state = getattr(error, "sqlstate", None) or ""
     text = redact_text(" ".join((getattr(error, "msg", None) or str(error)).split()))
-    said = f"Snowflake, while {doing}: {text}"
+    message = f"Snowflake, while {doing}: {text}"
     query_id = getattr(error, "sfqid", None)
-    if query_id and query_id not in said:
-        said = f"{said} (query id {query_id})"
+    if query_id and query_id not in message:
+        message = f"{message} (query id {query_id})"
     kind = type(error).__name__
     if errno in _FATAL or state == "42501":
-        return FatalError(f"{said}; {_FATAL.get(errno, 'grant the privilege to the role of the connection')}")
+        return FatalError(
+            f"{message}; {_FATAL.get(errno, 'grant the privilege to the role of the connection')}"
+        )
     if errno in _GONE:
-        return DataError(f"{said}; extract the window again")
+        return DataError(f"{message}; extract the window again")
     if errno in _CONFLICT or state in ("40001", "25P02"):
-        return WriteConflictError(f"{said}; the transaction was rolled back, try again")
+        return WriteConflictError(f"{message}; the transaction was rolled back, try again")
     if errno == 100_072 and "Duplicate key" in text:  # the stand-in, when two create at once
-        return WriteConflictError(said)
+        return WriteConflictError(message)
     if errno == 100_000:
         for word, mapped_to in _STAND_IN.items():
             if word in text:
-                return mapped_to(said)
+                return mapped_to(message)
     if errno in _DATA or kind in ("DataError", "IntegrityError"):
-        return DataError(f"{said}; look at the document, then extract the window again")
+        return DataError(f"{message}; look at the document, then extract the window again")
     if 390_000 <= errno < 391_000:
         expired = "expired" in text  # a new session is all it needs
-        return TransientError(said) if expired else FatalError(f"{said}; correct the connection")
+        return TransientError(message) if expired else FatalError(f"{message}; correct the connection")
     if kind in ("ProgrammingError", "NotSupportedError", "MissingDependencyError"):
-        return FatalError(said)
+        return FatalError(message)
     if errno == 250_001:
-        return TransientError(f"{said}; check account, host and port of the connection, and the network")
-    return TransientError(said)
+        return TransientError(f"{message}; check account, host and port of the connection, and the network")
+    return TransientError(message)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from airflow_pipeline_provider.observability.log_generator import log_event
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 20.0
-GRACE_SECONDS = 30.0  # the server's own limit ends first: its error says more
+GRACE_SECONDS = 30.0  # the server's own limit ends first: its error has more detail
 # of snowflake-connector-python, which by default retries a request without end; the connection's extra may set
 # others.  A statement may take longer: the server answers "in progress" every 45 seconds.
 _LIMITS = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}

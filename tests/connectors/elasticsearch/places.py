@@ -548,7 +548,7 @@ class ElasticsearchBehaviour(ElasticsearchTests):
                 for rows in iterators:
                     list(rows)
 
-        self.refused(lambda _: read(), source, "SnapshotLostError", "read anew")
+        self.refused(lambda _: read(), source, "SnapshotLostError", "read again")
 
     def test_rows_come_whole_while_others_write(self, server: Server) -> None:
         index = server.index(shards=2)

@@ -119,9 +119,9 @@ GIVEN_UP: dict[str, tuple[Fault, type[Exception], str]] = {
         FatalError,
         "line one line two",
     ),
-    "no point in time": ((404, error("search_context_missing_exception")), SnapshotLostError, "read anew"),
-    "no shard": ((503, error("no_shard_available_action_exception")), SnapshotLostError, "read anew"),
-    "index gone": ((404, error("index_not_found_exception")), SnapshotLostError, "read anew"),
+    "no point in time": ((404, error("search_context_missing_exception")), SnapshotLostError, "read again"),
+    "no shard": ((503, error("no_shard_available_action_exception")), SnapshotLostError, "read again"),
+    "index gone": ((404, error("index_not_found_exception")), SnapshotLostError, "read again"),
     "no shards at all": (
         (200, {"timed_out": False, "_shards": {"total": 0, "failed": 0}, "hits": {"hits": []}}),
         DataError,

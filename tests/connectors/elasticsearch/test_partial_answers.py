@@ -110,7 +110,7 @@ def test_a_partial_answer_is_no_count(
 def test_a_partial_page_is_refused(replay: Replay, source: ElasticsearchSource, case: str, page: int) -> None:
     more, kind, words = PARTIAL[case]
     if "index_" in str(more):
-        kind, words = SnapshotLostError, "read anew"
+        kind, words = SnapshotLostError, "read again"
     answer = whole(0, **{"_clusters": clusters(), **more})
     replay.faults = [None] * page + [(200, answer)] * 100
     with pytest.raises(kind, match=words):
@@ -122,7 +122,7 @@ def test_a_remote_point_in_time_that_is_gone_is_read_again(
     replay: Replay, source: ElasticsearchSource
 ) -> None:
     replay.faults = [None, (200, whole(0, _clusters=clusters("skipped", GONE)))]
-    with pytest.raises(SnapshotLostError, match="read anew"):
+    with pytest.raises(SnapshotLostError, match="read again"):
         read_all(source, WINDOW)
 
 
