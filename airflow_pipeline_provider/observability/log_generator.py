@@ -38,7 +38,7 @@ from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.observability.redaction import redact, redact_text, register_secret
 
-__all__ = ["PhaseRecord", "log_event", "phase_log", "register_secret", "render"]
+__all__ = ["PhaseRecord", "event_fields", "log_event", "phase_log", "register_secret", "render"]
 
 FORMAT_VARIABLE = "AIRFLOW_PIPELINES_LOG_FORMAT"
 LONGEST_VALUE = 2_000  # characters; a log line must not contain a whole document
@@ -158,7 +158,23 @@ def log_event(
             stamp = clock().astimezone(timezone.utc).isoformat(timespec="milliseconds")
             fields = {"at": stamp.replace("+00:00", "Z"), **fields}
         # %(funcName)s is the caller's function, not this one
-        logger.log(level, "%s", render(fields, as_json=as_json), stacklevel=2)
+        line = _EventLine(render(fields, as_json=as_json))
+        line.fields = fields
+        logger.log(level, "%s", line, stacklevel=2)
+
+
+class _EventLine(str):
+    """The text of an event with its fields, so that a handler in this process need not parse the text."""
+
+    fields: Mapping[str, Any]
+
+
+def event_fields(record: logging.LogRecord) -> Mapping[str, Any] | None:
+    """Return the fields that `log_event` logged, with secrets unmasked, or None for any other record."""
+    for line in record.args if isinstance(record.args, tuple) else ():
+        if isinstance(line, _EventLine):
+            return line.fields
+    return None
 
 
 def _is_json(as_json: bool | None) -> bool:

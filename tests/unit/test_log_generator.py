@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import DataError, SupersededError, TransientError
 from airflow_pipeline_provider.observability import redaction
 from airflow_pipeline_provider.observability.log_generator import (
+    event_fields,
     log_event,
     phase_log,
     register_secret,
@@ -58,6 +59,17 @@ def test_a_phase_logs_its_start_and_its_end(caplog):
         f"phase=extract status=ok rows=1200 parts=2 token=7 seconds=3.25 {tail}",
     ]
     assert {record.levelname for record in caplog.records} == {"INFO"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_handler_reads_the_fields_of_an_event(caplog, as_json):
+    log_event(logger, {"phase": "extract", "rows": 7}, as_json=as_json)
+    logger.info("phase=%s status=%s", "extract", "started")
+    logger.info("phase=extract status=started")
+    event, *others = (event_fields(record) for record in caplog.records)
+    assert event is not None
+    assert (event["phase"], event["rows"]) == ("extract", 7)
+    assert others == [None, None]
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
