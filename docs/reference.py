@@ -353,12 +353,12 @@ def _command(command: Command) -> str:
 
 
 def command_docstring(handler: str) -> str:
-    """Return the docstrings of a command's module and function without importing them."""
+    """Return the docstring of a command's function without importing it."""
     module, _, name = handler.partition(":")
     path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    return "\n\n".join(ast.get_docstring(node) or "" for node in (tree, function))
+    return ast.get_docstring(function) or ""
 
 
 def _name(argument: Argument) -> str:

@@ -1,3 +1,3 @@
-"""Run the commands of `airflow-pipelines` and `airflow pipelines`."""
+"""Define the command line `airflow-pipelines`, and `airflow pipelines` inside Airflow."""
 
 __all__: list[str] = []

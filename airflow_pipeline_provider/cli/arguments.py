@@ -1,4 +1,4 @@
-"""What people type as arguments, read with one clear sentence for each mistake."""
+"""Parse the values of command-line arguments; each invalid value raises a ConfigError that names the argument."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
 _OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
+_FIRST_YEAR, _LAST_YEAR = 1000, 9000  # days added to or subtracted from these stay inside the calendar
 _LONGEST_SECONDS = 10_000 * 86_400
 
 
 def read_instant(text: str, name: str) -> datetime:
-    """An aware UTC datetime; without an offset nobody can say which hour of a 25-hour day is meant."""
+    """Parse an instant with an offset into an aware UTC datetime.
+
+    The offset is required: without it an hour that a clock change repeats is ambiguous.
+    """
     given = text.strip().upper()
     time = given.replace(" ", "T").partition("T")[2]
     expected = (
@@ -32,7 +35,9 @@ def read_instant(text: str, name: str) -> datetime:
         instant = parse_utc(given)
     except (ValueError, OverflowError):
         if time and not _OFFSET.search(time):
-            raise ConfigError(f"{expected} without one: add Z for UTC or the offset that you mean") from None
+            raise ConfigError(
+                f"{expected} without an offset: add Z for UTC, or the offset of the zone"
+            ) from None
         raise ConfigError(expected) from None
     if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
         raise ConfigError(f"{name}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {quote(text)}")
@@ -40,25 +45,25 @@ def read_instant(text: str, name: str) -> datetime:
 
 
 def read_reference_time(text: str | None) -> datetime:
-    """The instant to reason from: now, unless it is given."""
+    """Parse `--reference-time`; without it return the current time."""
     if text is None:
         return datetime.now(timezone.utc).replace(microsecond=0)
     return read_instant(text, "--reference-time")
 
 
 def read_past_time(text: str | None) -> datetime:
-    """Return `--reference-time` of a command that writes: at most now, which it is by default."""
+    """Parse `--reference-time` of a command that writes: now by default, and never later than now."""
     at, now = read_reference_time(text), read_reference_time(None)
     if at > now:
         raise ConfigError(
-            f"--reference-time: expected an instant up to now, {iso_utc(now)}, got {quote(text or '')}: a command "
-            "that writes must not treat later days as past"
+            f"--reference-time: expected an instant up to now, {iso_utc(now)}, got {quote(text or '')}: "
+            "a command that writes must not treat future days as past"
         )
     return at
 
 
 def read_day(text: str, name: str) -> date:
-    """A calendar day as 2013-11-03."""
+    """Parse a calendar day such as 2013-11-03."""
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
             return date.fromisoformat(text)
@@ -68,7 +73,7 @@ def read_day(text: str, name: str) -> date:
 
 
 def read_seconds(text: str, name: str) -> int:
-    """Elapsed seconds of `30s`, `10m`, `1d6h`."""
+    """Parse a duration such as `30s`, `10m` or `1d6h` into elapsed seconds."""
     try:
         seconds = parse_duration(text, name).elapsed_seconds
     except ValueError as error:
@@ -82,8 +87,10 @@ LONGEST_REASON = 500
 
 
 def read_person(text: str | None) -> str:
-    """Return who runs the command by hand: `--by`, or else the process's effective user, which the environment
-    (`USER`, `LOGNAME`) cannot change."""
+    """Parse `--by`, the author of a manual change; by default the process's effective user.
+
+    The environment variables `USER` and `LOGNAME` are not read: any process can change them.
+    """
     if text is None:
         uid = os.geteuid()
         try:
@@ -99,7 +106,7 @@ def read_person(text: str | None) -> str:
 
 
 def read_reason(text: str | None) -> str:
-    """Return `--reason` on one line."""
+    """Parse `--reason` into one line."""
     reason = " ".join((text or "").split())
     if not reason or len(reason) > LONGEST_REASON:
         raise ConfigError(
@@ -107,26 +114,24 @@ def read_reason(text: str | None) -> str:
         )
     if not reason.isprintable():
         raise ConfigError(
-            f"--reason: expected text that can be read, got {reason!a}: remove the characters that are not printable"
+            f"--reason: expected printable text, got {reason!a}: remove the characters that are not printable"
         )
     return reason
 
 
 def read_count(text: str, name: str, *, least: int, most: int) -> int:
-    """A whole number between two bounds."""
+    """Parse a whole number between two bounds."""
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and least <= int(text) <= most:
         return int(text)
     raise ConfigError(f"{name}: expected a whole number between {least} and {most}, got {quote(text)}")
 
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-
-
 LONGEST_DAYS = 3_660
 
 
 def read_span(first: str, last: str, timezone: str) -> Interval:
-    """`--from` and `--to`: a local day from its first instant, up to and with the other day; or instants."""
+    """Parse `--from` and `--to`: local days, the last one included, or instants."""
     start = _bound(first, "--from", timezone).start if _is_day(first) else read_instant(first, "--from")
     end = _bound(last, "--to", timezone).end if _is_day(last) else read_instant(last, "--to")
     if end <= start:
@@ -143,6 +148,7 @@ def _is_day(text: str) -> bool:
 
 
 def _bound(text: str, name: str, timezone: str) -> Interval:
+    """Parse a local day into its interval."""
     day = read_day(text.strip(), name)
     try:
         return day_interval(day, timezone)
@@ -154,7 +160,7 @@ WINDOW_FORMS = "a window id, or PIPELINE and a window id, a day (2013-11-03), or
 
 
 def split_window_words(words: list[str]) -> tuple[str, list[str]]:
-    """The pipeline, and the words that name the window."""
+    """Split the arguments of `history` into the pipeline and the words that name the window."""
     if len(words) == 1:
         found = parse_window_id(words[0])
         if found is None:
@@ -166,6 +172,7 @@ def split_window_words(words: list[str]) -> tuple[str, list[str]]:
 
 
 def read_window_words(words: list[str], config: PipelineConfig) -> Interval:
+    """Parse a window id, a local day, or two instants."""
     if len(words) == 2:
         start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
         if end <= start:
@@ -183,12 +190,12 @@ def read_window_words(words: list[str], config: PipelineConfig) -> Interval:
 
 
 def read_window_option(text: str, config: PipelineConfig) -> Interval:
-    """A window id, a local day, or two instants with a slash between them."""
+    """Parse `--window`: a window id, a local day, or two instants separated by a slash."""
     found = parse_window_id(text)
     if found is not None:
         if found[0] != config.pipeline_id:
             raise ConfigError(
-                f"--window: expected a window of {config.pipeline_id!r}, got {text!r}, which is one of {found[0]!r}"
+                f"--window: expected a window of {config.pipeline_id!r}, got {text!r}, a window of {found[0]!r}"
             )
         return found[1]
     first, slash, second = text.partition("/")

@@ -1,4 +1,4 @@
-"""Where pipeline files are: below `--folder`, or below Airflow's DAGs folder, found without importing Airflow."""
+"""Find pipeline files below `--folder` or Airflow's DAGs folder, without importing Airflow."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.suggestions import did_you_mean
 
 _ID_KEY = re.compile(rb"""(?:^|[{,])[ \t]*["']?pipeline_id["']?[ \t]*:""", re.M)
-_LONGEST_HEAD = 1_000_000  # bytes of a YAML file in which its id must stand
-_SHOWN_IDS = 20
+_LONGEST_HEAD = 1_000_000  # bytes of a YAML file that are searched for its id
+_MOST_IDS = 20
 
 
 @dataclass(frozen=True)
 class PipelineFile:
-    """One pipeline and its file."""
+    """A pipeline and its file."""
 
     file: Path
     config: PipelineConfig
@@ -37,7 +37,7 @@ class PipelineFile:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every pipeline below `root` by id, and what is wrong with files there."""
+    """The pipelines below `root` by id, and the errors of broken files there."""
 
     root: Path
     pipelines: dict[str, PipelineFile] = field(default_factory=dict)
@@ -54,35 +54,37 @@ def dags_folder() -> Path:
 
 
 def root_folder(folder: str | None) -> Path:
-    """Where to look; ConfigError when it is no folder."""
+    """Return the folder to search; raise ConfigError if it does not exist or is a file."""
     root = _existing_path(folder) if folder is not None else dags_folder()
     if root.is_dir():
         return root
     if folder is not None:
-        raise ConfigError(f"--folder: expected a folder of pipeline files, got {folder!r}, which is none")
+        raise ConfigError(
+            f"--folder: expected a folder of pipeline files, got {folder!r}, which is not a folder"
+        )
     raise ConfigError(
-        f"Airflow's DAGs folder {root} is not there: set AIRFLOW_HOME or AIRFLOW__CORE__DAGS_FOLDER, or name the "
+        f"Airflow's DAGs folder {root} does not exist: set AIRFLOW_HOME or AIRFLOW__CORE__DAGS_FOLDER, or name the "
         "pipelines' folder with --folder DIR"
     )
 
 
 def _existing_path(text: str) -> Path:
-    """Return the path as it was given if it is there, otherwise with variables and `~` replaced."""
+    """Return the path as it was given if it exists, otherwise with variables and `~` replaced."""
     path = Path(text)
     return path if path.exists() else expand_path(text)
 
 
 def pipeline_folders(root: Path, *, given: bool) -> list[Path]:
-    """Folders at and below `root` that hold pipeline files; a `given` root counts with any YAML file in it.
+    """Return the folders at and below `root` that hold pipeline files.
 
-    A folder counts as soon as one of its YAML files has a `pipeline_id`; then all of them are pipelines, as they
-    are for `load_pipelines`.
+    A folder counts if one of its YAML files has a `pipeline_id`; then, as for `load_pipelines`, each YAML file in
+    it is a pipeline. A `given` root counts with any YAML file in it.
     """
     folders = []
     for folder in _folders_below(root):
         try:
             files = pipeline_files(folder)
-        except ConfigError:  # not allowed to look inside: somebody else's
+        except ConfigError:  # no permission to read the folder
             continue
         if files and ((given and folder == root) or any(_has_id(file) for file in files)):
             folders.append(folder)
@@ -90,7 +92,10 @@ def pipeline_folders(root: Path, *, given: bool) -> list[Path]:
 
 
 def _folders_below(root: Path) -> Iterator[Path]:
-    """`root` and the folders below it by name, each once: DAGs folders are often links, and links may go round."""
+    """Yield `root` and the folders below it in order of name, each once.
+
+    DAGs folders are often links, and links can form loops.
+    """
     seen: set[str] = set()
     for folder, names, _ in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -113,7 +118,7 @@ def _has_id(file: Path) -> bool:
 
 
 def load_all(folder: str | None) -> Catalog:
-    """Every pipeline; a broken file is an entry of `errors`, and so is an id that another folder has already."""
+    """Load every pipeline; a broken file, or an id that another folder has already used, is an entry of `errors`."""
     catalog = Catalog(root_folder(folder))
     for place in pipeline_folders(catalog.root, given=folder is not None):
         loaded = load_folder(place, options_model=options_model)
@@ -129,12 +134,15 @@ def load_all(folder: str | None) -> Catalog:
 
 
 def load_one(pipeline: str, folder: str | None) -> PipelineFile:
-    """The pipeline with this id, or in this file.  ConfigError: unknown (the nearest names are told), or broken."""
+    """Load the pipeline with this id or in this file.
+
+    Raises ConfigError if it is unknown, with the closest ids, or if its file is broken.
+    """
     if _is_path(pipeline):
         path = _existing_path(pipeline)
         if not path.is_file():
             raise ConfigError(
-                f"PIPELINE: there is no file {pipeline!r}; give the path of a YAML file, or an id"
+                f"PIPELINE: file {pipeline!r} does not exist: name a YAML file, or the id of a pipeline"
             )
         return PipelineFile(path, load_pipeline(path, options_model=options_model))
     root = root_folder(folder)
@@ -145,7 +153,7 @@ def load_one(pipeline: str, folder: str | None) -> PipelineFile:
     if len(files) > 1:
         places = " and ".join(str(file) for file in files)
         raise ConfigError(
-            f"PIPELINE: {pipeline!r} is the id of {places}: give the path of the one that you mean"
+            f"PIPELINE: {pipeline!r} is the id of several files, {places}: name one of the files instead"
         )
     return PipelineFile(files[0], load_pipeline(files[0], options_model=options_model))
 
@@ -162,8 +170,8 @@ def _unknown(pipeline: str, root: Path, folders: list[Path]) -> str:
     ids = sorted(set(ids) - {"defaults"})
     hint = did_you_mean(pipeline, ids, count=3)
     if hint is None and ids:
-        more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
-        hint = f"known: {', '.join(ids[:_SHOWN_IDS])}{more}"
+        more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+        hint = f"known: {', '.join(ids[:_MOST_IDS])}{more}"
     elif hint is None:
-        hint = "there is no pipeline file; name the pipelines' folder with --folder DIR"
+        hint = "no pipeline file found: name the pipelines' folder with --folder DIR"
     return f"PIPELINE: no pipeline {pipeline!r} in or below {root}; {hint}"

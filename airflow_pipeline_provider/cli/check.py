@@ -1,13 +1,4 @@
-"""`check [FILES] [--connect]`: every problem of pipeline files, with file and line, and of the services they name.
-
-JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-"line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services":
-[{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning",
-`status` "ok", "warning", "error" or "unknown", `origin` "environment" or "default"; `next_runs` are the next five
-that the schedule starts; `services` is only there with `--connect`.
-
-Exit code 1 when a file has an error, else the highest code of a service's errors.
-"""
+"""Run `check`, which prints every problem of pipeline files, and `schema`, which prints their JSON Schema."""
 
 from __future__ import annotations
 
@@ -52,7 +43,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "yello
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """One file: its problems, warnings among them."""
+    """A file with its problems and warnings."""
 
     file: Path
     pipeline_id: str | None
@@ -63,20 +54,31 @@ class CheckedFile:
 
     @property
     def ok(self) -> bool:
+        """Return whether the file and its services have no error."""
         return self.count("error") == 0
 
     @property
     def variables(self) -> Sequence[Variable]:
+        """Return the environment variables that the file uses."""
         return self.config.variables if self.config is not None else ()
 
     def count(self, severity: str) -> int:
-        """Return the number of errors or warnings, of the services too."""
+        """Return the number of errors or warnings, including those of the services."""
         found = sum(("warning" if p.severity == "warning" else "error") == severity for p in self.problems)
         return found + sum(probed.answer.status == severity for probed in self.services or ())
 
 
 def check(args: Namespace, screen: Screen) -> int:
-    """Check the files, and with `--connect` the services; print every problem."""
+    """Check the files, and with `--connect` their services; print every problem with file and line.
+
+    JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
+    "line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services":
+    [{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning",
+    `status` "ok", "warning", "error" or "unknown", `origin` "environment" or "default"; `next_runs` are the next
+    five scheduled runs; `services` exists only with `--connect`.
+
+    Exit code 1 when a file has an error, else the highest code of a service's errors.
+    """
     at = read_reference_time(args.reference_time)
     if args.files:
         checked = _check_named(args.files, screen)
@@ -108,10 +110,10 @@ def _exit_code(checked: Sequence[CheckedFile]) -> int:
 
 
 def _probe_services(one: CheckedFile, screen: Screen) -> CheckedFile:
-    """Ask the services of a file that has no problem."""
+    """Add the results of probing the services of a valid file."""
     if one.config is None:
         return one
-    screen.print_note(f"{one.pipeline_id}: asking source, stage, target and state")
+    screen.print_note(f"{one.pipeline_id}: probing source, stage, target and state")
     with open_runtime(one.config) as runtime:
         return replace(one, services=list(probe_services(runtime)))
 
@@ -123,7 +125,7 @@ def _check_catalog(catalog: Catalog) -> list[CheckedFile]:
 
 
 def _add_duplicate_loads(checked: list[CheckedFile]) -> list[CheckedFile]:
-    """Add a problem to two files that load the same source into the same table: every row would be there twice."""
+    """Add a problem to two files that load the same source into the same table, which would store each row twice."""
     tables: dict[str, list[tuple[Path, Datasets]]] = defaultdict(list)
     for one in checked:
         if one.config is not None:
@@ -136,8 +138,8 @@ def _add_duplicate_loads(checked: list[CheckedFile]) -> list[CheckedFile]:
             continue
         for file, twin in ((first, second), (second, first)):
             message = (
-                f"is the table that {twin} loads the same source into, so each row would be there twice: remove one "
-                "of the two files, or give one another target or days that do not overlap"
+                f"is also the target of {twin}, which loads the same source, so each row would be stored twice: "
+                "remove one of the two files, or give one another target or days that do not overlap"
             )
             found.setdefault(file, []).append(Problem("target.table", message, str(file)))
     return [replace(one, problems=[*one.problems, *found.get(one.file, ())]) for one in checked]
@@ -148,7 +150,7 @@ def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
 
 
 def _add_schedule(one: CheckedFile, at: datetime) -> CheckedFile:
-    """Add what depends on the time: the next runs, and the days that are too old."""
+    """Add what depends on the time: the next runs, and a warning about days that are too old."""
     if one.config is None:
         return one
     problems = [*one.problems, *_backlog_warnings(one.file, one.config, at)]
@@ -156,20 +158,20 @@ def _add_schedule(one: CheckedFile, at: datetime) -> CheckedFile:
 
 
 def _backlog_warnings(file: Path, config: PipelineConfig, at: datetime) -> list[Problem]:
-    """Return a warning about the days from `start_day` on that no run catches up on at that time."""
+    """Return a warning about the days since `start_day` that are too old for any run."""
     span = too_old_days(config.rules, at) if config.start_day else None
     if span is None:
         return []
     days = days_of(config.rules, [span])
     message = (
-        f"{config.max_backlog_days} leaves out {counted(len(days), 'day')} from start_day on today ({days[0]} to "
+        f"{config.max_backlog_days} excludes {counted(len(days), 'day')} since start_day today ({days[0]} to "
         f"{days[-1]}), too_old for any run unless they are complete: raise it, or use a later start_day"
     )
     return [Problem("max_backlog_days", message, str(file), severity="warning")]
 
 
 def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
-    """Files as they were named, folders as Airflow would load them; no file twice."""
+    """Check the named files, and folders as Airflow would load them; no file twice."""
     checked: dict[Path, CheckedFile] = {}
     files_by_id: dict[str, Path] = {}
     for name in names:
@@ -177,7 +179,7 @@ def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
         if path.is_dir():
             results = _check_folder(path)
         elif path.name in DEFAULTS and path.is_file() and len(names) > 1:
-            screen.print_note(f"{name} is checked with each file that it is merged under")
+            screen.print_note(f"skipped {name}: it is checked with each file that it applies to")
             continue
         else:
             results = [_check_file(path)]
@@ -186,7 +188,9 @@ def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
                 continue
             first = files_by_id.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
             if first != one.file:
-                problem = Problem("pipeline_id", f"{one.pipeline_id!r} is used by {first}", str(one.file))
+                problem = Problem(
+                    "pipeline_id", f"{one.pipeline_id!r} is used by {first}: choose another id", str(one.file)
+                )
                 one = replace(one, problems=[*one.problems, problem])
             checked[one.file] = one
     return list(checked.values())
@@ -194,7 +198,7 @@ def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
 
 def _check_folder(path: Path) -> list[CheckedFile]:
     if not pipeline_files(path):
-        raise ConfigError(f"FILES: there is no pipeline file (*.yaml, *.yml) in {path}")
+        raise ConfigError(f"FILES: folder {path} has no pipeline file (*.yaml, *.yml): name another folder")
     loaded = load_folder(path, options_model=options_model)
     found = [_valid_file(file, config) for file, config in loaded.pipelines.values()]
     found += [CheckedFile(file, None, error.problems) for file, error in loaded.errors.items()]
@@ -203,7 +207,7 @@ def _check_folder(path: Path) -> list[CheckedFile]:
 
 def _check_file(path: Path) -> CheckedFile:
     if not path.exists():
-        raise ConfigError(f"FILES: there is no file {str(path)!r}")
+        raise ConfigError(f"FILES: file {str(path)!r} does not exist: name an existing file or folder")
     try:
         return _valid_file(path, load_pipeline(path, options_model=options_model))
     except ConfigFileError as error:
@@ -234,7 +238,7 @@ def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
     if config.schedule is None:
         return "next runs: none, schedule is null"
     if not runs:
-        return f"next runs: none, the days up to end_day {config.end_day} are scheduled already"
+        return f"next runs: none, every day up to end_day {config.end_day} was scheduled"
     return "next runs: " + ", ".join(local_time(run.replace(microsecond=0), config.timezone) for run in runs)
 
 
@@ -270,7 +274,7 @@ def _json(one: CheckedFile) -> dict[str, Any]:
 
 
 def schema(args: Namespace, screen: Screen) -> int:
-    """`schema`: the JSON Schema of pipeline files, with the connectors that are installed.
+    """Print the JSON Schema of pipeline files, including installed connectors.
 
     JSON: the schema itself, with and without `-o json`.
     """

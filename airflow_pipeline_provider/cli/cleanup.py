@@ -1,9 +1,4 @@
-"""`cleanup PIPELINE [--older-than 7d] [--dry-run]`: remove what dead attempts left behind.
-
-JSON: `{"pipeline_id", "dry_run", "kept", "files", "bytes", "attempts": [{"folder", "attempt", "start", "end",
-"files", "bytes", "why"}], "leases": [{"start", "end", "owner", "installation" | null, "since",
-"until"}], "unfinished": [text]}`.
-"""
+"""Run `cleanup`, which removes what crashed attempts left behind, and `unlock`, which removes leases."""
 
 from __future__ import annotations
 
@@ -27,7 +22,12 @@ from airflow_pipeline_provider.state.owners import Owner
 
 
 def cleanup(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Remove files of replaced and abandoned attempts, unfinished uploads and expired leases.
+
+    JSON: `{"pipeline_id", "dry_run", "kept", "files", "bytes", "attempts": [{"folder", "attempt", "start", "end",
+    "files", "bytes", "why"}], "leases": [{"start", "end", "owner", "installation" | null, "since", "until"}],
+    "unfinished": [text]}`.
+    """
     safe_age = read_seconds(args.older_than, "--older-than")
     config = load_one(args.pipeline, args.folder).config
     with open_runtime(config) as runtime:
@@ -56,7 +56,7 @@ def _print(done: Cleaned, zone: str, screen: Screen) -> None:
         screen.print_line(what)
     verb = "would be removed" if done.dry_run else "removed"
     screen.print_line(
-        f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'dead attempt')} "
+        f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'abandoned attempt')} "
         f"({counted(done.size_bytes, 'byte')}), "
         f"{counted(len(done.leases), 'expired lease')}, {counted(len(done.unfinished), 'unfinished upload')}; "
         f"{counted(done.kept, 'attempt')} kept"
@@ -97,23 +97,23 @@ def _json(done: Cleaned) -> dict[str, Any]:
 
 
 FORCED_NOTE = (
-    "a run that still lives takes its lease again at its next sign of life, unless another run is faster; then it "
-    "ends as superseded. The target stays right either way: a load with an older token than another one's is refused "
-    "there. What may be lost is the work of one of the two"
+    "a live run takes its lease again at its next renewal, unless another run takes the window first; then it ends "
+    "as superseded. The target stays correct: it rejects a load with an older token. Only the work of one of the two "
+    "runs may be lost"
 )
 _STYLES = {"unlocked": "green", "forced": "yellow", "held": "red"}
 
 
 def unlock(args: Namespace, screen: Screen) -> int:
-    """`unlock PIPELINE [--window WINDOW] [--force]`: remove leases that nobody renews any more.
+    """Remove expired leases, with `--force` live ones too.
 
-    Expired leases only, unless `--force`: a planner passes a live lease over and a run takes an expired one by
-    itself, so a lease is in nobody's way once it has expired.
+    A planner skips a live lease, and a run takes over an expired one itself: an expired lease blocks nothing.
 
-    JSON: `{"pipeline_id", "timezone", "leases": [piece + {"owner", "installation" | null, "since", "until",
-    "status"}]}`; `status` is unlocked (it had expired), forced (it had not) or held (left alone).
+    JSON: `{"pipeline_id", "timezone", "leases": [interval + {"owner", "installation" | null, "since", "until",
+    "status"}]}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`; `status` is unlocked (it had
+    expired), forced (it had not) or held (kept).
 
-    Exit code 1 when a live lease was left alone.
+    Exit code 1 when a live lease was kept.
     """
     by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config

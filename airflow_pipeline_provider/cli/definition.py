@@ -1,4 +1,4 @@
-"""The same commands for Airflow's own command line: `airflow pipelines …` (provider key `cli`)."""
+"""Define the same commands for Airflow's own command line, `airflow pipelines` (provider key `cli`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def get_pipelines_cli_commands() -> list[CLICommand]:
-    """The group `pipelines`; Airflow calls this whenever its command line starts, so it imports next to nothing."""
+    """Return the command group `pipelines`.
+
+    Airflow calls this each time its command line starts, so it imports almost nothing.
+    """
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     return [
@@ -40,10 +43,12 @@ def get_pipelines_cli_commands() -> list[CLICommand]:
 
 
 def _function(command: Command) -> Callable[[Namespace], None]:
+    """Return the function that Airflow calls for the command."""
+
     def run(args: Namespace) -> None:
         from airflow_pipeline_provider.cli.main import dispatch
 
-        args.in_airflow = True  # its metadata database is at hand: DAG runs can be started
+        args.in_airflow = True  # the metadata database is available: DAG runs can be started
         sys.exit(dispatch(command, args))
 
     run.__name__ = f"pipelines_{command.name}"

@@ -1,18 +1,7 @@
-"""`doctor PIPELINE [--fix] [--days N]`: what differs between ledger, stage and target, and what mends it.
-
-JSON: `{"pipeline_id", "timezone", "reference_time", "healthy" | null, "days": [first, last] | null, "compared":
-{"commits", "rows"}, "findings": [finding], "fixed": [{"command", "exit_code"}]}`; `days` are the local days that were
-looked at, `compared` counts the ledger's commits and the target's rows in them; `healthy` is null when there was
-nothing to compare.  A finding is `{"kind", "window": piece | null, "sentence", "command" | null, "safe",
-"harmless"}`, a piece `{"day", "start", "end", "local_start", "local_end"}`.  With `--fix`, `findings` are
-what is left.
-
-Exit code 1 when something is found that is not harmless.
-"""
+"""Run `doctor`: compare ledger, stage and target, and repair the differences."""
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from typing import Any
 
@@ -34,7 +23,17 @@ INTERRUPTING_CODES = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes
 
 
 def doctor(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Print each difference between ledger, stage and target with the command that repairs it.
+
+    JSON: `{"pipeline_id", "timezone", "reference_time", "healthy" | null, "days": [first, last] | null, "compared":
+    {"commits", "rows"}, "findings": [finding], "fixed": [{"command", "exit_code"}]}`; `days` are the local days
+    that were compared, `compared` counts the ledger's commits and the target's rows in them; `healthy` is null when
+    there was nothing to compare. A finding is `{"kind", "window": interval | null, "sentence", "command" | null,
+    "safe", "harmless"}`, an interval is `{"day", "start", "end", "local_start", "local_end"}`. With `--fix`,
+    `findings` are those that are left.
+
+    Exit code 1 when a finding is not harmless.
+    """
     days = read_count(args.days, "--days", least=1, most=10_000)
     read_reference_time(args.reference_time)
     read_person(args.by)
@@ -42,19 +41,17 @@ def doctor(args: Namespace, screen: Screen) -> int:
     examined = _examine(config, args, days)
     fixed: dict[str, int] = {}
     if args.fix:
-        moved: list[
-            Interval
-        ] = []  # what two checks name need not be loaded twice; the second look says what is left
+        loaded: list[Interval] = []  # each interval is loaded once, even if several findings name it
         for finding in examined.findings:
             command = _command(finding, args)
             if not finding.safe or command is None or command in fixed:
                 continue
             if finding.interval is not None and finding.command[0] in LOADING_COMMANDS:
-                if any(finding.interval.overlaps(piece) for piece in moved):
+                if any(finding.interval.overlaps(piece) for piece in loaded):
                     continue
-                moved.append(finding.interval)
+                loaded.append(finding.interval)
             screen.print_note(command, "bold")
-            fixed[command] = _run(command, args.by)
+            fixed[command] = _run(_words(finding, args), args)
             if fixed[command] in INTERRUPTING_CODES:
                 return fixed[command]
         examined = _examine(config, args, days) if fixed else examined
@@ -68,24 +65,26 @@ def _examine(config: PipelineConfig, args: Namespace, days: int) -> Examined:
         return examine(runtime, at, days, args.pipeline)
 
 
-def _command(finding: Finding, args: Namespace) -> str | None:
-    """As one would type it."""
-    if not finding.command:
-        return None
+def _words(finding: Finding, args: Namespace) -> tuple[str, ...]:
+    """Return the command that repairs the finding, as of the given reference time."""
     words = finding.command
     if "--until-done" in words and args.reference_time is not None:
         words = (*words, "--reference-time", args.reference_time)
-    return command_line.shown(words)
+    return words
 
 
-def _run(command: str, by: str | None) -> int:
-    """In this process; its answer goes to standard error, where everything beside this command's own goes."""
+def _command(finding: Finding, args: Namespace) -> str | None:
+    """Return the finding's command as a line for a shell."""
+    return command_line.shown(_words(finding, args)) if finding.command else None
+
+
+def _run(words: tuple[str, ...], args: Namespace) -> int:
+    """Run the command in this process; its result goes to standard error, apart from the result of `doctor`."""
     from airflow_pipeline_provider.cli.main import build_parser, dispatch
 
-    words = shlex.split(command)
-    given = words[words.index(command_line.PROGRAM) + 1 :] if command_line.PROGRAM in words else words[2:]
-    parsed = build_parser().parse_args(given)
-    parsed.by = by
+    folder = () if args.folder is None else ("--folder", args.folder)
+    parsed = build_parser().parse_args([*words, *folder])
+    parsed.by = args.by
     return dispatch(parsed.command, parsed)
 
 
@@ -106,32 +105,31 @@ def _report(
         command = _command(finding, args)
         if command is not None:
             screen.print_line(
-                f"    {command}" + ("" if finding.safe else "    (by a person: --fix does not run it)")
+                f"    {command}" + ("" if finding.safe else "    (needs review: --fix does not run it)")
             )
     if fixed:
         failed = sum(code != exit_codes.OK for code in fixed.values())
         screen.print_line(
-            f"{counted(len(fixed), 'command')} run"
-            + (f", {failed} of them did not end well" if failed else "")
+            f"{counted(len(fixed), 'command')} run" + (f", {failed} of them failed" if failed else "")
         )
     screen.print_line(
         f"{config.pipeline_id}: {_conclusion(examined)}", "bold green" if examined.healthy else "bold"
     )
     if problems:
         fixable = sum(finding.safe for finding in problems)
-        hint = f"; --fix mends {fixable} of them" if fixable and not args.fix else ""
+        hint = f"; --fix repairs {fixable} of them" if fixable and not args.fix else ""
         screen.print_line(f"{counted(len(problems), 'finding')}{hint}", "bold red")
 
 
 def _conclusion(examined: Examined) -> str:
-    """Return which days were looked at, and only of what was compared there that it is healthy."""
+    """Return which days were compared, and `healthy` only for what was compared there."""
     if not examined.days:
-        looked = "looked at no day, start_day is after the target day"
+        looked = "compared no day, start_day is after the target day"
     else:
         first, last = examined.days[0], examined.days[-1]
-        looked = f"looked at {first}" + (f" … {last}" if last != first else "")
+        looked = f"compared {first}" + (f" … {last}" if last != first else "")
     if examined.earlier:
-        looked += " (not at what was committed before; --days N looks further back)"
+        looked += " (not what was committed before; --days N goes further back)"
     if examined.healthy is None:
         return f"{looked}: nothing is committed or loaded there, so there is nothing to compare"
     counts = f"{counted(examined.commits, 'commit')}, {counted(examined.rows, 'row')}"
@@ -143,7 +141,7 @@ def _conclusion(examined: Examined) -> str:
 
 
 def _where(interval: Interval, timezone: str) -> str:
-    """The uncovered ends of time are no local time of any zone."""
+    """Return the interval in local time; the ends of the calendar have no local time."""
     inside = interval.start.year > 1 and interval.end.year < 9999
     return local_window(interval, timezone) if inside else str(interval)
 

@@ -1,4 +1,4 @@
-"""Exit codes, and which error gives which: `commands.EXIT_CODES` tells people."""
+"""Define the exit codes and map exceptions to them; `commands.EXIT_CODES` describes them for users."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_pipeline_provider.exceptions import (
 )
 
 OK = 0
-CHECK_FAILED = 1  # the command worked, and its answer is no
+CHECK_FAILED = 1  # the command worked and found problems
 USAGE = 2
 TRANSIENT = 3
 DATA = 4
@@ -29,7 +29,7 @@ _BY_ERROR: tuple[tuple[type[PipelineError], int], ...] = (
 
 
 def code_of(error: BaseException) -> int:
-    """What the process ends with; an error that nobody foresaw is fatal."""
+    """Return the exit code for an exception; an unexpected one counts as a permanent failure."""
     return code_of_class(type(error))
 
 

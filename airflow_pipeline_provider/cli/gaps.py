@@ -1,13 +1,4 @@
-"""`gaps [PIPELINE] [--days N]`: each stretch of time that is missing, why, and how often it failed.
-
-JSON: `{"pipelines": [{"pipeline_id", "timezone", "reference_time", "first_day" | null, "last_day" | null, "gaps":
-[piece + {"seconds", "days", "reason", "detail", "failures", "ready"}]}], "errors": [{"file", "pipeline_id" | null,
-"message"}]}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `days` counts the local days that it
-touches; `reason` is not_settled, leased, blocked, failed, unfinished, never_run or too_old.  The days from
-`first_day` to `last_day` were looked at; what is `too_old` lies before them.
-
-Exit code 1 when a gap is ready: a run could move it now, or it needs review.
-"""
+"""Run `gaps`, which shows missing time, and `waive`, which marks it as intentionally incomplete."""
 
 from __future__ import annotations
 
@@ -48,7 +39,17 @@ _STYLES = {Why.BLOCKED: "red", Why.FAILED: "red", Why.TOO_OLD: "red", Why.LEASED
 
 
 def gaps(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Print each interval that is missing, why, and how often it failed.
+
+    JSON: `{"pipelines": [{"pipeline_id", "timezone", "reference_time", "first_day" | null, "last_day" | null,
+    "gaps": [interval + {"seconds", "days", "reason", "detail", "failures", "ready"}]}], "errors": [{"file",
+    "pipeline_id" | null, "message"}]}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`;
+    `days` counts the local days that it overlaps; `reason` is not_settled, leased, blocked, failed, unfinished,
+    never_run or too_old. The days from `first_day` to `last_day` were checked; gaps that are `too_old` are before
+    them.
+
+    Exit code 1 when a gap is ready: a run could move it now, or it needs review.
+    """
     at = read_reference_time(args.reference_time)
     days = None if args.days is None else read_count(args.days, "--days", least=1, most=10_000)
     found, errors = _requested_files(args)
@@ -135,7 +136,7 @@ def _print(results: list[tuple[PipelineConfig, Gaps]], screen: Screen) -> None:
 
 
 def _commands(config: PipelineConfig, found: Gaps) -> list[str]:
-    """Return what a person can do about the first gaps that no run moves by itself."""
+    """Return the commands for the first gaps that no run moves automatically."""
     name = command_line.name_of(config.pipeline_id)
     stuck = [gap.interval for gap in found.missing if gap.why in (Why.BLOCKED, Why.TOO_OLD)]
     lines = []
@@ -147,7 +148,7 @@ def _commands(config: PipelineConfig, found: Gaps) -> list[str]:
 
 def _nothing(config: PipelineConfig, found: Gaps) -> tuple[str, str]:
     if found.first is None:
-        return f"{config.pipeline_id}: no day is looked at yet", "yellow"
+        return f"{config.pipeline_id}: no day is planned yet", "yellow"
     return f"{config.pipeline_id}: no gap from {found.first} to {found.last}", "green"
 
 
@@ -174,28 +175,29 @@ def _json(config: PipelineConfig, at: datetime, found: Gaps) -> dict[str, object
 
 
 ALREADY_COMMITTED, ALREADY_WAIVED = (
-    "committed already: only what is not committed can be waived",
-    "waived already",
+    "already committed: only time that is not committed can be waived",
+    "already waived",
 )
 
 
 @dataclass
 class WaiveResult:
-    """What was given up, and what was not and why."""
+    """The waived intervals, and those left out with the reason."""
 
     pieces: list[Interval] = field(default_factory=list)
     left_out: list[tuple[Interval, str]] = field(default_factory=list)
 
 
 def waive(args: Namespace, screen: Screen) -> int:
-    """`waive PIPELINE --from D --to D --reason TEXT`: give up on time that is not committed, visibly and for good.
+    """Waive time that is not committed.
 
-    A waived window counts as done for the continuation and the planner; the reason stays in `status` and `history`.
-    What is committed is left out, unless it is unverified or has drifted: then the word means that the target keeps
-    its rows.
+    A waived window counts as covered for the continuation timestamp and the planner; `status` and `history` show
+    the reason. Committed time is left out, unless it is unverified or has drifted: then the target keeps its rows.
 
-    JSON: `{"pipeline_id", "timezone", "reason", "by", "waived": [piece], "left_out": [piece + {"why"}]}`; a piece is
-    `{"day", "start", "end", "local_start", "local_end"}`.  Exit code 1 when nothing was waived.
+    JSON: `{"pipeline_id", "timezone", "reason", "by", "waived": [interval], "left_out": [interval + {"why"}]}`; an
+    interval is `{"day", "start", "end", "local_start", "local_end"}`.
+
+    Exit code 1 when nothing was waived.
     """
     reason = read_reason(args.reason)
     by = read_person(args.by)
@@ -225,15 +227,16 @@ def waive(args: Namespace, screen: Screen) -> int:
 
 
 def waive_span(runtime: Runtime, span: Interval, reason: str, by: str) -> WaiveResult:
-    """Write a waive for each uncommitted piece of each day.
+    """Append a waiver for each uncommitted interval of each day.
 
-    ConfigError: the span reaches into the future.  TransientError: a run works on some of it; nothing is waived then.
+    Raises ConfigError if the span ends in the future, and TransientError, with nothing waived, if a run holds part
+    of it.
     """
     now, zone = runtime.clock(), runtime.config.timezone
     if span.end > now:
         raise ConfigError(
-            f"--to: expected a time that has passed, got {local_time(span.end, zone)}, and it is "
-            f"{local_second_text(now, zone)}: what is still to come can be loaded"
+            f"--to: expected a past time, got {local_time(span.end, zone)}, and now is "
+            f"{local_second_text(now, zone)}: future windows can still be loaded"
         )
     refuse_far_past(runtime.config, "--from", span.start)
     owner = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
@@ -250,7 +253,7 @@ def waive_span(runtime: Runtime, span: Interval, reason: str, by: str) -> WaiveR
 
 
 def waivable(entries: list[Entry], part: Interval) -> tuple[list[Interval], list[tuple[Interval, str]]]:
-    """What of the part can be waived, and what is left out and why; both in order."""
+    """Return what can be waived of the day, and what is left out with the reason; both in order."""
     committed, waived = ledger.committed(entries), ledger.waived(entries)
     in_doubt = [*ledger.unverified(entries), *(piece for piece, _ in ledger.drifted(entries))]
     pieces = common([*subtract([part], [*committed, *waived]), *in_doubt], [part])
@@ -263,7 +266,8 @@ def waivable(entries: list[Entry], part: Interval) -> tuple[list[Interval], list
 def _refuse_leased(runtime: Runtime, span: Interval) -> None:
     zone = runtime.config.timezone
     for lease in runtime.state.leases():
-        if lease.interval.overlaps(span) or not runtime.state.concurrent:  # one at a time writes there
+        # a store that is not concurrent has one writer at a time, whatever window it holds
+        if lease.interval.overlaps(span) or not runtime.state.concurrent:
             raise TransientError(
                 f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: "
                 "nothing was waived; let the run end, then waive again"
@@ -271,14 +275,14 @@ def _refuse_leased(runtime: Runtime, span: Interval) -> None:
 
 
 def _append_waiver(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str) -> None:
-    """Under the piece's lease: no run begins it meanwhile, and one that did so since the look is not cut off."""
+    """Append the waiver under the interval's lease, so that no run starts on it meanwhile."""
     state = runtime.state
     try:
         state.acquire(piece, runtime.owner(owner), runtime.config.state.lease_seconds)
     except LeaseHeldError as error:
         raise TransientError(
-            f"{local_window(piece, runtime.config.timezone)}: {error.message}; what lies before it is waived: let "
-            "the run end, then say it again"
+            f"{local_window(piece, runtime.config.timezone)}: {error.message}; earlier intervals were waived: let "
+            "the run end, then waive again"
         ) from error
     try:
         state.append(Entry(Kind.WAIVED, piece, runtime.clock(), run=owner, detail=dict(detail)))

@@ -1,15 +1,4 @@
-"""`history WINDOW`: every line of the ledger about a window, in order, and the target's commit rows.
-
-WINDOW is a window id (it holds the pipeline's id), or PIPELINE and then a window id, a local day, or two instants.
-Entries that overlap the window count: what a wider or narrower load did is part of its story.
-
-JSON: `{"pipeline_id", "timezone", "window": piece, "window_id", "entries": [piece + {"kind", "at", "run" | null,
-"attempt" | null, "token" | null, "rows" | null, "manifest" | null, "detail"}], "target": [piece + {"token", "rows",
-"manifest", "in_ledger"}] | null, "by_hand": [{"at", "what", "by", "why" | null, "window": piece | null, "detail"}]}`;
-a piece is `{"day", "start", "end", "local_start", "local_end"}`; `target` is null when the target cannot be asked,
-which then is the exit code; `by_hand` are manual changes that have no entry of their own.
-Exit code 1 when nothing is known of the window.
-"""
+"""Run `history`: show every ledger entry of a window, in order, and the target's commit rows."""
 
 from __future__ import annotations
 
@@ -41,7 +30,20 @@ _STYLES = {
 
 
 def history(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Print everything that is recorded about a window.
+
+    WINDOW is a window id, which contains the pipeline's id, or PIPELINE followed by a window id, a local day, or
+    two instants. Entries that overlap the window are included: wider and narrower loads are part of its history.
+
+    JSON: `{"pipeline_id", "timezone", "window": interval, "window_id", "entries": [interval + {"kind", "at", "run"
+    | null, "attempt" | null, "token" | null, "rows" | null, "manifest" | null, "detail"}], "target": [interval +
+    {"token", "rows", "manifest", "in_ledger"}] | null, "by_hand": [{"at", "what", "by", "why" | null, "window":
+    interval | null, "detail"}]}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`; `target` is
+    null when the target could not be read, whose error then gives the exit code; `by_hand` are manual changes
+    without an entry of their own.
+
+    Exit code 1 when nothing is known of the window.
+    """
     pipeline, named = split_window_words(args.window)
     config = load_one(pipeline, args.folder).config
     window = read_window_words(named, config)
@@ -54,7 +56,7 @@ def history(args: Namespace, screen: Screen) -> int:
         ]
         try:
             rows = runtime.target.commits(window)
-        except PipelineError as error:  # the ledger is told all the same
+        except PipelineError as error:  # the ledger is still printed
             error.add_context(f"pipeline {config.pipeline_id}, target")
             failed = error
         window_id = runtime.window(window).window_id
@@ -85,19 +87,19 @@ def _print(
     if entries:
         _print_entries(window, entries, zone, screen)
     else:
-        screen.print_line("the ledger has no line about it")
+        screen.print_line("the ledger has no entry of this window")
     if rows is None:
         return
     if not rows:
-        screen.print_line("the target has no commit row of it")
+        screen.print_line("the target has no commit row of this window")
     for row in rows:
         where = "" if row.interval == window else f" for {local_window(row.interval, zone)}"
-        told = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
+        missing = "" if (row.interval, row.token) in known else ": NOT committed in the ledger"
         text = (
             f"in the target: token {row.token}, {counted(row.rows, 'row')}, manifest {row.manifest_sha[:12]}"
         )
-        text += f"{where}{told}"
-        screen.print_line(text, "red" if told else None)
+        text += f"{where}{missing}"
+        screen.print_line(text, "red" if missing else None)
 
 
 _COLUMNS = ("at", "what", "token", "rows", "attempt")
@@ -105,7 +107,7 @@ _INDENT = "    "
 
 
 def _print_entries(window: Interval, entries: list[Entry], zone: str, screen: Screen) -> None:
-    """Print a short line for each entry, and below it what is long: it fits into 80 columns."""
+    """Print one line for each entry and its long values on lines below, so that it fits into 80 columns."""
     rows = [
         (
             local_second_text(entry.at, zone),
@@ -146,7 +148,7 @@ def _below(entry: Entry, window: Interval, zone: str) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
-    """Wrap at spaces for a terminal; ids and hashes stay whole."""
+    """Wrap the text at spaces for a terminal, without breaking ids and hashes."""
     if width is None:
         return [text]
     room = max(20, width - len(_INDENT))
@@ -158,7 +160,7 @@ def _number(value: int | None) -> str:
 
 
 def _detail(entry: Entry) -> str:
-    """The detail as people read it."""
+    """Return the detail of an entry as text."""
     detail = dict(entry.detail)
     if entry.kind is Kind.FAILED:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
@@ -173,8 +175,8 @@ def _act_text(act: Act, zone: str) -> str:
     where = f" of {local_window(act.interval, zone)}" if act.interval is not None else ""
     more = [act.why] if act.why else []
     more += [f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in act.detail.items()]
-    said = f": {', '.join(more)}" if more else ""
-    return f"by hand: {local_second_text(act.at, zone)} {act.what}{where} by {act.by}{said}"
+    details = f": {', '.join(more)}" if more else ""
+    return f"by hand: {local_second_text(act.at, zone)} {act.what}{where} by {act.by}{details}"
 
 
 def _act_json(act: Act, zone: str) -> dict[str, object]:

@@ -1,8 +1,4 @@
-"""`init [DIR]`: write a DAG file, `defaults.yaml` and a first pipeline.
-
-JSON: `{"pipeline_id", "files": [path], "connections": [{"conn_id", "defined", "command"}], "next": [command]}`;
-`defined` is null when Airflow could not be asked.
-"""
+"""Run `init`: write a DAG file, `defaults.yaml` and a first pipeline."""
 
 from __future__ import annotations
 
@@ -35,7 +31,11 @@ STATES = ("sql", "variable")
 
 
 def init(args: Namespace, screen: Screen) -> int:
-    """Write the files of a first pipeline and print what is still missing."""
+    """Write the files of a first pipeline, and print the missing connections and the next commands.
+
+    JSON: `{"pipeline_id", "files": [path], "connections": [{"conn_id", "defined", "command"}], "next": [command]}`;
+    `defined` is null when Airflow could not be queried.
+    """
     starter = _read_choices(args)
     if os.path.lexists(starter.pipeline_file):
         raise ConfigError(
@@ -80,7 +80,9 @@ def _read_choices(args: Namespace) -> Starter:
     target = args.target or _ask_choice("Target", TARGETS, ask)
     state = args.state or _ask_choice("State", STATES, ask)
     if args.example and source != "sql":
-        raise ConfigError(f"--example: writes a SQLite database, so it needs --from sql, got --from {source}")
+        raise ConfigError(
+            f"--example: expected --from sql, got --from {source}: the example is a SQLite database"
+        )
     example = args.example
     if ask and source == "sql" and not example:
         example = _ask_choice("Write a small SQLite database to try it with", ("yes", "no"), ask) == "yes"
@@ -90,7 +92,7 @@ def _read_choices(args: Namespace) -> Starter:
         raise ConfigError(f"--id: {error}") from None
     folder = Path(args.directory).expanduser()
     start_day = (datetime.now(timezone.utc) - timedelta(days=EXAMPLE_DAYS)).date()
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100  (links stay)
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve would follow links)
     starter = Starter(folder, pipeline_id, source, target, state, start_day, example)
     if starter.needs_data_folder:
         _check_folder(starter)
@@ -98,7 +100,7 @@ def _read_choices(args: Namespace) -> Starter:
 
 
 def _check_folder(starter: Starter) -> None:
-    """Raise ConfigError before anything is written when `stage.path` cannot be below the folder."""
+    """Raise ConfigError before anything is written if `stage.path` cannot be below the folder."""
     from airflow_pipeline_provider.connectors.object_store.stage import parse_location
 
     try:
@@ -108,13 +110,15 @@ def _check_folder(starter: Starter) -> None:
 
 
 def _ask_choice(what: str, choices: Sequence[str], ask: bool) -> str:
-    """Ask on the terminal until the answer is one of the choices; the first is the default."""
+    """Prompt on the terminal until the input is one of the choices; the first is the default."""
     while ask:
         sys.stderr.write(f"{what} ({', '.join(choices)}) [{choices[0]}]: ")
         sys.stderr.flush()
         answer = sys.stdin.readline()
         if not answer:
-            raise ConfigError(f"{what}: the input ended before an answer; name it by an option (see --help)")
+            raise ConfigError(
+                f"{what}: the input ended before a choice was made: use the option instead (see --help)"
+            )
         if (answer := answer.strip().lower()) in choices:
             return answer
         if not answer:
@@ -126,7 +130,7 @@ def _ask_choice(what: str, choices: Sequence[str], ask: bool) -> str:
 
 
 def _write_files(starter: Starter, screen: Screen) -> list[Path]:
-    """Write what is missing, the pipeline file last, so that an interrupted `init` can be repeated."""
+    """Write the missing files, the pipeline file last, so that an interrupted `init` can be repeated."""
     written: list[Path] = []
     try:
         if starter.needs_data_folder:
@@ -157,7 +161,7 @@ def _write_files(starter: Starter, screen: Screen) -> list[Path]:
 
 
 def _defined(conn_id: str) -> bool | None:
-    """Return whether Airflow knows the connection; None when Airflow could not be asked."""
+    """Return whether Airflow defines the connection; None if Airflow could not be queried."""
     from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 
     try:

@@ -1,4 +1,4 @@
-"""The console script `airflow-pipelines`, and what stands around every command wherever it is called from."""
+"""Run the console script `airflow-pipelines`; dispatch a command and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from airflow_pipeline_provider.observability.redaction import redact_text, redac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code (`commands.EXIT_CODES`)."""
+    """Run the command line and return the exit code (`commands.EXIT_CODES`)."""
     parser = build_parser()
     args = parser.parse_args(arguments)
     return dispatch(args.command, args)
 
 
 class _Parser(argparse.ArgumentParser):
+    """An argument parser that reports a usage error in one line."""
+
     def error(self, message: str) -> NoReturn:
-        """One sentence instead of argparse's whole usage."""
+        """Print one line instead of the whole usage, and exit."""
         self.exit(exit_codes.USAGE, f"error: {message} (see `{self.prog} --help`)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of the console script."""
+    """Build the argument parser of the console script from the command table."""
     from airflow_pipeline_provider import __version__
 
     layout = argparse.RawDescriptionHelpFormatter
@@ -56,9 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def dispatch(command: Command, args: argparse.Namespace) -> int:
-    """Run the command; every error becomes one sentence on standard error and an exit code.
+    """Run the command and return its exit code; print an error as one message on standard error.
 
-    Standard output is kept for the command's answer: whatever libraries print goes to standard error.
+    Standard output is kept for the command's result: whatever libraries print goes to standard error.
     """
     screen = Screen(sys.stdout, sys.stderr, as_json=args.output == "json", verbose=args.verbose)
     try:
@@ -72,16 +74,16 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
         screen.flush()
         return code
     except ReaderLeftError:
-        # nothing more to say, at the interpreter's end either
+        # the interpreter flushes standard output again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.BROKEN_PIPE
     except KeyboardInterrupt:
         screen.print_error("interrupted")
         return exit_codes.INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (the last place where an error can become a sentence)
+    except Exception as error:  # noqa: BLE001  (the last place that can turn an error into a message)
         if args.verbose:
             sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
-        screen.print_error(_sentence(error, args.verbose))
+        screen.print_error(_error_message(error, args.verbose))
         return exit_codes.code_of(error)
 
 
@@ -92,7 +94,7 @@ def _called(args: argparse.Namespace) -> Called:
 
 @contextlib.contextmanager
 def _quiet_libraries(verbose: bool) -> Iterator[None]:
-    """What libraries tell about their own doings is no part of the answer, unless it is a warning."""
+    """Hide log lines of libraries below WARNING inside the block, unless `verbose`."""
     root = logging.getLogger()
     level = root.level
     if not verbose:
@@ -104,7 +106,8 @@ def _quiet_libraries(verbose: bool) -> Iterator[None]:
         root.setLevel(level)
 
 
-def _sentence(error: Exception, verbose: bool) -> str:
+def _error_message(error: Exception, verbose: bool) -> str:
+    """Return the error message that is printed."""
     if isinstance(error, PipelineError):
         return redact_values(str(error))
     more = "" if verbose else "; --verbose shows where it happened"

@@ -1,4 +1,4 @@
-"""What commands write: an answer on standard output (tables or JSON), everything else on standard error."""
+"""Write a command's results to standard output (tables or JSON) and everything else to standard error."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from airflow_pipeline_provider.observability.redaction import redact_values
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Not a terminal: nobody wraps lines there, and a program that cuts columns wants them whole.
+# Without a terminal lines are not wrapped: programs that cut columns need them whole.
 WIDE = 10_000
 
 
 def one_line(text: str) -> str:
-    """Return the text with single spaces for its white space and escapes for what is not printable."""
+    """Return the text on one line: runs of white space become one space, unprintable characters become escapes."""
     return visible(" ".join(text.split()))
 
 
 class ReaderLeftError(Exception):
-    """Whoever read standard output or standard error has closed it (`… | head`)."""
+    """The reader of standard output or standard error closed it, as in `… | head`."""
 
 
 class Screen:
-    """Where a command writes.  `answer`, `say`, `raw` and `table` go to `out`, notes and errors to `err`.
+    """Write results to `out`, notes and errors to `err`.
 
-    Texts are written as they are: what looks like rich's markup is none.  A reader that has left is a
-    ReaderLeftError; rich, left to itself, would end the process.
+    Texts are written literally: rich's markup is off. A closed pipe raises ReaderLeftError; rich itself would end
+    the process.
     """
 
     def __init__(self, out: IO[str], err: IO[str], *, as_json: bool, verbose: bool = False) -> None:
@@ -38,21 +38,21 @@ class Screen:
 
     @property
     def width(self) -> int | None:
-        """Return the terminal's columns; None where the answer goes to a file or a pipe, which wraps nothing."""
+        """Return the terminal's width in columns, or None for a file or a pipe, where lines are not wrapped."""
         return self.console(self.out).width if self.out.isatty() else None
 
     def print_json(self, value: Any) -> None:
-        """The one JSON document of a command."""
+        """Print the command's JSON document."""
         document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         self._write(visible_json(document) + "\n", self.out)
 
     def print_line(self, text: str, style: str | None = None) -> None:
-        """A line for people, so not with `--output json`."""
+        """Print a line of the result for people; with `--output json`, print nothing."""
         if not self.as_json:
             self._line(text, style, self.out)
 
     def print_raw(self, line: str) -> None:
-        """A line of an answer that is a document of its own, exactly as it is, with `--output json` too."""
+        """Print a line of a result that is a document of its own, unchanged, also with `--output json`."""
         self._write(line + "\n", self.out)
 
     def print_table(
@@ -63,7 +63,10 @@ class Screen:
         right: Iterable[str] = (),
         styles: Sequence[str | None] = (),
     ) -> None:
-        """Rows of texts; columns named in `right` hold numbers, `styles` is one for each row."""
+        """Print rows of texts.
+
+        Columns named in `right` hold numbers and are aligned right; `styles` has one style for each row.
+        """
         cells = [[one_line(cell) for cell in row] for row in rows]
         if self.out.isatty():
             self._drawn_table(columns, cells, set(right), styles)
@@ -79,6 +82,7 @@ class Screen:
         rights: set[str],
         styles: Sequence[str | None],
     ) -> None:
+        """Print the table with rich, for a terminal."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -96,25 +100,25 @@ class Screen:
         self._write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()), self.out)
 
     def print_note(self, text: str, style: str | None = None) -> None:
-        """A line about what is going on."""
+        """Print a progress note to standard error."""
         self._line(text, style, self.err)
 
     def print_error(self, text: str) -> None:
-        """The sentence that says why the command failed; the problems of a file are a line each."""
+        """Print why the command failed; each further line of the text is printed on its own line."""
         first, *more = text.splitlines() or [""]
         self._line(f"error: {first}", "red", self.err)
         for line in more:
             self._line(line, "red", self.err)
 
     def console(self, stream: IO[str]) -> Console:
-        """A rich console on one of the two streams; colours only on a terminal."""
+        """Return a rich console for one of the two streams, with colours only on a terminal."""
         from rich.console import Console
 
         width = None if stream.isatty() else WIDE
         return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
     def flush(self) -> None:
-        """Hand over what is still held back; only now a reader that has left may be noticed."""
+        """Flush standard output; raise ReaderLeftError if its reader closed it."""
         try:
             self.out.flush()
         except BrokenPipeError as error:
@@ -128,7 +132,7 @@ class Screen:
 
     @staticmethod
     def _write(text: str, stream: IO[str]) -> None:
-        """What the stream cannot take is written as an escape instead of failing the command."""
+        """Write the text; characters that the stream cannot encode become escapes."""
         encoding = getattr(stream, "encoding", None) or "utf-8"
         try:
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -137,8 +141,10 @@ class Screen:
 
 
 def _plain_table(lines: Sequence[Sequence[str]], rights: Sequence[bool]) -> str:
-    """Columns as wide as their widest cell, two spaces between them: what rich would draw without a terminal, and
-    many times as fast."""
+    """Return the table with two spaces between the columns.
+
+    It equals what rich draws without a terminal, and takes a fraction of the time.
+    """
     from rich.cells import cell_len
 
     wide = [[len(cell) if cell.isascii() else cell_len(cell) for cell in line] for line in lines]

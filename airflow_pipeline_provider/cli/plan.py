@@ -1,11 +1,4 @@
-"""`plan PIPELINE --day D`: the windows of a day in UTC and local time, with the clock change; no database is asked.
-
-JSON: `{"pipeline_id", "timezone", "day", "granularity", "start", "end", "length", "length_seconds", "skipped",
-"clock_changes": [change], "notes": [sentence], "windows": [{"index", "window_id", "start", "end", "local_start",
-"local_end", "interval", "interval_seconds", "ready_at", "clock_change": change | null}]}`; instants are ISO 8601,
-those without `local_` in UTC; a change is `{"at", "before", "after", "text"}`.  A date that the zone skipped has
-`skipped: true` and no windows.
-"""
+"""Run `plan`: show the windows of a day in UTC and local time, without opening a connection."""
 
 from __future__ import annotations
 
@@ -39,7 +32,7 @@ from airflow_pipeline_provider.exceptions import ConfigError
 
 @dataclass(frozen=True)
 class DayPlan:
-    """A day with its windows, the instants at which each is ready, and its clock changes."""
+    """The windows of a day, the instants at which they are ready, and the day's clock changes."""
 
     day: date
     whole: Interval
@@ -48,11 +41,19 @@ class DayPlan:
     changes: list[datetime]
 
     def change_of(self, window: Interval) -> datetime | None:
+        """Return the clock change inside the window, or None."""
         return next((change for change in self.changes if window.holds(change)), None)
 
 
 def plan(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Print the windows of a day.
+
+    JSON: `{"pipeline_id", "timezone", "day", "granularity", "start", "end", "length", "length_seconds", "skipped",
+    "clock_changes": [change], "notes": [sentence], "windows": [{"index", "window_id", "start", "end",
+    "local_start", "local_end", "interval", "interval_seconds", "ready_at", "clock_change": change | null}]}`;
+    instants are ISO 8601, in UTC unless the key begins with `local_`; a change is `{"at", "before", "after",
+    "text"}`. A date that the zone skipped has `skipped: true` and no windows.
+    """
     config = load_one(args.pipeline, args.folder).config
     rules = config.rules
     day = target_day(rules, datetime.now(timezone.utc)) if args.day is None else read_day(args.day, "--day")
@@ -65,7 +66,7 @@ def plan(args: Namespace, screen: Screen) -> int:
 
 
 def plan_day(rules: PlanRules, day: date) -> DayPlan:
-    """ConfigError for a day that is too near to the calendar's ends."""
+    """Return the plan of a day; raise ConfigError near the ends of the calendar."""
     try:
         whole = day_interval(day, rules.timezone)
         windows = day_plan(rules, day)
@@ -76,11 +77,11 @@ def plan_day(rules: PlanRules, day: date) -> DayPlan:
 
 
 def notes(rules: PlanRules, planned: DayPlan) -> list[str]:
-    """What is particular about the day, a sentence each."""
+    """Return one sentence for each unusual property of the day."""
     found = []
     if planned.whole.is_empty:
         found.append(
-            f"{rules.timezone} skipped this date: the clock went from the day before to the day after, so there is "
+            f"{rules.timezone} skipped this date: the clock moved from the day before to the day after, so there is "
             "nothing to move"
         )
     if rules.start_day and planned.day < rules.start_day:

@@ -1,13 +1,4 @@
-"""`recheck PIPELINE --days N [--here]`: count committed windows again; reload what grew, report what shrank.
-
-JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [piece + {"source", "target",
-"verdict", "kept", "known", "run_id" | null, "status" | null}], "left_out": [piece + {"reason", "detail"}],
-"error" | null}`; a piece is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is grew or shrank;
-`kept`: it was waived since; `known`: the last recheck found the same; `status` is started, committed, skipped or
-failed.
-
-Exit code 4 when something shrank and needs review.  With `audit.on_shrink: accept` only the first time.
-"""
+"""Run `recheck`: count committed windows again, load those that grew, and report those that shrank."""
 
 from __future__ import annotations
 
@@ -46,7 +37,16 @@ from airflow_pipeline_provider.phases.runtime import open_runtime
 
 
 def recheck(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Count the committed windows of the last days again, in the source and in the target.
+
+    JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [interval + {"source",
+    "target", "verdict", "kept", "known", "run_id" | null, "status" | null}], "left_out": [interval + {"reason",
+    "detail"}], "error" | null}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is
+    grew or shrank; `kept`: the window was waived since; `known`: the last recheck found the same; `status` is
+    started, committed, skipped or failed.
+
+    Exit code 4 when a window shrank and needs review. With `audit.on_shrink: accept` only the first time.
+    """
     days = read_count(args.days, "--days", least=1, most=3_660)
     wait, retries = (
         read_seconds(args.wait, "--wait"),
@@ -55,7 +55,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
     at = read_past_time(args.reference_time)
     if args.accept_shrink and not args.here:
         raise ConfigError(
-            "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
+            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
         )
     if not args.here and not args.no_reload:
         require_airflow(getattr(args, "in_airflow", False))
@@ -88,8 +88,8 @@ def recheck(args: Namespace, screen: Screen) -> int:
     unanswered = report.unanswered(config.audit.on_shrink)
     if unanswered and not args.accept_shrink:
         screen.print_error(
-            f"pipeline {config.pipeline_id}: {counted(len(unanswered), 'window')} shrank at the source, and the "
-            "target keeps its rows: look at the source, then delete them with the first command or keep them with "
+            f"pipeline {config.pipeline_id}: {counted(len(unanswered), 'window')} shrank in the source, and the "
+            "target keeps its rows: check the source, then delete the rows with the first command or keep them with "
             "the second"
         )
         for line in shrink_commands(args.pipeline, [found.interval for found in unanswered]):
@@ -124,10 +124,10 @@ def _print(config: PipelineConfig, report: Report, screen: Screen) -> None:
 
 def _verdict(one: Finding) -> str:
     if one.verdict is Check.GREW:
-        return f"grew by {one.source - one.target:,}: to be loaded again"
+        return f"grew by {one.source - one.target:,}: will be loaded again"
     rows = f"shrank by {one.target - one.source:,}"
     known = " (as before)" if one.known else ""
-    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is touched{known}"
+    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is changed{known}"
 
 
 def _differing(report: Report) -> list[Finding]:

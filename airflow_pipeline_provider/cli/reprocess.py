@@ -1,16 +1,4 @@
-"""`reprocess PIPELINE --from D --to D`: move windows again, committed ones too; by Airflow runs, or `--here`.
-
-The windows are those of the day plan, cut to what was asked for: a load replaces whatever stood in its window,
-however it was cut before.  With `--all` they are the committed windows as they were cut, and a source or target that
-changed in the file is accepted; cut off, the command again moves those that are left.
-
-JSON: `{"pipeline_id", "timezone", "dry_run", "windows": [piece + {"window_id", "now", "rows" | null, "action",
-"detail", "run_id" | null, "status" | null, "reason" | null, "token" | null}], "error" | null}`; a piece is `{"day",
-"start", "end", "local_start", "local_end"}`; `now` is committed, partly, waived, unverified or missing; `action` is
-replace, load or leave_out; `status` is started, committed, skipped or failed, null where nothing was done.
-
-Exit code 1 when there is nothing to move, or a window was skipped.
-"""
+"""Run `reprocess`, and move named windows again: in this process, or by runs of the pipeline's DAG."""
 
 from __future__ import annotations
 
@@ -58,7 +46,7 @@ from airflow_pipeline_provider.state.base import Lease
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done with one window; `detail` says why it is left out, or who holds it."""
+    """What to do with one window; `detail` is why it is left out, or which run holds it."""
 
     interval: Interval
     now: str
@@ -68,14 +56,28 @@ class Step:
 
 
 def reprocess(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Move windows again, including committed ones, by DAG runs or with `--here` in this process.
+
+    The windows are those of the day plan, cut to the given range: a load replaces all rows of its window, whatever
+    windows they were loaded in before. With `--all` they are the committed windows as they were loaded, and a
+    source or target that changed in the file is accepted; after an interruption the same command moves those that
+    are left.
+
+    JSON: `{"pipeline_id", "timezone", "dry_run", "windows": [interval + {"window_id", "now", "rows" | null,
+    "action", "detail", "run_id" | null, "status" | null, "reason" | null, "token" | null}], "error" | null}`; an
+    interval is `{"day", "start", "end", "local_start", "local_end"}`; `now` is committed, partly, waived,
+    unverified or missing; `action` is replace, load or leave_out; `status` is started, committed, skipped or
+    failed, null where nothing was done.
+
+    Exit code 1 when there is nothing to move, or a window was skipped.
+    """
     wait, retries = (
         read_seconds(args.wait, "--wait"),
         read_count(args.retries, "--retries", least=0, most=1000),
     )
     if args.accept_shrink and not args.here and not args.dry_run:
         raise ConfigError(
-            "--accept-shrink: a run of the DAG follows the pipeline file, which one word cannot change; add --here"
+            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
         )
     by = read_person(args.by)
     if args.all != (args.first is None) or args.all != (args.last is None):
@@ -93,8 +95,7 @@ def reprocess(args: Namespace, screen: Screen) -> int:
             _print_plan(config, steps, screen)
         if args.all and not args.here and len(windows) > MOST_RUNS:
             raise ConfigError(
-                f"--all: {len(windows):,} windows are more runs than the {MOST_RUNS:,} that are started at once: add "
-                "--here"
+                f"--all: {len(windows):,} windows need more DAG runs than the limit of {MOST_RUNS:,}: add --here"
             )
         if windows and not args.dry_run:
             if args.all:
@@ -116,17 +117,17 @@ def reprocess(args: Namespace, screen: Screen) -> int:
             screen.print_json(_json(runtime, steps, done, dry_run=args.dry_run))
     print_reload_result(done, config.timezone, screen)
     if not windows:
-        screen.print_error("no window to move")
+        screen.print_error("no window to move: choose other days")
         return exit_codes.CHECK_FAILED
     if args.dry_run:
         screen.print_line(
-            f"dry run: {len(windows):,} of {counted(len(steps), 'window')} would be moved, nothing was done"
+            f"dry run: {len(windows):,} of {counted(len(steps), 'window')} would be moved, nothing was changed"
         )
     return done.exit_code(screen)
 
 
 def plan_span(runtime: Runtime, span: Interval) -> list[Step]:
-    """The day plan's windows, cut to the span, in order."""
+    """Return a step for each window of the day plan, cut to the span, in order."""
     leases, steps = runtime.state.leases(), []
     for day, part in days_in(span, runtime.config.timezone):
         entries = runtime.state.entries(part)
@@ -156,11 +157,11 @@ def _plan_step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: 
         return Step(piece, now, rows, "leave_out", f"{planned.reason.value}: {planned.detail}")
     holders = [lease.holder for lease in leases if lease.interval.overlaps(piece)]
     action = "replace" if common([piece], ledger.committed(entries)) else "load"
-    return Step(piece, now, rows, action, f"held by {holders[0]} now: waits for it" if holders else "")
+    return Step(piece, now, rows, action, f"held by {holders[0]} now: waits for its lease" if holders else "")
 
 
 def _coverage_of(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
-    """How the window stands now, and its rows where the ledger knows them."""
+    """Return how the window is covered now, and its rows if the ledger has the exact count."""
     committed = ledger.committed(entries)
     rows, exact = ledger.rows_inside(entries, piece)
     if common([piece], ledger.unverified(entries)):
@@ -222,29 +223,29 @@ def _json(runtime: Runtime, steps: list[Step], done: ReloadResult, *, dry_run: b
     }
 
 
-MOST_RUNS = 1000  # a storm of runs is a backfill's business, which Airflow paces
+MOST_RUNS = 1000  # for more, use a backfill, which Airflow paces
 
 
 @dataclass
 class ReloadResult:
-    """What became of the windows: `moved` in this process, `started` as (interval, run id) in Airflow."""
+    """The results of the windows: `results` of this process, `started` as (interval, run id) in Airflow."""
 
     results: list[WindowResult] = field(default_factory=list)
     started: list[tuple[Interval, str]] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
     def exit_code(self, screen: Screen) -> int:
-        """Tell the errors; the gravest gives the code, and a window that was passed over is a no."""
+        """Print each error. Return the highest exit code; a skipped window returns 1."""
         for error in self.errors:
             ended = isinstance(error, EndedBySignal)
-            screen.print_error(f"ended by {error}; what was held is given back" if ended else str(error))
+            screen.print_error(f"ended by {error}; its leases were released" if ended else str(error))
         codes = [e.exit_code if isinstance(e, EndedBySignal) else exit_codes.code_of(e) for e in self.errors]
         skipped = any(result.status == "skipped" for result in self.results)
         return max(codes, default=exit_codes.CHECK_FAILED if skipped else exit_codes.OK)
 
 
 def accepting_shrink(runtime: Runtime) -> Runtime:
-    """The same pipeline with `audit.on_shrink: accept`, by a person's word."""
+    """Return the runtime with `audit.on_shrink: accept`, for `--accept-shrink`."""
     audit = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
     return replace(runtime, config=runtime.config.model_copy(update={"audit": audit}))
 
@@ -260,8 +261,10 @@ def reload_here(
     verbose: bool,
     by: str,
 ) -> ReloadResult:
-    """Move each window in this process.  A DataError is one window's own: the others are still moved; any other error
-    ends it."""
+    """Move each window in this process.
+
+    A DataError concerns one window, so the others are still moved; any other error ends the command.
+    """
     done = ReloadResult()
     display = Display(screen, runtime.config.pipeline_id, runtime.config.timezone)
     seconds = sum(window.seconds for window in windows)
@@ -275,7 +278,7 @@ def reload_here(
                         runtime, options, display.warn, display.window_ended, results=done.results
                     )
                     _move_one(runner, window, done)
-        except (Exception, EndedBySignal) as error:  # noqa: BLE001  (what was moved before it is reported first)
+        except (Exception, EndedBySignal) as error:  # noqa: BLE001  (windows that were moved before are reported first)
             done.errors.append(error)
     return done
 
@@ -297,22 +300,22 @@ def _move_one(runner: Runner, window: Interval, done: ReloadResult) -> None:
 
 
 def require_airflow(in_airflow: bool) -> None:
-    """The console script has no database of Airflow's at hand."""
+    """Raise ConfigError in the console script, which cannot start DAG runs without Airflow's database."""
     if not in_airflow:
         raise ConfigError(
-            "--here: runs of the DAG are started by `airflow pipelines`, Airflow's own command line; use that, or "
-            "say --here to move the windows in this process"
+            "--here: DAG runs can only be started by `airflow pipelines`, Airflow's own command line: use that, or "
+            "add --here to move the windows in this process"
         )
 
 
 def start_runs(
     runtime: Runtime, windows: Sequence[Interval], prefix: str, reference_time: datetime, by: str
 ) -> ReloadResult:
-    """A run of the pipeline's DAG for each window, by Params.  A run that is there already counts as started."""
+    """Start a run of the pipeline's DAG for each window; a run that exists already counts as started."""
     if len(windows) > MOST_RUNS:
         raise ConfigError(
-            f"--to: {len(windows):,} windows are more runs than the {MOST_RUNS:,} that are started at once: take "
-            "fewer days, or a backfill"
+            f"--to: {len(windows):,} windows need more DAG runs than the limit of {MOST_RUNS:,}: choose fewer "
+            "days, or use a backfill"
         )
     done = ReloadResult()
     stamp = f"{reference_time:%Y%m%dT%H%M%SZ}"
@@ -347,15 +350,15 @@ def _trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         return
     except DagNotFound as error:
         raise ConfigError(
-            f"PIPELINE: Airflow has no DAG {dag_id!r} yet: is its file in the DAGs folder, and without import "
-            "errors? --here moves the windows in this process"
+            f"PIPELINE: Airflow has no DAG {dag_id!r} yet: check that its file is in the DAGs folder and has no "
+            "import errors, or add --here to move the windows in this process"
         ) from error
     except (AirflowException, ValueError) as error:
         raise FatalError(f"run {run_id} could not be started: {error}") from error
 
 
 def result_json(result: WindowResult | None) -> dict[str, object]:
-    """`{"status", "reason", "detail", "rows", "token"}` of what was moved here."""
+    """Return `{"status", "reason", "detail", "rows", "token"}` of a window that was moved in this process."""
     if result is None:
         return {}
     audited = result.audited
@@ -369,7 +372,7 @@ def result_json(result: WindowResult | None) -> dict[str, object]:
 
 
 def print_reload_result(done: ReloadResult, timezone: str, screen: Screen) -> None:
-    """What was done, a line each; windows that were moved here were told while they moved."""
+    """Print the started runs and the total; windows that were moved here were printed while they moved."""
     for window, run_id in done.started:
         screen.print_line(f"started: {local_window(window, timezone)}: run {run_id}")
     committed = [result.audited for result in done.results if result.audited is not None]

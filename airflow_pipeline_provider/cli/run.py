@@ -1,16 +1,12 @@
-"""`run PIPELINE`: the phases in this process, without a scheduler.
+"""Run `run`: move windows in this process, without a scheduler, and display the progress.
 
-JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
-[{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
-"staged_rows", "quarantined_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed,
-skipped or failed, counts are null unless committed; the outer `reason` says why there was nothing (more) to do;
-`error` is `{"kind", "message"}`.
+While windows move, the package's log goes to the display only: warnings become lines, with `--verbose` every
+record.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +36,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.observability.log_generator import event_fields
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.views.pipeline_status import ready_seconds
@@ -52,7 +49,14 @@ _NUMBERS = ("source", "staged", "target", "distinct", "token", "seconds")
 
 
 def run(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Move the next window, the named one, or with `--until-done` all that are ready.
+
+    JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
+    [{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
+    "staged_rows", "quarantined_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed,
+    skipped or failed, counts are null unless committed; the outer `reason` is why there was nothing (more) to do;
+    `error` is `{"kind", "message"}`.
+    """
     options = read_options(args)
     config = load_one(args.pipeline, args.folder).config
     display = Display(screen, config.pipeline_id, config.timezone)
@@ -67,25 +71,23 @@ def run(args: Namespace, screen: Screen) -> int:
                 except BaseException as ending:
                     runner.release(ending)
                     raise
-        except (Exception, EndedBySignal) as caught:  # noqa: BLE001  (what was moved before it is reported first)
+        except (Exception, EndedBySignal) as caught:  # noqa: BLE001  (windows that were moved before are reported first)
             error = caught
     _report(config, options, runner, error, screen)
     return _exit_code(runner, options, error, screen)
 
 
 def read_options(args: Namespace) -> RunOptions:
-    """The arguments; ConfigError for what does not fit together."""
+    """Parse the arguments; raise ConfigError for arguments that contradict each other."""
     starts, ends = args.window_start, args.window_end
     interval = None
     if (starts is None) != (ends is None):
         missing = "--window-start" if starts is None else "--window-end"
-        raise ConfigError(
-            f"{missing}: expected both --window-start and --window-end, or neither; this one is missing"
-        )
+        raise ConfigError(f"{missing}: expected both --window-start and --window-end, or neither")
     if starts is not None:
         if args.until_done:
             raise ConfigError(
-                "--until-done: a named window is one window; leave out --until-done or the window"
+                "--until-done: cannot be combined with a window: remove --until-done, or the window"
             )
         start, end = read_instant(starts, "--window-start"), read_instant(ends, "--window-end")
         if end <= start:
@@ -102,12 +104,12 @@ def read_options(args: Namespace) -> RunOptions:
 
 
 def _ready_seconds(runtime: Runtime, options: RunOptions) -> float:
-    """What the bar is out of; 0 where it cannot be known."""
+    """Return the total of the progress bar; 0 if it is unknown."""
     if not options.until_done:
         return 0.0
     try:
         return ready_seconds(runtime, options.reference_time)
-    except PipelineError:  # the run itself meets it too, and has patience
+    except PipelineError:  # the run meets the same error, and retries
         return 0.0
 
 
@@ -115,7 +117,7 @@ def _exit_code(
     runner: Runner, options: RunOptions, error: Exception | EndedBySignal | None, screen: Screen
 ) -> int:
     if isinstance(error, EndedBySignal):
-        screen.print_error(f"ended by {error}; what was held is given back")
+        screen.print_error(f"ended by {error}; its leases were released")
         return error.exit_code
     if error is not None:
         raise error
@@ -206,13 +208,13 @@ def _result_json(config: PipelineConfig, runner: Runner, result: WindowResult) -
     }
 
 
+# --- progress
+
 PACKAGE = "airflow_pipeline_provider"
-# The lines of `observability.log_generator`, as key=value or as JSON.
-_PHASE = re.compile(r"""\bphase"?[=:] ?"?(\w+)"?,? "?status\b""")
 
 
 class Display:
-    """Lines about windows; `tell` is for everything that people should know at once."""
+    """Prints progress to standard error: a live bar on a terminal, plain lines elsewhere."""
 
     def __init__(self, screen: Screen, pipeline_id: str, timezone: str) -> None:
         self.screen, self.pipeline_id, self.timezone = screen, pipeline_id, timezone
@@ -221,7 +223,7 @@ class Display:
 
     @contextmanager
     def live(self, total_seconds: Callable[[], float]) -> Iterator[None]:
-        """A bar over the time that is to be moved (asked for once; 0: unknown), on a terminal."""
+        """Show a bar on a terminal during the block; `total_seconds` is called once, 0 means unknown."""
         console = self.screen.console(self.screen.err)
         if not console.is_terminal:
             yield
@@ -253,18 +255,18 @@ class Display:
                 self._progress = None
 
     def warn(self, text: str) -> None:
-        """A sentence, on a line of its own above the bar."""
+        """Print a message about the pipeline on a line of its own."""
         self.line(f"{self.pipeline_id}: {text}", "yellow")
 
     def phase(self, name: str) -> None:
-        """Which phase is at work."""
+        """Show the name of the current phase in the bar."""
         if self._progress is not None:
             self._progress.update(self._task, description=f"{self.pipeline_id}: {name}")
 
     def window_ended(self, result: WindowResult) -> None:
-        """A line for each window that was committed or skipped."""
+        """Print a line for a window that was committed or skipped, and advance the bar."""
         if result.status == "failed":
-            return  # its error ends the run and is told there
+            return  # its error ends the run and is printed then
         window = local_window(result.interval, self.timezone)
         if result.audited is not None:
             rows, token = result.audited.target_rows, result.audited.token
@@ -276,7 +278,7 @@ class Display:
             self._progress.advance(self._task, result.interval.seconds)
 
     def line(self, text: str, style: str | None = None) -> None:
-        """A line of its own, above the bar."""
+        """Print a line, above the bar if there is one."""
         if self._progress is None:
             self.screen.print_note(text, style)
         else:
@@ -286,7 +288,7 @@ class Display:
 
 
 class _DisplayHandler(logging.Handler):
-    """The package's log, turned into what the display shows."""
+    """Shows the package's log records on the display."""
 
     def __init__(self, display: Display, verbose: bool) -> None:
         super().__init__(logging.INFO)
@@ -296,20 +298,21 @@ class _DisplayHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
-            event = _PHASE.search(text)  # its failures come back as the run's error
-            if event:
-                self.display.phase(event[1])
+            event = event_fields(record)
+            phase = event.get("phase") if event is not None else None
+            if phase is not None:
+                self.display.phase(str(phase))
             if self.verbose:
                 self.display.line(text)
-            elif record.levelno >= logging.WARNING and not event:
-                self.display.warn(text)
+            elif record.levelno >= logging.WARNING and phase is None:
+                self.display.warn(text)  # a phase's failure is left out: it becomes the run's error
         except Exception:  # noqa: BLE001  (a display that fails must not end the run)
             self.handleError(record)
 
 
 @contextmanager
 def log_to_display(display: Display, verbose: bool) -> Iterator[None]:
-    """The package's log goes to the display during the block, and nowhere else."""
+    """Send the package's log to the display during the block, and nowhere else."""
     logger = logging.getLogger(PACKAGE)
     before = (logger.handlers[:], logger.level, logger.propagate)
     logger.handlers[:] = [_DisplayHandler(display, verbose)]

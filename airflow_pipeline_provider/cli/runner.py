@@ -1,6 +1,6 @@
-"""Windows one after another in this process: what to do about leases of others, errors that may pass, and the end.
+"""Move windows one after another in this process: wait for leases of other runs, retry temporary failures.
 
-Every window is a run of its own, "cli/<host>-<pid>-<uuid>": another process, or this one later, is another run.
+Each window is a run of its own with the id `cli/<host>-<pid>-<uuid>`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Audited, RunKind, RunRequest
 from airflow_pipeline_provider.state.base import Lease
 
-POLL_SECONDS = 1.0  # another process may be done long before its lease ends
+POLL_SECONDS = 1.0  # another process may finish long before its lease expires
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """`interval`: exactly this window; otherwise the planner chooses by the reference time."""
+    """The options of a run.
+
+    `interval` is the window to move; without it the planner chooses by the reference time.
+    """
 
     reference_time: datetime
     interval: Interval | None = None
@@ -51,7 +54,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What became of a window: `status` is committed, or skipped or failed with a reason and a sentence."""
+    """The result for a window: `status` is committed, or skipped or failed with a reason and a detail."""
 
     interval: Interval
     status: str
@@ -63,9 +66,10 @@ class WindowResult:
 
 @dataclass
 class Runner:
-    """`go` until there is nothing more to do; `moved` says what was done, also when `go` raises.
+    """Moves windows until there is nothing more to do.
 
-    `tell` is called with a sentence whenever nothing seems to happen, `on_moved` after each window.
+    `results` holds what was done, also when `move_windows` raises. `report` is called with a message whenever the
+    runner waits or retries, `on_result` after each window.
     """
 
     runtime: Runtime
@@ -82,8 +86,8 @@ class Runner:
     def move_windows(self) -> None:
         """Move one window, or with `until_done` all that are ready.
 
-        Raises the error that ended it: of the phases, or TransientError after `wait_seconds` of waiting.  The
-        caller then says `release`.
+        Raises the error that ended it: that of a phase, or TransientError after `wait_seconds` of waiting. The
+        caller then calls `release`.
         """
         passed: set[Interval] = set()
         while True:
@@ -93,24 +97,24 @@ class Runner:
                 return
             if outcome.audited is None:
                 if outcome.claim.window.interval in passed:
-                    return  # the planner offers again what validate passes over: no progress is to be made here
+                    return  # the planner offers a window again that validate skips: no progress is possible
                 passed.add(outcome.claim.window.interval)
 
     def release(self, because: BaseException) -> None:
-        """Give back what the present run holds, so that nobody has to wait for its lease to end."""
+        """Release the leases of the current run, so that other runs need not wait until they expire."""
         try:
             for lease in self.runtime.state.leases():
                 if lease.owner == self.run_id:
                     self.runtime.state.release(lease.interval, self.runtime.owner(self.run_id))
         except PipelineError as error:
             if _reason(because) == _reason(error):
-                return  # the state is out of reach: that is said already
-            self.report(f"the lease could not be given back, it ends by itself: {error.message}")
+                return  # the state is unavailable, which was reported already
+            self.report(f"the lease could not be released, it will expire: {error.message}")
 
     # --- one window
 
     def _one_window(self) -> Outcome:
-        """Run until there is an outcome that is none of another process's doing."""
+        """Run the phases, waiting and retrying, until there is an outcome."""
         request, failures = self._request(), 0
         while True:
             began = time.monotonic()
@@ -157,7 +161,7 @@ class Runner:
             self._add(WindowResult(interval, "skipped", outcome.reason, outcome.detail, None, seconds))
 
     def _superseded(self, error: SupersededError, began: float) -> Outcome:
-        """Another run owns the window now; this one ends quietly, and the planner is asked again."""
+        """End the run without an error, since another run owns the window now; then plan again."""
         self.release(error)
         self._add_known("skipped", Reason.SUPERSEDED.value, error, began)
         if self.options.until_done and self.options.interval is None:
@@ -168,10 +172,10 @@ class Runner:
         self._add_known("failed", type(error).__name__, error, began)
 
     def _add_known(self, status: str, reason: str, error: PipelineError, began: float) -> None:
-        """Add what an error ended, if it came so far as to have a window."""
+        """Add the result of a run that an error ended, if it had a window."""
         try:
             interval = self.runtime.state.bound(self.run_id)
-        except PipelineError:  # the state itself may be what is out of reach
+        except PipelineError:  # the state itself may be unavailable
             interval = None
         if interval is not None:
             self._add(WindowResult(interval, status, reason, error.message, None, time.monotonic() - began))
@@ -183,17 +187,17 @@ class Runner:
     # --- waiting
 
     def _pause(self, failures: int, error: TransientError) -> None:
-        """Longer after each failure, and never the same for two processes that fail together."""
+        """Sleep before a retry: longer after each failure, with jitter, so that processes do not retry in step."""
         longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
-        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311  (spread, no secret)
+        seconds = longest * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
         self.report(f"{error}; try {failures + 1} of {self.options.retries + 1} in {seconds:.1f}s")
         time.sleep(seconds)
 
     def _wait(self, held: LeaseHeldError | None = None) -> None:
-        """Wait a moment for the runs that hold what this one wants; TransientError once it was long enough."""
+        """Wait a moment for the runs that hold the window; raise TransientError after `wait_seconds`."""
         began = self._waiting_since = self._waiting_since or time.monotonic()
         holders = self._holders()
-        if not holders:  # released a moment ago, or held by a writer without a window, which needs a moment
+        if not holders:  # released a moment ago, or held briefly by a writer without a window
             if held is not None and time.monotonic() - began > self.options.wait_seconds:
                 raise TransientError(
                     f"{held.message}: run again later, or wait longer with --wait DURATION"
@@ -230,7 +234,7 @@ class Runner:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of an error without the name of the argument that it begins with."""
+    """Return the message of an error without the name of the argument at its start."""
     return str(getattr(error, "message", error)).partition(": ")[2] or str(error)
 
 
@@ -238,7 +242,7 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class EndedBySignal(BaseException):
-    """The process was told to end by a signal; no `except Exception` stops it."""
+    """A signal ended the process; not an Exception, so that no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -249,25 +253,26 @@ class EndedBySignal(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM, as shells count."""
+        """Return 130 for SIGINT and 143 for SIGTERM, as shells do."""
         return 128 + self.number
 
 
 @contextmanager
 def signals_as_exceptions() -> Iterator[None]:
-    """The first signal raises `EndedBySignal` inside the block; after the block signals do what they did before.
+    """Raise `EndedBySignal` inside the block at the first signal; restore the handlers after it.
 
-    A hang-up stays ignored where it is (nohup).  Only the main thread is told of signals: elsewhere nothing changes.
+    SIGHUP stays ignored where it is (nohup). Python delivers signals to the main thread only: in other threads
+    nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told = False
+    raised = False
 
     def end(number: int, _: FrameType | None) -> None:
-        nonlocal told
-        if not told:  # a second one must not interrupt the cleaning up that the first began
-            told = True
+        nonlocal raised
+        if not raised:  # a second signal must not interrupt the cleanup after the first
+            raised = True
             raise EndedBySignal(number)
 
     before = {}

@@ -1,4 +1,4 @@
-"""The files that `init` writes: a DAG file, defaults, a pipeline and, on request, an example database."""
+"""Build the files that `init` writes: a DAG file, defaults, a pipeline and, on request, an example database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ EXAMPLE_STEP = timedelta(minutes=10)
 
 
 class Starter(NamedTuple):
-    """What the user chose. `folder` is absolute; the pipelines are in `folder/pipelines`, data in `folder/data`."""
+    """The choices of the user.
+
+    `folder` is absolute; pipelines are in `folder/pipelines`, data in `folder/data`.
+    """
 
     folder: Path
     pipeline_id: str
@@ -30,34 +33,39 @@ class Starter(NamedTuple):
 
     @property
     def pipelines(self) -> Path:
+        """Return the folder of the pipeline files."""
         return self.folder / "pipelines"
 
     @property
     def data(self) -> Path:
+        """Return the folder of databases and staged files."""
         return self.folder / "data"
 
     @property
     def pipeline_file(self) -> Path:
+        """Return the path of the pipeline file."""
         return self.pipelines / f"{self.pipeline_id}.yaml"
 
     @property
     def needs_data_folder(self) -> bool:
+        """Return whether anything is stored in the data folder."""
         return self.example or self.state == "sql" or self.target != "snowflake"
 
     @property
     def example_database(self) -> Path:
+        """Return the path of the example database."""
         return self.data / "example.db"
 
 
 class NeededConnection(NamedTuple):
-    """An Airflow connection that the files name, and a URI to create it with (capitals are to be replaced)."""
+    """An Airflow connection that the files name, with a URI to create it; words in capitals must be replaced."""
 
     conn_id: str
     uri: str
 
 
 def file_texts(starter: Starter) -> dict[Path, str]:
-    """Return the text of each file by its path, in the order in which they are written."""
+    """Return the text of each file by its path, in the order of writing."""
     return {
         starter.folder / "pipelines.py": _DAG_FILE,
         starter.pipelines / "defaults.yaml": _defaults(starter),
@@ -92,9 +100,9 @@ def needed_connections(starter: Starter) -> list[NeededConnection]:
 
 
 def write_example(path: Path, start_day: date) -> int:
-    """Write a SQLite database with a table `events`: one row each 10 minutes from `start_day` on, in UTC.
+    """Write a SQLite database with a table `events`, one row every 10 minutes from `start_day` in UTC.
 
-    Returns the number of rows. The rows end three days later, or now if that is earlier.
+    Returns the number of rows. The last row is three days later, or now if that is earlier.
     """
     first = datetime.combine(start_day, datetime.min.time(), timezone.utc)
     last = min(first + timedelta(days=EXAMPLE_DAYS), datetime.now(timezone.utc))
@@ -113,7 +121,7 @@ def write_example(path: Path, start_day: date) -> int:
             "CREATE TABLE events (id INTEGER PRIMARY KEY, created_at TEXT, kind TEXT, amount INTEGER)"
         )
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
-    unfinished.replace(path)  # a killed `init` leaves no half database under the name
+    unfinished.replace(path)  # an interrupted `init` leaves no partial database under this name
     return len(rows)
 
 
@@ -172,7 +180,7 @@ target:
 _STATES = {
     "sql": """\
 state:
-  type: sql                     # any number of runs at once, backfills beside live runs
+  type: sql                     # any number of runs at once, backfills next to live runs
   conn_id: pipeline_state       # PostgreSQL in production, SQLite on one machine
 """,
     "variable": """\
@@ -187,7 +195,7 @@ def _sqlite_uri(path: Path) -> str:
 
 
 def _yaml_text(path: Path) -> str:
-    """Return the path as a value of a pipeline file, where `$${` stands for `${`."""
+    """Return the path as a value of a pipeline file, where `$${` escapes `${`."""
     text = str(path).replace("${", "$${")
     return text if re.fullmatch(r"[\w./@%+-]+", text) else json.dumps(text, ensure_ascii=False)
 

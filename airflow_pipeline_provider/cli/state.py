@@ -1,15 +1,4 @@
-"""`state export PIPELINE [FILE]`, `state import PIPELINE FILE`, `state rebuild PIPELINE`, `state rename OLD NEW`.
-
-`export` writes JSON Lines (`state.portable`) to FILE or standard output.  `import` reads them into whatever store the
-pipeline's file names now, so also from the variable to the sql store.  `rebuild` writes a lost ledger anew from the
-target's commit rows.  `rename` gives state and target rows of OLD to NEW.
-
-JSON of `import`: `{"pipeline_id", "entries", "runs", "token", "first_day" | null}`; of `rebuild`: `{"pipeline_id",
-"written": [row], "known": n, "left_out": [row + {"why"}]}`, a row being `{"start", "end", "token", "rows"}`; of
-`rename`: `{"pipeline_id", "renamed_from", "entries", "rows"}`.
-
-Exit code 1 when `rebuild` left something out.
-"""
+"""Run `state`, which exports, imports, rebuilds or renames a pipeline's state, and `adopt`."""
 
 from __future__ import annotations
 
@@ -45,7 +34,18 @@ STREAM = "-"
 
 
 def state(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Export, import, rebuild or rename the state of a pipeline.
+
+    `state export` writes JSON Lines (`state.portable`) to FILE or standard output. `state import` reads them into
+    the store that the pipeline file names now, so also from the variable to the sql store. `state rebuild` restores
+    a lost ledger from the target's commit rows. `state rename` transfers state and target rows of OLD to NEW.
+
+    JSON of `import`: `{"pipeline_id", "entries", "runs", "token", "first_day" | null}`; of `rebuild`:
+    `{"pipeline_id", "written": [row], "known": n, "left_out": [row + {"why"}]}`, where a row is `{"start", "end",
+    "token", "rows"}`; of `rename`: `{"pipeline_id", "renamed_from", "entries", "rows"}`.
+
+    Exit code 1 when `rebuild` left something out.
+    """
     by = read_person(args.by)
     if args.action == "rename":
         return _rename(args, by, screen)
@@ -88,8 +88,8 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
     for lease in runtime.state.leases():
         since = local_time(lease.since, runtime.config.timezone)
         screen.print_note(
-            f"{lease.holder} is at work since {since}: what it writes from now on is not exported; stop the "
-            "pipeline first if this export is to move it",
+            f"{lease.holder} holds a lease since {since}: what it writes from now on is not exported; stop the "
+            "pipeline before you export its state to move it",
             "yellow",
         )
     return exit_codes.OK
@@ -97,9 +97,9 @@ def _export(runtime: Runtime, file: str, screen: Screen) -> int:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[str]]:
-    """Whole or not at all; what is there is never written over, it may be the only copy."""
+    """Create the file completely or not at all; never overwrite an existing one, which may be the only copy."""
     if path.exists():
-        raise ConfigError(f"FILE: {path} exists: choose another name, or remove it")
+        raise ConfigError(f"FILE: {path} exists and is not overwritten: choose another name, or remove it")
     waiting = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         private = partial(os.open, mode=0o600)  # it lists every window, run and error
@@ -109,7 +109,9 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
             os.fsync(out.fileno())
         os.link(waiting, path)
     except FileExistsError as error:
-        raise ConfigError(f"FILE: {path} exists: choose another name, or remove it") from error
+        raise ConfigError(
+            f"FILE: {path} exists and is not overwritten: choose another name, or remove it"
+        ) from error
     except OSError as error:
         raise ConfigError(f"FILE: {path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -121,7 +123,7 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
 
 
 def _lines(file: IO[str]) -> Iterator[str]:
-    """Yield the lines; one that is too long is cut just behind the limit, so that it is refused, not held whole."""
+    """Yield the lines; a line that is too long is cut just after the limit, so that it is refused unread."""
     while line := file.readline(LONGEST_LINE + 1):
         yield line
 
@@ -137,7 +139,9 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
     except OSError as error:
         raise ConfigError(f"FILE: {file} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"FILE: {file} is no UTF-8 text ({error.reason})") from error
+        raise ConfigError(
+            f"FILE: {file} is not UTF-8 text ({error.reason}): name a file that `state export` wrote"
+        ) from error
     except ConfigError as error:
         raise ConfigError(f"FILE: {file}: {error.message}") from error
     runtime.state.restore(snapshot)
@@ -192,7 +196,7 @@ def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
 def _rename(args: Namespace, by: str, screen: Screen) -> int:
     if args.file is None:
         raise ConfigError(
-            "NEW: expected `state rename OLD NEW`, NEW being the id or the file of the pipeline now"
+            "NEW: expected `state rename OLD NEW`, where NEW is the current id or file of the pipeline"
         )
     found = load_one(args.file, args.folder)
     config, old_id = found.config, args.pipeline
@@ -212,8 +216,7 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
     if screen.as_json:
         screen.print_json({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
     screen.print_line(
-        f"{old_id} is {config.pipeline_id} now: the new id was given to {counted(done.entries, 'entry')} of "
-        "the ledger and to "
+        f"renamed {old_id} to {config.pipeline_id}: {counted(done.entries, 'entry')} of the ledger and "
         f"{counted(done.rows, 'row')} of the target",
         "green",
     )
@@ -238,10 +241,10 @@ def _print(config: PipelineConfig, rows: list[tuple[CommitRow, str]], screen: Sc
 
 
 def adopt(args: Namespace, screen: Screen) -> int:
-    """`adopt PIPELINE --reason TEXT`: accept another source or target in the file, which holds the same data.
+    """Record the source and target that the pipeline file names now, and print what changed.
 
     JSON: `{"pipeline_id", "changes": [text], "shared_with": [pipeline id], "windows" | null, "reason", "by"}`;
-    `windows` is how many committed windows the target was found to hold, null when the target is the same.
+    `windows` is how many committed windows were found in the target, null when the target is the same.
     """
     reason, by = read_reason(args.reason), read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
@@ -262,10 +265,10 @@ def adopt(args: Namespace, screen: Screen) -> int:
         screen.print_line(f"adopted: {change}", "yellow")
     for twin in done.twins:
         screen.print_line(
-            f"adopted: pipeline {twin} loads the same source into this table, its rows stay there", "yellow"
+            f"adopted: pipeline {twin} loads the same source into this table, its rows are kept", "yellow"
         )
     if done.windows is not None:
         screen.print_line(f"the target holds every committed window ({done.windows:,})", "green")
     if not done.found and not done.twins:
-        screen.print_line("nothing to adopt: source and target are those of the loads so far")
+        screen.print_line("nothing to adopt: source and target are those of the previous loads")
     return exit_codes.OK

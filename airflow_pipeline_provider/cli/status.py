@@ -1,29 +1,4 @@
-"""`status [PIPELINE] [--days N] [--fail-if-behind 6h]`: which days are complete, what is missing, and why.
-
-JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
-"ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
-"eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null} | null, "next": {"window":
-[start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "installation" | null, "since",
-"until"}], "days": [{"day", "start", "end", "length", "length_seconds", "status", "reason", "percent",
-"committed_seconds", "rows" | null, "missing": [{"start", "end", "local_start", "local_end"}], "waived": [the same,
-with "reason"]}], "changes": [text], "renamed": text | null}`; instants are ISO 8601, those without `local_` in UTC;
-`status` is one of `core.day_status.DayStatus`; `changes` lists how source and target of the file differ from those of
-the loads so far; `renamed` says that the pipeline was renamed, or that its rename was cut off: then no run of it
-loads.
-`untimed`, `elsewhere` and `body` beside `days` are what the last look at the source within them recorded, null where
-none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose newest
-row is in no planned day; what BODY is (`connectors.base.Body`).
-
-`eta` estimates when all that is ready will be committed, at the pace of the last `windows` windows; `detail` is
-the reason where there is no estimate. It is null where the ledger could not be read for it.
-
-JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
-
-`too_old` is what is missing in days that no run looks at (`max_backlog_days`).
-
-Exit code 1 when source or target changed, the pipeline was renamed, or `--fail-if-behind` is given and a pipeline is
-further behind than that or has days that are too old.
-"""
+"""Run `status`: show which days are complete, what is missing, and why."""
 
 from __future__ import annotations
 
@@ -39,7 +14,7 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.catalog import PipelineFile, load_all, load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.status_table import StatusReport, print_all, print_one, too_old_lines
+from airflow_pipeline_provider.cli.status_table import StatusReport, print_all, print_one, too_old_message
 from airflow_pipeline_provider.cli.time_format import (
     length_text,
     local_iso,
@@ -71,7 +46,7 @@ from airflow_pipeline_provider.views.pipeline_status import (
 
 @dataclass(frozen=True)
 class StatusQuery:
-    """The arguments, read."""
+    """The parsed arguments."""
 
     reference_time: datetime
     days: int
@@ -79,7 +54,34 @@ class StatusQuery:
 
 
 def status(args: Namespace, screen: Screen) -> int:
-    """The command."""
+    """Print the days of one pipeline, or one line for each pipeline.
+
+    JSON of one pipeline: `{"pipeline_id", "timezone", "reference_time", "target_day", "continuation" | null,
+    "ready_until" | null, "behind_seconds", "behind", "too_far_behind", "too_old": {"days", "first", "last"} | null,
+    "eta": {"at" | null, "seconds" | null, "detail", "windows", "seconds_per_hour" | null} | null, "next":
+    {"window": [start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "installation"
+    | null, "since", "until"}], "untimed" | null, "elsewhere" | null, "body" | null, "days": [{"day", "start",
+    "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing":
+    [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes": [text],
+    "renamed": text | null}`; instants are ISO 8601, in UTC unless the key begins with `local_`; `status` of a day
+    is one of `core.day_status.DayStatus`; `too_old` is the missing time in days that no run plans
+    (`max_backlog_days`).
+
+    JSON, `eta`: when all that is ready will be committed, at the pace of the last `windows` windows; `detail` is
+    the reason if there is no estimate; null if the ledger could not be read for it.
+
+    JSON, `changes`: how source and target of the file differ from those of the previous loads; `renamed`: the
+    pipeline was renamed, or its rename was interrupted, and no run of it loads.
+
+    JSON, `untimed`, `elsewhere`, `body`: what the last validate within `days` recorded about the source, null if
+    none did: rows without a usable event time; `{"newest", "side": "before" | "after", "rows"}` of a source whose
+    newest row is in no planned day; the type of BODY (`connectors.base.Body`).
+
+    JSON of all: `{"pipelines": [the same], "errors": [{"file", "pipeline_id" | null, "message"}]}`.
+
+    Exit code 1 when source or target changed, the pipeline was renamed, or `--fail-if-behind` is given and a
+    pipeline is further behind than that or has days that are too old.
+    """
     query = StatusQuery(
         read_reference_time(args.reference_time),
         read_count(args.days, "--days", least=1, most=10_000),
@@ -97,7 +99,7 @@ def status(args: Namespace, screen: Screen) -> int:
 
 
 def read_report(found: PipelineFile, query: StatusQuery) -> StatusReport:
-    """Ask the pipeline's state."""
+    """Read the pipeline's state and return its report."""
     config = found.config
     with open_runtime(config) as runtime:
         try:
@@ -152,7 +154,7 @@ def _all(folder: str | None, query: StatusQuery, screen: Screen) -> int:
 
 
 def _with_etas(reports: list[StatusReport], query: StatusQuery) -> list[StatusReport]:
-    """Add the estimates of the pipelines that were read together, with a query for all that have a backlog."""
+    """Add the estimates of pipelines that were read together, with one query for all with a backlog."""
     at = query.reference_time
     spans = {
         one.config.pipeline_id: (one.config, eta_spans(one.config, one.status, at))
@@ -179,21 +181,19 @@ def _exit_code(reports: list[StatusReport], query: StatusQuery, screen: Screen) 
     late = [one for one in reports if one.too_far_behind]
     for one in late:
         if one.status.too_old:
-            screen.print_error(f"pipeline {one.config.pipeline_id}: {too_old_lines(one)}")
+            screen.print_error(f"pipeline {one.config.pipeline_id}: {too_old_message(one)}")
         if one.status.behind_seconds <= (query.behind_seconds or 0):
             continue
         behind, limit = (length_text(s) for s in (one.status.behind_seconds, query.behind_seconds or 0))
         since = local_time(one.status.continuation or query.reference_time, one.config.timezone)
         screen.print_error(
-            f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: {since} is its oldest gap"
+            f"pipeline {one.config.pipeline_id} is {behind} behind, more than {limit}: "
+            f"its oldest gap starts at {since}"
         )
     return exit_codes.CHECK_FAILED if late or changed else exit_codes.OK
 
 
-# --- for people
-
-
-# --- for programs
+# --- JSON
 
 
 def _json(report: StatusReport, query: StatusQuery) -> dict[str, Any]:

@@ -48,31 +48,32 @@ _STYLES = {
 
 @dataclass(frozen=True)
 class StatusReport:
-    """One pipeline as it status."""
+    """The status of one pipeline, with what `status` adds to it: lateness, changes of source and target, estimate."""
 
     config: PipelineConfig
     status: PipelineStatus
     too_far_behind: bool
     changes: list[str]
     renamed: Renamed | None
-    eta: Eta | None = None  # needs more of the ledger than the rest; None where that could not be read
+    eta: Eta | None = None  # None where the ledger entries for it could not be read
 
     @property
     def refused(self) -> str | None:
-        """Return why no run of it loads: then what is committed says nothing about what the file names now."""
+        """Return why no run loads; the committed windows are then not those of the file's source and target."""
         if self.renamed is not None:
             return self.renamed.sentence
         return f"no run loads: {', '.join(self.changes)}" if self.changes else None
 
 
 def print_one(report: StatusReport, reference_time: datetime, screen: Screen) -> None:
+    """Print the days of one pipeline."""
     config, status = report.config, report.status
     zone = config.timezone
     screen.print_line(
         f"{config.pipeline_id} at {local_text(reference_time, zone)}: {_behind_text(report)}", "bold"
     )
     if status.too_old:
-        screen.print_line(too_old_lines(report), "red")
+        screen.print_line(too_old_message(report), "red")
     for lease in status.leases:
         screen.print_line(
             f"held: {ranges_text([lease.interval], zone)} of {local_text(lease.interval.start, zone)[:10]} by "
@@ -105,17 +106,16 @@ def print_one(report: StatusReport, reference_time: datetime, screen: Screen) ->
         styles=[_STYLES.get(day.report.status) for day in status.days],
     )
     if any(day.report.status in _NEEDS_REPAIR for day in status.days):
-        screen.print_line(f"what to do: {shown(doctor(name_of(config.pipeline_id)))}")
+        screen.print_line(f"to repair: {shown(doctor(name_of(config.pipeline_id)))}")
     for day in status.days:
         for piece, reason in day.report.given_up:
-            screen.print_line(
-                f"given up: {local_window(piece, zone)}: {reason or 'no reason given'}", "yellow"
-            )
+            screen.print_line(f"waived: {local_window(piece, zone)}: {reason or 'no reason given'}", "yellow")
     for sentence in sentences(status.facts):
         screen.print_line(f"source: {sentence}", "yellow")
 
 
 def print_all(reports: list[StatusReport], screen: Screen) -> None:
+    """Print a line for each pipeline."""
     rows, styles = [], []
     for one in reports:
         worst = _worst(one.status)
@@ -167,12 +167,12 @@ def _behind_text(report: StatusReport) -> str:
     if report.refused is not None:
         return report.refused
     if status.continuation is None:
-        return "no day is looked at"
+        return "no day is planned"
     if status.ready_until is None:
         return "no window is ready yet"
     ready = local_time(status.ready_until, zone)
     if not status.behind_seconds and status.too_old:
-        return f"not complete, though all that runs look at is committed (up to {ready})"
+        return f"not complete: the days that runs plan are committed (up to {ready}), older days are not"
     if not status.behind_seconds:
         return f"up to date, all that is ready is committed (up to {ready})"
     behind, gap = length_text(status.behind_seconds), local_time(status.continuation, zone)
@@ -180,7 +180,7 @@ def _behind_text(report: StatusReport) -> str:
 
 
 def _short_eta(one: StatusReport) -> str:
-    """Return when a backlog will be caught up; `status PIPELINE` also shows how that was estimated."""
+    """Return when the backlog will be caught up; `status PIPELINE` also shows how that was estimated."""
     if one.refused is not None or not one.status.behind_seconds or one.eta is None:
         return "-"
     if one.eta.at is None:
@@ -194,7 +194,8 @@ def _eta_text(eta: Eta, zone: str) -> str:
     return f"about {local_time(eta.at.replace(second=0, microsecond=0), zone)}, {eta.detail}"
 
 
-def too_old_lines(report: StatusReport) -> str:
+def too_old_message(report: StatusReport) -> str:
+    """Return the message about days that are too old for any run."""
     return too_old_text(report.config.rules, report.status.too_old)
 
 

@@ -1,4 +1,4 @@
-"""How instants stand in tables and JSON: local time with the zone's abbreviation and its offset."""
+"""Format instants and intervals for tables and JSON: local time with the zone's abbreviation and offset."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _INSTANT = timedelta(microseconds=1)
 
 
 def local_iso(instant: datetime, timezone: str) -> str:
-    """`2013-11-03T01:00:00-04:00`."""
+    """Return `2013-11-03T01:00:00-04:00`."""
     return in_zone(instant, zone_of(timezone)).isoformat()
 
 
 def offset_text(instant: datetime, timezone: str) -> str:
-    """`-04:00`, with seconds only where a zone of old has them."""
+    """Return `-04:00`, with seconds only for historical offsets that have them."""
     offset = in_zone(instant, zone_of(timezone)).utcoffset() or timedelta()
     sign, rest = ("-", -offset) if offset < timedelta() else ("+", offset)
     minutes, seconds = divmod(int(rest.total_seconds()), 60)
@@ -30,13 +30,16 @@ def offset_text(instant: datetime, timezone: str) -> str:
 
 
 def abbreviation(instant: datetime, timezone: str) -> str:
-    """`EDT`; a zone without names gives its offset."""
+    """Return `EDT`, or the offset for a zone without abbreviations."""
     name = in_zone(instant, zone_of(timezone)).tzname() or ""
     return name if name[:1].isalpha() else offset_text(instant, timezone)
 
 
 def local_text(instant: datetime, timezone: str, day: date | None = None) -> str:
-    """`2013-11-03 01:00 EDT -04:00`; without the date where it is `day`, whose last midnight reads 24:00."""
+    """Return `2013-11-03 01:00 EDT -04:00`.
+
+    The date is left out when it is `day`; the midnight that ends `day` reads 24:00.
+    """
     local = in_zone(instant, zone_of(timezone))
     name, offset = abbreviation(instant, timezone), offset_text(instant, timezone)
     midnight = day is not None and local.replace(tzinfo=None) == datetime.combine(day + _DAY, time.min)
@@ -46,31 +49,31 @@ def local_text(instant: datetime, timezone: str, day: date | None = None) -> str
 
 
 def local_second_text(instant: datetime, timezone: str) -> str:
-    """`2013-11-03 01:00:07 EDT`, for clocks that count microseconds."""
+    """Return `2013-11-03 01:00:07 EDT`, without fractions of a second."""
     return local_time(instant.replace(microsecond=0), timezone)
 
 
 def utc_text(instant: datetime) -> str:
-    """`2013-11-03 05:00Z`."""
+    """Return `2013-11-03 05:00Z`."""
     return f"{instant.date()} {clock_text(instant)}Z"
 
 
 def clock_text(local: datetime) -> str:
-    """`01:00`; seconds and their fraction only where there are any."""
+    """Return `01:00`; seconds and their fraction only if they are not zero."""
     if local.microsecond:
         return f"{local:%H:%M:%S.%f}"
     return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
 def clock_changes_in(interval: Interval, timezone: str) -> list[datetime]:
-    """Instants of the interval from which another offset holds; one at its very start counts."""
+    """Return the instants in the interval at which the zone's offset changes; a change at its start counts."""
     if interval.is_empty:
         return []
     return transitions(timezone, interval.start - _SECOND, interval.end - _SECOND)
 
 
 def change_text(change: datetime, timezone: str) -> str:
-    """`clock goes back 1h: 02:00 EDT -> 01:00 EST`."""
+    """Return `clock goes back 1h: 02:00 EDT -> 01:00 EST`."""
     zone = zone_of(timezone)
     before = in_zone(change - _INSTANT, zone).replace(tzinfo=None) + _INSTANT
     after = in_zone(change, zone).replace(tzinfo=None)
@@ -85,7 +88,7 @@ def change_text(change: datetime, timezone: str) -> str:
 
 
 def change_json(change: datetime, timezone: str) -> dict[str, str]:
-    """`{"at", "before", "after", "text"}`: the instant in UTC, the offsets on either side."""
+    """Return `{"at", "before", "after", "text"}`: the instant in UTC, and the offsets before and after it."""
     return {
         "at": iso_utc(change),
         "before": offset_text(change - _INSTANT, timezone),
@@ -95,7 +98,7 @@ def change_json(change: datetime, timezone: str) -> dict[str, str]:
 
 
 def length_text(seconds: float) -> str:
-    """`25h`, `24h30m`: elapsed time, in hours even where it is more than a day."""
+    """Return elapsed seconds as `25h` or `24h30m`, in hours even when longer than a day."""
     hours, rest = divmod(int(seconds), 3600)
     if not rest:
         return f"{hours}h" if hours else "0s"
@@ -103,23 +106,23 @@ def length_text(seconds: float) -> str:
 
 
 def ranges_text(pieces: Sequence[Interval], timezone: str, most: int = 3) -> str:
-    """`[06:00, 08:00) EST`, without the date of its start, which the day's row shows already."""
+    """Return `[06:00, 08:00) EST` for each interval, without the date of its start; at most `most`, then a count."""
     shown = [local_window(piece, timezone).partition(" ")[2] for piece in pieces[:most]]
     more = f" and {len(pieces) - most} more" if len(pieces) > most else ""
     return ", ".join(shown) + more
 
 
 def day_text(instant: datetime, timezone: str) -> str:
-    """The local day that holds the instant."""
+    """Return the local day that contains the instant."""
     return day_of(instant, timezone).isoformat()
 
 
-def interval_json(piece: Interval, timezone: str) -> dict[str, Any]:
-    """`{"day", "start", "end", "local_start", "local_end"}`: instants in UTC, and with the zone's offset."""
+def interval_json(interval: Interval, timezone: str) -> dict[str, Any]:
+    """Return `{"day", "start", "end", "local_start", "local_end"}`: instants in UTC, and with the zone's offset."""
     return {
-        "day": day_text(piece.start, timezone),
-        "start": iso_utc(piece.start),
-        "end": iso_utc(piece.end),
-        "local_start": local_iso(piece.start, timezone),
-        "local_end": local_iso(piece.end, timezone),
+        "day": day_text(interval.start, timezone),
+        "start": iso_utc(interval.start),
+        "end": iso_utc(interval.end),
+        "local_start": local_iso(interval.start, timezone),
+        "local_end": local_iso(interval.end, timezone),
     }

@@ -1,4 +1,4 @@
-"""The states of many pipelines that lie in the same tables, read at once."""
+"""Read the states of many pipelines in one SQL database with one query for all of them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 def relaxed_gc() -> Iterator[None]:
     """Run the garbage collector rarely inside the block.
 
-    What is read of many pipelines is kept until the end. By default the collector scans it again and
-    again, and all that Airflow imported: a quarter of the time, and it finds nothing.
+    What is read of many pipelines is kept until the end. By default the collector scans it again and again, with
+    everything that Airflow imported; that takes a quarter of the time and frees nothing.
     """
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
@@ -42,9 +42,10 @@ def relaxed_gc() -> Iterator[None]:
 def read_states(
     configs: Iterable[PipelineConfig], reference_time: datetime, days: int
 ) -> dict[str, Readable]:
-    """State by pipeline id, of those that share a database with another pipeline.
+    """Return the state by pipeline id, for pipelines that share a database with another one.
 
-    What cannot be read together is left out, to be read one by one: then each pipeline's error is its own.
+    A database that does not answer is left out: its pipelines are then read one by one, so that each reports its
+    own error.
     """
     read: dict[str, Readable] = {}
     for group in _groups(configs):
@@ -56,7 +57,7 @@ def read_states(
 def read_entries(
     wanted: Iterable[tuple[PipelineConfig, Sequence[Interval]]],
 ) -> dict[str, list[Entry]]:
-    """Return, by pipeline id, what the ledgers hold of these disjoint spans: a query for many pipelines.
+    """Return the ledger entries of these disjoint intervals by pipeline id, with one query for many pipelines.
 
     Pipelines whose database does not answer are left out.
     """
@@ -91,14 +92,14 @@ def _read_spans(
         with closing(_state_of(group[0])) as state:
             return read_spans(state, spans)
     except PipelineError as error:
-        logger.debug("the ledgers of %d pipelines were not read again: %s", len(group), error)
+        logger.debug("ledgers of %d pipelines not read: %s", len(group), error)
         return {}
 
 
 def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int) -> dict[str, Readable]:
     from airflow_pipeline_provider.state.sql_bulk import read_states as read_sql_states
 
-    # as far back as any of them may look; where the first day is not known yet, `days` bounds it
+    # as far back as any of them needs; `days` limits it where the first day is not known yet
     bounds = []
     for rules in {one.rules for one in group}:
         whole = whole_of(rules, shown_days(rules, reference_time, days, FIRST_DAY))
@@ -110,5 +111,5 @@ def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int
         with closing(_state_of(group[0])) as state:
             return dict(read_sql_states(state, [one.pipeline_id for one in group], within))
     except PipelineError as error:
-        logger.debug("the states of %d pipelines are read one by one: %s", len(group), error)
+        logger.debug("reading the states of %d pipelines one by one: %s", len(group), error)
         return {}

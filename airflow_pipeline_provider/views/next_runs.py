@@ -10,13 +10,14 @@ from airflow_pipeline_provider.core.days import in_zone, zone_of
 from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
 
 _DAY = timedelta(days=1)
-LONGEST_SEARCH_DAYS = 10  # skipped dates and clock changes leave no longer stretch without a window
+LONGEST_SEARCH_DAYS = 10  # skipped dates and clock changes never leave more days without a window
 
 
 def next_runs(config: PipelineConfig, after: datetime, number: int = 5) -> list[datetime]:
-    """Return the instants, in UTC, of the next scheduled runs after `after`; fewer at `end_day`, none by hand.
+    """Return the instants, in UTC, of the next scheduled runs after `after`.
 
-    With `schedule: auto` a run starts when its window is ready, with a cron at its local times.  Drained runs are not
+    Fewer than `number` are left near `end_day`, and none without a schedule. With `schedule: auto` a run starts
+    when its window is ready, with a cron expression at its local times. Runs that drain the backlog are not
     scheduled: they follow a commit.
     """
     if config.schedule is None:
@@ -32,10 +33,10 @@ def next_runs(config: PipelineConfig, after: datetime, number: int = 5) -> list[
 
 
 def next_tick(expression: str, zone: tzinfo, after: datetime) -> datetime:
-    """Return the first tick of the cron after `after`, as Airflow computes it in this zone.
+    """Return the first time after `after` at which the cron fires, as Airflow computes it in this zone.
 
-    A wall time that repeats means the second one, one that a clock change left out moves forward; a cron that fires
-    every hour does so in both of the repeated hours.
+    A wall time that occurs twice means the second one; one that a clock change skips moves forward. A cron that
+    fires every hour fires in both repeated hours.
     """
     from croniter import croniter
 

@@ -1,4 +1,4 @@
-"""Compute how far a pipeline is: which days are complete, what is missing and why, how far that is behind."""
+"""Compute a pipeline's status: which days are complete, what is missing and why, how far behind it is."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Day:
 class PipelineStatus:
     """The status of a pipeline at one instant.
 
-    `continuation` is where the oldest gap begins (the end of what runs look at, without one), `ready_until` the end
-    of what is done or could be moved now; None: no day is looked at, or nothing is ready.  `plan` is what a run would
-    get now.  `missing` is all that is neither committed nor waived since the first day; `explain` was asked about
-    the shown days.
+    `continuation` is the start of the oldest gap, or the end of the days that runs plan if there is no gap.
+    `ready_until` is the end of what is committed or ready. Each is None when no day is planned, or nothing is
+    ready. `plan` is what a run would get now. `missing` is all time that is neither committed nor waived since the
+    first day; within the shown days it is explained by the ledger.
     """
 
     target_day: date
@@ -61,7 +61,7 @@ class PipelineStatus:
     days: tuple[Day, ...]
     missing: tuple[Missing, ...]
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the last look at the source recorded within `days` (`phases.source_facts`)."""
+    """What the last validate recorded about the source within `days` (`phases.source_facts`)."""
 
     @property
     def behind_seconds(self) -> float:
@@ -78,7 +78,7 @@ class PipelineStatus:
 
 
 class Readable(Protocol):
-    """The methods of a state that are used here; a bulk read of many pipelines has them too."""
+    """The methods of a state that this module calls; a bulk read of many pipelines has them too."""
 
     def first_day(self, day: date | None) -> date | None:
         """Return the first day that was ever planned."""
@@ -99,9 +99,9 @@ class Readable(Protocol):
 def read_status(
     config: PipelineConfig, state: Readable, reference_time: datetime, days: int
 ) -> PipelineStatus:
-    """Return the status of the pipeline at the reference time, with up to `days` days before and with the target day.
+    """Return the status of the pipeline at the reference time, with up to `days` days up to the target day.
 
-    Reads only: looking at a pipeline that never ran does not begin it.
+    Only reads: the status of a pipeline that never ran does not set its first day.
     """
     rules = config.rules
     first_day = state.first_day(None) if rules.start_day is None else None
@@ -133,7 +133,7 @@ def read_status(
 
 
 def _outside(missing: list[Missing], whole: Interval) -> list[Missing]:
-    """Return the parts before the shown days; after them there is none, since the last one is the target day."""
+    """Return the missing time before the shown days; none is after them, since the last one is the target day."""
     before = (one for one in missing if one.interval.start < whole.start)
     first = min((one.interval.start for one in missing), default=whole.start)
     return within(before, Interval(min(first, whole.start), whole.start))
@@ -148,7 +148,7 @@ def _continuation(missing: list[Missing], span: Interval | None) -> datetime | N
 def _ready_until(
     missing: list[Missing], done: tuple[Interval, ...], span: Interval | None
 ) -> datetime | None:
-    """Return the end of what is done or could be done by now in the days that runs look at."""
+    """Return the end of what is committed or ready in the days that runs plan."""
     if span is None:
         return None
     ready = [one.interval.end for one in missing if one.why not in (Why.NOT_SETTLED, Why.TOO_OLD)]
@@ -158,7 +158,7 @@ def _ready_until(
 def shown_days(
     rules: PlanRules, reference_time: datetime, days: int, first_day: date | None = None
 ) -> list[date]:
-    """Return up to `days` days before and with the target day, from the first day that there is."""
+    """Return up to `days` days up to the target day, from the first known day on."""
     target = target_day(rules, reference_time)
     return recent_days(rules, reference_time, days, min(first_day or target, target))
 
@@ -212,14 +212,14 @@ def find_eta(
 def eta_from(
     config: PipelineConfig, entries: list[Entry], status: PipelineStatus, reference_time: datetime
 ) -> Eta:
-    """Return the same from the entries of `eta_spans`."""
+    """Return the same from the entries of the intervals that `eta_spans` returned."""
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
     return estimate(config.rules, explain(status.missing, entries), entries, reference_time, habits)
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """What is missing from `first` to `last` (None: no day is looked at), and in days that are too old."""
+    """The missing time from `first` to `last` (None: no day is planned), and in days that are too old for any run."""
 
     first: date | None
     last: date | None
@@ -229,8 +229,8 @@ class Gaps:
 def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime, days: int | None) -> Gaps:
     """Return what is missing, explained by the ledger.
 
-    `days` bounds it to the last days up to the target day (None: all that runs look at); what is too old for any run
-    is always there.
+    `days` limits it to the last days up to the target day (None: all days that runs plan). Days that are too old
+    for any run are always included.
     """
     rules = config.rules
     first_day = state.first_day(None) if rules.start_day is None else None
@@ -257,7 +257,7 @@ def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime,
 
 
 def _entries(state: Readable, spans: list[Interval]) -> list[Entry]:
-    """Return the entries of disjoint spans, each once."""
+    """Return the entries of the disjoint spans, each entry once."""
     found: list[Entry] = []
     for number, span in enumerate(spans):
         before = spans[number - 1] if number else None
@@ -266,7 +266,7 @@ def _entries(state: Readable, spans: list[Interval]) -> list[Entry]:
 
 
 def _clusters(pieces: list[Interval]) -> list[Interval]:
-    """Join pieces that lie close to each other: a query for each, and none over years without a gap."""
+    """Join intervals less than a week apart: one query for each cluster, none over years without a gap."""
     clusters: list[Interval] = []
     for piece in pieces:
         if clusters and piece.start - clusters[-1].end <= _WEEK:
@@ -276,7 +276,7 @@ def _clusters(pieces: list[Interval]) -> list[Interval]:
 
 
 def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:
-    """Return how much time is ready and neither committed nor waived, all in all."""
+    """Return how many seconds are ready and neither committed nor waived."""
     rules = runtime.config.rules
     first_day = runtime.state.first_day(None) if rules.start_day is None else None
     span = horizon(rules, reference_time, first_day)

@@ -29,8 +29,8 @@ def test_instants(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        pytest.param("2013-11-03T01:30:00", "without one: add Z", id="no-offset"),
-        pytest.param("2013-11-03 01:30", "without one: add Z", id="no-offset-no-seconds"),
+        pytest.param("2013-11-03T01:30:00", "without an offset: add Z", id="no-offset"),
+        pytest.param("2013-11-03 01:30", "without an offset: add Z", id="no-offset-no-seconds"),
         pytest.param("2013-11-03", "got '2013-11-03'", id="a-date"),
         pytest.param("yesterday", "got 'yesterday'", id="words"),
         pytest.param("", "got ''", id="empty"),

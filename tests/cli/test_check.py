@@ -15,7 +15,7 @@ def test_a_good_file_is_ok(place: Place) -> None:
     result = place("check")
     assert result.code == 0
     assert result.out == (
-        f"{file}: ok (flights)\n  next runs: none, the days up to end_day 2013-11-03 are scheduled already\n"
+        f"{file}: ok (flights)\n  next runs: none, every day up to end_day 2013-11-03 was scheduled\n"
         "1 file, no problems, no warnings\n"
     )
     assert result.err == ""
@@ -105,13 +105,15 @@ def test_defaults_yaml_is_not_a_pipeline(place: Place) -> None:
     result = place("check", *named)
     assert result.code == 0
     assert result.out.endswith("1 file, no problems, no warnings\n")
-    assert "defaults.yaml is checked with each file that it is merged under" in result.err
+    assert "defaults.yaml: it is checked with each file that it applies to" in result.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(["check", "nowhere.yaml"], "FILES: there is no file 'nowhere.yaml'", id="no-such-file"),
+        pytest.param(
+            ["check", "nowhere.yaml"], "FILES: file 'nowhere.yaml' does not exist", id="no-such-file"
+        ),
         pytest.param(["check"], "no pipeline file in or below", id="no-file-at-all"),
         pytest.param(["check", "--folder", "/no/such/place"], "--folder: expected a folder", id="no-folder"),
         pytest.param(

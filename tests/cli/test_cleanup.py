@@ -37,9 +37,9 @@ def test_what_is_removed_is_said(littered: Place) -> None:
     assert "committed with the newer token 1" in result.out
     assert "expired lease of flights/dead" in result.out
     assert result.out.splitlines()[-1].startswith(
-        "removed: 1 file of 1 dead attempt (5 bytes), 1 expired lease, no unfinished uploads"
+        "removed: 1 file of 1 abandoned attempt (5 bytes), 1 expired lease, no unfinished uploads"
     )
-    assert littered("cleanup", "flights").out.startswith("removed: no files of no dead attempts")
+    assert littered("cleanup", "flights").out.startswith("removed: no files of no abandoned attempts")
 
 
 def test_a_dry_run_only_says(littered: Place) -> None:

@@ -1,4 +1,4 @@
-"""`doctor`: each disagreement is named with the command that mends it, and `--fix` runs those that are safe."""
+"""`doctor`: each disagreement is named with the command that repairs it, and `--fix` runs those that are safe."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_healthy_pipeline(whole: Place) -> None:
     result = whole("doctor", "flights", *AT)
     assert (result.code, result.out) == (
         0,
-        "flights: looked at 2013-11-03: healthy, ledger and target agree in every count, no manifest is missing "
+        "flights: compared 2013-11-03: healthy, ledger and target agree in every count, no manifest is missing "
         "(5 commits, 50 rows)\n",
     )
     assert look(whole).json["findings"] == []
@@ -357,10 +357,10 @@ def test_for_people(whole: Place) -> None:
         "cut off there"
     )
     assert lines[1].startswith("    airflow-pipelines run flights --window-start 2013-11-04T00:00:00Z")
-    assert lines[3].endswith("(by a person: --fix does not run it)")
+    assert lines[3].endswith("(needs review: --fix does not run it)")
     assert lines[-2:] == [
-        "flights: looked at 2013-11-03 (4 commits, 50 rows)",
-        "2 findings; --fix mends 1 of them",
+        "flights: compared 2013-11-03 (4 commits, 50 rows)",
+        "2 findings; --fix repairs 1 of them",
     ]
 
 
@@ -380,7 +380,7 @@ def test_a_window_that_was_replaced_in_part_is_normal(whole: Place) -> None:
     assert (found["kind"], found["window"]["end"]) == ("count_differs", "2013-11-03T06:00:00Z")
 
 
-def test_the_command_mends_after_the_time_zone_was_changed(whole: Place) -> None:
+def test_the_command_repairs_after_the_time_zone_was_changed(whole: Place) -> None:
     """A window of New York crosses a midnight of Kolkata, where no run may be asked for it as it was."""
     sql(whole, "DELETE FROM main.moved WHERE RECORD_ID = 'r025'")
     whole.write(timezone="Asia/Kolkata")
@@ -427,7 +427,7 @@ def test_a_part_that_cannot_be_asked_hides_no_other(whole: Place) -> None:
     ]
 
 
-def test_days_before_those_that_were_looked_at_are_mentioned(whole: Place) -> None:
+def test_earlier_commits_outside_the_compared_days_are_mentioned(whole: Place) -> None:
     double_row(whole)
     whole.write(end_day=None, max_backlog_days=31)
     late = ("--reference-time", "2013-12-20T12:00:00Z")
@@ -435,7 +435,7 @@ def test_days_before_those_that_were_looked_at_are_mentioned(whole: Place) -> No
     assert short["days"] == ["2013-12-13", "2013-12-19"]
     assert (short["healthy"], [one["kind"] for one in short["findings"]]) == (False, ["gap", "too_old"])
     assert (
-        "(not at what was committed before; --days N looks further back)"
+        "(not what was committed before; --days N goes further back)"
         in whole("doctor", "flights", *late, "--days", "7").out
     )
     kinds = [
@@ -569,10 +569,10 @@ def test_files_that_are_missing_are_not_called_in_agreement(whole: Place) -> Non
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ("2013-10-01T00:00:00Z", "looked at no day, start_day is after the target day: nothing is committed"),
+        ("2013-10-01T00:00:00Z", "compared no day, start_day is after the target day: nothing is committed"),
         (
             "2013-11-04T05:30:00Z",
-            "looked at 2013-11-03: nothing is committed or loaded there, so there is nothing",
+            "compared 2013-11-03: nothing is committed or loaded there, so there is nothing",
         ),
     ],
 )

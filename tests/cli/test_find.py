@@ -67,7 +67,7 @@ def test_an_unreadable_airflow_cfg_is_named(tmp_path: Path, monkeypatch: pytest.
         pytest.param("flihgts", r"no pipeline 'flihgts' .* did you mean 'flights'\?", id="typo"),
         pytest.param("zebra", r"known: broken, flights, weather", id="nothing-near"),
         pytest.param("brokne", r"did you mean 'broken'\?", id="a-broken-file-is-known-too"),
-        pytest.param("./flights.yaml", r"there is no file './flights.yaml'", id="path"),
+        pytest.param("./flights.yaml", r"file './flights.yaml' does not exist", id="path"),
         pytest.param("broken", r"granularity: must be .*\(broken.yaml:3\)", id="broken"),
     ],
 )
@@ -89,7 +89,7 @@ def test_an_id_or_a_path(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_id_in_two_folders_must_be_named_by_its_path(place: Place) -> None:
     first, second = place.write(file="a/flights.yaml"), place.write(file="b/flights.yaml")
-    with pytest.raises(ConfigError, match=f"{first} and {second}: give the path"):
+    with pytest.raises(ConfigError, match=f"{first} and {second}: name one of the files"):
         load_one("flights", str(place.folder))
     assert load_one(str(second), None).file == second
 

@@ -151,7 +151,7 @@ def test_a_second_pipeline_joins_the_first_and_nothing_is_overwritten(
         (["--id", "../up"], "--id: "),
         (
             ["--from", "elasticsearch", "--example"],
-            "--example: writes a SQLite database, so it needs --from sql",
+            "--example: expected --from sql",
         ),
     ],
 )
@@ -186,4 +186,4 @@ def test_a_terminal_is_asked_for_what_no_option_names(
     assert (config.source.type, config.state.type) == ("elasticsearch", "sql")
     monkeypatch.setattr(sys, "stdin", Terminal(""))
     assert main(["init", str(tmp_path / "other")]) == 2
-    assert "the input ended before an answer" in capsys.readouterr().err
+    assert "the input ended before a choice was made" in capsys.readouterr().err

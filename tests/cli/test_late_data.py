@@ -53,7 +53,7 @@ def test_growth_is_reloaded_here(moved: Place) -> None:
     moved.rows().put("late", "2013-11-03T05:00:00Z", "{}")
     seen = moved(*RECHECK, "--no-reload")
     assert seen.code == 0
-    assert lines(seen.out)[2] == "2013-11-03 [00:00 EDT, 12:00 EST) 27 26 grew by 1: to be loaded again"
+    assert lines(seen.out)[2] == "2013-11-03 [00:00 EDT, 12:00 EST) 27 26 grew by 1: will be loaded again"
     assert day_status(moved)[0] == "drifted"
     result = moved(*RECHECK, "--here", "-o", "json")
     assert result.code == 0
@@ -67,8 +67,8 @@ def test_shrinkage_waits_for_a_person(moved: Place) -> None:
     del moved.rows().rows["r001"]
     result = moved(*RECHECK, "--here")
     assert result.code == 4
-    assert "25 26 shrank by 1: nothing is touched" in lines(result.out)[2]
-    assert "1 window shrank at the source" in result.err
+    assert "25 26 shrank by 1: nothing is changed" in lines(result.out)[2]
+    assert "1 window shrank in the source" in result.err
     assert moved.moved() == 50
     status, reason = day_status(moved)
     assert (status, "drifted (shrunk)" in reason) == ("drifted", True)
@@ -105,7 +105,7 @@ def test_shrinkage_that_the_file_accepts_ends_with_an_error_once(moved: Place) -
     assert moved(*RECHECK, "--here").code == 4
     again = moved(*RECHECK, "--here")
     assert (again.code, again.err) == (0, "")
-    assert "shrank by 1: nothing is touched (as before)" in lines(again.out)[2]
+    assert "shrank by 1: nothing is changed (as before)" in lines(again.out)[2]
     assert moved.moved() == 50
 
 
@@ -116,7 +116,7 @@ def test_a_waive_keeps_the_rows_of_a_window_that_shrank(moved: Place) -> None:
     assert result.code == 0
     assert lines(result.out) == [
         "waived: 2013-11-03 [00:00 EDT, 12:00 EST): retention at the source",
-        "left out: 2013-11-03 [12:00, 24:00) EST: committed already: only what is not committed can be waived",
+        "left out: 2013-11-03 [12:00, 24:00) EST: already committed: only time that is not committed can be waived",
     ]
     again = moved(*RECHECK, "--here")
     assert (again.code, "kept, waived" in again.out) == (0, True)
@@ -126,11 +126,13 @@ def test_a_waive_keeps_the_rows_of_a_window_that_shrank(moved: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(RECHECK, "--here: runs of the DAG are started by `airflow pipelines`", id="recheck"),
-        pytest.param((*REPROCESS, *DAY), "--here: runs of the DAG are started by", id="reprocess"),
-        pytest.param((*RECHECK, "--accept-shrink"), "--accept-shrink: a run of the DAG follows", id="accept"),
+        pytest.param(RECHECK, "--here: DAG runs can only be started by `airflow pipelines`", id="recheck"),
+        pytest.param((*REPROCESS, *DAY), "--here: DAG runs can only be started by", id="reprocess"),
+        pytest.param((*RECHECK, "--accept-shrink"), "--accept-shrink: only works with --here", id="accept"),
         pytest.param(
-            (*REPROCESS, *DAY, "--accept-shrink"), "--accept-shrink: a run of the DAG", id="accept again"
+            (*REPROCESS, *DAY, "--accept-shrink"),
+            "--accept-shrink: only works with --here",
+            id="accept again",
         ),
         pytest.param((*RECHECK, "--here", "--wait", "x"), "--wait: expected a duration", id="wait"),
         pytest.param(
@@ -169,7 +171,7 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(moved: Place) -> None:
     assert lines(result.out) == [
         "window now rows what detail",
         "2013-11-03 [12:00, 24:00) EST committed 24 replace -",
-        "dry run: 1 of 1 window would be moved, nothing was done",
+        "dry run: 1 of 1 window would be moved, nothing was changed",
     ]
     assert moved.state().entries() == before
 
@@ -220,7 +222,7 @@ def test_what_another_run_holds_is_waited_for(moved: Place, interval: Interval) 
     moved.state().acquire(interval, "flights/other", 3600)
     result = moved(*REPROCESS, *DAY, "--here", "--wait", "0s")
     assert result.code == 3
-    assert "held by flights/other now: waits for it" in result.out
+    assert "held by flights/other now: waits for its lease" in result.out
     assert "is held by flights/other" in result.err
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from airflow_pipeline_provider.cli import runner
+from airflow_pipeline_provider.cli.run import Display
 from airflow_pipeline_provider.connectors.base import TargetLimits
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.core import ledger
@@ -110,11 +111,11 @@ def test_a_named_window_that_has_not_settled_is_a_no(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(["--reference-time", "2013-11-05T12:00:00"], "without one: add Z", id="no-offset"),
+        pytest.param(["--reference-time", "2013-11-05T12:00:00"], "without an offset: add Z", id="no-offset"),
         pytest.param(FIRST[:2], "--window-end: expected both", id="no-end"),
         pytest.param(FIRST[2:], "--window-start: expected both", id="no-start"),
         pytest.param([FIRST[0], FIRST[3], FIRST[2], FIRST[1]], "expected an instant after", id="backwards"),
-        pytest.param([*FIRST, "--until-done"], "--until-done: a named window is one window", id="both"),
+        pytest.param([*FIRST, "--until-done"], "--until-done: cannot be combined with a window", id="both"),
         pytest.param([*FIRST[:3], "2013-11-04T06:00:00Z"], "inside of one day", id="two-days"),
         pytest.param(["--wait", "10"], "--wait: expected a duration", id="wait"),
         pytest.param(["--retries", "-1"], "--retries: expected a whole number", id="retries"),
@@ -172,6 +173,19 @@ def test_what_was_moved_before_an_error_is_still_reported(place: Place) -> None:
     (sentence,) = [line for line in result.err.splitlines() if line.startswith("error: ")]
     assert "audit.on_empty is 'fail'" in sentence
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_display_follows_the_phases(
+    place: Place, monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    place.write()
+    place.seed()
+    monkeypatch.setenv("AIRFLOW_PIPELINES_LOG_FORMAT", log_format)
+    phases: list[str] = []
+    monkeypatch.setattr(Display, "phase", lambda _, name: phases.append(name))
+    assert place("run", "flights", "--reference-time", AFTER).code == 0
+    assert list(dict.fromkeys(phases)) == ["generate", "validate", "extract", "stage", "load", "audit"]
 
 
 def test_verbose_shows_the_traceback_and_every_phase(place: Place) -> None:
@@ -335,7 +349,7 @@ def test_a_signal_gives_the_lease_back(place: Place, number: signal.Signals, cod
     before = signal.getsignal(number)
     result = place(*UNTIL_DONE)
     assert result.code == code
-    assert result.err.splitlines()[-1] == f"error: ended by {number.name}; what was held is given back"
+    assert result.err.splitlines()[-1] == f"error: ended by {number.name}; its leases were released"
     assert "1 window committed, 10 rows" in result.out
     assert place.state().leases() == []
     assert signal.getsignal(number) is before

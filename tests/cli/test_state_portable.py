@@ -1,4 +1,4 @@
-"""`state export`, `import` and `rebuild`: the state moves house, and is written anew when it is lost."""
+"""`state export`, `import` and `rebuild`: move a state, and rebuild it when it is lost."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_from_one_kind_of_store_to_the_other(
 
 def test_a_run_at_work_is_named(moved: Place, interval: Interval) -> None:
     moved.state().acquire(interval, "flights/now", 600)
-    assert "flights/now is at work since" in moved("state", "export", "flights").err
+    assert "flights/now holds a lease since" in moved("state", "export", "flights").err
 
 
 # --- mistakes
@@ -157,7 +157,7 @@ def test_an_export_is_never_written_over(moved: Place, tmp_path: Path) -> None:
     file.write_text("the only copy")
     result = moved("state", "export", "flights", str(file))
     assert result.code == 2
-    assert "exists: choose another name" in result.err
+    assert "exists and is not overwritten: choose another name" in result.err
     assert file.read_text() == "the only copy"
     assert moved("state", "export", "flights", str(tmp_path / "no" / "folder")).code == 2
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -284,7 +284,7 @@ def test_mistakes(moved: Place, arguments: list[str], sentence: str) -> None:
 # --- rebuild
 
 
-def test_a_lost_ledger_is_written_anew(moved: Place) -> None:
+def test_a_lost_ledger_is_rebuilt(moved: Place) -> None:
     before = moved.state().snapshot()
     moved.store.pipelines.clear()
     result = moved("state", "rebuild", "flights", "-o", "json")
@@ -304,7 +304,7 @@ def test_a_lost_ledger_is_written_anew(moved: Place) -> None:
     assert (window["start"], window["token"]) == ("2013-11-03T14:00:00Z", 4)
 
 
-def test_the_lost_end_of_a_ledger_is_written_anew(moved: Place) -> None:
+def test_the_lost_end_of_a_ledger_is_rebuilt(moved: Place) -> None:
     """A store that was restored from an old backup."""
     entries = moved.store.pipelines["flights"].entries
     del entries[3:]

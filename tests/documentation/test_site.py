@@ -109,7 +109,7 @@ def test_every_command_and_argument_is_in_the_reference(pages: dict[str, str]) -
     assert set(subparsers.choices) == {command.name for command in COMMANDS}
     for name, command in dict(subparsers.choices).items():
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        assert "\nJSON" in section, f"{name}: its module's docstring has no paragraph `JSON: …`"
+        assert "\nJSON" in section, f"{name}: its function's docstring has no paragraph `JSON: …`"
         for action in command._actions:
             for flag in action.option_strings or [action.metavar or action.dest]:
                 assert flag == "-h" or flag == "--help" or f"{flag}" in section, (name, flag)
