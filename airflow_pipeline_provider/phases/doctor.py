@@ -1,6 +1,6 @@
-"""Beside the phases: compare ledger, stage and target, and name what differs with the command that mends it.
+"""Compare ledger, stage and target, and report each difference with the command that repairs it.
 
-Reads only, but for the small file by which `cleanup` asks the stage's clock.
+Reads only, except for the small file with which `cleanup` reads the clock of the stage.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_upkeep.external_stage,
     doctor_upkeep.unsafe_connections,
 )
-"""In the order in which `--fix` mends: the ledger, then the target, then what is missing, then what lies about."""
+"""In the order in which `--fix` repairs: the ledger, the target, what is missing, what is left behind."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What was looked at, and what was found.
+    """What was compared, and what was found.
 
-    `days` are the local days that were compared; `commits` and `rows` count what ledger and target say of them,
-    `earlier` is set when either knows of windows before them.
+    `days` are the local days that were compared; `commits` and `rows` count what ledger and target hold of them;
+    `earlier` is set when either has windows before them.
     """
 
     days: tuple[date, ...]
@@ -93,7 +93,7 @@ def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
             what = check.__name__.replace("_", " ")
             findings.append(Finding("not_checked", None, f"{what} could not be checked: {error}"))
         if any(finding.kind in doctor_target.NO_RUN_LOADS for finding in findings):
-            break  # what else differs cannot be mended, or is measured against another source or target
+            break  # no other difference can be repaired, or it is measured against another source or target
     known = [row.interval for row in view.rows]
     known += [entry.interval for entry in view.entries if entry.kind is Kind.COMMITTED]
     return Examined(

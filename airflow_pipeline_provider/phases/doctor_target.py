@@ -1,4 +1,4 @@
-"""The doctor's checks of the ledger against the target."""
+"""Compare the ledger with the target, for `doctor`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_pipeline_provider.phases.identity import (
     differences,
     is_twin,
 )
+from airflow_pipeline_provider.phases.repairs import Action, Repair
 from airflow_pipeline_provider.state.about import find_rename
 
 ALL_TIME = Interval(
@@ -31,14 +32,14 @@ CHANGED = "source_or_target_changed"
 RENAMED = "renamed"
 TAKEN = "source_taken"
 NO_RUN_LOADS = (CHANGED, RENAMED, TAKEN)
-"""Kinds of findings under which every run is refused, so no other finding can be mended before."""
+"""Kinds of findings under which every run is refused, so no other finding can be repaired before."""
 
 
 def identity(view: View) -> Iterator[Finding]:
     """Yield a rename, a changed source or target, and other pipelines with the same rows in the table."""
     runtime, now, about = view.runtime, datasets_of(view.runtime), view.runtime.state.about()
     if (renamed := find_rename(runtime.config.pipeline_id, about)) is not None:
-        yield Finding(RENAMED, None, renamed.sentence, renamed.command)
+        yield Finding(RENAMED, None, renamed.sentence, Action(Repair.RENAME, renamed.command))
         return
     if found := differences(about, now):
         yield Finding(
@@ -46,7 +47,7 @@ def identity(view: View) -> Iterator[Finding]:
             None,
             f"{change_sentence(found)}: put it back, adopt it when it is the same data, or move all of it again with "
             f"{command_line.shown(command_line.reprocess_all(view.name))}",
-            command_line.adopt(view.name),
+            Action(Repair.ADOPT, command_line.adopt(view.name)),
         )
     for name, entry in sorted(runtime.target.pipelines().items()):
         if name == runtime.config.pipeline_id or not is_twin(now, entry):
@@ -61,20 +62,19 @@ def identity(view: View) -> Iterator[Finding]:
             f"{sentence}, so no run of this one loads: if it was renamed, run "
             f"{command_line.shown(command_line.rename_state(name, view.name))}; otherwise choose another "
             "target.table, or adopt the table when both are wanted in it",
-            command_line.adopt(view.name, "both are wanted in one table"),
+            Action(Repair.ADOPT, command_line.adopt(view.name, "both are wanted in one table")),
         )
 
 
 def state_lost(view: View) -> Iterator[Finding]:
-    """The target knows the pipeline, the ledger does not."""
+    """Yield a finding when the target has loads of the pipeline and the ledger none."""
     if view.state_is_lost:
         yield Finding(
             "state_lost",
             None,
             f"the ledger has no commit and the target has {counted(len(view.rows), 'commit row')}: the state "
             "was lost",
-            command_line.rebuild_state(view.name),
-            safe=True,
+            view.rebuild(),
         )
 
 
@@ -87,13 +87,12 @@ def state_behind(view: View) -> Iterator[Finding]:
             None,
             f"the newest token of the state is {known}, and the target was loaded with token {newest}: the store "
             "fell back to an older copy, and no run writes before it is brought up to the target",
-            command_line.rebuild_state(view.name),
-            safe=True,
+            view.rebuild(),
         )
 
 
 def ledger_beyond_target(view: View) -> Iterator[Finding]:
-    """Committed in the ledger, and the target's commit row is not there or says otherwise."""
+    """Yield commits of the ledger whose commit row in the target is missing or differs."""
     held = {(row.interval, row.token): row for row in view.rows}
     newest = [(piece, row.token) for row, pieces in view.standing for piece in pieces]
     for piece, entry in view.commits:
@@ -108,7 +107,7 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
                 f"under token {token} the ledger has {counted(entry.rows, 'row')} of manifest "
                 f"{(entry.manifest or '')[:12]}, "
                 f"the target {row.rows} of {row.manifest_sha[:12]}: somebody edited one of them",
-                command_line.history(view.name, view.runtime.window(entry.interval).window_id),
+                view.inspect(entry.interval),
             )
         elif not any(other > token and there.overlaps(piece) for there, other in newest):
             whole = piece == entry.interval and entry.rows is not None
@@ -119,13 +118,12 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
                 f"the ledger has it committed with token {token} and {counted(entry.rows, 'row')}, the target "
                 "no such "
                 f"commit row and {counted(seen, 'row')} there: was it restored from a backup, or emptied?",
-                view.run(piece),
-                safe=whole and view.source_holds(piece, max(entry.rows or 0, seen)),
+                view.load_again(piece, max(entry.rows or 0, seen) if whole else None),
             )
 
 
 def target_beyond_ledger(view: View) -> Iterator[Finding]:
-    """Loaded, and not committed in the ledger."""
+    """Yield commit rows of the target that the ledger has not committed."""
     if view.state_is_lost:
         return
     known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
@@ -137,8 +135,7 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
                 "not_audited",
                 row.interval,
                 f"token {row.token} loaded {counted(row.rows, 'row')} and was never audited: a run was cut off there",
-                view.run(row.interval),
-                safe=view.source_holds(row.interval, row.rows),
+                view.load_again(row.interval, row.rows),
             )
         else:
             yield Finding(
@@ -146,30 +143,28 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
                 row.interval,
                 f"the target has a commit row of token {row.token} that the ledger does not know: the end of the "
                 "ledger was lost",
-                command_line.rebuild_state(view.name),
-                safe=True,
+                view.rebuild(),
             )
 
 
 def unverified(view: View) -> Iterator[Finding]:
-    """A replacement was begun and never committed; where it was loaded, `target_beyond_ledger` says so."""
+    """Yield replacements that were started and never committed; `target_beyond_ledger` reports loaded ones."""
     known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
-    told = [
+    reported = [
         row.interval for row, _ in view.standing if (Kind.COMMITTED, row.interval, row.token) not in known
     ]
-    doubtful = common(ledger.unverified(view.entries), [view.span])
-    for piece in view.idle(subtract(doubtful, told)):
+    in_doubt = common(ledger.unverified(view.entries), [view.span])
+    for piece in view.idle(subtract(in_doubt, reported)):
         yield Finding(
             "unverified",
             piece,
             "a replacement was begun, and neither loaded nor given up: the target still holds the version before it",
-            view.run(piece),
-            safe=view.source_holds(piece, view.runtime.target.count(piece).rows),
+            view.load_again(piece, view.runtime.target.count(piece).rows),
         )
 
 
 def counts(view: View) -> Iterator[Finding]:
-    """The target's rows against their commit rows: a stretch of a day at once, window by window where it differs."""
+    """Compare the target's rows with their commit rows: a whole day at once, then each window where it differs."""
     for found in _by_day(view):
         if view.keeps_history:
             yield from _count_versions(view, found)
@@ -192,9 +187,10 @@ def _by_day(view: View) -> list[list[tuple[CommitRow, list[Interval]]]]:
 
 
 def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -> Iterator[Finding]:
-    """Each load of the day by its token: the standing ones have what their commit rows say, older ones at most that.
+    """Compare each load of the day by its token, where the target keeps history.
 
-    Of older versions nobody knows how many are left to be there: newer loads replaced some of them.
+    Effective loads must have the rows of their commit rows, older ones at most as many: newer loads replaced some
+    of them.
     """
     seen: Counter[int] = Counter()
     ids: Counter[int] = Counter()
@@ -211,8 +207,7 @@ def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -
                 f"the load of token {row.token} left {counted(row.rows, 'row')} there, and the target holds "
                 f"{seen[row.token]:,} of them: "
                 "the others were deleted",
-                view.run(row.interval),
-                safe=view.source_holds(row.interval, 0),
+                view.load_again(row.interval, 0),
             )
     loaded = {row.token: row.rows for row in view.rows}
     for token, rows in sorted(seen.items()):
@@ -236,7 +231,7 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
             "count_differs",
             row.interval,
             f"{why}: find out who wrote the others; loading it again deletes them",
-            view.reprocess(row.interval, accept_shrink=True),
+            view.delete_rows(row.interval),
         )
         return
     doubled = seen.rows > row.rows
@@ -244,13 +239,14 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
         "count_differs",
         row.interval,
         f"{why}: somebody else wrote to the table",
-        view.reprocess(row.interval, accept_shrink=True) if doubled else view.run(row.interval),
-        safe=not doubled and pieces == [row.interval] and view.source_holds(row.interval, row.rows),
+        view.delete_rows(row.interval)
+        if doubled
+        else view.load_again(row.interval, row.rows if pieces == [row.interval] else None),
     )
 
 
 def uncovered(view: View) -> Iterator[Finding]:
-    """Rows of the pipeline where no load of it ever was; looked for in all time."""
+    """Yield rows of the pipeline outside all its loads, at any time."""
     for gap in gaps(ALL_TIME, [row.interval for row in view.rows]):
         rows = view.runtime.target.count(gap).rows
         if rows:
@@ -263,7 +259,7 @@ def uncovered(view: View) -> Iterator[Finding]:
 
 
 def overlaps(view: View) -> Iterator[Finding]:
-    """A newer commit row over a part of an older one is normal; one token for two windows is not."""
+    """Yield windows that share a token; a newer commit row that covers part of an older one is normal."""
     first: dict[int, CommitRow] = {}
     for row in view.rows:
         other = first.setdefault(row.token, row)
@@ -273,5 +269,5 @@ def overlaps(view: View) -> Iterator[Finding]:
                 row.interval,
                 f"the target has two commit rows of token {row.token}, the other for {other.interval}: a token is "
                 "for one window, so somebody edited them",
-                command_line.history(view.name, view.runtime.window(row.interval).window_id),
+                view.inspect(row.interval),
             )

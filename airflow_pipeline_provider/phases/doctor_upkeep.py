@@ -1,4 +1,4 @@
-"""The doctor's checks of what is left to do and what lies about: gaps, leases, files, the external stage."""
+"""Check gaps, leases, files and the external stage, for `doctor`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalEr
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.findings import Finding, View
+from airflow_pipeline_provider.phases.repairs import Action, Repair
 from airflow_pipeline_provider.phases.source_facts import latest, sentences
 
 
 def blocked(view: View) -> Iterator[Finding]:
-    """Windows that planning passes over."""
+    """Yield windows that planning skips because they failed too often."""
     limit = view.runtime.config.max_attempts
     stuck = common(ledger.blocked(view.entries, limit), [view.span])
     for piece in subtract(stuck, ledger.committed(view.entries)):
@@ -29,12 +30,12 @@ def blocked(view: View) -> Iterator[Finding]:
             piece,
             f"it failed {counted(limit, 'time')} or more on its data, the last time: {said}; look, then "
             "reprocess or waive it",
-            view.reprocess(piece),
+            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
         )
 
 
 def ready_gaps(view: View) -> Iterator[Finding]:
-    """What a run could move now."""
+    """Yield what a run could move now."""
     if view.state_is_lost:
         return
     missing = within(view.missing, view.span)
@@ -50,7 +51,7 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             "gap",
             piece,
             "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
-            view.reprocess(piece),
+            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
         )
     stops = False  # a run of all that is ready ends at the first window that fails again
     for one in ready:
@@ -61,7 +62,7 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             else:
                 sentence = f"it is ready and neither committed nor waived: {one.detail}"
                 command = view.reprocess(piece) if stops else view.until_done()
-                yield Finding("gap", piece, sentence, command, safe=True)
+                yield Finding("gap", piece, sentence, Action(Repair.MOVE_MISSING, command))
 
 
 _LASTING = {
@@ -77,36 +78,43 @@ def _fails_again(one: Missing) -> bool:
 
 
 def _failed(view: View, one: Missing, piece: Interval) -> Finding:
-    """A window that failed on its data, a permission or the file fails again: no repair is safe."""
+    """Return the finding of a failed window.
+
+    After an error in the data, a permission or the file, another run fails again, so the repair needs a review.
+    """
     lasting = _fails_again(one)
     hint = f"; {_LASTING[one.error or '']}" if lasting else ""
     return Finding(
         "failed",
         piece,
         f"it failed {counted(one.failures, 'time')}: {one.detail}{hint}",
-        view.run(piece),
-        safe=not lasting,
+        Action(Repair.LOAD_AFTER_REVIEW if lasting else Repair.MOVE_MISSING, view.run(piece)),
     )
 
 
 def too_old(view: View) -> Iterator[Finding]:
-    """Yield what is missing in days that no run looks at."""
+    """Yield what is missing in days that no run plans."""
     pieces = [one.interval for one in view.missing if one.why is Why.TOO_OLD]
     if pieces and not view.state_is_lost:
         whole = Interval(pieces[0].start, pieces[-1].end)
         rules = view.runtime.config.rules
-        yield Finding("too_old", whole, too_old_text(rules, pieces), view.reprocess(whole))
+        yield Finding(
+            "too_old",
+            whole,
+            too_old_text(rules, pieces),
+            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(whole)),
+        )
 
 
 def _deleted(view: View, span: Interval) -> list[Interval]:
-    """What planning has folded as done and the ledger, read later, has no line of any more."""
+    """Return what planning has stored as done and the ledger no longer has an entry of."""
     folded = view.runtime.state.coverage(span).done
     entries = view.runtime.state.entries(span)
     return subtract(folded, [*ledger.committed(entries), *ledger.waived(entries)])
 
 
 def drifted(view: View) -> Iterator[Finding]:
-    """What `recheck` found."""
+    """Yield the drift that `recheck` found."""
     for piece, check in ledger.drifted(view.entries):
         if not piece.overlaps(view.span):
             continue
@@ -118,13 +126,16 @@ def drifted(view: View) -> Iterator[Finding]:
             "drifted",
             piece,
             f"{part_of}the source had {counted(source, 'row')} and the target {target} when they were counted again",
-            view.reprocess(piece, accept_shrink=not grew),
-            safe=grew and view.source_holds(piece, max(view.runtime.target.count(piece).rows, *committed, 0)),
+            view.load_again(
+                piece, max(view.runtime.target.count(piece).rows, *committed, 0), view.reprocess(piece)
+            )
+            if grew
+            else view.delete_rows(piece),
         )
 
 
 def first_day(view: View) -> Iterator[Finding]:
-    """Without it planning begins at the target day, and what is older stays a gap that nobody sees."""
+    """Yield a missing or wrong first day, with which planning skips older days."""
     config = view.runtime.config
     if config.start_day is not None or view.state_is_lost:
         return
@@ -136,16 +147,14 @@ def first_day(view: View) -> Iterator[Finding]:
             None,
             f"the state's first day is {first_day}, after today's target day {today}, so no run looks at the days "
             "before it: a clock was ahead, or a run was given a reference time in the future",
-            command_line.rebuild_state(view.name) if commits else view.until_done(),
-            safe=True,
+            view.rebuild() if commits else Action(Repair.MOVE_MISSING, view.until_done()),
         )
     if first_day is None and commits:
         yield Finding(
             "first_day_missing",
             None,
             "the file has no start_day and the state no first day, so no run looks at days before the target day",
-            command_line.rebuild_state(view.name),
-            safe=True,
+            view.rebuild(),
         )
 
 
@@ -171,15 +180,14 @@ def expired_leases(view: View) -> Iterator[Finding]:
                 "expired_lease",
                 lease.interval,
                 f"{lease.holder} held it since {lease.since:%Y-%m-%d %H:%M:%S}Z and {why}",
-                command_line.unlock(view.name),
-                safe=True,
+                Action(Repair.REMOVE_LEASES, command_line.unlock(view.name)),
             )
 
 
 def orphans(view: View) -> Iterator[Finding]:
-    """What `cleanup` would remove."""
+    """Yield what `cleanup` would remove."""
     found = cleanup(view.runtime, dry_run=True)
-    command = command_line.cleanup(view.name)
+    action = Action(Repair.REMOVE_FILES, command_line.cleanup(view.name))
     for attempt in found.attempts:
         yield Finding(
             "orphan_files",
@@ -187,15 +195,14 @@ def orphans(view: View) -> Iterator[Finding]:
             f"{counted(len(attempt.files), 'file')} of the dead attempt {attempt.attempt} "
             f"({counted(attempt.size_bytes, 'byte')}): "
             f"{attempt.why}",
-            command,
-            safe=True,
+            action,
         )
     for what in found.unfinished:
-        yield Finding("unfinished_upload", None, f"nobody finished the {what}", command, safe=True)
+        yield Finding("unfinished_upload", None, f"the upload was not finished: {what}", action)
 
 
 def manifests(view: View) -> Iterator[Finding]:
-    """The proof of what was loaded.  A folder that is gone whole was removed by a rule of the store's owner."""
+    """Yield missing manifests; a folder that is missing completely was removed by a lifecycle rule of the store."""
     attempts = find_attempts(view.runtime.config.pipeline_id, view.runtime.stage.list(""))
     seen = {sha for attempt in attempts for sha in attempt.manifests}
     folders = {attempt.attempt for attempt in attempts}
@@ -209,8 +216,7 @@ def manifests(view: View) -> Iterator[Finding]:
                 piece,
                 f"manifest-{entry.manifest[:12]}… of the committed attempt {entry.attempt} is gone and other files "
                 "of it are not: who deletes in the stage?",
-                view.run(entry.interval),
-                safe=view.source_holds(entry.interval, entry.rows or 0),
+                view.load_again(entry.interval, entry.rows or 0),
             )
         else:
             gone += 1
@@ -224,7 +230,7 @@ def manifests(view: View) -> Iterator[Finding]:
 
 
 def external_stage(view: View) -> Iterator[Finding]:
-    """Can the target read the stage the way its options say?"""
+    """Yield a finding if the target cannot read the stage as its options state."""
     files = view.runtime.stage.list("")
     try:
         view.runtime.target.check_stage(view.runtime.stage, files[0].path if files else None)

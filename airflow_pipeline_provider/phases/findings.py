@@ -1,4 +1,4 @@
-"""What the doctor looks at, and the form of what it finds."""
+"""Define what `doctor` reads, and the form of its findings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from functools import cached_property
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.command_line import Words
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked, committed, effective, waived
 from airflow_pipeline_provider.core.missing import Missing, find_missing
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import effective_rows
+from airflow_pipeline_provider.phases.repairs import Action, Repair
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -22,28 +24,37 @@ _INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be; `sentence` has no full stop.
+    """A difference, or something else worth knowing; `sentence` has no full stop.
 
-    `command` are the words after `airflow-pipelines` that mend it, none where only a person can.  `safe`: it needs
-    nobody's word, since it deletes no row that the source lost, and gives up on nothing.  `harmless`: worth knowing,
-    nothing to mend.
+    `action` repairs it; None if no command does. `harmless`: nothing needs to be repaired.
     """
 
     kind: str
     interval: Interval | None
     sentence: str
-    command: tuple[str, ...] = ()
-    safe: bool = False
+    action: Action | None = None
     harmless: bool = False
+
+    @property
+    def command(self) -> Words:
+        """Return the words of the command that repairs it, after the name of the program; none if there is none."""
+        return self.action.words if self.action is not None else ()
+
+    @property
+    def safe(self) -> bool:
+        """Return whether `doctor --fix` runs the command (`repairs.Repair`)."""
+        return self.action is not None and self.action.repair.lossless
 
 
 @dataclass(frozen=True)
 class View:
-    """State and target as they were read: `before`, `rows`, `leases`, `entries`, in this order, so that a run at work
-    is no disagreement.  What the ledger had committed before must be in the target; what the target had is in the
-    ledger afterwards, or its run still holds a lease.
+    """State and target as they were read.
 
-    `span` is what is looked at in detail, `name` how people call the pipeline on the command line.
+    `before`, `rows`, `leases` and `entries` are read in this order, so that a live run is not reported as a
+    difference: what the ledger had committed before must be in the target; what the target had is in the ledger
+    afterwards, or its run still holds a lease.
+
+    `span` is what is compared in detail, `name` how the pipeline was named on the command line.
     """
 
     runtime: Runtime
@@ -57,20 +68,22 @@ class View:
 
     @property
     def keeps_history(self) -> bool:
+        """Return whether the target keeps older versions of a row."""
         return self.runtime.target.identity.keeps_history
 
     @cached_property
     def state_is_lost(self) -> bool:
+        """Return whether the target has commit rows and the ledger no commit."""
         return bool(self.rows) and not any(entry.kind is Kind.COMMITTED for entry in self.entries)
 
     @cached_property
     def commits(self) -> list[tuple[Interval, Entry]]:
-        """What the ledger has committed in the span: disjoint pieces with the entry that rules there."""
+        """Return the effective committed intervals in the span, each with its ledger entry."""
         return [(piece, e) for piece, e, _ in effective(self.before) if piece.overlaps(self.span)]
 
     @cached_property
     def standing(self) -> list[tuple[CommitRow, list[Interval]]]:
-        """The target's commit rows that still rule somewhere in the span, with all the pieces where they do."""
+        """Return the target's commit rows that are effective in the span, with all their effective intervals."""
         pieces: dict[int, list[Interval]] = {}
         rows: dict[int, CommitRow] = {}
         for piece, row in effective_rows(self.rows):
@@ -98,11 +111,11 @@ class View:
         )
 
     def idle(self, pieces: list[Interval]) -> list[Interval]:
-        """Without what a run works on right now."""
+        """Return the intervals without those under a live lease."""
         return subtract(pieces, [lease.interval for lease in self.leases])
 
     def source_holds(self, interval: Interval, rows: int) -> bool:
-        """Would loading it again lose nothing?  No, too, when the source cannot be asked.
+        """Return whether loading the interval again loses no row; False if the source cannot be queried.
 
         Where the target keeps history, a load deletes no version that the source does not hold.
         """
@@ -111,18 +124,44 @@ class View:
         except PipelineError:
             return False
 
-    def run(self, interval: Interval) -> tuple[str, ...]:
-        """The command that moves exactly this again; the windows in it where it crosses a midnight, since the time
-        zone was changed."""
+    def rebuild(self) -> Action:
+        """Return the repair that writes missing ledger entries from the target's commit rows."""
+        return Action(Repair.REBUILD_LEDGER, command_line.rebuild_state(self.name))
+
+    def load_again(self, interval: Interval, rows: int | None, words: Words | None = None) -> Action:
+        """Return the repair that loads the interval again.
+
+        `rows` is how many rows the source must hold for it to lose none; None needs a review in any case.
+        """
+        lossless = rows is not None and self.source_holds(interval, rows)
+        return Action(
+            Repair.LOAD_AGAIN if lossless else Repair.LOAD_AFTER_REVIEW, words or self.run(interval)
+        )
+
+    def delete_rows(self, interval: Interval) -> Action:
+        """Return the repair that loads the interval again and deletes target rows that the source lacks."""
+        return Action(Repair.DELETE_ROWS, self.reprocess(interval, accept_shrink=True))
+
+    def inspect(self, interval: Interval) -> Action:
+        """Return the command that shows the history of the window."""
+        return Action(
+            Repair.INSPECT, command_line.history(self.name, self.runtime.window(interval).window_id)
+        )
+
+    def run(self, interval: Interval) -> Words:
+        """Return the command that moves exactly this interval again.
+
+        If it crosses a midnight, because the time zone was changed, the command moves the windows in it.
+        """
         zone = self.runtime.config.timezone
         if day_of(interval.start, zone) != day_of(interval.end - _INSTANT, zone):
             return self.reprocess(interval)
         return command_line.run_window(self.name, interval)
 
-    def until_done(self) -> tuple[str, ...]:
+    def until_done(self) -> Words:
         """Return the command that moves all that is ready."""
         return command_line.run_until_done(self.name)
 
-    def reprocess(self, interval: Interval, *, accept_shrink: bool = False) -> tuple[str, ...]:
-        """The command that moves the windows in it again."""
+    def reprocess(self, interval: Interval, *, accept_shrink: bool = False) -> Words:
+        """Return the command that moves the windows in the interval again."""
         return command_line.reprocess(self.name, interval, accept_shrink=accept_shrink)
