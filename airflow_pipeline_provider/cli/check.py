@@ -72,7 +72,7 @@ def check(args: Namespace, screen: Screen) -> int:
     """Check the files, and with `--connect` their services; print every problem with file and line.
 
     JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-    "line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services":
+    "line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services"?:
     [{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning",
     `status` "ok", "warning", "error" or "unknown", `origin` "environment" or "default"; `next_runs` are the next
     five scheduled runs; `services` exists only with `--connect`.

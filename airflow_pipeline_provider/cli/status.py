@@ -62,9 +62,9 @@ def status(args: Namespace, screen: Screen) -> int:
     {"window": [start, end] | null, "reason" | null, "detail"}, "leases": [{"start", "end", "owner", "installation"
     | null, "since", "until"}], "untimed" | null, "elsewhere" | null, "body" | null, "days": [{"day", "start",
     "end", "length", "length_seconds", "status", "reason", "percent", "committed_seconds", "rows" | null, "missing":
-    [{"start", "end", "local_start", "local_end"}], "waived": [the same, with "reason"]}], "changes": [text],
-    "renamed": text | null}`; instants are ISO 8601, in UTC unless the key begins with `local_`; `status` of a day
-    is one of `core.day_status.DayStatus`; `too_old` is the missing time in days that no run plans
+    [gap], "waived": [gap + {"reason"}]}], "changes": [text], "renamed": text | null}`; a gap is `{"start", "end",
+    "local_start", "local_end"}`; instants are ISO 8601, in UTC unless the key begins with `local_`; `status` of a
+    day is one of `core.day_status.DayStatus`; `too_old` is the missing time in days that no run plans
     (`max_backlog_days`).
 
     JSON, `eta`: when all that is ready will be committed, at the pace of the last `windows` windows; `detail` is
