@@ -41,8 +41,8 @@ def test_two_files_with_one_source_and_one_table_are_refused(moved: Place) -> No
     result = moved("check", "-o", "json")
     assert result.code == 1
     said = {Path(one["file"]).name: [p["message"] for p in one["problems"]] for one in result.json["files"]}
-    assert "flights.yaml loads the same source" in said[twin.name][0]
-    assert "copy.yaml loads the same source" in said["flights.yaml"][0]
+    assert "flights.yaml, which loads the same source" in said[twin.name][0]
+    assert "copy.yaml, which loads the same source" in said["flights.yaml"][0]
     assert moved("check", str(moved.folder), folder=False).code == 1
 
 

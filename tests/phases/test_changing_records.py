@@ -177,7 +177,7 @@ def test_rows_deleted_from_the_target_are_loaded_again(pipeline: Pipeline, moved
         connection.execute("DELETE FROM main.flights WHERE RECORD_ID = 'r00007'")
     [found] = examine(moved, LATER, 7, "flights").findings
     assert (found.kind, found.safe) == ("count_differs", True)
-    assert "25 are left: the others were deleted" in found.sentence
+    assert "holds 25 of them: the others were deleted" in found.sentence
     assert grown(moved) == [(26, 25)]
     reload(pipeline, moved, EARLY)
     assert examine(moved, LATER, 7, "flights").findings == ()
