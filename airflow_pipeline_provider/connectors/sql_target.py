@@ -134,7 +134,7 @@ class SqlTarget(Target, Generic[S]):
                 with session.transaction():
                     self._protocol(session, tables).try_rights()
                     session.execute("ROLLBACK")
-                return Answer("ok", f"{tables.data} exists and may be changed")
+                return Answer("ok", f"{self.options.table} exists and may be changed")
 
         return self._retry(attempt)
 
