@@ -16,7 +16,7 @@ from airflow_pipeline_provider.config.loader import parse_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError, TransientError
+from airflow_pipeline_provider.exceptions import SupersededError, TransientError
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
@@ -94,6 +94,7 @@ def _moved(config: Any, order: Order) -> Iterator[str]:
 def _one(config: Any, request: RunRequest, installation: str | None) -> str:
     pause = random.Random(request.run)
     deadline = time.monotonic() + PATIENCE
+    last: Exception | None = None
     while time.monotonic() < deadline:
         try:
             with open_runtime(config, installation=installation) as runtime:
@@ -103,9 +104,10 @@ def _one(config: Any, request: RunRequest, installation: str | None) -> str:
             return "moved" if outcome.audited else str(outcome.reason)
         except SupersededError:
             return "superseded"
-        except (LeaseHeldError, TransientError):
+        except TransientError as error:  # a held lease too
+            last = error
             time.sleep(pause.uniform(0.2, 2))
-    return "gave up"
+    return f"gave up after {last}"
 
 
 def _context(place: Place) -> Any:
