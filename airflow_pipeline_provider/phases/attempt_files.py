@@ -49,6 +49,7 @@ class Attempt:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of all files."""
         return sum(file.size for file in self.files)
 
     @property

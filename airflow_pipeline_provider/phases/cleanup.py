@@ -51,10 +51,12 @@ class Cleaned:
 
     @property
     def files(self) -> int:
+        """Return the number of files."""
         return sum(len(attempt.files) for attempt in self.attempts)
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of all files."""
         return sum(attempt.size_bytes for attempt in self.attempts)
 
 

@@ -106,7 +106,7 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
                 piece,
                 f"under token {token} the ledger has {counted(entry.rows, 'row')} of manifest "
                 f"{(entry.manifest or '')[:12]}, "
-                f"the target {row.rows} of {row.manifest_sha[:12]}: somebody edited one of them",
+                f"the target {row.rows} of {row.manifest_sha[:12]}: one of them was edited",
                 view.inspect(entry.interval),
             )
         elif not any(other > token and there.overlaps(piece) for there, other in newest):
@@ -238,7 +238,7 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
     yield Finding(
         "count_differs",
         row.interval,
-        f"{why}: somebody else wrote to the table",
+        f"{why}: another writer changed the table",
         view.delete_rows(row.interval)
         if doubled
         else view.load_again(row.interval, row.rows if pieces == [row.interval] else None),
@@ -268,6 +268,6 @@ def overlaps(view: View) -> Iterator[Finding]:
                 "overlap",
                 row.interval,
                 f"the target has two commit rows of token {row.token}, the other for {other.interval}: a token is "
-                "for one window, so somebody edited them",
+                "for one window, so they were edited",
                 view.inspect(row.interval),
             )

@@ -50,7 +50,7 @@ def ready_gaps(view: View) -> Iterator[Finding]:
         yield Finding(
             "gap",
             piece,
-            "planning passes it over as done, but its lines are gone from the ledger: somebody deleted them",
+            "planning passes it over as done, but its lines are missing from the ledger: they were deleted",
             Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
         )
     stops = False  # a run of all that is ready ends at the first window that fails again

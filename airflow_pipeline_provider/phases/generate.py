@@ -220,7 +220,8 @@ def _resume(runtime: Runtime, request: RunRequest, interval: Interval, log: Phas
     """Resume the window that this run is bound to, after a retry or a clear.
 
     A committed window yields the old record without a new lease.  If another run holds the window, a live run has
-    nothing to do; a named window is waited for."""
+    nothing to do; a named window is waited for.
+    """
     _release_others(runtime, request.run, interval)
     if is_committed(runtime, interval):
         detail = "this run's window is committed already; its record is given again without a new lease"

@@ -1,5 +1,4 @@
-"""Refuse to load when the pipeline's source or target has changed, or when another pipeline loads the
-same source into the same table.
+"""Refuse to load a changed source or target, or a table into which another pipeline loads the same source.
 
 What a pipeline reads and writes (`core.datasets`) is recorded in its state and registered in the target's fence table
 with its first load.  `generate` compares before anything is written, `load` again before the target changes.

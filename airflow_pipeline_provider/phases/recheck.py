@@ -196,7 +196,8 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
 def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool) -> Finding:
     """Compare the counts: ids that the target lacks are growth, unless it has more rows than the source in total.
 
-    Rows that were quarantined count as present."""
+    Rows that were quarantined count as present.
+    """
     source = runtime.source.count(piece)
     target = runtime.target.count(piece)
     if source < max(target.rows, committed) + quarantined:

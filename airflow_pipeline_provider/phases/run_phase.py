@@ -36,12 +36,15 @@ class Phase:
     held: Held = field(default_factory=Held)
 
     def counts(self, **counts: int | None) -> None:
+        """Add counts to the log line; None is left out."""
         self.record.counts.update({name: count for name, count in counts.items() if count is not None})
 
     def skipped(self, reason: str) -> None:
+        """Log the phase as skipped, with the reason."""
         self.record.status, self.record.reason = "skipped", reason
 
     def check_lease(self) -> None:
+        """Raise SupersededError or LeaseHeldError if the lease was lost."""
         self.held.check()
 
 

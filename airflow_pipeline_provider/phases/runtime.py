@@ -19,6 +19,7 @@ from airflow_pipeline_provider.state.owners import Execution, Owner
 
 
 def utc_now() -> datetime:
+    """Return the current time of this process's clock, aware UTC."""
     return datetime.now(timezone.utc)
 
 

@@ -54,6 +54,7 @@ class Claim(Struct, frozen=True):
 
     @property
     def window(self) -> Window:
+        """Return the window without the claim."""
         return Window(self.pipeline_id, self.interval, self.day)
 
 

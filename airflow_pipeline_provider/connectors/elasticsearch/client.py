@@ -240,7 +240,7 @@ class Client:
         except TlsError as error:
             raise FatalError(
                 f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
-                "connection's extra ca_certs, or verify_certs false for a server whose certificate nobody signed, or "
+                "connection's extra ca_certs, or verify_certs false for a server with a self-signed certificate, or "
                 "the schema http for one that speaks no TLS"
             ) from error
         except TransportError as error:
