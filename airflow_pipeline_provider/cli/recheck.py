@@ -32,7 +32,7 @@ from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases import recheck as phase
-from airflow_pipeline_provider.phases.recheck import Finding, Report
+from airflow_pipeline_provider.phases.recheck import RecheckedWindow, RecheckReport
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
 
@@ -98,7 +98,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
     return code
 
 
-def _print(config: PipelineConfig, report: Report, screen: Screen) -> None:
+def _print(config: PipelineConfig, report: RecheckReport, screen: Screen) -> None:
     zone = config.timezone
     differing = _differing(report)
     days = f"{report.days[0]} to {report.days[-1]}" if report.days else "no day between start_day and end_day"
@@ -122,7 +122,7 @@ def _print(config: PipelineConfig, report: Report, screen: Screen) -> None:
         )
 
 
-def _verdict(one: Finding) -> str:
+def _verdict(one: RecheckedWindow) -> str:
     if one.verdict is Check.GREW:
         return f"grew by {one.source - one.target:,}: will be loaded again"
     rows = f"shrank by {one.target - one.source:,}"
@@ -130,11 +130,11 @@ def _verdict(one: Finding) -> str:
     return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is changed{known}"
 
 
-def _differing(report: Report) -> list[Finding]:
+def _differing(report: RecheckReport) -> list[RecheckedWindow]:
     return [found for found in report.findings if found.verdict is not Check.EQUAL]
 
 
-def _json(config: PipelineConfig, report: Report, done: ReloadResult) -> dict[str, Any]:
+def _json(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -> dict[str, Any]:
     zone = config.timezone
     results, started = {one.interval: one for one in done.results}, dict(done.started)
     findings = []

@@ -45,7 +45,7 @@ from airflow_pipeline_provider.state.base import Lease
 
 
 @dataclass(frozen=True)
-class Step:
+class ReprocessStep:
     """What to do with one window; `detail` is why it is left out, or which run holds it."""
 
     interval: Interval
@@ -126,7 +126,7 @@ def reprocess(args: Namespace, screen: Screen) -> int:
     return done.exit_code(screen)
 
 
-def plan_span(runtime: Runtime, span: Interval) -> list[Step]:
+def plan_span(runtime: Runtime, span: Interval) -> list[ReprocessStep]:
     """Return a step for each window of the day plan, cut to the span, in order."""
     leases, steps = runtime.state.leases(), []
     for day, part in days_in(span, runtime.config.timezone):
@@ -136,7 +136,7 @@ def plan_span(runtime: Runtime, span: Interval) -> list[Step]:
     return steps
 
 
-def plan_committed(runtime: Runtime) -> list[Step]:
+def plan_committed(runtime: Runtime) -> list[ReprocessStep]:
     """Return a step for each committed window, in order."""
     entries, leases = runtime.state.entries(), runtime.state.leases()
     by_day: dict[date, list[Entry]] = {}
@@ -150,14 +150,16 @@ def plan_committed(runtime: Runtime) -> list[Step]:
     ]
 
 
-def _plan_step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> Step:
+def _plan_step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> ReprocessStep:
     now, rows = _coverage_of(entries, piece)
     planned = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
     if planned.reason is not None:
-        return Step(piece, now, rows, "leave_out", f"{planned.reason.value}: {planned.detail}")
+        return ReprocessStep(piece, now, rows, "leave_out", f"{planned.reason.value}: {planned.detail}")
     holders = [lease.holder for lease in leases if lease.interval.overlaps(piece)]
     action = "replace" if common([piece], ledger.committed(entries)) else "load"
-    return Step(piece, now, rows, action, f"held by {holders[0]} now: waits for its lease" if holders else "")
+    return ReprocessStep(
+        piece, now, rows, action, f"held by {holders[0]} now: waits for its lease" if holders else ""
+    )
 
 
 def _coverage_of(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
@@ -173,7 +175,7 @@ def _coverage_of(entries: list[Entry], piece: Interval) -> tuple[str, int | None
     return ("waived" if common([piece], ledger.waived(entries)) else "missing"), None
 
 
-def _print_plan(config: PipelineConfig, steps: list[Step], screen: Screen) -> None:
+def _print_plan(config: PipelineConfig, steps: list[ReprocessStep], screen: Screen) -> None:
     zone = config.timezone
     if not steps:
         return
@@ -194,7 +196,9 @@ def _print_plan(config: PipelineConfig, steps: list[Step], screen: Screen) -> No
     )
 
 
-def _json(runtime: Runtime, steps: list[Step], done: ReloadResult, *, dry_run: bool) -> dict[str, Any]:
+def _json(
+    runtime: Runtime, steps: list[ReprocessStep], done: ReloadResult, *, dry_run: bool
+) -> dict[str, Any]:
     zone = runtime.config.timezone
     moved = {one.interval: one for one in done.results}
     started = dict(done.started)

@@ -23,7 +23,7 @@ from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
-from airflow_pipeline_provider.phases.recheck import Finding, recheck
+from airflow_pipeline_provider.phases.recheck import RecheckedWindow, recheck
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,7 +71,7 @@ class RecheckOperator(PipelineOperator):
         return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
 
 
-def _shrunk(found: Finding, zone: str) -> str:
+def _shrunk(found: RecheckedWindow, zone: str) -> str:
     rows = f"{counted(found.source, 'row')} in the source, {found.target:,} in the target"
     return f"{local_window(found.interval, zone)} has {rows}"
 

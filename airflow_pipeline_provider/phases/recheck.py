@@ -46,7 +46,7 @@ class Left(str, Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class RecheckedWindow:
     """One effective interval, counted at both ends.
 
     `target`: its rows; where it keeps history, those of the effective load without a later version of their record.
@@ -76,24 +76,24 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Report:
+class RecheckReport:
     """Result of a recheck; findings in order of time, equal ones included."""
 
     days: tuple[date, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[RecheckedWindow, ...]
     left_out: tuple[LeftOut, ...]
 
     @property
-    def grown(self) -> tuple[Finding, ...]:
+    def grown(self) -> tuple[RecheckedWindow, ...]:
         """Return the findings to load again."""
         return tuple(found for found in self.findings if found.verdict is Check.GREW)
 
     @property
-    def shrunk(self) -> tuple[Finding, ...]:
+    def shrunk(self) -> tuple[RecheckedWindow, ...]:
         """Return the findings that need review."""
         return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
 
-    def unanswered(self, on_shrink: str) -> tuple[Finding, ...]:
+    def unanswered(self, on_shrink: str) -> tuple[RecheckedWindow, ...]:
         """Return what shrank and must be reported as a failure.
 
         With `audit.on_shrink: accept` a finding is a failure only the first time.
@@ -101,7 +101,7 @@ class Report:
         return tuple(found for found in self.shrunk if on_shrink != "accept" or not found.known)
 
 
-def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> Report:
+def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> RecheckReport:
     """Compare source and target over the last `days` days up to the target day, and record the differences.
 
     `reference_time` determines the target day (default: now).  Raises TransientError, DataError or FatalError of
@@ -115,7 +115,7 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
         check_current(runtime)
         refuse_changed(name, runtime.state.about(), datasets_of(runtime))
         runtime.source.check()
-        counted: list[tuple[Finding, list[Entry]]] = []
+        counted: list[tuple[RecheckedWindow, list[Entry]]] = []
         left_out: list[LeftOut] = []
         for day in shown:
             found, left = _count_day(runtime, day_interval(day, runtime.config.timezone))
@@ -129,7 +129,7 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
                 else:
                     why = "a run changed it meanwhile"
                     left_out.append(_left(runtime, finding.interval, Left.CHANGED, why))
-        report = Report(
+        report = RecheckReport(
             tuple(shown), tuple(findings), tuple(sorted(left_out, key=lambda left: left.interval))
         )
         log.counts.update(
@@ -138,7 +138,9 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
         return report
 
 
-def _count_day(runtime: Runtime, whole: Interval) -> tuple[list[tuple[Finding, list[Entry]]], list[LeftOut]]:
+def _count_day(
+    runtime: Runtime, whole: Interval
+) -> tuple[list[tuple[RecheckedWindow, list[Entry]]], list[LeftOut]]:
     """Return the findings with the entries known before the counting, and what was left out."""
     entries = runtime.state.entries(whole)
     leases = runtime.state.leases()
@@ -193,7 +195,9 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
     return LeftOut(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
 
 
-def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool) -> Finding:
+def _count(
+    runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool
+) -> RecheckedWindow:
     """Compare the counts: ids that the target lacks are growth, unless it has more rows than the source in total.
 
     Rows that were quarantined count as present.
@@ -201,12 +205,12 @@ def _count(runtime: Runtime, piece: Interval, committed: int, quarantined: int, 
     source = runtime.source.count(piece)
     target = runtime.target.count(piece)
     if source < max(target.rows, committed) + quarantined:
-        return Finding(piece, source, target.rows, Check.SHRANK, kept)
+        return RecheckedWindow(piece, source, target.rows, Check.SHRANK, kept)
     verdict = Check.GREW if source > target.distinct_ids + quarantined else Check.EQUAL
-    return Finding(piece, source, target.rows, verdict)
+    return RecheckedWindow(piece, source, target.rows, verdict)
 
 
-def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> Finding:
+def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> RecheckedWindow:
     """Compare the counts where records move to later windows, which shrinks a window and is not a finding.
 
     The effective load read everything that the source had here.  Its rows without a later version are still at the
@@ -217,7 +221,7 @@ def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined
     newest = runtime.target.count_newest(piece, ruler.token or 0)
     outdated = ruler.detail.get("outdated", 0) if piece == ruler.interval else 0
     verdict = Check.GREW if source > newest + outdated + quarantined else Check.EQUAL
-    return Finding(piece, source, newest, verdict)
+    return RecheckedWindow(piece, source, newest, verdict)
 
 
 def _standing(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, Any]]]:
@@ -229,7 +233,7 @@ def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
     return [entry for entry in entries if entry.interval.overlaps(piece)]
 
 
-def _write_down(runtime: Runtime, finding: Finding, seen: list[Entry]) -> bool:
+def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -> bool:
     """Record a new finding; return False if a run was at work in between, because the counts are void then.
 
     A run that commits the piece holds a lease from its counting to its commit, so no older result can be written

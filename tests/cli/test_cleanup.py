@@ -30,7 +30,7 @@ def littered(place: Place, interval: Interval) -> Place:
     return place
 
 
-def test_what_is_removed_is_said(littered: Place) -> None:
+def test_removed_files_are_printed(littered: Place) -> None:
     result = littered("cleanup", "flights")
     assert result.code == 0
     assert "dddddddddddd" in result.out
@@ -42,7 +42,7 @@ def test_what_is_removed_is_said(littered: Place) -> None:
     assert littered("cleanup", "flights").out.startswith("removed: no files of no abandoned attempts")
 
 
-def test_a_dry_run_only_says(littered: Place) -> None:
+def test_a_dry_run_removes_nothing(littered: Place) -> None:
     for _ in range(2):
         result = littered("cleanup", "flights", "--dry-run", "-o", "json")
         assert (result.code, result.json["dry_run"], result.json["files"], result.json["bytes"]) == (

@@ -305,7 +305,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("spoil", "kinds", "command", "mended"), WRONG)
-def test_what_is_wrong_is_named_and_mended(
+def test_each_difference_is_found_and_repaired(
     whole: Place, spoil: Callable[[Place], None], kinds: list[str], command: str | None, mended: bool
 ) -> None:
     spoil(whole)
@@ -445,7 +445,7 @@ def test_earlier_commits_outside_the_compared_days_are_mentioned(whole: Place) -
     assert kinds == ["count_differs", "gap", "too_old"]
 
 
-def test_a_fix_that_fails_is_said(whole: Place) -> None:
+def test_a_repair_that_fails_is_reported(whole: Place) -> None:
     lose_audit(whole)
 
     def fail() -> None:
@@ -524,7 +524,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize("spoil", DAMAGE)
 @pytest.mark.parametrize("now", [AFTER, "2019-05-05T00:00:00Z"], ids=["soon", "years after end_day"])
-def test_doctor_and_status_say_what_sql_says(
+def test_doctor_and_status_agree_with_sql(
     whole: Place, spoil: Callable[[Place], None] | None, now: str
 ) -> None:
     """The day ended long ago for one of them: status, doctor and SQL look at the same days."""
@@ -583,7 +583,7 @@ def test_nothing_is_not_healthy(place: Place, now: str, said: str) -> None:
     assert place("doctor", "flights", "--reference-time", now, "-o", "json").json["healthy"] is None
 
 
-def test_a_connection_that_verifies_nobody_is_a_finding(
+def test_a_connection_without_verification_is_a_finding(
     whole: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = ["connection 'es' has verify_certs: false"]

@@ -31,7 +31,7 @@ def edit(place: Place, statement: str) -> int:
         return state.execute(statement).rowcount
 
 
-def test_a_window_that_planning_takes_for_done_is_named_and_mended(moved: Place) -> None:
+def test_a_window_with_deleted_entries_is_found_and_repaired(moved: Place) -> None:
     gone = "window_start = (SELECT min(window_start) FROM pipeline_ledger)"
     assert edit(moved, f"DELETE FROM pipeline_ledger WHERE {gone}") == 3
     with duckdb.connect(str(moved.folder.parent / "flights.duckdb")) as target:
@@ -51,7 +51,7 @@ def test_a_window_that_planning_takes_for_done_is_named_and_mended(moved: Place)
 
 
 @pytest.mark.parametrize("fold", ["garbage", "{}", "null", '{"done": [["x", "y"]], "failures": []}'])
-def test_a_damaged_fold_is_made_anew(moved: Place, fold: str) -> None:
+def test_a_damaged_fold_is_rebuilt(moved: Place, fold: str) -> None:
     """It is a shortcut: the ledger has all of it."""
     edit(moved, f"UPDATE pipeline_pipelines SET coverage = '{fold}'")
     assert "nothing to do" in moved("run", "flights", *AT).out

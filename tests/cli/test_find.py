@@ -113,7 +113,7 @@ def test_the_folder_that_was_given_is_read_even_without_a_readable_id(place: Pla
     assert [file.name for file in load_all(str(place.folder)).errors] == ["torn.yaml"]
 
 
-def test_a_folder_whose_name_looks_like_a_variable_is_taken_as_it_is(
+def test_an_existing_folder_named_like_a_variable_is_used_unchanged(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "$PLACE"

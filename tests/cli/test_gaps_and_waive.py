@@ -31,7 +31,7 @@ def fail(place: Place, window: Interval, message: str = "counts differ") -> None
     place.state().append(Entry(Kind.FAILED, window, place.state().now(), run="flights/r1", detail=detail))
 
 
-def test_each_gap_says_why(place: Place) -> None:
+def test_each_gap_has_a_reason(place: Place) -> None:
     place.write(max_attempts=2, granularity="5h")
     state = place.state()
     state.append(Entry(Kind.WAIVED, hours(0, 5), state.now(), detail={"reason": "burnt"}))
@@ -331,7 +331,7 @@ def test_what_touched_a_part_of_the_window_is_its_story_too(place: Place) -> Non
     assert told[commits[1] + 1] == "window 2013-11-03 [01:00 EDT, 01:00 EST)"
 
 
-def test_a_load_that_the_ledger_does_not_know_is_said(place: Place) -> None:
+def test_a_load_missing_in_the_ledger_is_reported(place: Place) -> None:
     place.write()
     place.seed()
     place("run", "flights", *AT)
@@ -362,7 +362,7 @@ def test_history_refuses(place: Place, words: tuple[str, ...], code: int, senten
     assert (result.code, sentence in result.err) == (code, True)
 
 
-def test_the_ledger_is_told_though_the_target_is_gone(place: Place) -> None:
+def test_the_ledger_is_printed_without_a_target(place: Place) -> None:
     path = place.write()
     place.seed()
     place("run", "flights", *AT)

@@ -142,7 +142,7 @@ def test_adopt_of_another_source(moved: Place) -> None:
 # --- rename
 
 
-def test_a_renamed_pipeline_goes_on_under_its_new_id(moved: Place) -> None:
+def test_a_renamed_pipeline_continues_under_its_new_id(moved: Place) -> None:
     (moved.folder / "flights.yaml").unlink()
     moved.write(
         "trips", granularity="20h", source={"type": "memory", "table": "flights"}, target=place_target(moved)
@@ -222,7 +222,7 @@ def test_a_rename_that_is_not_one(place: Place, arguments: tuple[str, ...], said
 # --- who did it
 
 
-def test_who_moved_a_window_again(moved: Place) -> None:
+def test_the_author_of_a_reprocess_is_recorded(moved: Place) -> None:
     for arguments in (
         ("run", "flights", *FIRST, "--by", "ann"),
         (
@@ -246,7 +246,7 @@ def test_who_moved_a_window_again(moved: Place) -> None:
     assert "by ann" in moved("history", "flights", "2013-11-03").out
 
 
-def test_who_waived_and_unlocked(place: Place, interval: Any) -> None:
+def test_the_authors_of_waive_and_unlock_are_recorded(place: Place, interval: Any) -> None:
     place.write()
     place.rows()
     place.state().acquire(interval, "flights/run", 3600)
@@ -260,14 +260,14 @@ def test_who_waived_and_unlocked(place: Place, interval: Any) -> None:
     assert waived.detail == {"reason": "lost", "by": "bob"}
 
 
-def test_who_fixed(moved: Place) -> None:
+def test_the_author_of_a_fix_is_recorded(moved: Place) -> None:
     entries = moved.store.pipelines["flights"].entries
     del entries[-1]
     assert moved("doctor", "flights", "--fix", "--by", "ann", *AT).code == 0
     assert "ann" in {entry.detail.get("by") for entry in entries} | {a.by for a in moved.state().about().acts}
 
 
-def test_who_imported(moved: Place, tmp_path: Path) -> None:
+def test_the_author_of_an_import_is_recorded(moved: Place, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     assert moved("state", "export", "flights", str(file)).code == 0
     moved.store.pipelines.clear()

@@ -63,7 +63,7 @@ def test_growth_is_reloaded_here(moved: Place) -> None:
     assert (moved.moved(), day_status(moved)[0]) == (51, "complete")
 
 
-def test_shrinkage_waits_for_a_person(moved: Place) -> None:
+def test_a_window_that_shrank_is_not_changed(moved: Place) -> None:
     del moved.rows().rows["r001"]
     result = moved(*RECHECK, "--here")
     assert result.code == 4

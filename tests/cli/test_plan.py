@@ -86,7 +86,7 @@ def test_the_table_shows_the_repeated_hour(place: Place) -> None:
     assert "24:00 EST -05:00" in rows["24"]
 
 
-def test_a_skipped_date_says_so(place: Place) -> None:
+def test_a_skipped_date_is_noted(place: Place) -> None:
     place.write(timezone="Pacific/Apia", start_day=None, end_day=None)
     result = place("plan", "flights", "--day", "2011-12-30")
     assert result.code == 0
@@ -132,7 +132,7 @@ def test_bad_days(place: Place, arguments: list[str], sentence: str) -> None:
     assert result.err.count("\n") == 1
 
 
-def test_a_broken_file_is_told_with_all_its_problems(place: Place) -> None:
+def test_every_problem_of_a_broken_file_is_printed(place: Place) -> None:
     place.write(granularity=0, max_attempts=0)
     result = place("plan", "flights", "--day", "2013-11-03")
     assert result.code == 2

@@ -42,7 +42,7 @@ def test_one_window(place: Place) -> None:
     assert place.moved() == 10
 
 
-def test_quarantined_rows_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quarantined_rows_are_counted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DuckDBTarget, "limits", TargetLimits(max_body_bytes=100))
     place.write(audit={"on_reject": "quarantine"})
     place.seed()
@@ -198,7 +198,7 @@ def test_verbose_shows_the_traceback_and_every_phase(place: Place) -> None:
     assert "phase=generate status=started" in result.err
 
 
-def test_a_blocked_window_is_for_a_person(place: Place) -> None:
+def test_a_blocked_window_ends_with_a_data_error(place: Place) -> None:
     place.write(audit={"on_empty": "fail"}, max_attempts=1, granularity="1d")
     place.rows()
     assert place(*UNTIL_DONE).code == 4
@@ -265,7 +265,7 @@ def test_a_lease_is_waited_out_and_its_holder_named(
     assert place.moved() == 50
 
 
-def test_a_lease_that_is_given_back_early_is_not_waited_for(
+def test_a_lease_that_is_released_early_ends_the_wait(
     place: Place, whole_day: Interval, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

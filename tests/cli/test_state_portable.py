@@ -316,7 +316,7 @@ def test_the_lost_end_of_a_ledger_is_rebuilt(moved: Place) -> None:
     assert (again.json["written"], again.json["known"]) == ([], 2)
 
 
-def test_what_was_replaced_in_part_is_rebuilt_as_it_stands(moved: Place) -> None:
+def test_a_partly_replaced_window_is_rebuilt_as_it_is(moved: Place) -> None:
     half = ["--window-start", "2013-11-03T04:00:00Z", "--window-end", "2013-11-03T06:00:00Z"]
     assert moved("run", "flights", *half).code == 0
     whole = ["--window-start", "2013-11-03T09:00:00Z", "--window-end", "2013-11-03T14:00:00Z"]
@@ -327,7 +327,7 @@ def test_what_was_replaced_in_part_is_rebuilt_as_it_stands(moved: Place) -> None
     assert moved.state().mint_token() > 4
 
 
-def test_a_rebuild_that_was_cut_off_goes_on(moved: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_rebuild_continues(moved: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.doubles.memory_state import MemoryState
 
     append, left = MemoryState.append, iter(range(3))
@@ -385,7 +385,7 @@ def test_what_was_never_audited_is_left_to_the_audit(moved: Place) -> None:
     assert "was loaded and never audited" in result.err
 
 
-def test_a_ledger_that_disagrees_is_left_to_a_person(moved: Place) -> None:
+def test_a_ledger_that_disagrees_is_not_changed(moved: Place) -> None:
     sql(moved, "DELETE FROM main.moved_COMMITS WHERE TOKEN = 2")
     before = moved.state().snapshot()
     result = moved("state", "rebuild", "flights")

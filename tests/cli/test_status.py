@@ -96,7 +96,7 @@ def test_a_complete_day(place: Place) -> None:
     assert "100.0%" in result.out
 
 
-def test_who_works_on_it_now(place: Place, interval: Interval) -> None:
+def test_leases_are_shown(place: Place, interval: Interval) -> None:
     place.write()
     place.state().acquire(interval, "cli/other-7", 3600)
     status = place("status", "flights", *AT, "-o", "json").json

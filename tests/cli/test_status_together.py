@@ -86,7 +86,7 @@ def fill(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("days", ["1", "7"])
-def test_read_at_once_is_what_each_says_by_itself(
+def test_a_bulk_read_equals_single_reads(
     place: Place, url: str, monkeypatch: pytest.MonkeyPatch, days: str
 ) -> None:
     names = fill(place, url, monkeypatch)
@@ -119,7 +119,9 @@ def test_the_number_of_queries_does_not_grow_with_the_pipelines(
     assert seen[0] == seen[1] < 20
 
 
-def test_a_database_that_is_away_is_said_of_each(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_database_is_reported_for_each_pipeline(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conn = {"conn_type": "sqlite", "host": "/no/such/folder/s.db"}
     monkeypatch.setenv("AIRFLOW_CONN_KIT_STATE", json.dumps(conn))
     place.write("one", state=SQL)

@@ -58,7 +58,7 @@ def test_only_expired_ones_is_well(place: Place, interval: Interval) -> None:
     assert place("unlock", "flights").code == 0
 
 
-def test_force_takes_a_live_lease_and_says_what_holds(place: Place, interval: Interval) -> None:
+def test_force_removes_a_live_lease_and_prints_the_consequences(place: Place, interval: Interval) -> None:
     expired(place, interval)
     result = place("unlock", "flights", "--force")
     assert result.code == 0

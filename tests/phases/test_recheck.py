@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind
 from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.exceptions import DataError, TransientError
-from airflow_pipeline_provider.phases.recheck import Left, Report, recheck
+from airflow_pipeline_provider.phases.recheck import Left, RecheckReport, recheck
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind
 from tests.phases.conftest import LATER, Pipeline, Window
@@ -39,7 +39,7 @@ def status(pipeline: Pipeline, runtime: Runtime) -> tuple[DayStatus, str]:
     return report.status, report.reason
 
 
-def seen(report: Report) -> list[tuple[str, int, int, str]]:
+def seen(report: RecheckReport) -> list[tuple[str, int, int, str]]:
     return [
         (f"{found.interval.start:%d %H}", found.source, found.target, found.verdict.value)
         for found in report.findings
