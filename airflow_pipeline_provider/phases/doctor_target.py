@@ -79,14 +79,14 @@ def state_lost(view: View) -> Iterator[Finding]:
 
 
 def state_behind(view: View) -> Iterator[Finding]:
-    """Yield a finding when the target was loaded with a token that the state never gave out."""
+    """Yield a finding when the target was loaded with a token that the state never issued."""
     known, newest = view.runtime.state.newest_token(), view.runtime.target.newest_token()
     if 0 < known < newest:
         yield Finding(
             "state_behind",
             None,
             f"the newest token of the state is {known}, and the target was loaded with token {newest}: the store "
-            "fell back to an older copy, and no run writes before it is brought up to the target",
+            "fell back to an older copy, and no run writes until the state is rebuilt",
             view.rebuild(),
         )
 
@@ -115,9 +115,8 @@ def ledger_beyond_target(view: View) -> Iterator[Finding]:
             yield Finding(
                 "not_in_target",
                 piece,
-                f"the ledger has it committed with token {token} and {counted(entry.rows, 'row')}, the target "
-                "no such "
-                f"commit row and {counted(seen, 'row')} there: was it restored from a backup, or emptied?",
+                f"committed with token {token} and {counted(entry.rows, 'row')} in the ledger, but the target has no "
+                f"such commit row and {counted(seen, 'row')} there: check whether it was restored or emptied",
                 view.load_again(piece, max(entry.rows or 0, seen) if whole else None),
             )
 
@@ -134,7 +133,7 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
             yield Finding(
                 "not_audited",
                 row.interval,
-                f"token {row.token} loaded {counted(row.rows, 'row')} and was never audited: a run was cut off there",
+                f"token {row.token} loaded {counted(row.rows, 'row')} and was never audited: its run was interrupted",
                 view.load_again(row.interval, row.rows),
             )
         else:
@@ -158,7 +157,7 @@ def unverified(view: View) -> Iterator[Finding]:
         yield Finding(
             "unverified",
             piece,
-            "a replacement was begun, and neither loaded nor given up: the target still holds the version before it",
+            "a replacement was started, and neither loaded nor waived: the target still holds the previous version",
             view.load_again(piece, view.runtime.target.count(piece).rows),
         )
 
@@ -217,7 +216,7 @@ def _count_versions(view: View, found: list[tuple[CommitRow, list[Interval]]]) -
                 Interval(spans[0].start, spans[-1].end),
                 f"the target holds {counted(rows, 'row')} of token {token} there with "
                 f"{counted(ids[token], 'distinct id')}, and its "
-                f"load wrote {loaded.get(token, 0):,}: find out who wrote the others, and delete them",
+                f"load wrote {loaded.get(token, 0):,}: find out what wrote the others, and delete them",
             )
 
 
@@ -230,7 +229,7 @@ def _count(view: View, row: CommitRow, pieces: list[Interval]) -> Iterator[Findi
         yield Finding(
             "count_differs",
             row.interval,
-            f"{why}: find out who wrote the others; loading it again deletes them",
+            f"{why}: find out what wrote the others; loading the window again deletes them",
             view.delete_rows(row.interval),
         )
         return
@@ -254,7 +253,7 @@ def uncovered(view: View) -> Iterator[Finding]:
                 "uncovered",
                 gap,
                 f"the target holds {counted(rows, 'row')} there that no load of this pipeline wrote: find out "
-                "who did",
+                "what did",
             )
 
 

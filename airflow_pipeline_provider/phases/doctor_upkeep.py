@@ -24,11 +24,11 @@ def blocked(view: View) -> Iterator[Finding]:
     stuck = common(ledger.blocked(view.entries, limit), [view.span])
     for piece in subtract(stuck, ledger.committed(view.entries)):
         failed = [e for e in view.entries if e.kind is ledger.Kind.FAILED and e.interval.overlaps(piece)]
-        said = failed[-1].detail.get("message", "no message")
+        message = failed[-1].detail.get("message", "no message")
         yield Finding(
             "blocked",
             piece,
-            f"it failed {counted(limit, 'time')} or more on its data, the last time: {said}; look, then "
+            f"it failed {counted(limit, 'time')} or more on its data, the last time: {message}; review it, then "
             "reprocess or waive it",
             Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
         )
@@ -50,7 +50,7 @@ def ready_gaps(view: View) -> Iterator[Finding]:
         yield Finding(
             "gap",
             piece,
-            "planning passes it over as done, but its lines are missing from the ledger: they were deleted",
+            "planning skips it as done, but its entries are missing in the ledger: they were deleted",
             Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
         )
     stops = False  # a run of all that is ready ends at the first window that fails again
@@ -145,15 +145,15 @@ def first_day(view: View) -> Iterator[Finding]:
         yield Finding(
             "first_day_ahead",
             None,
-            f"the state's first day is {first_day}, after today's target day {today}, so no run looks at the days "
-            "before it: a clock was ahead, or a run was given a reference time in the future",
+            f"the state's first day is {first_day}, after today's target day {today}, so no run plans the days "
+            "before it: a clock was ahead, or a run had a reference time in the future",
             view.rebuild() if commits else Action(Repair.MOVE_MISSING, view.until_done()),
         )
     if first_day is None and commits:
         yield Finding(
             "first_day_missing",
             None,
-            "the file has no start_day and the state no first day, so no run looks at days before the target day",
+            "the file has no start_day and the state no first day, so no run plans days before the target day",
             view.rebuild(),
         )
 
@@ -192,7 +192,7 @@ def orphans(view: View) -> Iterator[Finding]:
         yield Finding(
             "orphan_files",
             attempt.interval,
-            f"{counted(len(attempt.files), 'file')} of the dead attempt {attempt.attempt} "
+            f"{counted(len(attempt.files), 'file')} of the abandoned attempt {attempt.attempt} "
             f"({counted(attempt.size_bytes, 'byte')}): "
             f"{attempt.why}",
             action,
@@ -215,7 +215,7 @@ def manifests(view: View) -> Iterator[Finding]:
                 "manifest_missing",
                 piece,
                 f"manifest-{entry.manifest[:12]}… of the committed attempt {entry.attempt} is gone and other files "
-                "of it are not: who deletes in the stage?",
+                "of it are not: find out what deletes files in the stage",
                 view.load_again(entry.interval, entry.rows or 0),
             )
         else:

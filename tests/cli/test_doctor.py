@@ -353,8 +353,8 @@ def test_for_people(whole: Place) -> None:
     result = whole("doctor", "flights", *AT)
     lines = result.out.splitlines()
     assert lines[0] == (
-        "not_audited: 2013-11-03 [19:00, 24:00) EST token 5 loaded 10 rows and was never audited: a run was "
-        "cut off there"
+        "not_audited: 2013-11-03 [19:00, 24:00) EST token 5 loaded 10 rows and was never audited: its run was "
+        "interrupted"
     )
     assert lines[1].startswith("    airflow-pipelines run flights --window-start 2013-11-04T00:00:00Z")
     assert lines[3].endswith("(needs review: --fix does not run it)")

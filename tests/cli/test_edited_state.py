@@ -41,7 +41,7 @@ def test_a_window_with_deleted_entries_is_found_and_repaired(moved: Place) -> No
 
     (found,) = moved("doctor", "flights", *AT, "-o", "json").json["findings"]
     assert (found["kind"], found["window"]["start"]) == ("gap", "2013-11-03T04:00:00Z")
-    assert "planning passes it over as done, but its lines are missing from the ledger" in found["sentence"]
+    assert "planning skips it as done, but its entries are missing in the ledger" in found["sentence"]
 
     words = found["command"].split()[1:]
     assert words[0] == "reprocess"
