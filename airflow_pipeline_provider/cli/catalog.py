@@ -118,7 +118,10 @@ def _has_id(file: Path) -> bool:
 
 
 def load_all(folder: str | None) -> Catalog:
-    """Load every pipeline; a broken file, or an id that another folder has already used, is an entry of `errors`."""
+    """Load every pipeline; a broken file, or an id that another folder has already used, is an entry of `errors`.
+
+    Raises ConfigError if there is no pipeline file.
+    """
     catalog = Catalog(root_folder(folder))
     for place in pipeline_folders(catalog.root, given=folder is not None):
         loaded = load_folder(place, options_model=options_model)
@@ -130,6 +133,10 @@ def load_all(folder: str | None) -> Catalog:
                     "pipeline_id", f"{pipeline_id!r} is used by {first.file}: choose another id", str(file)
                 )
                 catalog.errors[file] = ConfigFileError([problem], str(file))
+    if not catalog.pipelines and not catalog.errors:
+        raise ConfigError(
+            f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
+        )
     return catalog
 
 

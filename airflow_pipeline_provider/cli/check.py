@@ -85,10 +85,6 @@ def check(args: Namespace, screen: Screen) -> int:
     else:
         catalog = load_all(args.folder)
         checked = _check_catalog(catalog)
-        if not checked:
-            raise ConfigError(
-                f"no pipeline file in or below {catalog.root}: name the files, or their folder with --folder DIR"
-            )
     checked = [_add_schedule(one, at) for one in checked]
     checked = _add_duplicate_loads(checked)
     if args.connect:

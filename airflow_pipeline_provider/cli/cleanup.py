@@ -9,7 +9,7 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_person, read_seconds, read_window_option
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import interval_json, local_second_text
+from airflow_pipeline_provider.cli.time_format import interval_json, lease_json, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import counted, held_lease, local_window
@@ -81,17 +81,7 @@ def _json(done: Cleaned) -> dict[str, Any]:
             }
             for a in done.attempts
         ],
-        "leases": [
-            {
-                "start": iso_utc(lease.interval.start),
-                "end": iso_utc(lease.interval.end),
-                "owner": lease.owner,
-                "installation": lease.installation,
-                "since": iso_utc(lease.since),
-                "until": iso_utc(lease.until),
-            }
-            for lease in done.leases
-        ],
+        "leases": [lease_json(lease) for lease in done.leases],
         "unfinished": list(done.unfinished),
     }
 
@@ -183,9 +173,6 @@ def _report_leases(config: PipelineConfig, leases: list[tuple[Lease, str]], scre
 def _lease_status_json(lease: Lease, status: str, zone: str) -> dict[str, Any]:
     return {
         **interval_json(lease.interval, zone),
-        "owner": lease.owner,
-        "installation": lease.installation,
-        "since": iso_utc(lease.since),
-        "until": iso_utc(lease.until),
+        **lease_json(lease),
         "status": status,
     }

@@ -86,10 +86,6 @@ def _requested_files(args: Namespace) -> tuple[list[PipelineFile], list[tuple[ob
     if args.pipeline is not None:
         return [load_one(args.pipeline, args.folder)], []
     catalog = load_all(args.folder)
-    if not catalog.pipelines and not catalog.errors:
-        raise ConfigError(
-            f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
-        )
     return [one for _, one in sorted(catalog.pipelines.items())], list(catalog.errors.items())
 
 

@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def error_json(error: BaseException) -> dict[str, str]:
+    """Return `{"kind", "message"}` of an error, with secrets masked."""
+    return {"kind": type(error).__name__, "message": redact_values(str(error))}
+
+
 class ReaderLeftError(Exception):
     """The reader of standard output or standard error closed it, as in `… | head`."""
 

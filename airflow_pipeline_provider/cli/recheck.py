@@ -9,28 +9,22 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
     read_past_time,
-    read_person,
-    read_reference_time,
-    read_seconds,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.output import Screen, error_json
 from airflow_pipeline_provider.cli.reprocess import (
     ReloadResult,
-    accepting_shrink,
     print_reload_result,
-    reload_here,
+    read_reload_options,
+    reload_windows,
     require_airflow,
     result_json,
-    start_runs,
 )
 from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.wording import counted, local_window
-from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases import recheck as phase
 from airflow_pipeline_provider.phases.recheck import RecheckedWindow, RecheckReport
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -48,19 +42,12 @@ def recheck(args: Namespace, screen: Screen) -> int:
     Exit code 4 when a window shrank and needs review. With `audit.on_shrink: accept` only the first time.
     """
     days = read_count(args.days, "--days", least=1, most=3_660)
-    wait, retries = (
-        read_seconds(args.wait, "--wait"),
-        read_count(args.retries, "--retries", least=0, most=1000),
-    )
+    options = read_reload_options(args)
     at = read_past_time(args.reference_time)
-    if args.accept_shrink and not args.here:
-        raise ConfigError(
-            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
-        )
     if not args.here and not args.no_reload:
         require_airflow(getattr(args, "in_airflow", False))
     config = load_one(args.pipeline, args.folder).config
-    done, by = ReloadResult(), read_person(args.by)
+    done = ReloadResult()
     with open_runtime(config) as runtime:
         report = phase.recheck(runtime, days, at)
         if not screen.as_json:
@@ -68,19 +55,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
         again = [*report.grown, *(report.shrunk if args.accept_shrink else ())]
         windows = sorted(found.interval for found in again)
         if windows and not args.no_reload:
-            if args.here:
-                done = reload_here(
-                    accepting_shrink(runtime) if args.accept_shrink else runtime,
-                    windows,
-                    screen,
-                    reference_time=at,
-                    wait_seconds=wait,
-                    retries=retries,
-                    verbose=args.verbose,
-                    by=by,
-                )
-            else:
-                done = start_runs(runtime, windows, "recheck", read_reference_time(None), by)
+            done = reload_windows(runtime, windows, screen, options, "recheck", at)
     if screen.as_json:
         screen.print_json(_json(config, report, done))
     print_reload_result(done, config.timezone, screen)
@@ -154,7 +129,7 @@ def _json(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -> 
         {**interval_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
         for left in report.left_out
     ]
-    errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]
+    errors = [error_json(error) for error in done.errors]
     return {
         "pipeline_id": config.pipeline_id,
         "timezone": zone,

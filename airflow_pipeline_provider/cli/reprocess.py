@@ -18,7 +18,7 @@ from airflow_pipeline_provider.cli.arguments import (
     read_span,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.output import Screen, error_json
 from airflow_pipeline_provider.cli.run import Display, log_to_display
 from airflow_pipeline_provider.cli.runner import (
     EndedBySignal,
@@ -38,7 +38,6 @@ from airflow_pipeline_provider.core.planning import day_plan, plan_window
 from airflow_pipeline_provider.core.windows import NamedRun
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
-from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.adopt import begin_all, committed_windows
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.state.base import Lease
@@ -71,22 +70,13 @@ def reprocess(args: Namespace, screen: Screen) -> int:
 
     Exit code 1 when there is nothing to move, or a window was skipped.
     """
-    wait, retries = (
-        read_seconds(args.wait, "--wait"),
-        read_count(args.retries, "--retries", least=0, most=1000),
-    )
-    if args.accept_shrink and not args.here and not args.dry_run:
-        raise ConfigError(
-            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
-        )
-    by = read_person(args.by)
+    options = read_reload_options(args, dry_run=args.dry_run)
     if args.all != (args.first is None) or args.all != (args.last is None):
         raise ConfigError("--from: expected --from and --to, or --all for every committed window")
     config = load_one(args.pipeline, args.folder).config
     span = None if args.all else read_span(args.first, args.last, config.timezone)
     if not args.here and not args.dry_run:
         require_airflow(getattr(args, "in_airflow", False))
-    now = read_reference_time(None)
     done = ReloadResult()
     with open_runtime(config) as runtime:
         steps = plan_span(runtime, span) if span is not None else plan_committed(runtime)
@@ -99,20 +89,8 @@ def reprocess(args: Namespace, screen: Screen) -> int:
             )
         if windows and not args.dry_run:
             if args.all:
-                begin_all(runtime, by)
-            if args.here:
-                done = reload_here(
-                    accepting_shrink(runtime) if args.accept_shrink else runtime,
-                    windows,
-                    screen,
-                    reference_time=now,
-                    wait_seconds=wait,
-                    retries=retries,
-                    verbose=args.verbose,
-                    by=by,
-                )
-            else:
-                done = start_runs(runtime, windows, "reprocess", now, by)
+                begin_all(runtime, options.by)
+            done = reload_windows(runtime, windows, screen, options, "reprocess", read_reference_time(None))
         if screen.as_json:
             screen.print_json(_json(runtime, steps, done, dry_run=args.dry_run))
     print_reload_result(done, config.timezone, screen)
@@ -217,7 +195,7 @@ def _json(
             "token": None,
         }
         windows.append({**value, **result_json(moved.get(step.interval))})
-    errors = [{"kind": type(error).__name__, "message": redact_values(str(error))} for error in done.errors]
+    errors = [error_json(error) for error in done.errors]
     return {
         "pipeline_id": runtime.config.pipeline_id,
         "timezone": zone,
@@ -228,6 +206,34 @@ def _json(
 
 
 MOST_RUNS = 1000  # for more, use a backfill, which Airflow paces
+
+
+@dataclass(frozen=True)
+class ReloadOptions:
+    """The options of a command that moves windows again."""
+
+    here: bool
+    accept_shrink: bool
+    wait_seconds: int
+    retries: int
+    verbose: bool
+    by: str
+
+
+def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOptions:
+    """Parse the options of a command that moves windows again."""
+    if args.accept_shrink and not args.here and not dry_run:
+        raise ConfigError(
+            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
+        )
+    return ReloadOptions(
+        here=args.here,
+        accept_shrink=args.accept_shrink,
+        wait_seconds=read_seconds(args.wait, "--wait"),
+        retries=read_count(args.retries, "--retries", least=0, most=1000),
+        verbose=args.verbose,
+        by=read_person(args.by),
+    )
 
 
 @dataclass
@@ -248,22 +254,34 @@ class ReloadResult:
         return max(codes, default=exit_codes.CHECK_FAILED if skipped else exit_codes.OK)
 
 
-def accepting_shrink(runtime: Runtime) -> Runtime:
+def _accepting_shrink(runtime: Runtime) -> Runtime:
     """Return the runtime with `audit.on_shrink: accept`, for `--accept-shrink`."""
     audit = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
     return replace(runtime, config=runtime.config.model_copy(update={"audit": audit}))
 
 
-def reload_here(
+def reload_windows(
     runtime: Runtime,
     windows: Sequence[Interval],
     screen: Screen,
-    *,
+    options: ReloadOptions,
+    command: str,
     reference_time: datetime,
-    wait_seconds: int,
-    retries: int,
-    verbose: bool,
-    by: str,
+) -> ReloadResult:
+    """Move the windows again in this process, or start a run of the DAG for each."""
+    if not options.here:
+        return _start_runs(runtime, windows, command, options.by)
+    if options.accept_shrink:
+        runtime = _accepting_shrink(runtime)
+    return _reload_here(runtime, windows, screen, options, reference_time)
+
+
+def _reload_here(
+    runtime: Runtime,
+    windows: Sequence[Interval],
+    screen: Screen,
+    options: ReloadOptions,
+    reference_time: datetime,
 ) -> ReloadResult:
     """Move each window in this process.
 
@@ -273,14 +291,14 @@ def reload_here(
     display = Display(screen, runtime.config.pipeline_id, runtime.config.timezone)
     seconds = sum(window.seconds for window in windows)
     with ExitStack() as stack:
-        stack.enter_context(log_to_display(display, verbose))
+        stack.enter_context(log_to_display(display, options.verbose))
         try:
             with signals_as_exceptions(), display.live(lambda: seconds):
                 for window in windows:
-                    options = RunOptions(reference_time, window, False, wait_seconds, retries, by)
-                    runner = Runner(
-                        runtime, options, display.warn, display.window_ended, results=done.results
+                    run = RunOptions(
+                        reference_time, window, False, options.wait_seconds, options.retries, options.by
                     )
+                    runner = Runner(runtime, run, display.warn, display.window_ended, results=done.results)
                     _move_one(runner, window, done)
         except (Exception, EndedBySignal) as error:  # noqa: BLE001  (windows that were moved before are reported first)
             done.errors.append(error)
@@ -312,9 +330,7 @@ def require_airflow(in_airflow: bool) -> None:
         )
 
 
-def start_runs(
-    runtime: Runtime, windows: Sequence[Interval], prefix: str, reference_time: datetime, by: str
-) -> ReloadResult:
+def _start_runs(runtime: Runtime, windows: Sequence[Interval], prefix: str, by: str) -> ReloadResult:
     """Start a run of the pipeline's DAG for each window; a run that exists already counts as started."""
     if len(windows) > MOST_RUNS:
         raise ConfigError(
@@ -322,7 +338,7 @@ def start_runs(
             "days, or use a backfill"
         )
     done = ReloadResult()
-    stamp = f"{reference_time:%Y%m%dT%H%M%SZ}"
+    stamp = f"{read_reference_time(None):%Y%m%dT%H%M%SZ}"
     for window in windows:
         named = runtime.window(window)
         run_id = NamedRun(prefix, named.window_id, stamp).run_id

@@ -22,7 +22,7 @@ from airflow_pipeline_provider.cli.arguments import (
     read_seconds,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen, one_line
+from airflow_pipeline_provider.cli.output import Screen, error_json, one_line
 from airflow_pipeline_provider.cli.runner import (
     EndedBySignal,
     Runner,
@@ -37,7 +37,6 @@ from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.observability.log_generator import event_fields
-from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.views.pipeline_status import ready_seconds
 
@@ -180,9 +179,7 @@ def _json(
         "reference_time": iso_utc(reference_time),
         "reason": runner.reason,
         "detail": runner.detail,
-        "error": {"kind": type(error).__name__, "message": redact_values(str(error))}
-        if error is not None
-        else None,
+        "error": error_json(error) if error is not None else None,
         "windows": [_result_json(config, runner, result) for result in runner.results],
     }
 

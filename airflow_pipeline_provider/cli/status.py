@@ -16,6 +16,7 @@ from airflow_pipeline_provider.cli.catalog import PipelineFile, load_all, load_o
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.status_table import StatusReport, print_all, print_one, too_old_message
 from airflow_pipeline_provider.cli.time_format import (
+    lease_json,
     length_text,
     local_iso,
 )
@@ -25,7 +26,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.missing import days_of
 from airflow_pipeline_provider.core.wording import local_time
-from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.identity import (
     change_sentence,
     declared,
@@ -122,10 +123,6 @@ def _report_of(config: PipelineConfig, state: Readable, query: StatusQuery) -> S
 
 def _all(folder: str | None, query: StatusQuery, screen: Screen) -> int:
     catalog = load_all(folder)
-    if not catalog.pipelines and not catalog.errors:
-        raise ConfigError(
-            f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
-        )
     reports: list[StatusReport] = []
     errors: list[tuple[Path, str | None, Exception]] = [
         (file, None, error) for file, error in catalog.errors.items()
@@ -215,17 +212,7 @@ def _json(report: StatusReport, query: StatusQuery) -> dict[str, Any]:
             "reason": status.plan.reason.value if status.plan.reason else None,
             "detail": status.plan.detail,
         },
-        "leases": [
-            {
-                "start": iso_utc(lease.interval.start),
-                "end": iso_utc(lease.interval.end),
-                "owner": lease.owner,
-                "installation": lease.installation,
-                "since": iso_utc(lease.since),
-                "until": iso_utc(lease.until),
-            }
-            for lease in status.leases
-        ],
+        "leases": [lease_json(lease) for lease in status.leases],
         "untimed": status.facts.get("untimed"),
         "elsewhere": status.facts.get("elsewhere"),
         "body": status.facts.get("body"),

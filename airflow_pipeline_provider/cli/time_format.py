@@ -10,6 +10,7 @@ from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zo
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.state.base import Lease
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -125,4 +126,16 @@ def interval_json(interval: Interval, timezone: str) -> dict[str, Any]:
         "end": iso_utc(interval.end),
         "local_start": local_iso(interval.start, timezone),
         "local_end": local_iso(interval.end, timezone),
+    }
+
+
+def lease_json(lease: Lease) -> dict[str, Any]:
+    """Return `{"start", "end", "owner", "installation", "since", "until"}` with instants in UTC."""
+    return {
+        "start": iso_utc(lease.interval.start),
+        "end": iso_utc(lease.interval.end),
+        "owner": lease.owner,
+        "installation": lease.installation,
+        "since": iso_utc(lease.since),
+        "until": iso_utc(lease.until),
     }
