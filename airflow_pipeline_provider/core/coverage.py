@@ -48,4 +48,12 @@ class Coverage(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Coverage:
         """Parse what `dump` wrote; raise ValueError for anything else."""
-        return msgspec.json.decode(text, type=cls)
+        stored = msgspec.json.decode(text, type=_Stored)
+        return cls(stored.done, stored.failures)
+
+
+class _Stored(msgspec.Struct):
+    """The same without defaults: text that lacks a key was not written by `dump`."""
+
+    done: tuple[Interval, ...]
+    failures: tuple[tuple[Interval, int], ...]
