@@ -20,6 +20,7 @@ from airflow_pipeline_provider.state.variable_access import AirflowVariables, Va
 
 VARIABLE = "pipelines.installation"
 PAUSE_SECONDS = 1.0  # of two tasks that write the first id at once, both read the later one after it
+SLOW_FACTOR = 3  # the pause is at least so many times what this task's own read and write took
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -34,10 +35,11 @@ def installation_of(config: PipelineConfig, variables: VariableAccess | None = N
     if configured:
         return _checked(configured, "[pipelines] installation of Airflow's configuration", "correct it there")
     variables = variables or AirflowVariables()
+    began = time.monotonic()
     found = variables.get(VARIABLE)
     if found is None:
         variables.set(VARIABLE, uuid.uuid4().hex[:12])
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(max(PAUSE_SECONDS, SLOW_FACTOR * (time.monotonic() - began)))
         found = variables.get(VARIABLE)
     what = f"Airflow Variable {VARIABLE!r}"
     return _checked(found or "", what, "delete it, and the next task writes a new one")

@@ -95,15 +95,13 @@ def _sdk_get(key: str) -> str | None:
         raise _unanswered(key, "read", error) from error
     except PermissionError as error:
         raise FatalError(f"variable {key!r} may not be read by this task: {error}") from error
-    if value is None:
-        _confirm_missing(key)
-        return None
-    return str(value)
+    return _confirmed(key) if value is None else str(value)
 
 
-def _confirm_missing(key: str) -> None:
+def _confirmed(key: str) -> str | None:
+    """Return None when Airflow confirms that the variable is not defined, or the value that a task has just set."""
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult
 
     supervisor = _supervisor()
     if supervisor is None:
@@ -112,8 +110,11 @@ def _confirm_missing(key: str) -> None:
         answer = supervisor.send(GetVariable(key=key))
     except AirflowRuntimeError as error:
         answer = error.error
+    if isinstance(answer, VariableResult) and answer.value is not None:
+        return str(answer.value)
     if not isinstance(answer, ErrorResponse) or answer.error != ErrorType.VARIABLE_NOT_FOUND:
         raise _unanswered(key, "read", f"first it was not defined, then Airflow answered {_short(answer)}")
+    return None
 
 
 def _short(answer: object) -> str:

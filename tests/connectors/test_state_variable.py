@@ -21,7 +21,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, DataError, Transie
 from airflow_pipeline_provider.state import variable_lease
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
-from airflow_pipeline_provider.state.variable_access import DictVariables
+from airflow_pipeline_provider.state.variable_access import AirflowVariables, DictVariables
 from airflow_pipeline_provider.testing.sample_day import DAY, ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
@@ -396,3 +396,19 @@ def test_an_api_that_does_not_answer_is_no_empty_state(monkeypatch: pytest.Monke
         state.entries()
     missing = VariableState(VariableStateOptions(type="variable"), Identity("missing", ZONE))
     assert missing.entries() == []
+
+
+def test_a_variable_that_another_task_defines_meanwhile_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.exceptions import ErrorType
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult
+
+    answers = [ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND), VariableResult(key="new", value="blue")]
+
+    class Supervisor:
+        def send(self, message: Any) -> Any:
+            return answers.pop(0) if isinstance(message, GetVariable) else None
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+    assert AirflowVariables().get("new") == "blue"
+    assert answers == []

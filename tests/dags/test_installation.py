@@ -67,6 +67,22 @@ def test_two_tasks_that_write_the_first_id_at_once_use_the_same(monkeypatch: pyt
     assert installation_of(config(SHARED), variables) == "of-the-other"
 
 
+def test_the_pause_after_the_first_id_grows_where_airflow_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another task may need as long from its read to its write, and would overwrite an id that is in use."""
+    now, pauses = [0.0], []
+
+    class SlowVariables(DictVariables):
+        def set(self, key: str, value: str) -> None:
+            now[0] += 4
+            super().set(key, value)
+
+    monkeypatch.setattr(installation.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(installation.time, "sleep", pauses.append)
+    installation_of(config(SHARED), SlowVariables())
+    installation_of(config(SHARED), DictVariables())
+    assert pauses == [12, 1]
+
+
 def test_the_configured_name_goes_before_and_writes_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTING, " blue ")
     variables = DictVariables()
