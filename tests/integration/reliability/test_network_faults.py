@@ -302,7 +302,15 @@ def _judge(result: Result, faulty: Faulty, world: World, outcome: Outcome | Base
 
 
 def _committed(faulty: Faulty, world: World) -> bool:
+    """Return whether the ledger has the window; a state that is still busy with the cut sessions is asked again."""
     config = parse_pipeline(faulty.config(world), options_model=options_model)
-    with open_runtime(config) as runtime:
-        entries = runtime.state.entries()
-        return bool(ledger.committed(entries)) and not ledger.unverified(entries)
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with open_runtime(config) as runtime:
+                entries = runtime.state.entries()
+            return bool(ledger.committed(entries)) and not ledger.unverified(entries)
+        except TransientError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(1)
