@@ -9,4 +9,12 @@ import s3fs  # noqa: F401
 from airflow.providers.amazon.aws.fs import s3  # noqa: F401
 from airflow.providers.snowflake.hooks import snowflake as hooks  # noqa: F401
 
-import airflow_pipeline_provider.factory  # noqa: F401
+# The packages import their modules on first use, so name the modules.
+import airflow_pipeline_provider.connectors.elasticsearch.source
+import airflow_pipeline_provider.connectors.object_store.stage
+import airflow_pipeline_provider.connectors.snowflake.target
+import airflow_pipeline_provider.factory.dag
+import airflow_pipeline_provider.factory.maintenance
+import airflow_pipeline_provider.phases.run
+import airflow_pipeline_provider.state.sql
+import airflow_pipeline_provider.state.variable  # noqa: F401
