@@ -11,14 +11,15 @@ from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.cli.time_format import interval_json, lease_json, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.wording import counted, held_lease, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.cleanup import Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
-from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.phases.unlock import Unlocked
+from airflow_pipeline_provider.phases.unlock import unlock as remove_leases
 from airflow_pipeline_provider.state.base import Lease
-from airflow_pipeline_provider.state.owners import Owner
 
 
 def cleanup(args: Namespace, screen: Screen) -> int:
@@ -110,12 +111,7 @@ def unlock(args: Namespace, screen: Screen) -> int:
     within = None if args.window is None else read_window_option(args.window, config)
     with open_runtime(config) as runtime:
         try:
-            leases = _unlock(runtime, within, force=args.force)
-            for lease, status in leases:
-                if status != "held":
-                    runtime.state.record_act(
-                        "unlock", by, interval=lease.interval, owner=lease.holder, status=status
-                    )
+            leases = remove_leases(runtime.state, within, by=by, force=args.force)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, unlock")
             raise
@@ -132,18 +128,7 @@ def unlock(args: Namespace, screen: Screen) -> int:
     return exit_codes.CHECK_FAILED if held else exit_codes.OK
 
 
-def _unlock(runtime: Runtime, within: Interval | None, *, force: bool) -> list[tuple[Lease, str]]:
-    done = [(lease, "unlocked") for lease in runtime.state.drop_expired(within)]
-    for lease in runtime.state.leases():
-        if within is not None and not lease.interval.overlaps(within):
-            continue
-        if force:
-            runtime.state.release(lease.interval, Owner(lease.owner, lease.installation))
-        done.append((lease, "forced" if force else "held"))
-    return sorted(done, key=lambda pair: (pair[0].interval, pair[0].owner))
-
-
-def _report_leases(config: PipelineConfig, leases: list[tuple[Lease, str]], screen: Screen) -> None:
+def _report_leases(config: PipelineConfig, leases: list[Unlocked], screen: Screen) -> None:
     zone = config.timezone
     if screen.as_json:
         screen.print_json(

@@ -6,7 +6,6 @@ import os
 import socket
 import uuid
 from argparse import Namespace
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_pipeline_provider.cli import exit_codes
@@ -19,19 +18,16 @@ from airflow_pipeline_provider.cli.arguments import (
 )
 from airflow_pipeline_provider.cli.catalog import PipelineFile, load_all, load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import day_text, interval_json, length_text, local_second_text
+from airflow_pipeline_provider.cli.time_format import day_text, interval_json, length_text
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core import command_line, ledger
-from airflow_pipeline_provider.core.days import days_in
-from airflow_pipeline_provider.core.intervals import Interval, common, iso_utc, subtract
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import Why, days_of, too_old_text
-from airflow_pipeline_provider.core.wording import held_lease, local_time, local_window
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError, TransientError
-from airflow_pipeline_provider.phases.first_day import refuse_far_past
+from airflow_pipeline_provider.core.wording import local_window
+from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.phases import waive as phase
 from airflow_pipeline_provider.phases.identity import declared, refuse_changed
-from airflow_pipeline_provider.phases.leases import exclusive
-from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
+from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.pipeline_status import Gaps, find_gaps
 
 DEFAULT_WAIVER_REASON = "not needed"
@@ -170,20 +166,6 @@ def _json(config: PipelineConfig, at: datetime, found: Gaps) -> dict[str, object
     }
 
 
-ALREADY_COMMITTED, ALREADY_WAIVED = (
-    "already committed: only time that is not committed can be waived",
-    "already waived",
-)
-
-
-@dataclass
-class WaiveResult:
-    """The waived intervals, and those left out with the reason."""
-
-    pieces: list[Interval] = field(default_factory=list)
-    left_out: list[tuple[Interval, str]] = field(default_factory=list)
-
-
 def waive(args: Namespace, screen: Screen) -> int:
     """Waive time that is not committed.
 
@@ -200,7 +182,16 @@ def waive(args: Namespace, screen: Screen) -> int:
     config = load_one(args.pipeline, args.folder).config
     span = read_span(args.first, args.last, config.timezone)
     with open_runtime(config) as runtime:
-        done = waive_span(runtime, span, reason, by)
+        done = phase.waive(
+            runtime.state,
+            config.rules,
+            span,
+            reason=reason,
+            by=by,
+            owner=f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}",
+            names=("--from", "--to"),
+            clock=runtime.clock,
+        )
     zone = config.timezone
     if screen.as_json:
         screen.print_json(
@@ -220,67 +211,3 @@ def waive(args: Namespace, screen: Screen) -> int:
     if not done.pieces:
         screen.print_error("nothing was waived")
     return exit_codes.OK if done.pieces else exit_codes.CHECK_FAILED
-
-
-def waive_span(runtime: Runtime, span: Interval, reason: str, by: str) -> WaiveResult:
-    """Append a waiver for each uncommitted interval of each day.
-
-    Raises ConfigError if the span ends in the future, and TransientError, with nothing waived, if a run holds part
-    of it.
-    """
-    now, zone = runtime.clock(), runtime.config.timezone
-    if span.end > now:
-        raise ConfigError(
-            f"--to: expected a past time, got {local_time(span.end, zone)}, and now is "
-            f"{local_second_text(now, zone)}: future windows can still be loaded"
-        )
-    refuse_far_past(runtime.config, "--from", span.start)
-    owner = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
-    _refuse_leased(runtime, span)
-    done = WaiveResult()
-    with exclusive(runtime, owner):
-        for _, part in days_in(span, zone):
-            pieces, left_out = waivable(runtime.state.entries(part), part)
-            done.left_out += left_out
-            for piece in pieces:
-                _append_waiver(runtime, piece, {"reason": reason, "by": by}, owner)
-                done.pieces.append(piece)
-    return done
-
-
-def waivable(entries: list[Entry], part: Interval) -> tuple[list[Interval], list[tuple[Interval, str]]]:
-    """Return what can be waived of the day, and what is left out with the reason; both in order."""
-    committed, waived = ledger.committed(entries), ledger.waived(entries)
-    in_doubt = [*ledger.unverified(entries), *(piece for piece, _ in ledger.drifted(entries))]
-    pieces = common([*subtract([part], [*committed, *waived]), *in_doubt], [part])
-    rest = subtract([part], pieces)
-    left_out = [(piece, ALREADY_COMMITTED) for piece in common(rest, committed)]
-    left_out += [(piece, ALREADY_WAIVED) for piece in subtract(common(rest, waived), committed)]
-    return pieces, sorted(left_out)
-
-
-def _refuse_leased(runtime: Runtime, span: Interval) -> None:
-    zone = runtime.config.timezone
-    for lease in runtime.state.leases():
-        # a store that is not concurrent has one writer at a time, whatever window it holds
-        if lease.interval.overlaps(span) or not runtime.state.concurrent:
-            raise TransientError(
-                f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: "
-                "nothing was waived; let the run end, then waive again"
-            )
-
-
-def _append_waiver(runtime: Runtime, piece: Interval, detail: dict[str, str], owner: str) -> None:
-    """Append the waiver under the interval's lease, so that no run starts on it meanwhile."""
-    state = runtime.state
-    try:
-        state.acquire(piece, runtime.owner(owner), runtime.config.state.lease_seconds)
-    except LeaseHeldError as error:
-        raise TransientError(
-            f"{local_window(piece, runtime.config.timezone)}: {error.message}; earlier intervals were waived: let "
-            "the run end, then waive again"
-        ) from error
-    try:
-        state.append(Entry(Kind.WAIVED, piece, runtime.clock(), run=owner, detail=dict(detail)))
-    finally:
-        state.release(piece, runtime.owner(owner))

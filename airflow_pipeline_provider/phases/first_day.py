@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
 
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval, day_of
-from airflow_pipeline_provider.core.planning import target_day
+from airflow_pipeline_provider.core.planning import PlanRules, target_day
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.fallback import refuse_older_state
@@ -39,18 +38,18 @@ def at_most_now(runtime: Runtime, reference_time: datetime, run_after: datetime 
     return min(reference_time, now, runtime.state.now())
 
 
-def refuse_far_past(config: PipelineConfig, name: str, instant: datetime) -> None:
+def refuse_far_past(rules: PlanRules, name: str, instant: datetime) -> None:
     """Raise ConfigError for an instant before 1970 and before `start_day`, such as one with a mistyped year.
 
     `name` is the argument that the instant came from.
     """
     earliest = EARLIEST
-    if config.start_day is not None:
-        earliest = min(earliest, day_interval(config.start_day, config.timezone).start)
+    if rules.start_day is not None:
+        earliest = min(earliest, day_interval(rules.start_day, rules.timezone).start)
     if instant < earliest:
         raise ConfigError(
-            f"{name}: expected an instant from {local_time(earliest, config.timezone)} on, got "
-            f"{local_time(instant, config.timezone)}; nothing was written: correct it, or set start_day to the first "
+            f"{name}: expected an instant from {local_time(earliest, rules.timezone)} on, got "
+            f"{local_time(instant, rules.timezone)}; nothing was written: correct it, or set start_day to the first "
             "day of the data"
         )
 

@@ -75,9 +75,9 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
             with runtime.state.session():
                 at = at_most_now(runtime, request.reference_time, request.run_after)
                 request = request._replace(reference_time=at)
-                refuse_far_past(runtime.config, "reference_time", at)
+                refuse_far_past(runtime.config.rules, "reference_time", at)
                 if request.interval is not None:
-                    refuse_far_past(runtime.config, "window", request.interval.start)
+                    refuse_far_past(runtime.config.rules, "window", request.interval.start)
                 check_identity(runtime, runtime.state.about())
                 generated = (
                     _generate(runtime, request, log)

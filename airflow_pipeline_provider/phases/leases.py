@@ -19,6 +19,7 @@ from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, SupersededError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
+from airflow_pipeline_provider.state.base import State
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def take(runtime: Runtime, run: str, interval: Interval, *, renews: bool = False
     """
     runtime.renewed.pop((run, interval), None)
     owner = runtime.owner(run)._replace(renews=renews)
-    with local_times(runtime):
+    with local_times(runtime.state):
         runtime.state.acquire(interval, owner, runtime.config.state.lease_seconds)
     runtime.renewed[run, interval] = runtime.clock()
 
@@ -58,7 +59,7 @@ def take(runtime: Runtime, run: str, interval: Interval, *, renews: bool = False
 def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Iterator[None]:
     """Keep other writers of the pipeline away during the block, where its state store needs that."""
     with ExitStack() as stack:
-        with local_times(runtime):
+        with local_times(runtime.state):
             stack.enter_context(
                 runtime.state.exclusive(
                     runtime.owner(run), runtime.config.state.lease_seconds, follows=follows
@@ -68,18 +69,18 @@ def exclusive(runtime: Runtime, run: str, *, follows: bool | None = None) -> Ite
 
 
 @contextmanager
-def local_times(runtime: Runtime) -> Iterator[None]:
+def local_times(state: State) -> Iterator[None]:
     """Rewrite a LeaseHeldError of the block, with times in the pipeline's time zone."""
     try:
         yield
     except LeaseHeldError as error:
-        zone = runtime.config.timezone
+        zone = state.identity.timezone
         what = ", ".join(local_window(window, zone) for window in error.windows[:2]) or "the pipeline's state"
-        if runtime.state.concurrent or not error.windows:
+        if state.concurrent or not error.windows:
             message = f"{what} {held_lease(error.holder, error.since, error.until, zone)}"
         else:
             message = (
-                f"state.type {runtime.config.state.type} serves one run at a time, and its lease "
+                f"state.type {state.options.type} serves one run at a time, and its lease "
                 f"{held_lease(error.holder, error.since, error.until, zone)}, for {what}"
             )
         raise LeaseHeldError(
