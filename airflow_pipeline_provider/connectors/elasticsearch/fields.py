@@ -27,6 +27,7 @@ _SETTINGS = {
             "mapping.exclude_source_vectors",
             "knn*",
             "derived_source*",
+            "search.default_pipeline",
         )
     ),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -475,6 +477,12 @@ SYNTHETIC = {"index": {"mapping": {"source": {"mode": "SYNTHETIC"}}}}
         ),
         ({}, {"settings": {"index": {"knn": "true"}}}, Body.AS_INDEXED, ""),
         ({}, {"settings": {"index": {"derived_source": {"enabled": "true"}}}}, Body.REBUILT, "derived"),
+        (
+            {},
+            {"settings": {"index": {"search": {"default_pipeline": "masking"}}}},
+            Body.UNKNOWN,
+            "search pipeline masking",
+        ),
         ({"_source": {"excludes": list("abcdefg")}}, {}, Body.FILTERED, "a, b, c, d, e and 2 more"),
     ],
     ids=[
@@ -485,10 +493,11 @@ SYNTHETIC = {"index": {"mapping": {"source": {"mode": "SYNTHETIC"}}}}
         "k-NN",
         "k-NN stored",
         "derived",
+        "search pipeline",
         "many fields",
     ],
 )
-def test_what_mapping_and_settings_say_of_source(
+def test_mapping_and_settings_show_what_source_is(
     replay: Replay, mapping: dict[str, Any], settings: dict[str, Any], kind: Body, says: str
 ) -> None:
     replay.answers["GET /i/_mapping"] = 200, {"b-1": {"mappings": mapping}}
@@ -497,7 +506,20 @@ def test_what_mapping_and_settings_say_of_source(
     report = source.body_report()
     assert report.kind is kind
     assert says in "; ".join(report.reasons)
+    (target,) = (target for _, target, _, _ in replay.received if "/_settings?" in target)
+    (wanted,) = parse_qs(urlsplit(target).query)["filter_path"]
+    for setting in paths_of(settings, "b-1"):  # a server returns only these
+        assert any(fnmatch(setting, f"{pattern}*") for pattern in wanted.split(",")), setting
     source.close()
+
+
+def paths_of(value: Any, path: str) -> Iterator[str]:
+    """Yield the path of each value that is not a mapping, as `filter_path` names it."""
+    if not isinstance(value, dict):
+        yield path
+        return
+    for key, inner in value.items():
+        yield from paths_of(inner, f"{path}.{key}")
 
 
 def test_an_index_of_a_remote_cluster_is_not_known(replay: Replay) -> None:
