@@ -1,14 +1,58 @@
-"""Register the timetable of `schedule: auto` with Airflow's plugin manager."""
+"""Register the timetable of `schedule: auto` and the page with Airflow's plugin manager.
+
+Every process of Airflow loads this module; only the api-server asks for `fastapi_apps`, so only it imports the page.
+"""
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 
+logger = logging.getLogger(__name__)
+
+URL_PREFIX = "/airflow-pipelines"
+
+
+def bundle_url() -> str:
+    """Return the path of the page's module: absolute, since Airflow 3.2 resolves it against its own module."""
+    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return f"{base}{URL_PREFIX}/static/app.js"
+
 
 class PipelinePlugin(AirflowPlugin):
-    """The timetable for the scheduler, the API server and the DAG processor."""
+    """The timetable for the scheduler, the API server and the DAG processor; the page for the API server."""
 
     name = "airflow_pipeline_provider"
     timetables = [DayPlanTimetable]  # noqa: RUF012  (declared like this by Airflow)
+    react_apps = [  # noqa: RUF012
+        {
+            "name": "Pipelines",
+            "bundle_url": bundle_url(),
+            "destination": "nav",
+            "url_route": "pipelines",
+            "nav_top_level": True,
+        },
+        {"name": "Windows", "bundle_url": bundle_url(), "destination": "dag", "url_route": "windows"},
+    ]
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Return the page's application, built when the api-server asks for it.
+
+        An Airflow whose interfaces have changed must still start: then the page is missing, and the log says why.
+        """
+        if not hasattr(self, "_apps"):
+            try:
+                from airflow_pipeline_provider.web.app import build_app
+            except ImportError:
+                logger.exception("the page Pipelines cannot be loaded in this version of Airflow")
+                self._apps: list[dict[str, Any]] = []
+            else:
+                self._apps = [{"app": build_app(), "url_prefix": URL_PREFIX, "name": "Pipelines"}]
+        return self._apps

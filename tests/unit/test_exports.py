@@ -102,6 +102,7 @@ EXPORTS = {
     ],
     "triggers": ["DayCompleteTrigger"],
     "views": [],
+    "web": [],
 }
 # The signatures that callers of other packages rely on: names, kinds and defaults of the parameters.
 SIGNATURES = {

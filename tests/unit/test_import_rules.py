@@ -36,9 +36,10 @@ ALLOWED = {  # package -> the other packages of ours that it may import
     "operators": PARTS | {"phases", "views"},
     "triggers": PARTS,
     "sensors": PARTS | {"operators", "triggers"},
-    "factory": PARTS | {"phases", "operators"},
+    "web": PARTS | {"phases", "views", "operators"},
+    "factory": PARTS | {"phases", "operators", "web"},
     "cli": PARTS | {"phases", "views", "operators"},
-    "testing": PARTS | {"phases", "views", "operators", "factory", "cli"},
+    "testing": PARTS | {"phases", "views", "operators", "web", "factory", "cli"},
 }
 WITHOUT_AIRFLOW = {
     "escaping",

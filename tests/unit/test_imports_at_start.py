@@ -80,3 +80,14 @@ def test_unneeded_modules_are_not_imported(ours: str, forbidden: list[str]) -> N
     assert f"{PACKAGE}.factory.dag" in found
     assert sorted(found & {f"{PACKAGE}.{name}" for name in forbidden}) == []
     assert sorted(found & HEAVY) == []
+
+
+def test_only_the_api_server_imports_the_page() -> None:
+    """Scheduler, workers and DAG processor load every plugin."""
+    plugin = f"from airflow import plugins_manager\nimport {PACKAGE}.factory.plugin as p\n"
+    loaded = newly_imported(plugin + "p.PipelinePlugin.react_apps, p.PipelinePlugin()")
+    assert f"{PACKAGE}.factory.plugin" in loaded
+    assert [name for name in loaded if name.partition(".")[0] in ("fastapi", "starlette")] == []
+    assert [name for name in loaded if name.startswith(f"{PACKAGE}.web")] == []
+    asked = newly_imported(plugin + "p.PipelinePlugin().fastapi_apps")
+    assert f"{PACKAGE}.web.app" in asked

@@ -1,0 +1,42 @@
+"""Build the FastAPI application that Airflow's api-server mounts at `/airflow-pipelines`.
+
+Airflow does not authenticate the requests of a plugin's application: every route here depends on a signed-in user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from airflow.api_fastapi.core_api.security import requires_authenticated
+from fastapi import Depends, FastAPI, Request, Response
+
+from airflow_pipeline_provider.web import static_files
+
+HEADERS = {
+    # for a file or an answer that is opened as a page of its own; Airflow's own pages have Airflow's policy
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def build_app() -> FastAPI:
+    """Return the application: static files below `/static`, the JSON API below `/api`."""
+    app = FastAPI(
+        title="Pipelines",
+        dependencies=[Depends(requires_authenticated())],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+
+    @app.middleware("http")
+    async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    app.include_router(static_files.router)
+    return app
