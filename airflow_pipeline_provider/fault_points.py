@@ -48,6 +48,7 @@ ACTION_POINTS = {
     "rename.fence_taken": "inside the target's transaction: the fence row is taken",
     "rename.rows_renamed": "inside: the rows have the new id, the commit rows have the old one",
     "rename.target_committed": "the target's transaction is committed",
+    "accept_shrink.recorded": "the acceptance is recorded, the run that it names is not started",
     "waive.leased": "the interval is leased, no waiver is written",
     "waive.written": "one more interval is waived, its lease is still there",
 }

@@ -29,7 +29,15 @@ _DATE_TIME = re.compile(
     re.ASCII,
 )
 RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
-CONF_KEYS = ("window_start", "window_end", "reference_time", "by", "only_drifted")
+CONF_KEYS = (
+    "window_start",
+    "window_end",
+    "reference_time",
+    "by",
+    "only_drifted",
+    "only_incomplete",
+    "accept_shrink",
+)
 
 
 class GenerateWindowOperator(PipelineOperator):
@@ -113,7 +121,15 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
             )
         start, end = context["data_interval_start"], context["data_interval_end"]
         window = Interval(start, end)  # type: ignore[arg-type]
-        return RunRequest(run, RunKind.BACKFILL, reference, window, run_after=reference)
+        return RunRequest(
+            run,
+            RunKind.BACKFILL,
+            reference,
+            window,
+            by=_person(conf),
+            run_after=reference,
+            only_incomplete=_flag(conf, "only_incomplete"),
+        )
     declared = set(context["dag"].params)  # the context's params hold whatever came with the conf
     unknown = sorted(set(conf) - set(CONF_KEYS) - set(RESERVED_KEYS) - declared)
     if unknown:
@@ -124,9 +140,6 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         reference = _instant(conf["reference_time"], "reference_time")
     interval = _params_window({**dict(context["params"]), **conf})
     kind = RunKind.WINDOW if interval else RunKind.LIVE
-    only_drifted = conf.get("only_drifted", False)
-    if not isinstance(only_drifted, bool):
-        raise ConfigError(f"conf: expected true or false as only_drifted, got {quote(only_drifted)}")
     return RunRequest(
         run,
         kind,
@@ -134,8 +147,33 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         interval,
         by=_person(conf),
         run_after=dag_run.run_after,
-        only_drifted=only_drifted,
+        only_drifted=_flag(conf, "only_drifted"),
+        only_incomplete=_flag(conf, "only_incomplete"),
+        accept_shrink=_accepted(conf, interval),
     )
+
+
+def _flag(conf: Mapping[str, Any], key: str) -> bool:
+    value = conf.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"conf: expected true or false as {key}, got {quote(value)}")
+    return value
+
+
+def _accepted(conf: Mapping[str, Any], interval: Interval | None) -> int | None:
+    """Return how many rows of the named window may go, which the state must confirm (`phases.accept_shrink`)."""
+    rows = conf.get("accept_shrink")
+    if rows is None:
+        return None
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise ConfigError(
+            f"conf: expected a whole number of rows as accept_shrink, 1 or more, got {quote(rows)}"
+        )
+    if interval is None:
+        raise ConfigError(
+            "accept_shrink: expected window_start and window_end with it: rows of one window go"
+        )
+    return rows
 
 
 def _person(conf: Mapping[str, Any]) -> str | None:

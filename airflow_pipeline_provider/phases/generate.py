@@ -14,7 +14,7 @@ from datetime import datetime
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
-from airflow_pipeline_provider.core.intervals import Interval, gaps, to_utc
+from airflow_pipeline_provider.core.intervals import Interval, gaps, subtract, to_utc
 from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,
@@ -36,6 +36,7 @@ from airflow_pipeline_provider.exceptions import (
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
 from airflow_pipeline_provider.observability.redaction import redact_values
+from airflow_pipeline_provider.phases.accept_shrink import check_acceptance
 from airflow_pipeline_provider.phases.fallback import refuse_older_state
 from airflow_pipeline_provider.phases.first_day import (
     at_most_now,
@@ -79,6 +80,8 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
                 if request.interval is not None:
                     refuse_far_past(runtime.config.rules, "window", request.interval.start)
                 check_identity(runtime, runtime.state.about())
+                if request.accept_shrink is not None and request.interval is not None:
+                    check_acceptance(runtime.state, request.interval, request.run, request.accept_shrink)
                 generated = (
                     _generate(runtime, request, log)
                     if runtime.state.concurrent
@@ -151,18 +154,29 @@ def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Genera
     _take(runtime, request.run, plan.interval)
     with _chosen(runtime, request, plan.interval, log):
         reach("generate.leased")
-        if request.only_drifted and not _is_drifted(runtime, plan.interval):  # certain only under the lease
+        if (
+            detail := _not_needed(runtime, request, plan.interval)
+        ) is not None:  # certain only under the lease
             release(runtime, request.run, plan.interval)
-            detail = "another run has loaded this window again since the recheck found late data"
             return Generated(None, None, Reason.COMPLETE.value, detail)
         runtime.state.bind_run(request.run, plan.interval, replace=True)
         reach("generate.bound")
         return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
 
 
-def _is_drifted(runtime: Runtime, interval: Interval) -> bool:
-    found = ledger.drifted(runtime.state.entries(interval))
-    return any(piece.overlaps(interval) for piece, _ in found)
+def _not_needed(runtime: Runtime, request: RunRequest, interval: Interval) -> str | None:
+    """Return why the window that was named need not be moved any more, None if it must."""
+    if not (request.only_drifted or request.only_incomplete):
+        return None
+    entries = runtime.state.entries(interval)
+    is_drifted = any(piece.overlaps(interval) for piece, _ in ledger.drifted(entries))
+    if request.only_drifted and not is_drifted:
+        return "another run has loaded this window again since the recheck found late data"
+    if request.only_incomplete and not is_drifted:
+        sure = subtract(ledger.committed(entries), ledger.unverified(entries))
+        if not gaps(interval, sure):
+            return "another run has committed this window since this run was asked for"
+    return None
 
 
 def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
@@ -287,6 +301,7 @@ def _claimed(
         to_utc(request.reference_time, "reference_time"),
         replace,
         request.by,
+        request.accept_shrink,
     )
     functions = runtime.config.resolve_record_functions()
     record = build_window_record(runtime.config.record_config(), interval, record_functions=functions)

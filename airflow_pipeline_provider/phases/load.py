@@ -6,6 +6,8 @@ the same token and manifest again is `already`, and a run that comes later finds
 
 from __future__ import annotations
 
+import logging
+
 from airflow_pipeline_provider.connectors.base import LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, intersect
@@ -13,6 +15,7 @@ from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError, RepeatedIdsError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.accept_shrink import check_loss
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.identity import record_identity
 from airflow_pipeline_provider.phases.record_ids import explained
@@ -20,6 +23,8 @@ from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest
 from airflow_pipeline_provider.phases.values import Claim, Staged
+
+logger = logging.getLogger(__name__)
 
 
 def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
@@ -73,22 +78,31 @@ def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
 
 def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     """Compare each committed piece by itself: a loss in one must not be hidden by a gain in another."""
-    window = claim.window.interval
+    window, lost, sentence = claim.window.interval, 0, None
     pieces = _committed_pieces(runtime, window)
     for piece, now in zip(pieces, _rows_in(runtime, manifest, list(pieces)), strict=True):
         there, committed = runtime.target.count(piece).rows, pieces[piece]
-        if now < max(there, committed):
+        if now >= max(there, committed):
+            continue
+        lost += max(there, committed) - now
+        if sentence is None:
             where = "this committed window" if piece == window else f"{piece}, which is committed,"
             held = f"the target holds {counted(there, 'row')} of {where}"
             if there < committed:
                 given, deleted = counted(committed, "row"), committed - there
                 held = f"the target was given {given} of {where}, {deleted:,} of them deleted since,"
             aside = f" ({manifest.quarantined_rows} more quarantined)" if manifest.quarantined else ""
-            raise DataError(
+            sentence = (
                 f"{held} and the source now gives {now}{aside}: "
                 "nothing was changed, since retention at the source must not erase the warehouse; "
                 "set audit.on_shrink to accept if the rows are really to go"
             )
+    if sentence is None:
+        return
+    if claim.accept_shrink is None:
+        raise DataError(sentence)
+    check_loss(runtime.state, window, claim.run, claim.accept_shrink, lost)
+    logger.warning("%s of %s go: their loss was accepted", counted(lost, "row"), window)
 
 
 def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]:

@@ -27,7 +27,8 @@ class RunRequest(NamedTuple):
     `follows`: after the commit, this run starts another one if a window is ready (`phases.drain`).  `by` is the user
     who started it by hand.  `run_after` is when the run was due, by the clock of the process that started it (None:
     now); unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only while a
-    recheck's finding about it is unresolved.
+    recheck's finding about it is unresolved.  `only_incomplete`: move it only while something of it is missing or in
+    doubt.  `accept_shrink`: how many rows may go from the target (`phases.accept_shrink`).
     """
 
     run: str
@@ -38,10 +39,15 @@ class RunRequest(NamedTuple):
     by: str | None = None
     run_after: datetime | None = None
     only_drifted: bool = False
+    only_incomplete: bool = False
+    accept_shrink: int | None = None
 
 
 class Claim(Struct, frozen=True):
-    """Window on which this run holds a lease.  `replace`: load a committed window again."""
+    """Window on which this run holds a lease.
+
+    `replace`: load a committed window again.  `accept_shrink`: at most how many rows may go.
+    """
 
     pipeline_id: str
     interval: Interval
@@ -51,6 +57,7 @@ class Claim(Struct, frozen=True):
     reference_time: Instant
     replace: bool = False
     by: str | None = None
+    accept_shrink: int | None = None
 
     @property
     def window(self) -> Window:

@@ -14,6 +14,7 @@ from airflow_pipeline_provider.operators.generate import run_request
 from airflow_pipeline_provider.phases.values import RunKind
 
 RUN_AFTER = datetime(2013, 11, 4, 12, tzinfo=timezone.utc)
+WINDOW = {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-03T06:00:00Z"}
 DECLARED = {"window_start": None, "window_end": None}
 
 
@@ -83,6 +84,11 @@ def test_a_time_as_rendered_by_airflow_is_accepted() -> None:
         ({"window_strat": "2013-11-03T05:00:00Z"}, "unknown 'window_strat'; known: .*window_start"),
         ({"only_drifted": "yes"}, "expected true or false as only_drifted, got 'yes'"),
         ({"reference_time": "2013-11-03"}, "reference_time: expected an offset"),
+        ({"only_incomplete": 1}, "expected true or false as only_incomplete, got 1"),
+        ({**WINDOW, "accept_shrink": "13"}, "expected a whole number of rows as accept_shrink.*got '13'"),
+        ({**WINDOW, "accept_shrink": True}, "expected a whole number of rows"),
+        ({**WINDOW, "accept_shrink": 0}, "expected a whole number of rows"),
+        ({"accept_shrink": 13}, "accept_shrink: expected window_start and window_end with it"),
     ],
     ids=[
         "no end",
@@ -95,6 +101,11 @@ def test_a_time_as_rendered_by_airflow_is_accepted() -> None:
         "unknown key",
         "no boolean",
         "reference",
+        "no flag",
+        "rows as text",
+        "rows as flag",
+        "no rows",
+        "rows of no window",
     ],
 )
 def test_an_invalid_conf_is_reported(conf: dict[str, Any], message: str) -> None:
@@ -111,6 +122,18 @@ def test_a_backfill_moves_its_data_interval() -> None:
     assert request.kind is RunKind.BACKFILL
     assert request.interval is not None
     assert msgspec.to_builtins(request.interval) == ["2013-11-04T05:00:00Z", "2013-11-04T07:00:00Z"]
+
+
+def test_a_run_of_the_page_carries_what_was_chosen_there() -> None:
+    conf = {**WINDOW, "by": "ann", "only_incomplete": True, "accept_shrink": 13}
+    request = run_request(context(conf=conf), config())
+    assert (request.by, request.only_incomplete, request.accept_shrink) == ("ann", True, 13)
+    bounds = {
+        "data_interval_start": RUN_AFTER.replace(hour=5),
+        "data_interval_end": RUN_AFTER.replace(hour=7),
+    }
+    request = run_request(context("backfill", conf=conf, **bounds), config())
+    assert (request.by, request.only_incomplete, request.accept_shrink) == ("ann", True, None)
 
 
 @pytest.mark.parametrize("schedule", ["0 * * * *", None])
