@@ -44,5 +44,4 @@ class DrainOperator(PipelineOperator):
             following.run_id,
             {"reference_time": reference.isoformat()},
             f"continues {claim.window.window_id}: {following.detail}",
-            run_after=reference,
         )

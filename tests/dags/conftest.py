@@ -149,3 +149,13 @@ def run(dag: Any, **arguments: Any) -> Any:
     arguments.setdefault("logical_date", None)
     arguments.setdefault("run_after", datetime.fromisoformat("2013-11-06T12:00:00+00:00"))
     return dag.test(**arguments)
+
+
+def stored_runs(dag_id: str) -> list[Any]:
+    """Return the DAG's runs in Airflow's database, in the order in which they were created."""
+    from airflow.models import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return list(session.scalars(select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id)))

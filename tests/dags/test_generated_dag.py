@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from .conftest import Folder
+from airflow_pipeline_provider.core.intervals import parse_utc
 
+from .conftest import Folder, stored_runs
+
+REFERENCE = datetime(2013, 11, 6, 12, tzinfo=timezone.utc)
 DAY = ("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z")
 TASKS = ["generate_window", "validate", "extract", "stage", "load", "audit", "drain"]
 
@@ -43,6 +46,24 @@ def test_a_run_moves_its_window_and_starts_the_next_run(folder: Folder, run_dag:
     assert str(run.state) == "success"
     assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
     assert states(run)["audit"] == "success"
+
+
+def test_a_drained_run_is_due_now_and_plans_from_the_reference_time_in_its_conf(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    """Airflow counts the failures of the last 24 hours by `run_after`."""
+    folder.write()
+    dag = folder.dag()
+    before = datetime.now(timezone.utc)
+    run_dag(dag, run_after=REFERENCE)
+    (drained,) = (run for run in stored_runs(folder.pipeline_id) if run.run_id.startswith("drain__"))
+    assert before <= drained.run_after <= datetime.now(timezone.utc)
+    assert drained.conf == {"reference_time": REFERENCE.isoformat()}
+    for due in (drained.run_after, REFERENCE):  # the latter: queued by the code before
+        run = run_dag(dag, run_conf=drained.conf, run_after=due)
+        assert str(run.state) == "success"
+        assert parse_utc(xcom(run, "generate_window", "window")["reference_time"]) == REFERENCE
+    assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T19:00:00Z")
 
 
 def test_runs_move_the_whole_long_day_and_then_log_the_reason_to_skip(

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_pipeline_provider.exceptions import ConfigError
 
-from .conftest import Folder
+from .conftest import Folder, stored_runs
 
 LOADER = """
 from airflow_pipeline_provider.factory import load_maintenance, load_pipelines
@@ -37,13 +37,7 @@ def states(run: Any) -> dict[str, list[str]]:
 
 
 def runs_of(dag_id: str) -> list[tuple[str, dict[str, Any] | None]]:
-    from airflow.models import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        rows = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id))
-        return [(row.run_id, row.conf) for row in rows]
+    return [(run.run_id, run.conf) for run in stored_runs(dag_id)]
 
 
 @pytest.fixture

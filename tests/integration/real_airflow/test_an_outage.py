@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -49,6 +50,10 @@ def test_outages_fail_runs_and_a_run_by_hand_drains_the_rest(world: World, fligh
     airflow.connection("nyc_search_outage", **connections()["nyc_search_outage"])
     second = wait(lambda: failed(world, flights_march)[1:], "a run fails again")[0]
     assert_failed_in_validate(world, flights_march, second)
+    assert second["dag_run_id"].startswith("drain__")
+    yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
+    recent = airflow.runs(flights_march, run_after_gte=yesterday, state="failed")
+    assert [run["dag_run_id"] for run in recent] == [second["dag_run_id"]], "what Airflow's home page counts"
     planned = lake.windows(*lake.MARCH, 8)
     done = sorted(world.committed(flights_march))
     assert done == planned[: len(done)]
