@@ -95,7 +95,12 @@ def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> None:
     with TaskGroup(name.replace(".", "__"), prefix_group_id=False, add_suffix_on_collision=True):
         recheck_id = f"recheck__{name}"
         counted = RecheckOperator(task_id=recheck_id, pipeline=config, days=days, **common)
-        reload = ReloadOperator.partial(task_id=f"reload__{name}", pipeline=config, **common)
+        reload = ReloadOperator.partial(
+            task_id=f"reload__{name}",
+            pipeline=config,
+            map_index_template=ReloadOperator.label_template,
+            **common,
+        )
         reload.expand(window=counted.output)
         drift = DriftOperator(
             task_id=f"drift__{name}",

@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.operators import asset_events, lineage
 from airflow_pipeline_provider.operators.airflow_stats import report_commit
-from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.values import Staged
+from airflow_pipeline_provider.operators.base import LABEL, VERDICT_KEY, PipelineOperator
+from airflow_pipeline_provider.phases.values import Audited, Staged
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,6 +34,7 @@ class AuditOperator(PipelineOperator):
     def __init__(
         self, *, stage_task_id: str = "stage", validate_task_id: str = "validate", **kwargs: Any
     ) -> None:
+        kwargs.setdefault("map_index_template", LABEL)
         kwargs.setdefault("trigger_rule", "none_failed")  # already_loaded skips the three phases between
         super().__init__(**kwargs)
         self.stage_task_id = stage_task_id
@@ -57,10 +58,12 @@ class AuditOperator(PipelineOperator):
         if (
             staged is None or verdict["verdict"] == "superseded"
         ):  # a phase above was superseded and skipped itself
+            self.result_label = "superseded"
             raise AirflowSkipException("nothing was staged in this run: a newer run has the window")
         with self.runtime(context) as runtime:
             day_events = asset_events.day_events(context, runtime)
             audited = audit(runtime, claim, msgspec.convert(staged, Staged), day_events)
+            self.result_label = counts_label(audited)
             asset_events.emit(context, self._alias, claim, audited, day_events.complete)
             report_commit(runtime, audited.quarantined_rows)
             self._lineage = lineage.describe(
@@ -83,3 +86,11 @@ class AuditOperator(PipelineOperator):
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
         """Asked by the OpenLineage provider, where it is installed."""
         return lineage.operator_lineage(self._lineage)
+
+
+def counts_label(audited: Audited) -> str:
+    """Return `902 = 902 rows, token 13`: rows of the source, and of the target."""
+    quarantined = f" + {audited.quarantined_rows:,} quarantined" if audited.quarantined_rows else ""
+    equal = "=" if audited.source_rows == audited.target_rows + audited.quarantined_rows else "≠"
+    rows = f"{audited.target_rows:,} {'row' if audited.target_rows == 1 else 'rows'}"
+    return f"{audited.source_rows:,} {equal} {rows}{quarantined}, token {audited.token}"

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LOOK_AGAIN_SECONDS = (10.0, 20.0)  # between these, so that runs that wait together do not come together
+LABEL = "{{ task.result_label }}"  # map_index_template of operators that set it; Airflow shows nothing for ""
 WINDOW_KEY = "window"
 VERDICT_KEY = "verdict"
 # (task, key) of each XCom that the operators push, under the tasks' default names
@@ -98,6 +99,8 @@ class PipelineOperator(BaseOperator, SkipMixin):
 
     template_fields: Sequence[str] = ("pipeline", "generate_task_id")
     ui_color = "#e4f0e8"
+    result_label = ""
+    """Result of the task in a few words, which Airflow shows as Map Index; empty until there is one."""
 
     def __init__(
         self, *, pipeline: str | PipelineConfig, generate_task_id: str = "generate_window", **kwargs: Any
@@ -135,6 +138,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
                         report_failure(runtime, run_of(context))
                     raise
         except SupersededError as error:
+            self.result_label = "superseded"
             raise AirflowSkipException(f"superseded: {error}") from None
         except LeaseHeldError as error:
             self.wait_for_lease(error)

@@ -15,7 +15,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators import asset_events
-from airflow_pipeline_provider.operators.base import WINDOW_KEY, PipelineOperator, run_of
+from airflow_pipeline_provider.operators.base import LABEL, WINDOW_KEY, PipelineOperator, run_of
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
@@ -61,7 +61,7 @@ class GenerateWindowOperator(PipelineOperator):
     def __init__(
         self, *, pipeline: str | PipelineConfig, ignore_downstream_trigger_rules: bool = True, **kwargs: Any
     ) -> None:
-        kwargs.setdefault("map_index_template", "{{ task.window or task.reason }}")
+        kwargs.setdefault("map_index_template", LABEL)
         super().__init__(pipeline=pipeline, **kwargs)
         self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
         self._alias = asset_events.alias_of(pipeline)
@@ -88,13 +88,14 @@ class GenerateWindowOperator(PipelineOperator):
                 self.skip(ti=ti, tasks=ti.task.downstream_list)
             return None
         claim = generated.claim
-        self.window = local_window(claim.window.interval, zone)
+        self.result_label = self.window = local_window(claim.window.interval, zone)
         self.log.info("window %s (%s): %s", self.window, claim.window.window_id, generated.detail)
         ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))
         return generated.record
 
     def _report_nothing(self, ti: Any, generated: Generated) -> None:
         self.reason = generated.reason
+        self.result_label = generated.reason or ""
         self.log.info("nothing to do: %s: %s", generated.reason, generated.detail)
         ti.xcom_push(key="reason", value=generated.reason)
         ti.xcom_push(key="detail", value=generated.detail)

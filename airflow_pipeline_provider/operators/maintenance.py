@@ -83,11 +83,18 @@ class ReloadOperator(PipelineOperator):
     """
 
     template_fields: Sequence[str] = ("pipeline", "window")
+    label_template = (
+        "{{ task.window_label }}"  # Airflow reads a mapped task's before it calls the constructor
+    )
 
     def __init__(self, *, window: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("map_index_template", "{{ task.window[0] }}")
         super().__init__(**kwargs)
         self.window = window
+
+    @property
+    def window_label(self) -> str:
+        """Return the window in local time."""
+        return local_window(msgspec.convert(self.window, Interval), self.load_config().timezone)
 
     def execute(self, context: Context) -> None:
         config, interval = self.load_config(), msgspec.convert(self.window, Interval)

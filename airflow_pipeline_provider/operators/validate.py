@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_pipeline_provider.exceptions import SupersededError
-from airflow_pipeline_provider.operators.base import VERDICT_KEY, PipelineOperator
+from airflow_pipeline_provider.operators.base import LABEL, VERDICT_KEY, PipelineOperator
 from airflow_pipeline_provider.phases.values import Validated
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class ValidateWindowOperator(PipelineOperator):
     template_fields = (*PipelineOperator.template_fields, "extract_task_id")
 
     def __init__(self, *, extract_task_id: str = "extract", **kwargs: Any) -> None:
+        kwargs.setdefault("map_index_template", LABEL)
         super().__init__(**kwargs)
         self.extract_task_id = extract_task_id
 
@@ -42,6 +43,7 @@ class ValidateWindowOperator(PipelineOperator):
                 lost = Validated("superseded", error.message)
                 ti.xcom_push(key=VERDICT_KEY, value=msgspec.to_builtins(lost))
                 raise
+        self.result_label = verdict_label(validated)
         self.log.info("verdict %s: %s", validated.verdict, validated.detail)
         value = msgspec.to_builtins(validated)
         slices: list[dict[str, Any]] = value.pop("slices")  # Airflow maps over them
@@ -51,3 +53,8 @@ class ValidateWindowOperator(PipelineOperator):
         if validated.verdict == "already_loaded":
             self.skip(ti=ti, tasks=[t for t in ti.task.downstream_list if t.task_id == self.extract_task_id])
         return slices
+
+
+def verdict_label(validated: Validated) -> str:
+    """Return `run`, `already_loaded`, or `skip: complete` with the reason."""
+    return f"{validated.verdict}: {validated.reason}" if validated.reason else validated.verdict

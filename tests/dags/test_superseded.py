@@ -44,4 +44,7 @@ def test_losing_the_window_skips_the_remaining_tasks(
         task: "success" if task in before else "skipped" for task in TASKS
     }
     assert str(run.state) == "success"
+    if task_id == "validate":
+        labels = {ti.task_id: ti.rendered_map_index for ti in run.get_task_instances()}
+        assert labels["validate"] == "superseded"
     assert {lease.owner for lease in state.leases()} == {"another/run"}

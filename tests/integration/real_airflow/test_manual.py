@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -36,8 +37,13 @@ def test_params_replace_exactly_that_window(world: World, done: str) -> None:
     run_id = world.airflow.trigger(done, params)
     assert world.airflow.finished(done, run_id) == "success"
     world.assert_equal(done, "weather", lake.whole(*THE_LONG_DAY))
-    states = world.airflow.states(done, run_id)
-    assert states["drain"] == "skipped"  # a run for a named window starts no other
+    tasks = world.airflow.tasks(done, run_id)
+    assert tasks["drain"]["state"] == "skipped"  # a run for a named window starts no other
+    labels = {name: task["rendered_map_index"] for name, task in tasks.items()}
+    token = world.committed(done)[start, start + timedelta(hours=1)]
+    assert re.fullmatch(rf"(\d+) = \1 rows?, token {token}", labels.pop("audit"))
+    assert (labels.pop("generate_window"), labels.pop("validate")) == ("2013-11-03 [01:00, 02:00) EST", "run")
+    assert set(labels.values()) == {None}
     assert world.airflow.xcom(done, run_id, "generate_window", "window")["kind"] == "window"
 
 
