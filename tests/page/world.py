@@ -191,8 +191,8 @@ def windows_of(runtime: Runtime, day: date) -> list[Interval]:
 
 def flights(world: World) -> None:
     """Every state of a window, one or two days each, oldest first."""
-    from airflow_pipeline_provider.cli.gaps import waive_span
     from airflow_pipeline_provider.phases.recheck import recheck
+    from airflow_pipeline_provider.phases.waive import waive
 
     world.write("flights")
     with world.runtime("flights") as runtime:
@@ -204,7 +204,8 @@ def flights(world: World) -> None:
             world.move(runtime, window)
         for _ in range(2):
             world.move(runtime, plan[-6][3], by="admin")  # replaced twice
-        waive_span(runtime, plan[-4][2], HOSTILE, "viewer")
+        rules = runtime.config.rules
+        waive(runtime.state, rules, plan[-4][2], reason=HOSTILE, by="viewer", owner="page/viewer")
         world.fail(runtime, plan[-3][4], 2)
         world.fail(runtime, plan[-3][6], runtime.config.max_attempts)
         world.crash(runtime, plan[-2][5], "load.copied")  # unverified
