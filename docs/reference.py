@@ -12,9 +12,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from airflow_pipeline_provider import exceptions
@@ -74,6 +76,17 @@ EXAMPLES: dict[str, Any] = {
     "target.snowflake.external_stage_path": "flights",
     "state.sql.conn_id": "pipeline_state",
     "state.sql.schema": "pipelines",
+}
+
+JSON_TYPES: dict[type[msgspec.inspect.Type], str] = {
+    msgspec.inspect.StrType: "text",
+    msgspec.inspect.IntType: "integer",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "true | false",
+    msgspec.inspect.DateType: "day",
+    msgspec.inspect.DateTimeType: "instant",
+    msgspec.inspect.DictType: "{…}",
+    msgspec.inspect.AnyType: "…",
 }
 
 # What a task and a command do about each kind of error; tests/dags/test_outcomes.py raises each in a task.
@@ -330,7 +343,9 @@ def commands_page() -> str:
         "# Commands\n\n"
         "`airflow-pipelines COMMAND` runs anywhere. `airflow pipelines COMMAND` is the same command inside of "
         "Airflow's command line; there `reprocess` and `recheck` can start DAG runs. With `-o json` a command "
-        "prints one JSON document on standard output and everything else on standard error.\n\n"
+        "prints one JSON document on standard output and everything else on standard error. In the shapes below an "
+        "*instant* is ISO 8601 in UTC (`2013-11-03T05:00:00Z`), a *day* is a local date, and a key with `?` may be "
+        "missing. Keys that begin with `local_` are in the pipeline's time zone.\n\n"
         "## Exit codes\n\n"
     ]
     codes = re.findall(r"(\d+) ([^;]+?)(?:;|$)", " ".join(EXIT_CODES.partition(":")[2].split()))
@@ -342,6 +357,8 @@ def commands_page() -> str:
 def _command(command: Command) -> str:
     paragraphs = command_docstring(command.handler).split("\n\n")
     keep = [one for one in paragraphs[1:] if one.startswith(("JSON", "Exit code", "`")) or "Exit code" in one]
+    shown: dict[type, str] = {}
+    results = [json_section(what, result_class(path), shown) for what, path in command.results.items()]
     usage = " ".join(_usage(argument) for argument in command.arguments)
     parts = [
         f"\n## {command.name}\n\n{command.description}\n\n",
@@ -349,7 +366,72 @@ def _command(command: Command) -> str:
         _table(("argument", "meaning"), [_argument(argument) for argument in command.arguments]),
     ]
     parts.extend(f"\n{' '.join(one.split())}\n" for one in keep)
-    return "".join(parts)
+    return "".join([*parts, *results])
+
+
+def result_class(path: str) -> type[msgspec.Struct]:
+    """Return the Struct of a command's JSON by its "module:class"."""
+    module, _, name = path.partition(":")
+    found: type[msgspec.Struct] = getattr(import_module(module), name)
+    return found
+
+
+def json_section(what: str, result: type[msgspec.Struct], shown: dict[type, str]) -> str:
+    """Return the shape of a command's JSON, and what the docstrings of its Structs say about it.
+
+    `shown` names the Structs that were shown before; this one is added to it.
+    """
+    title = f"JSON of {what}:" if what else "JSON:"
+    shape = JsonShape(shown)
+    text = shape.of(msgspec.inspect.type_info(result), "", "")
+    shown[result] = what
+    notes = "".join(f"- {f'`{path}`: ' if path else ''}{doc}\n" for path, doc in shape.notes.items())
+    return f"\n{title}\n\n```text\n{text}\n```\n\n{notes}"
+
+
+class JsonShape:
+    """Writes types as the JSON that they become; `notes` are the docstrings of the Structs by their path."""
+
+    def __init__(self, shown: Mapping[type, str]) -> None:
+        self.shown = shown
+        self.notes: dict[str, str] = {}
+
+    def of(self, info: msgspec.inspect.Type, path: str, indent: str) -> str:
+        """Return the shape of a type at this path of the document."""
+        known = JSON_TYPES.get(type(info))
+        if known is not None:
+            return known
+        if isinstance(info, msgspec.inspect.UnionType):
+            members = [one for one in info.types if not isinstance(one, msgspec.inspect.NoneType)]
+            null = " | null" if len(members) < len(info.types) else ""
+            return " | ".join(self.of(one, path, indent) for one in members) + null
+        if isinstance(info, msgspec.inspect.EnumType):
+            return " | ".join(str(member.value) for member in info.cls)
+        if isinstance(info, msgspec.inspect.LiteralType):
+            return " | ".join(str(value) for value in info.values)
+        if isinstance(info, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+            return f"[{self.of(info.item_type, f'{path}[]', indent)}]"
+        if isinstance(info, msgspec.inspect.TupleType):
+            return f"[{', '.join(self.of(one, path, indent) for one in info.item_types)}]"
+        if isinstance(info, msgspec.inspect.StructType):
+            if info.array_like:
+                return "[start, end]" if info.cls is Interval else "[…]"
+            if info.cls in self.shown:
+                return f"{{… as of {self.shown[info.cls]}}}"
+            return self._struct(info, path, indent)
+        raise TypeError(f"{path}: {info} has no JSON shape")
+
+    def _struct(self, info: msgspec.inspect.StructType, path: str, indent: str) -> str:
+        doc = " ".join((info.cls.__doc__ or "").split())
+        if doc not in self.notes.values():
+            self.notes[path] = doc
+        more = f"{indent}  "
+        lines = []
+        for field in info.fields:
+            inner = f"{path}.{field.encode_name}" if path else field.encode_name
+            optional = "" if field.default is not msgspec.UNSET else "?"
+            lines.append(f'{more}"{field.encode_name}"{optional}: {self.of(field.type, inner, more)}')
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def command_docstring(handler: str) -> str:

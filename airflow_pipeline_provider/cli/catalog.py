@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct
+
 from airflow_pipeline_provider.config.airflow_settings import airflow_home, airflow_setting, expand_path
 from airflow_pipeline_provider.config.loader import (
     ConfigFileError,
@@ -42,6 +44,27 @@ class Catalog:
     root: Path
     pipelines: dict[str, PipelineFile] = field(default_factory=dict)
     errors: dict[Path, ConfigFileError] = field(default_factory=dict)
+
+
+class UnreadPipeline(Struct, frozen=True):
+    """Pipeline that could not be read; `pipeline_id` is null where its file is the problem."""
+
+    file: str
+    pipeline_id: str | None
+    message: str
+
+
+@dataclass
+class Unread:
+    """The pipelines that could not be read while others were, and their errors."""
+
+    pipelines: list[UnreadPipeline] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def add(self, file: Path, pipeline_id: str | None, error: Exception) -> None:
+        """Add a pipeline that could not be read."""
+        self.pipelines.append(UnreadPipeline(str(file), pipeline_id, str(error)))
+        self.errors.append(error)
 
 
 def dags_folder() -> Path:
@@ -138,6 +161,17 @@ def load_all(folder: str | None) -> Catalog:
             f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
         )
     return catalog
+
+
+def load_asked(pipeline: str | None, folder: str | None) -> tuple[list[PipelineFile], Unread]:
+    """Load the pipeline, or all of them by id; broken files are in the second value."""
+    unread = Unread()
+    if pipeline is not None:
+        return [load_one(pipeline, folder)], unread
+    catalog = load_all(folder)
+    for file, error in catalog.errors.items():
+        unread.add(file, None, error)
+    return [one for _, one in sorted(catalog.pipelines.items())], unread
 
 
 def load_one(pipeline: str, folder: str | None) -> PipelineFile:

@@ -16,7 +16,6 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_reference_time
 from airflow_pipeline_provider.cli.catalog import Catalog, load_all
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import local_iso
 from airflow_pipeline_provider.config.loader import (
     DEFAULTS,
     ConfigFileError,
@@ -37,6 +36,7 @@ from airflow_pipeline_provider.phases.connect import Probed, probe_services
 from airflow_pipeline_provider.phases.identity import Datasets, declared, is_twin
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.next_runs import next_runs
+from airflow_pipeline_provider.views.times import local_iso
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "yellow"}
 

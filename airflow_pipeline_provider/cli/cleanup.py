@@ -3,46 +3,71 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from datetime import datetime
+from functools import partial
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_person, read_seconds, read_window_option
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import interval_json, lease_json, local_second_text
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.intervals import iso_utc
-from airflow_pipeline_provider.core.wording import counted, held_lease, local_window
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.wording import counted, held_lease, lease_holder, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.cleanup import Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.phases.unlock import Unlocked
 from airflow_pipeline_provider.phases.unlock import unlock as remove_leases
 from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.views.times import (
+    HeldLease,
+    LocalInterval,
+    lease_row,
+    local_fields,
+    local_second_text,
+)
+
+
+class RemovedAttempt(Struct, frozen=True):
+    """Attempt whose files were removed."""
+
+    folder: str
+    attempt: str
+    start: datetime
+    end: datetime
+    files: int
+    bytes: int
+    why: str
+
+
+class CleanupResult(Struct, frozen=True):
+    """What `cleanup` removed, or with `--dry-run` would remove; `kept` counts the attempts whose files stay."""
+
+    pipeline_id: str
+    dry_run: bool
+    kept: int
+    files: int
+    bytes: int
+    attempts: tuple[RemovedAttempt, ...]
+    leases: tuple[HeldLease, ...]
+    unfinished: tuple[str, ...]
 
 
 def cleanup(args: Namespace, screen: Screen) -> int:
-    """Remove files of replaced and abandoned attempts, unfinished uploads and expired leases.
-
-    JSON: `{"pipeline_id", "dry_run", "kept", "files", "bytes", "attempts": [{"folder", "attempt", "start", "end",
-    "files", "bytes", "why"}], "leases": [{"start", "end", "owner", "installation" | null, "since", "until"}],
-    "unfinished": [text]}`.
-    """
+    """Remove files of replaced and abandoned attempts, unfinished uploads and expired leases."""
     safe_age = read_seconds(args.older_than, "--older-than")
     config = load_one(args.pipeline, args.folder).config
     with open_runtime(config) as runtime:
         done = clean(runtime, safe_age_seconds=safe_age, dry_run=args.dry_run)
-    if screen.as_json:
-        screen.print_json({"pipeline_id": config.pipeline_id, **_json(done)})
-    else:
-        _print(done, config.timezone, screen)
+    screen.print_result(_result(done, config), partial(_print, config.timezone))
     return exit_codes.OK
 
 
-def _print(done: Cleaned, zone: str, screen: Screen) -> None:
+def _print(zone: str, done: CleanupResult, screen: Screen) -> None:
     rows = [
-        (local_window(a.interval, zone), a.attempt, str(len(a.files)), f"{a.size_bytes:,}", a.why)
+        (local_window(Interval(a.start, a.end), zone), a.attempt, str(a.files), f"{a.bytes:,}", a.why)
         for a in done.attempts
     ]
     if rows:
@@ -58,33 +83,28 @@ def _print(done: Cleaned, zone: str, screen: Screen) -> None:
     verb = "would be removed" if done.dry_run else "removed"
     screen.print_line(
         f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'abandoned attempt')} "
-        f"({counted(done.size_bytes, 'byte')}), "
+        f"({counted(done.bytes, 'byte')}), "
         f"{counted(len(done.leases), 'expired lease')}, {counted(len(done.unfinished), 'unfinished upload')}; "
         f"{counted(done.kept, 'attempt')} kept"
     )
 
 
-def _json(done: Cleaned) -> dict[str, Any]:
-    return {
-        "dry_run": done.dry_run,
-        "kept": done.kept,
-        "files": done.files,
-        "bytes": done.size_bytes,
-        "attempts": [
-            {
-                "folder": a.folder,
-                "attempt": a.attempt,
-                "start": iso_utc(a.interval.start),
-                "end": iso_utc(a.interval.end),
-                "files": len(a.files),
-                "bytes": a.size_bytes,
-                "why": a.why,
-            }
+def _result(done: Cleaned, config: PipelineConfig) -> CleanupResult:
+    return CleanupResult(
+        pipeline_id=config.pipeline_id,
+        dry_run=done.dry_run,
+        kept=done.kept,
+        files=done.files,
+        bytes=done.size_bytes,
+        attempts=tuple(
+            RemovedAttempt(
+                a.folder, a.attempt, a.interval.start, a.interval.end, len(a.files), a.size_bytes, a.why
+            )
             for a in done.attempts
-        ],
-        "leases": [lease_json(lease) for lease in done.leases],
-        "unfinished": list(done.unfinished),
-    }
+        ),
+        leases=tuple(lease_row(lease) for lease in done.leases),
+        unfinished=tuple(done.unfinished),
+    )
 
 
 FORCED_NOTE = (
@@ -95,14 +115,28 @@ FORCED_NOTE = (
 _STYLES = {"unlocked": "green", "forced": "yellow", "held": "red"}
 
 
+class UnlockedLease(LocalInterval, frozen=True):
+    """Lease; `status` is unlocked (it had expired), forced (it had not) or held (kept)."""
+
+    owner: str
+    installation: str | None
+    since: datetime
+    until: datetime
+    status: str
+
+
+class UnlockResult(Struct, frozen=True):
+    """The leases that `unlock` found."""
+
+    pipeline_id: str
+    timezone: str
+    leases: tuple[UnlockedLease, ...]
+
+
 def unlock(args: Namespace, screen: Screen) -> int:
     """Remove expired leases, with `--force` live ones too.
 
     A planner skips a live lease, and a run takes over an expired one itself: an expired lease blocks nothing.
-
-    JSON: `{"pipeline_id", "timezone", "leases": [interval + {"owner", "installation" | null, "since", "until",
-    "status"}]}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`; `status` is unlocked (it had
-    expired), forced (it had not) or held (kept).
 
     Exit code 1 when a live lease was kept.
     """
@@ -115,12 +149,15 @@ def unlock(args: Namespace, screen: Screen) -> int:
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, unlock")
             raise
-    _report_leases(config, leases, screen)
+    zone = config.timezone
+    result = UnlockResult(
+        config.pipeline_id, zone, tuple(_unlocked(lease, status, zone) for lease, status in leases)
+    )
+    screen.print_result(result, _print_leases)
     if any(status == "forced" for _, status in leases):
         screen.print_note(FORCED_NOTE, "yellow")
     held = [lease for lease, status in leases if status == "held"]
     for lease in held:
-        zone = config.timezone
         screen.print_error(
             f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: wait, "
             "or use --force"
@@ -128,36 +165,31 @@ def unlock(args: Namespace, screen: Screen) -> int:
     return exit_codes.CHECK_FAILED if held else exit_codes.OK
 
 
-def _report_leases(config: PipelineConfig, leases: list[Unlocked], screen: Screen) -> None:
-    zone = config.timezone
-    if screen.as_json:
-        screen.print_json(
-            {
-                "pipeline_id": config.pipeline_id,
-                "timezone": zone,
-                "leases": [_lease_status_json(lease, status, zone) for lease, status in leases],
-            }
-        )
-    elif not leases:
+def _print_leases(result: UnlockResult, screen: Screen) -> None:
+    zone = result.timezone
+    if not result.leases:
         screen.print_line("no lease to unlock")
-    else:
-        rows = [
-            (
-                local_window(lease.interval, zone),
-                lease.holder,
-                local_second_text(lease.since, zone),
-                local_second_text(lease.until, zone),
-                status,
-            )
-            for lease, status in leases
-        ]
-        styles = [_STYLES[status] for _, status in leases]
-        screen.print_table(("window", "held by", "since", "until", "status"), rows, styles=styles)
+        return
+    rows = [
+        (
+            local_window(lease.interval, zone),
+            lease_holder(lease.owner, lease.installation),
+            local_second_text(lease.since, zone),
+            local_second_text(lease.until, zone),
+            lease.status,
+        )
+        for lease in result.leases
+    ]
+    styles = [_STYLES[lease.status] for lease in result.leases]
+    screen.print_table(("window", "held by", "since", "until", "status"), rows, styles=styles)
 
 
-def _lease_status_json(lease: Lease, status: str, zone: str) -> dict[str, Any]:
-    return {
-        **interval_json(lease.interval, zone),
-        **lease_json(lease),
-        "status": status,
-    }
+def _unlocked(lease: Lease, status: str, zone: str) -> UnlockedLease:
+    return UnlockedLease(
+        **local_fields(lease.interval, zone),
+        owner=lease.owner,
+        installation=lease.installation,
+        since=lease.since,
+        until=lease.until,
+        status=status,
+    )

@@ -23,7 +23,7 @@ class Command:
     """A command of the command line.
 
     `handler` is "module:function"; the function takes the parsed arguments and an `output.Screen`, and returns the
-    exit code.
+    exit code. `results` are "module:class" of the msgspec Structs that it prints as JSON, by what they are of.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Command:
     description: str
     handler: str
     arguments: tuple[Argument, ...]
+    results: dict[str, str] = field(default_factory=dict)
 
 
 def _argument(*flags: str, **options: Any) -> Argument:
@@ -223,6 +224,7 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.run:RunResult"},
     ),
     Command(
         "status",
@@ -242,6 +244,10 @@ COMMANDS = (
             _REFERENCE_TIME,
             *_COMMON,
         ),
+        results={
+            "one pipeline": "airflow_pipeline_provider.views.status:StatusReport",
+            "all pipelines": "airflow_pipeline_provider.cli.status:AllStatus",
+        },
     ),
     Command(
         "gaps",
@@ -259,6 +265,7 @@ COMMANDS = (
             _REFERENCE_TIME,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.gaps:AllGaps"},
     ),
     Command(
         "history",
@@ -276,6 +283,7 @@ COMMANDS = (
             ),
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.views.history:WindowHistory"},
     ),
     Command(
         "reprocess",
@@ -301,6 +309,7 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.reprocess:Reprocessed"},
     ),
     Command(
         "waive",
@@ -317,6 +326,7 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.gaps:WaiveResult"},
     ),
     Command(
         "recheck",
@@ -337,6 +347,7 @@ COMMANDS = (
             _REFERENCE_TIME,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.recheck:Rechecked"},
     ),
     Command(
         "doctor",
@@ -377,6 +388,7 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.cleanup:UnlockResult"},
     ),
     Command(
         "adopt",
@@ -412,6 +424,7 @@ COMMANDS = (
             _flag("--dry-run", "show what would be removed and change nothing"),
             *_COMMON,
         ),
+        results={"": "airflow_pipeline_provider.cli.cleanup:CleanupResult"},
     ),
     Command(
         "state",

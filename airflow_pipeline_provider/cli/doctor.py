@@ -5,11 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+import msgspec
+
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_person, read_reference_time
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -17,6 +18,7 @@ from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases.doctor import Examined, examine
 from airflow_pipeline_provider.phases.findings import Finding
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.views.times import local_interval
 
 LOADING_COMMANDS = ("run", "reprocess")  # commands that load windows
 INTERRUPTING_CODES = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes.TERMINATED)
@@ -177,4 +179,5 @@ def _interval_json(interval: Interval | None, timezone: str) -> dict[str, Any] |
         return None
     if interval.start.year == 1 or interval.end.year == 9999:
         return {"start": iso_utc(interval.start), "end": iso_utc(interval.end)}
-    return interval_json(interval, timezone)
+    found: dict[str, Any] = msgspec.to_builtins(local_interval(interval, timezone))
+    return found

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from airflow_pipeline_provider.escaping import visible, visible_json
 from airflow_pipeline_provider.observability.redaction import redact_values
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 # Without a terminal lines are not wrapped: programs that cut columns need them whole.
 WIDE = 10_000
@@ -21,9 +25,16 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
-def error_json(error: BaseException) -> dict[str, str]:
-    """Return `{"kind", "message"}` of an error, with secrets masked."""
-    return {"kind": type(error).__name__, "message": redact_values(str(error))}
+class ErrorText(msgspec.Struct, frozen=True):
+    """Error: the name of its class, and its message with secrets masked."""
+
+    kind: str
+    message: str
+
+
+def error_text(error: BaseException) -> ErrorText:
+    """Return the error for a command's JSON."""
+    return ErrorText(type(error).__name__, redact_values(str(error)))
 
 
 class ReaderLeftError(Exception):
@@ -50,6 +61,13 @@ class Screen:
         """Print the command's JSON document."""
         document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         self._write(visible_json(document) + "\n", self.out)
+
+    def print_result(self, result: R, render: Callable[[R, Screen], None]) -> None:
+        """Print a command's result: its JSON with `--output json`, else what `render` prints of it."""
+        if self.as_json:
+            self.print_json(msgspec.to_builtins(result))
+        else:
+            render(result, self)
 
     def print_line(self, text: str, style: str | None = None) -> None:
         """Print a line of the result for people; with `--output json`, print nothing."""

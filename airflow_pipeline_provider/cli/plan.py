@@ -11,15 +11,6 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_day
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.time_format import (
-    change_json,
-    change_text,
-    clock_changes_in,
-    length_text,
-    local_iso,
-    local_text,
-    utc_text,
-)
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
@@ -28,6 +19,15 @@ from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_a
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.views.times import (
+    change_json,
+    change_text,
+    clock_changes_in,
+    length_text,
+    local_iso,
+    local_text,
+    utc_text,
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from datetime import date
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
@@ -11,33 +14,67 @@ from airflow_pipeline_provider.cli.arguments import (
     read_past_time,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen, error_json
+from airflow_pipeline_provider.cli.output import ErrorText, Screen
 from airflow_pipeline_provider.cli.reprocess import (
     ReloadResult,
     print_reload_result,
     read_reload_options,
     reload_windows,
     require_airflow,
-    result_json,
 )
-from airflow_pipeline_provider.cli.time_format import interval_json
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases import recheck as phase
-from airflow_pipeline_provider.phases.recheck import RecheckedWindow, RecheckReport
+from airflow_pipeline_provider.phases.recheck import Left, RecheckedWindow, RecheckReport
 from airflow_pipeline_provider.phases.runtime import open_runtime
+from airflow_pipeline_provider.views.times import LocalInterval, local_fields
+
+
+class RecheckFinding(LocalInterval, frozen=True):
+    """Window in which source and target differ.
+
+    `kept`: the window was waived since. `known`: the last recheck found the same. `status` is started, committed,
+    skipped or failed, null where nothing was done; `reason`, `detail`, `rows` and `token` exist where the window was
+    moved in this process.
+    """
+
+    source: int
+    target: int
+    verdict: Check
+    kept: bool
+    known: bool
+    run_id: str | None
+    status: str | None
+    reason: str | UnsetType | None = UNSET
+    detail: str | UnsetType = UNSET
+    rows: int | UnsetType | None = UNSET
+    token: int | UnsetType | None = UNSET
+
+
+class NotRechecked(LocalInterval, frozen=True):
+    """Committed time that was not counted again, with the reason."""
+
+    reason: Left
+    detail: str
+
+
+class Rechecked(Struct, frozen=True):
+    """What `recheck` found in the windows of these days, and what it did about it."""
+
+    pipeline_id: str
+    timezone: str
+    days: tuple[date, ...]
+    checked: int
+    equal: int
+    findings: tuple[RecheckFinding, ...]
+    left_out: tuple[NotRechecked, ...]
+    error: ErrorText | None
 
 
 def recheck(args: Namespace, screen: Screen) -> int:
     """Count the committed windows of the last days again, in the source and in the target.
-
-    JSON: `{"pipeline_id", "timezone", "days": [day], "checked", "equal", "findings": [interval + {"source",
-    "target", "verdict", "kept", "known", "run_id" | null, "status" | null}], "left_out": [interval + {"reason",
-    "detail"}], "error" | null}`; an interval is `{"day", "start", "end", "local_start", "local_end"}`; `verdict` is
-    grew or shrank; `kept`: the window was waived since; `known`: the last recheck found the same; `status` is
-    started, committed, skipped or failed.
 
     Exit code 4 when a window shrank and needs review. With `audit.on_shrink: accept` only the first time.
     """
@@ -56,9 +93,9 @@ def recheck(args: Namespace, screen: Screen) -> int:
         windows = sorted(found.interval for found in again)
         if windows and not args.no_reload:
             done = reload_windows(runtime, windows, screen, options, "recheck", at)
-    if screen.as_json:
-        screen.print_json(_json(config, report, done))
-    print_reload_result(done, config.timezone, screen)
+    screen.print_result(
+        _result(config, report, done), lambda *_: print_reload_result(done, config.timezone, screen)
+    )
     code = done.exit_code(screen)
     unanswered = report.unanswered(config.audit.on_shrink)
     if unanswered and not args.accept_shrink:
@@ -109,34 +146,44 @@ def _differing(report: RecheckReport) -> list[RecheckedWindow]:
     return [found for found in report.findings if found.verdict is not Check.EQUAL]
 
 
-def _json(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -> dict[str, Any]:
+def _finding(one: RecheckedWindow, done: ReloadResult, zone: str) -> RecheckFinding:
+    run_id = done.run_id(one.interval)
+    finding = RecheckFinding(
+        **local_fields(one.interval, zone),
+        source=one.source,
+        target=one.target,
+        verdict=one.verdict,
+        kept=one.kept,
+        known=one.known,
+        run_id=run_id,
+        status="started" if run_id is not None else None,
+    )
+    moved = done.result_of(one.interval)
+    if moved is None:
+        return finding
+    return replace(
+        finding,
+        status=moved.status,
+        reason=moved.reason,
+        detail=moved.detail,
+        rows=moved.rows,
+        token=moved.token,
+    )
+
+
+def _result(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -> Rechecked:
     zone = config.timezone
-    results, started = {one.interval: one for one in done.results}, dict(done.started)
-    findings = []
-    for found in _differing(report):
-        value: dict[str, Any] = {
-            **interval_json(found.interval, zone),
-            "source": found.source,
-            "target": found.target,
-            "verdict": found.verdict.value,
-            "kept": found.kept,
-            "known": found.known,
-            "run_id": started.get(found.interval),
-            "status": "started" if found.interval in started else None,
-        }
-        findings.append({**value, **result_json(results.get(found.interval))})
-    left_out = [
-        {**interval_json(left.interval, zone), "reason": left.reason.value, "detail": left.detail}
-        for left in report.left_out
-    ]
-    errors = [error_json(error) for error in done.errors]
-    return {
-        "pipeline_id": config.pipeline_id,
-        "timezone": zone,
-        "days": [day.isoformat() for day in report.days],
-        "checked": len(report.findings),
-        "equal": len(report.findings) - len(findings),
-        "findings": findings,
-        "left_out": left_out,
-        "error": errors[0] if errors else None,
-    }
+    findings = tuple(_finding(one, done, zone) for one in _differing(report))
+    return Rechecked(
+        pipeline_id=config.pipeline_id,
+        timezone=zone,
+        days=tuple(report.days),
+        checked=len(report.findings),
+        equal=len(report.findings) - len(findings),
+        findings=findings,
+        left_out=tuple(
+            NotRechecked(**local_fields(left.interval, zone), reason=left.reason, detail=left.detail)
+            for left in report.left_out
+        ),
+        error=done.error,
+    )

@@ -5,9 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from datetime import datetime
+from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
@@ -18,7 +23,7 @@ from airflow_pipeline_provider.cli.arguments import (
     read_span,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen, error_json
+from airflow_pipeline_provider.cli.output import ErrorText, Screen, error_text
 from airflow_pipeline_provider.cli.run import Display, log_to_display
 from airflow_pipeline_provider.cli.runner import (
     EndedBySignal,
@@ -27,31 +32,36 @@ from airflow_pipeline_provider.cli.runner import (
     WindowResult,
     signals_as_exceptions,
 )
-from airflow_pipeline_provider.cli.time_format import interval_json
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
-from airflow_pipeline_provider.core import ledger
-from airflow_pipeline_provider.core.days import day_of, days_in
-from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect, iso_utc
-from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.core.planning import day_plan, plan_window
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
-from airflow_pipeline_provider.phases.adopt import begin_all, committed_windows
+from airflow_pipeline_provider.phases.adopt import begin_all
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
-from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.views.reprocess import PreviewedWindow, preview_committed, preview_span
 
 
-@dataclass(frozen=True)
-class ReprocessStep:
-    """What to do with one window; `detail` is why it is left out, or which run holds it."""
+class ReprocessedWindow(PreviewedWindow, frozen=True):
+    """A window, and what was done with it; `status` is null where nothing was done.
 
-    interval: Interval
-    now: str
-    rows: int | None
-    action: str
-    detail: str
+    Of a window that was moved in this process, `rows` and `detail` are those of its load.
+    """
+
+    run_id: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    token: int | None = None
+
+
+class Reprocessed(Struct, frozen=True):
+    """The windows that `reprocess` found, and what it did with them."""
+
+    pipeline_id: str
+    timezone: str
+    dry_run: bool
+    windows: tuple[ReprocessedWindow, ...]
+    error: ErrorText | None
 
 
 def reprocess(args: Namespace, screen: Screen) -> int:
@@ -61,12 +71,6 @@ def reprocess(args: Namespace, screen: Screen) -> int:
     windows they were loaded in before. With `--all` they are the committed windows as they were loaded, and a
     source or target that changed in the file is accepted; after an interruption the same command moves those that
     are left.
-
-    JSON: `{"pipeline_id", "timezone", "dry_run", "windows": [interval + {"window_id", "now", "rows" | null,
-    "action", "detail", "run_id" | null, "status" | null, "reason" | null, "token" | null}], "error" | null}`; an
-    interval is `{"day", "start", "end", "local_start", "local_end"}`; `now` is committed, partly, waived,
-    unverified or missing; `action` is replace, load or leave_out; `status` is started, committed, skipped or
-    failed, null where nothing was done.
 
     Exit code 1 when there is nothing to move, or a window was skipped.
     """
@@ -79,10 +83,13 @@ def reprocess(args: Namespace, screen: Screen) -> int:
         require_airflow(getattr(args, "in_airflow", False))
     done = ReloadResult()
     with open_runtime(config) as runtime:
-        steps = plan_span(runtime, span) if span is not None else plan_committed(runtime)
-        windows = [step.interval for step in steps if step.action != "leave_out"]
+        if span is None:
+            found = preview_committed(runtime)
+        else:
+            found = preview_span(config, runtime.state, runtime.clock(), span)
+        windows = [one.interval for one in found if one.action != "leave_out"]
         if not screen.as_json:
-            _print_plan(config, steps, screen)
+            _print_preview(found, config.timezone, screen)
         if args.all and not args.here and len(windows) > MOST_RUNS:
             raise ConfigError(
                 f"--all: {len(windows):,} windows need more DAG runs than the limit of {MOST_RUNS:,}: add --here"
@@ -91,118 +98,66 @@ def reprocess(args: Namespace, screen: Screen) -> int:
             if args.all:
                 begin_all(runtime, options.by)
             done = reload_windows(runtime, windows, screen, options, "reprocess", read_reference_time(None))
-        if screen.as_json:
-            screen.print_json(_json(runtime, steps, done, dry_run=args.dry_run))
-    print_reload_result(done, config.timezone, screen)
+    result = Reprocessed(
+        config.pipeline_id,
+        config.timezone,
+        args.dry_run,
+        tuple(_reprocessed(one, done) for one in found),
+        done.error,
+    )
+    screen.print_result(result, partial(_print_end, done))
     if not windows:
         screen.print_error("no window to move: choose other days")
         return exit_codes.CHECK_FAILED
-    if args.dry_run:
-        screen.print_line(
-            f"dry run: {len(windows):,} of {counted(len(steps), 'window')} would be moved, nothing was changed"
-        )
     return done.exit_code(screen)
 
 
-def plan_span(runtime: Runtime, span: Interval) -> list[ReprocessStep]:
-    """Return a step for each window of the day plan, cut to the span, in order."""
-    leases, steps = runtime.state.leases(), []
-    for day, part in days_in(span, runtime.config.timezone):
-        entries = runtime.state.entries(part)
-        pieces = (intersect(window, part) for window in day_plan(runtime.config.rules, day))
-        steps += [_plan_step(runtime, piece, entries, leases) for piece in pieces if piece is not None]
-    return steps
+def _print_end(done: ReloadResult, result: Reprocessed, screen: Screen) -> None:
+    """Print what follows the preview, which was printed before the windows were moved."""
+    print_reload_result(done, result.timezone, screen)
+    windows = [one for one in result.windows if one.action != "leave_out"]
+    if result.dry_run and windows:
+        screen.print_line(
+            f"dry run: {len(windows):,} of {counted(len(result.windows), 'window')} would be moved, "
+            "nothing was changed"
+        )
 
 
-def plan_committed(runtime: Runtime) -> list[ReprocessStep]:
-    """Return a step for each committed window, in order."""
-    entries, leases = runtime.state.entries(), runtime.state.leases()
-    by_day: dict[date, list[Entry]] = {}
-    zone = runtime.config.timezone
-    for entry in entries:
-        for day, _ in days_in(entry.interval, zone):
-            by_day.setdefault(day, []).append(entry)
-    return [
-        _plan_step(runtime, window, by_day[day_of(window.start, zone)], leases)
-        for window in committed_windows(runtime)
-    ]
-
-
-def _plan_step(runtime: Runtime, piece: Interval, entries: list[Entry], leases: list[Lease]) -> ReprocessStep:
-    now, rows = _coverage_of(entries, piece)
-    planned = plan_window(runtime.config.rules, piece, runtime.clock(), cut=False)
-    if planned.reason is not None:
-        return ReprocessStep(piece, now, rows, "leave_out", f"{planned.reason.value}: {planned.detail}")
-    holders = [lease.holder for lease in leases if lease.interval.overlaps(piece)]
-    action = "replace" if common([piece], ledger.committed(entries)) else "load"
-    return ReprocessStep(
-        piece, now, rows, action, f"held by {holders[0]} now: waits for its lease" if holders else ""
+def _reprocessed(one: PreviewedWindow, done: ReloadResult) -> ReprocessedWindow:
+    window = ReprocessedWindow(**asdict(one), run_id=done.run_id(one.interval))
+    if window.run_id is not None:
+        return replace(window, status="started")
+    moved = done.result_of(one.interval)
+    if moved is None:
+        return window
+    return replace(
+        window,
+        status=moved.status,
+        reason=moved.reason,
+        detail=moved.detail,
+        rows=moved.rows,
+        token=moved.token,
     )
 
 
-def _coverage_of(entries: list[Entry], piece: Interval) -> tuple[str, int | None]:
-    """Return how the window is covered now, and its rows if the ledger has the exact count."""
-    committed = ledger.committed(entries)
-    rows, exact = ledger.rows_inside(entries, piece)
-    if common([piece], ledger.unverified(entries)):
-        return "unverified", None
-    if not gaps(piece, committed):
-        return "committed", rows if exact else None
-    if common([piece], committed):
-        return "partly", None
-    return ("waived" if common([piece], ledger.waived(entries)) else "missing"), None
-
-
-def _print_plan(config: PipelineConfig, steps: list[ReprocessStep], screen: Screen) -> None:
-    zone = config.timezone
-    if not steps:
+def _print_preview(found: Sequence[PreviewedWindow], zone: str, screen: Screen) -> None:
+    if not found:
         return
     screen.print_table(
         ("window", "now", "rows", "what", "detail"),
         [
             (
-                local_window(step.interval, zone),
-                step.now,
-                "-" if step.rows is None else f"{step.rows:,}",
-                step.action.replace("_", " "),
-                step.detail or "-",
+                local_window(one.interval, zone),
+                one.now,
+                "-" if one.rows is None else f"{one.rows:,}",
+                one.action.replace("_", " "),
+                one.detail or "-",
             )
-            for step in steps
+            for one in found
         ],
         right=("rows",),
-        styles=[{"leave_out": "yellow"}.get(step.action) for step in steps],
+        styles=["yellow" if one.action == "leave_out" else None for one in found],
     )
-
-
-def _json(
-    runtime: Runtime, steps: list[ReprocessStep], done: ReloadResult, *, dry_run: bool
-) -> dict[str, Any]:
-    zone = runtime.config.timezone
-    moved = {one.interval: one for one in done.results}
-    started = dict(done.started)
-    windows = []
-    for step in steps:
-        value: dict[str, Any] = {
-            **interval_json(step.interval, zone),
-            "window_id": runtime.window(step.interval).window_id,
-            "now": step.now,
-            "rows": step.rows,
-            "action": step.action,
-            "detail": step.detail,
-            "run_id": started.get(step.interval),
-            "status": "started" if step.interval in started else None,
-            "reason": None,
-            "token": None,
-        }
-        windows.append({**value, **result_json(moved.get(step.interval))})
-    errors = [error_json(error) for error in done.errors]
-    return {
-        "pipeline_id": runtime.config.pipeline_id,
-        "timezone": zone,
-        "dry_run": dry_run,
-        "windows": windows,
-        "error": errors[0] if errors else None,
-    }
 
 
 MOST_RUNS = 1000  # for more, use a backfill, which Airflow paces
@@ -244,6 +199,19 @@ class ReloadResult:
     started: list[tuple[Interval, str]] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
+    @property
+    def error(self) -> ErrorText | None:
+        """Return the first error."""
+        return error_text(self.errors[0]) if self.errors else None
+
+    def run_id(self, interval: Interval) -> str | None:
+        """Return the DAG run that was started for the window."""
+        return next((run_id for started, run_id in self.started if started == interval), None)
+
+    def result_of(self, interval: Interval) -> WindowResult | None:
+        """Return the result of the window in this process, if it was moved here."""
+        return next((one for one in self.results if one.interval == interval), None)
+
     def exit_code(self, screen: Screen) -> int:
         """Print each error. Return the highest exit code; a skipped window returns 1."""
         for error in self.errors:
@@ -257,7 +225,7 @@ class ReloadResult:
 def _accepting_shrink(runtime: Runtime) -> Runtime:
     """Return the runtime with `audit.on_shrink: accept`, for `--accept-shrink`."""
     audit = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
-    return replace(runtime, config=runtime.config.model_copy(update={"audit": audit}))
+    return with_fields(runtime, config=runtime.config.model_copy(update={"audit": audit}))
 
 
 def reload_windows(
@@ -375,20 +343,6 @@ def _trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         ) from error
     except (AirflowException, ValueError) as error:
         raise FatalError(f"run {run_id} could not be started: {error}") from error
-
-
-def result_json(result: WindowResult | None) -> dict[str, object]:
-    """Return `{"status", "reason", "detail", "rows", "token"}` of a window that was moved in this process."""
-    if result is None:
-        return {}
-    audited = result.audited
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "detail": result.detail,
-        "rows": audited.target_rows if audited else None,
-        "token": audited.token if audited else None,
-    }
 
 
 def print_reload_result(done: ReloadResult, timezone: str, screen: Screen) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
@@ -22,7 +24,7 @@ from airflow_pipeline_provider.cli.arguments import (
     read_seconds,
 )
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.output import Screen, error_json, one_line
+from airflow_pipeline_provider.cli.output import ErrorText, Screen, error_text, one_line
 from airflow_pipeline_provider.cli.runner import (
     EndedBySignal,
     Runner,
@@ -30,15 +32,16 @@ from airflow_pipeline_provider.cli.runner import (
     WindowResult,
     signals_as_exceptions,
 )
-from airflow_pipeline_provider.cli.time_format import local_iso
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import Reason
+from airflow_pipeline_provider.core.windows import window_id_of
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.observability.log_generator import event_fields
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.views.pipeline_status import ready_seconds
+from airflow_pipeline_provider.views.times import local_iso
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -47,15 +50,40 @@ if TYPE_CHECKING:
 _NUMBERS = ("source", "staged", "target", "distinct", "token", "seconds")
 
 
-def run(args: Namespace, screen: Screen) -> int:
-    """Move the next window, the named one, or with `--until-done` all that are ready.
+class MovedWindow(Struct, frozen=True):
+    """Window that was moved; `status` is committed, skipped or failed, counts are null unless committed."""
 
-    JSON: `{"pipeline_id", "timezone", "reference_time", "reason" | null, "detail", "error" | null, "windows":
-    [{"window_id", "start", "end", "local_start", "local_end", "status", "reason" | null, "detail", "source_rows",
-    "staged_rows", "quarantined_rows", "target_rows", "distinct_ids", "token", "seconds"}]}`; `status` is committed,
-    skipped or failed, counts are null unless committed; the outer `reason` is why there was nothing (more) to do;
-    `error` is `{"kind", "message"}`.
-    """
+    window_id: str
+    start: datetime
+    end: datetime
+    local_start: str
+    local_end: str
+    status: str
+    reason: str | None
+    detail: str
+    source_rows: int | None
+    staged_rows: int | None
+    quarantined_rows: int | None
+    target_rows: int | None
+    distinct_ids: int | None
+    token: int | None
+    seconds: float
+
+
+class RunResult(Struct, frozen=True):
+    """What `run` did; `reason` is why there was nothing (more) to do."""
+
+    pipeline_id: str
+    timezone: str
+    reference_time: datetime
+    reason: str | None
+    detail: str
+    error: ErrorText | None
+    windows: tuple[MovedWindow, ...]
+
+
+def run(args: Namespace, screen: Screen) -> int:
+    """Move the next window, the named one, or with `--until-done` all that are ready."""
     options = read_options(args)
     config = load_one(args.pipeline, args.folder).config
     display = Display(screen, config.pipeline_id, config.timezone)
@@ -72,7 +100,7 @@ def run(args: Namespace, screen: Screen) -> int:
                     raise
         except (Exception, EndedBySignal) as caught:  # noqa: BLE001  (windows that were moved before are reported first)
             error = caught
-    _report(config, options, runner, error, screen)
+    screen.print_result(_result(config, options.reference_time, runner, error), _print)
     return _exit_code(runner, options, error, screen)
 
 
@@ -128,24 +156,19 @@ def _exit_code(
 # --- the report
 
 
-def _report(
-    config: PipelineConfig, options: RunOptions, runner: Runner, error: BaseException | None, screen: Screen
-) -> None:
-    if screen.as_json:
-        screen.print_json(_json(config, options.reference_time, runner, error))
-        return
-    if runner.results:
+def _print(result: RunResult, screen: Screen) -> None:
+    if result.windows:
         screen.print_table(
             ("window", "source", "staged", "target", "distinct", "token", "seconds", "status"),
-            [_row(result, config.timezone) for result in runner.results],
+            [_row(one, result.timezone) for one in result.windows],
             right=_NUMBERS,
-            styles=[{"committed": "green", "failed": "red"}.get(result.status) for result in runner.results],
+            styles=[{"committed": "green", "failed": "red"}.get(one.status) for one in result.windows],
         )
-    committed = [result.audited for result in runner.results if result.audited is not None]
+    committed = [one for one in result.windows if one.status == "committed"]
     if committed:
-        rows = sum(audited.target_rows for audited in committed)
+        rows = sum(one.target_rows or 0 for one in committed)
         windows = counted(len(committed), "window")
-        quarantined = sum(audited.quarantined_rows for audited in committed)
+        quarantined = sum(one.quarantined_rows or 0 for one in committed)
         more, equal = "", "source = staged = target = distinct"
         if quarantined:
             more, equal = (
@@ -156,53 +179,50 @@ def _report(
             f"{windows} committed, {counted(rows, 'row')}{more}: {equal}",
             "yellow" if quarantined else "bold green",
         )
-    if runner.reason is not None and error is None:
-        screen.print_line(f"nothing {'more ' if committed else ''}to do: {runner.reason}: {runner.detail}")
+    if result.reason is not None and result.error is None:
+        screen.print_line(f"nothing {'more ' if committed else ''}to do: {result.reason}: {result.detail}")
 
 
-def _row(result: WindowResult, timezone: str) -> tuple[str, ...]:
-    window = local_window(result.interval, timezone)
-    status = f"{result.status}: {result.reason}" if result.reason else result.status
-    if result.audited is None:
-        return (window, "-", "-", "-", "-", "-", f"{result.seconds:.1f}", status)
-    audited = result.audited
-    counts = (audited.source_rows, audited.staged_rows, audited.target_rows, audited.distinct_ids)
-    return (window, *(f"{count:,}" for count in counts), str(audited.token), f"{result.seconds:.1f}", status)
+def _row(one: MovedWindow, timezone: str) -> tuple[str, ...]:
+    window = local_window(Interval(one.start, one.end), timezone)
+    counts = (one.source_rows, one.staged_rows, one.target_rows, one.distinct_ids)
+    cells = ["-" if count is None else f"{count:,}" for count in counts]
+    token = "-" if one.token is None else str(one.token)
+    status = f"{one.status}: {one.reason}" if one.reason else one.status
+    return (window, *cells, token, f"{one.seconds:.1f}", status)
 
 
-def _json(
-    config: PipelineConfig, reference_time: datetime, runner: Runner, error: BaseException | None
-) -> dict[str, Any]:
-    return {
-        "pipeline_id": config.pipeline_id,
-        "timezone": config.timezone,
-        "reference_time": iso_utc(reference_time),
-        "reason": runner.reason,
-        "detail": runner.detail,
-        "error": error_json(error) if error is not None else None,
-        "windows": [_result_json(config, runner, result) for result in runner.results],
-    }
+def _result(config: PipelineConfig, at: datetime, runner: Runner, error: BaseException | None) -> RunResult:
+    return RunResult(
+        pipeline_id=config.pipeline_id,
+        timezone=config.timezone,
+        reference_time=at,
+        reason=runner.reason,
+        detail=runner.detail,
+        error=None if error is None else error_text(error),
+        windows=tuple(_moved(config, one) for one in runner.results),
+    )
 
 
-def _result_json(config: PipelineConfig, runner: Runner, result: WindowResult) -> dict[str, Any]:
+def _moved(config: PipelineConfig, result: WindowResult) -> MovedWindow:
     interval, audited, zone = result.interval, result.audited, config.timezone
-    return {
-        "window_id": runner.runtime.window(interval).window_id,
-        "start": iso_utc(interval.start),
-        "end": iso_utc(interval.end),
-        "local_start": local_iso(interval.start, zone),
-        "local_end": local_iso(interval.end, zone),
-        "status": result.status,
-        "reason": result.reason,
-        "detail": result.detail,
-        "source_rows": audited.source_rows if audited else None,
-        "staged_rows": audited.staged_rows if audited else None,
-        "quarantined_rows": audited.quarantined_rows if audited else None,
-        "target_rows": audited.target_rows if audited else None,
-        "distinct_ids": audited.distinct_ids if audited else None,
-        "token": audited.token if audited else None,
-        "seconds": round(result.seconds, 3),
-    }
+    return MovedWindow(
+        window_id=window_id_of(config.pipeline_id, interval),
+        start=interval.start,
+        end=interval.end,
+        local_start=local_iso(interval.start, zone),
+        local_end=local_iso(interval.end, zone),
+        status=result.status,
+        reason=result.reason,
+        detail=result.detail,
+        source_rows=audited.source_rows if audited else None,
+        staged_rows=audited.staged_rows if audited else None,
+        quarantined_rows=audited.quarantined_rows if audited else None,
+        target_rows=result.rows,
+        distinct_ids=audited.distinct_ids if audited else None,
+        token=result.token,
+        seconds=round(result.seconds, 3),
+    )
 
 
 # --- progress

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
 
-from airflow_pipeline_provider.cli.time_format import length_text
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.wording import held_lease, local_window
@@ -32,6 +31,7 @@ from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Audited, RunKind, RunRequest
 from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.views.times import length_text
 
 POLL_SECONDS = 1.0  # another process may finish long before its lease expires
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -62,6 +62,16 @@ class WindowResult:
     detail: str
     audited: Audited | None
     seconds: float
+
+    @property
+    def rows(self) -> int | None:
+        """Return the rows in the target after the load."""
+        return self.audited.target_rows if self.audited else None
+
+    @property
+    def token(self) -> int | None:
+        """Return the token of the load."""
+        return self.audited.token if self.audited else None
 
 
 @dataclass

@@ -128,11 +128,16 @@ def too_old(
 def too_old_text(rules: PlanRules, pieces: Sequence[Interval]) -> str:
     """Return the sentence about these pieces, without a full stop: how many days, which, and what to do."""
     days = days_of(rules, pieces)
-    span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    verb = "is" if len(days) == 1 else "are"
+    return too_old_sentence(len(days), days[0], days[-1])
+
+
+def too_old_sentence(number: int, first: date, last: date) -> str:
+    """Return the sentence about this number of days from the first to the last."""
+    span = f"{first}" if number == 1 else f"{first} to {last}"
+    verb = "is" if number == 1 else "are"
     return (
-        f"too_old: {counted(len(days), 'day')} ({span}) {verb} missing and never caught up: "
-        f"max_backlog_days is {rules.max_backlog_days}; raise it, or move or waive them by hand"
+        f"too_old: {counted(number, 'day')} ({span}) {verb} missing and never caught up: raise max_backlog_days, "
+        "or move or waive them by hand"
     )
 
 

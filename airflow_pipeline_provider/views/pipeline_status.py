@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
-from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, spans_of_interest
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.core.missing import Missing, Why, explain, find_missing, within
+from airflow_pipeline_provider.core.missing import (
+    Missing,
+    Why,
+    days_of,
+    explain,
+    find_missing,
+    too_old_sentence,
+    within,
+)
 from airflow_pipeline_provider.core.planning import (
     Known,
     Plan,
@@ -29,9 +40,6 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.source_facts import latest
 from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease
-
-_WEEK = timedelta(weeks=1)
-_DAY, _INSTANT = timedelta(days=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,25 @@ class PipelineStatus:
     def too_old(self) -> tuple[Interval, ...]:
         """Return what is missing in days that are too old for any run."""
         return tuple(one.interval for one in self.missing if one.why is Why.TOO_OLD)
+
+
+class TooOldDays(Struct, frozen=True):
+    """Days with missing time that no run plans (`max_backlog_days`)."""
+
+    days: int
+    first: date
+    last: date
+
+    @property
+    def sentence(self) -> str:
+        """Return the sentence about these days, without a full stop."""
+        return too_old_sentence(self.days, self.first, self.last)
+
+
+def too_old_days(rules: PlanRules, pieces: Sequence[Interval]) -> TooOldDays | None:
+    """Return the days of these pieces; None without any."""
+    days = days_of(rules, pieces)
+    return TooOldDays(len(days), days[0], days[-1]) if days else None
 
 
 class Readable(Protocol):
@@ -205,7 +232,7 @@ def find_eta(
     config: PipelineConfig, state: Readable, status: PipelineStatus, reference_time: datetime
 ) -> Eta:
     """Return when the backlog will be caught up, or why there is no estimate."""
-    entries = _entries(state, eta_spans(config, status, reference_time))
+    entries = read_spans(state, eta_spans(config, status, reference_time))
     return eta_from(config, entries, status, reference_time)
 
 
@@ -217,62 +244,13 @@ def eta_from(
     return estimate(config.rules, explain(status.missing, entries), entries, reference_time, habits)
 
 
-@dataclass(frozen=True)
-class Gaps:
-    """The missing time from `first` to `last` (None: no day is planned), and in days that are too old for any run."""
-
-    first: date | None
-    last: date | None
-    missing: tuple[Missing, ...]
-
-
-def find_gaps(config: PipelineConfig, state: Readable, reference_time: datetime, days: int | None) -> Gaps:
-    """Return what is missing, explained by the ledger.
-
-    `days` limits it to the last days up to the target day (None: all days that runs plan). Days that are too old
-    for any run are always included.
-    """
-    rules = config.rules
-    first_day = state.first_day(None) if rules.start_day is None else None
-    asked = all_days(rules, reference_time, first_day)
-    covered = state.coverage(asked) if asked else Coverage()
-    found = find_missing(
-        rules,
-        reference_time,
-        covered.done,
-        first_day=first_day,
-        blocked=covered.blocked(config.max_attempts),
-        leases=state.leases(),
-    )
-    span = horizon(rules, reference_time, first_day)
-    if span is not None and days is not None:
-        span = whole_of(rules, shown_days(rules, reference_time, days, first_day))
-    old = [one for one in found if one.why is Why.TOO_OLD]
-    if span is None:
-        return Gaps(None, None, tuple(old))
-    rest = within((one for one in found if one.why is not Why.TOO_OLD), span)
-    rest = explain(rest, _entries(state, _clusters([one.interval for one in rest])))
-    first, last = (day_of(i, rules.timezone) for i in (span.start, span.end - _INSTANT))
-    return Gaps(first, last, (*old, *rest))
-
-
-def _entries(state: Readable, spans: list[Interval]) -> list[Entry]:
+def read_spans(state: Readable, spans: list[Interval]) -> list[Entry]:
     """Return the entries of the disjoint spans, each entry once."""
     found: list[Entry] = []
     for number, span in enumerate(spans):
         before = spans[number - 1] if number else None
         found += [e for e in state.entries(span) if before is None or not e.interval.overlaps(before)]
     return found
-
-
-def _clusters(pieces: list[Interval]) -> list[Interval]:
-    """Join intervals less than a week apart: one query for each cluster, none over years without a gap."""
-    clusters: list[Interval] = []
-    for piece in pieces:
-        if clusters and piece.start - clusters[-1].end <= _WEEK:
-            piece = Interval(clusters.pop().start, piece.end)
-        clusters.append(piece)
-    return clusters
 
 
 def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:

@@ -196,8 +196,8 @@ def test_granularity(granularity: str, window: str) -> None:
             Reason.AFTER_END_DAY,
             3,
             "the target day 2013-11-05 is after end_day 2013-11-03, and nothing is left to do from 2013-11-04 up to "
-            "there; too_old: 2 days (2013-11-02 to 2013-11-03) are missing and never caught up: max_backlog_days is "
-            "1; raise it, or move or waive them by hand",
+            "there; too_old: 2 days (2013-11-02 to 2013-11-03) are missing and never caught up: raise "
+            "max_backlog_days, or move or waive them by hand",
             id="after the end, which the backlog does not reach",
         ),
         pytest.param(
@@ -207,8 +207,8 @@ def test_granularity(granularity: str, window: str) -> None:
             Reason.COMPLETE,
             3,
             "everything from 2013-11-03 up to the end of the target day 2013-11-03 is complete; 2013-11-04 opens at "
-            "2013-11-05 02:00 EST; too_old: 1 day (2013-11-02) is missing and never caught up: max_backlog_days is "
-            "0; raise it, or move or waive them by hand",
+            "2013-11-05 02:00 EST; too_old: 1 day (2013-11-02) is missing and never caught up: raise "
+            "max_backlog_days, or move or waive them by hand",
             id="complete as far as the backlog reaches",
         ),
         pytest.param(

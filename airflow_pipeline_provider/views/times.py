@@ -1,15 +1,17 @@
-"""Format instants and intervals for tables and JSON: local time with the zone's abbreviation and offset."""
+"""Instants, intervals and leases as commands and pages show them: in UTC, and in local time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import TypedDict
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.core.wording import lease_holder, local_time, local_window
 from airflow_pipeline_provider.state.base import Lease
 
 _DAY = timedelta(days=1)
@@ -118,24 +120,90 @@ def day_text(instant: datetime, timezone: str) -> str:
     return day_of(instant, timezone).isoformat()
 
 
-def interval_json(interval: Interval, timezone: str) -> dict[str, Any]:
-    """Return `{"day", "start", "end", "local_start", "local_end"}`: instants in UTC, and with the zone's offset."""
+class LocalFields(TypedDict):
+    """Fields of `LocalInterval`."""
+
+    day: date
+    start: datetime
+    end: datetime
+    local_start: str
+    local_end: str
+
+
+class Bounds(Struct, frozen=True):
+    """Interval, in UTC and in the pipeline's local time."""
+
+    start: datetime
+    end: datetime
+    local_start: str
+    local_end: str
+
+    @property
+    def interval(self) -> Interval:
+        """Return the interval."""
+        return Interval(self.start, self.end)
+
+
+class LocalInterval(Struct, frozen=True):
+    """Interval, in UTC and in the pipeline's local time, with the local day in which it starts."""
+
+    day: date
+    start: datetime
+    end: datetime
+    local_start: str
+    local_end: str
+
+    @property
+    def interval(self) -> Interval:
+        """Return the interval."""
+        return Interval(self.start, self.end)
+
+
+class HeldLease(Struct, frozen=True):
+    """Lease of a run or of another writer."""
+
+    start: datetime
+    end: datetime
+    owner: str
+    installation: str | None
+    since: datetime
+    until: datetime
+
+    @property
+    def interval(self) -> Interval:
+        """Return the interval that is leased."""
+        return Interval(self.start, self.end)
+
+    @property
+    def holder(self) -> str:
+        """Return the owner for people."""
+        return lease_holder(self.owner, self.installation)
+
+
+def bounds(interval: Interval, timezone: str) -> Bounds:
+    """Return the interval with its local times."""
+    return Bounds(
+        interval.start, interval.end, local_iso(interval.start, timezone), local_iso(interval.end, timezone)
+    )
+
+
+def local_interval(interval: Interval, timezone: str) -> LocalInterval:
+    """Return the interval with its day and local times."""
+    return LocalInterval(**local_fields(interval, timezone))
+
+
+def local_fields(interval: Interval, timezone: str) -> LocalFields:
+    """Return the fields of `LocalInterval`, for Structs that have more."""
     return {
-        "day": day_text(interval.start, timezone),
-        "start": iso_utc(interval.start),
-        "end": iso_utc(interval.end),
+        "day": day_of(interval.start, timezone),
+        "start": interval.start,
+        "end": interval.end,
         "local_start": local_iso(interval.start, timezone),
         "local_end": local_iso(interval.end, timezone),
     }
 
 
-def lease_json(lease: Lease) -> dict[str, Any]:
-    """Return `{"start", "end", "owner", "installation", "since", "until"}` with instants in UTC."""
-    return {
-        "start": iso_utc(lease.interval.start),
-        "end": iso_utc(lease.interval.end),
-        "owner": lease.owner,
-        "installation": lease.installation,
-        "since": iso_utc(lease.since),
-        "until": iso_utc(lease.until),
-    }
+def lease_row(lease: Lease) -> HeldLease:
+    """Return the lease as commands and pages show it."""
+    interval = lease.interval
+    return HeldLease(interval.start, interval.end, lease.owner, lease.installation, lease.since, lease.until)
