@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, get_parsing_context
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_parsing_context
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_pipeline_provider.config.loader import load_folder
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -14,6 +15,7 @@ from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.dag import EARLIEST_START, default_args
+from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOperator
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,
     DriftOperator,
@@ -38,7 +40,8 @@ def load_maintenance(
 
     For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
     pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
-    attempts. The DAG file can also call `load_pipelines`.
+    attempts. The DAG file can also call `load_pipelines`. The Params `pipeline` and `day` limit a run that is started
+    by hand.
 
     :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
     :param schedule: a cron expression in UTC, or None for manual runs only.
@@ -85,16 +88,45 @@ def build_maintenance(
         ),
     )
     with dag:
-        for config in configs:
-            _add_tasks(config, days, on_shrink)
+        first_tasks = {config.pipeline_id: _add_tasks(config, days, on_shrink) for config in configs}
+        choose = ChoosePipelineOperator(
+            task_id="choose_pipeline",
+            pipeline="{{ params.pipeline or '' }}",
+            first_tasks={name: [task.task_id for task in tasks] for name, tasks in first_tasks.items()},
+        )
+        for tasks in first_tasks.values():
+            choose >> tasks
+    dag.params = _params(first_tasks)  # after the tasks, each of which would copy them
     return dag
 
 
-def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> None:
+def _params(pipeline_ids: Iterable[str]) -> ParamsDict:
+    return ParamsDict(
+        {
+            "pipeline": Param(
+                None,
+                type=["null", "string"],
+                enum=[None, *sorted(pipeline_ids)],
+                description="Maintain this pipeline only; empty: all.",
+            ),
+            "day": Param(
+                None,
+                type=["null", "string"],
+                pattern=r"^\d{4}-\d\d-\d\d$",
+                description="Recheck only this local day, such as 2013-11-03, and remove no files; empty: the last "
+                "days.",
+            ),
+        }
+    )
+
+
+def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> list[BaseOperator]:
+    """Add the tasks of one pipeline; return those that wait for none of the others."""
     name, common = config.pipeline_id, default_args(config)
+    day = "{{ params.day or '' }}"
     with TaskGroup(name.replace(".", "__"), prefix_group_id=False, add_suffix_on_collision=True):
         recheck_id = f"recheck__{name}"
-        counted = RecheckOperator(task_id=recheck_id, pipeline=config, days=days, **common)
+        counted = RecheckOperator(task_id=recheck_id, pipeline=config, days=days, day=day, **common)
         reload = ReloadOperator.partial(
             task_id=f"reload__{name}",
             pipeline=config,
@@ -110,4 +142,5 @@ def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> None:
             **common,
         )
         counted >> drift
-        CleanupOperator(task_id=f"cleanup__{name}", pipeline=config, **common)
+        cleanup = CleanupOperator(task_id=f"cleanup__{name}", pipeline=config, day=day, **common)
+    return [counted, cleanup]

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timezone
+from datetime import date, timezone
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,9 +16,11 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shown
 from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
@@ -39,17 +41,19 @@ class RecheckOperator(PipelineOperator):
     The XCom ``drift`` holds sentences about what shrank.
 
     :param days: number of days, up to and including the target day.
+    :param day: only this day, as `2013-11-03`; empty: the last days (templated).
     """
 
-    template_fields: Sequence[str] = ("pipeline",)
+    template_fields: Sequence[str] = ("pipeline", "day")
 
-    def __init__(self, *, days: int = 7, **kwargs: Any) -> None:
+    def __init__(self, *, days: int = 7, day: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.days = days
+        self.day = day
 
     def execute(self, context: Context) -> list[list[str]]:
         with self.runtime(context) as runtime:
-            report = recheck(runtime, self.days, context["dag_run"].run_after)
+            report = recheck(runtime, self.days, context["dag_run"].run_after, day=_day(self.day))
             zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
@@ -69,6 +73,13 @@ class RecheckOperator(PipelineOperator):
                 "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
             )
         return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"day: expected a date such as 2013-11-03, got {quote(text)}") from error
 
 
 def _shrunk(found: RecheckedWindow, zone: str) -> str:
@@ -144,16 +155,21 @@ class CleanupOperator(PipelineOperator):
     """Remove files of abandoned attempts, unfinished uploads and expired leases.
 
     Its success sends the ``<pipeline id>.days`` events that the pipeline's own runs left unsent.
+
+    :param day: a run that only rechecks this day skips this task (templated).
     """
 
-    template_fields: Sequence[str] = ("pipeline",)
+    template_fields: Sequence[str] = ("pipeline", "day")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, day: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.day = day
         self._alias = asset_events.alias_of(self._config or self.pipeline)
         self.outlets = [*self.outlets, self._alias]
 
     def execute(self, context: Context) -> dict[str, int]:
+        if self.day:
+            raise AirflowSkipException(f"this run only rechecks {self.day}")
         with self.runtime(context) as runtime:
             cleaned = cleanup(runtime)
             asset_events.emit_late(context, self._alias, runtime)

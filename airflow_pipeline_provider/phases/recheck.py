@@ -17,11 +17,12 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.days import FIRST_DAY, LAST_DAY, day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective, unverified
 from airflow_pipeline_provider.core.planning import recent_days
 from airflow_pipeline_provider.core.wording import local_time, local_window
+from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.first_day import at_most_now
@@ -101,14 +102,17 @@ class RecheckReport:
         return tuple(found for found in self.shrunk if on_shrink != "accept" or not found.known)
 
 
-def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None) -> RecheckReport:
+def recheck(
+    runtime: Runtime, days: int, reference_time: datetime | None = None, *, day: date | None = None
+) -> RecheckReport:
     """Compare source and target over the last `days` days up to the target day, and record the differences.
 
-    `reference_time` determines the target day (default: now).  Raises TransientError, DataError or FatalError of
-    source or target; nothing is written then.
+    `reference_time` determines the target day (default: now).  With `day` only that day is compared; ConfigError if
+    the pipeline has no such day.  Raises TransientError, DataError or FatalError of source or target; nothing is
+    written then.
     """
     at = at_most_now(runtime, reference_time or runtime.clock())
-    shown = recent_days(runtime.config.rules, at, days)
+    shown = recent_days(runtime.config.rules, at, days) if day is None else [_checked(runtime, day, at)]
     name = runtime.config.pipeline_id
     span = f"{shown[0]}..{shown[-1]}" if shown else None
     with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:
@@ -136,6 +140,14 @@ def recheck(runtime: Runtime, days: int, reference_time: datetime | None = None)
             checked=len(findings), grown=len(report.grown), shrunk=len(report.shrunk), left_out=len(left_out)
         )
         return report
+
+
+def _checked(runtime: Runtime, day: date, at: datetime) -> date:
+    rules = runtime.config.rules
+    first, last = rules.start_day or FIRST_DAY, min(day_of(at, rules.timezone), rules.end_day or LAST_DAY)
+    if not first <= day <= last:
+        raise ConfigError(f"day: expected a day of the pipeline, from {first} to {last}, got {day}")
+    return day
 
 
 def _count_day(

@@ -57,7 +57,13 @@ def test_late_rows_are_reloaded_by_a_run_of_the_pipelines_own_dag(
     run = run_dag(moved.dags()[maintenance])
     assert (str(run.state), states(run)) == (
         "success",
-        {"recheck": ["success"], "reload": ["success"], "drift": ["skipped"], "cleanup": ["success"]},
+        {
+            "choose_pipeline": ["success"],
+            "recheck": ["success"],
+            "reload": ["success"],
+            "drift": ["skipped"],
+            "cleanup": ["success"],
+        },
     )
     (started,) = runs_of(moved.pipeline_id)[before:]
     assert started == (
@@ -119,10 +125,56 @@ def test_the_dag_is_built_only_if_airflow_requests_it(
     folder.write("broken", text="][")
     maintenance = with_maintenance(folder, schedule=None)
     assert {maintenance, folder.pipeline_id} <= set(folder.dags())
-    assert len(folder.dags()[maintenance].tasks) == 4
+    assert len(folder.dags()[maintenance].tasks) == 5
     for wanted in (maintenance, folder.pipeline_id):
         monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
         assert list(folder.dags()) == [wanted]
+
+
+def test_params_limit_a_run_to_one_day_of_one_pipeline(moved: Folder, run_dag: Callable[..., Any]) -> None:
+    other = f"{moved.pipeline_id}__z"
+    moved.write(other, granularity="1d", backlog="wait")
+    maintenance = with_maintenance(moved)
+    moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    conf = {"pipeline": moved.pipeline_id, "day": "2013-11-03"}
+    run = run_dag(moved.dags()[maintenance], run_conf=conf)
+    assert str(run.state) == "success"
+    found = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+    mine = {task: found[f"{task}__{moved.pipeline_id}"] for task in ("recheck", "reload", "drift", "cleanup")}
+    assert mine == {"recheck": "success", "reload": "success", "drift": "skipped", "cleanup": "skipped"}
+    assert {state for task, state in found.items() if task.endswith(other)} == {"skipped"}
+    (started,) = [run_id for run_id, _ in runs_of(moved.pipeline_id) if run_id.startswith("recheck__")]
+    assert "20131103T040000Z-20131104T050000Z" in started
+
+
+@pytest.mark.parametrize(
+    ("conf", "starts"),
+    [
+        ({"pipeline": "other"}, False),
+        ({"pipeline": "{{ 1 }}"}, False),
+        ({"pipeline": ["flights"]}, False),
+        ({"day": "yesterday"}, False),
+        ({"day": "2013-11-3"}, False),
+        ({"day": "2013-02-30"}, True),
+        ({"day": "2013-11-02"}, True),
+        ({"day": "2013-11-04"}, True),
+    ],
+)
+def test_other_params_recheck_nothing(
+    moved: Folder, run_dag: Callable[..., Any], conf: dict[str, Any], starts: bool
+) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    maintenance = with_maintenance(moved)
+    moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
+    before = runs_of(moved.pipeline_id)
+    if starts:
+        run = run_dag(moved.dags()[maintenance], run_conf=conf)
+        assert states(run)["recheck"] == ["failed"]
+    else:
+        with pytest.raises((AirflowException, ValueError)):
+            run_dag(moved.dags()[maintenance], run_conf=conf)
+    assert runs_of(moved.pipeline_id) == before
 
 
 @pytest.mark.parametrize(
