@@ -26,8 +26,8 @@ from airflow_pipeline_provider.config.json_schema import pipeline_schema
 from airflow_pipeline_provider.config.options import DURATION_PATTERN
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, KINDS, options_model
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.record_generation import FIELDS, build_window_record
-from airflow_pipeline_provider.core.record_json import json_safe
+from airflow_pipeline_provider.core.record_generation import build_window_record
+from airflow_pipeline_provider.core.record_json import FIELDS, json_safe
 from airflow_pipeline_provider.observability.metrics import METRICS
 from airflow_pipeline_provider.provider import get_provider_info
 

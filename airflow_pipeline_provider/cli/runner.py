@@ -106,9 +106,9 @@ class Runner:
             if outcome.claim is None or not self.options.until_done or self.options.interval is not None:
                 return
             if outcome.audited is None:
-                if outcome.claim.window.interval in passed:
+                if outcome.claim.interval in passed:
                     return  # the planner offers a window again that validate skips: no progress is possible
-                passed.add(outcome.claim.window.interval)
+                passed.add(outcome.claim.interval)
 
     def release(self, because: BaseException) -> None:
         """Release the leases of the current run, so that other runs need not wait until they expire."""
@@ -164,7 +164,7 @@ class Runner:
     def _ended(self, outcome: Outcome, began: float) -> None:
         if outcome.claim is None:
             return
-        interval, seconds = outcome.claim.window.interval, time.monotonic() - began
+        interval, seconds = outcome.claim.interval, time.monotonic() - began
         if outcome.audited is not None:
             self._add(WindowResult(interval, "committed", None, "", outcome.audited, seconds))
         else:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_pipeline_provider.config.fields import RECORD_FIELDS, cron_expression, shortest_tick_seconds
+from airflow_pipeline_provider.config.fields import cron_expression, shortest_tick_seconds
 from airflow_pipeline_provider.config.problems import Problem
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, seconds_to_time_string
+from airflow_pipeline_provider.core.record_json import FIELDS
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.config.model import PipelineConfig
-
-_RECORD_WINDOW = frozenset(
-    {"target_day", "target_day_str", "window_start_time", "window_end_time", "time_interval"}
-)
 
 COMPARED_FIELDS: dict[str, tuple[str, ...]] = {
     "start_day": ("start_day", "end_day"),
@@ -64,7 +61,7 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
         yield _warning(
             "schedule", f"runs at most every {every}, but a window is {config.granularity} long: {then}"
         )
-    for field in sorted(config.default_record.keys() & (_RECORD_WINDOW | RECORD_FIELDS)):
+    for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
 
 

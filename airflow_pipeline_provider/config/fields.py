@@ -13,6 +13,7 @@ from airflow_pipeline_provider.config.options import MAX_DAYS, printable
 from airflow_pipeline_provider.config.policy import module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem, format_value
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, Duration
+from airflow_pipeline_provider.core.record_json import WINDOW_FIELDS
 from airflow_pipeline_provider.suggestions import did_you_mean
 
 DEFAULT_BACKLOG_DAYS = 31
@@ -28,17 +29,6 @@ CRON_PRESETS = {
     "@quarterly": "0 0 1 */3 *",
     "@yearly": "0 0 1 1 *",
 }
-RECORD_FIELDS = frozenset(
-    {
-        "TARGET_DAY",
-        "WINDOW_START_TIME",
-        "WINDOW_END_TIME",
-        "TIME_INTERVAL",
-        "PIPELINE_ID",
-        "WINDOW_ID",
-        "STAGE_PATH",
-    }
-)
 _ABBREVIATION = re.compile(r"[A-Z]{3,5}", re.ASCII)  # CEST, PDT
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _FIELD = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
@@ -190,7 +180,7 @@ def validate_function_paths(value: dict[str, str]) -> dict[str, str]:
 def _function_problem(field: str, path: str) -> str | None:
     if not _FIELD.fullmatch(field):
         return "the field's name must be UPPERCASE letters, digits and '_'"
-    if field in RECORD_FIELDS:
+    if field in WINDOW_FIELDS:
         return "is set from the window: choose another name"
     if not _FUNCTION.fullmatch(path):
         return (

@@ -269,9 +269,9 @@ class PipelineConfig(BaseModel):
         """Return the environment variables that the file uses."""
         return self._variables
 
-    @property
+    @functools.cached_property
     def rules(self) -> PlanRules:
-        """Return the rules for the planner."""
+        """The rules for the planner."""
         from airflow_pipeline_provider.core.planning import PlanRules
 
         return PlanRules(
@@ -284,16 +284,6 @@ class PipelineConfig(BaseModel):
             max_backlog_days=self.max_backlog_days,
             on_blocked=self.on_blocked,
         )
-
-    def record_config(self) -> dict[str, Any]:
-        """Return the `final_config` of `core.record_generation`."""
-        return {
-            "pipeline_id": self.pipeline_id,
-            "timezone": self.timezone,
-            "x_time_back": str(self.x_time_back),
-            "granularity": str(self.granularity),
-            "default_record": self.default_record,
-        }
 
     def resolve_record_functions(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
         """Import the functions of `record_functions`.

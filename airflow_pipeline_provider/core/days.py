@@ -32,6 +32,8 @@ def zone_of(timezone: str | tzinfo) -> tzinfo:
     Raises ValueError that names the timezone.
     """
     name = timezone
+    if isinstance(timezone, ZoneInfo) and timezone.key:
+        return timezone
     if isinstance(timezone, tzinfo):
         name = getattr(timezone, "key", None) or getattr(timezone, "zone", None) or timezone
     if isinstance(name, str):

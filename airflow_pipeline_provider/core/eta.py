@@ -148,7 +148,7 @@ def _still_to_come(rules: PlanRules, ready_until: datetime) -> float | None:
     """Return the seconds of window time that are not ready yet; None where the pipeline has no end."""
     if rules.end_day is None:
         return None
-    return max(0.0, (day_interval(rules.end_day, rules.timezone).end - ready_until).total_seconds())
+    return max(0.0, (day_interval(rules.end_day, rules.zone).end - ready_until).total_seconds())
 
 
 def _seconds(ratio: float, backlog: float, to_come: float | None) -> float | None:

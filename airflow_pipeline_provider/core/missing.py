@@ -102,7 +102,9 @@ def find_missing(
     span = horizon(rules, at, first_day)
     free = gaps(span, done) if span is not None else []
     for lease in leases:
-        text = f"{lease.holder} works on it since {local_time(lease.since.replace(microsecond=0), rules.timezone)}"
+        text = (
+            f"{lease.holder} works on it since {local_time(lease.since.replace(microsecond=0), rules.zone)}"
+        )
         found += [Missing(piece, Why.LEASED, text) for piece in common([lease.interval], free)]
         free = subtract(free, [lease.interval])
     stuck = common(blocked, free)
@@ -112,7 +114,7 @@ def find_missing(
         if end > piece.start:
             found.append(Missing(Interval(piece.start, end), Why.READY))
         for rest in by_day(rules, Interval(end, piece.end)):
-            ready = local_time(ready_at(rules, first_window(rules, rest)), rules.timezone)
+            ready = local_time(ready_at(rules, first_window(rules, rest)), rules.zone)
             found.append(Missing(rest, Why.NOT_SETTLED, f"its first window is ready at {ready}"))
     return sorted(found, key=lambda one: one.interval)
 
@@ -143,14 +145,14 @@ def too_old_sentence(number: int, first: date, last: date) -> str:
 
 def days_of(rules: PlanRules, pieces: Iterable[Interval]) -> list[date]:
     """Return the local days that the pieces touch, in order."""
-    return sorted({day_of(part.start, rules.timezone) for piece in pieces for part in by_day(rules, piece)})
+    return sorted({day_of(part.start, rules.zone) for piece in pieces for part in by_day(rules, piece)})
 
 
 def by_day(rules: PlanRules, piece: Interval) -> list[Interval]:
     """Return the piece cut at the midnights of the pipeline's time zone."""
     parts, start = [], piece.start
     while start < piece.end:
-        end = min(day_interval(day_of(start, rules.timezone), rules.timezone).end, piece.end)
+        end = min(day_interval(day_of(start, rules.zone), rules.zone).end, piece.end)
         parts.append(Interval(start, end))
         start = end
     return parts

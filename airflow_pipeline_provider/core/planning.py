@@ -79,7 +79,7 @@ class Plan:
     """
 
     interval: Interval | None
-    day: date | None
+    day: date
     reason: Reason | None
     detail: str
 
@@ -120,8 +120,8 @@ def _plan_live(
         window = first_window(rules, free[0])
         ready = ready_at(rules, window)
         if ready <= reference_time:
-            text = f"{local_window(window, rules.timezone)}, ready since {local_time(ready, rules.timezone)}"
-            return Plan(window, day_of(window.start, rules.timezone), None, f"the first gap is {text}")
+            text = f"{local_window(window, rules.zone)}, ready since {local_time(ready, rules.zone)}"
+            return Plan(window, day_of(window.start, rules.zone), None, f"the first gap is {text}")
     if leased and (not free or ready_at(rules, first_window(rules, leased[0])) <= reference_time):
         return _leased(rules, leased)
     if free:
@@ -139,16 +139,16 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
     now = to_utc(now, "now")
     if interval.is_empty:
         raise ConfigError(f"window: expected an end after its start, got the empty {interval}")
-    day = day_of(interval.start, rules.timezone)
-    whole = day_interval(day, rules.timezone)
+    day = day_of(interval.start, rules.zone)
+    whole = day_interval(day, rules.zone)
     window = Interval(interval.start, min(interval.end, whole.end))
-    text = local_window(window, rules.timezone)
+    text = local_window(window, rules.zone)
     if window != interval:
         if not cut:
             raise ConfigError(
                 f"window: expected one inside of one day of {rules.timezone}, got "
-                f"{local_window(interval, rules.timezone)}; {day} ends at "
-                f"{local_time(whole.end, rules.timezone)}: run one window for each day"
+                f"{local_window(interval, rules.zone)}; {day} ends at "
+                f"{local_time(whole.end, rules.zone)}: run one window for each day"
             )
         text += f" (cut to {day})"
     if rules.start_day and day < rules.start_day:
@@ -156,8 +156,8 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
     if rules.end_day and day > rules.end_day:
         return Plan(None, day, Reason.AFTER_END_DAY, f"{text} is after end_day {rules.end_day}")
     if (now - window.end).total_seconds() < rules.settle_seconds:
-        settled = local_time(window.end + timedelta(seconds=rules.settle_seconds), rules.timezone)
-        now_text = local_time(now, rules.timezone)
+        settled = local_time(window.end + timedelta(seconds=rules.settle_seconds), rules.zone)
+        now_text = local_time(now, rules.zone)
         return Plan(None, day, Reason.NOT_SETTLED, f"{text} is settled at {settled}, and it is {now_text}")
     return Plan(window, day, None, f"{text} is the window that was asked for")
 
@@ -168,7 +168,7 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
 def _nothing_left(rules: PlanRules, target: date, first_day: date | None) -> Plan:
     """Return the plan for when none of the days that are looked at has a gap."""
     if rules.start_day and target < rules.start_day:
-        at = local_time(opens(rules, rules.start_day), rules.timezone)
+        at = local_time(opens(rules, rules.start_day), rules.zone)
         text = f"the target day {target} is before start_day {rules.start_day}, which opens at {at}"
         return Plan(None, target, Reason.BEFORE_START_DAY, text)
     oldest = oldest_day(rules, target, first_day)
@@ -182,39 +182,39 @@ def _nothing_left(rules: PlanRules, target: date, first_day: date | None) -> Pla
     text = f"everything {since}up to the end of the target day {target} is complete"
     if target != rules.end_day:
         following = target + _DAY
-        text += f"; {following} opens at {local_time(opens(rules, following), rules.timezone)}"
+        text += f"; {following} opens at {local_time(opens(rules, following), rules.zone)}"
     return Plan(None, target, Reason.COMPLETE, text)
 
 
 def _not_settled(
     rules: PlanRules, window: Interval, ready: datetime, leased: list[Interval], blocked: list[Interval]
 ) -> Plan:
-    day = day_of(window.start, rules.timezone)
-    begin = day_interval(day, rules.timezone).start
+    day = day_of(window.start, rules.zone)
+    begin = day_interval(day, rules.zone).start
     passed = [piece for piece in (*leased, *blocked) if piece.start < window.start]
     if passed:
-        head = f"before {local_time(window.start, rules.timezone)} only leased or blocked windows are left"
+        head = f"before {local_time(window.start, rules.zone)} only leased or blocked windows are left"
     elif window.start > begin:
-        head = f"{day} is complete up to {local_time(window.start, rules.timezone)}"
+        head = f"{day} is complete up to {local_time(window.start, rules.zone)}"
     else:
         head = f"nothing is left to do before {day}"
-    text = f"{local_window(window, rules.timezone)} is ready at {local_time(ready, rules.timezone)}"
+    text = f"{local_window(window, rules.zone)} is ready at {local_time(ready, rules.zone)}"
     return Plan(None, day, Reason.NOT_SETTLED, f"{head}; the next window {text}")
 
 
 def _leased(rules: PlanRules, leased: list[Interval]) -> Plan:
-    text = f"another run works on {local_window(leased[0], rules.timezone)}{_more(leased)}"
+    text = f"another run works on {local_window(leased[0], rules.zone)}{_more(leased)}"
     return Plan(
-        None, day_of(leased[0].start, rules.timezone), Reason.LEASED, f"{text}, and no other window is ready"
+        None, day_of(leased[0].start, rules.zone), Reason.LEASED, f"{text}, and no other window is ready"
     )
 
 
 def _blocked(rules: PlanRules, blocked: list[Interval], what: str) -> Plan:
     text = (
-        f"{local_window(blocked[0], rules.timezone)}{_more(blocked)} failed too often on its data; {what}: "
+        f"{local_window(blocked[0], rules.zone)}{_more(blocked)} failed too often on its data; {what}: "
         "look at the failures, then run the window by hand"
     )
-    return Plan(None, day_of(blocked[0].start, rules.timezone), Reason.BLOCKED, text)
+    return Plan(None, day_of(blocked[0].start, rules.zone), Reason.BLOCKED, text)
 
 
 def _more(pieces: list[Interval]) -> str:

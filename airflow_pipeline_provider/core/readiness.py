@@ -6,8 +6,8 @@ Pure functions of a pipeline's rules and instants.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from airflow_pipeline_provider.core import days
@@ -29,6 +29,7 @@ class PlanRules:
 
     `x_time_back` is how far the target day is behind the reference time, `settle_seconds` how long after its end a
     window's data may still change, `max_backlog_days` how many days before the target day are planned (None: all).
+    `zone` is the zone that `timezone` names.
     """
 
     timezone: str
@@ -39,10 +40,11 @@ class PlanRules:
     end_day: date | None = None
     max_backlog_days: int | None = None
     on_blocked: str = "pass"
+    zone: tzinfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
-            days.zone_of(self.timezone)
+            object.__setattr__(self, "zone", days.zone_of(self.timezone))
         except ValueError as error:
             raise ConfigError(str(error)) from error
         for name in ("x_time_back", "granularity"):
@@ -81,8 +83,8 @@ def _check_day(name: str, value: object) -> None:
 def target_day(rules: PlanRules, reference_time: datetime) -> date:
     """Return the target day: the local day of reference time minus `x_time_back`."""
     return day_of(
-        shift_back(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.timezone),
-        rules.timezone,
+        shift_back(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.zone),
+        rules.zone,
     )
 
 
@@ -93,7 +95,7 @@ def opens(rules: PlanRules, day: date) -> datetime:
     the day before.  Raises ValueError near the calendar's end.
     """
     try:
-        return _opens(rules.timezone, rules.x_time_back, day)
+        return _opens(rules.zone, rules.x_time_back, day)
     except OverflowError as error:
         raise ValueError(
             f"x_time_back: {rules.x_time_back} after {day} is outside of the calendar"
@@ -101,38 +103,35 @@ def opens(rules: PlanRules, day: date) -> datetime:
 
 
 @lru_cache(maxsize=8192)
-def _opens(timezone: str, back: Duration, day: date) -> datetime:
-    begin = day_interval(day, timezone).start + timedelta(seconds=back.seconds)
+def _opens(zone: tzinfo, back: Duration, day: date) -> datetime:
+    begin = day_interval(day, zone).start + timedelta(seconds=back.seconds)
     if not back.days:
         return begin
     calendar = Duration(back.days, 0)
 
     def is_back(instant: datetime) -> bool:
-        return shift_back(instant, calendar, timezone) >= begin
+        return shift_back(instant, calendar, zone) >= begin
 
     # Going back by calendar days keeps pace with the clock, except where it jumps.  So the last instant at
     # which it passes `begin` is one of these few; no search by halving would find it, since it may pass more
     # than once.
-    passes = [
-        at for at in _passings(timezone, back.days, begin) if is_back(at) and not is_back(at - _INSTANT)
-    ]
+    passes = [at for at in _passings(zone, back.days, begin) if is_back(at) and not is_back(at - _INSTANT)]
     return max(passes)
 
 
-def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
+def _passings(zone: tzinfo, back_days: int, begin: datetime) -> set[datetime]:
     """Return when `instant - back_days` on the local clock may pass `begin`: on time, or by a clock change."""
-    zone = days.zone_of(timezone)
     shift = back_days * _DAY
     near = (begin + shift - _OFFSETS_APART, begin + shift + _OFFSETS_APART)
     walls = {begin.astimezone(zone).replace(tzinfo=None)}
-    for change in days.transitions(timezone, begin - _OFFSETS_APART, begin + _OFFSETS_APART):
+    for change in days.transitions(zone, begin - _OFFSETS_APART, begin + _OFFSETS_APART):
         # A time that repeats means the first of the two, so what is reached at the end of both jumps forward; so
         # does, at midnight, a time that a change left out.  And `begin` may be meant by a time that was left out.
         after = change.astimezone(zone).replace(tzinfo=None)
         before = (change - _INSTANT).astimezone(zone).replace(tzinfo=None) + _INSTANT
         midnight = datetime.combine(max(before, after).date(), datetime.min.time())
         walls |= {before, midnight, after + (begin - change), before + (begin - change)}
-    passings = set(days.transitions(timezone, *near))
+    passings = set(days.transitions(zone, *near))
     for wall in walls:
         local = (wall + shift).replace(tzinfo=zone)
         passings |= {to_utc(local.replace(fold=fold), "passing") for fold in (0, 1)}
@@ -141,7 +140,7 @@ def _passings(timezone: str, back_days: int, begin: datetime) -> set[datetime]:
 
 def day_plan(rules: PlanRules, day: date) -> list[Interval]:
     """Return the windows that tile the day."""
-    return days.tile_day(day, rules.timezone, rules.granularity)
+    return days.tile_day(day, rules.zone, rules.granularity)
 
 
 def ready_at(rules: PlanRules, interval: Interval) -> datetime:
@@ -151,7 +150,7 @@ def ready_at(rules: PlanRules, interval: Interval) -> datetime:
     day, because Airflow names runs by this instant and silently drops a second run of the same name.  Raises
     ValueError near the calendar's end.
     """
-    day = day_of(interval.start, rules.timezone)
+    day = day_of(interval.start, rules.zone)
     open_at = opens(rules, day)
     try:
         return max(
@@ -167,13 +166,13 @@ def _index(rules: PlanRules, day: date, start: datetime) -> int:
     """Return the 0-based index of the window of the day plan that holds `start`."""
     if rules.granularity.days:
         return 0
-    elapsed = start - day_interval(day, rules.timezone).start
+    elapsed = start - day_interval(day, rules.zone).start
     return elapsed // timedelta(seconds=rules.granularity.seconds)
 
 
 def first_window(rules: PlanRules, gap: Interval) -> Interval:
     """Return the window at the start of a gap: no longer than the granularity, the gap and the day."""
-    whole = day_interval(day_of(gap.start, rules.timezone), rules.timezone)
+    whole = day_interval(day_of(gap.start, rules.zone), rules.zone)
     return Interval(gap.start, min(window_end(gap.start, whole, rules.granularity), gap.end))
 
 
@@ -183,10 +182,10 @@ def ready_end(rules: PlanRules, gap: Interval, at: datetime) -> datetime:
     The gap is cut as the planner cuts it: after a change of granularity its windows are not those of the day plan.
     Readiness grows from window to window, so the newest ready day is searched from the end.
     """
-    day = day_of(gap.end - _INSTANT, rules.timezone)
-    first = day_of(gap.start, rules.timezone)
+    day = day_of(gap.end - _INSTANT, rules.zone)
+    first = day_of(gap.start, rules.zone)
     while day >= first:
-        whole = day_interval(day, rules.timezone)
+        whole = day_interval(day, rules.zone)
         part = intersect(whole, gap)
         if part is not None:  # a date that the zone skipped has no part
             windows = _cut(rules, part, whole)
@@ -216,7 +215,7 @@ def horizon(rules: PlanRules, reference_time: datetime, first_day: date | None =
     first, last = oldest_day(rules, target, first_day), min(target, rules.end_day or target)
     if first > last:
         return None
-    span = Interval(day_interval(first, rules.timezone).start, day_interval(last, rules.timezone).end)
+    span = Interval(day_interval(first, rules.zone).start, day_interval(last, rules.zone).end)
     return None if span.is_empty else span
 
 
@@ -253,7 +252,7 @@ def too_old_days(
     last = min(oldest_day(rules, target, first_day), (rules.end_day or target) + _DAY)
     if first >= last:
         return None
-    return Interval(day_interval(first, rules.timezone).start, day_interval(last, rules.timezone).start)
+    return Interval(day_interval(first, rules.zone).start, day_interval(last, rules.zone).start)
 
 
 def all_days(rules: PlanRules, reference_time: datetime, first_day: date | None = None) -> Interval | None:

@@ -1,7 +1,8 @@
-"""From a pipeline's configuration and a reference time to the record of the window that is to be moved.
+"""Compute the record of a window, from the window that the planner chose or from a mapping of settings.
 
 A record is a plain mapping: the pipeline's `default_record`, the window, and UPPERCASE fields for queries,
-paths and tags.  Nothing here reads a clock or a store: both are passed in.
+paths and tags.  `window_record` computes it; the other functions read their settings from texts, and call it.
+Nothing here reads a clock or a store: both are passed in.
 """
 
 from __future__ import annotations
@@ -10,20 +11,16 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple, TypeAlias
 
 import pendulum
 
-from airflow_pipeline_provider.core.days import UTC, day_interval, day_of, window_end, zone_of
+from airflow_pipeline_provider.core.days import UTC, day_interval, day_of, shift_back, window_end, zone_of
 from airflow_pipeline_provider.core.durations import Duration, parse_duration, quote, seconds_to_time_string
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.record_json import json_safe
-from airflow_pipeline_provider.core.time_utils import (
-    calculate_day_from_timestamp,
-    convert_to_pendulum,
-    shown_in,
-)
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, to_utc
+from airflow_pipeline_provider.core.record_json import WINDOW_FIELDS, json_safe
+from airflow_pipeline_provider.core.time_utils import convert_to_pendulum, shown_in
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -34,6 +31,7 @@ __all__ = [
     "calculate_time_window",
     "generate_pipeline_time_window_record",
     "json_safe",
+    "window_record",
 ]
 
 log = logging.getLogger(__name__)
@@ -43,26 +41,7 @@ LatestTimestamp: TypeAlias = Callable[[pendulum.DateTime], object]
 RecordFunction: TypeAlias = Callable[[dict[str, Any]], "str | int | None"]
 
 MIN_GRANULARITY_SECONDS = 60
-# Each field that a window adds to `default_record`, with its meaning
-FIELDS = {
-    "target_day": "first instant of the local day",
-    "target_day_str": "local date of the day, `YYYY-MM-DD`",
-    "window_start_time": "first instant of the window, in the pipeline's time zone",
-    "window_end_time": "end of the window, exclusive, in the pipeline's time zone",
-    "time_interval": "elapsed length of the window, such as `2h`",
-    "TARGET_DAY": "local date of the day",
-    "WINDOW_START_TIME": "first instant of the window, ISO 8601 with offset",
-    "WINDOW_END_TIME": "end of the window, exclusive, ISO 8601 with offset",
-    "TIME_INTERVAL": "elapsed length of the window, such as `2h`",
-    "PIPELINE_ID": "`pipeline_id`",
-    "WINDOW_ID": "`<pipeline_id>.<start>-<end>`, in UTC",
-    "STAGE_PATH": "folder of the window below `stage.path`",
-}
 _FIELD_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-_OWN_FIELDS = frozenset(
-    {"TARGET_DAY", "WINDOW_START_TIME", "WINDOW_END_TIME", "TIME_INTERVAL", "PIPELINE_ID", "WINDOW_ID"}
-    | {"STAGE_PATH"}
-)
 
 
 def calculate_time_window(
@@ -79,20 +58,13 @@ def calculate_time_window(
     ValueError or TypeError that names field and value.
     """
     first = convert_to_pendulum(target_day, name="target_day")
-    timezone = zone_of(first.tzinfo or UTC)
+    zone = zone_of(first.tzinfo or UTC)
     step = _positive(parse_duration(granularity, "granularity"), granularity)
-    day = day_interval(day_of(first, timezone), timezone)
-    start = day.start
-    if continuation_timestamp is not None:
-        shown = convert_to_pendulum(continuation_timestamp, timezone, name="continuation_timestamp")
-        start = Interval(shown, shown).start
-    if start < day.start:
-        log.info("No window: before_target_day; %s is before the day %s", iso_utc(start), day)
-        return None
-    if start >= day.end:
-        log.info("No window: complete; %s is at or after the end of the day %s", iso_utc(start), day)
-        return None
-    return _time_window(Interval(start, window_end(start, day, step)), timezone)
+    latest = continuation_timestamp
+    if latest is not None:
+        latest = convert_to_pendulum(latest, zone, name="continuation_timestamp")
+    interval = _next_interval(day_of(first, zone), zone, step, latest)
+    return None if interval is None else _shown(interval, zone)
 
 
 def generate_pipeline_time_window_record(
@@ -109,21 +81,8 @@ def generate_pipeline_time_window_record(
     ValueError or TypeError for a bad `reference_time` or answer of `latest_timestamp_available`.
     """
     settings = _settings_of(final_config)
-    if not callable(latest_timestamp_available):
-        raise TypeError(
-            f"latest_timestamp_available: expected a callable, got {quote(latest_timestamp_available)}"
-        )
-    reference = convert_to_pendulum(reference_time, settings.timezone, name="reference_time")
-    try:
-        target_day = calculate_day_from_timestamp(reference, settings.x_time_back, settings.timezone)
-    except ValueError as error:
-        raise ConfigError(f"x_{error}") from error  # it begins with `time_back: `
-    latest = latest_timestamp_available(target_day)
-    if latest is not None:
-        name = f"latest_timestamp_available({target_day.to_date_string()})"
-        latest = convert_to_pendulum(latest, settings.timezone, name=name)
-    window = calculate_time_window(target_day, settings.granularity, latest)
-    return None if window is None else _window_fields(window, settings.timezone)
+    found = _next_window(settings, reference_time, latest_timestamp_available)
+    return None if found is None else _window_fields(*found, settings.zone)
 
 
 def build_complete_pipeline_record(
@@ -137,12 +96,19 @@ def build_complete_pipeline_record(
 
     Like `generate_pipeline_time_window_record`, and completed like `build_window_record`.
     """
-    _default_record(final_config)
+    default_record = _default_record(final_config)
+    settings = _settings_of(final_config)
     functions = _functions_of(final_config, record_functions)
-    fields = generate_pipeline_time_window_record(
-        final_config, reference_time=reference_time, latest_timestamp_available=latest_timestamp_available
+    found = _next_window(settings, reference_time, latest_timestamp_available)
+    if found is None:
+        return None
+    return window_record(
+        *found,
+        settings.zone,
+        pipeline_id=_pipeline_id(final_config),
+        default_record=default_record,
+        functions=functions,
     )
-    return None if fields is None else _complete(final_config, fields, functions)
 
 
 def build_window_record(
@@ -162,40 +128,88 @@ def build_window_record(
     Raises ConfigError that names the key or the field and its function, ValueError for a window that does not
     lie inside of the day.
     """
-    settings = _settings_of(final_config)
+    zone = _settings_of(final_config).zone
     functions = _functions_of(final_config, record_functions)
-    if day is None:
-        day = day_interval(day_of(interval.start, settings.timezone), settings.timezone)
-    if interval.is_empty or not day.covers(interval):
-        raise ValueError(f"interval: expected a window inside of the day {day}, got {interval}")
-    window = _time_window(interval, zone_of(settings.timezone))
-    return _complete(final_config, _window_fields(window, settings.timezone), functions)
+    local_day = day_of(interval.start, zone)
+    whole = day_interval(local_day, zone) if day is None else day
+    if interval.is_empty or not whole.covers(interval):
+        raise ValueError(f"interval: expected a window inside of the day {whole}, got {interval}")
+    return window_record(
+        interval,
+        local_day,
+        zone,
+        pipeline_id=_pipeline_id(final_config),
+        default_record=_default_record(final_config),
+        functions=functions,
+    )
+
+
+def window_record(
+    interval: Interval,
+    day: date,
+    zone: tzinfo,
+    *,
+    pipeline_id: str | None,
+    default_record: Mapping[str, Any],
+    functions: Mapping[str, RecordFunction],
+) -> dict[str, Any]:
+    """Compute the complete record of a window of the local `day`, as `build_window_record` describes it.
+
+    The settings are valid already, and the record shares the values of `default_record`.  Raises ConfigError that
+    names a record function that fails.
+    """
+    fields = _window_fields(interval, day, zone)
+    record = {
+        **default_record,
+        **fields,
+        "TARGET_DAY": day,
+        "WINDOW_START_TIME": fields["window_start_time"].isoformat(),
+        "WINDOW_END_TIME": fields["window_end_time"].isoformat(),
+        "TIME_INTERVAL": fields["time_interval"],
+    }
+    if pipeline_id is not None:
+        window = Window(pipeline_id, interval, day)
+        record |= {
+            "PIPELINE_ID": pipeline_id,
+            "WINDOW_ID": window.window_id,
+            "STAGE_PATH": window.stage_path,
+        }
+    for field, function in functions.items():
+        record[field] = _call(field, function, copy.deepcopy(record))
+    return record
 
 
 # --- configuration ------------------------------------------------------------------------------------------
 
 
-class _Settings(NamedTuple):
-    timezone: str
-    x_time_back: str
-    granularity: str
+class _RecordSettings(NamedTuple):
+    zone: tzinfo
+    x_time_back: Duration
+    granularity: Duration
 
 
-def _settings_of(final_config: Mapping[str, Any]) -> _Settings:
+def _settings_of(final_config: Mapping[str, Any]) -> _RecordSettings:
     timezone, x_time_back, granularity = (
         _value(final_config, key) for key in ("timezone", "x_time_back", "granularity")
     )
     if not isinstance(timezone, str):
         raise ConfigError(f"timezone: expected a name such as 'America/New_York', got {quote(timezone)}")
     try:
-        zone_of(timezone)
-        parse_duration(x_time_back, "x_time_back")
+        zone = zone_of(timezone)
+        back = parse_duration(x_time_back, "x_time_back")
         step = parse_duration(granularity, "granularity")
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if step.elapsed_seconds < MIN_GRANULARITY_SECONDS:
         raise ConfigError(f"granularity: expected at least 1m, got {granularity!r}")
-    return _Settings(timezone, x_time_back, granularity)
+    return _RecordSettings(zone, back, step)
+
+
+def _pipeline_id(final_config: Mapping[str, Any]) -> str | None:
+    pipeline_id = final_config.get("pipeline_id")
+    if pipeline_id is not None and (not isinstance(pipeline_id, str) or not pipeline_id):
+        raise ConfigError(f"pipeline_id: expected a name, got {quote(pipeline_id)}")
+    return pipeline_id
 
 
 def _value(final_config: Mapping[str, Any], key: str) -> Any:
@@ -232,7 +246,6 @@ def _functions_of(
     final_config: Mapping[str, Any], registered: Mapping[str, RecordFunction] | None
 ) -> dict[str, RecordFunction]:
     """Return the configuration's functions, then the registered ones; a registered one replaces the same name."""
-    _settings_of(final_config)
     merged: dict[str, RecordFunction] = {}
     for functions in (final_config.get("record_functions"), registered):
         if functions is None:
@@ -243,7 +256,7 @@ def _functions_of(
     for field, function in merged.items():
         if not isinstance(field, str) or not _FIELD_NAME.fullmatch(field):
             raise ConfigError(f"record_functions: expected an UPPERCASE field name, got {quote(field)}")
-        if field in _OWN_FIELDS:
+        if field in WINDOW_FIELDS:
             raise ConfigError(
                 f"record_functions.{field}: this field has a meaning already, choose another name"
             )
@@ -258,53 +271,60 @@ def _positive(duration: Duration, text: str) -> Duration:
     return duration
 
 
-# --- building -----------------------------------------------------------------------------------------------
+# --- the next window ----------------------------------------------------------------------------------------
 
 
-def _time_window(interval: Interval, timezone: tzinfo) -> TimeWindow:
+def _next_window(
+    settings: _RecordSettings, reference_time: object, latest_timestamp_available: LatestTimestamp
+) -> tuple[Interval, date] | None:
+    """Return the next window of the target day with the day, or None when the day has none left."""
+    zone = settings.zone
+    if not callable(latest_timestamp_available):
+        raise TypeError(
+            f"latest_timestamp_available: expected a callable, got {quote(latest_timestamp_available)}"
+        )
+    reference = convert_to_pendulum(reference_time, zone, name="reference_time")
+    try:
+        day = day_of(shift_back(reference, settings.x_time_back, zone), zone)
+    except ValueError as error:
+        raise ConfigError(f"x_time_back: {error}") from error
+    latest = latest_timestamp_available(shown_in(day_interval(day, zone).start, zone))
+    if latest is not None:
+        latest = convert_to_pendulum(latest, zone, name=f"latest_timestamp_available({day})")
+    interval = _next_interval(day, zone, settings.granularity, latest)
+    return None if interval is None else (interval, day)
+
+
+def _next_interval(day: date, zone: tzinfo, step: Duration, latest: datetime | None) -> Interval | None:
+    """Return the window of the day from `latest`, or None, and log the reason."""
+    whole = day_interval(day, zone)
+    start = whole.start if latest is None else to_utc(latest, "latest")
+    if start < whole.start:
+        log.info("No window: before_target_day; %s is before the day %s", iso_utc(start), whole)
+        return None
+    if start >= whole.end:
+        log.info("No window: complete; %s is at or after the end of the day %s", iso_utc(start), whole)
+        return None
+    return Interval(start, window_end(start, whole, step))
+
+
+# --- fields -------------------------------------------------------------------------------------------------
+
+
+def _shown(interval: Interval, zone: tzinfo) -> TimeWindow:
     seconds = (interval.end - interval.start) // timedelta(seconds=1)
-    start, end = shown_in(interval.start, timezone), shown_in(interval.end, timezone)
-    return start, end, seconds_to_time_string(seconds)
+    return shown_in(interval.start, zone), shown_in(interval.end, zone), seconds_to_time_string(seconds)
 
 
-def _window_fields(window: TimeWindow, timezone: str) -> dict[str, Any]:
-    start, end, actual_interval = window
-    day = day_of(start, timezone)
+def _window_fields(interval: Interval, day: date, zone: tzinfo) -> dict[str, Any]:
+    start, end, actual_interval = _shown(interval, zone)
     return {
-        "target_day": shown_in(day_interval(day, timezone).start, timezone),
+        "target_day": shown_in(day_interval(day, zone).start, zone),
         "target_day_str": day.isoformat(),
         "window_start_time": start,
         "window_end_time": end,
         "time_interval": actual_interval,
     }
-
-
-def _complete(
-    final_config: Mapping[str, Any], fields: dict[str, Any], functions: Mapping[str, RecordFunction]
-) -> dict[str, Any]:
-    start, end = fields["window_start_time"], fields["window_end_time"]
-    day = date.fromisoformat(fields["target_day_str"])
-    record = {
-        **_default_record(final_config),
-        **fields,
-        "TARGET_DAY": day,
-        "WINDOW_START_TIME": start.isoformat(),
-        "WINDOW_END_TIME": end.isoformat(),
-        "TIME_INTERVAL": fields["time_interval"],
-    }
-    pipeline_id = final_config.get("pipeline_id")
-    if pipeline_id is not None:
-        if not isinstance(pipeline_id, str) or not pipeline_id:
-            raise ConfigError(f"pipeline_id: expected a name, got {quote(pipeline_id)}")
-        window = Window(pipeline_id, Interval(start, end), day)
-        record |= {
-            "PIPELINE_ID": pipeline_id,
-            "WINDOW_ID": window.window_id,
-            "STAGE_PATH": window.stage_path,
-        }
-    for field, function in functions.items():
-        record[field] = _call(field, function, copy.deepcopy(record))
-    return record
 
 
 def _call(field: str, function: RecordFunction, record: dict[str, Any]) -> str | int | None:

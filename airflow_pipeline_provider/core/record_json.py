@@ -1,4 +1,4 @@
-"""The form of a record that travels: between Airflow's tasks, into logs, into files."""
+"""Define the fields of a window's record, and convert a record to JSON for XComs, logs and files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from typing import Any
 
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.exceptions import ConfigError
+
+FIELDS = {
+    "target_day": "first instant of the local day",
+    "target_day_str": "local date of the day, `YYYY-MM-DD`",
+    "window_start_time": "first instant of the window, in the pipeline's time zone",
+    "window_end_time": "end of the window, exclusive, in the pipeline's time zone",
+    "time_interval": "elapsed length of the window, such as `2h`",
+    "TARGET_DAY": "local date of the day",
+    "WINDOW_START_TIME": "first instant of the window, ISO 8601 with offset",
+    "WINDOW_END_TIME": "end of the window, exclusive, ISO 8601 with offset",
+    "TIME_INTERVAL": "elapsed length of the window, such as `2h`",
+    "PIPELINE_ID": "`pipeline_id`",
+    "WINDOW_ID": "`<pipeline_id>.<start>-<end>`, in UTC",
+    "STAGE_PATH": "folder of the window below `stage.path`",
+}
+"""Each field that a window adds to `default_record`, with its meaning."""
+
+WINDOW_FIELDS = frozenset(field for field in FIELDS if field.isupper())
+"""The UPPERCASE fields, which no record function may replace."""
 
 
 def json_safe(record: Mapping[str, object]) -> dict[str, Any]:

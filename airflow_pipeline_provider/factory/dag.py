@@ -79,11 +79,10 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
 def _schedule(config: PipelineConfig) -> Any:
     if config.schedule != "auto":
         return config.schedule
-    arguments = config.record_config()
     return DayPlanTimetable(
         timezone=config.timezone,
-        granularity=arguments["granularity"],
-        x_time_back=arguments["x_time_back"],
+        granularity=str(config.granularity),
+        x_time_back=str(config.x_time_back),
         settle_seconds=config.rules.settle_seconds,
         start_day=config.start_day.isoformat() if config.start_day else None,
         end_day=config.end_day.isoformat() if config.end_day else None,
@@ -162,9 +161,9 @@ def _documentation(config: PipelineConfig, file: Path | None) -> str:
     return "\n".join(
         [
             f"**{config.source.type} → {config.stage.type} → {config.target.type}**, "
-            f"windows of `{config.record_config()['granularity']}` in `{config.timezone}`.",
+            f"windows of `{config.granularity}` in `{config.timezone}`.",
             "",
-            f"- `x_time_back` `{config.record_config()['x_time_back']}`, "
+            f"- `x_time_back` `{config.x_time_back}`, "
             f"`settle` `{seconds_to_time_string(rules.settle_seconds)}`, state in `{config.state.type}`",
             f"- first day `{config.start_day or 'the first day planned'}`, last day `{config.end_day or 'none'}`",
             f"- file `{file.name}`" if file else "",

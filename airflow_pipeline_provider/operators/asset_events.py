@@ -87,10 +87,9 @@ def emit(
     context: Context, alias: AssetAlias, claim: Claim, audited: Audited, complete: Iterable[CompleteDay]
 ) -> None:
     """Add the events of this commit, and of the days that are complete, to the task's outlets."""
-    window = claim.window
-    committed = CompleteDay(window.day, window.interval, audited.target_rows, audited.token)
-    _add(context, alias, windows_asset(window.pipeline_id), window.pipeline_id, committed)
-    _add_days(context, alias, window.pipeline_id, complete)
+    committed = CompleteDay(claim.day, claim.interval, audited.target_rows, audited.token)
+    _add(context, alias, windows_asset(claim.pipeline_id), claim.pipeline_id, committed)
+    _add_days(context, alias, claim.pipeline_id, complete)
 
 
 def emit_late(context: Context, alias: AssetAlias, runtime: Runtime) -> None:

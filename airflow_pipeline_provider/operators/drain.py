@@ -43,5 +43,5 @@ class DrainOperator(PipelineOperator):
             context["dag_run"].dag_id,
             following.run_id,
             {"reference_time": reference.isoformat()},
-            f"continues {claim.window.window_id}: {following.detail}",
+            f"continues {claim.window_id}: {following.detail}",
         )

@@ -88,8 +88,8 @@ class GenerateWindowOperator(PipelineOperator):
                 self.skip(ti=ti, tasks=ti.task.downstream_list)
             return None
         claim = generated.claim
-        self.result_label = self.window = local_window(claim.window.interval, zone)
-        self.log.info("window %s (%s): %s", self.window, claim.window.window_id, generated.detail)
+        self.result_label = self.window = local_window(claim.interval, zone)
+        self.log.info("window %s (%s): %s", self.window, claim.window_id, generated.detail)
         ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))
         return generated.record
 

@@ -55,12 +55,11 @@ def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any)
     """Describe what was moved; None without OpenLineage.  A dataset name that cannot be computed is None."""
     if not is_wanted():
         return None
-    window = claim.window
     return Lineage(
-        window.pipeline_id,
-        iso_utc(window.interval.start),
-        iso_utc(window.interval.end),
-        window.day.isoformat(),
+        claim.pipeline_id,
+        iso_utc(claim.interval.start),
+        iso_utc(claim.interval.end),
+        claim.day.isoformat(),
         token,
         dataset_name(runtime.source),
         dataset_name(runtime.target),

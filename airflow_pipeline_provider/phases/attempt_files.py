@@ -106,7 +106,7 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
     """
     if staged.attempt is None:
         return
-    interval = claim.window.interval
+    interval = claim.interval
     try:
         renew(runtime, claim.run, interval)
         entries = runtime.state.entries(interval)
@@ -115,7 +115,7 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
             n for n, entry in enumerate(entries) if (entry.kind, entry.interval, entry.token) == own
         )
         before = {entry.attempt for entry in entries[:commit]} - {staged.attempt}
-        files = runtime.stage.list(claim.window.stage_path)
+        files = runtime.stage.list(claim.stage_path)
         found = [a for a in find_attempts(runtime.config.pipeline_id, files) if a.attempt in before]
         found.sort(key=lambda attempt: attempt.newest, reverse=True)
         older = found[runtime.config.stage.keep_attempts :]

@@ -81,7 +81,7 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None
     None when that execution was interrupted before its load was done.  Raises SupersededError for a cleared or stale
     audit: it must not judge what another run loaded since.
     """
-    interval = claim.window.interval
+    interval = claim.interval
     entries = runtime.state.entries(interval)
     _check_staged(entries, staged)
     newer = [e for e in entries if (e.token or 0) > staged.token]
@@ -96,7 +96,7 @@ def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None
     row = runtime.target.newest_commit(interval)
     if row is None or (row.interval, row.token) != (interval, last.token):
         return None
-    return staged_by(runtime, claim.window, row)
+    return staged_by(runtime, claim, row)
 
 
 def _check_staged(entries: Sequence[ledger.Entry], staged: Staged) -> None:
@@ -117,12 +117,12 @@ def _check_staged(entries: Sequence[ledger.Entry], staged: Staged) -> None:
 
 def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
     """Check the commit row: it proves that this manifest was loaded, since counts may agree by chance."""
-    row = runtime.target.newest_commit(claim.window.interval)
+    row = runtime.target.newest_commit(claim.interval)
     if row is not None and row.token > staged.token:
         raise SupersededError(
             f"token {staged.token} of this run is older than token {row.token} in the target"
         )
-    expected = (claim.window.interval, staged.token, staged.sha256)
+    expected = (claim.interval, staged.token, staged.sha256)
     if row is None or (row.interval, row.token, row.manifest_sha) != expected:
         raise DataError(
             f"the manifest with token {staged.token} was never loaded, the target's newest commit row is "
@@ -131,14 +131,14 @@ def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
 
 
 def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
-    target = loaded(runtime.target, claim.window.interval, staged.token)
-    source = runtime.source.count(claim.window.interval)
+    target = loaded(runtime.target, claim.interval, staged.token)
+    source = runtime.source.count(claim.interval)
     counts = Counts(source, staged.rows, target.rows, target.distinct_ids, quarantined=staged.quarantined)
     return counts, reconcile(counts, keeps_history=runtime.target.identity.keeps_history)
 
 
 def _facts(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:
-    return recorded(runtime.state.entries(claim.window.interval), staged.attempt)
+    return recorded(runtime.state.entries(claim.interval), staged.attempt)
 
 
 def _reextract(runtime: Runtime, claim: Claim, staged: Staged, rows: int | None) -> Staged:
@@ -152,7 +152,7 @@ def _reextract(runtime: Runtime, claim: Claim, staged: Staged, rows: int | None)
 def _commit(
     runtime: Runtime, claim: Claim, staged: Staged, counts: Counts, day_events: DayEvents | None
 ) -> Audited:
-    interval = claim.window.interval
+    interval = claim.interval
     quarantined = {"quarantined": counts.quarantined}
     detail = {
         "source": counts.source,
@@ -178,11 +178,11 @@ def _commit(
     with runtime.state.session():
         runtime.state.append(replacing)
         if day_events is not None:
-            day_events.expect(claim.window, staged.token)
+            day_events.expect(claim, staged.token)
         runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
     reach("audit.committed")
     if day_events is not None:
-        day_events.collect(claim.window.day)
+        day_events.collect(claim.day)
     remove_older_attempts(runtime, claim, staged)
     reach("audit.files_removed")
     release(runtime, claim.run, interval)

@@ -30,6 +30,6 @@ def drain(runtime: Runtime, claim: Claim, token: int) -> Next:
     plan = plan_next(runtime, reference, claim.run)
     if plan.interval is None:
         return Next(None, None, plan.detail)
-    window: Window = runtime.window(plan.interval)
+    window = Window(runtime.config.pipeline_id, plan.interval, plan.day)
     reach("drain.planned")
     return Next(window, f"drain__{window.window_id}__t{token}", plan.detail, reference)

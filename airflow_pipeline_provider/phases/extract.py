@@ -34,7 +34,7 @@ SNAPSHOT_TRIES = 3  # then the task's own retry, with its longer pause, takes ov
 
 def attempt_folder(claim: Claim, attempt: str) -> str:
     """Return the folder of the attempt's files, below the stage's base."""
-    return f"{claim.window.stage_path}/{attempt}"
+    return f"{claim.stage_path}/{attempt}"
 
 
 def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:

@@ -24,7 +24,8 @@ from airflow_pipeline_provider.core.planning import (
     plan_window,
     target_day,
 )
-from airflow_pipeline_provider.core.record_generation import build_window_record, json_safe
+from airflow_pipeline_provider.core.record_generation import json_safe, window_record
+from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.core.wording import held_lease, local_window
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
@@ -107,7 +108,7 @@ def generate(runtime: Runtime, request: RunRequest) -> Generated:
         if generated.claim is None:
             log.status, log.reason = "skipped", generated.reason
         else:
-            log.window = generated.claim.window.interval
+            log.window = generated.claim.interval
         return generated
 
 
@@ -161,7 +162,8 @@ def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Genera
             return Generated(None, None, Reason.COMPLETE.value, detail)
         runtime.state.bind_run(request.run, plan.interval, replace=True)
         reach("generate.bound")
-        return _claimed(runtime, request, plan.interval, plan.detail, replace=True)
+        window = Window(runtime.config.pipeline_id, plan.interval, plan.day)
+        return _claimed(runtime, request, window, plan.detail, replace=True)
 
 
 def _not_needed(runtime: Runtime, request: RunRequest, interval: Interval) -> str | None:
@@ -221,7 +223,8 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
             reach("generate.bound")
             if interval == plan.interval:
                 _release_others(runtime, request.run, interval)
-                return _claimed(runtime, request, interval, plan.detail, replace=False)
+                window = Window(runtime.config.pipeline_id, interval, plan.day)
+                return _claimed(runtime, request, window, plan.detail, replace=False)
             release(runtime, request.run, plan.interval)  # a twin of this task bound the run first
         return _resume(runtime, request, interval, log)
     raise TransientError(
@@ -248,7 +251,8 @@ def _resume(runtime: Runtime, request: RunRequest, interval: Interval, log: Phas
             return Generated(None, None, Reason.SUPERSEDED.value, error.message)
         detail = "this run continues with the window it had"
     with _chosen(runtime, request, interval, log):
-        return _claimed(runtime, request, interval, detail, replace=request.kind is RunKind.WINDOW)
+        replace = request.kind is RunKind.WINDOW
+        return _claimed(runtime, request, runtime.window(interval), detail, replace=replace)
 
 
 def _release_others(runtime: Runtime, run: str, interval: Interval) -> None:
@@ -289,12 +293,12 @@ def _holders(runtime: Runtime, request: RunRequest) -> str:
 
 
 def _claimed(
-    runtime: Runtime, request: RunRequest, interval: Interval, detail: str, *, replace: bool
+    runtime: Runtime, request: RunRequest, window: Window, detail: str, *, replace: bool
 ) -> Generated:
-    window = runtime.window(interval)
+    """Return the claim of the window, and the user's record, which is computed from the claim."""
     claim = Claim(
         window.pipeline_id,
-        interval,
+        window.interval,
         window.day,
         request.run,
         request.kind,
@@ -303,6 +307,13 @@ def _claimed(
         request.by,
         request.accept_shrink,
     )
-    functions = runtime.config.resolve_record_functions()
-    record = build_window_record(runtime.config.record_config(), interval, record_functions=functions)
+    config = runtime.config
+    record = window_record(
+        claim.interval,
+        claim.day,
+        config.rules.zone,
+        pipeline_id=claim.pipeline_id,
+        default_record=config.default_record,
+        functions=config.resolve_record_functions(),
+    )
     return Generated(claim, json_safe(record), None, detail)

@@ -103,9 +103,9 @@ def renew(runtime: Runtime, run: str, interval: Interval) -> None:
 def check_binding(runtime: Runtime, claim: Claim) -> None:
     """Raise SupersededError when the run is bound to another window, or was passed another run's window."""
     bound = runtime.state.bound(claim.run)
-    if bound not in (None, claim.window.interval):  # bindings of old runs are dropped
+    if bound not in (None, claim.interval):  # bindings of old runs are dropped
         raise SupersededError(
-            f"{claim.run} has the window {bound}, and this task was given {claim.window.interval}: it changes nothing"
+            f"{claim.run} has the window {bound}, and this task was given {claim.interval}: it changes nothing"
         )
 
 
@@ -145,21 +145,21 @@ def _lost(error: LeaseHeldError, interval: Interval | None) -> PipelineError:
 def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
     """Hold the claim's lease during the block; it is kept afterwards, for the next phase."""
     ttl = runtime.config.state.lease_seconds
-    held = Held(claim.window.interval)
+    held = Held(claim.interval)
     try:
-        renew(runtime, claim.run, claim.window.interval)
+        renew(runtime, claim.run, claim.interval)
     except LeaseHeldError as error:
         raise _lost(error, held.interval) from error
 
     def keep_renewing() -> None:
         while not held.stop.wait(ttl / 3):
             try:
-                take(runtime, claim.run, claim.window.interval, renews=True)
+                take(runtime, claim.run, claim.interval, renews=True)
             except (LeaseHeldError, SupersededError) as error:
                 held.lost = error
                 return
             except Exception as error:  # noqa: BLE001  (a thread has no caller to raise to; the next round tries again)
-                logger.warning("the lease of %s could not be renewed: %s", claim.window.window_id, error)
+                logger.warning("the lease of %s could not be renewed: %s", claim.window_id, error)
 
     thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)
     thread.start()

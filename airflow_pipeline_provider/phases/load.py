@@ -41,7 +41,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
         runtime.state.append(
             ledger.Entry(
                 ledger.Kind.REPLACING,
-                claim.window.interval,
+                claim.interval,
                 runtime.clock(),
                 token=staged.token,
                 attempt=staged.attempt,
@@ -78,7 +78,7 @@ def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
 
 def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     """Compare each committed piece by itself: a loss in one must not be hidden by a gain in another."""
-    window, lost, sentence = claim.window.interval, 0, None
+    window, lost, sentence = claim.interval, 0, None
     pieces = _committed_pieces(runtime, window)
     for piece, now in zip(pieces, _rows_in(runtime, manifest, list(pieces)), strict=True):
         there, committed = runtime.target.count(piece).rows, pieces[piece]

@@ -50,11 +50,10 @@ class Phase:
 
 def check_pipeline(runtime: Runtime, claim: Claim, name: str) -> None:
     """Raise ConfigError for a window of another pipeline."""
-    window = claim.window
-    if window.pipeline_id != runtime.config.pipeline_id:
+    if claim.pipeline_id != runtime.config.pipeline_id:
         raise ConfigError(
             f"pipeline {runtime.config.pipeline_id}, {name}: expected a window of this pipeline, got "
-            f"{window.window_id}: the task takes its window from another pipeline's generate task; correct its "
+            f"{claim.window_id}: the task takes its window from another pipeline's generate task; correct its "
             "generate_task_id"
         )
 
@@ -62,23 +61,22 @@ def check_pipeline(runtime: Runtime, claim: Claim, name: str) -> None:
 @contextmanager
 def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = None) -> Iterator[Phase]:
     """Run the block as a phase of the claim's window."""
-    window = claim.window
     check_pipeline(runtime, claim, name)
     with phase_log(
         logger,
-        pipeline=window.pipeline_id,
-        window=window.interval,
+        pipeline=claim.pipeline_id,
+        window=claim.interval,
         timezone=runtime.config.timezone,
         attempt=attempt,
         phase=name,
     ) as record:
         try:
-            with failures_counted(runtime, claim.run, window.interval, name, attempt):
+            with failures_counted(runtime, claim.run, claim.interval, name, attempt):
                 check_binding(runtime, claim)  # before the lease: another run's window must not be held
                 with hold(runtime, claim) as held:
                     yield Phase(record, held)
         except PipelineError as error:
-            error.add_context(f"pipeline {window.pipeline_id}, window {window.interval}, {name}")
+            error.add_context(f"pipeline {claim.pipeline_id}, window {claim.interval}, {name}")
             if isinstance(error, SupersededError):
                 record.status, record.reason = "skipped", "superseded"
             raise

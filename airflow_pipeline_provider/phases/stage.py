@@ -47,8 +47,8 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         token = runtime.state.mint_token(floor=check_current(runtime))
         reach("stage.token_minted")
         manifest = Manifest(
-            claim.window.pipeline_id,
-            claim.window.interval,
+            claim.pipeline_id,
+            claim.interval,
             attempt,
             token,
             parts=parts,
@@ -80,7 +80,7 @@ def read_manifest(runtime: Runtime, claim: Claim, staged: Staged) -> Manifest:
             f"the file was changed: {again('extract')}"
         )
     manifest = Manifest.from_bytes(data)
-    expected = (runtime.config.pipeline_id, claim.window.interval, staged.token, staged.attempt)
+    expected = (runtime.config.pipeline_id, claim.interval, staged.token, staged.attempt)
     seen_there = (manifest.pipeline_id, manifest.interval, manifest.token, manifest.attempt)
     if seen_there != expected:
         raise DataError(
@@ -156,17 +156,17 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     Its rows would be older under a newer token.  In a state that was lost and begun again the order is unknown, so an
     attempt from before is refused.
     """
-    entries = runtime.state.entries(claim.window.interval)
+    entries = runtime.state.entries(claim.interval)
     begun = [entry for entry in entries if entry.kind is Kind.ATTEMPT and entry.attempt == attempt]
     if not begun:
         raise SupersededError(
             f"the ledger does not know attempt {attempt}, since the state was lost or replaced: "
             f"{_move_again(claim, entries)}"
         )
-    if (begun[-1].interval, begun[-1].run) != (claim.window.interval, claim.run):
+    if (begun[-1].interval, begun[-1].run) != (claim.interval, claim.run):
         raise DataError(
             f"attempt {attempt} is of {begun[-1].run} and {begun[-1].interval}, not of {claim.run} and "
-            f"{claim.window.interval}: the task got values of another run; {again('validate')}"
+            f"{claim.interval}: the task got values of another run; {again('validate')}"
         )
     newer = overtaken_by(entries, attempt)
     if newer is not None:
@@ -177,7 +177,7 @@ def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
 
 def _move_again(claim: Claim, entries: Sequence[Entry]) -> str:
     """Return what is left to do for this run: a live run does not load a committed window again."""
-    if not claim.replace and not gaps(claim.window.interval, committed(entries)):
+    if not claim.replace and not gaps(claim.interval, committed(entries)):
         return "the window is committed, so nothing is left to do for this run"
     return f"{again('validate')} to load the window again"
 
@@ -187,11 +187,11 @@ def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
     expected = list(range(receipts[0].of if receipts else 1))
     seen = sorted(receipt.index for receipt in receipts)
     ranges = [receipt.interval for receipt in receipts]
-    missing = gaps(claim.window.interval, ranges)
-    overlap = sum(r.seconds for r in ranges) != claim.window.interval.seconds
+    missing = gaps(claim.interval, ranges)
+    overlap = sum(r.seconds for r in ranges) != claim.interval.seconds
     if seen != expected or len({r.of for r in receipts}) != 1 or missing or overlap:
         raise DataError(
-            f"expected one receipt for each of {counted(len(expected), 'slice')} over {claim.window.interval}, "
+            f"expected one receipt for each of {counted(len(expected), 'slice')} over {claim.interval}, "
             f"got slices {seen} with {', '.join(map(str, ranges)) or 'no ranges'}: {again('extract')}"
         )
 

@@ -41,7 +41,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
             logger.warning("validate goes on without a probe: %s", note)
         if verdict.kind is VerdictKind.SKIP:
             phase.skipped(verdict.reason or "skip")
-            release(runtime, claim.run, claim.window.interval)
+            release(runtime, claim.run, claim.interval)
             return Validated("skip", verdict.detail, verdict.reason, source_rows=source_rows)
         if verdict.kind is VerdictKind.ALREADY_LOADED:
             return Validated("already_loaded", verdict.detail, source_rows=source_rows, staged=loaded)
@@ -58,7 +58,7 @@ def begin_attempt(
 
     `rows` are the source's rows as just counted; when they are unknown (None), `slices: auto` means one slice.
     """
-    options, interval = runtime.config.source, claim.window.interval
+    options, interval = runtime.config.source, claim.interval
     n = runtime.source.best_slices(rows or 0) if options.slices == "auto" else options.slices
     if options.distribute == "tasks":
         slices = tuple(runtime.source.plan_slices(interval, n))
@@ -71,7 +71,7 @@ def begin_attempt(
     runtime.state.append(
         ledger.Entry(
             ledger.Kind.ATTEMPT,
-            claim.window.interval,
+            claim.interval,
             runtime.clock(),
             attempt=attempt,
             run=claim.run,
@@ -84,7 +84,7 @@ def begin_attempt(
 
 def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None, SourceFacts]:
     """Return the verdict, the source's rows if counted, what the target holds of exactly this window, and facts."""
-    config, interval = runtime.config, claim.window.interval
+    config, interval = runtime.config, claim.interval
     unavailable: dict[str, str] = {}
 
     def probe(name: str, ask: Callable[[], T]) -> T | None:
@@ -115,7 +115,7 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     check_current(runtime)
     # A window requested by hand is read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
-    loaded = staged_by(runtime, claim.window, newest) if newest and newest.interval == interval else None
+    loaded = staged_by(runtime, claim, newest) if newest and newest.interval == interval else None
     if newest is not None and any((entry.token or 0) > newest.token for entry in entries):
         newest = None  # a newer load was begun and not finished: the audit would refuse the older one
     probe("exists", runtime.source.check)

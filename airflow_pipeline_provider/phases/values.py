@@ -43,26 +43,18 @@ class RunRequest(NamedTuple):
     accept_shrink: int | None = None
 
 
-class Claim(Struct, frozen=True):
-    """Window on which this run holds a lease.
+class Claim(Window, frozen=True):
+    """Window on which this run holds a lease, the one value about the window that the tasks of a run pass on.
 
     `replace`: load a committed window again.  `accept_shrink`: at most how many rows may go.
     """
 
-    pipeline_id: str
-    interval: Interval
-    day: date
     run: str
     kind: RunKind
     reference_time: Instant
     replace: bool = False
     by: str | None = None
     accept_shrink: int | None = None
-
-    @property
-    def window(self) -> Window:
-        """Return the window without the claim."""
-        return Window(self.pipeline_id, self.interval, self.day)
 
 
 class Generated(NamedTuple):

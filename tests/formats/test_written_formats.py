@@ -92,7 +92,7 @@ def test_an_xcom_of_a_run_that_began_before_an_upgrade_is_read(name: str, kind: 
 
 def test_a_claim_of_an_earlier_version_means_the_same() -> None:
     live, window = (msgspec.convert(value, Claim) for value in XCOMS["claims"])
-    assert (live.window.interval, live.kind, live.replace, live.by) == (WINDOW, RunKind.LIVE, False, None)
+    assert (live.interval, live.kind, live.replace, live.by) == (WINDOW, RunKind.LIVE, False, None)
     assert live.reference_time == parse_utc("2013-11-04T07:00:00.000005Z")
     assert (window.kind, window.replace, window.by) == (RunKind.WINDOW, True, "ann")
 

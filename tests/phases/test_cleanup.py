@@ -47,7 +47,7 @@ def extracted(
     assert claim is not None
     attempt = validate(pipeline.runtime(), claim).attempt
     assert attempt is not None
-    slices = pipeline.runtime().source.plan_slices(claim.window.interval, 1)
+    slices = pipeline.runtime().source.plan_slices(claim.interval, 1)
     return claim, attempt, [extract(pipeline.runtime(), claim, attempt, s) for s in slices]
 
 
@@ -194,7 +194,7 @@ def test_ours_is_no_clock_at_all(seeded: Pipeline, monkeypatch: pytest.MonkeyPat
 def test_a_held_window_is_left_alone_however_old(seeded: Pipeline) -> None:
     claim, _, _ = extracted(seeded)
     wait(seeded, 10 * WEEK)
-    seeded.runtime().state.acquire(claim.window.interval, "flights/other", 60)
+    seeded.runtime().state.acquire(claim.interval, "flights/other", 60)
     cleaned = cleanup(seeded.runtime())
     assert cleaned.attempts == ()
 
@@ -203,7 +203,7 @@ def test_an_old_attempt_that_its_run_went_on_with_lives(seeded: Pipeline) -> Non
     claim, _, _ = extracted(seeded)
     wait(seeded, WEEK + timedelta(hours=1))
     begin_attempt(seeded.runtime(), claim, None, {})  # the run was cleared; its audit may extract again
-    seeded.runtime().state.release(claim.window.interval, claim.run)
+    seeded.runtime().state.release(claim.interval, claim.run)
     assert cleanup(seeded.runtime()).attempts == ()
 
 

@@ -67,7 +67,7 @@ def test_the_same_run_again_moves_its_window(seeded: Pipeline, last: str) -> Non
     outcome = run_window(seeded.runtime(), seeded.request("flights/a"))
     assert outcome.audited is not None
     assert outcome.claim is not None
-    assert outcome.claim.window.interval == FIRST
+    assert outcome.claim.interval == FIRST
     seeded.assert_target_is(FIRST)
 
 
@@ -76,13 +76,13 @@ def test_another_run_takes_over_once_the_lease_has_expired(seeded: Pipeline, las
     until(seeded, last, "flights/a")
     other = run_window(seeded.runtime(), seeded.request("flights/b"))
     assert other.claim is not None
-    assert other.claim.window.start == FIRST.end, "a leased window is passed over"
+    assert other.claim.start == FIRST.end, "a leased window is passed over"
     seeded.now += timedelta(minutes=3)
     again = run_window(seeded.runtime(), seeded.request("flights/c"))
     assert again.claim is not None
-    assert again.claim.window.interval == FIRST
+    assert again.claim.interval == FIRST
     assert again.audited is not None
-    seeded.assert_target_is(FIRST, other.claim.window.interval)
+    seeded.assert_target_is(FIRST, other.claim.interval)
 
 
 def test_loaded_but_not_audited_is_audited_and_not_loaded_again(seeded: Pipeline) -> None:
@@ -126,7 +126,7 @@ def test_two_runs_on_one_window_one_is_superseded(seeded: Pipeline) -> None:
     seeded.now += timedelta(minutes=3)
     quick = run_window(seeded.runtime(), seeded.request("flights/quick"))
     assert quick.claim is not None
-    assert quick.claim.window.interval == FIRST
+    assert quick.claim.interval == FIRST
     taken = generate(
         seeded.runtime(), seeded.request("flights/named", kind=RunKind.WINDOW, interval=FIRST)
     ).claim
@@ -264,7 +264,7 @@ def test_a_window_that_keeps_failing_is_blocked_and_passed(seeded: Pipeline) -> 
     seeded.rows.on_page = None
     outcome = seeded.move(runtime)
     assert outcome.claim is not None
-    assert outcome.claim.window.start == FIRST.end
+    assert outcome.claim.start == FIRST.end
     stopped = seeded.move(seeded.runtime(max_attempts=2, on_blocked="stop"))
     assert stopped.reason == "blocked"
 
@@ -301,7 +301,7 @@ def test_a_window_that_ends_in_an_unexpected_error_is_blocked_and_passed(
     seeded.rows.on_page = None
     outcome = seeded.move(runtime)
     assert outcome.claim is not None
-    assert outcome.claim.window.start == FIRST.end
+    assert outcome.claim.start == FIRST.end
     seeded.move(runtime, kind=RunKind.WINDOW, interval=FIRST)  # by hand
     assert runtime.state.coverage(FIRST).blocked(3) == []
 
@@ -343,7 +343,7 @@ def test_a_failure_of_generate_counts_once_the_window_is_chosen(
     ] * 2
     outcome = seeded.move(runtime)
     assert outcome.claim is not None
-    assert outcome.claim.window.start == FIRST.end, "the window is blocked, the next one is moved"
+    assert outcome.claim.start == FIRST.end, "the window is blocked, the next one is moved"
 
 
 def test_an_unexpected_error_before_a_window_is_chosen_names_pipeline_run_and_phase(

@@ -368,7 +368,7 @@ def seeded(pipeline: Pipeline) -> Pipeline:
 def test_an_audit_that_crashed_after_its_commit_sends_the_event(seeded: Pipeline, point: str) -> None:
     claim, staged = until(seeded, "load", "flights/a", granularity="1d")
     assert staged is not None
-    world = World(seeded.runtime(granularity="1d"), {"flights/a": claim.window.interval})
+    world = World(seeded.runtime(granularity="1d"), {"flights/a": claim.interval})
     task = Task("flights/a", "audit")
     world.states[task] = "running"
     with failing_at(point), pytest.raises(Crash):
@@ -383,7 +383,7 @@ def test_an_audit_that_crashed_and_is_not_tried_again_leaves_its_event_to_a_late
 ) -> None:
     claim, staged = until(seeded, "load", "flights/a", granularity="1d")
     assert staged is not None
-    world = World(seeded.runtime(granularity="1d"), {"flights/a": claim.window.interval})
+    world = World(seeded.runtime(granularity="1d"), {"flights/a": claim.interval})
     task = Task("flights/a", "audit")
     with failing_at("audit.released"), pytest.raises(Crash):
         audit(world.runtime, claim, staged, world.events(task))

@@ -30,7 +30,7 @@ def runtime(pipeline: Pipeline, **changes: Any) -> Runtime:
 
 
 def day_of(outcome: Outcome) -> str | None:
-    return None if outcome.claim is None else str(outcome.claim.window.day)
+    return None if outcome.claim is None else str(outcome.claim.day)
 
 
 @pytest.mark.parametrize("reference", [FUTURE, parse_utc("8999-01-02T00:00:00Z")])

@@ -372,7 +372,7 @@ def test_each_store_survives_a_rename_that_is_cut_off(
         run_window(runtime("flights"), pipeline.request("flights/b", **at))
     outcome = run_window(runtime("trips"), pipeline.request("trips/a", **at))
     assert outcome.claim is not None
-    assert outcome.claim.window.interval.start == entries[0].interval.end
+    assert outcome.claim.start == entries[0].interval.end
     assert len(pipeline.target_rows()) == 4
 
 

@@ -171,7 +171,7 @@ def test_a_backfill_replaces_its_interval_and_starts_no_other_run(pipeline: Pipe
     assert drain(runtime, outcome.claim, outcome.audited.token).run_id is None
     live = pipeline.move(runtime)  # the live continuation is where it was
     assert live.claim is not None
-    assert live.claim.window.start == DAY.start
+    assert live.claim.start == DAY.start
 
 
 @pytest.mark.parametrize(

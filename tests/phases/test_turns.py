@@ -193,7 +193,7 @@ def test_a_retry_waits_for_the_run_that_took_the_lease_in_between_and_goes_on(wo
     run_window(world.runtime(), quick)
     outcome = run_window(world.runtime(), slow)
     assert outcome.claim is not None
-    assert (outcome.claim.window.interval, outcome.audited is not None) == (FIRST, True)
+    assert (outcome.claim.interval, outcome.audited is not None) == (FIRST, True)
 
 
 def test_maintenance_and_a_live_run_write_one_after_the_other(world: World) -> None:

@@ -104,7 +104,7 @@ def test_the_older_reading_of_an_equal_run_never_replaces_the_newer(seeded: Pipe
     assert isinstance(slow.wake(), SupersededError)
     assert bodies(seeded) == ['{"v":"new"}']
     assert quick.claim is not None
-    sure(seeded, runtime, quick.claim.window.interval)
+    sure(seeded, runtime, quick.claim.interval)
 
 
 def test_an_audit_that_resumes_late_does_not_undo_its_own_retry(seeded: Pipeline) -> None:
@@ -123,7 +123,7 @@ def test_an_audit_that_resumes_late_does_not_undo_its_own_retry(seeded: Pipeline
     audit(runtime, claim, staged)
     assert isinstance(slow.wake(), SupersededError)
     assert sorted(bodies(seeded)) == ['{"v":"corrected"}', "{}"]
-    sure(seeded, runtime, claim.window.interval)
+    sure(seeded, runtime, claim.interval)
 
 
 # --- two installations, and two executions of one task
@@ -155,7 +155,7 @@ def test_an_equal_run_of_another_installation_leaves_the_window_alone(seeded: Pi
         point == "generate.leased"
     ):  # the run has no window yet: the other installation's run takes the next one
         assert outcome.claim is not None
-        assert outcome.claim.window.start == lease.interval.end
+        assert outcome.claim.start == lease.interval.end
     else:
         assert (outcome.claim, outcome.reason) == (None, "superseded")
         assert f"is held by {lease.holder} since" in outcome.detail
@@ -200,8 +200,8 @@ def test_an_installation_takes_over_when_the_other_one_is_gone(seeded: Pipeline)
     outcome = run_window(installed(seeded, "green"), seeded.request(RUN))
     assert outcome.audited is not None
     assert outcome.claim is not None
-    assert outcome.claim.window == claim.window
-    sure(seeded, seeded.runtime(), claim.window.interval)
+    assert outcome.claim.interval == claim.interval
+    sure(seeded, seeded.runtime(), claim.interval)
 
 
 def test_a_restarted_run_releases_what_it_leased_before_its_crash(seeded: Pipeline) -> None:
@@ -211,13 +211,13 @@ def test_a_restarted_run_releases_what_it_leased_before_its_crash(seeded: Pipeli
     [lease] = seeded.runtime().state.leases()
     green = run_window(installed(seeded, "green"), seeded.request(RUN))
     assert green.claim is not None
-    assert green.claim.window.start == lease.interval.end
+    assert green.claim.start == lease.interval.end
     assert generate(installed(seeded, "blue"), seeded.request(RUN)).claim is not None
     assert seeded.runtime().state.leases() == []
     following = run_window(installed(seeded, "green"), seeded.request())
     assert following.audited is not None
     assert following.claim is not None
-    assert following.claim.window.interval == lease.interval
+    assert following.claim.interval == lease.interval
 
 
 def test_a_retry_that_gets_an_earlier_window_releases_the_one_of_before(seeded: Pipeline) -> None:
@@ -229,8 +229,8 @@ def test_a_retry_that_gets_an_earlier_window_releases_the_one_of_before(seeded: 
     give_back(runtime, "flights/first")
     claim = generate(executing(seeded, "generate", 2), seeded.request(RUN)).claim
     assert claim is not None
-    assert claim.window == first.window
-    assert [lease.interval for lease in seeded.runtime().state.leases()] == [claim.window.interval]
+    assert claim.interval == first.interval
+    assert [lease.interval for lease in seeded.runtime().state.leases()] == [claim.interval]
 
 
 def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline) -> None:
@@ -243,7 +243,7 @@ def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline)
     slow = Frozen("extract.opened", lambda: extract(stale, claim, attempt, slices[0]))
     receipts = [extract(executing(seeded, "extract", 2), claim, attempt, slice_) for slice_ in slices]
     with pytest.raises(SupersededError, match=r"attempt 2\) took over.*\(attempt 1\) is stale"):
-        take(stale, RUN, claim.window.interval, renews=True)  # as its thread does
+        take(stale, RUN, claim.interval, renews=True)  # as its thread does
     give_back(stale, RUN)
     assert [lease.owner for lease in stale.state.leases()] == [RUN]
     late = executing(seeded, "extract", 1)  # started, and suspended before it took the lease
@@ -253,7 +253,7 @@ def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline)
     load(executing(seeded, "load", 1), claim, staged)
     audit(executing(seeded, "audit", 1), claim, staged)
     slow.wake()
-    sure(seeded, seeded.runtime(), claim.window.interval)
+    sure(seeded, seeded.runtime(), claim.interval)
     assert seeded.runtime().state.leases() == []
 
 
@@ -267,4 +267,4 @@ def test_an_audit_that_extracts_again_is_no_execution_of_the_extract_task(seeded
     load(executing(seeded, "load", 2), claim, staged)
     seeded.rows.put("late", AT, "{}")  # so the audit extracts again
     assert audit(executing(seeded, "audit", 1), claim, staged).source_rows == 2
-    sure(seeded, seeded.runtime(), claim.window.interval)
+    sure(seeded, seeded.runtime(), claim.interval)

@@ -35,9 +35,9 @@ def values_of_another(world: World, run: Run, other: Run, what: str) -> list[tup
     ):  # two installations share the run, and either may load its rows
         return []
     if what == "window":
-        strange = theirs["generate"].window
+        strange = theirs["generate"]
         bound = world.state().bound(run.name)
-        if strange == claim.window or bound != claim.window.interval:
+        if strange.interval == claim.interval or bound != claim.interval:
             return []
         moved = replace(claim, interval=strange.interval, day=strange.day)
         return [(phase, {**mine, "generate": moved}) for phase in PHASES[1:] if world.can(run, phase)]

@@ -350,7 +350,7 @@ class World:
     def hand_over(self, run: Run, phase: str, xcoms: dict[str, Any]) -> Any:
         """The run's task gets values that are not its run's: it must refuse them and change nothing."""
 
-        own = run.xcoms["generate"].window.interval
+        own = run.xcoms["generate"].interval
 
         def seen() -> tuple[Any, ...]:
             leases = {lease.interval for lease in self.state().leases()} - {own}

@@ -79,7 +79,7 @@ def newest_token(runtime: Runtime, given: int = 0) -> int:
 
 
 def remove_all_others(runtime: Runtime, claim: Claim, staged: Staged) -> None:
-    files = runtime.stage.list(claim.window.stage_path)
+    files = runtime.stage.list(claim.stage_path)
     found = find_attempts(runtime.config.pipeline_id, files)
     runtime.stage.delete([f.path for a in found if a.attempt != staged.attempt for f in a.files])
 

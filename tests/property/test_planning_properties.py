@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from hypothesis import given, settings
@@ -224,7 +225,7 @@ def test_driven_to_the_end_every_day_is_covered_exactly(
                 assert not common(ledger.unverified(driver.entries), gaps(span, driver.done))
             else:
                 size = data.draw(st.sampled_from(sizes))
-                driver.rules = PlanRules(**{**vars(driver.rules), "granularity": size})
+                driver.rules = replace(driver.rules, granularity=size)
         elif plan.reason is Reason.LEASED:
             assert common(driver.leases, gaps(span, driver.done))
             driver.leases = []

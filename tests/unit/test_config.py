@@ -6,6 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +17,6 @@ from airflow_pipeline_provider.config.loader import (
 )
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.core.planning import PlanRules
-from airflow_pipeline_provider.core.record_generation import generate_pipeline_time_window_record
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from tests.unit.config_examples import (
     ALLOWED_MODULES,
@@ -92,7 +92,7 @@ def test_a_configuration_is_immutable(tmp_path):
             setattr(thing, name, "x")
 
 
-def test_rules_and_record_config_follow_the_file(tmp_path):
+def test_rules_follow_the_file(tmp_path):
     config = load(tmp_path, WHOLE)
     assert config.rules == PlanRules(
         timezone="America/New_York",
@@ -104,20 +104,7 @@ def test_rules_and_record_config_follow_the_file(tmp_path):
         max_backlog_days=None,
         on_blocked="stop",
     )
-    assert config.record_config() == {
-        "pipeline_id": "flights",
-        "timezone": "America/New_York",
-        "x_time_back": "1d2h",
-        "granularity": "2h",
-        "default_record": config.default_record,
-    }
-    record = generate_pipeline_time_window_record(
-        config.record_config(),
-        reference_time="2013-11-04T12:00:00Z",
-        latest_timestamp_available=lambda day: None,
-    )
-    assert record is not None
-    assert (record["target_day_str"], record["time_interval"]) == ("2013-11-03", "2h")
+    assert config.rules.zone == ZoneInfo("America/New_York")
 
 
 @pytest.mark.parametrize(
