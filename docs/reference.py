@@ -356,7 +356,7 @@ def commands_page() -> str:
 
 def _command(command: Command) -> str:
     paragraphs = command_docstring(command.handler).split("\n\n")
-    keep = [one for one in paragraphs[1:] if one.startswith(("JSON", "Exit code", "`")) or "Exit code" in one]
+    keep = [one for one in paragraphs[1:] if one.startswith("JSON") or "Exit code" in one]
     shown: dict[type, str] = {}
     results = [json_section(what, result_class(path), shown) for what, path in command.results.items()]
     usage = " ".join(_usage(argument) for argument in command.arguments)

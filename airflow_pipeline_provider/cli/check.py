@@ -8,9 +8,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain, combinations
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_reference_time
@@ -27,7 +30,6 @@ from airflow_pipeline_provider.config.loader import (
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.core.intervals import iso_utc
 from airflow_pipeline_provider.core.missing import days_of
 from airflow_pipeline_provider.core.readiness import too_old_days
 from airflow_pipeline_provider.core.wording import counted, local_time
@@ -68,14 +70,64 @@ class CheckedFile:
         return found + sum(probed.answer.status == severity for probed in self.services or ())
 
 
+class NextRun(Struct, frozen=True):
+    """Scheduled run, in UTC and in local time."""
+
+    at: datetime
+    local: str
+
+
+class ReportedProblem(Struct, frozen=True):
+    """Problem of a file; `path` is the key, empty for the whole file."""
+
+    severity: Literal["error", "warning"]
+    path: str
+    message: str
+    file: str | None
+    line: int | None
+
+
+class UsedVariable(Struct, frozen=True):
+    """Environment variable that the file uses, or its default where it is not set."""
+
+    name: str
+    origin: str
+    path: str
+    file: str | None
+    line: int
+
+
+class ReportedService(Struct, frozen=True):
+    """Answer of a service; `section` is source, stage, target or state, `status` ok, warning, error or unknown."""
+
+    section: str
+    what: str
+    status: str
+    detail: str
+
+
+class ReportedFile(Struct, frozen=True):
+    """Checked file, with its next five scheduled runs; `services` exists only with `--connect`."""
+
+    file: str
+    pipeline_id: str | None
+    ok: bool
+    next_runs: tuple[NextRun, ...]
+    problems: tuple[ReportedProblem, ...]
+    variables: tuple[UsedVariable, ...]
+    services: tuple[ReportedService, ...] | UnsetType = UNSET
+
+
+class CheckResult(Struct, frozen=True):
+    """What `check` found; `errors` and `warnings` count those of all files and services."""
+
+    files: tuple[ReportedFile, ...]
+    errors: int
+    warnings: int
+
+
 def check(args: Namespace, screen: Screen) -> int:
     """Check the files, and with `--connect` their services; print every problem with file and line.
-
-    JSON: `{"files": [{"file", "pipeline_id" | null, "ok", "problems": [{"severity", "path", "message", "file",
-    "line"}], "next_runs": [{"at", "local"}], "variables": [{"name", "origin", "path", "file", "line"}], "services"?:
-    [{"section", "what", "status", "detail"}]}], "errors": n, "warnings": n}`; `severity` is "error" or "warning",
-    `status` "ok", "warning", "error" or "unknown", `origin` "environment" or "default"; `next_runs` are the next
-    five scheduled runs; `services` exists only with `--connect`.
 
     Exit code 1 when a file has an error, else the highest code of a service's errors.
     """
@@ -91,10 +143,8 @@ def check(args: Namespace, screen: Screen) -> int:
         checked = [_probe_services(one, screen) for one in checked]
     errors = sum(one.count("error") for one in checked)
     warnings = sum(one.count("warning") for one in checked)
-    if screen.as_json:
-        screen.print_json({"files": [_json(one) for one in checked], "errors": errors, "warnings": warnings})
-    else:
-        _print(checked, errors, warnings, screen)
+    result = CheckResult(tuple(_reported(one) for one in checked), errors, warnings)
+    screen.print_result(result, partial(_print, checked))
     return _exit_code(checked)
 
 
@@ -210,7 +260,7 @@ def _check_file(path: Path) -> CheckedFile:
         return CheckedFile(path, None, error.problems)
 
 
-def _print(checked: Sequence[CheckedFile], errors: int, warnings: int, screen: Screen) -> None:
+def _print(checked: Sequence[CheckedFile], result: CheckResult, screen: Screen) -> None:
     for one in checked:
         if one.ok:
             screen.print_line(f"{one.file}: ok ({one.pipeline_id})", "green")
@@ -226,8 +276,12 @@ def _print(checked: Sequence[CheckedFile], errors: int, warnings: int, screen: S
         for probed in one.services or ():
             status, detail = probed.answer
             screen.print_line(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
-    parts = [counted(len(checked), "file"), counted(errors, "problem"), counted(warnings, "warning")]
-    screen.print_line(", ".join(parts), "bold red" if errors else "bold green")
+    parts = [
+        counted(len(checked), "file"),
+        counted(result.errors, "problem"),
+        counted(result.warnings, "warning"),
+    ]
+    screen.print_line(", ".join(parts), "bold red" if result.errors else "bold green")
 
 
 def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
@@ -238,35 +292,30 @@ def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
     return "next runs: " + ", ".join(local_time(run.replace(microsecond=0), config.timezone) for run in runs)
 
 
-def _json(one: CheckedFile) -> dict[str, Any]:
-    services = [
-        {
-            "section": probed.section,
-            "what": probed.what,
-            "status": probed.answer.status,
-            "detail": probed.answer.detail,
-        }
-        for probed in one.services or ()
-    ]
+def _reported(one: CheckedFile) -> ReportedFile:
     zone = one.config.timezone if one.config is not None else "UTC"
-    return {
-        "file": str(one.file),
-        "pipeline_id": one.pipeline_id,
-        "ok": one.ok,
-        "next_runs": [{"at": iso_utc(run), "local": local_iso(run, zone)} for run in one.next_runs],
-        "problems": [
-            {
-                "severity": "warning" if problem.severity == "warning" else "error",
-                "path": problem.path,
-                "message": problem.message,
-                "file": problem.file,
-                "line": problem.line,
-            }
+    services = tuple(
+        ReportedService(probed.section, probed.what, probed.answer.status, probed.answer.detail)
+        for probed in one.services or ()
+    )
+    return ReportedFile(
+        file=str(one.file),
+        pipeline_id=one.pipeline_id,
+        ok=one.ok,
+        next_runs=tuple(NextRun(run, local_iso(run, zone)) for run in one.next_runs),
+        problems=tuple(
+            ReportedProblem(
+                "warning" if problem.severity == "warning" else "error",
+                problem.path,
+                problem.message,
+                problem.file,
+                problem.line,
+            )
             for problem in one.problems
-        ],
-        "variables": [variable._asdict() for variable in one.variables],
-        **({} if one.services is None else {"services": services}),
-    }
+        ),
+        variables=tuple(UsedVariable(*variable) for variable in one.variables),
+        services=UNSET if one.services is None else services,
+    )
 
 
 def schema(args: Namespace, screen: Screen) -> int:

@@ -16,10 +16,10 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted, held_lease, lease_holder, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases.cleanup import Cleaned
+from airflow_pipeline_provider.phases import unlock as phase
+from airflow_pipeline_provider.phases.cleanup import SAFE_AGE_SECONDS, Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.phases.unlock import unlock as remove_leases
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.views.times import (
     HeldLease,
@@ -59,8 +59,15 @@ def cleanup(args: Namespace, screen: Screen) -> int:
     """Remove files of replaced and abandoned attempts, unfinished uploads and expired leases."""
     safe_age = read_seconds(args.older_than, "--older-than")
     config = load_one(args.pipeline, args.folder).config
+    return remove_files(config, screen, safe_age, dry_run=args.dry_run)
+
+
+def remove_files(
+    config: PipelineConfig, screen: Screen, safe_age: int = SAFE_AGE_SECONDS, *, dry_run: bool = False
+) -> int:
+    """Remove what attempts left behind that wrote nothing for `safe_age` seconds; print and return as `cleanup`."""
     with open_runtime(config) as runtime:
-        done = clean(runtime, safe_age_seconds=safe_age, dry_run=args.dry_run)
+        done = clean(runtime, safe_age_seconds=safe_age, dry_run=dry_run)
     screen.print_result(_result(done, config), partial(_print, config.timezone))
     return exit_codes.OK
 
@@ -143,9 +150,21 @@ def unlock(args: Namespace, screen: Screen) -> int:
     by = read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     within = None if args.window is None else read_window_option(args.window, config)
+    return remove_leases(config, by, screen, within, force=args.force)
+
+
+def remove_leases(
+    config: PipelineConfig,
+    by: str,
+    screen: Screen,
+    within: Interval | None = None,
+    *,
+    force: bool = False,
+) -> int:
+    """Remove leases that overlap `within` (None: all); print and return as `unlock`."""
     with open_runtime(config) as runtime:
         try:
-            leases = remove_leases(runtime.state, within, by=by, force=args.force)
+            leases = phase.unlock(runtime.state, within, by=by, force=force)
         except PipelineError as error:
             error.add_context(f"pipeline {config.pipeline_id}, unlock")
             raise

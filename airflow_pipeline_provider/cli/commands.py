@@ -168,6 +168,9 @@ COMMANDS = (
             _OUTPUT,
             _VERBOSE,
         ),
+        results={
+            "": "airflow_pipeline_provider.cli.init:Started",
+        },
     ),
     Command(
         "check",
@@ -190,6 +193,9 @@ COMMANDS = (
             _REFERENCE_TIME,
             *_COMMON,
         ),
+        results={
+            "": "airflow_pipeline_provider.cli.check:CheckResult",
+        },
     ),
     Command(
         "plan",
@@ -202,6 +208,9 @@ COMMANDS = (
             _option("--day", "D", "show this local day, such as 2013-11-03 (default: today's target day)"),
             *_COMMON,
         ),
+        results={
+            "": "airflow_pipeline_provider.cli.plan:DayPlan",
+        },
     ),
     Command(
         "run",
@@ -370,6 +379,9 @@ COMMANDS = (
             _REFERENCE_TIME,
             *_COMMON,
         ),
+        results={
+            "": "airflow_pipeline_provider.cli.doctor:Diagnosis",
+        },
     ),
     Command(
         "unlock",
@@ -405,6 +417,9 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={
+            "": "airflow_pipeline_provider.cli.state:Adopted",
+        },
     ),
     Command(
         "cleanup",
@@ -452,6 +467,11 @@ COMMANDS = (
             _BY,
             *_COMMON,
         ),
+        results={
+            "import": "airflow_pipeline_provider.cli.state:ImportedState",
+            "rebuild": "airflow_pipeline_provider.cli.state:RebuiltState",
+            "rename": "airflow_pipeline_provider.cli.state:RenamedState",
+        },
     ),
     Command(
         "schema",

@@ -8,7 +8,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.output import Screen
@@ -30,12 +33,25 @@ TARGETS = ("duckdb", "postgres", "snowflake")
 STATES = ("sql", "variable")
 
 
-def init(args: Namespace, screen: Screen) -> int:
-    """Write the files of a first pipeline, and print the missing connections and the next commands.
+class StarterConnection(Struct, frozen=True):
+    """Connection that the pipeline uses; `defined` is null when Airflow could not be queried."""
 
-    JSON: `{"pipeline_id", "files": [path], "connections": [{"conn_id", "defined", "command"}], "next": [command]}`;
-    `defined` is null when Airflow could not be queried.
-    """
+    conn_id: str
+    defined: bool | None
+    command: str
+
+
+class Started(Struct, frozen=True):
+    """The files that `init` wrote, the connections that they need, and the next commands."""
+
+    pipeline_id: str
+    files: tuple[str, ...]
+    connections: tuple[StarterConnection, ...]
+    next: tuple[str, ...]
+
+
+def init(args: Namespace, screen: Screen) -> int:
+    """Write the files of a first pipeline, and print the missing connections and the next commands."""
     starter = _read_choices(args)
     if os.path.lexists(starter.pipeline_file):
         raise ConfigError(
@@ -50,25 +66,27 @@ def init(args: Namespace, screen: Screen) -> int:
         command_line.shown(command_line.run_until_done(starter.pipeline_id), folder=folder),
         command_line.shown(command_line.status(starter.pipeline_id), folder=folder),
     ]
-    if screen.as_json:
-        screen.print_json(
-            {
-                "pipeline_id": starter.pipeline_id,
-                "files": [str(path) for path in written],
-                "connections": [
-                    {"conn_id": needed.conn_id, "defined": defined, "command": _add_command(needed)}
-                    for needed, defined in connections
-                ],
-                "next": following,
-            }
-        )
-        return exit_codes.OK
+    result = Started(
+        starter.pipeline_id,
+        tuple(str(path) for path in written),
+        tuple(
+            StarterConnection(needed.conn_id, defined, _add_command(needed))
+            for needed, defined in connections
+        ),
+        tuple(following),
+    )
+    screen.print_result(result, partial(_print, connections))
+    return exit_codes.OK
+
+
+def _print(
+    connections: Sequence[tuple[NeededConnection, bool | None]], result: Started, screen: Screen
+) -> None:
     _print_connections(connections, screen)
     screen.print_line("")
     screen.print_line("Then:")
-    for command in following:
+    for command in result.next:
         screen.print_line(f"  {command}")
-    return exit_codes.OK
 
 
 # --- choices

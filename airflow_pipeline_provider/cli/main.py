@@ -7,17 +7,14 @@ import contextlib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
-from airflow_pipeline_provider.cli.output import ReaderLeftError, Screen, one_line
+from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with
-from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.observability.redaction import redact_text, redact_values
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +60,8 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
     Standard output is kept for the command's result: whatever libraries print goes to standard error.
     """
     screen = Screen(sys.stdout, sys.stderr, as_json=args.output == "json", verbose=args.verbose)
-    try:
+
+    def run() -> int:
         with (
             contextlib.redirect_stdout(sys.stderr),
             _quiet_libraries(args.verbose),
@@ -71,20 +69,9 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
         ):
             module, _, function = command.handler.partition(":")
             code: int = getattr(import_module(module), function)(args, screen)
-        screen.flush()
-        return code
-    except ReaderLeftError:
-        # the interpreter flushes standard output again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.BROKEN_PIPE
-    except KeyboardInterrupt:
-        screen.print_error("interrupted")
-        return exit_codes.INTERRUPTED
-    except Exception as error:  # noqa: BLE001  (the last place that can turn an error into a message)
-        if args.verbose:
-            sys.stderr.write(redact_text(traceback.format_exc(), cut=False))
-        screen.print_error(_error_message(error, args.verbose))
-        return exit_codes.code_of(error)
+            return code
+
+    return exit_codes.report_errors(screen, run)
 
 
 def _called(args: argparse.Namespace) -> Called:
@@ -104,14 +91,6 @@ def _quiet_libraries(verbose: bool) -> Iterator[None]:
         yield
     finally:
         root.setLevel(level)
-
-
-def _error_message(error: Exception, verbose: bool) -> str:
-    """Return the error message that is printed."""
-    if isinstance(error, PipelineError):
-        return redact_values(str(error))
-    more = "" if verbose else "; --verbose shows where it happened"
-    return f"{type(error).__name__}: {one_line(redact_text(str(error)))}{more}"
 
 
 if __name__ == "__main__":

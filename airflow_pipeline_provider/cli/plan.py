@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass
-from datetime import date, datetime, timezone
-from typing import Any
+from datetime import date, datetime, timedelta, timezone
+
+from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_day
@@ -14,151 +14,168 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
-from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.core.windows import window_id_of
 from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.views.times import (
-    change_json,
     change_text,
     clock_changes_in,
     length_text,
     local_iso,
     local_text,
+    offset_text,
     utc_text,
 )
 
 
-@dataclass(frozen=True)
-class DayPlan:
-    """The windows of a day, the instants at which they are ready, and the day's clock changes."""
+class ClockChange(Struct, frozen=True):
+    """Change of the zone's offset; `before` and `after` are offsets such as -04:00."""
 
+    at: datetime
+    before: str
+    after: str
+    text: str
+
+
+class PlannedWindow(Struct, frozen=True):
+    """Window of a day; `clock_change` is the one inside of it."""
+
+    index: int
+    window_id: str
+    start: datetime
+    end: datetime
+    local_start: str
+    local_end: str
+    interval: str
+    interval_seconds: int
+    ready_at: datetime
+    clock_change: ClockChange | None
+
+
+class DayPlan(Struct, frozen=True):
+    """The windows of a day; a date that the zone skipped has none, and `skipped` is true."""
+
+    pipeline_id: str
+    timezone: str
     day: date
-    whole: Interval
-    windows: list[Interval]
-    ready: list[datetime]
-    changes: list[datetime]
-
-    def change_of(self, window: Interval) -> datetime | None:
-        """Return the clock change inside the window, or None."""
-        return next((change for change in self.changes if window.holds(change)), None)
+    granularity: str
+    start: datetime
+    end: datetime
+    length: str
+    length_seconds: int
+    skipped: bool
+    clock_changes: tuple[ClockChange, ...]
+    notes: tuple[str, ...]
+    windows: tuple[PlannedWindow, ...]
 
 
 def plan(args: Namespace, screen: Screen) -> int:
-    """Print the windows of a day.
-
-    JSON: `{"pipeline_id", "timezone", "day", "granularity", "start", "end", "length", "length_seconds", "skipped",
-    "clock_changes": [change], "notes": [sentence], "windows": [{"index", "window_id", "start", "end",
-    "local_start", "local_end", "interval", "interval_seconds", "ready_at", "clock_change": change | null}]}`;
-    instants are ISO 8601, in UTC unless the key begins with `local_`; a change is `{"at", "before", "after",
-    "text"}`. A date that the zone skipped has `skipped: true` and no windows.
-    """
+    """Print the windows of a day."""
     config = load_one(args.pipeline, args.folder).config
-    rules = config.rules
-    day = target_day(rules, datetime.now(timezone.utc)) if args.day is None else read_day(args.day, "--day")
-    planned = plan_day(rules, day)
-    if screen.as_json:
-        screen.print_json(_json(config, planned))
-    else:
-        _print(config, planned, screen)
+    today = target_day(config.rules, datetime.now(timezone.utc))
+    day = today if args.day is None else read_day(args.day, "--day")
+    screen.print_result(plan_of(config, day), _print)
     return exit_codes.OK
 
 
-def plan_day(rules: PlanRules, day: date) -> DayPlan:
+def plan_of(config: PipelineConfig, day: date) -> DayPlan:
     """Return the plan of a day; raise ConfigError near the ends of the calendar."""
+    zone = config.timezone
     try:
-        whole = day_interval(day, rules.timezone)
-        windows = day_plan(rules, day)
-        ready = [ready_at(rules, window) for window in windows]
-        return DayPlan(day, whole, windows, ready, clock_changes_in(whole, rules.timezone))
+        whole = day_interval(day, zone)
+        changes = tuple(clock_change(change, zone) for change in clock_changes_in(whole, zone))
+        windows = tuple(
+            _window(config, index, window, changes)
+            for index, window in enumerate(day_plan(config.rules, day))
+        )
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"--day: {day} cannot be planned: {error}") from error
+    return DayPlan(
+        pipeline_id=config.pipeline_id,
+        timezone=zone,
+        day=day,
+        granularity=str(config.granularity),
+        start=whole.start,
+        end=whole.end,
+        length=length_text(whole.seconds),
+        length_seconds=int(whole.seconds),
+        skipped=whole.is_empty,
+        clock_changes=changes,
+        notes=tuple(_notes(config.rules, day, whole)),
+        windows=windows,
+    )
 
 
-def notes(rules: PlanRules, planned: DayPlan) -> list[str]:
+def _window(
+    config: PipelineConfig, index: int, window: Interval, changes: tuple[ClockChange, ...]
+) -> PlannedWindow:
+    zone = config.timezone
+    return PlannedWindow(
+        index=index,
+        window_id=window_id_of(config.pipeline_id, window),
+        start=window.start,
+        end=window.end,
+        local_start=local_iso(window.start, zone),
+        local_end=local_iso(window.end, zone),
+        interval=seconds_to_time_string(int(window.seconds)),
+        interval_seconds=int(window.seconds),
+        ready_at=ready_at(config.rules, window),
+        clock_change=next((change for change in changes if window.holds(change.at)), None),
+    )
+
+
+def clock_change(change: datetime, timezone: str) -> ClockChange:
+    """Return the clock change at this instant."""
+    before = offset_text(change - timedelta(microseconds=1), timezone)
+    return ClockChange(change, before, offset_text(change, timezone), change_text(change, timezone))
+
+
+def _notes(rules: PlanRules, day: date, whole: Interval) -> list[str]:
     """Return one sentence for each unusual property of the day."""
     found = []
-    if planned.whole.is_empty:
+    if whole.is_empty:
         found.append(
             f"{rules.timezone} skipped this date: the clock moved from the day before to the day after, so there is "
             "nothing to move"
         )
-    if rules.start_day and planned.day < rules.start_day:
+    if rules.start_day and day < rules.start_day:
         found.append(f"the day is before start_day {rules.start_day}: no run moves it")
-    if rules.end_day and planned.day > rules.end_day:
+    if rules.end_day and day > rules.end_day:
         found.append(f"the day is after end_day {rules.end_day}: no run moves it")
     return found
 
 
-def _print(config: PipelineConfig, planned: DayPlan, screen: Screen) -> None:
-    zone = config.timezone
-    length = length_text(planned.whole.seconds)
-    odd = "" if planned.whole.seconds == 86_400 else f", a day of {length}"
-    title = f"{config.pipeline_id}: {planned.day} in {zone}{odd}"
+def _print(planned: DayPlan, screen: Screen) -> None:
+    zone = planned.timezone
+    odd = "" if planned.length_seconds == 86_400 else f", a day of {planned.length}"
+    title = f"{planned.pipeline_id}: {planned.day} in {zone}{odd}"
     if planned.windows:
-        title += f", {counted(len(planned.windows), 'window')} of {config.granularity}"
+        title += f", {counted(len(planned.windows), 'window')} of {planned.granularity}"
     screen.print_line(title, "bold")
-    for moment in planned.changes:
-        screen.print_line(f"{change_text(moment, zone)} at {utc_text(moment)}", "yellow")
-    for note in notes(config.rules, planned):
+    for change in planned.clock_changes:
+        screen.print_line(f"{change.text} at {utc_text(change.at)}", "yellow")
+    for note in planned.notes:
         screen.print_line(note, "yellow")
     if not planned.windows:
         return
-    rows: list[tuple[str, ...]] = []
-    styles: list[str | None] = []
-    for index, (window, ready) in enumerate(zip(planned.windows, planned.ready, strict=True)):
-        change = planned.change_of(window)
-        rows.append(
-            (
-                str(index),
-                utc_text(window.start),
-                utc_text(window.end),
-                local_text(window.start, zone, planned.day),
-                local_text(window.end, zone, planned.day),
-                seconds_to_time_string(int(window.seconds)),
-                local_time(ready, zone),
-                f"<- {change_text(change, zone)}" if change else "",
-            )
+    rows = [
+        (
+            str(window.index),
+            utc_text(window.start),
+            utc_text(window.end),
+            local_text(window.start, zone, planned.day),
+            local_text(window.end, zone, planned.day),
+            window.interval,
+            local_time(window.ready_at, zone),
+            f"<- {window.clock_change.text}" if window.clock_change else "",
         )
-        styles.append("yellow" if change else None)
+        for window in planned.windows
+    ]
     columns = ["#", "start UTC", "end UTC", "start local", "end local", "length", "ready at", "clock"]
-    if not planned.changes:
+    if not planned.clock_changes:
         columns.pop()
-        rows = [row[:-1] for row in rows]
-    screen.print_table(columns, rows, right=("#", "length"), styles=styles)
-
-
-def _json(config: PipelineConfig, planned: DayPlan) -> dict[str, Any]:
-    zone = config.timezone
-    windows = []
-    for index, (window, ready) in enumerate(zip(planned.windows, planned.ready, strict=True)):
-        change = planned.change_of(window)
-        windows.append(
-            {
-                "index": index,
-                "window_id": Window(config.pipeline_id, window, planned.day).window_id,
-                "start": iso_utc(window.start),
-                "end": iso_utc(window.end),
-                "local_start": local_iso(window.start, zone),
-                "local_end": local_iso(window.end, zone),
-                "interval": seconds_to_time_string(int(window.seconds)),
-                "interval_seconds": int(window.seconds),
-                "ready_at": iso_utc(ready),
-                "clock_change": change_json(change, zone) if change else None,
-            }
-        )
-    return {
-        "pipeline_id": config.pipeline_id,
-        "timezone": zone,
-        "day": planned.day.isoformat(),
-        "granularity": str(config.granularity),
-        "start": iso_utc(planned.whole.start),
-        "end": iso_utc(planned.whole.end),
-        "length": length_text(planned.whole.seconds),
-        "length_seconds": int(planned.whole.seconds),
-        "skipped": planned.whole.is_empty,
-        "clock_changes": [change_json(change, zone) for change in planned.changes],
-        "notes": notes(config.rules, planned),
-        "windows": windows,
-    }
+    styles = ["yellow" if window.clock_change else None for window in planned.windows]
+    shown = [row[: len(columns)] for row in rows]
+    screen.print_table(columns, shown, right=("#", "length"), styles=styles)

@@ -32,6 +32,7 @@ from airflow_pipeline_provider.cli.runner import (
     WindowResult,
     signals_as_exceptions,
 )
+from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun
@@ -81,6 +82,18 @@ def reprocess(args: Namespace, screen: Screen) -> int:
     span = None if args.all else read_span(args.first, args.last, config.timezone)
     if not args.here and not args.dry_run:
         require_airflow(getattr(args, "in_airflow", False))
+    return reload_span(config, span, options, screen, dry_run=args.dry_run)
+
+
+def reload_span(
+    config: PipelineConfig,
+    span: Interval | None,
+    options: ReloadOptions,
+    screen: Screen,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Move the windows of the span again (None: every committed one); print and return as `reprocess`."""
     done = ReloadResult()
     with open_runtime(config) as runtime:
         if span is None:
@@ -90,18 +103,18 @@ def reprocess(args: Namespace, screen: Screen) -> int:
         windows = [one.interval for one in found if one.action != "leave_out"]
         if not screen.as_json:
             _print_preview(found, config.timezone, screen)
-        if args.all and not args.here and len(windows) > MOST_RUNS:
+        if span is None and not options.here and len(windows) > MOST_RUNS:
             raise ConfigError(
                 f"--all: {len(windows):,} windows need more DAG runs than the limit of {MOST_RUNS:,}: add --here"
             )
-        if windows and not args.dry_run:
-            if args.all:
+        if windows and not dry_run:
+            if span is None:
                 begin_all(runtime, options.by)
             done = reload_windows(runtime, windows, screen, options, "reprocess", read_reference_time(None))
     result = Reprocessed(
         config.pipeline_id,
         config.timezone,
-        args.dry_run,
+        dry_run,
         tuple(_reprocessed(one, done) for one in found),
         done.error,
     )
@@ -167,12 +180,11 @@ MOST_RUNS = 1000  # for more, use a backfill, which Airflow paces
 class ReloadOptions:
     """The options of a command that moves windows again."""
 
-    here: bool
-    accept_shrink: bool
-    wait_seconds: int
-    retries: int
-    verbose: bool
     by: str
+    here: bool = True
+    accept_shrink: bool = False
+    wait_seconds: int = 600
+    retries: int = 3
 
 
 def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOptions:
@@ -186,7 +198,6 @@ def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOpti
         accept_shrink=args.accept_shrink,
         wait_seconds=read_seconds(args.wait, "--wait"),
         retries=read_count(args.retries, "--retries", least=0, most=1000),
-        verbose=args.verbose,
         by=read_person(args.by),
     )
 
@@ -259,7 +270,7 @@ def _reload_here(
     display = Display(screen, runtime.config.pipeline_id, runtime.config.timezone)
     seconds = sum(window.seconds for window in windows)
     with ExitStack() as stack:
-        stack.enter_context(log_to_display(display, options.verbose))
+        stack.enter_context(log_to_display(display, screen.verbose))
         try:
             with signals_as_exceptions(), display.live(lambda: seconds):
                 for window in windows:

@@ -85,9 +85,13 @@ class RunResult(Struct, frozen=True):
 def run(args: Namespace, screen: Screen) -> int:
     """Move the next window, the named one, or with `--until-done` all that are ready."""
     options = read_options(args)
-    config = load_one(args.pipeline, args.folder).config
+    return move_windows(load_one(args.pipeline, args.folder).config, options, screen)
+
+
+def move_windows(config: PipelineConfig, options: RunOptions, screen: Screen) -> int:
+    """Move the windows that the options name; print and return as `run`."""
     display = Display(screen, config.pipeline_id, config.timezone)
-    with open_runtime(config) as runtime, log_to_display(display, args.verbose):
+    with open_runtime(config) as runtime, log_to_display(display, screen.verbose):
         runner = Runner(runtime, options, display.warn, display.window_ended)
         error: Exception | EndedBySignal | None = None
         try:

@@ -7,10 +7,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_person, read_reason
@@ -21,7 +25,7 @@ from airflow_pipeline_provider.config.loader import find_file
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow, Identity
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.phases import adopt as phase
@@ -33,16 +37,55 @@ from airflow_pipeline_provider.state.portable import LONGEST_LINE, from_lines, t
 STREAM = "-"
 
 
+class ImportedState(Struct, frozen=True):
+    """What `state import` wrote."""
+
+    pipeline_id: str
+    entries: int
+    runs: int
+    token: int
+    first_day: date | None
+
+
+class RebuiltRow(Struct, frozen=True):
+    """Commit row of the target."""
+
+    start: datetime
+    end: datetime
+    token: int
+    rows: int
+
+
+class LeftOutRow(RebuiltRow, frozen=True):
+    """Commit row of the target that was not written into the ledger."""
+
+    why: str
+
+
+class RebuiltState(Struct, frozen=True):
+    """What `state rebuild` wrote into the ledger; `known` counts the commits that it had already."""
+
+    pipeline_id: str
+    written: tuple[RebuiltRow, ...]
+    known: int
+    left_out: tuple[LeftOutRow, ...]
+
+
+class RenamedState(Struct, frozen=True):
+    """What `state rename` transferred: entries of the ledger and rows of the target."""
+
+    pipeline_id: str
+    renamed_from: str
+    entries: int
+    rows: int
+
+
 def state(args: Namespace, screen: Screen) -> int:
     """Export, import, rebuild or rename the state of a pipeline.
 
     `state export` writes JSON Lines (`state.portable`) to FILE or standard output. `state import` reads them into
     the store that the pipeline file names now, so also from the variable to the sql store. `state rebuild` restores
     a lost ledger from the target's commit rows. `state rename` transfers state and target rows of OLD to NEW.
-
-    JSON of `import`: `{"pipeline_id", "entries", "runs", "token", "first_day" | null}`; of `rebuild`:
-    `{"pipeline_id", "written": [row], "known": n, "left_out": [row + {"why"}]}`, where a row is `{"start", "end",
-    "token", "rows"}`; of `rename`: `{"pipeline_id", "renamed_from", "entries", "rows"}`.
 
     Exit code 1 when `rebuild` left something out.
     """
@@ -54,17 +97,31 @@ def state(args: Namespace, screen: Screen) -> int:
         raise ConfigError("FILE: expected the file that `state export` wrote, or - for standard input")
     if args.action == "rebuild" and args.file is not None:
         raise ConfigError(f"FILE: `state rebuild` reads the target, got the file {args.file!r}: leave it out")
-    action = {"export": _export, "import": _import, "rebuild": _rebuild}[args.action]
+    if args.action == "rebuild":
+        return rebuild_ledger(config, by, screen)
+    with _opened(config, args.action) as runtime:
+        if args.action == "export":
+            return _export(runtime, args.file or STREAM, screen)
+        code = _import(runtime, args.file, screen)
+        runtime.state.record_act("state import", by, file=args.file)
+        return code
+
+
+def rebuild_ledger(config: PipelineConfig, by: str, screen: Screen) -> int:
+    """Restore a lost ledger from the target's commit rows; print and return as `state rebuild`."""
+    with _opened(config, "rebuild") as runtime:
+        code = _rebuild(runtime, screen)
+        runtime.state.record_act("state rebuild", by)
+        return code
+
+
+@contextmanager
+def _opened(config: PipelineConfig, action: str) -> Iterator[Runtime]:
     with open_runtime(config) as runtime:
         try:
-            code = action(runtime, args.file or STREAM, screen)
-            if args.action != "export":
-                runtime.state.record_act(
-                    f"state {args.action}", by, **({"file": args.file} if args.file else {})
-                )
-            return code
+            yield runtime
         except PipelineError as error:
-            error.add_context(f"pipeline {config.pipeline_id}, state {args.action}")
+            error.add_context(f"pipeline {config.pipeline_id}, state {action}")
             raise
 
 
@@ -145,44 +202,33 @@ def _import(runtime: Runtime, file: str, screen: Screen) -> int:
     except ConfigError as error:
         raise ConfigError(f"FILE: {file}: {error.message}") from error
     runtime.state.restore(snapshot)
-    if screen.as_json:
-        screen.print_json(
-            {
-                "pipeline_id": pipeline_id,
-                "entries": len(snapshot.entries),
-                "runs": len(snapshot.runs),
-                "token": snapshot.token,
-                "first_day": snapshot.first_day.isoformat() if snapshot.first_day else None,
-            }
-        )
+    result = ImportedState(
+        pipeline_id, len(snapshot.entries), len(snapshot.runs), snapshot.token, snapshot.first_day
+    )
+    screen.print_result(result, partial(_print_imported, runtime.config.state.type))
+    return exit_codes.OK
+
+
+def _print_imported(store: str, result: ImportedState, screen: Screen) -> None:
     screen.print_line(
-        f"the state of type {runtime.config.state.type} has {counted(len(snapshot.entries), 'entry')} and "
-        f"{counted(len(snapshot.runs), 'run')} of {pipeline_id}; tokens continue above {snapshot.token}",
+        f"the state of type {store} has {counted(result.entries, 'entry')} and {counted(result.runs, 'run')} of "
+        f"{result.pipeline_id}; tokens continue above {result.token}",
         "green",
     )
-    return exit_codes.OK
 
 
 # --- rebuild
 
 
-def _rebuild(runtime: Runtime, _file: str, screen: Screen) -> int:
+def _rebuild(runtime: Runtime, screen: Screen) -> int:
     config, done = runtime.config, rebuild(runtime)
-    if screen.as_json:
-        screen.print_json(
-            {
-                "pipeline_id": config.pipeline_id,
-                "written": [_row_json(row) for row in done.written],
-                "known": len(done.known),
-                "left_out": [{**_row_json(row), "why": why} for row, why in done.left_out],
-            }
-        )
-    else:
-        _print(config, [(row, "written") for row in done.written] + list(done.left_out), screen)
-        screen.print_line(
-            f"{counted(len(done.written), 'commit')} written, {len(done.known):,} already in the ledger",
-            "green",
-        )
+    result = RebuiltState(
+        config.pipeline_id,
+        tuple(_row(row) for row in done.written),
+        len(done.known),
+        tuple(LeftOutRow(**asdict(_row(row)), why=why) for row, why in done.left_out),
+    )
+    screen.print_result(result, partial(_print_rebuilt, config.timezone))
     repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
@@ -213,62 +259,73 @@ def _rename(args: Namespace, by: str, screen: Screen) -> int:
         old = type(runtime.state)(config.state, Identity(old_id, config.timezone))
         with closing(old):
             done = rename(runtime, old, by)
-    if screen.as_json:
-        screen.print_json({"pipeline_id": config.pipeline_id, "renamed_from": old_id, **done._asdict()})
-    screen.print_line(
-        f"renamed {old_id} to {config.pipeline_id}: {counted(done.entries, 'entry')} of the ledger and "
-        f"{counted(done.rows, 'row')} of the target",
-        "green",
-    )
+    screen.print_result(RenamedState(config.pipeline_id, old_id, done.entries, done.rows), _print_renamed)
     return exit_codes.OK
 
 
-def _row_json(row: CommitRow) -> dict[str, Any]:
-    start, end = iso_utc(row.interval.start), iso_utc(row.interval.end)
-    return {"start": start, "end": end, "token": row.token, "rows": row.rows}
-
-
-def _print(config: PipelineConfig, rows: list[tuple[CommitRow, str]], screen: Screen) -> None:
-    if not rows:
-        return
-    shown = sorted(rows, key=lambda pair: pair[0].interval)
-    screen.print_table(
-        ("window", "token", "rows", "what"),
-        [(local_window(r.interval, config.timezone), str(r.token), f"{r.rows:,}", what) for r, what in shown],
-        right=("token", "rows"),
-        styles=[None if what == "written" else "red" for _, what in shown],
+def _print_renamed(result: RenamedState, screen: Screen) -> None:
+    screen.print_line(
+        f"renamed {result.renamed_from} to {result.pipeline_id}: {counted(result.entries, 'entry')} of the ledger "
+        f"and {counted(result.rows, 'row')} of the target",
+        "green",
     )
 
 
-def adopt(args: Namespace, screen: Screen) -> int:
-    """Record the source and target that the pipeline file names now, and print what changed.
+def _row(row: CommitRow) -> RebuiltRow:
+    return RebuiltRow(row.interval.start, row.interval.end, row.token, row.rows)
 
-    JSON: `{"pipeline_id", "changes": [text], "shared_with": [pipeline id], "windows" | null, "reason", "by"}`;
+
+def _print_rebuilt(zone: str, result: RebuiltState, screen: Screen) -> None:
+    rows = [(row, "written") for row in result.written] + [(row, row.why) for row in result.left_out]
+    if rows:
+        rows.sort(key=lambda pair: (pair[0].start, pair[0].end))
+        screen.print_table(
+            ("window", "token", "rows", "what"),
+            [
+                (local_window(Interval(row.start, row.end), zone), str(row.token), f"{row.rows:,}", what)
+                for row, what in rows
+            ],
+            right=("token", "rows"),
+            styles=[None if what == "written" else "red" for _, what in rows],
+        )
+    screen.print_line(
+        f"{counted(len(result.written), 'commit')} written, {result.known:,} already in the ledger", "green"
+    )
+
+
+class Adopted(Struct, frozen=True):
+    """What `adopt` accepted: changes of source and target, and pipelines that load the same source into the table.
+
     `windows` is how many committed windows were found in the target, null when the target is the same.
     """
+
+    pipeline_id: str
+    changes: tuple[str, ...]
+    shared_with: tuple[str, ...]
+    windows: int | None
+    reason: str
+    by: str
+
+
+def adopt(args: Namespace, screen: Screen) -> int:
+    """Record the source and target that the pipeline file names now, and print what changed."""
     reason, by = read_reason(args.reason), read_person(args.by)
     config = load_one(args.pipeline, args.folder).config
     with open_runtime(config) as runtime:
         done = phase.adopt(runtime, reason, by)
-    if screen.as_json:
-        screen.print_json(
-            {
-                "pipeline_id": config.pipeline_id,
-                "changes": done.found,
-                "shared_with": done.twins,
-                "windows": done.windows,
-                "reason": reason,
-                "by": by,
-            }
-        )
-    for change in done.found:
+    result = Adopted(config.pipeline_id, tuple(done.found), tuple(done.twins), done.windows, reason, by)
+    screen.print_result(result, _print_adopted)
+    return exit_codes.OK
+
+
+def _print_adopted(result: Adopted, screen: Screen) -> None:
+    for change in result.changes:
         screen.print_line(f"adopted: {change}", "yellow")
-    for twin in done.twins:
+    for twin in result.shared_with:
         screen.print_line(
             f"adopted: pipeline {twin} loads the same source into this table, its rows are kept", "yellow"
         )
-    if done.windows is not None:
-        screen.print_line(f"the target holds every committed window ({done.windows:,})", "green")
-    if not done.found and not done.twins:
+    if result.windows is not None:
+        screen.print_line(f"the target holds every committed window ({result.windows:,})", "green")
+    if not result.changes and not result.shared_with:
         screen.print_line("nothing to adopt: source and target are those of the previous loads")
-    return exit_codes.OK

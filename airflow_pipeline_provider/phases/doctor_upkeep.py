@@ -14,7 +14,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalEr
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.findings import Finding, View
-from airflow_pipeline_provider.phases.repairs import Action, Repair
+from airflow_pipeline_provider.phases.repairs import Action, Loading, Repair
 from airflow_pipeline_provider.phases.source_facts import latest, sentences
 
 
@@ -30,7 +30,7 @@ def blocked(view: View) -> Iterator[Finding]:
             piece,
             f"it failed {counted(limit, 'time')} or more on its data, the last time: {message}; review it, then "
             "reprocess or waive it",
-            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
+            view.load(Repair.LOAD_AFTER_REVIEW, Loading(piece)),
         )
 
 
@@ -51,7 +51,7 @@ def ready_gaps(view: View) -> Iterator[Finding]:
             "gap",
             piece,
             "planning skips it as done, but its entries are missing in the ledger: they were deleted",
-            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(piece)),
+            view.load(Repair.LOAD_AFTER_REVIEW, Loading(piece)),
         )
     stops = False  # a run of all that is ready ends at the first window that fails again
     for one in ready:
@@ -61,8 +61,8 @@ def ready_gaps(view: View) -> Iterator[Finding]:
                 yield _failed(view, one, piece)
             else:
                 sentence = f"it is ready and neither committed nor waived: {one.detail}"
-                command = view.reprocess(piece) if stops else view.until_done()
-                yield Finding("gap", piece, sentence, Action(Repair.MOVE_MISSING, command))
+                loading = Loading(piece) if stops else Loading()
+                yield Finding("gap", piece, sentence, view.load(Repair.MOVE_MISSING, loading))
 
 
 _LASTING = {
@@ -88,7 +88,7 @@ def _failed(view: View, one: Missing, piece: Interval) -> Finding:
         "failed",
         piece,
         f"it failed {counted(one.failures, 'time')}: {one.detail}{hint}",
-        Action(Repair.LOAD_AFTER_REVIEW if lasting else Repair.MOVE_MISSING, view.run(piece)),
+        view.load(Repair.LOAD_AFTER_REVIEW if lasting else Repair.MOVE_MISSING, view.window(piece)),
     )
 
 
@@ -102,7 +102,7 @@ def too_old(view: View) -> Iterator[Finding]:
             "too_old",
             whole,
             too_old_text(rules, pieces),
-            Action(Repair.LOAD_AFTER_REVIEW, view.reprocess(whole)),
+            view.load(Repair.LOAD_AFTER_REVIEW, Loading(whole)),
         )
 
 
@@ -126,9 +126,7 @@ def drifted(view: View) -> Iterator[Finding]:
             "drifted",
             piece,
             f"{part_of}the source had {counted(source, 'row')} and the target {target} when they were counted again",
-            view.load_again(
-                piece, max(view.runtime.target.count(piece).rows, *committed, 0), view.reprocess(piece)
-            )
+            view.load_again(piece, max(view.runtime.target.count(piece).rows, *committed, 0), Loading(piece))
             if grew
             else view.delete_rows(piece),
         )
@@ -147,7 +145,7 @@ def first_day(view: View) -> Iterator[Finding]:
             None,
             f"the state's first day is {first_day}, after today's target day {today}, so no run plans the days "
             "before it: a clock was ahead, or a run had a reference time in the future",
-            view.rebuild() if commits else Action(Repair.MOVE_MISSING, view.until_done()),
+            view.rebuild() if commits else view.load(Repair.MOVE_MISSING, Loading()),
         )
     if first_day is None and commits:
         yield Finding(

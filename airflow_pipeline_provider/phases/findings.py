@@ -15,7 +15,7 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind, blocked, committe
 from airflow_pipeline_provider.core.missing import Missing, find_missing
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.commit_rows import effective_rows
-from airflow_pipeline_provider.phases.repairs import Action, Repair
+from airflow_pipeline_provider.phases.repairs import Action, Loading, Repair
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -128,19 +128,22 @@ class View:
         """Return the repair that writes missing ledger entries from the target's commit rows."""
         return Action(Repair.REBUILD_LEDGER, command_line.rebuild_state(self.name))
 
-    def load_again(self, interval: Interval, rows: int | None, words: Words | None = None) -> Action:
+    def load(self, repair: Repair, loading: Loading) -> Action:
+        """Return the repair that loads this."""
+        return Action(repair, loading.words(self.name), loading)
+
+    def load_again(self, interval: Interval, rows: int | None, loading: Loading | None = None) -> Action:
         """Return the repair that loads the interval again.
 
         `rows` is how many rows the source must hold for it to lose none; None needs a review in any case.
         """
         lossless = rows is not None and self.source_holds(interval, rows)
-        return Action(
-            Repair.LOAD_AGAIN if lossless else Repair.LOAD_AFTER_REVIEW, words or self.run(interval)
-        )
+        repair = Repair.LOAD_AGAIN if lossless else Repair.LOAD_AFTER_REVIEW
+        return self.load(repair, loading or self.window(interval))
 
     def delete_rows(self, interval: Interval) -> Action:
         """Return the repair that loads the interval again and deletes target rows that the source lacks."""
-        return Action(Repair.DELETE_ROWS, self.reprocess(interval, accept_shrink=True))
+        return self.load(Repair.DELETE_ROWS, Loading(interval, accept_shrink=True))
 
     def inspect(self, interval: Interval) -> Action:
         """Return the command that shows the history of the window."""
@@ -148,20 +151,11 @@ class View:
             Repair.INSPECT, command_line.history(self.name, self.runtime.window(interval).window_id)
         )
 
-    def run(self, interval: Interval) -> Words:
-        """Return the command that moves exactly this interval again.
+    def window(self, interval: Interval) -> Loading:
+        """Return the load of exactly this interval.
 
-        If it crosses a midnight, because the time zone was changed, the command moves the windows in it.
+        If it crosses a midnight, because the time zone was changed, the windows in it are loaded.
         """
         zone = self.runtime.config.timezone
-        if day_of(interval.start, zone) != day_of(interval.end - _INSTANT, zone):
-            return self.reprocess(interval)
-        return command_line.run_window(self.name, interval)
-
-    def until_done(self) -> Words:
-        """Return the command that moves all that is ready."""
-        return command_line.run_until_done(self.name)
-
-    def reprocess(self, interval: Interval, *, accept_shrink: bool = False) -> Words:
-        """Return the command that moves the windows in the interval again."""
-        return command_line.reprocess(self.name, interval, accept_shrink=accept_shrink)
+        exact = day_of(interval.start, zone) == day_of(interval.end - _INSTANT, zone)
+        return Loading(interval, exact=exact)

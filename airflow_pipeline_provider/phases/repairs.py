@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import Words
+from airflow_pipeline_provider.core.intervals import Interval
 
 
 class Repair(Enum):
@@ -30,8 +33,26 @@ class Repair(Enum):
         self.lossless = lossless
 
 
+@dataclass(frozen=True)
+class Loading:
+    """What a repair loads: all that is ready, or an interval: as one window if `exact`, else by the day plan."""
+
+    interval: Interval | None = None
+    exact: bool = False
+    accept_shrink: bool = False
+
+    def words(self, name: str) -> Words:
+        """Return the command that does it."""
+        if self.interval is None:
+            return command_line.run_until_done(name)
+        if self.exact:
+            return command_line.run_window(name, self.interval)
+        return command_line.reprocess(name, self.interval, accept_shrink=self.accept_shrink)
+
+
 class Action(NamedTuple):
-    """A repair of one finding; `words` is the command to run, without the name of the program."""
+    """A repair of one finding; `words` is its command without the name of the program, `loading` what it loads."""
 
     repair: Repair
     words: Words
+    loading: Loading | None = None

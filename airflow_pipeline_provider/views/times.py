@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import lease_holder, local_time, local_window
 from airflow_pipeline_provider.state.base import Lease
 
@@ -88,16 +88,6 @@ def change_text(change: datetime, timezone: str) -> str:
         return f"zone changes its name: {old} -> {new}"
     direction = "back" if seconds < 0 else "forward"
     return f"clock goes {direction} {length_text(abs(seconds))}: {old} -> {new}"
-
-
-def change_json(change: datetime, timezone: str) -> dict[str, str]:
-    """Return `{"at", "before", "after", "text"}`: the instant in UTC, and the offsets before and after it."""
-    return {
-        "at": iso_utc(change),
-        "before": offset_text(change - _INSTANT, timezone),
-        "after": offset_text(change, timezone),
-        "text": change_text(change, timezone),
-    }
 
 
 def length_text(seconds: float) -> str:
