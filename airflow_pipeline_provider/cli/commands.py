@@ -228,6 +228,7 @@ COMMANDS = (
                 "move exactly the window that starts at T, ISO 8601 with an offset, even if it is committed",
             ),
             _option("--window-end", "T", "end that window at T, in the same local day"),
+            _flag("--exact", "move the named window even if it is not a window of the day plan"),
             _WAIT,
             _RETRIES,
             _BY,

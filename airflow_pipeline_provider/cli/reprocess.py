@@ -324,6 +324,7 @@ def _start_runs(runtime: Runtime, windows: Sequence[Interval], prefix: str, by: 
         conf: dict[str, Any] = {
             "window_start": iso_utc(window.start),
             "window_end": iso_utc(window.end),
+            "exact": True,
             "by": by,
         }
         if prefix == "recheck":

@@ -124,6 +124,8 @@ def read_options(args: Namespace) -> RunOptions:
         if end <= start:
             raise ConfigError(f"--window-end: expected an instant after --window-start {starts}, got {ends}")
         interval = Interval(start, end)
+    elif args.exact:
+        raise ConfigError("--exact: expected --window-start and --window-end with it")
     return RunOptions(
         reference_time=read_past_time(args.reference_time),
         interval=interval,
@@ -131,6 +133,7 @@ def read_options(args: Namespace) -> RunOptions:
         wait_seconds=read_seconds(args.wait, "--wait"),
         retries=read_count(args.retries, "--retries", least=0, most=1000),
         by=read_person(args.by),
+        exact=args.exact,
     )
 
 

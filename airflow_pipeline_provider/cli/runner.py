@@ -41,7 +41,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 class RunOptions:
     """The options of a run.
 
-    `interval` is the window to move; without it the planner chooses by the reference time.
+    `interval` is the window to move; without it the planner chooses by the reference time. With `exact` it need not
+    be a window of the day plan.
     """
 
     reference_time: datetime
@@ -50,6 +51,7 @@ class RunOptions:
     wait_seconds: int = 600
     retries: int = 3
     by: str | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,8 @@ class Runner:
         self.run_id = f"cli/{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
         interval = self.options.interval
         kind = RunKind.LIVE if interval is None else RunKind.WINDOW
-        at = self.options.reference_time
-        return RunRequest(self.run_id, kind, at, interval, by=self.options.by, run_after=at)
+        at, exact = self.options.reference_time, self.options.exact
+        return RunRequest(self.run_id, kind, at, interval, by=self.options.by, run_after=at, exact=exact)
 
     def _ended(self, outcome: Outcome, began: float) -> None:
         if outcome.claim is None:

@@ -65,7 +65,7 @@ def again(task: str) -> str:
 def run_window(name: str, interval: Interval) -> Words:
     """Move exactly this window, again if it was moved before."""
     start, end = iso_utc(interval.start), iso_utc(interval.end)
-    return ("run", name, "--window-start", start, "--window-end", end)
+    return ("run", name, "--window-start", start, "--window-end", end, "--exact")
 
 
 def run_until_done(name: str) -> Words:

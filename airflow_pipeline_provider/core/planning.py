@@ -11,7 +11,15 @@ from enum import Enum
 from typing import NamedTuple
 
 from airflow_pipeline_provider.core.days import day_interval, day_of
-from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge, subtract, to_utc
+from airflow_pipeline_provider.core.intervals import (
+    Interval,
+    common,
+    gaps,
+    iso_utc,
+    merge,
+    subtract,
+    to_utc,
+)
 from airflow_pipeline_provider.core.missing import too_old, too_old_text
 from airflow_pipeline_provider.core.readiness import (
     PlanRules,
@@ -43,6 +51,8 @@ __all__ = [
     "recent_days",
     "target_day",
 ]
+
+MOST_LISTED = 3  # windows that an error names
 
 _DAY = timedelta(days=1)
 
@@ -131,10 +141,13 @@ def _plan_live(
     return _nothing_left(rules, target, first_day)
 
 
-def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: bool) -> Plan:
+def plan_window(
+    rules: PlanRules, interval: Interval, now: datetime, *, cut: bool, exact: bool = True
+) -> Plan:
     """Return exactly this window, for a backfill (`cut`: end at the latest with the start's day) or for Params.
 
-    `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut.
+    `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut, or is none of
+    the day plan and not `exact`.
     """
     now = to_utc(now, "now")
     if interval.is_empty:
@@ -155,11 +168,34 @@ def plan_window(rules: PlanRules, interval: Interval, now: datetime, *, cut: boo
         return Plan(None, day, Reason.BEFORE_START_DAY, f"{text} is before start_day {rules.start_day}")
     if rules.end_day and day > rules.end_day:
         return Plan(None, day, Reason.AFTER_END_DAY, f"{text} is after end_day {rules.end_day}")
+    if not exact:
+        _check_planned(rules, day, window)
     if (now - window.end).total_seconds() < rules.settle_seconds:
         settled = local_time(window.end + timedelta(seconds=rules.settle_seconds), rules.zone)
         now_text = local_time(now, rules.zone)
         return Plan(None, day, Reason.NOT_SETTLED, f"{text} is settled at {settled}, and it is {now_text}")
     return Plan(window, day, None, f"{text} is the window that was asked for")
+
+
+def _check_planned(rules: PlanRules, day: date, window: Interval) -> None:
+    """Raise ConfigError for a window that is none of the day plan; the error names the nearest ones."""
+    planned = day_plan(rules, day)
+    if window in planned:
+        return
+    near = [one for one in planned if one.overlaps(window)]
+    first = near if len(near) <= MOST_LISTED else near[: MOST_LISTED - 1]
+    listed = [_named(rules, one) for one in first]
+    if len(near) > MOST_LISTED:
+        listed.append(f"and {len(near) - len(first)} more, up to {_named(rules, near[-1])}")
+    raise ConfigError(
+        f"window: expected a window of the day plan, got {_named(rules, window)}; the nearest: {'; '.join(listed)}. "
+        "Name one of them, or move exactly what was asked for with the Param exact: true (command line: --exact)"
+    )
+
+
+def _named(rules: PlanRules, window: Interval) -> str:
+    """Return the window in local time, and in UTC to copy."""
+    return f"{local_window(window, rules.timezone)} ({iso_utc(window.start)} to {iso_utc(window.end)})"
 
 
 # --- reasons

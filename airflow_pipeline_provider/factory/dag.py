@@ -110,11 +110,23 @@ def _params() -> ParamsDict:
     return ParamsDict(
         {
             "window_start": _time_param(
-                "Start of the window to move, with an offset; empty: the planner chooses."
+                f"Start of the window to move. Empty: the planner chooses. {_PICKER}"
             ),
-            "window_end": _time_param("End of the window to move, with an offset, in the same day."),
+            "window_end": _time_param("End of the window, in the same day of the pipeline's time zone."),
+            "exact": Param(
+                False,
+                description="Move exactly this window, even if it is not a window of the day plan.",
+                type="boolean",
+            ),
         }
     )
+
+
+_PICKER = (
+    "The picker sends an instant in UTC, computed from the time zone that Airflow's clock icon shows; on a day on "
+    "which the clocks change it can be an hour off. It cannot tell which one of two equal hours is meant: set the "
+    "icon to UTC, or write the instant with its offset under Advanced Options, such as 2013-11-03T01:00:00-05:00."
+)
 
 
 _TIME_WITH_OFFSET = (

@@ -12,6 +12,7 @@ import msgspec
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.windows import NamedRun, parse_window_id
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators import asset_events
@@ -32,6 +33,7 @@ RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenL
 CONF_KEYS = (
     "window_start",
     "window_end",
+    "exact",
     "reference_time",
     "by",
     "only_drifted",
@@ -139,7 +141,8 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         raise ConfigError(f"conf: unknown {shown}; known: {known}")
     if conf.get("reference_time") is not None:
         reference = _instant(conf["reference_time"], "reference_time")
-    interval = _params_window({**dict(context["params"]), **conf})
+    params = {**dict(context["params"]), **conf}
+    interval = _params_window(params)
     kind = RunKind.WINDOW if interval else RunKind.LIVE
     return RunRequest(
         run,
@@ -151,7 +154,15 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         only_drifted=_flag(conf, "only_drifted"),
         only_incomplete=_flag(conf, "only_incomplete"),
         accept_shrink=_accepted(conf, interval),
+        exact=_flag(params, "exact") or _is_started_for(dag_run.run_id, interval),
     )
+
+
+def _is_started_for(run_id: str, interval: Interval | None) -> bool:
+    """Return whether the run's id names the window: one that a command of a version without `exact` started."""
+    named = NamedRun.parse(run_id)
+    window = parse_window_id(named.window_id) if named else None
+    return window is not None and window[1] == interval
 
 
 def _flag(conf: Mapping[str, Any], key: str) -> bool:

@@ -117,6 +117,7 @@ class ReloadOperator(PipelineOperator):
             {
                 "window_start": iso_utc(interval.start),
                 "window_end": iso_utc(interval.end),
+                "exact": True,
                 "only_drifted": True,  # another maintenance run may have started the same
             },
             f"late data in {local_window(interval, config.timezone)}",

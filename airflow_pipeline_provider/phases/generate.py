@@ -272,7 +272,7 @@ def _release_others(runtime: Runtime, run: str, interval: Interval) -> None:
 def _plan_named(runtime: Runtime, request: RunRequest, *, cut: bool) -> Plan:
     if request.interval is None:
         raise ConfigError(f"interval: a {request.kind.value} run needs a window, got None")
-    return plan_window(runtime.config.rules, request.interval, runtime.now(), cut=cut)
+    return plan_window(runtime.config.rules, request.interval, runtime.now(), cut=cut, exact=request.exact)
 
 
 def _nothing(plan: Plan, holders: str = "") -> Generated:

@@ -28,7 +28,8 @@ class RunRequest(NamedTuple):
     who started it by hand.  `run_after` is when the run was due, by the clock of the process that started it (None:
     now); unlike `reference_time`, no caller of a run chooses it.  `only_drifted`: move the window only while a
     recheck's finding about it is unresolved.  `only_incomplete`: move it only while something of it is missing or in
-    doubt.  `accept_shrink`: how many rows may go from the target (`phases.accept_shrink`).
+    doubt.  `accept_shrink`: how many rows may go from the target (`phases.accept_shrink`).  `exact`: the interval
+    need not be a window of the day plan.
     """
 
     run: str
@@ -41,6 +42,7 @@ class RunRequest(NamedTuple):
     only_drifted: bool = False
     only_incomplete: bool = False
     accept_shrink: int | None = None
+    exact: bool = True
 
 
 class Claim(Window, frozen=True):

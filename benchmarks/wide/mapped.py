@@ -21,7 +21,8 @@ def main() -> None:
     window_start, window_end = (bound.isoformat() for bound in interval(DOCS))
     with closing(Airflow()) as airflow:
         with BusyMachine(given.workers) as machine:
-            run_id = airflow.trigger(dag_id, {"window_start": window_start, "window_end": window_end})
+            conf = {"window_start": window_start, "window_end": window_end, "exact": True}
+            run_id = airflow.trigger(dag_id, conf)
             airflow.finished(dag_id, run_id)
         found = list(airflow.tasks(dag_id, run_id).values())
     tasks.assert_successful(found)

@@ -232,7 +232,7 @@ WRONG = [
     pytest.param(
         lose_audit,
         ["not_audited"],
-        "run flights --window-start 2013-11-04T00:00:00Z --window-end 2013-11-04T05:00:00Z",
+        "run flights --window-start 2013-11-04T00:00:00Z --window-end 2013-11-04T05:00:00Z --exact",
         True,
         id="loaded, not audited",
     ),
@@ -372,7 +372,7 @@ def test_what_a_run_works_on_is_no_finding(whole: Place) -> None:
 
 
 def test_a_window_that_was_replaced_in_part_is_normal(whole: Place) -> None:
-    half = ["--window-start", "2013-11-03T04:00:00Z", "--window-end", "2013-11-03T06:00:00Z"]
+    half = ["--window-start", "2013-11-03T04:00:00Z", "--window-end", "2013-11-03T06:00:00Z", "--exact"]
     assert whole("run", "flights", *half).code == 0
     assert look(whole).json["findings"] == []
     double_row(whole)  # in the first half, which the newer commit speaks for

@@ -224,7 +224,7 @@ def test_a_rename_that_is_not_one(place: Place, arguments: tuple[str, ...], said
 
 def test_the_author_of_a_reprocess_is_recorded(moved: Place) -> None:
     for arguments in (
-        ("run", "flights", *FIRST, "--by", "ann"),
+        ("run", "flights", *FIRST, "--exact", "--by", "ann"),
         (
             "reprocess",
             "flights",
@@ -236,7 +236,7 @@ def test_the_author_of_a_reprocess_is_recorded(moved: Place) -> None:
             "--by",
             " bob  ross ",
         ),
-        ("run", "flights", *FIRST),
+        ("run", "flights", *FIRST, "--exact"),
     ):
         assert moved(*arguments).code == 0
     entries = moved("history", "flights", "2013-11-03", "-o", "json").json["entries"]

@@ -102,7 +102,13 @@ def test_a_named_window_that_has_not_settled_is_a_no(place: Place) -> None:
     place.write(end_day=None)
     place.seed()
     result = place(
-        "run", "flights", "--window-start", "2113-11-03T06:00:00Z", "--window-end", "2113-11-03T07:00:00Z"
+        "run",
+        "flights",
+        "--window-start",
+        "2113-11-03T06:00:00Z",
+        "--window-end",
+        "2113-11-03T07:00:00Z",
+        "--exact",
     )
     assert result.code == 1
     assert result.out.startswith("nothing to do: not_settled: ")
@@ -117,6 +123,8 @@ def test_a_named_window_that_has_not_settled_is_a_no(place: Place) -> None:
         pytest.param([FIRST[0], FIRST[3], FIRST[2], FIRST[1]], "expected an instant after", id="backwards"),
         pytest.param([*FIRST, "--until-done"], "--until-done: cannot be combined with a window", id="both"),
         pytest.param([*FIRST[:3], "2013-11-04T06:00:00Z"], "inside of one day", id="two-days"),
+        pytest.param([*FIRST[:3], "2013-11-03T08:00:00Z"], "expected a window of the day plan", id="no-plan"),
+        pytest.param(["--exact"], "--exact: expected --window-start and --window-end", id="exact-alone"),
         pytest.param(["--wait", "10"], "--wait: expected a duration", id="wait"),
         pytest.param(["--retries", "-1"], "--retries: expected a whole number", id="retries"),
     ],

@@ -105,6 +105,7 @@ def test_params_choose_exactly_that_window_and_replace_it(
     conf = {
         "window_start": "2013-11-03 04:00:00+00:00",  # as Airflow renders {{ data_interval_start }}
         "window_end": "2013-11-03T01:00:00-05:00",
+        "exact": True,
         "openlineage": {"parentRunId": "0190"},
     }
     assert str(run_dag(dag, run_conf=conf).state) == "success"

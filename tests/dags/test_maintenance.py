@@ -71,6 +71,7 @@ def test_late_rows_are_reloaded_by_a_run_of_the_pipelines_own_dag(
         {
             "window_start": "2013-11-03T04:00:00Z",
             "window_end": "2013-11-04T05:00:00Z",
+            "exact": True,
             "only_drifted": True,
         },
     )
@@ -218,7 +219,11 @@ def test_reprocess_and_recheck_start_runs_of_the_dag(
     ((run_id, conf),) = runs_of(moved.pipeline_id)[before:]
     assert run_id.startswith(f"reprocess__{moved.pipeline_id}.20131103T040000Z-20131104T050000Z__")
     assert conf.pop("by") == pwd.getpwuid(os.geteuid()).pw_name
-    assert conf == {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-04T05:00:00Z"}
+    assert conf == {
+        "window_start": "2013-11-03T04:00:00Z",
+        "window_end": "2013-11-04T05:00:00Z",
+        "exact": True,
+    }
     assert f"run {run_id}" in capsys.readouterr().out
     moved.sql("INSERT INTO events (at) VALUES ('2013-11-03T05:00:30Z')")
     assert airflow_pipelines("recheck", *place) == 0

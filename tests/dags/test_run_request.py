@@ -15,7 +15,7 @@ from airflow_pipeline_provider.phases.values import RunKind
 
 RUN_AFTER = datetime(2013, 11, 4, 12, tzinfo=timezone.utc)
 WINDOW = {"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-03T06:00:00Z"}
-DECLARED = {"window_start": None, "window_end": None}
+DECLARED = {"window_start": None, "window_end": None, "exact": False}
 
 
 def context(run_type: str = "manual", conf: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -52,6 +52,33 @@ def test_params_name_the_window() -> None:
     assert msgspec.to_builtins(request.interval) == ["2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z"]
 
 
+HALF_ID = "flights.20131103T040000Z-20131103T050000Z"
+
+
+@pytest.mark.parametrize(
+    ("run_id", "more", "exact"),
+    [
+        pytest.param("manual__1", {}, False, id="by hand"),
+        pytest.param("manual__1", {"exact": False}, False, id="by hand, as the form sends it"),
+        pytest.param("manual__1", {"exact": True}, True, id="exact"),
+        pytest.param(f"reprocess__{HALF_ID}__20131106T120000Z", {"by": "ada"}, True, id="old reprocess"),
+        pytest.param(
+            f"recheck__{HALF_ID}__20131106T120000Z", {"only_drifted": True}, True, id="an old reload"
+        ),
+        pytest.param(
+            "recheck__flights.20131103T040000Z-20131103T060000Z__x", {}, False, id="the id of another window"
+        ),
+    ],
+)
+def test_only_a_run_by_hand_must_follow_the_day_plan(run_id: str, more: dict[str, Any], exact: bool) -> None:
+    """A version before `exact` left runs in the queue whose ids name their windows."""
+    asked = context(
+        conf={"window_start": "2013-11-03T04:00:00Z", "window_end": "2013-11-03T05:00:00Z", **more}
+    )
+    asked["dag_run"].run_id = run_id
+    assert run_request(asked, config()).exact is exact
+
+
 def test_keys_that_airflow_adds_to_the_conf_are_accepted() -> None:
     conf = {"openlineage": {"parentRunId": "0190", "parentJobName": "parent.go", "rootParentRunId": "0190"}}
     request = run_request(context("operator_triggered", conf=conf), config())
@@ -83,6 +110,7 @@ def test_a_time_as_rendered_by_airflow_is_accepted() -> None:
         ({"window_start": 5, "window_end": "2013-11-03T05:00:00Z"}, "ISO 8601 .*got 5"),
         ({"window_strat": "2013-11-03T05:00:00Z"}, "unknown 'window_strat'; known: .*window_start"),
         ({"only_drifted": "yes"}, "expected true or false as only_drifted, got 'yes'"),
+        ({"exact": "yes"}, "expected true or false as exact, got 'yes'"),
         ({"reference_time": "2013-11-03"}, "reference_time: expected an offset"),
         ({"only_incomplete": 1}, "expected true or false as only_incomplete, got 1"),
         ({**WINDOW, "accept_shrink": "13"}, "expected a whole number of rows as accept_shrink.*got '13'"),
@@ -100,6 +128,7 @@ def test_a_time_as_rendered_by_airflow_is_accepted() -> None:
         "a number",
         "unknown key",
         "no boolean",
+        "exact",
         "reference",
         "no flag",
         "rows as text",

@@ -102,6 +102,37 @@ def test_bad_named_windows(window: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("window", "nearest"),
+    [
+        pytest.param("0-2", None, id="a window of the plan, an hour of it twice"),
+        pytest.param("24-25", None, id="the short window at the end of the day"),
+        pytest.param(
+            "1-3",
+            r"\[01:00 EDT, 02:00 EST\) \(2013-11-03T05:00:00Z to 2013-11-03T07:00:00Z\); the nearest: "
+            r"2013-11-03 \[00:00 EDT, 01:00 EST\) \(2013-11-03T04:00:00Z to 2013-11-03T06:00:00Z\); "
+            r"2013-11-03 \[01:00, 03:00\) EST \(2013-11-03T06:00:00Z to 2013-11-03T08:00:00Z\)\. Name one",
+            id="an hour late",
+        ),
+        pytest.param("2-3", r"the nearest: 2013-11-03 \[01:00, 03:00\) EST \([^;]+\)\. Name", id="a half"),
+        pytest.param(
+            "0-25",
+            r"the nearest: 2013-11-03 \[00:00 [^;]+; 2013-11-03 \[01:00, 03:00\) EST [^;]+; and 11 more, up to "
+            r"2013-11-03 \[23:00, 24:00\) EST \(2013-11-04T04:00:00Z to 2013-11-04T05:00:00Z\)\. Name one",
+            id="the whole day",
+        ),
+    ],
+)
+def test_a_window_of_no_day_plan_is_refused_with_the_nearest(window: str, nearest: str | None) -> None:
+    (asked,) = hours(window)
+    assert plan_window(rules(), asked, at(99), cut=False, exact=True).interval == asked
+    if nearest is None:
+        assert plan_window(rules(), asked, at(99), cut=False, exact=False).interval == asked
+        return
+    with pytest.raises(ConfigError, match=rf"^window: expected a window of the day plan, got .*{nearest}"):
+        plan_window(rules(), asked, at(99), cut=False, exact=False)
+
+
+@pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("timezone", "Mars/Olympus", "timezone: expected a name of the tz database"),

@@ -46,7 +46,8 @@ def all_at_once(airflow: Airflow, dag_id: str) -> None:
     for _ in range(LIVE_AT_ONCE):
         airflow.trigger(dag_id)
     for start, end in named_at_once():
-        airflow.trigger(dag_id, {"window_start": start.isoformat(), "window_end": end.isoformat()})
+        window = {"window_start": start.isoformat(), "window_end": end.isoformat(), "exact": True}
+        airflow.trigger(dag_id, window)
 
 
 class Story(NamedTuple):

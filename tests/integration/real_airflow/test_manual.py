@@ -33,7 +33,7 @@ def test_params_replace_exactly_that_window(world: World, done: str) -> None:
     start = lake.instant(THE_LONG_DAY[0]) + timedelta(hours=2)
     world.search.late("manual", start + timedelta(minutes=1))
     local = start.astimezone(lake.NEW_YORK).isoformat()
-    params = {"window_start": local, "window_end": (start + timedelta(hours=1)).isoformat()}
+    params = {"window_start": local, "window_end": (start + timedelta(hours=1)).isoformat(), "exact": True}
     run_id = world.airflow.trigger(done, params)
     assert world.airflow.finished(done, run_id) == "success"
     world.assert_equal(done, "weather", lake.whole(*THE_LONG_DAY))
@@ -78,6 +78,11 @@ START, END = "2013-11-03T01:00:00-04:00", "2013-11-03T01:00:00-05:00"
             "inside of one day",
             id="two days",
         ),
+        pytest.param(
+            {"window_start": START, "window_end": END},
+            "expected a window of the day plan, got 2013-11-03 [01:00 EDT, 01:00 EST) ",
+            id="no window of the day plan",
+        ),
         pytest.param({"window_strat": START}, "unknown 'window_strat'", id="unknown key"),
     ],
 )
@@ -96,6 +101,7 @@ def test_bad_params_fail_with_a_sentence(
     "conf",
     [
         pytest.param({"window_start": 5, "window_end": 6}, id="numbers"),
+        pytest.param({"window_start": START, "window_end": END, "exact": "yes"}, id="no boolean"),
         pytest.param({"window_start": "noon", "window_end": END}, id="no date"),
         pytest.param({"window_start": START, "window_end": "2013-11-03T03:00:00"}, id="naive"),
     ],
