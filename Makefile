@@ -3,8 +3,8 @@
 #   make setup              .venv with everything for development
 #   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
 #   make test-integration   the same code against real servers (tests/services/README.md)
-#   make reliability        kills at every point and at random, on every backend; writes docs/reliability.md
-#   make bench              races against its peers and the limits; writes benchmarks/results.md
+#   make reliability        crashes at every point and at random times, on every backend; writes docs/reliability.md
+#   make bench              comparisons with its peers and the limits; writes benchmarks/results.md
 #   make profile            where an extraction's time goes, function by function
 #   make docs               the documentation site in site/
 #   make demo               real data through the generated DAGs, on embedded servers
@@ -17,7 +17,7 @@
 # BENCH_ARGS="--only extract --docs 100000 --rounds 1" a benchmark.
 
 SHELL := /bin/sh
-# Set in many images; without .pyc files each of the hundreds of processes here would compile Airflow anew.
+# Set in many images; without .pyc files each of the hundreds of processes here would compile Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,7 +32,7 @@ STAMP_BENCH := $(VENV_BENCH)/.setup-complete
 ELASTICDUMP_VERSION := 6.125.1
 ELASTICDUMP := .bench/npm/.elasticdump-$(ELASTICDUMP_VERSION)
 
-# The first interpreter that fits; an explicit PYTHON is taken at its word and checked.
+# The first interpreter that fits; an explicit PYTHON is used as it is, and checked.
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; exit; }; done; echo python3)
@@ -92,7 +92,7 @@ lint-files: $(STAMP)
 	$(SCHEMA) github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(SCHEMA) compose-spec docker-compose.yaml
 
-format: $(STAMP)  ## let ruff mend what it can
+format: $(STAMP)  ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -116,13 +116,13 @@ endif
 test-integration: $(STAMP)  ## tests on real servers, which it starts and stops (or takes from the environment)
 	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
 
-reliability: $(STAMP)  ## deaths at every point and at random on every backend; writes docs/reliability.md (two hours and more)
+reliability: $(STAMP)  ## crashes at every point and at random times on every backend; writes docs/reliability.md (more than two hours)
 	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,RELIABILITY_EXAMPLES=2000 $(BIN)/pytest tests/property/test_machine.py)
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
 
 UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py)
-reliability-airflow: $(STAMP)  ## kills of Airflow's workers, everything at once; LocalExecutor, then Celery with two workers
+reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once; LocalExecutor, then Celery with two workers
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 
@@ -165,7 +165,7 @@ test-airflow-3.2: $(STAMP_3_2)  ## the DAG tests on the oldest supported Airflow
 # for the newest of everything.
 COMPILE = uv pip compile -q --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --no-emit-package airflow-pipeline-provider --extra dev pyproject.toml
-constraints:  ## resolve constraints*.txt anew (needs uv)
+constraints:  ## resolve constraints*.txt again (needs uv)
 	@printf 'apache-airflow==3.3.2\n' >.airflow-pin.txt
 	$(COMPILE) -c .airflow-pin.txt -o constraints.txt
 	@test -e constraints-airflow-3.2.txt || cp constraints.txt constraints-airflow-3.2.txt

@@ -17,14 +17,14 @@ def table(name: str) -> list[list[str]]:
 
 
 def test_the_matrix_names_exactly_the_points_of_the_code() -> None:
-    rows = table("kill matrix")[2:-1]
+    rows = table("crash matrix")[2:-1]
     assert [(row[0], row[1]) for row in rows] == [
         (f"`{point}`", meaning) for point, meaning in POINTS.items()
     ]
 
 
 def test_every_backend_survived_a_crash_at_every_point() -> None:
-    head, _, *rows = table("kill matrix")
+    head, _, *rows = table("crash matrix")
     columns = [i for i, name in enumerate(head) if "×" in name]
     states, targets = crash_matrix("state"), crash_matrix("target")
     assert {f"{state} ×<br>{target}" for state in states for target in targets} <= {head[i] for i in columns}

@@ -1,7 +1,7 @@
-"""Where windows are moved to, and where that is remembered: a class a backend, and how it is copied for a cell.
+"""Define the state stores and targets of the crash matrix, and how each is copied for a cell.
 
-A `World` is the surroundings of one pipeline: everything it writes is below `folder` or carries `name`.  A template
-is prepared once a scenario; each death happens in a copy of its own, so no cell can help or hurt another.
+A `World` is the environment of one pipeline: everything it writes is below `folder` or has `name` in its name.  A
+template is prepared once per scenario; each crash happens in a copy of its own, so no cell affects another.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ class SnowflakeTarget(Target):
             password=os.environ["SNOWFLAKE_PASSWORD"],
             database=os.environ["SNOWFLAKE_DATABASE"],
             schema=os.environ["SNOWFLAKE_SCHEMA"],
-            insecure_mode=True,  # the test server is in nobody's list of revoked certificates
+            insecure_mode=True,  # no list of revoked certificates has the test server
         )
 
 

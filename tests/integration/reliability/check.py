@@ -1,4 +1,4 @@
-"""What must hold: right after a death, and after the rerun.  Each finding is a sentence."""
+"""Check what must hold right after a crash, and after the rerun.  Each finding is a sentence."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Content = Counter[tuple[str, datetime, str]]
 """(record id, event time, body) and how often it is there."""
 
 
-def after_death(
+def after_crash(
     combination: Combination, world: World, scenario: Scenario, before: list[LoadedRow]
 ) -> list[str]:
-    """The window holds one version whole, the one before or the one after; everything else is as it was."""
+    """Check that the window holds either its old or its new version whole, and that nothing else changed."""
     now = combination.target.rows(world)
     window = scenario.window
     found = loaded(now, window, combination)
@@ -35,8 +35,8 @@ def after_death(
     problems = []
     if found not in (old, new):
         problems.append(
-            f"after the death the window held {found.total()} rows, neither the {old.total()} of before nor the "
-            f"{new.total()} of the source"
+            f"after the crash the window held {found.total()} rows, neither the {old.total()} from before nor "
+            f"the {new.total()} of the source"
         )
     problems += others_changed(before, now, window)
     with opened(combination, world, scenario) as runtime:
@@ -44,7 +44,7 @@ def after_death(
     sure = not ledger.unverified(entries) and any(i.covers(window) for i in ledger.committed(entries))
     if sure and found != new and scenario.kind == "live":
         problems.append(
-            "after the death the ledger called the window committed, and the target did not hold it"
+            "after the crash the ledger called the window committed, and the target did not hold it"
         )
     return problems
 
@@ -52,7 +52,7 @@ def after_death(
 def after_rerun(
     combination: Combination, world: World, scenario: Scenario, before: list[LoadedRow]
 ) -> list[str]:
-    """The target is the source, row by row; the ledger says so; nothing else was touched, nothing was left behind."""
+    """Check that the target equals the source row by row, that the ledger agrees, and that nothing is left over."""
     rows = combination.target.rows(world)
     problems = others_changed(before, rows, scenario.window, grown=scenario.following)
     with opened(combination, world, scenario) as runtime:
@@ -85,8 +85,10 @@ def _rows(
 
 
 def _stamps(scenario: Scenario, entries: list[ledger.Entry], rows: list[LoadedRow]) -> list[str]:
-    """Every row names the pipeline, and the window and token of the commit that rules where it lies; an older version
-    those of the commit that brought it."""
+    """Check that every row names the pipeline, and the window and token of the effective commit of its time.
+
+    An older version names those of the commit that loaded it.
+    """
     rulers = [(piece, entry) for piece, entry, _ in ledger.effective(entries)]
     current = {(row.record_id, parse_utc(row.event_time)) for row in scenario.new}
     older = [(e.interval, e) for e in entries if e.kind is ledger.Kind.COMMITTED]
@@ -100,7 +102,7 @@ def _stamps(scenario: Scenario, entries: list[ledger.Entry], rows: list[LoadedRo
         ]
         seen = (row.pipeline_id, row.window_start, row.window_end, row.token)
         if seen not in expected:
-            problems.append(f"row {row.record_id} is stamped {seen}, the ledger says {expected}")
+            problems.append(f"row {row.record_id} has {seen}, expected by the ledger: {expected}")
     return problems[:3]
 
 
@@ -125,9 +127,7 @@ def _ledger(
         commit = commits.get(window)
         theirs = (commit.token, commit.manifest_sha, commit.rows) if commit else None
         if theirs != (entry.token, entry.manifest, entry.rows):
-            problems.append(
-                f"{window}: committed as {entry.token} {entry.manifest}, the target says {theirs}"
-            )
+            problems.append(f"{window}: committed as {entry.token} {entry.manifest}, in the target: {theirs}")
     failed = [entry for entry in entries if entry.kind is ledger.Kind.FAILED]
     if failed:
         problems.append(f"a failure is in the ledger: {failed[0].detail}")
@@ -135,7 +135,7 @@ def _ledger(
 
 
 def _files(runtime: Runtime, scenario: Scenario, entries: list[ledger.Entry]) -> list[str]:
-    """What lies in the window's folder belongs to the attempt whose token is committed."""
+    """Check that the window's folder only holds files of the attempt whose token is committed."""
     folder = runtime.window(scenario.window).stage_path
     token = ledger.committed_token(entries, scenario.window)
     loaded = {
@@ -150,9 +150,9 @@ def _files(runtime: Runtime, scenario: Scenario, entries: list[ledger.Entry]) ->
 def others_changed(
     before: list[LoadedRow], now: list[LoadedRow], window: Interval, grown: Interval | None = None
 ) -> list[str]:
-    """Rows outside of the window: not one is another than before, to its TOKEN and LOADED_AT.
+    """Check that the rows outside of the window are unchanged, including TOKEN and LOADED_AT.
 
-    `grown` may have rows now and had none: a run that finds its window done moves the next one.
+    `grown` may have got rows: a run that finds its window done moves the next one.
     """
     outside = Counter(row for row in before if not window.holds(row.event_time))
     seen = Counter(
@@ -161,7 +161,7 @@ def others_changed(
     if outside == seen:
         return []
     return [
-        f"other windows changed: {(outside - seen).total()} rows gone or stamped anew, "
+        f"other windows changed: {(outside - seen).total()} rows gone or written again, "
         f"{(seen - outside).total()} new"
     ]
 
@@ -189,7 +189,7 @@ def adopt_copy(combination: Combination, world: World, scenario: Scenario) -> No
 
 @contextmanager
 def opened(combination: Combination, world: World, scenario: Scenario) -> Iterator[Runtime]:
-    """The pipeline as any other process sees it."""
+    """Open the pipeline as any other process does."""
     register("source", "memory", MemorySource)
     os.environ.update(combination.environment(world))  # every world has connections of its own
     config = parse_pipeline(combination.config(world, scenario.history), options_model=options_model)

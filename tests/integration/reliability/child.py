@@ -1,7 +1,7 @@
-"""The process that runs one window, and dies where it is told to.
+"""Run one window in a process of its own, and crash it at a given fault point.
 
 Started as a script it is a fork server: it imports everything once, then forks a child for each order that it reads
-from stdin (one line of JSON) and answers on stdout what became of it.  Each child is a process of its own: it opens
+from stdin (one line of JSON) and writes the result to stdout.  Each child is a process of its own: it opens
 its own connections and ends by `os._exit` in mid-work, with nothing flushed, closed or rolled back.
 """
 
@@ -50,15 +50,15 @@ PRELOADED = (
     "airflow_pipeline_provider.state.variable",
     "tests.doubles.memory_source",
 )
-TOO_LONG_SECONDS = 300  # a child that hangs is ended, and says so by its exit code
+TOO_LONG_SECONDS = 300  # a child that hangs is ended, which its exit code shows
 
 
 @dataclass(frozen=True)
 class Order:
     """One run of one window.
 
-    `rows` are [record id, ISO 8601 event time, body] of the source; `die_at` is "point:visit" as `testing.faults`
-    writes it, None for a run that lives.
+    `rows` are [record id, ISO 8601 event time, body] of the source; `crash_at` is "point:visit" as `testing.faults`
+    writes it, None for a run that does not crash.
     """
 
     config: dict[str, Any]
@@ -68,7 +68,7 @@ class Order:
     kind: str
     reference_time: str
     interval: list[str] | None = None
-    die_at: str | None = None
+    crash_at: str | None = None
     sabotage: str | None = None
 
 
@@ -87,7 +87,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a child; `exit_code` is negative for a signal.
+    """The result of a child; `exit_code` is negative for a signal.
 
     Of an order: 0: `outcome` is committed, or the reason for nothing; 1: `error` says what was raised, `transient` is
     whether Airflow would try again.
@@ -184,8 +184,8 @@ def fork(order: Order | Command) -> Ended:
         over, _, _ = select.select([reader], [], [], order.kill_after)  # readable: the child has ended
         if not over:
             os.kill(child, signal.SIGKILL)
-    with os.fdopen(reader) as said:
-        lines = [json.loads(line) for line in said]
+    with os.fdopen(reader) as written:
+        lines = [json.loads(line) for line in written]
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     last = lines.pop() if lines and isinstance(lines[-1], dict) else {}
     return Ended(code, lines, **last)
@@ -195,41 +195,41 @@ def fork(order: Order | Command) -> Ended:
 
 
 def work(order: Order, writer: int) -> int:
-    """Say each point as it is reached, and at the end the outcome; returns the exit code."""
+    """Write each point as it is reached, and at the end the outcome; return the exit code."""
 
-    def say(what: object) -> None:
+    def report(what: object) -> None:
         os.write(writer, (json.dumps(what) + "\n").encode())
 
     os.environ.update(order.environment)
-    logging.disable()  # what is said of a death is what the checks find
+    logging.disable()  # the checks report what a crash left
     warnings.simplefilter("ignore")  # of vendors' libraries; the fast tests treat ours as errors
     from airflow_pipeline_provider import fault_points
     from airflow_pipeline_provider.exceptions import TransientError
     from airflow_pipeline_provider.testing import faults
 
-    dies = None
-    if order.die_at is not None:
-        point, _, visit = order.die_at.partition(":")
-        dies = faults.at(point, int(visit), faults.kill_process)
+    crash = None
+    if order.crash_at is not None:
+        point, _, visit = order.crash_at.partition(":")
+        crash = faults.at(point, int(visit), faults.kill_process)
 
     def hook(point: str) -> None:
-        say(point)
-        if dies is not None:
-            dies(point)
+        report(point)
+        if crash is not None:
+            crash(point)
 
     try:
         if order.sabotage is not None:
             SABOTAGE[order.sabotage]()
         fault_points.install(hook)
-        say({"outcome": move(order)})
+        report({"outcome": move(order)})
     except Exception as error:  # noqa: BLE001  (the parent judges)
-        say({"error": f"{type(error).__name__}: {error}", "transient": isinstance(error, TransientError)})
+        report({"error": f"{type(error).__name__}: {error}", "transient": isinstance(error, TransientError)})
         return 1
     return 0
 
 
 def obey(command: Command) -> int:
-    """Be the command line."""
+    """Run a command of the command line."""
     os.environ.update(command.environment)
     log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
@@ -246,7 +246,7 @@ def obey(command: Command) -> int:
 
 
 def move(order: Order) -> str:
-    """The whole way of a window, as the tasks of a DAG go it."""
+    """Move a window through all phases, as the tasks of a DAG do."""
     from airflow_pipeline_provider.config.loader import parse_pipeline
     from airflow_pipeline_provider.connectors.registry import options_model, register
     from airflow_pipeline_provider.core.intervals import Interval, parse_utc
@@ -274,11 +274,11 @@ def move(order: Order) -> str:
         return "committed"
 
 
-# --- broken systems, which the matrix must find out
+# --- broken systems, for which the matrix must fail
 
 
 def _skip_delete() -> None:
-    """A load that does not remove what stood in the window, nor count afterwards."""
+    """Break the load: it does not delete the old rows of the window, and does not count."""
     from airflow_pipeline_provider.connectors import load_protocol
 
     original = load_protocol.LoadProtocol.replace_window
@@ -293,7 +293,7 @@ def _skip_delete() -> None:
 
 
 def _no_transaction() -> None:
-    """A load whose statements each commit by themselves: DELETE, then INSERT, as many tools do it."""
+    """Break the load: each statement commits by itself, DELETE, then INSERT, as many tools do it."""
     from airflow_pipeline_provider.connectors.duckdb.session import Session
 
     original = Session.execute

@@ -1,7 +1,7 @@
-"""A death at every point of a run, then a rerun, then a close look.
+"""Crash at every point of a run, then rerun it, then check the result.
 
 A run is traced once.  Then, for each point of the trace, a process of its own runs the same window in a fresh copy of
-the same surroundings and dies there by `os._exit`; another process reruns it.
+the same environment and crashes there by `os._exit`; another process reruns it.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from .scenario import LATER_RUN, PIPELINE, REFERENCE_TIME, Scenario
 
 RUN = f"{PIPELINE}/the-run"
 SIDE_BY_SIDE = 2  # cells, and fork servers
-RETRIES, RETRY_SECONDS = 3, 5.0  # a session of the dead may still hold what the rerun needs
+RETRIES, RETRY_SECONDS = 3, 5.0  # a session of the crashed process may still hold what the rerun needs
 EXPIRES_SECONDS = 3  # the lease of runs whose successor is another run
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One death: at the `index`-th point (from 1) of the run, which is called `point`."""
+    """One crash: at the `index`-th point (from 1) of the run, which has the name `point`."""
 
     index: int
     point: str
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"death {self.index} at {self.point}: " + ("; ".join(self.problems) or "survived")
+        return f"crash {self.index} at {self.point}: " + ("; ".join(self.problems) or "survived")
 
 
 @dataclass
 class Matrix:
-    """The deaths of one scenario on one combination.  `sabotage` names a break of `child.SABOTAGE`."""
+    """The crashes of one scenario on one combination.  `sabotage` names a break of `child.SABOTAGE`."""
 
     combination: Combination
     scenario: Scenario
@@ -57,11 +57,11 @@ class Matrix:
     def __post_init__(self) -> None:
         self.template = self._world()
 
-    # --- before any death
+    # --- before the crashes
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """The template is there during the block."""
+        """Keep the template during the block."""
         try:
             self._prepare()
             yield
@@ -69,7 +69,7 @@ class Matrix:
             self.combination.drop(self.template)
 
     def _prepare(self) -> None:
-        """Move what the scenario wants moved beforehand, with nothing broken."""
+        """Move the windows that the scenario needs beforehand, without a crash."""
         self.combination.make(self.template)
         for number, window in enumerate(self.scenario.prepared):
             order = Order(
@@ -85,7 +85,7 @@ class Matrix:
         self.before = self.combination.target.rows(self.template)
 
     def trace(self) -> list[str]:
-        """The points of an undisturbed run; it has to pass every check itself."""
+        """Return the points of an undisturbed run, which must pass every check itself."""
         world = self._copy()
         try:
             ended = self.servers.run(self._order(world, RUN))
@@ -97,28 +97,30 @@ class Matrix:
         finally:
             self.combination.drop(world)
 
-    # --- deaths
+    # --- crashes
 
-    def deaths(self, points: list[str], indices: Iterable[int] | None = None) -> list[Cell]:
-        """Die at each of the indices (all without them), rerun, look."""
+    def crashes(self, points: list[str], indices: Iterable[int] | None = None) -> list[Cell]:
+        """Crash at each of the indices (default: all), rerun, check."""
         chosen = [Cell(i, points[i - 1]) for i in indices or range(1, len(points) + 1)]
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             if not self.another_run:
-                return list(pool.map(lambda cell: self._finish(*self._die(cell)), chosen))
-            dead = list(pool.map(self._die, chosen))
-            time.sleep(EXPIRES_SECONDS)  # the last of the dead runs' leases ends
-            return list(pool.map(lambda pair: self._finish(*pair), dead))
+                return list(pool.map(lambda cell: self._finish(*self._crash(cell)), chosen))
+            crashed = list(pool.map(self._crash, chosen))
+            time.sleep(EXPIRES_SECONDS)  # until the last lease of a crashed run has expired
+            return list(pool.map(lambda pair: self._finish(*pair), crashed))
 
-    def death(self, point: str) -> Cell:
-        """One death, the first time that the point is reached."""
-        return self._finish(*self._die(Cell(0, point), f"{point}:1"))
+    def crash(self, point: str) -> Cell:
+        """Crash the first time that the point is reached, rerun, check."""
+        return self._finish(*self._crash(Cell(0, point), f"{point}:1"))
 
-    def _die(self, cell: Cell, where: str | None = None) -> tuple[World, Cell]:
+    def _crash(self, cell: Cell, where: str | None = None) -> tuple[World, Cell]:
         world = self._copy()
         ended = self.servers.run(self._order(world, RUN, where or f"{faults.ANY}:{cell.index}"))
         if ended.exit_code != faults.EXIT_CODE or not ended.points or ended.points[-1] != cell.point:
-            return world, replace(cell, problems=(f"it should have died there, it ended as {_said(ended)}",))
-        problems = check.after_death(self.combination, world, self.scenario, self.before)
+            return world, replace(
+                cell, problems=(f"it did not crash there, it ended as {_description(ended)}",)
+            )
+        problems = check.after_crash(self.combination, world, self.scenario, self.before)
         return world, replace(cell, problems=tuple(problems))
 
     def _finish(self, world: World, cell: Cell) -> Cell:
@@ -126,14 +128,14 @@ class Matrix:
             ended = self._rerun(world)
             problems = list(cell.problems)
             if ended.exit_code:
-                problems.append(f"the rerun ended as {_said(ended)}")
+                problems.append(f"the rerun ended as {_description(ended)}")
             problems += check.after_rerun(self.combination, world, self.scenario, self.before)
             return replace(cell, problems=tuple(problems))
         finally:
             self.combination.drop(world)
 
     def _rerun(self, world: World) -> Ended:
-        """An ordinary rerun: what is transient is tried again, as Airflow does."""
+        """Run again; after a transient error try again, as Airflow does."""
         order = self._order(world, LATER_RUN if self.another_run else RUN)
         for _ in range(RETRIES):
             ended = self.servers.run(order)
@@ -151,7 +153,7 @@ class Matrix:
     def _copy(self) -> World:
         world = self._world()
         self.combination.copy(self.template, world)
-        if self.scenario.prepared:  # the same data at another place, which a run refuses without a word
+        if self.scenario.prepared:  # the same data at another place, which a run refuses until it is adopted
             check.adopt_copy(self.combination, world, self.scenario)
         return world
 
@@ -159,7 +161,7 @@ class Matrix:
         lease = {"lease": f"{EXPIRES_SECONDS}s"} if self.another_run else {}
         return self.combination.config(world, self.scenario.history, **lease)
 
-    def _order(self, world: World, run: str, die_at: str | None = None) -> Order:
+    def _order(self, world: World, run: str, crash_at: str | None = None) -> Order:
         return Order(
             self._config(world),
             self.combination.environment(world),
@@ -168,15 +170,15 @@ class Matrix:
             self.scenario.kind,
             REFERENCE_TIME,
             self.scenario.interval,
-            die_at,
+            crash_at,
             self.sabotage,
         )
 
     def _must_commit(self, ended: Ended) -> None:
         if ended.outcome != "committed":
-            raise AssertionError(f"a run that nothing disturbs ended as {_said(ended)}")
+            raise AssertionError(f"a run that nothing disturbs ended as {_description(ended)}")
 
 
-def _said(ended: Ended) -> str:
+def _description(ended: Ended) -> str:
     last = ended.points[-1] if ended.points else "no point"
-    return f"{ended.error or ended.outcome or 'nothing said'} (exit code {ended.exit_code}, after {last})"
+    return f"{ended.error or ended.outcome or 'no outcome'} (exit code {ended.exit_code}, after {last})"

@@ -33,14 +33,14 @@ NOW = parse_utc("2013-11-06T12:00:00Z")
 class Order:
     """What one process does: live runs until nothing is left, and these named windows before, between and after.
 
-    `die_at` is a fault point at which it ends like a killed process; `race` starts it once more then.  Two orders
+    `crash_at` is a fault point at which it crashes; `race` then starts it again.  Two orders
     with the same `runs` make the same run ids, as the schedulers of two installations do.
     """
 
     number: int
     named: tuple[tuple[RunKind, Interval], ...] = ()
     live: int = 40
-    die_at: str | None = None
+    crash_at: str | None = None
     installation: str | None = None
     runs: int | None = None
 
@@ -56,11 +56,11 @@ class Place:
 def work(place: Place, order: Order, start: Any, results: Any) -> None:
     """One process: each request is tried again after a transient error, as Airflow does."""
     try:
-        logging.disable(logging.WARNING)  # sixteen processes that wait for a lease have much to say
+        logging.disable(logging.WARNING)  # sixteen processes that wait for a lease log much
         os.environ.update(place.environment)
         config = parse_pipeline(place.config, options_model=options_model)
-        if order.die_at is not None:
-            os.environ[faults.CRASH_AT] = order.die_at
+        if order.crash_at is not None:
+            os.environ[faults.CRASH_AT] = order.crash_at
             faults.arm_from_environment()
         start.wait()
         results.put((order.number, list(_moved(config, order))))
@@ -70,7 +70,7 @@ def work(place: Place, order: Order, start: Any, results: Any) -> None:
 
 
 def _moved(config: Any, order: Order) -> Iterator[str]:
-    """How each request of the order ended; a live run that ends as `leased` is started again, as by the next tick."""
+    """Yield how each request ended; a live run that ends as `leased` is started again, as by the next tick."""
     dice = random.Random(order.number)
     deadline = time.monotonic() + PATIENCE
     runs = order.number if order.runs is None else order.runs
@@ -120,7 +120,7 @@ def _context(place: Place) -> Any:
 
 
 def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
-    """Run them all from one starting shot; how each of its requests ended, by the process's number."""
+    """Start all at once; return how the requests of each process ended, by its number."""
     context = _context(place)
     start, results = context.Event(), context.Queue()
 
@@ -135,10 +135,10 @@ def race(place: Place, orders: list[Order]) -> dict[int, list[str]]:
     while len(ended) < len(processes):
         try:
             ended.update([results.get(timeout=1)])
-        except Empty:  # a process that died said nothing
+        except Empty:  # a process that crashed puts no result
             for order in orders:
-                if order.die_at is not None and processes[order.number].exitcode == faults.EXIT_CODE:
-                    processes[order.number] = begun(replace(order, die_at=None))
+                if order.crash_at is not None and processes[order.number].exitcode == faults.EXIT_CODE:
+                    processes[order.number] = begun(replace(order, crash_at=None))
             if not any(process.is_alive() for process in processes.values()):
                 break
     for process in processes.values():

@@ -1,4 +1,4 @@
-"""The tables of docs/reliability.md; each stands between `<!-- NAME: … -->` and `<!-- end of NAME -->`."""
+"""Write the tables of docs/reliability.md, each between `<!-- NAME: … -->` and `<!-- end of NAME -->`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .backends import COMBINATIONS
 from .matrix import Cell
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
-MATRIX, KILLS = "kill matrix", "random kills"
+MATRIX, KILLS = "crash matrix", "random kills"
 KILLS_HEAD = (
     "backends",
     "pipeline",
@@ -29,7 +29,7 @@ KILLS_HEAD = (
 
 @dataclass
 class Tally:
-    """Deaths survived, of all."""
+    """The number of crashes that were survived, and of all."""
 
     survived: int = 0
     total: int = 0
@@ -47,7 +47,7 @@ class Tally:
 
 @dataclass
 class Results:
-    """What one session tried.  `matrix`: (column, point) -> deaths; `kills`: rows of the table of random kills."""
+    """The results of a session: `matrix` maps (column, point) to crashes, `kills` are rows of the other table."""
 
     matrix: dict[tuple[str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
     kills: list[tuple[str, ...]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Results:
             self.matrix[column, cell.point].add(not cell.problems)
 
     def write(self, page: Path = PAGE) -> None:
-        """Rewrite what was tried; columns and rows of a part that was not stay as they are."""
+        """Rewrite the columns and rows of this session; all others stay as they are."""
         if self.matrix:
             replace_table(page, MATRIX, self.matrix_table(table_of(page, MATRIX)))
         if self.kills:
@@ -70,12 +70,12 @@ class Results:
                 columns.setdefault(head.replace("<br>", " "), [line[i] for line in old[2:]])
         names = sorted(columns, key=_column)
         meanings = [*((f"`{point}`", meaning) for point, meaning in POINTS.items()), ("all", "")]
-        rows = [(*said, *(columns[name][i] for name in names)) for i, said in enumerate(meanings)]
+        rows = [(*meaning, *(columns[name][i] for name in names)) for i, meaning in enumerate(meanings)]
         heads = (name.replace("× ", "×<br>") for name in names)
-        return table(("point", "the process dies when", *heads), rows)
+        return table(("point", "the process crashes when", *heads), rows)
 
     def _cells(self, name: str) -> list[str]:
-        """A column: a cell for each point, then the sum."""
+        """Return a column: a cell for each point, then the sum."""
         tallies = [self.matrix[name, point] for point in POINTS]
         total = Tally(sum(t.survived for t in tallies), sum(t.total for t in tallies))
         return [str(tally) for tally in (*tallies, total)]
@@ -97,7 +97,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def replace_table(page: Path, name: str, text: str) -> None:
-    """Put `text` between the markers of `name`; a page without them is an error."""
+    """Put `text` between the markers of `name`; raise ValueError for a page without them."""
     between = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     content, found = between.subn(lambda m: f"{m[1]}{text}\n{m[2]}", page.read_text(encoding="utf-8"))
     if found != 1:
@@ -106,7 +106,7 @@ def replace_table(page: Path, name: str, text: str) -> None:
 
 
 def table_of(page: Path, name: str) -> list[list[str]]:
-    """The cells of a table on the page, its two head lines first."""
+    """Return the cells of a table on the page, its two head lines first."""
     between = re.compile(rf"<!-- {name}: [^\n]*-->\n(.*?)<!-- end of {name} -->", re.DOTALL)
     [text] = between.findall(page.read_text(encoding="utf-8"))
     return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in text.strip().splitlines()]

@@ -1,4 +1,4 @@
-"""What is moved, and what stood there before.
+"""Define what is moved, and what the target held before.
 
 A day of three windows: its two outer ones are moved first, so that the one in the middle has neighbours that
 must not change.  Rows lie on the windows' first instants and on their last microseconds.
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenario:
-    """`prepared` are windows moved beforehand from `old` rows; the run that dies moves `window` from `new` rows."""
+    """`prepared` windows are moved beforehand from `old` rows; the run that crashes moves `window` from `new`."""
 
     name: str
     window: Interval
@@ -49,8 +49,10 @@ class Scenario:
     history: str = "events"
 
     def expected(self, window: Interval) -> tuple[Row, ...]:
-        """What the target holds of the window once it is loaded from `new`: where history is kept also the older
-        versions that are no longer there."""
+        """Return what the target holds of the window after it was loaded from `new`.
+
+        With `history: changes` that includes the older versions that the source lost.
+        """
         found = {(row.record_id, row.event_time): row for row in self.new}
         if self.history == "changes":
             found = {(row.record_id, row.event_time): row for row in self.old} | found
@@ -58,12 +60,12 @@ class Scenario:
 
     @property
     def interval(self) -> list[str] | None:
-        """What the run asks for; a live run takes what the planner gives."""
+        """Return the window that the run asks for; a live run takes the one that the planner chooses."""
         return msgspec.to_builtins(self.window) if self.kind == "window" else None
 
     @property
     def following(self) -> Interval:
-        """What a live run gets that finds this window done."""
+        """Return the window that a live run gets if this window is done."""
         done = (self.window, *self.prepared)
         return next(window for window in (BEFORE, MIDDLE, AFTER, NEXT_DAY) if window not in done)
 
@@ -81,7 +83,7 @@ def _rows(window: Interval, count: int, version: int = 1) -> tuple[Row, ...]:
 
 
 def _changed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Every third document is another version now, and there are new ones among them."""
+    """Return the rows with a new version of every third document, and with new documents."""
     updated = [
         _row(row.record_id, parse_utc(row.event_time), 2) if i % 3 == 0 else row for i, row in enumerate(rows)
     ]
@@ -90,7 +92,7 @@ def _changed(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 
 def _moved(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Of three documents one is as it was, one got a later time in the window, one in a window that is not loaded."""
+    """Leave one of three documents, move one to a later time of the window and one to a window that is not loaded."""
     places = (None, MIDDLE.end - timedelta(minutes=20), NEXT_DAY.start)
     found = []
     for i, row in enumerate(rows):

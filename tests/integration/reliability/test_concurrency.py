@@ -160,7 +160,7 @@ def test_all_windows_are_moved(place: Place, orders: Callable[[list[Interval]], 
 
 @pytest.mark.parametrize("place", [POSTGRES, EMBEDDED] if FULL else [POSTGRES], indirect=True)
 @pytest.mark.parametrize(
-    ("blue_dies_at", "green_dies_at"),
+    ("blue_crashes_at", "green_crashes_at"),
     [
         (None, None),
         ("extract.read", "load.committed"),
@@ -169,13 +169,13 @@ def test_all_windows_are_moved(place: Place, orders: Callable[[list[Interval]], 
     ids=["no kill", "both are killed", "one is killed between lease and binding"],
 )
 def test_equal_runs_of_two_installations_move_each_window_once(
-    place: Place, blue_dies_at: str | None, green_dies_at: str | None
+    place: Place, blue_crashes_at: str | None, green_crashes_at: str | None
 ) -> None:
     """Two Airflows on one state make equal run ids.  A killed one continues at once and waits for no lease."""
     place.config["state"]["lease"] = "1h"  # far longer than the race lasts
     orders = [
-        Order(0, die_at=blue_dies_at, installation="blue", runs=0),
-        Order(1, die_at=green_dies_at, installation="green", runs=0),
+        Order(0, crash_at=blue_crashes_at, installation="blue", runs=0),
+        Order(1, crash_at=green_crashes_at, installation="green", runs=0),
     ]
     ended = race(place, orders)
     seen = Counter(reason for reasons in ended.values() for reason in reasons)
@@ -184,7 +184,7 @@ def test_equal_runs_of_two_installations_move_each_window_once(
     with open_runtime(parse_pipeline(place.config, options_model=options_model)) as runtime:
         entries = runtime.state.entries()
     begun = Counter(entry.interval for entry in entries if entry.kind is ledger.Kind.ATTEMPT)
-    kills = sum(point is not None for point in (blue_dies_at, green_dies_at))
+    kills = sum(point is not None for point in (blue_crashes_at, green_crashes_at))
     assert set(begun) == set(windows(timedelta(hours=5)))
     assert sum(begun.values()) <= 5 + kills, "a window was extracted by both"
 

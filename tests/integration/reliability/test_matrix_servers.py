@@ -1,6 +1,7 @@
-"""The kill matrix on every state × target; needs POSTGRES_URL and SNOWFLAKE_HOST, and Airflow's metadata database.
+"""Run the crash matrix on every state × target.
 
-A full run dies at each point; otherwise at a few of each scenario, chosen by the seed.
+It needs POSTGRES_URL, SNOWFLAKE_HOST and Airflow's metadata database.  A full run crashes at each point, any other at
+a few points of each scenario, chosen by the seed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property is deprecated"),
 ]
 
-CUT = 2  # deaths a scenario
+CUT = 2  # crashes per scenario
 EVER = "first window ever"  # tables and migrations: tried once on PostgreSQL, as on SQLite × DuckDB
 OTHERS = [
     (name, scenario)
@@ -34,7 +35,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("combination", "scenario"), OTHERS)
-def test_the_same_run_again_after_a_death(
+def test_a_rerun_completes_the_window_after_a_crash(
     combination: str,
     scenario: str,
     fork_servers: ForkServers,
@@ -48,6 +49,6 @@ def test_the_same_run_again_after_a_death(
         points = matrix.trace()
         choice = random.Random(f"{seed} {combination} {scenario}")
         cut = None if full else choice.sample(range(1, len(points) + 1), CUT)
-        cells = matrix.deaths(points, cut)
+        cells = matrix.crashes(points, cut)
     results.add_cells(combination, cells)
     assert [str(cell) for cell in cells if cell.problems] == []

@@ -22,7 +22,7 @@ from tests.integration.reliability.racing import DONE, Order, Place, looked, rac
 
 DAY = Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-04T05:00:00Z"))
 STEP = timedelta(hours=5)
-DEATHS = ("generate.leased:1", "load.committed:1", "audit.committed:1", "state.before_commit:9")
+CRASHES = ("generate.leased:1", "load.committed:1", "audit.committed:1", "state.before_commit:9")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_live_runs_backfills_and_kills_take_turns(place: Place) -> None:
             number,
             ((RunKind.BACKFILL if number % 2 else RunKind.WINDOW, windows[number]),) if number < 5 else (),
             live=40 if number >= 4 else 0,
-            die_at=DEATHS[number] if number < len(DEATHS) else None,
+            crash_at=CRASHES[number] if number < len(CRASHES) else None,
         )
         for number in range(8)
     ]
