@@ -1,7 +1,7 @@
-"""SIGKILL for Airflow's worker processes under a running scheduler: at fault points, and at random moments.
+"""Kill Airflow's worker processes by SIGKILL under a running scheduler: at fault points, and at random times.
 
-Two pipelines run side by side.  Tasks of the first find orders to die at a point (`deadly_dags`); those of the second
-are killed from outside.  RELIABILITY=full kills at every point and a hundred times at random.
+Two pipelines run side by side.  Tasks of the first kill themselves at fault points (`killing_dags`); those of the
+second are killed from outside.  RELIABILITY=full kills at every point and a hundred times at random.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ pytestmark = [
 ]
 
 HOURS = 2 if FULL else 5
-LIVE_RUNS = 3  # begun by hand, beside the scheduled one
+LIVE_RUNS = 3  # started by hand, in addition to the scheduled one
 SETTINGS: dict[str, Any] = {
     "granularity": f"{HOURS}h",
     "state": {"lease": "30s"},  # shorter than Airflow takes to notice that a worker is gone
     "airflow": {"retries": 20, "retry_delay": "1s", "max_active_runs": 4},
 }
-MOST_TRIES = 12  # of a task, and then it is left alone: retries are for what goes wrong beside the kills, too
+MOST_TRIES = 12  # of a task that is killed: the retries after these are for other errors
 AT_POINTS = {TASK: len(POINTS), WORKER: 6, ORPHAN: 6} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
 AT_RANDOM = {TASK: 80, WORKER: 10, ORPHAN: 10} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
-# A process that sleeps with a transaction open keeps others out for as long: there it is killed, never put to sleep.
+# A process that sleeps in a transaction blocks others, so at these points it is killed and never put to sleep.
 IN_A_TRANSACTION = {
     "state.before_commit",
     "load.fence_taken",
@@ -50,11 +50,11 @@ IN_A_TRANSACTION = {
 
 
 class Attacked(NamedTuple):
-    """Ids of the two pipelines; the folder where the first one's orders are."""
+    """Ids of the two pipelines, and the folder with the orders of the first one."""
 
     at_points: str
     at_random: str
-    deaths: Path
+    kills: Path
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +71,26 @@ def attacked(world: World, dice: random.Random) -> Iterator[Attacked]:
     at_points, at_random = (
         here.pipeline(short, "weather", THE_LONG_DAY, SETTINGS) for short in ("at_points", "at_random")
     )
-    deaths = folder / "deaths" / at_points
-    (deaths / "taken").mkdir(parents=True)
+    kills = folder / "kills" / at_points
+    (kills / "taken").mkdir(parents=True)
     for order in orders(dice):
-        (deaths / order).touch()
+        (kills / order).touch()
     loader = folder.with_suffix(".py")
-    shutil.copy(Path(__file__).with_name("deadly_dags.py"), loader)
+    shutil.copy(Path(__file__).with_name("killing_dags.py"), loader)
     for dag_id in (at_points, at_random):
         world.airflow.unpause(dag_id)
         for _ in range(LIVE_RUNS):
             world.airflow.trigger(dag_id)
-    yield Attacked(at_points, at_random, deaths)
-    (deaths / "wake").touch()
-    for pid in orphans(deaths):
+    yield Attacked(at_points, at_random, kills)
+    (kills / "wake").touch()
+    for pid in orphans(kills):
         wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
     loader.unlink()
     shutil.rmtree(folder)
 
 
 def orders(dice: random.Random) -> list[str]:
-    """Where to die and how: HOW@POINT."""
+    """Return where and how a task kills itself: HOW@POINT."""
     possible = {how: sorted(POINTS) for how in AT_POINTS}
     possible[ORPHAN] = sorted(set(POINTS) - IN_A_TRANSACTION)
     return [
@@ -98,48 +98,50 @@ def orders(dice: random.Random) -> list[str]:
     ]
 
 
-def orphans(deaths: Path) -> list[int]:
-    return [int(order.read_text()) for order in (deaths / "taken").glob(f"{ORPHAN}@*")]
+def orphans(kills: Path) -> list[int]:
+    return [int(order.read_text()) for order in (kills / "taken").glob(f"{ORPHAN}@*")]
 
 
-def test_kills_at_random_moments(world: World, attacked: Attacked, dice: random.Random, seed: int) -> None:
-    """Whatever runs at the moment; when all is done before the last kill, a window is asked for again."""
+def test_kills_at_random_times_lose_and_double_no_row(
+    world: World, attacked: Attacked, dice: random.Random, seed: int
+) -> None:
+    """Kill any running process; when all is done before the last kill, request a window again."""
     dag_id, left = attacked.at_random, [how for how, count in AT_RANDOM.items() for _ in range(count)]
     dice.shuffle(left)
-    living_on = []
+    orphaned = []
     while left:
         time.sleep(dice.uniform(0, 2))
         running = running_tries(world, dag_id)
         if running:
             try_id, runner = dice.choice(sorted(running.items()))
             if processes.kill(try_id, runner, left[-1]) and left.pop() == ORPHAN:
-                living_on.append(runner.pid)
+                orphaned.append(runner.pid)
         elif all(run["state"] in FINISHED for run in world.airflow.runs(dag_id)):
             start, end = dice.choice(lake.windows(*THE_LONG_DAY, HOURS))
             world.airflow.trigger(dag_id, {"window_start": start.isoformat(), "window_end": end.isoformat()})
-    for pid in living_on:
+    for pid in orphaned:
         wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
     world.airflow.quiet(dag_id, LIVE_RUNS + 1)
     assert again(world, dag_id) > 0, f"no task was tried again: nothing was killed (seed {seed})"
     assert_moved(world, dag_id)
 
 
-def test_deaths_at_fault_points(world: World, attacked: Attacked) -> None:
-    dag_id, deaths = attacked.at_points, attacked.deaths
+def test_kills_at_fault_points_lose_and_double_no_row(world: World, attacked: Attacked) -> None:
+    dag_id, kills = attacked.at_points, attacked.kills
     world.airflow.quiet(dag_id, LIVE_RUNS + 1)
-    untaken = [order.name for order in deaths.glob("*@*")]
-    assert not untaken, "no task came by these points"
-    assert len(list((deaths / "taken").iterdir())) == sum(AT_POINTS.values())
+    untaken = [order.name for order in kills.glob("*@*")]
+    assert not untaken, "no task reached these points"
+    assert len(list((kills / "taken").iterdir())) == sum(AT_POINTS.values())
     before = world.warehouse.tokens(dag_id)
-    (deaths / "wake").touch()  # every window is committed by a retry when its orphan goes on
-    for pid in orphans(deaths):
+    (kills / "wake").touch()  # every window was committed by a retry before its orphan continues
+    for pid in orphans(kills):
         wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
-    assert world.warehouse.tokens(dag_id) == before, "a process that was given up changed the target"
+    assert world.warehouse.tokens(dag_id) == before, "a stale task changed the target"
     assert_moved(world, dag_id)
 
 
 def running_tries(world: World, dag_id: str) -> dict[str, processes.Runner]:
-    """The DAG's processes at this moment that may be killed, by the id of their task instance's try."""
+    """Map the try id of each running task that may be killed to its process."""
     path = f"dags/{dag_id}/dagRuns/~/taskInstances"
     found = world.airflow.listed(path, "task_instances", state="running")
     ids = {ti["id"] for ti in found if ti["try_number"] <= MOST_TRIES}
@@ -147,7 +149,7 @@ def running_tries(world: World, dag_id: str) -> dict[str, processes.Runner]:
 
 
 def again(world: World, dag_id: str) -> int:
-    """How many tries were not the first of their task."""
+    """Return the number of tries that were not the first of their task."""
     found = world.airflow.listed(f"dags/{dag_id}/dagRuns/~/taskInstances", "task_instances")
     return sum(max(ti["try_number"] - 1, 0) for ti in found)
 
@@ -158,5 +160,5 @@ def assert_moved(world: World, dag_id: str) -> None:
     assert set(lake.windows(*THE_LONG_DAY, HOURS)) <= set(world.committed(dag_id))
     world.assert_complete(dag_id, "weather", *THE_LONG_DAY)
     world.assert_left_nothing(dag_id)
-    told = world.airflow.events(f"{dag_id}.days")[-1]
-    assert told["token"] == max(world.committed(dag_id).values()), "the newest commit was not told"
+    last = world.airflow.events(f"{dag_id}.days")[-1]
+    assert last["token"] == max(world.committed(dag_id).values()), "no event has the newest commit"
