@@ -171,16 +171,16 @@ def check_sharing(view: str, identity: Identity, others: Collection[str]) -> Non
 
 def check_shape(table: str, expected: Mapping[str, str], seen: Mapping[str, str]) -> None:
     """Raise FatalError that names each missing or differently typed column; further columns are allowed."""
-    wrong = [
+    mismatches = [
         f"column {name} is {seen[name]}, expected {kind}"
         if name in seen
         else f"column {name} {kind} is missing"
         for name, kind in expected.items()
         if _base_type(seen.get(name, "")) != _base_type(kind)
     ]
-    if wrong:
+    if mismatches:
         raise FatalError(
-            f"{table} exists and has another shape: {'; '.join(wrong)}. Give target.table another name, "
+            f"{table} exists and has another shape: {'; '.join(mismatches)}. Give target.table another name, "
             "or rename that table; a missing table is created"
         )
 

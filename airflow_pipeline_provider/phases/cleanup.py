@@ -82,7 +82,7 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     )  # before the ledger: an attempt that is missing there then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
     stage_now, judged = runtime.stage.now(), runtime.state.now()
-    dead = _dead(runtime, found, stage_now, safe_age)
+    removable = _removable(runtime, found, stage_now, safe_age)
     unfinished = runtime.stage.remove_unfinished(
         stage_now - safe_age, in_idle_window(runtime), dry_run=dry_run
     )
@@ -91,10 +91,10 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
         leases = [lease for lease in runtime.state.leases(expired=True) if lease not in live]
     else:
         leases = runtime.state.drop_expired()
-        dead = [attempt for attempt in dead if remove_abandoned(runtime, attempt, judged)]
+        removable = [attempt for attempt in removable if remove_abandoned(runtime, attempt, judged)]
         probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
         runtime.stage.delete(probes)
-    return Cleaned(dry_run, tuple(dead), tuple(leases), tuple(unfinished), len(found) - len(dead))
+    return Cleaned(dry_run, tuple(removable), tuple(leases), tuple(unfinished), len(found) - len(removable))
 
 
 # --- which attempts are abandoned
@@ -121,26 +121,29 @@ class _Known:
         return known
 
 
-def _dead(runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age: timedelta) -> list[Attempt]:
+def _removable(
+    runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age: timedelta
+) -> list[Attempt]:
     if not found:
         return []
     span = Interval(min(a.interval.start for a in found), max(a.interval.end for a in found))
     now, leases = runtime.state.now(), runtime.state.leases()
     known = _Known.read(runtime.state.entries(span))
-    standing = [entry for _, entry, _ in known.pieces]
-    attempts, manifests = {e.attempt for e in standing}, {e.manifest for e in standing}
-    rulers = _EffectiveCommits(known.pieces)
-    dead = []
+    effective_commits = [entry for _, entry, _ in known.pieces]
+    attempts = {commit.attempt for commit in effective_commits}
+    manifests = {commit.manifest for commit in effective_commits}
+    by_day = _EffectiveCommits(known.pieces)
+    removable = []
     for attempt in found:
         if attempt.attempt in attempts or attempt.manifests & manifests:
             continue
-        why = rulers.replaced(attempt, known.of_attempt.get(attempt.attempt, []))
+        why = by_day.replaced(attempt, known.of_attempt.get(attempt.attempt, []))
         overtaken = why is not None
         if why is None and not any(lease.interval.overlaps(attempt.interval) for lease in leases):
             why = _abandoned(runtime, attempt, known, now, stage_now, safe_age)
         if why is not None:
-            dead.append(replace(attempt, why=why, overtaken=overtaken))
-    return _without_kept(dead, runtime.config.stage.keep_attempts)
+            removable.append(replace(attempt, why=why, overtaken=overtaken))
+    return _without_kept(removable, runtime.config.stage.keep_attempts)
 
 
 class _EffectiveCommits:
@@ -176,21 +179,21 @@ def _abandoned(
     if stage_now - attempt.newest < safe_age:
         return None
     mine = known.of_attempt.get(attempt.attempt, [])
-    heard = [entry.at for _, entry in mine]
-    heard += [known.last_of_run[entry.run, entry.interval] for _, entry in mine if entry.run is not None]
+    signs = [entry.at for _, entry in mine]
+    signs += [known.last_of_run[entry.run, entry.interval] for _, entry in mine if entry.run is not None]
     if not mine:
         if known.loaded is None:
             known.loaded = {row.manifest_sha for _, row in effective_rows(runtime.target.commits())}
         return None if attempt.manifests & known.loaded else "the ledger does not know it, and it is old"
-    if now - max(heard) < safe_age:
+    if now - max(signs) < safe_age:
         return None
-    return f"no run has continued it since {max(heard):%Y-%m-%d %H:%M}Z, and no run holds its window"
+    return f"no run has continued it since {max(signs):%Y-%m-%d %H:%M}Z, and no run holds its window"
 
 
-def _without_kept(dead: list[Attempt], keep: int) -> list[Attempt]:
+def _without_kept(removable: list[Attempt], keep: int) -> list[Attempt]:
     """Drop the newest `stage.keep_attempts` attempts of each window from the attempts to remove."""
     windows: dict[str, list[Attempt]] = {}
-    for attempt in dead:
+    for attempt in removable:
         windows.setdefault(attempt.folder.rpartition("/")[0], []).append(attempt)
     left = []
     for attempts in windows.values():

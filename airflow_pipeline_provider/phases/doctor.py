@@ -99,7 +99,7 @@ def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
     return Examined(
         tuple(recent_days(runtime.config.rules, at, days)),
         len(view.commits),
-        sum(row.rows for row, _ in view.standing),
+        sum(row.rows for row, _ in view.effective_loads),
         any(interval.start < span.start for interval in known),
         tuple(findings),
     )

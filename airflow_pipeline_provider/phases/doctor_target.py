@@ -94,7 +94,7 @@ def state_behind(view: View) -> Iterator[Finding]:
 def ledger_beyond_target(view: View) -> Iterator[Finding]:
     """Yield commits of the ledger whose commit row in the target is missing or differs."""
     held = {(row.interval, row.token): row for row in view.rows}
-    newest = [(piece, row.token) for row, pieces in view.standing for piece in pieces]
+    newest = [(piece, row.token) for row, pieces in view.effective_loads for piece in pieces]
     for piece, entry in view.commits:
         token = entry.token or 0
         row = held.get((entry.interval, token))
@@ -126,7 +126,7 @@ def target_beyond_ledger(view: View) -> Iterator[Finding]:
     if view.state_is_lost:
         return
     known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
-    for row, pieces in view.standing:
+    for row, pieces in view.effective_loads:
         if (Kind.COMMITTED, row.interval, row.token) in known or not view.idle(pieces):
             continue
         if (Kind.REPLACING, row.interval, row.token) in known:
@@ -150,7 +150,9 @@ def unverified(view: View) -> Iterator[Finding]:
     """Yield replacements that were started and never committed; `target_beyond_ledger` reports loaded ones."""
     known = {(entry.kind, entry.interval, entry.token) for entry in view.entries}
     reported = [
-        row.interval for row, _ in view.standing if (Kind.COMMITTED, row.interval, row.token) not in known
+        row.interval
+        for row, _ in view.effective_loads
+        if (Kind.COMMITTED, row.interval, row.token) not in known
     ]
     in_doubt = common(ledger.unverified(view.entries), [view.span])
     for piece in view.idle(subtract(in_doubt, reported)):
@@ -179,7 +181,7 @@ def counts(view: View) -> Iterator[Finding]:
 
 def _by_day(view: View) -> list[list[tuple[CommitRow, list[Interval]]]]:
     by_day: dict[date, list[tuple[CommitRow, list[Interval]]]] = {}
-    for row, pieces in view.standing:
+    for row, pieces in view.effective_loads:
         day = day_of(row.interval.start, view.runtime.config.timezone)
         by_day.setdefault(day, []).append((row, pieces))
     return [found for _, found in sorted(by_day.items())]

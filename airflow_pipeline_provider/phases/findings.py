@@ -82,7 +82,7 @@ class View:
         return [(piece, e) for piece, e, _ in effective(self.before) if piece.overlaps(self.span)]
 
     @cached_property
-    def standing(self) -> list[tuple[CommitRow, list[Interval]]]:
+    def effective_loads(self) -> list[tuple[CommitRow, list[Interval]]]:
         """Return the target's commit rows that are effective in the span, with all their effective intervals."""
         pieces: dict[int, list[Interval]] = {}
         rows: dict[int, CommitRow] = {}
@@ -100,7 +100,7 @@ class View:
         """Return what is missing in all days; `target_beyond_ledger` finds what was loaded and not committed."""
         config = self.runtime.config
         first_day = self.runtime.state.first_day(None) if config.start_day is None else None
-        loaded = [row.interval for row, _ in self.standing]
+        loaded = [row.interval for row, _ in self.effective_loads]
         return find_missing(
             config.rules,
             self.at,

@@ -182,7 +182,7 @@ def _count_day(
             committed = ruler.rows or 0 if piece == ruler.interval else 0
             finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
         seen = _touching(entries, piece)
-        known = _standing(seen, piece) == [(piece, finding.detail)]
+        known = _recorded_drift(seen, piece) == [(piece, finding.detail)]
         counted.append((replace(finding, known=known), seen))
     return counted, left_out
 
@@ -236,8 +236,8 @@ def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined
     return RecheckedWindow(piece, source, newest, verdict)
 
 
-def _standing(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, Any]]]:
-    """Return the findings that the ledger has of the piece."""
+def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, Any]]]:
+    """Return the drift of the piece that the ledger has."""
     return [(where, check.detail) for where, check in drifted(entries) if where.overlaps(piece)]
 
 
@@ -256,7 +256,7 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
         return False
     if runtime.state.entries(piece) != seen:
         return False
-    nothing_to_clear = finding.verdict is Check.EQUAL and not _standing(seen, piece)
+    nothing_to_clear = finding.verdict is Check.EQUAL and not _recorded_drift(seen, piece)
     if finding.kept or finding.known or nothing_to_clear:
         return True
     runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=finding.detail))

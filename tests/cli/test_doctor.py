@@ -293,7 +293,7 @@ WRONG = [
     pytest.param(drift("grew"), ["drifted"], "reprocess flights --from", True, id="late data"),
     pytest.param(drift("shrank"), ["drifted"], "--accept-shrink", False, id="the source shrank"),
     pytest.param(leave_lease, ["expired_lease"], "unlock flights", True, id="an expired lease"),
-    pytest.param(leave_files, ["orphan_files"], "cleanup flights", True, id="files of a dead attempt"),
+    pytest.param(leave_files, ["orphan_files"], "cleanup flights", True, id="files of an abandoned attempt"),
     pytest.param(
         lose_manifest,
         ["manifest_missing"],

@@ -333,12 +333,12 @@ def test_an_interrupted_rebuild_continues(moved: Place, monkeypatch: pytest.Monk
     append, left = MemoryState.append, iter(range(3))
     moved.store.pipelines.clear()
 
-    def dies(state: MemoryState, entry: Any) -> None:
+    def crash(state: MemoryState, entry: Any) -> None:
         if next(left, None) is None:
             raise KeyboardInterrupt
         append(state, entry)
 
-    monkeypatch.setattr(MemoryState, "append", dies)
+    monkeypatch.setattr(MemoryState, "append", crash)
     assert moved("state", "rebuild", "flights").code == 130
     monkeypatch.undo()
     assert moved("state", "rebuild", "flights").code == 0

@@ -1,4 +1,4 @@
-"""What dead attempts leave behind is removed, and what a living one needs never is."""
+"""Files of abandoned attempts are removed, and files that an attempt still needs are kept."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_an_attempt_that_another_runs_commit_overtook_goes_at_once(seeded: Pipel
     _, attempt, _ = extracted(seeded)
     seeded.now += timedelta(minutes=10)  # the lease ends
     seeded.move(seeded.runtime(stage={"keep_attempts": 9}), run="flights/two")
-    dead = cleanup(seeded.runtime(), dry_run=True)
-    assert removed(dead) == {attempt}
-    assert "committed with the newer token 1" in dead.attempts[0].why
+    found = cleanup(seeded.runtime(), dry_run=True)
+    assert removed(found) == {attempt}
+    assert "committed with the newer token 1" in found.attempts[0].why
     assert attempt in attempts(seeded), "a dry run removes nothing"
     again = cleanup(seeded.runtime())
-    assert (removed(again), again.files, again.kept) == ({attempt}, dead.files, 1)
+    assert (removed(again), again.files, again.kept) == ({attempt}, found.files, 1)
     assert attempts(seeded) == {seeded.entries()[-1].attempt}
     assert cleanup(seeded.runtime()).attempts == ()
 
@@ -354,15 +354,15 @@ def test_cleanup_takes_the_window_of_what_it_judged_abandoned(
     claim, attempt, receipts = extracted(seeded)
     wait(seeded, WEEK + timedelta(minutes=1))
 
-    def go_on(runtime: Runtime, dead: attempt_files.Attempt, judged: datetime) -> bool:
-        """The run is cleared in the moment between the judgement and the deletion."""
+    def clear_the_run(runtime: Runtime, found: attempt_files.Attempt, judged: datetime) -> bool:
+        """Clear the run between the judgement and the deletion."""
         monkeypatch.undo()
         seeded.now += timedelta(seconds=1)
         state["staged"] = stage(seeded.runtime(), claim, attempt, receipts)
-        return attempt_files.remove_abandoned(runtime, dead, judged)
+        return attempt_files.remove_abandoned(runtime, found, judged)
 
     state: dict[str, Any] = {}
-    monkeypatch.setattr(cleanup_phase, "remove_abandoned", go_on)
+    monkeypatch.setattr(cleanup_phase, "remove_abandoned", clear_the_run)
     cleaned = cleanup(seeded.runtime())
     assert (cleaned.attempts, cleaned.kept) == ((), 1)
     load(seeded.runtime(), claim, state["staged"])
@@ -375,9 +375,9 @@ def test_cleanup_leaves_a_window_that_was_taken_since(
     extracted(seeded)
     wait(seeded, WEEK + timedelta(minutes=1))
 
-    def taken(runtime: Runtime, dead: attempt_files.Attempt, judged: datetime) -> bool:
-        runtime.state.acquire(dead.interval, "flights/other", 60)
-        return attempt_files.remove_abandoned(runtime, dead, judged)
+    def taken(runtime: Runtime, attempt: attempt_files.Attempt, judged: datetime) -> bool:
+        runtime.state.acquire(attempt.interval, "flights/other", 60)
+        return attempt_files.remove_abandoned(runtime, attempt, judged)
 
     monkeypatch.setattr(cleanup_phase, "remove_abandoned", taken)
     assert cleanup(seeded.runtime()).attempts == ()

@@ -1,4 +1,4 @@
-"""What stops halfway is finished by a rerun: crashes, retries, twins, zombies, a source that moves."""
+"""A rerun finishes what stopped halfway: crashes, retries, twins, stale tasks, a source that changes."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def test_loaded_but_not_audited_is_audited_and_not_loaded_again(seeded: Pipeline
     ],
     ids=["load", "audit"],
 )
-def test_a_zombie_with_an_older_token_changes_nothing(
+def test_a_stale_task_with_an_older_token_changes_nothing(
     seeded: Pipeline, window: Window, phase: Callable[[Pipeline, Claim, Staged], object]
 ) -> None:
-    claim, staged = until(seeded, "stage", "flights/zombie")
+    claim, staged = until(seeded, "stage", "flights/stale")
     assert staged is not None
     seeded.now += timedelta(minutes=3)
     overlapping = window("2013-11-03T05:00:00Z", "2013-11-03T07:00:00Z")

@@ -28,16 +28,16 @@ def seeded(pipeline: Pipeline) -> Pipeline:
 
 
 def dying_before_commit(pipeline: Pipeline) -> Runtime:
-    """Its process dies before it writes `committed`, after all else."""
+    """Crash the process before it writes `committed`, after everything else."""
     runtime = pipeline.runtime()
     append = runtime.state.append
 
-    def die_before_commit(entry: Entry) -> None:
+    def crash_before_commit(entry: Entry) -> None:
         if entry.kind is Kind.COMMITTED:
             raise Crash
         append(entry)
 
-    runtime.state.append = die_before_commit  # type: ignore[method-assign]
+    runtime.state.append = crash_before_commit  # type: ignore[method-assign]
     return runtime
 
 

@@ -164,9 +164,9 @@ def test_loaded_rows_are_compared_with_loaded_rows(seeded: Pipeline) -> None:
 # --- loaded by one run, audited by another
 
 
-def die_after_the_load(pipeline: Pipeline) -> None:
+def crash_after_the_load(pipeline: Pipeline) -> None:
     with failing_at("load.committed"), pytest.raises(Crash):
-        run_window(runtime(pipeline), pipeline.request("flights/dies"))
+        run_window(runtime(pipeline), pipeline.request("flights/crashes"))
     assert ledger.committed(pipeline.entries()) == []
     pipeline.now += timedelta(minutes=3)  # its lease has ended
 
@@ -197,7 +197,7 @@ def lose_state(pipeline: Pipeline) -> None:
 def test_another_run_audits_what_was_loaded(
     seeded: Pipeline, loss: Callable[[Pipeline], None], on_reject: str
 ) -> None:
-    die_after_the_load(seeded)
+    crash_after_the_load(seeded)
     loss(seeded)
     attempt = next(p.split("/")[2] for p in seeded.stage_files() if "/quarantine-" in p)
     read = seeded.rows.opened
@@ -223,7 +223,7 @@ def change_manifests(pipeline: Pipeline) -> None:
 def test_with_state_and_manifest_lost_the_window_is_moved_again(
     seeded: Pipeline, loss: Callable[[Pipeline], None]
 ) -> None:
-    die_after_the_load(seeded)
+    crash_after_the_load(seeded)
     lose_state(seeded)
     loss(seeded)
     outcome = run_window(runtime(seeded), seeded.request("flights/b"))

@@ -59,7 +59,7 @@ class End:
             self.it_asks_for_an_operator()
         self.it_catches_up()
         self.a_person_reloads()
-        self.zombies_wake()
+        self.stale_tasks_resume()
 
     def it_asks_for_an_operator(self) -> None:
         run = self.world.new_run()
@@ -125,7 +125,7 @@ class End:
         for row in self.world.source.rows.values():
             assert latest[row.record_id] == (row.event_time, row.body)
 
-    def zombies_wake(self) -> None:
+    def stale_tasks_resume(self) -> None:
         """Who slept through all that changes nothing of it, and neither do the runs that wait for a task."""
         world = self.world
         while world.frozen:

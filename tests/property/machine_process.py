@@ -1,4 +1,4 @@
-"""One execution of a task as a process of its own: it may die, freeze or get an error at any place.
+"""One execution of a task as a process of its own: it may crash, freeze or get an error at any place.
 
 A place is each call to source, stage, target or state, before it happens, and each point of `fault_points`.  Places
 are numbered from 1 as the execution reaches them, so a fault is (what, number).
@@ -101,7 +101,7 @@ class Process:
         self._await()
 
     def kill(self) -> None:
-        """A frozen process dies where it is."""
+        """Crash a frozen process where it is."""
         self.alive = False
         self.wake()
 

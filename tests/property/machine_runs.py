@@ -121,7 +121,7 @@ class RunMachine(SourceMachine):
 
     @precondition(lambda self: self.world.frozen)
     @rule(which=recent)
-    def a_zombie_wakes(self, which: int) -> None:
+    def a_stale_task_resumes(self, which: int) -> None:
         number = which % len(self.world.frozen)
         process = self.world.frozen[number][0]
         note(f"{process.name} wakes at {process.places[-1]}: {told(self.world.wake(number))}")
@@ -159,7 +159,7 @@ class RunMachine(SourceMachine):
 
     @rule(sure=st.integers(0, 3))
     def the_state_is_lost(self, sure: int) -> None:
-        """Runs may wait between two tasks meanwhile; tasks that are at work die with it."""
+        """Runs may wait between two tasks meanwhile; running tasks crash with it."""
         if sure == 0:
             while self.world.frozen:
                 process, _, _ = self.world.frozen.pop()

@@ -265,7 +265,9 @@ def test_legal_transitions(written: str, new: str) -> None:
     ("written", "new", "error", "said"),
     [
         pytest.param("R0-2@2", "R0-2@1", SupersededError, "the newer token 2", id="older load"),
-        pytest.param("R0-2@1 R0-2@2", "C0-2@1", SupersededError, "the newer token 2", id="a zombie's commit"),
+        pytest.param(
+            "R0-2@1 R0-2@2", "C0-2@1", SupersededError, "the newer token 2", id="a stale task's commit"
+        ),
         pytest.param(
             "R0-2@1 C0-2@1 R1-3@2", "C0-2@1", SupersededError, "newer run", id="repeated after a newer one"
         ),

@@ -120,14 +120,14 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     try:
         # Python's own parser accepts what the fast one refuses, or reports where it fails
         answer = json.loads(text)
-    except json.JSONDecodeError as wrong:
+    except json.JSONDecodeError as failure:
         # Elasticsearch accepts comments and a byte order mark, and returns them
-        *_, last = (None, *_HIT.finditer(text, 0, wrong.pos))
+        *_, last = (None, *_HIT.finditer(text, 0, failure.pos))
         if last is None:
             return UnexpectedAnswerError(what, "a page of documents", body)
         return DataError(
-            f"document {last[1]}/{last[2]} is no valid JSON ({wrong.msg}), which no target could read; correct it, "
-            "or leave it out by `source.query`"
+            f"document {last[1]}/{last[2]} is not valid JSON ({failure.msg}), which no target could read; "
+            "correct it, or leave it out by `source.query`"
         )
     if not _is_page(answer):
         return UnexpectedAnswerError(what, "a page of documents", answer)
