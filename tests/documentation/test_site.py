@@ -20,7 +20,7 @@ from airflow_pipeline_provider.cli.commands import COMMANDS
 from airflow_pipeline_provider.cli.main import build_parser
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, options_model
-from airflow_pipeline_provider.core.record_generation import FIELDS
+from airflow_pipeline_provider.core.record_json import FIELDS
 from airflow_pipeline_provider.observability import metrics
 from docs import reference
 
