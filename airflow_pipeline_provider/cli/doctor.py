@@ -36,7 +36,7 @@ from airflow_pipeline_provider.views.times import local_fields
 INTERRUPTING_CODES = (exit_codes.INTERRUPTED, exit_codes.BROKEN_PIPE, exit_codes.TERMINATED)
 
 
-class FoundIn(Struct, frozen=True):
+class FindingInterval(Struct, frozen=True):
     """Interval; day and local times are left out where it reaches to the end of the calendar."""
 
     day: date | UnsetType
@@ -50,7 +50,7 @@ class ReportedFinding(Struct, frozen=True):
     """A finding; `command` repairs it, and `--fix` runs it if it is `safe`. A `harmless` one needs no repair."""
 
     kind: str
-    window: FoundIn | None
+    window: FindingInterval | None
     sentence: str
     command: str | None
     safe: bool
@@ -254,9 +254,9 @@ def _result(
     )
 
 
-def _interval(interval: Interval | None, timezone: str) -> FoundIn | None:
+def _interval(interval: Interval | None, timezone: str) -> FindingInterval | None:
     if interval is None:
         return None
     if interval.start.year == 1 or interval.end.year == 9999:
-        return FoundIn(UNSET, interval.start, interval.end, UNSET, UNSET)
-    return FoundIn(**local_fields(interval, timezone))
+        return FindingInterval(UNSET, interval.start, interval.end, UNSET, UNSET)
+    return FindingInterval(**local_fields(interval, timezone))
