@@ -7,6 +7,7 @@ intervals that are waived already, and a lease that expires; the same call again
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.planning import PlanRules
 from airflow_pipeline_provider.core.wording import held_lease, local_time, local_window
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, TransientError
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.first_day import refuse_far_past
 from airflow_pipeline_provider.phases.leases import local_times
@@ -51,7 +52,7 @@ def waive(
     :param owner: the name under which the leases are held meanwhile.
     :param names: how the caller names the bounds of the span, for errors.
     :raises ConfigError: the span ends in the future, or begins before the pipeline can.
-    :raises TransientError: a run holds part of it. Nothing is waived then, unless the message says otherwise.
+    :raises LeaseHeldError: a run holds part of it. Nothing is waived then, unless the message says otherwise.
     """
     now, zone = clock(), rules.timezone
     if span.end > now:
@@ -62,7 +63,9 @@ def waive(
     refuse_far_past(rules, names[0], span.start)
     _refuse_leased(state, span)
     done = Waived()
-    with local_times(state), state.exclusive(owner, state.options.lease_seconds):
+    with ExitStack() as stack:
+        with local_times(state):
+            stack.enter_context(state.exclusive(owner, state.options.lease_seconds))
         for _, part in days_in(span, zone):
             pieces, left_out = waivable(state.entries(part), part)
             done.left_out += left_out
@@ -87,9 +90,15 @@ def _refuse_leased(state: State, span: Interval) -> None:
     for lease in state.leases():
         # a store that is not concurrent has one writer at a time, whatever window it holds
         if lease.interval.overlaps(span) or not state.concurrent:
-            raise TransientError(
-                f"{local_window(lease.interval, zone)} {held_lease(lease.holder, lease.since, lease.until, zone)}: "
-                "nothing was waived; let the run end, then waive again"
+            held = held_lease(lease.holder, lease.since, lease.until, zone)
+            raise LeaseHeldError(
+                lease.owner,
+                lease.since,
+                lease.until,
+                windows=(lease.interval,),
+                holder=lease.holder,
+                message=f"{local_window(lease.interval, zone)} {held}: nothing was waived; let the run end, then "
+                "waive again",
             )
 
 
@@ -98,9 +107,15 @@ def _waive_piece(state: State, piece: Interval, detail: dict[str, str], owner: s
     try:
         state.acquire(piece, owner, state.options.lease_seconds)
     except LeaseHeldError as error:
-        raise TransientError(
-            f"{local_window(piece, state.identity.timezone)}: {error.message}; earlier intervals were waived: let "
-            "the run end, then waive again"
+        done_so_far = "earlier intervals were waived" if done.pieces else "nothing was waived"
+        raise LeaseHeldError(
+            error.owner,
+            error.since,
+            error.until,
+            windows=error.windows,
+            holder=error.holder,
+            message=f"{local_window(piece, state.identity.timezone)}: {error.message}; {done_so_far}: let the run "
+            "end, then waive again",
         ) from error
     try:
         reach("waive.leased")

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind, waived
-from airflow_pipeline_provider.exceptions import ConfigError, TransientError
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.phases.unlock import release_lease
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.phases.waive import Waived, waive
@@ -96,7 +96,7 @@ def test_a_waiver_that_is_cut_off_is_finished_by_the_next(pipeline: Pipeline, po
         with failing_at(point), pytest.raises(Crash):
             give_up(pipeline)
     assert len(waivers(pipeline)) == left
-    with pytest.raises(TransientError, match=r"held by page/ann-1 .*nothing was waived"):
+    with pytest.raises(LeaseHeldError, match=r"held by page/ann-1 .*nothing was waived"):
         give_up(pipeline)
     pipeline.now += timedelta(minutes=10)
     give_up(pipeline)
