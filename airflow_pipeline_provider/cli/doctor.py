@@ -130,7 +130,7 @@ def _command(finding: Finding, args: Namespace) -> str | None:
     words = finding.action.words
     if _moves_all(finding.action) and args.reference_time is not None:
         words = (*words, "--reference-time", args.reference_time)
-    return command_line.shown(words)
+    return command_line.shell_line(words)
 
 
 def _moves_all(action: Action) -> bool:

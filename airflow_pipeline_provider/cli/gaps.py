@@ -113,8 +113,8 @@ def _commands(found: PipelineGaps) -> list[str]:
     stuck = [gap.interval for gap in found.gaps if gap.reason in (Why.BLOCKED, Why.TOO_OLD)]
     lines = []
     for interval in stuck[: command_line.MOST_SHOWN]:
-        lines.append(command_line.shown(command_line.reprocess(name, interval)))
-        lines.append(command_line.shown(command_line.waive(name, interval, DEFAULT_WAIVER_REASON)))
+        lines.append(command_line.shell_line(command_line.reprocess(name, interval)))
+        lines.append(command_line.shell_line(command_line.waive(name, interval, DEFAULT_WAIVER_REASON)))
     return lines
 
 

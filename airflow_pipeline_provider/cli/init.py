@@ -62,9 +62,9 @@ def init(args: Namespace, screen: Screen) -> int:
     connections = [(needed, _defined(needed.conn_id)) for needed in needed_connections(starter)]
     folder = str(starter.pipelines)
     following = [
-        command_line.shown(command_line.check(folder)),
-        command_line.shown(command_line.run_until_done(starter.pipeline_id), folder=folder),
-        command_line.shown(command_line.status(starter.pipeline_id), folder=folder),
+        command_line.shell_line(command_line.check(folder)),
+        command_line.shell_line(command_line.run_until_done(starter.pipeline_id), folder=folder),
+        command_line.shell_line(command_line.status(starter.pipeline_id), folder=folder),
     ]
     result = Started(
         starter.pipeline_id,

@@ -14,7 +14,7 @@ from typing import NoReturn
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with
+from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Invocation, invoked_as
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
         with (
             contextlib.redirect_stdout(sys.stderr),
             _quiet_libraries(args.verbose),
-            called_with(_called(args)),
+            invoked_as(_called(args)),
         ):
             module, _, function = command.handler.partition(":")
             code: int = getattr(import_module(module), function)(args, screen)
@@ -74,9 +74,9 @@ def dispatch(command: Command, args: argparse.Namespace) -> int:
     return exit_codes.report_errors(screen, run)
 
 
-def _called(args: argparse.Namespace) -> Called:
+def _called(args: argparse.Namespace) -> Invocation:
     program = IN_AIRFLOW if getattr(args, "in_airflow", False) else PROGRAM
-    return Called(program, getattr(args, "folder", None), getattr(args, "pipeline", None))
+    return Invocation(program, getattr(args, "folder", None), getattr(args, "pipeline", None))
 
 
 @contextlib.contextmanager

@@ -229,7 +229,7 @@ def _rebuild(runtime: Runtime, screen: Screen) -> int:
         tuple(LeftOutRow(**asdict(_row(row)), why=why) for row, why in done.left_out),
     )
     screen.print_result(result, partial(_print_rebuilt, config.timezone))
-    repair = command_line.shown(command_line.doctor(command_line.name_of(config.pipeline_id)))
+    repair = command_line.shell_line(command_line.doctor(command_line.name_of(config.pipeline_id)))
     for row, why in done.left_out:
         window = local_window(row.interval, config.timezone)
         screen.print_error(f"{window} was left out: {why}; run `{repair}` to see what to do")

@@ -11,12 +11,12 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.catalog import UnreadPipeline, load_asked, load_one
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
+from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_line
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.phases.source_facts import sentences
+from airflow_pipeline_provider.phases.source_facts import fact_warnings
 from airflow_pipeline_provider.views.status import (
     CaughtUp,
     DayRow,
@@ -131,12 +131,12 @@ def print_one(report: StatusReport, screen: Screen) -> None:
         styles=[_STYLES.get(day.status) for day in report.days],
     )
     if any(day.status in _NEEDS_REPAIR for day in report.days):
-        screen.print_line(f"to repair: {shown(doctor(name_of(report.pipeline_id)))}")
+        screen.print_line(f"to repair: {shell_line(doctor(name_of(report.pipeline_id)))}")
     for day in report.days:
         for piece in day.waived:
             reason = piece.reason or "no reason given"
             screen.print_line(f"waived: {local_window(piece.interval, zone)}: {reason}", "yellow")
-    for sentence in sentences(report.facts):
+    for sentence in fact_warnings(report.facts):
         screen.print_line(f"source: {sentence}", "yellow")
 
 
@@ -165,7 +165,7 @@ def print_all(result: AllStatus, screen: Screen) -> None:
     if rows:
         screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in result.pipelines:
-        for sentence in sentences(one.facts):
+        for sentence in fact_warnings(one.facts):
             screen.print_line(f"source of {one.pipeline_id}: {sentence}", "yellow")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import (
@@ -34,7 +34,7 @@ class WriteConflictError(TransientError):
 class LoadProtocol:
     """Reads and changes the tables of a target for one pipeline, through `execute`."""
 
-    def __init__(self, tables: Tables, execute: Execute, pipeline_id: str) -> None:
+    def __init__(self, tables: TargetTables, execute: Execute, pipeline_id: str) -> None:
         self.tables, self.execute, self.pipeline_id = tables, execute, pipeline_id
         self._mark = tables.dialect.placeholder
         self._at = f"CAST({self._mark} AS {tables.dialect.instant})"

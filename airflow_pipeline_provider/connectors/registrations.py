@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
 
@@ -21,7 +21,7 @@ Pipelines = dict[str, dict[str, Any]]
 Check = Callable[[Pipelines], None]
 
 
-def add_column(tables: Tables) -> str:
+def add_column(tables: TargetTables) -> str:
     """Return the statement that adds the column to a fence table of an earlier version."""
     column = tables.columns.pipelines
     return f"ALTER TABLE {tables.fence} ADD COLUMN IF NOT EXISTS {column} {tables.dialect.text}"

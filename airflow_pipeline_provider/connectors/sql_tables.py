@@ -52,7 +52,7 @@ class Columns(NamedTuple):
     pipelines: str
 
 
-class Tables:
+class TargetTables:
     """Names, columns and definitions of one target table and what belongs to it."""
 
     def __init__(self, data: ObjectName, dialect: TargetDialect, *, keeps_history: bool = False) -> None:

@@ -13,7 +13,7 @@ from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Sta
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, WriteConflictError
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
-from airflow_pipeline_provider.connectors.sql_tables import Tables, check_shape, check_sharing
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables, check_shape, check_sharing
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -84,19 +84,19 @@ class SqlTarget(Target, Generic[S]):
 
     # --- what a database may change
 
-    def _tables(self, session: S) -> Tables:  # noqa: ARG002
+    def _tables(self, session: S) -> TargetTables:  # noqa: ARG002
         return self.tables
 
     @property
-    def tables(self) -> Tables:
+    def tables(self) -> TargetTables:
         """Return the tables under the name in the pipeline file."""
         table = self.dialect.parse_name(self.options.table)
-        return Tables(table, self.dialect, keeps_history=self.identity.keeps_history)
+        return TargetTables(table, self.dialect, keeps_history=self.identity.keeps_history)
 
-    def _create_schema(self, session: S, tables: Tables) -> None:
+    def _create_schema(self, session: S, tables: TargetTables) -> None:
         """Create the schema of the tables if it is missing; by default it must exist."""
 
-    def _create_table(self, session: S, tables: Tables, table: ObjectName) -> None:
+    def _create_table(self, session: S, tables: TargetTables, table: ObjectName) -> None:
         session.execute(tables.create(table))
 
     def _is_outdated_view(self, definition: str) -> bool:  # noqa: ARG002
@@ -145,7 +145,7 @@ class SqlTarget(Target, Generic[S]):
 
         self._retry(attempt)
 
-    def _create(self, session: S, tables: Tables) -> None:
+    def _create(self, session: S, tables: TargetTables) -> None:
         """Create what is missing, and nothing else: a role without CREATE can load into prepared tables."""
         self._create_schema(session, tables)
         for table in self._missing_tables(session, tables.names):
@@ -221,10 +221,10 @@ class SqlTarget(Target, Generic[S]):
 
     # --- sessions
 
-    def _protocol(self, session: S, tables: Tables) -> LoadProtocol:
+    def _protocol(self, session: S, tables: TargetTables) -> LoadProtocol:
         return LoadProtocol(tables, session.execute, self.identity.pipeline_id)
 
-    def _require_tables(self, session: S, tables: Tables) -> None:
+    def _require_tables(self, session: S, tables: TargetTables) -> None:
         if missing := self._missing_tables(session, tables.names):
             raise FatalError(
                 f"target {self.options.type} has no table {', '.join(map(str, missing))}: "
@@ -236,7 +236,7 @@ class SqlTarget(Target, Generic[S]):
         doing: str,
         question: Callable[[S, LoadProtocol], T],
         nothing: T,
-        table: Callable[[Tables], ObjectName],
+        table: Callable[[TargetTables], ObjectName],
         interval: Interval | None = None,
     ) -> T:
         """Return the answer to a question about a table, or `nothing` if the table does not exist."""
@@ -271,11 +271,11 @@ class SqlTarget(Target, Generic[S]):
         return self._retry(attempt)
 
 
-def _data(tables: Tables) -> ObjectName:
+def _data(tables: TargetTables) -> ObjectName:
     return tables.data
 
 
-def _commits(tables: Tables) -> ObjectName:
+def _commits(tables: TargetTables) -> ObjectName:
     return tables.commits
 
 

@@ -1,7 +1,8 @@
 """Build every command and every "do this again" that a message prints, so that it runs as printed.
 
-The functions below give the words after the program's name; `shown` makes a line for a shell of them.  The command
-line sets how it was called (`called_with`), since a command only finds the pipeline again below the same folder.
+The functions below return the words after the program's name; `shell_line` makes a line for a shell of them.  The
+command line sets how it was called (`invoked_as`), since a command only finds the pipeline again below the same
+folder.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ IN_AIRFLOW = "airflow pipelines"
 Words = tuple[str, ...]
 
 
-class Called(NamedTuple):
+class Invocation(NamedTuple):
     """How the command line was called: its name, its --folder, and the pipeline as it was named there."""
 
     program: str
@@ -28,22 +29,22 @@ class Called(NamedTuple):
     pipeline: str | None = None
 
 
-_called: ContextVar[Called | None] = ContextVar("called", default=None)
+_invocation: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 
 
 @contextmanager
-def called_with(called: Called) -> Iterator[None]:
+def invoked_as(called: Invocation) -> Iterator[None]:
     """Make the commands printed inside of the block find what the command line was called with."""
-    before = _called.set(called)
+    before = _invocation.set(called)
     try:
         yield
     finally:
-        _called.reset(before)
+        _invocation.reset(before)
 
 
-def shown(words: Words, *, folder: str | None = None, program: str = PROGRAM) -> str:
+def shell_line(words: Words, *, folder: str | None = None, program: str = PROGRAM) -> str:
     """Return the command as one would type it; what the command line was called with goes before the arguments."""
-    called = _called.get() or Called(program)
+    called = _invocation.get() or Invocation(program)
     folder = called.folder or folder
     more = () if folder is None else ("--folder", folder)
     return f"{called.program} {shlex.join((*words, *more))}"
@@ -51,13 +52,13 @@ def shown(words: Words, *, folder: str | None = None, program: str = PROGRAM) ->
 
 def name_of(pipeline_id: str) -> str:
     """Return how the pipeline was named on the command line, perhaps by its file; elsewhere its id."""
-    called = _called.get()
+    called = _invocation.get()
     return called.pipeline if called is not None and called.pipeline is not None else pipeline_id
 
 
 def again(task: str) -> str:
     """Return how this run begins again at `task`: by clearing it in Airflow, by running again on the command line."""
-    if _called.get() is not None:
+    if _invocation.get() is not None:
         return "run the command again"
     return f"clear this run's {task} task and what follows it"
 
@@ -87,11 +88,11 @@ def shrink_commands(name: str, intervals: Sequence[Interval]) -> list[str]:
     """Return two commands for each of the first intervals: delete the rows that the source lost, or keep them."""
     lines = []
     for interval in intervals[:MOST_SHOWN]:
-        lines.append(shown(reprocess(name, interval, accept_shrink=True)))
-        lines.append(shown(waive(name, interval, SHRUNK)))
+        lines.append(shell_line(reprocess(name, interval, accept_shrink=True)))
+        lines.append(shell_line(waive(name, interval, SHRUNK)))
     if len(intervals) > MOST_SHOWN:
         lines.append(f"and so for {len(intervals) - MOST_SHOWN} more; this shows all of them:")
-        lines.append(shown(doctor(name)))
+        lines.append(shell_line(doctor(name)))
     return lines
 
 

@@ -141,16 +141,14 @@ def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
 
     The newest check of an instant counts, and only until a commit or a waive touches it.
     """
-    standing: list[tuple[Interval, Entry]] = []
+    drifts: list[tuple[Interval, Entry]] = []
     for entry in entries:
         if entry.kind not in (Kind.CHECKED, Kind.COMMITTED, Kind.WAIVED):
             continue
-        standing = [
-            (left, check) for piece, check in standing for left in subtract([piece], [entry.interval])
-        ]
+        drifts = [(left, check) for piece, check in drifts for left in subtract([piece], [entry.interval])]
         if entry.kind is Kind.CHECKED and entry.detail.get("verdict") != Check.EQUAL.value:
-            standing.append((entry.interval, entry))
-    return sorted(standing, key=lambda found: found[0])
+            drifts.append((entry.interval, entry))
+    return sorted(drifts, key=lambda found: found[0])
 
 
 def continuation(entries: Iterable[Entry], day: Interval) -> datetime | None:

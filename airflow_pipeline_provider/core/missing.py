@@ -63,7 +63,7 @@ class Missing:
         return self.why not in WAITING
 
 
-class HeldLease(Protocol):
+class LeaseInfo(Protocol):
     """The attributes of a lease that are used here."""
 
     @property
@@ -86,7 +86,7 @@ def find_missing(
     *,
     first_day: date | None = None,
     blocked: Iterable[Interval] = (),
-    leases: Iterable[HeldLease] = (),
+    leases: Iterable[LeaseInfo] = (),
 ) -> list[Missing]:
     """Return every piece between the first day and the end of the target day that is not `done`, in order.
 

@@ -45,7 +45,7 @@ class PartWriter:
         self._bound = max(1, min(ROW_GROUP_BYTES // writers, part_bytes))
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
-        self._file: _File | None = None
+        self._file: _PartFile | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Collect rows into groups of about `ROW_GROUP_BYTES` (more only for one larger row), and write them."""
@@ -77,7 +77,7 @@ class PartWriter:
         self._waiting, self._waiting_bytes = [], 0
         if self._file is None:
             path = f"{self._prefix}-{len(self.parts)}-{self._unique}.parquet"
-            self._file = _File(path, self._open_write, self._schema)
+            self._file = _PartFile(path, self._open_write, self._schema)
         self._file.write(group)
         if self._file.size >= self._part_bytes:
             self._finish()
@@ -93,7 +93,7 @@ class PartWriter:
             file.abandon(error)
 
 
-class _File:
+class _PartFile:
     """A file that is being written."""
 
     def __init__(self, path: str, open_write: OpenWrite, schema: pa.Schema) -> None:

@@ -56,7 +56,9 @@ METRICS = {
         "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"
     ),
     PHASE_SECONDS: Metric(
-        "timer", "milliseconds that a phase took, also if it failed", ("pipeline", "phase")
+        "timer",
+        "time that a phase took, also if it failed; Airflow sends every timer in milliseconds",
+        ("pipeline", "phase"),
     ),
 }
 

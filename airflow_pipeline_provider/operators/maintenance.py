@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shown
+from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shell_line
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -144,8 +144,8 @@ class DriftOperator(PipelineOperator):
             raise AirflowSkipException("nothing shrank")
         name = self.load_config().pipeline_id
         sentence = (
-            f"pipeline {name} drifted (shrunk): {'; '.join(sentences)}. The target keeps its rows. "
-            f"Review the source; `{shown(doctor(name), program=IN_AIRFLOW)}` prints the commands that delete them"
+            f"pipeline {name} drifted (shrunk): {'; '.join(sentences)}. The target keeps its rows. Review the "
+            f"source; `{shell_line(doctor(name), program=IN_AIRFLOW)}` prints the commands that delete them"
         )
         if self.on_shrink == "fail":
             raise AirflowFailException(sentence)

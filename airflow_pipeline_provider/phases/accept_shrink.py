@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from airflow_pipeline_provider.core.command_line import name_of, reprocess, shell_line
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective
 from airflow_pipeline_provider.core.wording import counted, local_window
@@ -79,10 +80,11 @@ def check_acceptance(state: State, window: Interval, run: str, rows: int) -> Non
     accepted = _recorded(state, window, run)
     if accepted is None or accepted < rows:
         what = "none is recorded" if accepted is None else f"{counted(accepted, 'row')} are recorded"
+        command = reprocess(name_of(state.identity.pipeline_id), window, accept_shrink=True)
         raise ConfigError(
             f"accept_shrink: expected an acceptance of {counted(rows, 'row')} of "
             f"{local_window(window, state.identity.timezone)} by this run, {what}: the conf alone deletes nothing. "
-            "Accept it on the page of the pipeline, or use `reprocess --here --accept-shrink`"
+            f"Accept it on the page of the pipeline, or run `{shell_line(command)}`"
         )
 
 

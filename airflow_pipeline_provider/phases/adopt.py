@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from airflow_pipeline_provider.core.command_line import name_of, reprocess_all, shown
+from airflow_pipeline_provider.core.command_line import name_of, reprocess_all, shell_line
 from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, effective
@@ -28,7 +28,7 @@ MARK = {"reprocess": "all"}
 """Detail of the `replacing` entries that make committed windows unverified until they are moved again."""
 
 
-class Adopted(NamedTuple):
+class Adoption(NamedTuple):
     """`found` are the differences that were accepted, `twins` pipelines with the same source in the table.
 
     `windows` is how many committed windows the target was found to hold, None when the target is the same.
@@ -39,7 +39,7 @@ class Adopted(NamedTuple):
     windows: int | None
 
 
-def adopt(runtime: Runtime, reason: str, by: str) -> Adopted:
+def adopt(runtime: Runtime, reason: str, by: str) -> Adoption:
     """Record source and target as they are now.
 
     DataError when the target changed and lacks a committed window.  TransientError while a run holds a window.
@@ -53,7 +53,7 @@ def adopt(runtime: Runtime, reason: str, by: str) -> Adopted:
             others = runtime.target.pipelines()
             twins = sorted(other for other, entry in others.items() if other != name and is_twin(now, entry))
             if not found and not (twins and about.source is None):
-                return Adopted([], [], None)
+                return Adoption([], [], None)
             runtime.source.check()
             windows = _check_windows(runtime) if any(one.startswith("target.") for one in found) else None
             _accept(
@@ -61,7 +61,7 @@ def adopt(runtime: Runtime, reason: str, by: str) -> Adopted:
                 now,
                 Act(runtime.state.now(), "adopt", by, reason, detail={"changes": found or twins}),
             )
-            return Adopted(found, twins, windows)
+            return Adoption(found, twins, windows)
     except PipelineError as error:
         error.add_context(f"pipeline {name}, adopt")
         raise
@@ -133,6 +133,6 @@ def _check_windows(runtime: Runtime) -> int:
             f"the target that the file names now lacks {len(missing):,} of "
             f"{counted(len(commits), 'committed window')}, first "
             f"{missing[0]}; nothing was changed. Rename or copy the table together with its _COMMITS and _FENCE, or "
-            f"run `{shown(reprocess_all(name_of(runtime.config.pipeline_id)))}`"
+            f"run `{shell_line(reprocess_all(name_of(runtime.config.pipeline_id)))}`"
         )
     return len(commits)

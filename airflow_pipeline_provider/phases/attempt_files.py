@@ -34,7 +34,7 @@ _MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptFiles:
     """The files of one attempt in the stage.
 
     `why` is the reason to delete them, without a full stop; `overtaken`: a newer commit made them useless.
@@ -64,18 +64,18 @@ class Attempt:
         return {match[1] for name in names if (match := _MANIFEST.fullmatch(name))}
 
 
-def attempt_of(pipeline_id: str, path: str) -> Attempt | None:
+def attempt_of(pipeline_id: str, path: str) -> AttemptFiles | None:
     """Return the attempt, without its files, that a path of this pipeline belongs to; None for any other path."""
     match = _PATH.fullmatch(path)
     window = parse_window_id(match[2]) if match else None
     if match is None or window is None or window[0] != pipeline_id:
         return None
-    return Attempt(match[1], window[1], match[3])
+    return AttemptFiles(match[1], window[1], match[3])
 
 
-def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[Attempt]:
+def find_attempts(pipeline_id: str, files: Iterable[StageFile]) -> list[AttemptFiles]:
     """Return the attempts of this pipeline among the files; a stage may be shared, and other files are left alone."""
-    attempts: dict[str, Attempt] = {}
+    attempts: dict[str, AttemptFiles] = {}
     folders: dict[str, list[StageFile]] = {}
     for file in files:
         attempt = attempt_of(pipeline_id, file.path)
@@ -126,7 +126,7 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
         logger.warning("files of older attempts stay behind: %s", error)
 
 
-def remove_abandoned(runtime: Runtime, attempt: Attempt, judged: datetime) -> bool:
+def remove_abandoned(runtime: Runtime, attempt: AttemptFiles, judged: datetime) -> bool:
     """Delete the files of an abandoned attempt; return False if a run used its window since `judged`.
 
     `judged` is an instant of the state's clock.

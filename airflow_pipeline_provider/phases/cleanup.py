@@ -21,7 +21,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, effective
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.attempt_files import (
-    Attempt,
+    AttemptFiles,
     find_attempts,
     in_idle_window,
     remove_abandoned,
@@ -44,7 +44,7 @@ class Cleaned:
     """
 
     dry_run: bool
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[AttemptFiles, ...] = ()
     leases: tuple[Lease, ...] = ()
     unfinished: tuple[str, ...] = ()
     kept: int = 0
@@ -122,8 +122,8 @@ class _Known:
 
 
 def _removable(
-    runtime: Runtime, found: list[Attempt], stage_now: datetime, safe_age: timedelta
-) -> list[Attempt]:
+    runtime: Runtime, found: list[AttemptFiles], stage_now: datetime, safe_age: timedelta
+) -> list[AttemptFiles]:
     if not found:
         return []
     span = Interval(min(a.interval.start for a in found), max(a.interval.end for a in found))
@@ -155,7 +155,7 @@ class _EffectiveCommits:
             for day in _days(piece[0]):
                 self._by_day.setdefault(day, []).append(piece)
 
-    def replaced(self, attempt: Attempt, mine: list[tuple[int, Entry]]) -> str | None:
+    def replaced(self, attempt: AttemptFiles, mine: list[tuple[int, Entry]]) -> str | None:
         """Return the reason if a commit that overlaps the window is newer than the attempt, else None."""
         if not mine:
             return None
@@ -174,7 +174,12 @@ def _days(interval: Interval) -> range:
 
 
 def _abandoned(
-    runtime: Runtime, attempt: Attempt, known: _Known, now: datetime, stage_now: datetime, safe_age: timedelta
+    runtime: Runtime,
+    attempt: AttemptFiles,
+    known: _Known,
+    now: datetime,
+    stage_now: datetime,
+    safe_age: timedelta,
 ) -> str | None:
     if stage_now - attempt.newest < safe_age:
         return None
@@ -190,9 +195,9 @@ def _abandoned(
     return f"no run has continued it since {max(signs):%Y-%m-%d %H:%M}Z, and no run holds its window"
 
 
-def _without_kept(removable: list[Attempt], keep: int) -> list[Attempt]:
+def _without_kept(removable: list[AttemptFiles], keep: int) -> list[AttemptFiles]:
     """Drop the newest `stage.keep_attempts` attempts of each window from the attempts to remove."""
-    windows: dict[str, list[Attempt]] = {}
+    windows: dict[str, list[AttemptFiles]] = {}
     for attempt in removable:
         windows.setdefault(attempt.folder.rpartition("/")[0], []).append(attempt)
     left = []

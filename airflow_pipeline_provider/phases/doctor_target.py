@@ -46,7 +46,7 @@ def identity(view: View) -> Iterator[Finding]:
             CHANGED,
             None,
             f"{change_sentence(found)}: put it back, adopt it when it is the same data, or move all of it again with "
-            f"{command_line.shown(command_line.reprocess_all(view.name))}",
+            f"{command_line.shell_line(command_line.reprocess_all(view.name))}",
             Action(Repair.ADOPT, command_line.adopt(view.name)),
         )
     for name, entry in sorted(runtime.target.pipelines().items()):
@@ -60,7 +60,7 @@ def identity(view: View) -> Iterator[Finding]:
             TAKEN,
             None,
             f"{sentence}, so no run of this one loads: if it was renamed, run "
-            f"{command_line.shown(command_line.rename_state(name, view.name))}; otherwise choose another "
+            f"{command_line.shell_line(command_line.rename_state(name, view.name))}; otherwise choose another "
             "target.table, or adopt the table when both are wanted in it",
             Action(Repair.ADOPT, command_line.adopt(view.name, "both are wanted in one table")),
         )

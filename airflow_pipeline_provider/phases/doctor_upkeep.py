@@ -15,7 +15,7 @@ from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.findings import Finding, View
 from airflow_pipeline_provider.phases.repairs import Action, Loading, Repair
-from airflow_pipeline_provider.phases.source_facts import latest, sentences
+from airflow_pipeline_provider.phases.source_facts import fact_warnings, latest
 
 
 def blocked(view: View) -> Iterator[Finding]:
@@ -159,8 +159,10 @@ def first_day(view: View) -> Iterator[Finding]:
 def source_facts(view: View) -> Iterator[Finding]:
     """Yield rows that no window holds, and documents that lack fields, as the last validate recorded them."""
     facts = latest(view.entries)
-    for sentence in sentences(facts):
-        yield Finding("source", None, sentence, harmless=sentence in sentences({"body": facts.get("body")}))
+    for sentence in fact_warnings(facts):
+        yield Finding(
+            "source", None, sentence, harmless=sentence in fact_warnings({"body": facts.get("body")})
+        )
 
 
 def expired_leases(view: View) -> Iterator[Finding]:

@@ -37,7 +37,9 @@ def refuse_older_state(runtime: Runtime) -> None:
 
 def behind(runtime: Runtime, known: int, newer: str) -> str:
     """Build the error: what is wrong and what to do."""
-    rebuild = command_line.shown(command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id)))
+    rebuild = command_line.shell_line(
+        command_line.rebuild_state(command_line.name_of(runtime.config.pipeline_id))
+    )
     return (
         f"the state is older than the target: its newest token is {known}, and {newer}, so the store fell back to an "
         "older copy (a replica, a restored backup) or is a different one; nothing was written. Bring the newer copy "

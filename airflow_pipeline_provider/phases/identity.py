@@ -18,7 +18,7 @@ from airflow_pipeline_provider.connectors.base import Connector, Identity
 from airflow_pipeline_provider.connectors.datasets import with_file
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.command_line import shown
+from airflow_pipeline_provider.core.command_line import shell_line
 from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap, other_spelling, overlap
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -117,9 +117,9 @@ def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str,
                     f"pipeline {name!r} loads the same source into this table already"
                     f"{f' ({spelling})' if spelling else ''}, so {pipeline_id!r} would load "
                     "its rows a second time; nothing was changed. If it was renamed, run `"
-                    f"{shown(command_line.rename_state(name, mine))}`; otherwise choose another target.table, or, if "
-                    f"the rows of {name!r} may stay in the table, "
-                    f"`{shown(command_line.adopt(mine, 'both are wanted in one table'))}`"
+                    f"{shell_line(command_line.rename_state(name, mine))}`; otherwise choose another "
+                    f"target.table, or, if the rows of {name!r} may stay in the table, "
+                    f"`{shell_line(command_line.adopt(mine, 'both are wanted in one table'))}`"
                 )
 
     return check
@@ -139,8 +139,9 @@ def refuse_changed(name: str, about: About, now: Datasets) -> None:
     mine = command_line.name_of(name)
     if found := differences(about, now):
         raise ConfigError(
-            f"{change_sentence(found)}; nothing was changed. Put it back; or `{shown(command_line.adopt(mine))}`; or "
-            f"`{shown(command_line.reprocess_all(mine))}` to move every committed window again"
+            f"{change_sentence(found)}; nothing was changed. Put it back; or "
+            f"`{shell_line(command_line.adopt(mine))}`; or "
+            f"`{shell_line(command_line.reprocess_all(mine))}` to move every committed window again"
         )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
-from airflow_pipeline_provider.core.command_line import doctor, name_of, shown
+from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_line
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
@@ -93,7 +93,7 @@ def _check_agreement(name: str, entries: list[Entry], rows: list[CommitRow]) -> 
         if (entry.interval, entry.token, entry.manifest) not in held:
             raise DataError(
                 f"the ledger has {entry.interval} committed with token {entry.token}, and the target has no such "
-                f"commit row: nothing was written; `{shown(doctor(name))}` shows where they "
+                f"commit row: nothing was written; `{shell_line(doctor(name))}` shows where they "
                 "differ"
             )
 

@@ -68,7 +68,7 @@ class RecheckedWindow:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class NotCompared:
     """An interval that was not compared; `detail` is a sentence without a full stop."""
 
     interval: Interval
@@ -82,7 +82,7 @@ class RecheckReport:
 
     days: tuple[date, ...]
     findings: tuple[RecheckedWindow, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[NotCompared, ...]
 
     @property
     def grown(self) -> tuple[RecheckedWindow, ...]:
@@ -120,7 +120,7 @@ def recheck(
         refuse_changed(name, runtime.state.about(), datasets_of(runtime))
         runtime.source.check()
         counted: list[tuple[RecheckedWindow, list[Entry]]] = []
-        left_out: list[LeftOut] = []
+        left_out: list[NotCompared] = []
         for day in shown:
             found, left = _count_day(runtime, day_interval(day, runtime.config.timezone))
             counted += found
@@ -152,7 +152,7 @@ def _checked(runtime: Runtime, day: date, at: datetime) -> date:
 
 def _count_day(
     runtime: Runtime, whole: Interval
-) -> tuple[list[tuple[RecheckedWindow, list[Entry]]], list[LeftOut]]:
+) -> tuple[list[tuple[RecheckedWindow, list[Entry]]], list[NotCompared]]:
     """Return the findings with the entries known before the counting, and what was left out."""
     entries = runtime.state.entries(whole)
     leases = runtime.state.leases()
@@ -187,7 +187,7 @@ def _count_day(
     return counted, left_out
 
 
-def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> LeftOut | None:
+def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> NotCompared | None:
     for lease in leases:
         if _in_the_way(runtime, lease, piece):
             since = local_time(lease.since.replace(microsecond=0), runtime.config.timezone)
@@ -203,8 +203,8 @@ def _in_the_way(runtime: Runtime, lease: Lease, piece: Interval) -> bool:
     return lease.interval.overlaps(piece) or not runtime.state.concurrent
 
 
-def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> LeftOut:
-    return LeftOut(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
+def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> NotCompared:
+    return NotCompared(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
 
 
 def _count(

@@ -27,14 +27,14 @@ ALL_TIME = Interval(datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9000, 1,
 LEASE_SECONDS = 3600.0  # for all of it; a command that was cut off takes its lease again at once
 
 
-class Renamed(NamedTuple):
+class RenameResult(NamedTuple):
     """Number of `entries` in the ledger under the new id, and of `rows` that this call changed in the target."""
 
     entries: int
     rows: int
 
 
-def rename(runtime: Runtime, old: State, by: str) -> Renamed:
+def rename(runtime: Runtime, old: State, by: str) -> RenameResult:
     """Rename the pipeline of `old` to that of `runtime`.
 
     Raises ConfigError when there is nothing to rename, source or target changed too, or the new id has a history;
@@ -64,7 +64,7 @@ def all_time(state: State, owner: str) -> Iterator[None]:
         state.release(ALL_TIME, owner)
 
 
-def _rename(runtime: Runtime, old: State, by: str) -> Renamed:
+def _rename(runtime: Runtime, old: State, by: str) -> RenameResult:
     old_id, new_id = old.identity.pipeline_id, runtime.config.pipeline_id
     new, target = runtime.state, runtime.target
     snapshot = old.snapshot()
@@ -87,7 +87,7 @@ def _rename(runtime: Runtime, old: State, by: str) -> Renamed:
             f"that of {old_id!r}; nothing was changed: choose another pipeline_id"
         )
     if new.about().renaming_from is None and snapshot.about.renamed_to == new_id:
-        return Renamed(count, 0)  # done before
+        return RenameResult(count, 0)  # done before
     new.change_about(lambda about: replace(about, renaming_from=old_id, renamed_to=None))
     reach("rename.begun")
     old.change_about(lambda about: replace(about, renamed_to=new_id))
@@ -107,4 +107,4 @@ def _rename(runtime: Runtime, old: State, by: str) -> Renamed:
         return done.with_act(act)
 
     new.change_about(finish)
-    return Renamed(count, rows)
+    return RenameResult(count, rows)

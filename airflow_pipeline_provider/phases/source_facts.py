@@ -140,7 +140,7 @@ def latest(entries: Iterable[Entry]) -> dict[str, Any]:
     return found
 
 
-def sentences(facts: dict[str, Any]) -> list[str]:
+def fact_warnings(facts: dict[str, Any]) -> list[str]:
     """Return a sentence, without a full stop, for each fact that needs review."""
     found = []
     if facts.get("untimed"):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.command_line import shown
+from airflow_pipeline_provider.core.command_line import shell_line
 from airflow_pipeline_provider.core.datasets import Days
 from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.exceptions import DataError
@@ -129,7 +129,7 @@ def _key(act: Act) -> tuple[datetime, str]:
     return act.at, msgspec.json.encode(act, order="sorted", enc_hook=str).decode()
 
 
-class Renamed(NamedTuple):
+class RenameNotice(NamedTuple):
     """A pipeline that was renamed, or whose rename is not finished: no run of it loads."""
 
     sentence: str  # without a full stop
@@ -137,20 +137,20 @@ class Renamed(NamedTuple):
     command: tuple[str, ...]
 
 
-def find_rename(name: str, about: About) -> Renamed | None:
+def find_rename(name: str, about: About) -> RenameNotice | None:
     """Return what `state rename` made of the pipeline, None if it has its own state and rows."""
     if about.renamed_to is not None:
         command = command_line.rename_state(about.renamed_to, name)
-        return Renamed(
+        return RenameNotice(
             f"pipeline {name!r} was renamed to {about.renamed_to!r}, which has its state and rows",
-            f"Remove this file, choose another pipeline_id, or take the rename back with `{shown(command)}`",
+            f"Remove this file, choose another pipeline_id, or take the rename back with `{shell_line(command)}`",
             command,
         )
     if about.renaming_from is not None:
         command = command_line.rename_state(about.renaming_from, name)
-        return Renamed(
+        return RenameNotice(
             f"the rename of pipeline {about.renaming_from!r} to {name!r} was cut off",
-            f"Finish it with `{shown(command)}`",
+            f"Finish it with `{shell_line(command)}`",
             command,
         )
     return None

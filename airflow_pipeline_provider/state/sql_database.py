@@ -35,7 +35,7 @@ from airflow_pipeline_provider.core.intervals import to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.state.sql_statements import Statements
-from airflow_pipeline_provider.state.sql_tables import Tables
+from airflow_pipeline_provider.state.sql_tables import StateTables
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -172,7 +172,7 @@ def migration_config(**attributes: Any) -> Config:
 class Database:
     """One set of tables behind an engine.  `what` begins every error's sentence."""
 
-    def __init__(self, engine: sa.Engine, tables: Tables, what: str) -> None:
+    def __init__(self, engine: sa.Engine, tables: StateTables, what: str) -> None:
         self.engine, self.tables, self.what = engine, tables, what
         self.is_sqlite = engine.dialect.name == "sqlite"
         if self.is_sqlite and tables.schema:

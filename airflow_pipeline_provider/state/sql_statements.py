@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_pipeline_provider.core.coverage import COUNTED
-from airflow_pipeline_provider.state.sql_tables import Tables
+from airflow_pipeline_provider.state.sql_tables import StateTables
 
 
 class Statements:
     """Those of one set of tables; each takes `of_pipeline`, or the columns that it inserts."""
 
-    def __init__(self, tables: Tables, *, is_sqlite: bool) -> None:
+    def __init__(self, tables: StateTables, *, is_sqlite: bool) -> None:
         self.pipelines, self.entries, self.leases, self.runs = (
             tables.pipelines,
             tables.ledger,

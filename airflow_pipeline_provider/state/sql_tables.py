@@ -18,7 +18,7 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """64 bits; SQLite numbers rows by itself only in a column declared INTEGER."""
 
 
-def utc_text(value: datetime) -> str:
+def stored_utc(value: datetime) -> str:
     """Format an instant as `2013-11-03T05:30:00.000000Z`."""
     return to_utc(value, "value").replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
@@ -37,7 +37,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
         if value is None:
             return None
-        return utc_text(value) if dialect.name == "sqlite" else to_utc(value, "value")
+        return stored_utc(value) if dialect.name == "sqlite" else to_utc(value, "value")
 
     def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
         if value is None:
@@ -46,7 +46,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
 
 @dataclass(frozen=True)
-class Tables:
+class StateTables:
     """One set of tables: the prefix keeps several sets in one schema apart."""
 
     metadata: sa.MetaData
@@ -62,7 +62,7 @@ class Tables:
         return f"{self.prefix}alembic_version"
 
 
-def tables(schema: str | None, prefix: str) -> Tables:
+def tables(schema: str | None, prefix: str) -> StateTables:
     """Build the tables in a schema (None: the connection's own), their names starting with `prefix`."""
     metadata = sa.MetaData(schema=schema)
     pipelines = sa.Table(
@@ -134,4 +134,4 @@ def tables(schema: str | None, prefix: str) -> Tables:
         sa.Column("window_end", Instant, nullable=False),
         sa.Column("bound_at", Instant, nullable=False),
     )
-    return Tables(metadata, schema, prefix, pipelines, ledger, leases, runs)
+    return StateTables(metadata, schema, prefix, pipelines, ledger, leases, runs)

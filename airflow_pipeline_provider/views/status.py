@@ -18,7 +18,7 @@ from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
 from airflow_pipeline_provider.phases.runtime import open_runtime
-from airflow_pipeline_provider.state.about import Renamed, find_rename
+from airflow_pipeline_provider.state.about import RenameNotice, find_rename
 from airflow_pipeline_provider.views.bulk_read import read_entries, read_states, relaxed_gc
 from airflow_pipeline_provider.views.pipeline_status import (
     Day,
@@ -239,7 +239,7 @@ class _Read:
         return Reading(report, _problems(report, self.renamed, limit))
 
 
-def _problems(report: StatusReport, renamed: Renamed | None, limit: int | None) -> list[str]:
+def _problems(report: StatusReport, renamed: RenameNotice | None, limit: int | None) -> list[str]:
     name, found = f"pipeline {report.pipeline_id}", []
     if renamed is not None:
         found.append(f"{renamed.sentence}. {renamed.remedy}")

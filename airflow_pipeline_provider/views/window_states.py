@@ -64,7 +64,7 @@ class WindowRow(NamedTuple):
     goes: int | None = None
 
 
-class Readable(Protocol):
+class LedgerReader(Protocol):
     """The methods of a state that are called here."""
 
     def first_day(self, day: date | None) -> date | None:
@@ -93,7 +93,7 @@ def planned_at(rules: PlanRules, at: datetime, max_attempts: int, first_day: dat
 
 
 def read_windows(
-    rules: PlanRules, state: Readable, at: datetime, windows: Sequence[Interval], *, max_attempts: int
+    rules: PlanRules, state: LedgerReader, at: datetime, windows: Sequence[Interval], *, max_attempts: int
 ) -> list[WindowRow]:
     """Return the rows of these windows, which are disjoint and in order; the ledger is read once."""
     if not windows:

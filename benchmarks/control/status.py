@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.state.sql import SqlState
-from airflow_pipeline_provider.state.sql_tables import utc_text
+from airflow_pipeline_provider.state.sql_tables import stored_utc
 
 NOW = datetime(2024, 1, 9, 12, tzinfo=timezone.utc)
 DAYS = 7
@@ -101,7 +101,7 @@ def main() -> None:
         from airflow_pipeline_provider.cli.main import main as command
 
         said = io.StringIO()
-        arguments = ["status", "--folder", str(folder / "pipelines"), "--reference-time", utc_text(NOW)]
+        arguments = ["status", "--folder", str(folder / "pipelines"), "--reference-time", stored_utc(NOW)]
         begun, cpu = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(said):
             code = command(arguments)

@@ -9,7 +9,7 @@ import pytest
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
 from airflow_pipeline_provider.connectors.registrations import add_column, register, rename
 from airflow_pipeline_provider.connectors.sql_dialect import TargetDialect
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.testing.sample_day import hours
 
@@ -47,7 +47,7 @@ def test_other_names_are_refused(written: str) -> None:
 
 @pytest.mark.parametrize("keeps_history", [False, True])
 def test_every_statement_quotes_as_the_dialect_does(keeps_history: bool) -> None:
-    tables = Tables(BACKTICKS.parse_name("p-1.raw.flights"), BACKTICKS, keeps_history=keeps_history)
+    tables = TargetTables(BACKTICKS.parse_name("p-1.raw.flights"), BACKTICKS, keeps_history=keeps_history)
     manifest = Manifest("flights", hours(0, 2), "a1", 7, parts=())
     statements = [*map(tables.create, tables.names), tables.create_view(), tables.create_view(replace=True)]
     statements += [tables.insert("`staged`"), add_column(tables)]

@@ -15,7 +15,7 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.snowflake import target as snowflake_target
-from airflow_pipeline_provider.connectors.snowflake.session import Session
+from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
@@ -263,7 +263,7 @@ def loaded(table, tmp_path):
 def test_a_lost_reply_to_commit_is_settled_by_the_commit_row(loaded, monkeypatch, done):
     target, load, stage = loaded
     manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
-    stock = Session.execute
+    stock = SnowflakeSession.execute
 
     def execute(self, statement, parameters=()):
         if statement == "COMMIT":
@@ -271,7 +271,7 @@ def test_a_lost_reply_to_commit_is_settled_by_the_commit_row(loaded, monkeypatch
             raise TransientError("the connection was cut")
         return stock(self, statement, parameters)
 
-    monkeypatch.setattr(Session, "execute", execute)
+    monkeypatch.setattr(SnowflakeSession, "execute", execute)
     if done:
         assert target.load(manifest, stage) == LoadResult(5, 5)
     else:

@@ -354,7 +354,7 @@ def test_cleanup_takes_the_window_of_what_it_judged_abandoned(
     claim, attempt, receipts = extracted(seeded)
     wait(seeded, WEEK + timedelta(minutes=1))
 
-    def clear_the_run(runtime: Runtime, found: attempt_files.Attempt, judged: datetime) -> bool:
+    def clear_the_run(runtime: Runtime, found: attempt_files.AttemptFiles, judged: datetime) -> bool:
         """Clear the run between the judgement and the deletion."""
         monkeypatch.undo()
         seeded.now += timedelta(seconds=1)
@@ -375,7 +375,7 @@ def test_cleanup_leaves_a_window_that_was_taken_since(
     extracted(seeded)
     wait(seeded, WEEK + timedelta(minutes=1))
 
-    def taken(runtime: Runtime, attempt: attempt_files.Attempt, judged: datetime) -> bool:
+    def taken(runtime: Runtime, attempt: attempt_files.AttemptFiles, judged: datetime) -> bool:
         runtime.state.acquire(attempt.interval, "flights/other", 60)
         return attempt_files.remove_abandoned(runtime, attempt, judged)
 

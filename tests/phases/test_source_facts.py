@@ -11,7 +11,7 @@ from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.observability import metrics
-from airflow_pipeline_provider.phases.source_facts import latest, sentences
+from airflow_pipeline_provider.phases.source_facts import fact_warnings, latest
 from tests.doubles.memory_source import MemorySource
 
 from .conftest import LATER, Pipeline
@@ -65,7 +65,7 @@ def test_rows_without_a_usable_time_are_counted(
     assert committed(pipeline)["untimed"] == untimed
     assert gauges.seen["pipeline.untimed_rows"] == untimed
     assert ("no usable event time" in caplog.text) is bool(untimed)
-    assert len(sentences(latest(pipeline.entries()))) == bool(untimed)
+    assert len(fact_warnings(latest(pipeline.entries()))) == bool(untimed)
 
 
 def test_a_pipeline_of_1970_has_rows_of_1970(pipeline: Pipeline) -> None:
@@ -122,7 +122,9 @@ def test_an_empty_window_of_a_source_that_grows_elsewhere_is_reported(
         pipeline.rows.put(str(number), moment)
     assert pipeline.move(pipeline.runtime()).audited is not None
     found = [
-        sentence for sentence in sentences(latest(pipeline.entries())) if "last window was empty" in sentence
+        sentence
+        for sentence in fact_warnings(latest(pipeline.entries()))
+        if "last window was empty" in sentence
     ]
     assert [says in sentence for sentence in found] == ([True] if says else [])
     assert ("the window is empty, but" in caplog.text) is bool(says)
@@ -145,7 +147,7 @@ def test_commits_of_an_earlier_version_report_nothing(pipeline: Pipeline) -> Non
     for entry in pipeline.entries():
         entry.detail.pop("untimed", None)
     assert latest(pipeline.entries()) == {}
-    assert sentences({}) == []
+    assert fact_warnings({}) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_what_body_is_goes_into_log_and_ledger(
     pipeline.move(pipeline.runtime())
     assert committed(pipeline)["body"] == kind.value
     assert (f"BODY is {kind.value}" in caplog.text and "index i: so it is" in caplog.text) is warned
-    assert bool(sentences(latest(pipeline.entries()))) is reported
+    assert bool(fact_warnings(latest(pipeline.entries()))) is reported
 
 
 def test_an_audit_that_extracts_again_keeps_the_facts(pipeline: Pipeline) -> None:

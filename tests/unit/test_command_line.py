@@ -16,7 +16,13 @@ import airflow_pipeline_provider
 from airflow_pipeline_provider.cli.commands import COMMANDS
 from airflow_pipeline_provider.cli.main import build_parser
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Called, called_with, shown
+from airflow_pipeline_provider.core.command_line import (
+    IN_AIRFLOW,
+    PROGRAM,
+    Invocation,
+    invoked_as,
+    shell_line,
+)
 from airflow_pipeline_provider.core.intervals import Interval
 
 ROOT = Path(airflow_pipeline_provider.__file__).parent
@@ -45,18 +51,20 @@ def parsed(line: str) -> str:
 
 
 @pytest.mark.parametrize("pipeline", NAMES)
-@pytest.mark.parametrize("called", [None, Called(PROGRAM), Called(IN_AIRFLOW, "my folder", "flights")])
+@pytest.mark.parametrize(
+    "called", [None, Invocation(PROGRAM), Invocation(IN_AIRFLOW, "my folder", "flights")]
+)
 @pytest.mark.parametrize("builder", sorted(BUILDERS))
-def test_every_command_is_taken_by_the_parser(builder: str, called: Called | None, pipeline: str) -> None:
+def test_every_command_is_taken_by_the_parser(builder: str, called: Invocation | None, pipeline: str) -> None:
     function = BUILDERS[builder]
     parameters = inspect.signature(function).parameters
     given = {key: value for key, value in {**ARGUMENTS, "name": pipeline}.items() if key in parameters}
     for flags in [{}, {"accept_shrink": True}] if "accept_shrink" in parameters else [{}]:
         if called is None:
-            line = shown(function(**given, **flags))
+            line = shell_line(function(**given, **flags))
         else:
-            with called_with(called):
-                line = shown(function(**given, **flags))
+            with invoked_as(called):
+                line = shell_line(function(**given, **flags))
         assert parsed(line) == function(**given)[0]
 
 
@@ -76,19 +84,19 @@ def test_what_to_do_about_windows_that_shrank(number: int) -> None:
 
 def test_how_a_run_begins_again_depends_on_where_it_runs() -> None:
     assert command_line.again("extract") == "clear this run's extract task and what follows it"
-    with called_with(Called(PROGRAM, "folder", "a.yaml")):
+    with invoked_as(Invocation(PROGRAM, "folder", "a.yaml")):
         assert command_line.again("extract") == "run the command again"
         assert command_line.name_of("a") == "a.yaml"
-    with called_with(Called(PROGRAM)):
+    with invoked_as(Invocation(PROGRAM)):
         assert command_line.name_of("a") == "a"
     assert command_line.name_of("a") == "a"
 
 
 def test_a_folder_and_a_program_of_the_message_itself() -> None:
     words = command_line.doctor("a")
-    assert shown(words, folder="b c", program=IN_AIRFLOW) == "airflow pipelines doctor a --folder 'b c'"
-    with called_with(Called(PROGRAM, "d")):
-        assert shown(words, folder="b c", program=IN_AIRFLOW) == "airflow-pipelines doctor a --folder d"
+    assert shell_line(words, folder="b c", program=IN_AIRFLOW) == "airflow pipelines doctor a --folder 'b c'"
+    with invoked_as(Invocation(PROGRAM, "d")):
+        assert shell_line(words, folder="b c", program=IN_AIRFLOW) == "airflow-pipelines doctor a --folder d"
 
 
 # --- no command is written by hand anywhere else

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +133,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     while leaves := {name for name, needed in graph.items() if not needed & set(graph) - {name}}:
         graph = {name: needed - leaves for name, needed in graph.items() if name not in leaves}
     assert sorted(graph) == [], "each of these imports another, or is imported, in a circle"
+
+
+def test_each_class_name_is_defined_once() -> None:
+    """One class name is one thing: an error, a log line or a type names the class without its module."""
+    defined: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                defined[node.name].append(module_name(path))
+    assert {name: found for name, found in defined.items() if len(found) > 1} == {}

@@ -21,7 +21,7 @@ _NO_PARQUET = ("magic bytes", "too small to be a Parquet", "Parquet reader")
 _FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
 
 
-class Session:
+class DuckDBSession:
     """The open file as its default database; each statement is committed by itself outside of `transaction`."""
 
     def __init__(self, connection: Any, path: str) -> None:
@@ -66,7 +66,7 @@ class DuckDBFile:
         self._one_at_a_time = threading.Lock()
 
     @contextmanager
-    def open(self) -> Iterator[Session]:
+    def open(self) -> Iterator[DuckDBSession]:
         """Open and lock the file until the block ends."""
         with self._one_at_a_time:
             connection = self._engine or self._start_engine()
@@ -79,7 +79,7 @@ class DuckDBFile:
                         known = _quoted(connection.execute(_ATTACHED, [self._own]).fetchone()[0])
                     connection.execute(f"USE {known}")
                 self._database = known
-                yield Session(connection, self._path)
+                yield DuckDBSession(connection, self._path)
                 with mapped(self._path):
                     connection.execute(f"USE {_quoted(self._own)}")
                     connection.execute(f"DETACH {known}")

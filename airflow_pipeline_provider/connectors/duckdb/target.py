@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage
 from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
 from airflow_pipeline_provider.connectors.duckdb.options import DIALECT, DuckDBOptions
-from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, Session, mapped
+from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, DuckDBSession, mapped
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_tables import Tables, is_first_view
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables, is_first_view
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget, retry_conflicts
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
@@ -33,7 +33,7 @@ _GLOB = set("*?[]{}")
 T = TypeVar("T")
 
 
-class DuckDBTarget(SqlTarget[Session]):
+class DuckDBTarget(SqlTarget[DuckDBSession]):
     """A table in a DuckDB file."""
 
     Options: ClassVar[type[DuckDBOptions]] = DuckDBOptions
@@ -63,7 +63,7 @@ class DuckDBTarget(SqlTarget[Session]):
             return self._describe_missing(None, ())
         return super()._probe_rights()
 
-    def _describe_missing(self, session: Session | None, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
+    def _describe_missing(self, session: DuckDBSession | None, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
         return Answer("ok", f"{self.options.table} is created by the first load")
 
     def prepare(self) -> None:
@@ -73,7 +73,7 @@ class DuckDBTarget(SqlTarget[Session]):
             super().prepare()
             self._complete = True
 
-    def _create_schema(self, session: Session, tables: Tables) -> None:
+    def _create_schema(self, session: DuckDBSession, tables: TargetTables) -> None:
         if tables.data.schema:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.data.schema}")
 
@@ -83,9 +83,9 @@ class DuckDBTarget(SqlTarget[Session]):
     def _read(
         self,
         doing: str,
-        question: Callable[[Session, LoadProtocol], T],
+        question: Callable[[DuckDBSession, LoadProtocol], T],
         nothing: T,
-        table: Callable[[Tables], ObjectName],
+        table: Callable[[TargetTables], ObjectName],
         interval: Interval | None = None,
     ) -> T:
         if not Path(self.options.path).exists():  # opening it would create it
@@ -102,11 +102,11 @@ class DuckDBTarget(SqlTarget[Session]):
     # --- rows
 
     def _copier(
-        self, session: Session, protocol: LoadProtocol, manifest: Manifest, stage: Stage
+        self, session: DuckDBSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         return lambda: self._copy(session, protocol, manifest, stage)
 
-    def _copy(self, session: Session, protocol: LoadProtocol, manifest: Manifest, stage: Stage) -> int:
+    def _copy(self, session: DuckDBSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage) -> int:
         if not manifest.parts:
             return 0
         tables, stamps = protocol.tables, protocol.stamps(manifest)
@@ -123,7 +123,7 @@ class DuckDBTarget(SqlTarget[Session]):
 
     # --- the file
 
-    def _missing_tables(self, session: Session, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def _missing_tables(self, session: DuckDBSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         if self._complete:
             return []
         found = session.execute(
@@ -131,10 +131,10 @@ class DuckDBTarget(SqlTarget[Session]):
         )
         return [name for name in names if not any(_is(name, row) for row in found)]
 
-    def _describe(self, session: Session, table: ObjectName) -> dict[str, str]:
+    def _describe(self, session: DuckDBSession, table: ObjectName) -> dict[str, str]:
         return {str(row[0]).upper(): row[1] for row in session.execute(f"DESCRIBE {table}")}
 
-    def _view_definition(self, session: Session, view: ObjectName) -> str | None:
+    def _view_definition(self, session: DuckDBSession, view: ObjectName) -> str | None:
         schema = view.parts[-2] if len(view.parts) > 1 else "main"
         found = session.execute(
             "SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower(?) AND lower(schema_name) = lower(?)",
@@ -147,7 +147,7 @@ class DuckDBTarget(SqlTarget[Session]):
         return None
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[Session]:  # noqa: ARG002
+    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[DuckDBSession]:  # noqa: ARG002
         """Open the file; after an error the tables are looked up again."""
         try:
             with self._file.open() as session:
@@ -177,7 +177,7 @@ class DuckDBTarget(SqlTarget[Session]):
         self._file.close()
 
 
-def _copy_stream(session: Session, insert: str, stamps: list[Any], file: Any) -> int:
+def _copy_stream(session: DuckDBSession, insert: str, stamps: list[Any], file: Any) -> int:
     import pyarrow as pa
 
     from airflow_pipeline_provider.envelope.parts import iter_part

@@ -20,8 +20,8 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     AnswerTooLargeError,
     PageTooLargeError,
     error_of,
+    excerpt_of,
     member,
-    one_line,
     read_json,
     redirected,
 )
@@ -239,13 +239,13 @@ class Client:
             raise redirected("3xx", None, what, self.where) from None
         except TlsError as error:
             raise FatalError(
-                f"{what}: TLS with {self.where} failed ({one_line(_innermost(error))}); give the "
+                f"{what}: TLS with {self.where} failed ({excerpt_of(_innermost(error))}); give the "
                 "connection's extra ca_certs, or verify_certs false for a server with a self-signed certificate, or "
                 "the schema http for one that speaks no TLS"
             ) from error
         except TransportError as error:
             raise TransientError(
-                f"{what}: {self.where} cannot be reached ({one_line(_innermost(error))}); check host, port and "
+                f"{what}: {self.where} cannot be reached ({excerpt_of(_innermost(error))}); check host, port and "
                 "schema of the connection, and that the server runs"
             ) from error
         answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()

@@ -54,7 +54,7 @@ class UnexpectedAnswerError(TransientError):
     """The response is not one of Elasticsearch or OpenSearch: a login page, a gateway's JSON, a redirect."""
 
     def __init__(self, what: str, expected: str, body: Any) -> None:
-        seen = one_line(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
+        seen = excerpt_of(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
         super().__init__(
             f"{what}: expected {expected}, got {seen}; check that host, port and path of the connection lead to "
             "Elasticsearch or OpenSearch and not to a login page, Kibana or another service"
@@ -162,8 +162,8 @@ def read_error(error: dict[str, Any]) -> ErrorBody:
     names = [str(name) for name in (index if isinstance(index, list) else [index])]
     return ErrorBody(
         frozenset(kind for kind, _, _ in found),
-        one_line(f"{kind}: {reason}"),
-        one_line(",".join(names)) if any(names) else "",
+        excerpt_of(f"{kind}: {reason}"),
+        excerpt_of(",".join(names)) if any(names) else "",
         permanent=any(durability == "PERMANENT" for _, _, durability in found),
     )
 
@@ -193,18 +193,18 @@ def _gateway_reason(answer: Any) -> str:
         for key in _GATEWAY_KEYS
         if isinstance(value := where.get(key), str) and value
     )
-    return one_line("; ".join(reversed(found)) if found else _SHOWN.repr(answer))
+    return excerpt_of("; ".join(reversed(found)) if found else _SHOWN.repr(answer))
 
 
 def text_of_page(body: bytes) -> str:
     """Return the title of an HTML page and the beginning of its text; other bodies as they are."""
     text = body.decode(errors="replace")
     if "<html" not in text[:1000].lower() and "<!doctype" not in text[:1000].lower():
-        return one_line(body)
+        return excerpt_of(body)
     title = _TITLE.search(text)
     words = html.unescape(_TAG.sub(" ", _TITLE.sub(" ", text[:20_000])))
     parts = [html.unescape(title[1]).strip() if title else "", " ".join(words.split())]
-    return one_line("; ".join(part for part in parts if part))
+    return excerpt_of("; ".join(part for part in parts if part))
 
 
 def read_json(body: bytes, what: str) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if not body.lstrip().startswith(b"{"):
             raise UnexpectedAnswerError(what, "JSON", text_of_page(body)) from error
-        raise TransientError(f"{what}: the answer is cut off or no JSON ({one_line(body, 100)})") from error
+        raise TransientError(f"{what}: the answer is cut off or no JSON ({excerpt_of(body, 100)})") from error
     if not isinstance(answer, dict):
         raise UnexpectedAnswerError(what, "a JSON object", answer)
     return answer
@@ -240,7 +240,7 @@ def object_at(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
     return value
 
 
-def one_line(text: bytes | str, limit: int = 300) -> str:
+def excerpt_of(text: bytes | str, limit: int = 300) -> str:
     """Return a text for a message: without line breaks and secrets, cut to the limit."""
     line = redact_text(" ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split()))
     return (line if len(line) <= limit else line[: limit - 1] + "…") or "an empty body"

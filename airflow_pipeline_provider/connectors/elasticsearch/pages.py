@@ -22,7 +22,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     AnswerTooLargeError,
     PageTooLargeError,
     UnexpectedAnswerError,
-    one_line,
+    excerpt_of,
 )
 from airflow_pipeline_provider.connectors.elasticsearch.sizes import PageSizes
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
@@ -292,7 +292,7 @@ def _refuse_document(hits: list[Any], time_field: str) -> None:
                 f"{name} is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
             ) from error
         if not body.lstrip(b" \t\r\n").startswith(b"{"):
-            raise DataError(f"{name} is not a JSON object; got {one_line(body, 100)}")
+            raise DataError(f"{name} is not a JSON object; got {excerpt_of(body, 100)}")
         try:
             to_micros(times[0])
         except ValueError:

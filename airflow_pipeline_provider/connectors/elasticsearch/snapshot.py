@@ -15,7 +15,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.sizes import (
 )
 
 
-class Snapshot:
+class PointInTime:
     """One point in time on the server, shared by the readers of a slice."""
 
     def __init__(

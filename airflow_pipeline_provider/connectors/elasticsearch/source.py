@@ -46,7 +46,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.sizes import (
     PageSizes,
     readers_for,
 )
-from airflow_pipeline_provider.connectors.elasticsearch.snapshot import Snapshot
+from airflow_pipeline_provider.connectors.elasticsearch.snapshot import PointInTime
 from airflow_pipeline_provider.connectors.elasticsearch.times import (
     EPOCH,
     MILLISECOND,
@@ -227,7 +227,7 @@ class ElasticsearchSource(Source):
         if slice_.interval.is_empty:
             yield [iter(()) for _ in range(readers)]
             return
-        snapshot = Snapshot(
+        snapshot = PointInTime(
             self._client,
             self._indices,
             self._filter(slice_.interval),

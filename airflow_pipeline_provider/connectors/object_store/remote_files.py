@@ -91,7 +91,7 @@ class RemoteFiles:
                 "write", path, lambda fs: fs.open(f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK)
             )
         try:
-            yield cast(BinaryIO, _File(self, inner, "write", path))
+            yield cast(BinaryIO, _RemoteFile(self, inner, "write", path))
             reach("file.before_publish")
             with self._mapped("write", path):
                 self._use("write", path, inner.close)
@@ -108,7 +108,7 @@ class RemoteFiles:
                 "read", path, lambda fs: fs.open(f"{self._root}/{path}", "rb", block_size=_READ_BLOCK)
             )
         with inner:
-            yield cast(BinaryIO, _File(self, inner, "read", path))
+            yield cast(BinaryIO, _RemoteFile(self, inner, "read", path))
 
     def size(self, path: str) -> int | None:
         with self._mapped("look at", path):
@@ -238,7 +238,7 @@ def _install(scheme: str) -> str:
     return "install the provider of its cloud, such as apache-airflow-providers-google for gs"
 
 
-class _File(io.RawIOBase):
+class _RemoteFile(io.RawIOBase):
     """An object that is read or written; errors of the store are mapped, those of the block around it are not."""
 
     def __init__(self, files: RemoteFiles, inner: Any, action: str, path: str) -> None:

@@ -36,7 +36,7 @@ def hook(conn_id: str) -> Any:
         return hook_of(connection)
 
 
-class Session:
+class PostgresSession:
     """A connection for one transaction; close it after an error, and the server rolls back.
 
     `doing` is the beginning of each error's message.

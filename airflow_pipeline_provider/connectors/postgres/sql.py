@@ -158,6 +158,6 @@ def describe_for_upgrade(table: ObjectName, view: ObjectName) -> tuple[str, list
     )
 
 
-def copy_rows(table: ObjectName) -> str:
+def copy_statement(table: ObjectName) -> str:
     """Return the COPY that reads rows from the client."""
     return f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"

@@ -24,13 +24,13 @@ from airflow_pipeline_provider.connectors.postgres.options import PostgresOption
 from airflow_pipeline_provider.connectors.postgres.upgrade import UPGRADE_SECONDS, find_upgrade
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
-    from airflow_pipeline_provider.connectors.postgres.session import Session
+    from airflow_pipeline_provider.connectors.postgres.session import PostgresSession
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 # A value and a message are limited to 1 GB, and a text takes up to four times its size while a server or a client of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 255 * 2**20
 
 
-class PostgresTarget(SqlTarget["Session"]):
+class PostgresTarget(SqlTarget["PostgresSession"]):
     """A table in PostgreSQL."""
 
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
@@ -62,7 +62,7 @@ class PostgresTarget(SqlTarget["Session"]):
         yield "encoding", self._probe_encoding
         yield "clock", self._probe_clock
 
-    def _describe_missing(self, session: Session, missing: Sequence[ObjectName]) -> Answer:
+    def _describe_missing(self, session: PostgresSession, missing: Sequence[ObjectName]) -> Answer:
         [(may_create, place)] = session.execute(*sql.may_create(missing[0].parts[0]))
         if not may_create:
             raise FatalError(
@@ -102,7 +102,7 @@ class PostgresTarget(SqlTarget["Session"]):
             with closing(self._connect(step.doing, UPGRADE_SECONDS)) as session:
                 step.run(session)
 
-    def _tables(self, session: Session) -> Tables:
+    def _tables(self, session: PostgresSession) -> TargetTables:
         """Return the tables with their schema: one further down the search_path is another table."""
         tables = self.tables
         if tables.data.schema:
@@ -117,27 +117,27 @@ class PostgresTarget(SqlTarget["Session"]):
             name = self.dialect.parse_name(f"{schema}.{self.options.table}")
         except ValueError as error:
             raise FatalError(f"target.table: the search_path of {self.options.conn_id!r}: {error}") from None
-        return Tables(name, self.dialect, keeps_history=self.identity.keeps_history)
+        return TargetTables(name, self.dialect, keeps_history=self.identity.keeps_history)
 
-    def _create_schema(self, session: Session, tables: Tables) -> None:
+    def _create_schema(self, session: PostgresSession, tables: TargetTables) -> None:
         schema = tables.data.schema
         exists = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
         if schema and not session.execute(exists, [schema.last]):
             session.execute(f"CREATE SCHEMA {schema}")
 
-    def _create_table(self, session: Session, tables: Tables, table: ObjectName) -> None:
+    def _create_table(self, session: PostgresSession, tables: TargetTables, table: ObjectName) -> None:
         super()._create_table(session, tables, table)
         if table == tables.data:
             for index in sql.INDEXES:
                 session.execute(index.create(table))
 
-    def _missing_tables(self, session: Session, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def _missing_tables(self, session: PostgresSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         return [name for name in names if not session.execute(*sql.find(name))]
 
-    def _describe(self, session: Session, table: ObjectName) -> dict[str, str]:
+    def _describe(self, session: PostgresSession, table: ObjectName) -> dict[str, str]:
         return {str(column): str(kind) for column, kind in session.execute(*sql.describe(table))}
 
-    def _view_definition(self, session: Session, view: ObjectName) -> str | None:
+    def _view_definition(self, session: PostgresSession, view: ObjectName) -> str | None:
         found = session.execute(*sql.find(view))
         if not found:
             return None
@@ -149,32 +149,34 @@ class PostgresTarget(SqlTarget["Session"]):
     # --- rows
 
     def _copier(
-        self, session: Session, protocol: LoadProtocol, manifest: Manifest, stage: Stage
+        self, session: PostgresSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         return lambda: _copy(session, protocol.tables, manifest, stage)
 
     # --- sessions
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[Session]:
+    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[PostgresSession]:
         """Open a session of its own, in an open transaction that the block commits, or else is rolled back."""
         what = f"{doing} {interval}" if interval else doing
         with closing(self._connect(what, self.options.statement_timeout)) as session:
             session.begin()
             yield session
 
-    def _connect(self, doing: str, seconds: int) -> Session:
-        from airflow_pipeline_provider.connectors.postgres.session import Session, hook
+    def _connect(self, doing: str, seconds: int) -> PostgresSession:
+        from airflow_pipeline_provider.connectors.postgres.session import PostgresSession, hook
 
         if self._hook is None:
             self._hook = hook(self.options.conn_id)
-        return Session(self._hook, f"target {self.options.table} ({self.options.conn_id}), {doing}", seconds)
+        return PostgresSession(
+            self._hook, f"target {self.options.table} ({self.options.conn_id}), {doing}", seconds
+        )
 
-    def _allow_long_statements(self, session: Session) -> None:
+    def _allow_long_statements(self, session: PostgresSession) -> None:
         session.allow_long_statements()
 
 
-def _copy(session: Session, tables: Tables, manifest: Manifest, stage: Stage) -> int:
+def _copy(session: PostgresSession, tables: TargetTables, manifest: Manifest, stage: Stage) -> int:
     """Stream the manifest's parts into the table; memory is bounded by a row group of a part."""
     if not manifest.parts:
         return 0
@@ -193,4 +195,4 @@ def _copy(session: Session, tables: Tables, manifest: Manifest, stage: Stage) ->
     with one_ahead(
         copy_rows(batches(), stamps)
     ) as rows:  # the next rows are made while the server reads these
-        return session.copy(sql.copy_rows(tables.data), copy_stream(rows))
+        return session.copy(sql.copy_statement(tables.data), copy_stream(rows))

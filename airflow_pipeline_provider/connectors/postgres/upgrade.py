@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_pipeline_provider.connectors.postgres import sql
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_tables import Tables, is_first_view
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables, is_first_view
 from airflow_pipeline_provider.exceptions import PipelineError
 
 if TYPE_CHECKING:
-    from airflow_pipeline_provider.connectors.postgres.session import Session
+    from airflow_pipeline_provider.connectors.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ class Step(NamedTuple):
     """One change, applied in a session of its own; a failure is logged, and the next prepare tries again."""
 
     doing: str
-    change: Callable[[Session], None]
+    change: Callable[[PostgresSession], None]
     by_hand: str
 
-    def run(self, session: Session) -> None:
+    def run(self, session: PostgresSession) -> None:
         """Apply the change; log a failure."""
         try:
             self.change(session)
@@ -42,7 +42,7 @@ class Step(NamedTuple):
             log.warning("%s failed, and is not needed for the load: %s; %s", self.doing, error, self.by_hand)
 
 
-def find_upgrade(session: Session, tables: Tables, missing: Sequence[sql.Index]) -> list[Step]:
+def find_upgrade(session: PostgresSession, tables: TargetTables, missing: Sequence[sql.Index]) -> list[Step]:
     """Return what prepare changes after its transaction; log what the table's owner must change."""
     described = session.execute(*sql.describe_for_upgrade(tables.data, tables.latest))
     [(owns_table, size, owns_view, definition)] = described
@@ -72,15 +72,15 @@ def find_upgrade(session: Session, tables: Tables, missing: Sequence[sql.Index])
     return steps
 
 
-def _creating(index: sql.Index, table: ObjectName) -> Callable[[Session], None]:
-    def change(session: Session) -> None:
+def _creating(index: sql.Index, table: ObjectName) -> Callable[[PostgresSession], None]:
+    def change(session: PostgresSession) -> None:
         session.execute(index.create(table, concurrently=True))  # not in a transaction
 
     return change
 
 
-def _replacing(statement: str) -> Callable[[Session], None]:
-    def change(session: Session) -> None:
+def _replacing(statement: str) -> Callable[[PostgresSession], None]:
+    def change(session: PostgresSession) -> None:
         session.begin()
         session.execute(*sql.apply_settings({"lock_timeout": str(_VIEW_LOCK_MILLISECONDS)}))
         session.execute(statement)

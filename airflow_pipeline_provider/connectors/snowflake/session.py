@@ -23,14 +23,14 @@ GRACE_SECONDS = 30.0  # the server's own limit ends first: its error has more de
 _LIMITS = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
 
 
-def connect(conn_id: str, statement_seconds: float) -> Session:
+def connect(conn_id: str, statement_seconds: float) -> SnowflakeSession:
     """Open a session; it waits for a statement a little longer than the server may take."""
     with mapped(f"connecting with {conn_id!r}"):
         seconds = statement_seconds + GRACE_SECONDS
-        return Session(within(seconds, "connecting", lambda: _open(conn_id)), seconds)
+        return SnowflakeSession(within(seconds, "connecting", lambda: _open(conn_id)), seconds)
 
 
-class Session:
+class SnowflakeSession:
     """One connection; autocommit outside of `transaction`."""
 
     def __init__(self, connection: Any, seconds: float) -> None:

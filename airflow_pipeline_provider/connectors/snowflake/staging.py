@@ -11,7 +11,7 @@ from uuid import uuid4
 from airflow_pipeline_provider.connectors.base import Stage
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.options import SnowflakeOptions
-from airflow_pipeline_provider.connectors.snowflake.session import Session
+from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _UNSAFE_FOR_PUT = set("*?[]{}'\"\\%")  # wildcards and quotes
 
 
-def copy_parts(session: Session, options: SnowflakeOptions, manifest: Manifest, stage: Stage) -> ObjectName:
+def copy_parts(
+    session: SnowflakeSession, options: SnowflakeOptions, manifest: Manifest, stage: Stage
+) -> ObjectName:
     """Return the name of a new table of the session that holds the manifest's rows.
 
     Raises:
@@ -53,7 +55,9 @@ def copy_parts(session: Session, options: SnowflakeOptions, manifest: Manifest, 
     return staged
 
 
-def folder_in_stage(session: Session, options: SnowflakeOptions, external: ObjectName, stage: Stage) -> str:
+def folder_in_stage(
+    session: SnowflakeSession, options: SnowflakeOptions, external: ObjectName, stage: Stage
+) -> str:
     """Return the path of the stage's base below the external stage: "", or with a slash at its end.
 
     Raises:
@@ -78,7 +82,7 @@ def folder_in_stage(session: Session, options: SnowflakeOptions, external: Objec
     return sql.path_in_stage(external, found[0]["url"], stage.base)
 
 
-def _upload(session: Session, manifest: Manifest, stage: Stage, uploaded: ObjectName) -> None:
+def _upload(session: SnowflakeSession, manifest: Manifest, stage: Stage, uploaded: ObjectName) -> None:
     with tempfile.TemporaryDirectory(prefix="parts-") as folder:
         for part in manifest.parts:
             path = stage.url(part.path).removeprefix("file://")

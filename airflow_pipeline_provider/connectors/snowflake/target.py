@@ -20,10 +20,10 @@ from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, is_
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.options import SnowflakeOptions
-from airflow_pipeline_provider.connectors.snowflake.session import Session, connect
+from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession, connect
 from airflow_pipeline_provider.connectors.snowflake.staging import copy_parts, folder_in_stage
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget, retry_conflicts
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
@@ -37,7 +37,7 @@ T = TypeVar("T")
 CONFLICT_SECONDS = 10.0  # how long a transaction that lost against another one is tried again
 
 
-class SnowflakeTarget(SqlTarget[Session]):
+class SnowflakeTarget(SqlTarget[SnowflakeSession]):
     """A table in Snowflake."""
 
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
@@ -46,7 +46,7 @@ class SnowflakeTarget(SqlTarget[Session]):
     limits = TargetLimits(
         max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True, max_depth=sql.MAX_DEPTH
     )
-    _open: Session | None = None
+    _open: SnowflakeSession | None = None
 
     def __init__(self, options: SnowflakeOptions, identity: Identity) -> None:
         super().__init__(options, identity)
@@ -83,7 +83,7 @@ class SnowflakeTarget(SqlTarget[Session]):
             [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
         return clock_answer(now)
 
-    def _describe_missing(self, session: Session, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
+    def _describe_missing(self, session: SnowflakeSession, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
         return Answer(
             "unknown",
             f"{', '.join(map(str, missing))} are created by the first load; a test of the right to create "
@@ -114,11 +114,11 @@ class SnowflakeTarget(SqlTarget[Session]):
         self.close()  # ends the session, and with it its table of copied rows and its stage of uploaded files
         return result
 
-    def _require_tables(self, session: Session, tables: Tables) -> None:
+    def _require_tables(self, session: SnowflakeSession, tables: TargetTables) -> None:
         """Leave the check to the server, whose error names the missing table: it would be three more requests."""
 
     def _copier(
-        self, session: Session, protocol: LoadProtocol, manifest: Manifest, stage: Stage
+        self, session: SnowflakeSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         if is_loaded(protocol.read_commits(manifest.interval), manifest):  # checked again under the fence
             return lambda: 0
@@ -135,7 +135,7 @@ class SnowflakeTarget(SqlTarget[Session]):
         """Try again while another transaction is faster; the copied rows stay in the session."""
         return retry_conflicts(attempt, CONFLICT_SECONDS)
 
-    def _commit(self, session: Session, manifest: Manifest) -> None:
+    def _commit(self, session: SnowflakeSession, manifest: Manifest) -> None:
         try:
             session.execute("COMMIT")
         except TransientError as error:  # the commit may be done, and its reply lost
@@ -149,18 +149,18 @@ class SnowflakeTarget(SqlTarget[Session]):
 
     # --- tables
 
-    def _missing_tables(self, session: Session, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def _missing_tables(self, session: SnowflakeSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         return [name for name in names if not self._shown(session, "TABLES", name)]
 
-    def _describe(self, session: Session, table: ObjectName) -> dict[str, str]:
+    def _describe(self, session: SnowflakeSession, table: ObjectName) -> dict[str, str]:
         return {row[0]: row[1] for row in session.execute(f"DESC TABLE {table}")}
 
-    def _view_definition(self, session: Session, view: ObjectName) -> str | None:
+    def _view_definition(self, session: SnowflakeSession, view: ObjectName) -> str | None:
         found = self._shown(session, "VIEWS", view)
         return found[0]["text"] or "" if found else None
 
     @staticmethod
-    def _shown(session: Session, kind: str, name: ObjectName) -> list[dict[str, Any]]:
+    def _shown(session: SnowflakeSession, kind: str, name: ObjectName) -> list[dict[str, Any]]:
         return [row for row in session.execute_dicts(sql.show(kind, name)) if row["name"] == name.last]
 
     # --- sessions
@@ -171,7 +171,7 @@ class SnowflakeTarget(SqlTarget[Session]):
             session.close()
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[Session]:
+    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[SnowflakeSession]:
         """Open this target's session, or use the open one; an error closes it."""
         session = self._open or self._connect()
         self._open = None
@@ -189,7 +189,7 @@ class SnowflakeTarget(SqlTarget[Session]):
         else:  # one was opened inside the block
             session.close()
 
-    def _connect(self) -> Session:
+    def _connect(self) -> SnowflakeSession:
         session = connect(self.options.conn_id, self.options.statement_timeout)
         try:
             if schema := self.tables.data.schema:

@@ -13,10 +13,10 @@ from airflow_pipeline_provider.connectors.base import CommitRow, Identity
 from airflow_pipeline_provider.connectors.load_protocol import WriteConflictError, is_loaded
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.errors import error_for, mapped
-from airflow_pipeline_provider.connectors.snowflake.session import Session
+from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_tables import Tables
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
@@ -86,7 +86,7 @@ def test_a_path_below_the_stage_stays_below(path):
 
 
 def test_side_objects_stand_beside_the_table():
-    tables = Tables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
+    tables = TargetTables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
     assert [str(n) for n in (tables.commits, tables.fence, tables.latest)] == [
         '"A"."B"."FLIGHTS_COMMITS"',
         '"A"."B"."FLIGHTS_FENCE"',
@@ -95,7 +95,7 @@ def test_side_objects_stand_beside_the_table():
 
 
 def test_a_view_that_is_replaced_keeps_its_grants():
-    tables = Tables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
+    tables = TargetTables(sql.DIALECT.parse_name("a.b.flights"), sql.DIALECT)
     created, replaced = tables.create_view(), tables.create_view(replace=True)
     assert created.startswith('CREATE VIEW IF NOT EXISTS "A"."B"."FLIGHTS_LATEST" AS SELECT own."RECORD_ID"')
     assert replaced.startswith('CREATE OR REPLACE VIEW "A"."B"."FLIGHTS_LATEST" COPY GRANTS AS SELECT own.')
@@ -312,7 +312,7 @@ class Recorded:
 
 def test_each_statement_is_logged_with_its_query_id_and_without_values(caplog):
     caplog.set_level("INFO")
-    session = Session(Recorded(), 5)
+    session = SnowflakeSession(Recorded(), 5)
     session.phase = "load"
     session.execute('DELETE FROM "A"."B"."T" WHERE "PIPELINE_ID" = %s', ["flights"])
     [message] = caplog.messages
@@ -327,7 +327,7 @@ def test_an_error_shows_the_query_id(caplog):
         msg="SQL compilation error", errno=1003, sqlstate="42000", sfqid="01b2-0001"
     )
     with pytest.raises(FatalError, match="01b2-0001"):
-        Session(Recorded(error), 5).execute("SELECT 1")
+        SnowflakeSession(Recorded(error), 5).execute("SELECT 1")
     assert "query_id=01b2-0000" in caplog.text
 
 

@@ -294,15 +294,15 @@ def _skip_delete() -> None:
 
 def _no_transaction() -> None:
     """Break the load: each statement commits by itself, DELETE, then INSERT, as many tools do it."""
-    from airflow_pipeline_provider.connectors.duckdb.session import Session
+    from airflow_pipeline_provider.connectors.duckdb.session import DuckDBSession
 
-    original = Session.execute
+    original = DuckDBSession.execute
 
     def execute(self: Any, statement: str, parameters: Any = ()) -> Any:
         words = ("BEGIN", "COMMIT", "ROLLBACK")
         return [] if statement.startswith(words) else original(self, statement, parameters)
 
-    Session.execute = execute  # type: ignore[method-assign]
+    DuckDBSession.execute = execute  # type: ignore[method-assign]
 
 
 def _commit_early() -> None:
