@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal
 
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect
@@ -16,6 +15,7 @@ from airflow_pipeline_provider.core.windows import window_id_of
 from airflow_pipeline_provider.phases.adopt import committed_windows
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease, State
+from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 
 Covered = Literal["committed", "partly", "waived", "unverified", "missing"]
@@ -36,22 +36,14 @@ class PreviewedWindow(LocalInterval, frozen=True):
     detail: str
 
 
-def preview_span(config: PipelineConfig, state: State, at: datetime, span: Interval) -> list[PreviewedWindow]:
+def preview_span(config: Described, state: State, at: datetime, span: Interval) -> list[PreviewedWindow]:
     """Preview each window of the day plans, cut to the span, in order."""
     leases, found = state.leases(), []
     for day, part in days_in(span, config.timezone):
         entries = state.entries(part)
         pieces = (intersect(window, part) for window in day_plan(config.rules, day))
-        found += [_preview(config, piece, at, entries, leases) for piece in pieces if piece is not None]
+        found += [preview_window(config, piece, at, entries, leases) for piece in pieces if piece is not None]
     return found
-
-
-def preview_windows(
-    config: PipelineConfig, state: State, at: datetime, windows: Iterable[Interval]
-) -> list[PreviewedWindow]:
-    """Preview these windows, each inside of one local day."""
-    leases = state.leases()
-    return [_preview(config, window, at, state.entries(window), leases) for window in windows]
 
 
 def preview_committed(runtime: Runtime) -> list[PreviewedWindow]:
@@ -63,14 +55,15 @@ def preview_committed(runtime: Runtime) -> list[PreviewedWindow]:
         for day, _ in days_in(entry.interval, config.timezone):
             by_day.setdefault(day, []).append(entry)
     return [
-        _preview(config, window, at, by_day[day_of(window.start, config.timezone)], leases)
+        preview_window(config, window, at, by_day[day_of(window.start, config.timezone)], leases)
         for window in committed_windows(runtime)
     ]
 
 
-def _preview(
-    config: PipelineConfig, piece: Interval, at: datetime, entries: list[Entry], leases: Sequence[Lease]
+def preview_window(
+    config: Described, piece: Interval, at: datetime, entries: list[Entry], leases: Sequence[Lease]
 ) -> PreviewedWindow:
+    """Preview one window, inside of one local day, from the entries that overlap it."""
     planned = plan_window(config.rules, piece, at, cut=False)
     action: Action
     if planned.reason is not None:

@@ -108,13 +108,19 @@ def judge_all(
     planned: Planned, windows: Sequence[Interval], entries: Sequence[Entry], leases: Sequence[Lease]
 ) -> list[WindowRow]:
     """Return a row for each of the windows, which are disjoint and in order."""
+    pairs = zip(windows, touching(windows, entries), strict=True)
+    return [judge(planned, window, written, leases) for window, written in pairs]
+
+
+def touching(windows: Sequence[Interval], entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return for each of the windows, which are disjoint and in order, the entries that overlap it."""
     starts, ends = [window.start for window in windows], [window.end for window in windows]
-    touching: list[list[Entry]] = [[] for _ in windows]
+    found: list[list[Entry]] = [[] for _ in windows]
     for entry in entries:
         first, last = bisect_right(ends, entry.interval.start), bisect_left(starts, entry.interval.end)
         for number in range(first, last):
-            touching[number].append(entry)
-    return [judge(planned, window, touching[n], leases) for n, window in enumerate(windows)]
+            found[number].append(entry)
+    return found
 
 
 def judge(planned: Planned, window: Interval, entries: list[Entry], leases: Sequence[Lease]) -> WindowRow:

@@ -11,9 +11,8 @@ import pytest
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.history import attempts_of
-from airflow_pipeline_provider.views.reprocess import preview_windows
+from airflow_pipeline_provider.views.reprocess import preview_window
 from tests.unit.planning_examples import rules
 
 ZONE = "America/New_York"
@@ -89,7 +88,7 @@ def test_attempts_of_a_window(entries: list[Entry], expected: list[tuple[Any, ..
 def test_preview_of_a_window(entries: list[Entry], expected: tuple[Any, ...]) -> None:
     config = SimpleNamespace(pipeline_id="flights", timezone=ZONE, rules=rules())
     state = SimpleNamespace(leases=list, entries=lambda _: entries)
-    (found,) = preview_windows(cast(PipelineConfig, config), cast(State, state), NOW, [WINDOW])
+    found = preview_window(cast(PipelineConfig, config), WINDOW, NOW, state.entries(WINDOW), state.leases())
     assert (found.now, found.rows, found.action) == expected
     assert found.window_id == "flights.20131103T040000Z-20131103T090000Z"
     assert (found.day.isoformat(), found.local_start) == ("2013-11-03", "2013-11-03T00:00:00-04:00")
@@ -98,6 +97,8 @@ def test_preview_of_a_window(entries: list[Entry], expected: tuple[Any, ...]) ->
 def test_preview_of_a_window_that_is_not_ready() -> None:
     config = SimpleNamespace(pipeline_id="flights", timezone=ZONE, rules=rules())
     state = SimpleNamespace(leases=list, entries=lambda _: [])
-    (found,) = preview_windows(cast(PipelineConfig, config), cast(State, state), WINDOW.start, [WINDOW])
+    found = preview_window(
+        cast(PipelineConfig, config), WINDOW, WINDOW.start, state.entries(WINDOW), state.leases()
+    )
     assert found.action == "leave_out"
     assert found.detail.startswith("not_settled: ")
