@@ -28,8 +28,7 @@ from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases.doctor import Examined, examine
-from airflow_pipeline_provider.phases.findings import Finding
-from airflow_pipeline_provider.phases.repairs import Action, Loading, Repair
+from airflow_pipeline_provider.phases.findings import Action, Finding, Loading, Repair
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.times import local_fields
 

@@ -33,7 +33,7 @@ from airflow_pipeline_provider.cli.runner import (
     signals_as_exceptions,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
+from airflow_pipeline_provider.connectors.airflow_connections import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun
 from airflow_pipeline_provider.core.wording import counted, local_window

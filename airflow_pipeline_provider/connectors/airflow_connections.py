@@ -17,10 +17,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from airflow_pipeline_provider.connectors.metadata_database import check_metadata_database
-from airflow_pipeline_provider.exceptions import FatalError, TransientError
-from airflow_pipeline_provider.observability.redaction import is_secret, register_secret
-from airflow_pipeline_provider.observability.secret_forms import forms_of
+from airflow_pipeline_provider.connectors.database_errors import database_error
+from airflow_pipeline_provider.exceptions import FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.observability.redaction import (
+    forms_of,
+    is_secret,
+    redact_text,
+    register_secret,
+)
 
 T = TypeVar("T")
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
@@ -169,3 +173,51 @@ def _missing(conn_id: str, place: str) -> str:
         f"connection {conn_id!r} is not defined in the environment, a secrets backend{place}: add it in Airflow "
         f"(Admin > Connections), or set {variable}"
     )
+
+
+_MISSING = ("no such table", "no such column", "doesn't exist", "unknown column")
+_MISSING_CLASSES = {"UndefinedTable", "UndefinedColumn"}
+
+
+@contextmanager
+def metadata_errors(doing: str) -> Iterator[None]:
+    """Raise what the database raises in the block as an error of this package.
+
+    `doing` is the beginning of its message ("variable 'x' cannot be read").
+
+    A database without Airflow's tables is a FatalError that names `airflow db migrate`.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise _mapped(error, doing) from error
+
+
+def _mapped(error: Any, doing: str) -> PipelineError:
+    cause = getattr(error, "orig", None) or error
+    text = redact_text(" ".join(str(cause).split()))[:300]
+    classes = {cls.__name__ for cls in type(cause).__mro__}
+    if classes & _MISSING_CLASSES or any(words in text.lower() for words in _MISSING):
+        return FatalError(
+            f"{doing}: Airflow's metadata database lacks a table or column ({text}): run `airflow db migrate` with "
+            "the same AIRFLOW_HOME and configuration"
+        )
+    doing = f"{doing}: Airflow's metadata database"
+    return database_error(error, doing) or TransientError(
+        f"{doing} answered {text!r}; the next try may succeed"
+    )
+
+
+def check_metadata_database(doing: str) -> None:
+    """Raise the PipelineError of a metadata database that cannot be used.
+
+    Airflow itself logs a traceback for a lookup that fails, and then answers as if nothing had been defined.
+    """
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with metadata_errors(doing), create_session(scoped=False) as session:
+        session.execute(select(Connection.conn_id).limit(1))

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from airflow_pipeline_provider.connectors.untimed import count_unusable
 from airflow_pipeline_provider.connectors.values import Body, Slice
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
@@ -22,6 +21,11 @@ from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.base import Source, Stage, Target
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.base import Source
 
 Status = Literal["ok", "warning", "error", "unknown"]
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -169,3 +173,17 @@ def _writable(path: Path) -> Answer:
     if not os.access(place, os.W_OK):
         raise FatalError(f"{place} may not be written by this user: change its permissions, or the path")
     return Answer("ok", "may be written" if place == path else f"is created in {place} by the first run")
+
+
+EPOCH_SECONDS = Interval(
+    datetime(1970, 1, 1, tzinfo=timezone.utc), datetime(1970, 2, 20, tzinfo=timezone.utc)
+)
+"""Contains 0, and seconds since 1970 that were read as milliseconds."""
+
+
+def count_unusable(source: Source, first: datetime) -> int | None:
+    """Count the rows that are in no day from `first` on; None when the source cannot."""
+    rows = source.count_untimed()
+    if rows is None or first < EPOCH_SECONDS.end:
+        return rows
+    return rows + source.count(EPOCH_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from airflow_pipeline_provider.core.table_names import table_parts
+from airflow_pipeline_provider.core.datasets import table_parts
 
 
 @dataclass(frozen=True)

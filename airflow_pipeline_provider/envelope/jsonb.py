@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_pipeline_provider.envelope.columns import integer_scalar
+from airflow_pipeline_provider.envelope.schema import integer_scalar
 
 MAX_DEPTH = 5_000  # PostgreSQL reaches its stack limit of 2 MB at about 13,000 levels
 MAX_INTEGER_DIGITS = 131_072  # of `numeric`, before the decimal point

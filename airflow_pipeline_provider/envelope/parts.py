@@ -7,6 +7,8 @@ smallest and the largest EVENT_TIME, so that they can be verified without readin
 from __future__ import annotations
 
 import hashlib
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -34,6 +36,7 @@ from airflow_pipeline_provider.exceptions import DataError
 
 ROWS_PER_BATCH = 10_000  # when parts are read
 BLOCK_BYTES = 2**20
+_HASHES_KEPT = 1_000
 
 _NAMES = tuple(ENVELOPE.names)
 
@@ -265,3 +268,30 @@ def _record(batch: pa.RecordBatch, row: int) -> str:
 
 def _shape(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}{'' if f.nullable else ' not null'}" for f in schema)
+
+
+def repeated_ids(
+    parts: Sequence[Part], open_read: Callable[[str], AbstractContextManager[BinaryIO]], most: int = 5
+) -> list[str]:
+    """Return up to `most` record ids that several rows of the parts share, sorted.
+
+    Read the column RECORD_ID twice, batch by batch. Memory holds eight bytes per row and the ids whose hashes repeat.
+    """
+    hashes = array("q")
+    for ids in _iter_ids(parts, open_read):
+        hashes.extend(map(hash, ids))
+    column = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
+    tally = pc.value_counts(column)
+    repeated = tally.filter(pc.greater(tally.field("counts"), 1)).field("values")[:_HASHES_KEPT]
+    wanted = set(repeated.to_pylist())
+    seen = Counter(one for ids in _iter_ids(parts, open_read) for one in ids if hash(one) in wanted)
+    return sorted(one for one, rows in seen.items() if rows > 1)[:most]
+
+
+def _iter_ids(
+    parts: Sequence[Part], open_read: Callable[[str], AbstractContextManager[BinaryIO]]
+) -> Iterator[list[str]]:
+    for part in parts:
+        with open_read(part.path) as file:
+            for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_BATCH, columns=["RECORD_ID"]):
+                yield batch.column(0).to_pylist()

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_pipeline_provider.core.wording import counted
-from airflow_pipeline_provider.envelope.columns import integer_scalar, integers, text
 from airflow_pipeline_provider.envelope.jsonb import is_deeper, uncastable
 from airflow_pipeline_provider.envelope.limits import TargetLimits
-from airflow_pipeline_provider.envelope.schema import QUARANTINE
+from airflow_pipeline_provider.envelope.schema import QUARANTINE, integer_scalar, integers, text
 
 _TEXTS = ("RECORD_ID", "SOURCE_NAME", "BODY")
 _KEY_END = re.compile(r'"[ \t\r\n]*:')

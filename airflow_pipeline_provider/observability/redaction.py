@@ -1,17 +1,26 @@
 """Mask secrets in log output: by the name of the field, by patterns in the text, and by registered value.
 
 The fencing token is not a secret: a field `token` is shown if it is a whole number, and masked if it is text.
+
+A registered value is found in the forms that other systems write: URL-quoted, in JSON, in HTML, quoted for SQL, in
+base64. `pattern_of` matches a value in which each character may be escaped differently, so that it needs no complete
+list of forms. `forms_of` is such a list for Airflow's masker, which accepts texts but no patterns.
 """
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
 import threading
 from collections.abc import Mapping, Set
+from functools import lru_cache
+from html.entities import codepoint2name
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from airflow_pipeline_provider.core.wording import counted
-from airflow_pipeline_provider.observability.secret_forms import pattern_of
 
 MASK = "***"
 SHORTEST_SECRET = 3
@@ -44,7 +53,7 @@ _values: frozenset[str] = frozenset()
 
 
 def register_secret(value: str | None) -> None:
-    """Mask this value in all further output, in every form of `secret_forms`; ignore fewer than 3 characters."""
+    """Mask this value in all further output, in every form of `pattern_of`; ignore fewer than 3 characters."""
     global _registered, _values
     if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
         return
@@ -108,3 +117,106 @@ def redact(value: object, name: str = "", depth: int = 0) -> Any:
     if isinstance(value, Set):
         return sorted((redact(child, name, depth + 1) for child in value), key=str)
     return value
+
+
+# A short password, or one such as "airflow", is only masked as a whole word, so that messages stay readable.
+_PLAIN_WORD = re.compile(r"[A-Za-z]{1,12}|.{1,5}", re.DOTALL)
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_HEX4 = re.compile(r"\\u[0-9a-f]{4}")
+# The shortest value that is found in any letter case, and inside a longer base64 text. A shorter value would match
+# parts of unrelated words.
+_SHORTEST_EMBEDDED = 8
+
+
+def forms_of(value: str) -> set[str]:
+    """Return the value as each encoder writes it (URL, JSON, Python, HTML, SQL, base64, hex), and in other cases."""
+    data = value.encode("utf-8", "surrogatepass")
+    percent = {quote(value, safe="", errors="replace"), quote(value, errors="replace")}
+    percent |= {quote_plus(value, errors="replace")}
+    in_json = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms = {*_cases(value), *percent, *in_json}
+    forms |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in percent}
+    forms |= {quote(form, safe="") for form in percent}
+    forms |= {form.replace("/", "\\/") for form in in_json}
+    forms |= {_HEX4.sub(lambda found: rf"\u{found[0][2:].upper()}", form) for form in in_json}
+    forms |= {html.escape(value), html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
+    forms |= {repr(value)[1:-1], ascii(value)[1:-1], repr(data)[2:-1]}
+    forms |= {value.replace("'", "''"), value.replace("\\", "\\\\").replace("'", "\\'")}
+    forms |= {data.hex(), data.hex().upper(), data.decode("latin-1")}
+    forms |= {encode(data).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    return forms
+
+
+def pattern_of(value: str) -> str:
+    """Return a regular expression that matches the value in every form, in linear time."""
+    if _PLAIN_WORD.fullmatch(value):
+        return rf"(?<![\w-]){re.escape(value)}(?![\w-])"
+    data = value.encode("utf-8", "surrogatepass")
+    others = {data.hex(), data.hex().upper()}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        others.add(encode(data).decode().rstrip("="))
+        if len(value) >= _SHORTEST_EMBEDDED:
+            others |= {_embedded(encode(b"\0" * before + data).decode(), before) for before in (1, 2)}
+            others.add(_embedded(encode(data).decode(), 0))
+    longest_first = sorted(others, key=len, reverse=True)
+    return "|".join([*_written(value), *map(re.escape, longest_first)])
+
+
+def _cases(value: str) -> tuple[str, ...]:
+    """Return the value, and if it is long enough, also in upper and in lower case."""
+    if len(value) < _SHORTEST_EMBEDDED or _PLAIN_WORD.fullmatch(value):
+        return (value,)
+    return tuple(dict.fromkeys((value, value.upper(), value.lower())))
+
+
+def _written(value: str) -> list[str]:
+    """Return patterns for the value and its cases, whose characters may be escaped."""
+    cases = _cases(value)
+    if len(cases) == 1:
+        return ["".join(map(_character, value))]
+    # ASCII letters match without regard to case; the escapes of other letters do not, and "ß" has two in upper case
+    return [f"(?i:{''.join(map(_character, case))})" for case in (cases[:1] if value.isascii() else cases)]
+
+
+def _embedded(encoded: str, before: int) -> str:
+    """Remove the characters of a base64 text that also depend on the bytes before and after the value."""
+    first = {0: 0, 1: 2, 2: 3}[before]
+    padding = len(encoded) - len(encoded.rstrip("="))
+    last = {0: 0, 1: 2, 2: 3}[padding]
+    return encoded[first : len(encoded) - last] if last else encoded[first:]
+
+
+@lru_cache(maxsize=512)
+def _character(character: str) -> str:
+    """Return a pattern for one character: itself, or one of its escapes."""
+    if character.isascii() and character.isalnum():
+        return character  # no encoder escapes these
+    code, utf8 = ord(character), character.encode("utf-8", "surrogatepass")
+    utf16 = character.encode("utf-16-be", "surrogatepass")
+    units = [utf16[n : n + 2].hex() for n in range(0, len(utf16), 2)]
+    forms = [
+        "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in utf8),
+        "".join(rf"\\{{1,4}}u{unit}" for unit in units),
+        "".join(rf"\\{{1,4}}x{byte:02x}" for byte in utf8),
+        rf"\\{{1,4}}x{code:02x}",
+        rf"\\{{1,4}}u{code:08x}",
+        rf"&(?:amp;){{0,2}}\#(?:0{{0,6}}{code}|x0{{0,6}}{code:x});",
+    ]
+    if code in codepoint2name:
+        forms.append(rf"&(?:amp;){{0,2}}{codepoint2name[code]};")
+    if character == "'":
+        forms.append("&(?:amp;){0,2}apos;")
+    itself = re.escape(character)
+    plain = [rf"\\{{1,4}}{itself}", itself]
+    if character in "\"'`":
+        plain.insert(0, itself * 2)
+    if character == " ":
+        plain.append(r"(?:\+|%(?:25){0,3}2[Bb])")
+    if character in _LETTER_ESCAPES:
+        plain.insert(0, rf"\\{{1,4}}{_LETTER_ESCAPES[character]}")
+    if len(utf8) > 1:
+        plain.append(re.escape(utf8.decode("latin-1")))
+    return f"(?:(?i:{'|'.join(forms)})|{'|'.join(plain)})"
+
+
+_LETTER_ESCAPES = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from airflow_pipeline_provider.core.completion import has_committed, is_complete, may_complete, was_complete
+from airflow_pipeline_provider.core.day_status import has_committed, is_complete, may_complete, was_complete
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed_token, rows_inside

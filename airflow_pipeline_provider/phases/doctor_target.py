@@ -13,14 +13,13 @@ from airflow_pipeline_provider.core.intervals import Interval, common, gaps, mer
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference
-from airflow_pipeline_provider.phases.findings import Finding, View
+from airflow_pipeline_provider.phases.findings import Action, Finding, Repair, View
 from airflow_pipeline_provider.phases.identity import (
     change_sentence,
     datasets_of,
     differences,
     is_twin,
 )
-from airflow_pipeline_provider.phases.repairs import Action, Repair
 from airflow_pipeline_provider.state.about import find_rename
 
 ALL_TIME = Interval(

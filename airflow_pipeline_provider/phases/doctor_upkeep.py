@@ -13,8 +13,7 @@ from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError
 from airflow_pipeline_provider.phases.attempt_files import find_attempts
 from airflow_pipeline_provider.phases.cleanup import cleanup
-from airflow_pipeline_provider.phases.findings import Finding, View
-from airflow_pipeline_provider.phases.repairs import Action, Loading, Repair
+from airflow_pipeline_provider.phases.findings import Action, Finding, Loading, Repair, View
 from airflow_pipeline_provider.phases.source_facts import fact_warnings, latest
 
 

@@ -28,8 +28,8 @@ from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.first_day import at_most_now
 from airflow_pipeline_provider.phases.identity import datasets_of, refuse_changed
 from airflow_pipeline_provider.phases.leases import exclusive
-from airflow_pipeline_provider.phases.quarantine import quarantined_inside
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.stage import find_manifest
 from airflow_pipeline_provider.state.base import Lease
 
 logger = logging.getLogger(__name__)
@@ -261,3 +261,20 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
         return True
     runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=finding.detail))
     return True
+
+
+def quarantined_inside(runtime: Runtime, commit: Entry, piece: Interval) -> int | None:
+    """Return the rows that this commit quarantined in the piece, a part of its interval.
+
+    The ledger says it for the whole interval; for a part of it the quarantined rows' times are read in the stage.
+    None when they are gone from there.
+    """
+    whole: int = commit.detail.get("quarantined", 0)
+    if not whole or piece == commit.interval:
+        return whole
+    from airflow_pipeline_provider.envelope.parts import count_rows
+
+    found = find_manifest(runtime, runtime.window(commit.interval), commit.manifest or "")
+    if found is None or any(runtime.stage.size(part.path) is None for part in found[1].quarantined):
+        return None
+    return count_rows(found[1].quarantined, [piece], runtime.stage.open_read)[0]

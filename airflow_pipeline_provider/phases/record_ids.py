@@ -49,7 +49,7 @@ def _newest_commit(runtime: Runtime) -> Entry | None:
 
 def explained(runtime: Runtime, manifest: Manifest, error: RepeatedIdsError) -> DataError:
     """Name the record ids that rows of the manifest share, with the source's own explanation."""
-    from airflow_pipeline_provider.envelope.repeated_ids import repeated_ids
+    from airflow_pipeline_provider.envelope.parts import repeated_ids
 
     ids = repeated_ids(manifest.parts, runtime.stage.open_read)
     if not ids:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
-from airflow_pipeline_provider.connectors.untimed import EPOCH_SECONDS, count_unusable
+from airflow_pipeline_provider.connectors.probes import EPOCH_SECONDS, count_unusable
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any, Protocol
 
-from airflow_pipeline_provider.connectors.metadata_database import metadata_errors
+from airflow_pipeline_provider.connectors.airflow_connections import metadata_errors
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 
 KEY_LENGTH = 250  # what Airflow's table takes

@@ -1,11 +1,11 @@
-"""Provide rows for tests of a target, and stage and load them."""
+"""Provide the day of the kits and tests (25 hours, in New York), and rows to stage and to load."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -92,3 +92,14 @@ def _batches(of: list[Row]) -> Iterator[pa.RecordBatch]:
         columns = [[r[0] for r in some], [r[1] for r in some], ["kit"] * len(some), [r[2] for r in some]]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, ENVELOPE, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=ENVELOPE)
+
+
+ZONE = "America/New_York"
+DAY = date(2013, 11, 3)
+MIDNIGHT = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
+MICRO = timedelta(microseconds=1)
+
+
+def hours(start: float, end: float) -> Interval:
+    """Return the interval between two numbers of hours since the start of the day."""
+    return Interval(MIDNIGHT + timedelta(hours=start), MIDNIGHT + timedelta(hours=end))

@@ -13,7 +13,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import State
-from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, ZONE
+from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, ZONE
 
 OpenState = Callable[[str, str], State]
 

@@ -26,7 +26,7 @@ from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError, 
 from airflow_pipeline_provider.state.about import NOTHING, DayEvent, Task
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.owners import Execution, Owner
-from airflow_pipeline_provider.testing.sample_day import DAY, MIDNIGHT, hours
+from airflow_pipeline_provider.testing.sample_rows import DAY, MIDNIGHT, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, entry
 from airflow_pipeline_provider.testing.state_sharing_kit import StateSharingConformance
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, SupersededError
 from airflow_pipeline_provider.state.base import Snapshot, State
-from airflow_pipeline_provider.testing.sample_day import DAY, ZONE, hours
+from airflow_pipeline_provider.testing.sample_rows import DAY, ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, StateFixtures, entry
 
 

@@ -39,8 +39,15 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
-from airflow_pipeline_provider.testing.sample_day import MICRO, MIDNIGHT, hours
-from airflow_pipeline_provider.testing.sample_rows import Loader, MakeTarget, Row, rows
+from airflow_pipeline_provider.testing.sample_rows import (
+    MICRO,
+    MIDNIGHT,
+    Loader,
+    MakeTarget,
+    Row,
+    hours,
+    rows,
+)
 
 Fetch = Callable[[str], list[dict[str, Any]]]
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from airflow_pipeline_provider.connectors.prefetch import one_ahead
+from airflow_pipeline_provider.connectors.postgres.copy import one_ahead
 
 
 class Source:

@@ -15,8 +15,7 @@ from airflow_pipeline_provider.connectors.postgres.copy import CHUNK_BYTES, copy
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Part
 from airflow_pipeline_provider.envelope.part_writer import ROW_GROUP_BYTES
-from airflow_pipeline_provider.envelope.parts import count_rows, iter_part, write_parts
-from airflow_pipeline_provider.envelope.repeated_ids import repeated_ids
+from airflow_pipeline_provider.envelope.parts import count_rows, iter_part, repeated_ids, write_parts
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
 START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)

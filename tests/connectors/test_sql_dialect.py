@@ -11,7 +11,7 @@ from airflow_pipeline_provider.connectors.registrations import add_column, regis
 from airflow_pipeline_provider.connectors.sql_dialect import TargetDialect
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.envelope.manifest import Manifest
-from airflow_pipeline_provider.testing.sample_day import hours
+from airflow_pipeline_provider.testing.sample_rows import hours
 
 BACKTICKS = TargetDialect(
     name="bigquery",

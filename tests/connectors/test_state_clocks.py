@@ -18,7 +18,7 @@ from airflow_pipeline_provider.state.base import Lease, State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import DictVariables
-from airflow_pipeline_provider.testing.sample_day import hours
+from airflow_pipeline_provider.testing.sample_rows import hours
 from tests.doubles.memory_state import MemoryState, MemoryStore
 
 IDENTITY = Identity("flights", "America/New_York")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.testing.sample_day import hours
+from airflow_pipeline_provider.testing.sample_rows import hours
 from airflow_pipeline_provider.testing.state_fixtures import OpenState
 from airflow_pipeline_provider.testing.state_kit import StateConformance
 from tests.doubles.memory_state import MemoryState, MemoryStore

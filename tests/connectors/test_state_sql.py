@@ -29,7 +29,7 @@ from airflow_pipeline_provider.state.about import NOTHING
 from airflow_pipeline_provider.state.sql import SqlState, SqlStateOptions
 from airflow_pipeline_provider.state.sql_coverage import read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_tables import tables
-from airflow_pipeline_provider.testing.sample_day import ZONE, hours
+from airflow_pipeline_provider.testing.sample_rows import ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenSqlState, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
 

@@ -22,7 +22,7 @@ from airflow_pipeline_provider.state import variable_lease
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, DictVariables
-from airflow_pipeline_provider.testing.sample_day import DAY, ZONE, hours
+from airflow_pipeline_provider.testing.sample_rows import DAY, ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
 

@@ -25,8 +25,15 @@ from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
-from airflow_pipeline_provider.testing.sample_day import MICRO, MIDNIGHT, hours
-from airflow_pipeline_provider.testing.sample_rows import Loader, MakeTarget, Row, rows
+from airflow_pipeline_provider.testing.sample_rows import (
+    MICRO,
+    MIDNIGHT,
+    Loader,
+    MakeTarget,
+    Row,
+    hours,
+    rows,
+)
 from airflow_pipeline_provider.testing.target_kit import Fetch, TargetConformance
 
 pytestmark = pytest.mark.integration

@@ -18,8 +18,7 @@ from airflow_pipeline_provider.connectors.snowflake import target as snowflake_t
 from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
-from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
-from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
+from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, Row, hours, rows
 from airflow_pipeline_provider.testing.target_kit import TargetConformance
 
 pytestmark = [

@@ -21,7 +21,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import FatalError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.state.sql import SqlState, SqlStateOptions
-from airflow_pipeline_provider.testing.sample_day import ZONE, hours
+from airflow_pipeline_provider.testing.sample_rows import ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenSqlState, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import pytest
 from msgspec.structs import replace
 
-from airflow_pipeline_provider.core.completion import is_complete
+from airflow_pipeline_provider.core.day_status import is_complete
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind

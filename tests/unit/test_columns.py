@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_pipeline_provider.envelope import columns
+from airflow_pipeline_provider.envelope import schema as columns
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])))
 INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1))
@@ -86,7 +86,7 @@ def test_pandas_is_not_imported() -> None:
     """It costs a task 60 MB; `pa.array` and `pa.scalar` import it if it is installed."""
     code = (
         "import sys\n"
-        "from airflow_pipeline_provider.envelope import columns as c\n"
+        "from airflow_pipeline_provider.envelope import schema as c\n"
         "from airflow_pipeline_provider.envelope.limits import TargetLimits\n"
         "from airflow_pipeline_provider.envelope.rejections import rejections\n"
         "from airflow_pipeline_provider.envelope.schema import ENVELOPE\n"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_pipeline_provider.core.completion import has_committed, is_complete, may_complete, was_complete
+from airflow_pipeline_provider.core.day_status import has_committed, is_complete, may_complete, was_complete
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 

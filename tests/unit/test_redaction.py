@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from airflow_pipeline_provider.observability import redaction
-from airflow_pipeline_provider.observability.secret_forms import forms_of
+from airflow_pipeline_provider.observability.redaction import forms_of
 
 SECRET = "canary/7Q@:%&+=\"'<é> \\"
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from airflow_pipeline_provider.connectors.elasticsearch.aws import SIGN, AwsSigner
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import check_complete
 from airflow_pipeline_provider.connectors.elasticsearch.connection import node_configs, url_of
+from airflow_pipeline_provider.connectors.elasticsearch.credentials import SIGN, AwsSigner
 from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     AnswerTooLargeError,
     PageTooLargeError,

@@ -20,8 +20,8 @@ from elastic_transport.client_utils import DEFAULT
 from urllib3.util import make_headers, parse_url
 
 from airflow_pipeline_provider.connectors.deadlines import Watch
-from airflow_pipeline_provider.connectors.elasticsearch.aws import SIGN
 from airflow_pipeline_provider.connectors.elasticsearch.connection import PROXY
+from airflow_pipeline_provider.connectors.elasticsearch.credentials import SIGN
 
 SLACK = 1.5  # after `request_timeout` the library itself reports a silence, in more detail
 READ_AT_ONCE = 1 << 20

@@ -208,8 +208,7 @@ def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) ->
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from airflow_pipeline_provider.envelope.columns import text, utf8
-    from airflow_pipeline_provider.envelope.schema import ENVELOPE
+    from airflow_pipeline_provider.envelope.schema import ENVELOPE, text, utf8
 
     bodies = [hit.source for hit in hits]
     if not all(map(len, bodies)):
@@ -234,7 +233,7 @@ def _times(hits: list[Any], time_field: str) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from airflow_pipeline_provider.envelope.columns import binary, instants
+    from airflow_pipeline_provider.envelope.schema import binary, instants
 
     before, after = f'{{{json.dumps(time_field, ensure_ascii=False)}:["'.encode(), b'"]}'
     fields = binary([hit.fields for hit in hits])

@@ -25,7 +25,6 @@ from airflow_pipeline_provider.connectors.base import (
     Source,
 )
 from airflow_pipeline_provider.connectors.datasets import DatasetName, authority, place_of
-from airflow_pipeline_provider.connectors.elasticsearch.aws import signer_of
 from airflow_pipeline_provider.connectors.elasticsearch.client import (
     EVERY_INDEX,
     Client,
@@ -33,6 +32,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.client import (
 )
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
 from airflow_pipeline_provider.connectors.elasticsearch.connection import unverified
+from airflow_pipeline_provider.connectors.elasticsearch.credentials import signer_of
 from airflow_pipeline_provider.connectors.elasticsearch.errors import UnexpectedAnswerError, member
 from airflow_pipeline_provider.connectors.elasticsearch.fields import (
     Documents,

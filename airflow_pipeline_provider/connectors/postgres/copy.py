@@ -1,4 +1,4 @@
-"""Convert rows to PostgreSQL's binary COPY format, column by column.
+"""Convert rows to PostgreSQL's binary COPY format, column by column, one piece ahead of the server.
 
 Nothing in it is quoted or parsed: bodies arrive byte for byte, an empty text is not a NULL, and neither DateStyle nor
 time zone matters.  A row is a count of fields, then each field's length and bytes, all big-endian:
@@ -11,12 +11,15 @@ import struct
 import sys
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_pipeline_provider.envelope.columns import binary_scalar, integer_scalar
+from airflow_pipeline_provider.envelope.schema import binary_scalar, integer_scalar
 from airflow_pipeline_provider.exceptions import DataError
 
 CHUNK_BYTES = 2**20  # what is handed to the driver at once
@@ -114,3 +117,24 @@ def _field(value: str | int | datetime) -> bytes:
         value = (value - _POSTGRES_EPOCH) // timedelta(microseconds=1)
     data: bytes = value.encode() if isinstance(value, str) else struct.pack(">q", value)
     return struct.pack(">i", len(data)) + data
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def one_ahead(pieces: Generator[T, None, None]) -> Iterator[Iterator[T]]:
+    """Yield the same pieces in the same order; an error is raised in place of its piece.
+
+    Leaving the block waits for the piece that is being made, and closes the generator.
+    """
+    end = object()
+    with closing(pieces), ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+
+        def made() -> Iterator[T]:
+            coming = pool.submit(next, pieces, end)
+            while (piece := coming.result()) is not end:
+                coming = pool.submit(next, pieces, end)
+                yield piece  # type: ignore[misc]
+
+        yield made()

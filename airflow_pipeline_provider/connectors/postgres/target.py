@@ -180,8 +180,7 @@ def _copy(session: PostgresSession, tables: TargetTables, manifest: Manifest, st
     """Stream the manifest's parts into the table; memory is bounded by a row group of a part."""
     if not manifest.parts:
         return 0
-    from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream
-    from airflow_pipeline_provider.connectors.prefetch import one_ahead
+    from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream, one_ahead
     from airflow_pipeline_provider.envelope.parts import iter_part
 
     def batches() -> Iterator[Any]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, SourceOptions, printable
+from airflow_pipeline_provider.core.datasets import table_parts
 from airflow_pipeline_provider.core.days import zone_of
-from airflow_pipeline_provider.core.table_names import table_parts
 
 
 def _listed(value: Any) -> Any:

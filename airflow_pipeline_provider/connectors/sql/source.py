@@ -201,9 +201,8 @@ class SqlSource(Source):
     ) -> pa.RecordBatch:
         import pyarrow as pa
 
-        from airflow_pipeline_provider.envelope.columns import instants, text
         from airflow_pipeline_provider.envelope.part_writer import micros
-        from airflow_pipeline_provider.envelope.schema import ENVELOPE
+        from airflow_pipeline_provider.envelope.schema import ENVELOPE, instants, text
 
         arrays = [
             text(writer.record_id(row[1:width]) for _, row in inside),

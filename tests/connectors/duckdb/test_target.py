@@ -15,8 +15,7 @@ from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
-from airflow_pipeline_provider.testing.sample_day import MIDNIGHT, hours
-from airflow_pipeline_provider.testing.sample_rows import Loader, Row, rows
+from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, Row, hours, rows
 from airflow_pipeline_provider.testing.target_kit import TargetConformance
 
 TABLE = "raw.Events"

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from pydantic import ValidationError
 
-from airflow_pipeline_provider.connectors.elasticsearch import aws as elasticsearch_aws
+from airflow_pipeline_provider.connectors.elasticsearch import credentials
 from airflow_pipeline_provider.connectors.elasticsearch.source import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
@@ -165,7 +165,7 @@ def test_aws_connections_that_cannot_sign(
     ],
 )
 def test_the_region_of_a_host(host: str, region: str | None) -> None:
-    found = elasticsearch_aws._REGION.search(host)
+    found = credentials._REGION.search(host)
     assert (found and found[1]) == region
 
 

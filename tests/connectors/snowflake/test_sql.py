@@ -25,7 +25,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
-from airflow_pipeline_provider.testing.sample_day import hours
+from airflow_pipeline_provider.testing.sample_rows import hours
 
 LAKE = ObjectName(("ANALYTICS", "RAW", "LAKE"))
 STAGED = ObjectName(("STAGED_1",))

@@ -27,8 +27,8 @@ from airflow_pipeline_provider.connectors.sql.rows import json_text
 from airflow_pipeline_provider.connectors.sql.source import SqlSource
 from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind, wall_ranges
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
+from airflow_pipeline_provider.core.datasets import table_parts
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.table_names import table_parts
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.source_kit import (
     END,
