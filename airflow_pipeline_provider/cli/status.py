@@ -14,8 +14,6 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_line
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
-from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.phases.source_facts import fact_warnings
 from airflow_pipeline_provider.views.status import (
     CaughtUp,
@@ -57,7 +55,7 @@ def status(args: Namespace, screen: Screen) -> int:
         None if args.fail_if_behind is None else read_seconds(args.fail_if_behind, "--fail-if-behind"),
     )
     if args.pipeline is not None:
-        reading = _read_one(args, query)
+        reading = read_pipeline(load_one(args.pipeline, args.folder).config, query)
         screen.print_result(reading.report, print_one)
         return _report_problems([reading], screen)
     found, unread = load_asked(None, args.folder)
@@ -72,16 +70,6 @@ def status(args: Namespace, screen: Screen) -> int:
         screen.print_error(str(problem))
     code = _report_problems(list(read.values()), screen)
     return max((exit_codes.code_of(problem) for problem in unread.errors), default=code)
-
-
-def _read_one(args: Namespace, query: StatusQuery) -> Reading:
-    config = load_one(args.pipeline, args.folder).config
-    with open_runtime(config) as runtime:
-        try:
-            return read_pipeline(config, runtime.state, query)
-        except PipelineError as error:
-            error.add_context(f"pipeline {config.pipeline_id}, state")
-            raise
 
 
 def _report_problems(readings: list[Reading], screen: Screen) -> int:

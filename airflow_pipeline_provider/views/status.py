@@ -152,8 +152,18 @@ class Reading(NamedTuple):
     problems: list[str]
 
 
-def read_pipeline(config: PipelineConfig, state: Readable, query: StatusQuery) -> Reading:
-    """Read the state of one pipeline and report its status."""
+def read_pipeline(config: PipelineConfig, query: StatusQuery) -> Reading:
+    """Open the state of one pipeline and report its status."""
+    with open_runtime(config) as runtime:
+        try:
+            return read_status_of(config, runtime.state, query)
+        except PipelineError as error:
+            error.add_context(f"pipeline {config.pipeline_id}, state")
+            raise
+
+
+def read_status_of(config: PipelineConfig, state: Readable, query: StatusQuery) -> Reading:
+    """Report the status of one pipeline, whose state is open."""
     found = _Read(config, state, query)
     return found.reading(find_eta(config, state, found.status, query.reference_time))
 
@@ -173,20 +183,11 @@ def read_pipelines(
                 if pipeline_id in states:
                     read[pipeline_id] = _Read(config, states[pipeline_id], query)
                 else:
-                    single[pipeline_id] = _read_alone(config, query)
+                    single[pipeline_id] = read_pipeline(config, query)
             except PipelineError as error:  # the other pipelines are still reported
                 errors[pipeline_id] = error
         together = _add_estimates(read, query.reference_time)
         return {name: single.get(name) or together[name] for name in found if name not in errors}, errors
-
-
-def _read_alone(config: PipelineConfig, query: StatusQuery) -> Reading:
-    with open_runtime(config) as runtime:
-        try:
-            return read_pipeline(config, runtime.state, query)
-        except PipelineError as error:
-            error.add_context(f"pipeline {config.pipeline_id}, state")
-            raise
 
 
 def _add_estimates(read: Mapping[str, _Read], at: datetime) -> dict[str, Reading]:

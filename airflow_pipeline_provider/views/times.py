@@ -105,11 +105,6 @@ def ranges_text(pieces: Sequence[Interval], timezone: str, most: int = 3) -> str
     return ", ".join(shown) + more
 
 
-def day_text(instant: datetime, timezone: str) -> str:
-    """Return the local day that contains the instant."""
-    return day_of(instant, timezone).isoformat()
-
-
 class LocalFields(TypedDict):
     """Fields of `LocalInterval`."""
 
