@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
+    AirflowTaskTimeout,
 )
 
 from airflow_pipeline_provider.config.loader import load_pipeline
@@ -89,6 +90,13 @@ def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
     return load_pipeline(path, options_model=options_model)
 
 
+class Killed(SystemExit):
+    """Airflow ended the task.  An exit, so that no `except Exception` counts it as a failure of the window.
+
+    Airflow tries a task that exits again, unless the task or its run has an end already.
+    """
+
+
 class PipelineOperator(BaseOperator, SkipMixin):
     """Base class of the operators.
 
@@ -101,6 +109,8 @@ class PipelineOperator(BaseOperator, SkipMixin):
     ui_color = "#e4f0e8"
     result_label = ""
     """Result of the task in a few words, which Airflow shows as Map Index; empty until there is one."""
+    _killed = False
+    _may_raise = False
 
     def __init__(
         self, *, pipeline: str | PipelineConfig, generate_task_id: str = "generate_window", **kwargs: Any
@@ -122,7 +132,11 @@ class PipelineOperator(BaseOperator, SkipMixin):
         try:
             with airflow_stats(), vendor_warnings_only(), self._open(context["ti"]) as runtime:
                 try:
-                    yield runtime
+                    with self._killable():
+                        yield runtime
+                except (SystemExit, KeyboardInterrupt, AirflowTaskTimeout):
+                    give_back(runtime, run_of(context))
+                    raise
                 except (SupersededError, LeaseHeldError):
                     raise
                 except TransientError:
@@ -146,6 +160,28 @@ class PipelineOperator(BaseOperator, SkipMixin):
             raise  # the task's own retries, with backoff
         except PipelineError as error:
             raise AirflowFailException(redact_values(str(error))) from None
+
+    def on_kill(self) -> None:
+        """End what the task does, so that `runtime` gives its lease back.
+
+        Airflow calls this in the handler of SIGTERM: when the task or its run is marked as failed or success, or is
+        cleared, and when the worker ends.  By itself the task would go on, until SIGKILL 5 seconds later.
+        """
+        self._killed = True
+        if self._may_raise:
+            self._may_raise = False  # a second signal must not interrupt the release
+            raise Killed("Airflow ended this task")
+
+    @contextmanager
+    def _killable(self) -> Iterator[None]:
+        """Let `on_kill` raise `Killed` inside of the block."""
+        self._may_raise = True
+        try:
+            if self._killed:  # while the parts were opened
+                raise Killed("Airflow ended this task")
+            yield
+        finally:
+            self._may_raise = False
 
     def _open(self, ti: Any) -> AbstractContextManager[Runtime]:
         """Open the pipeline's parts, with the identity of this task's process among those on a run of the same id."""

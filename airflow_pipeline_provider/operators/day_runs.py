@@ -33,7 +33,7 @@ class DayRuns(NamedTuple):
         state = self._states(dag_id, task.task_id, run_ids=[run_id]).get(run_id, "removed")
         if state in ENDED:
             return state == "success"
-        return None if self._is_unfinished(dag_id, [run_id]) else False
+        return None if self.is_unfinished(dag_id, [run_id]) else False
 
     def pending(self, commit: Task, windows: Sequence[Interval], committed: Callable[[str], bool]) -> bool:
         dag_id, _, run_id = commit.run.partition("/")
@@ -44,7 +44,7 @@ class DayRuns(NamedTuple):
                 for other, state in states.items()
                 if state in NOT_STARTED or (state not in ENDED and not committed(f"{dag_id}/{other}"))
             ]
-            if to_come and self._is_unfinished(dag_id, to_come):
+            if to_come and self.is_unfinished(dag_id, to_come):
                 return True
         return False
 
@@ -55,7 +55,8 @@ class DayRuns(NamedTuple):
         # `dag.test` gives members of an enum, whose hash is not that of their text
         return {run_id: getattr(state, "value", state) for run_id, state in states.items()}
 
-    def _is_unfinished(self, dag_id: str, run_ids: list[str]) -> bool:
+    def is_unfinished(self, dag_id: str, run_ids: list[str]) -> bool:
+        """Return whether one of these runs is queued or running."""
         with _transient():
             return bool(self.ti.get_dr_count(dag_id, run_ids=run_ids, states=UNFINISHED) > 0)
 

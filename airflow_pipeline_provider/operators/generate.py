@@ -12,11 +12,14 @@ import msgspec
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.windows import NamedRun, parse_window_id
 from airflow_pipeline_provider.core.wording import local_window
-from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import LABEL, WINDOW_KEY, PipelineOperator, run_of
+from airflow_pipeline_provider.operators.ended_runs import release_ended
+from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
@@ -72,13 +75,11 @@ class GenerateWindowOperator(PipelineOperator):
         self.window: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any] | None:
-        from airflow_pipeline_provider.phases.generate import generate
-
         with self.runtime(context) as runtime:
             request = run_request(context, runtime.config)._replace(
                 follows=_starts_follower(context["ti"].task)
             )
-            generated = generate(runtime, request)
+            generated = _generate(runtime, request, context["ti"])
             asset_events.emit_late(context, self._alias, runtime)
             zone = runtime.config.timezone
         ti = context["ti"]
@@ -101,6 +102,21 @@ class GenerateWindowOperator(PipelineOperator):
         self.log.info("nothing to do: %s: %s", generated.reason, generated.detail)
         ti.xcom_push(key="reason", value=generated.reason)
         ti.xcom_push(key="detail", value=generated.detail)
+
+
+def _generate(runtime: Runtime, request: RunRequest, ti: Any) -> Generated:
+    """Generate; a second time if ended runs held what this run needs."""
+    from airflow_pipeline_provider.phases.generate import generate
+
+    try:
+        generated = generate(runtime, request)
+    except LeaseHeldError:
+        if not release_ended(runtime, ti):
+            raise
+        return generate(runtime, request)
+    if generated.reason == Reason.LEASED.value and release_ended(runtime, ti):
+        return generate(runtime, request)
+    return generated
 
 
 def _starts_follower(task: Any) -> bool:

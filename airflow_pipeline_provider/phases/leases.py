@@ -123,11 +123,15 @@ def _is_fresh(runtime: Runtime, run: str, interval: Interval) -> bool:
 
 
 def give_back(runtime: Runtime, run: str) -> None:
-    """Release all leases of the run: it failed for good, and no other run should wait for them to end."""
+    """Release all leases of the run: it failed for good or was ended, and no other run should wait for them to end.
+
+    Leases of other runs stay, and so does the lease that a later execution of this task has taken over.
+    """
     try:
-        interval = runtime.state.bound(run)
-        if interval is not None:
-            release(runtime, run, interval)
+        me = runtime.owner(run)
+        for lease in runtime.state.leases():
+            if lease.belongs_to(me):
+                release(runtime, run, lease.interval)
     except PipelineError as error:  # report the task's own error; the lease expires
         logger.warning("could not give back the lease of %s: %s", run, error)
 

@@ -240,6 +240,7 @@ def connections() -> dict[str, dict[str, Any]]:
     return {
         "nyc_search": nyc_search,
         "nyc_search_outage": {**nyc_search, "port": CLOSED_PORT},
+        "nyc_search_silent": {**nyc_search, "port": CLOSED_PORT},
         "nyc_aws": nyc_aws,
         "nyc_aws_outage": {**nyc_aws, "extra": nowhere},
         "nyc_snowflake": {**snowflake, "extra": json.dumps(snowflake["extra"])},

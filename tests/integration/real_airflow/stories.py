@@ -100,6 +100,18 @@ STORIES = {
             "stage": {"path": "s3://nyc_aws_outage@BUCKET/NAME/retried"},
         },
     ),
+    # its source takes connections and never answers, at first; begun and marked as failed by the test
+    "marked": Story(
+        "weather",
+        THE_LONG_DAY,
+        {
+            "granularity": "1d",
+            "schedule": None,
+            "state": {"lease": "30m"},
+            "airflow": {"retries": 5},
+            "source": {"conn_id": "nyc_search_silent"},
+        },
+    ),
     # scheduled, triggered, backfilled; the day after is left to the live runs and those that they drain
     "at_once": Story(
         "weather",

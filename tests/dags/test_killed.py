@@ -1,0 +1,173 @@
+"""A task that Airflow ends gives its lease back; another run moves the window at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.state.owners import Owner
+from airflow_pipeline_provider.state.sql import SqlState
+from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
+from airflow_pipeline_provider.testing.faults import at, hooked
+
+from .conftest import Folder, stored_runs
+from .test_generated_dag import states
+
+FIRST = ("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+
+
+def state_of(folder: Folder) -> SqlState:
+    url = f"sqlite:///{folder.path}/state.db"
+    return SqlState.from_url(url, Identity(folder.pipeline_id, "America/New_York"))
+
+
+def variables_of(folder: Folder) -> VariableState:
+    identity = Identity(folder.pipeline_id, "America/New_York")
+    return VariableState(VariableStateOptions(type="variable"), identity, pause_seconds=0.01)
+
+
+@contextmanager
+def terminated_at(point: str) -> Iterator[None]:
+    """Send SIGTERM to this process at the point, as Airflow does when the task is marked as failed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with hooked(at(point, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("point", "task_id"),
+    [
+        pytest.param("generate.leased", "generate_window", id="leased, the run not bound to its window"),
+        pytest.param("generate.bound", "generate_window", id="generate"),
+        pytest.param("validate.judged", "validate", id="validate"),
+        pytest.param("extract.part_begun", "extract", id="extract"),
+        pytest.param("stage.token_minted", "stage", id="stage"),
+        pytest.param("load.copied", "load", id="load, inside of the transaction"),
+        pytest.param("audit.counted", "audit", id="audit"),
+    ],
+)
+def test_a_killed_task_gives_its_lease_back(
+    folder: Folder, run_dag: Callable[..., Any], point: str, task_id: str
+) -> None:
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    with terminated_at(point):
+        killed = run_dag(dag)
+    assert (str(killed.state), states(killed)[task_id]) == ("failed", "failed")
+    state = state_of(folder)
+    assert state.leases(expired=True) == []
+    assert Kind.FAILED not in {entry.kind for entry in state.entries()}, "it does not count to max_attempts"
+    assert str(run_dag(dag).state) == "success"
+    assert list(folder.target().values()) == folder.source(*FIRST)
+
+
+def test_a_reader_of_several_ends_with_its_task(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(
+        backlog="wait",
+        source="{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], slices: 3}",
+    )
+    with terminated_at("extract.part_begun"):
+        killed = run_dag(folder.dag())
+    assert states(killed)["extract"] == "failed"
+    assert state_of(folder).leases(expired=True) == []
+
+
+def test_a_task_that_runs_too_long_gives_its_lease_back(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    dag.get_task("extract").execution_timeout = timedelta(seconds=0.5)
+    with hooked(at("extract.opened", 1, lambda: signal.sigtimedwait([], 5))):
+        ended = run_dag(dag)
+    assert states(ended)["extract"] == "failed"
+    assert state_of(folder).leases(expired=True) == []
+
+
+def test_the_pipeline_is_free_again_with_state_in_variables(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(backlog="wait", state="{type: variable, lease: 10m, verify_after: 1s}")
+    dag = folder.dag()
+    with terminated_at("load.copied"):
+        assert states(run_dag(dag))["load"] == "failed"
+    assert variables_of(folder).leases(expired=True) == []
+    assert str(run_dag(dag).state) == "success"
+    assert list(folder.target().values()) == folder.source(*FIRST)
+
+
+def test_a_killed_task_leaves_the_lease_of_another_run(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(backlog="wait")
+    state = state_of(folder)
+
+    def lose_the_window_and_end() -> None:
+        for lease in state.leases():
+            state.release(lease.interval, lease.owner)
+            state.acquire(lease.interval, "another/run", 600)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with hooked(at("load.prepared", 1, lose_the_window_and_end)):
+        run_dag(folder.dag())
+    signal.signal(signal.SIGTERM, before)
+    assert [lease.owner for lease in state.leases()] == ["another/run"]
+
+
+def test_a_task_killed_before_it_opened_anything_gives_the_lease_of_its_run_back(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    folder.write(backlog="wait")
+    dag = folder.dag()
+    before = signal.getsignal(signal.SIGTERM)
+    dag.get_task("validate")._pre_execute_hook = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    killed = run_dag(dag)
+    signal.signal(signal.SIGTERM, before)
+    assert states(killed)["validate"] == "failed"
+    assert state_of(folder).leases(expired=True) == []
+
+
+SECOND_DAY = Interval(parse_utc("2013-11-04T05:00:00Z"), parse_utc("2013-11-05T05:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("holder", "installation", "named", "released"),
+    [
+        pytest.param("ended", "green", False, True, id="a run that has ended"),
+        pytest.param("ended", "green", True, True, id="a run that has ended, the window is named"),
+        pytest.param("queued", "green", False, False, id="a run that is queued"),
+        pytest.param("ended", "blue", False, False, id="a run of another installation"),
+        pytest.param("ended", None, False, False, id="a command"),
+    ],
+)
+def test_a_run_that_ended_between_its_tasks_keeps_no_window(
+    folder: Folder,
+    run_dag: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    holder: str,
+    installation: str | None,
+    named: bool,
+    released: bool,
+) -> None:
+    """Marked as failed while it waited for a retry: no task was there to give the lease back."""
+    monkeypatch.setenv("AIRFLOW__PIPELINES__INSTALLATION", "green")
+    folder.write(granularity="1d", end_day="2013-11-04")
+    dag = folder.dag()
+    ended = run_dag(dag)
+    runs = {"ended": ended.run_id, "queued": stored_runs(folder.pipeline_id)[-1].run_id}
+    state = state_of(folder)
+    state.acquire(SECOND_DAY, Owner(f"{folder.pipeline_id}/{runs[holder]}", installation), 600)
+    conf = dict(zip(("window_start", "window_end"), msgspec.to_builtins(SECOND_DAY), strict=True))
+    run = run_dag(dag, run_conf=conf if named else {})
+    assert states(run)["audit"] == ("success" if released else "skipped")
+    assert len(state.leases()) == (0 if released else 1)
