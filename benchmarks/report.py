@@ -1,4 +1,4 @@
-"""benchmarks/results.md: goals first, then a table a race, then machine and versions; results.json: the medians."""
+"""Write benchmarks/results.md (goals, a table per race, machine and versions) and results.json (the medians)."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ MEDIANS = (
 
 
 def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str]) -> None:
-    """The whole page, in one go."""
+    """Write the whole page at once."""
     lines = [
         "# Results",
         "",
         f"Written by `make bench`, {datetime.now(timezone.utc):%Y-%m-%d}: {settings.rounds} rounds, interleaved,",
-        f"every run a process of its own; {settings.docs:,} documents where nothing else is said. Figures are",
-        "medians, the smallest and the largest behind them. docs/performance.md explains them.",
+        f"each run in a process of its own, with {settings.docs:,} documents unless a table has another number. A figure",
+        "is the median, with the smallest and the largest in parentheses. docs/performance.md explains them.",
         "",
         "## Goals",
         "",
         *_goals([goal for group, results in groups for goal in group.goals(results)]),
     ]
     if failed:
-        lines += ["", f"**Not finished, an error ended them: {', '.join(failed)}.**"]
+        lines += ["", f"**Not finished because of an error: {', '.join(failed)}.**"]
     for group, results in groups:
         lines += ["", f"## {group.TITLE}"]
         columns = getattr(group, "COLUMNS", {})
@@ -57,7 +57,7 @@ def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Seque
 
 
 def _medians(groups: Sequence[Group]) -> dict[str, Any]:
-    """race -> contestant -> value -> median, for what is worked out from these figures."""
+    """Map race, contestant and value to the median, for pages that are computed from these figures."""
     found: dict[str, Any] = {}
     for _, results in groups:
         for (race, name), runs in results.runs.items():
@@ -76,11 +76,11 @@ def _is_number(value: object) -> bool:
 def _goals(goals: Sequence[Goal]) -> list[str]:
     words = {True: "reached", False: "**not reached**", None: "not measured"}
     rows = [f"| {goal.work} | {goal.goal} | {goal.seen} | {words[goal.reached]} |" for goal in goals]
-    return ["| work | goal | seen | |", "|---|---|---|---|", *rows]
+    return ["| work | goal | measured | |", "|---|---|---|---|", *rows]
 
 
 def _table(race: str, results: Results, columns: Sequence[Column] | None) -> list[str]:
-    """Contestants that move rows, and those that only take time, have different columns."""
+    """Return the table of a race; contestants that move rows have other columns than those that only take time."""
     names = results.names(race)
     with_rows = all(run.rows for name in names for run in results.runs[race, name])
     columns = columns or _usual_columns(race, results, with_rows)
@@ -93,8 +93,8 @@ def _table(race: str, results: Results, columns: Sequence[Column] | None) -> lis
         cells = [_cell(results, race, name, column) for column in columns]
         ratio = results.ratio(race, name, names[0], ratio_of)
         lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
-    what = "rows a second" if with_rows else "seconds"
-    return [*lines, "", f"The ratio is that of {what}, to the first line."]
+    what = "rows per second" if with_rows else "seconds"
+    return [*lines, "", f"The ratio compares {what} with the first line."]
 
 
 def _usual_columns(race: str, results: Results, with_rows: bool) -> list[Column]:

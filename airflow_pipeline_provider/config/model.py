@@ -82,7 +82,7 @@ class ValidateOptions(Section):
     )
     on_untimed: Literal["fail", "warn"] = Field(
         default="warn",
-        description="When rows have no usable event time: fail, or warn. If no row has one, the phase always fails.",
+        description="When rows have no usable event time: fail, or warn. If no row has one, validate always fails.",
     )
 
     @property
@@ -160,7 +160,7 @@ class PipelineConfig(BaseModel):
         description="Length of a window, at least 1m, such as 2h; 1d is the whole day.",
     )
     settle: DurationSeconds = Field(
-        default=600, description="Time after its end that a window waits for late documents, such as 10m."
+        default=600, description="Time that a window waits after its end for late rows, such as 10m."
     )
     start_day: Day | None = Field(
         default=None, description="First day to move, such as 2013-11-01; null: the first day ever planned."

@@ -113,8 +113,7 @@ class SourceOptions(Options):
 
     slices: Literal["auto"] | Annotated[int, Field(ge=1, le=64, strict=True)] = Field(
         default="auto",
-        description="Number of slices of a window that are read concurrently, 1 to 64; "
-        "auto: by its rows and shards.",
+        description="Number of slices of a window that are read concurrently; auto: by its rows and shards.",
     )
     distribute: Literal["threads", "tasks"] = Field(
         default="threads", description="Read the slices in threads of one task, or in mapped Airflow tasks."

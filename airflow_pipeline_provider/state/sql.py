@@ -50,7 +50,7 @@ class SqlStateOptions(StateOptions):
         None,
         alias="schema",
         min_length=1,
-        description="PostgreSQL schema of the tables; created when missing.",
+        description="PostgreSQL schema of the tables, which is created if it is missing.",
     )
     table_prefix: str = Field(
         "pipeline_",
@@ -61,7 +61,7 @@ class SqlStateOptions(StateOptions):
         60,
         ge=3,
         le=3600,
-        description="Time limit of a transaction on server and client, PostgreSQL only: 1m; 3s to 1h.",
+        description="Time limit of a transaction, on PostgreSQL only, such as 1m; 3s to 1h.",
     )
 
 

@@ -65,7 +65,7 @@ class VariableStateOptions(StateOptions):
         2,
         ge=1,
         le=60,
-        description="Pause before a taken lease is verified: longer than Airflow needs to write a Variable; 2s.",
+        description="Pause before a new lease is verified, longer than Airflow takes to write a Variable: 2s.",
     )
 
 

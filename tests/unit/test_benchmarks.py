@@ -334,7 +334,7 @@ def test_a_goal_is_reached_or_not(
     assert found[goal] is reached
 
 
-def test_the_page_says_what_was_reached_and_what_was_not(tmp_path: Path) -> None:
+def test_the_page_shows_which_goals_are_reached(tmp_path: Path) -> None:
     found = results({"ours": 10.0, "elasticdump": 20.0, "dlt": 300.0}, extract.REPLAY)
     path = tmp_path / "results.md"
 
@@ -344,7 +344,7 @@ def test_the_page_says_what_was_reached_and_what_was_not(tmp_path: Path) -> None
     assert "| ≥ 9 × elasticdump | 2.0 × (ours) | **not reached** |" in text
     assert "| ≥ 25 × dlt | 30.0 × (ours) | reached |" in text
     assert "| elasticdump | 50 | 20 |" in text
-    assert "Not finished, an error ended them: other." in text
+    assert "Not finished because of an error: other." in text
 
 
 def test_what_moves_no_rows_has_none_in_the_medians(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ class DuckDBOptions(TargetOptions):
     """Options of `target: {type: duckdb, path: /data/warehouse.duckdb, table: main.flights}`."""
 
     type: Literal["duckdb"] = "duckdb"
-    path: str = Field(description="The DuckDB file, an absolute path; it is created when it is missing.")
-    table: str = Field(description="The table, with its schema where it is not main: raw.flights.")
+    path: str = Field(description="Absolute path of the DuckDB file, which is created if it is missing.")
+    table: str = Field(description="Table, such as raw.flights; without a schema it is in main.")
 
     @field_validator("path")
     @classmethod

@@ -54,7 +54,7 @@ class ElasticsearchOptions(SourceOptions):
 
     type: Literal["elasticsearch"] = Field("elasticsearch", description="Name of the connector.")
     conn_id: ConnId = Field(
-        "elasticsearch_default", min_length=1, description="Airflow connection of the cluster."
+        "elasticsearch_default", min_length=1, description="Airflow connection to the cluster."
     )
     aws_conn_id: ConnId | None = Field(
         None,
@@ -62,7 +62,7 @@ class ElasticsearchOptions(SourceOptions):
         description="Airflow connection of type aws that signs requests to OpenSearch on AWS (SigV4).",
     )
     aws_service: Literal["es", "aoss"] = Field(
-        "es", description="Service that is signed for: es, an OpenSearch domain; aoss, OpenSearch Serverless."
+        "es", description="Service to sign for: es, an OpenSearch domain; aoss, OpenSearch Serverless."
     )
     index: Annotated[tuple[str, ...], BeforeValidator(_indices, json_schema_input_type=str | list[str])] = (
         Field(description="Index, alias, data stream or pattern (flights-*), or a list of them.")
@@ -71,22 +71,22 @@ class ElasticsearchOptions(SourceOptions):
         "@timestamp",
         min_length=1,
         pattern=r"^[^*,]*[^*,\s][^*,]*$",
-        description="Field of type date or date_nanos that says to which window a document belongs.",
+        description="Field of type date or date_nanos that decides to which window a document belongs.",
     )
     query: dict[str, Any] | None = Field(
-        None, description="Query that a document must match besides the window, in the server's query DSL."
+        None, description="Query in the server's query DSL that a document must also match."
     )
     page_size: int = Field(
-        5000, ge=1, le=10_000, strict=True, description="Documents asked for at once, 1 to 10000."
+        5000, ge=1, le=10_000, strict=True, description="Largest number of documents of one request."
     )
     keep_alive: DurationSeconds = Field(
-        300, ge=1, description="How long the server keeps a point in time between two pages: 5m."
+        300, ge=1, description="Time that the server keeps a point in time between two pages, such as 5m."
     )
     request_timeout: DurationSeconds = Field(
-        60, ge=1, description="How long one request may take before it is tried again: 1m."
+        60, ge=1, description="Time limit of one request, after which it is tried again, such as 1m."
     )
     compress: bool = Field(
-        False, strict=True, description="Ask for gzip; worth its CPU over a slow network only."
+        False, strict=True, description="Request gzip; it costs CPU and pays off only over a slow network."
     )
     record_id: Literal["id", "id_routing"] | None = Field(
         None,

@@ -29,16 +29,16 @@ class S3Options(BaseModel):
 
     sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
         None,
-        description="Server-side encryption that every written file asks for; without it the bucket's default.",
+        description="Server-side encryption that every write requests; null: the default of the bucket.",
     )
     kms_key_id: str | None = Field(
         None,
         min_length=1,
-        description="Id, alias or ARN of the KMS key; without it the account's key for S3.",
+        description="Id, alias or ARN of the KMS key; null: the account's key for S3.",
     )
     checksums: Literal["when_supported", "when_required"] = Field(
         "when_supported",
-        description="When requests carry checksum headers; when_required for a store that does not know them.",
+        description="When requests have checksum headers; when_required for a store that does not know them.",
     )
 
     @model_validator(mode="after")

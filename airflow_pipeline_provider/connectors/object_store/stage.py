@@ -84,13 +84,13 @@ class ObjectStoreOptions(StageOptions):
 
     type: Literal["object_store"] = "object_store"
     path: str = Field(
-        description="Where the files are kept: s3://conn_id@bucket/folder, gs://, abfs://, or a local path."
+        description="Folder of the files: s3://conn_id@bucket/folder, gs://, abfs://, or a local path."
     )
 
     shared: bool = Field(
         default=False,
         strict=True,
-        description="Let other users of the machine read a local folder as the umask has it; false: only this user.",
+        description="Give files of a local folder the permissions of the umask; false: only this user may read them.",
     )
     s3: S3Options | None = Field(default=None, description="Options of S3: encryption and checksums.")
 

@@ -20,13 +20,13 @@ class PostgresOptions(TargetOptions):
         default="postgres_default", min_length=1, description="Airflow connection of type Postgres."
     )
     table: str = Field(
-        description="The table: raw.flights, or less where the connection's search_path says the schema."
+        description="Table, such as raw.flights; without a schema, the first one of the connection's search_path."
     )
     statement_timeout: DurationSeconds = Field(
         default=900,
         ge=3,
         le=86_400,
-        description="When server and client give a statement up, and a COPY that stands still: 15m; 3s to 1d.",
+        description="Time limit of a statement, and of a COPY without progress, such as 15m; 3s to 1d.",
     )
 
     require_jsonb: bool = Field(

@@ -18,30 +18,30 @@ class SnowflakeOptions(TargetOptions):
         "snowflake_default", min_length=1, description="Airflow connection of type Snowflake."
     )
     table: str = Field(
-        description="The table: DATABASE.SCHEMA.TABLE, or fewer parts where the connection names the rest; "
+        description="Table: DATABASE.SCHEMA.TABLE, or fewer parts if the connection names the others; "
         '"quoted" parts keep their case.'
     )
     external_stage: str | None = Field(
-        None, description="Named stage that reads stage.path; without it parts are uploaded with PUT."
+        None, description="External stage that reads stage.path; null: part files are uploaded by PUT."
     )
     external_stage_path: str | None = Field(
-        None, description="Where stage.path lies below the external stage; without it found by SHOW STAGES."
+        None, description="Path of stage.path below the external stage; null: found by SHOW STAGES."
     )
     max_document_size: ByteCount = Field(
         default=sql.MAX_BODY_BYTES,
         le=sql.MAX_BODY_BYTES,
-        description="The largest document that is loaded: 128MiB; 16MiB for an account with that limit of a VARIANT.",
+        description="Largest document that is loaded; 16MiB for an account with that limit of a VARIANT.",
     )
     use_vectorized_scanner: bool = Field(
         default=True,
         strict=True,
-        description="Read parts with Snowflake's vectorized Parquet scanner, which is faster and cheaper.",
+        description="Read part files by Snowflake's vectorized Parquet scanner, which is faster and cheaper.",
     )
     statement_timeout: DurationSeconds = Field(
         default=3600,
         ge=3,
         le=86_400,
-        description="When server and client give a statement up: 1h; 3s to 1d.",
+        description="Time limit of a statement, on server and client, such as 1h; 3s to 1d.",
     )
 
     @field_validator("table", "external_stage")

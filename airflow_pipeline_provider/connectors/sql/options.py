@@ -28,28 +28,34 @@ class SqlSourceOptions(SourceOptions):
     type: Literal["sql"]
     conn_id: ConnId = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
     table: str | None = Field(
-        None, min_length=1, description="Table or view, `schema.table`, written exactly."
+        None,
+        min_length=1,
+        description="Table or view, such as public.weather, in the case that the database has.",
     )
-    query: str | None = Field(None, min_length=1, description="A SELECT instead of a table.")
+    query: str | None = Field(None, min_length=1, description="SELECT without `;`, instead of a table.")
     time_column: str = Field(min_length=1, description="Column with the event time.")
     time_column_zone: str | None = Field(
-        None, description="Zone of its values where they carry no offset, such as UTC or Europe/Berlin."
+        None, description="Time zone of values without an offset, such as UTC or Europe/Berlin."
     )
-    key_columns: Names = Field(min_length=1, description="Columns that together identify a row; never NULL.")
+    key_columns: Names = Field(
+        min_length=1, description="Columns that together identify a row and are never NULL."
+    )
     columns: Names | None = Field(
-        None, min_length=1, description="Columns of BODY, in this order; all by default."
+        None, min_length=1, description="Columns of BODY, in this order; null: all."
     )
-    page_size: int = Field(5000, ge=1, le=100_000, strict=True, description="Rows read at once, 1 to 100000.")
+    page_size: int = Field(
+        5000, ge=1, le=100_000, strict=True, description="Number of rows that are read at once."
+    )
     name: str | None = Field(
         None,
         min_length=1,
-        description="SOURCE_NAME and the beginning of RECORD_ID; the table's name by default.",
+        description="SOURCE_NAME, and the beginning of RECORD_ID; null: the name of the table.",
     )
     statement_timeout: DurationSeconds = Field(
         900,
         ge=3,
         le=86_400,
-        description="When server and client give a statement up, PostgreSQL only: 15m; 3s to 1d.",
+        description="Time limit of a statement, on PostgreSQL only, such as 15m; 3s to 1d.",
     )
 
     @field_validator("table")
