@@ -113,10 +113,12 @@ class SourceOptions(Options):
 
     slices: Literal["auto"] | Annotated[int, Field(ge=1, le=64, strict=True)] = Field(
         default="auto",
-        description="Number of slices of a window that are read concurrently; auto: by its rows and shards.",
+        description="Number of concurrent readers of a window; with distribute: tasks, of its slices. "
+        "auto: by its rows and shards.",
     )
     distribute: Literal["threads", "tasks"] = Field(
-        default="threads", description="Read the slices in threads of one task, or in mapped Airflow tasks."
+        default="threads",
+        description="threads: one task reads the window; tasks: a mapped Airflow task reads each slice.",
     )
     history: Literal["events", "changes"] = Field(
         default="events",

@@ -15,12 +15,12 @@ from airflow_pipeline_provider.exceptions import SupersededError
 class Execution(NamedTuple):
     """One process that executes a task of a run.
 
-    `task` is "" for a process that executes the whole run.  `attempt` is the try number of the task: a later attempt
-    overtakes an earlier one.  `process` is unique; "" is not recorded in leases.
+    `task` is "" for a process that executes the whole run.  A later try of the task overtakes an
+    earlier one.  `process` is unique; "" is not recorded in leases.
     """
 
     task: str = ""
-    attempt: int = 0
+    try_number: int = 0
     process: str = ""
 
 
@@ -55,18 +55,18 @@ def is_same_run(run: str | None, installation: str | None, owner: Owner) -> bool
 def executions_after(executions: Iterable[Execution], owner: Owner) -> tuple[Execution, ...]:
     """Return the executions that share the lease after the owner took or renewed it.
 
-    Raise SupersededError when another execution of the same task overtook this one: one with a later attempt, or one
-    with the same attempt that took the lease after this one.
+    Raise SupersededError when another execution of the same task overtook this one: one with a later try number, or
+    one with the same number that took the lease after this one.
     """
     executions, asking = tuple(executions), owner.execution
     if not asking.process:
         return executions
     current = _current(executions, asking) or asking
-    is_first = current.attempt == asking.attempt and not owner.renews
-    if current.process != asking.process and current.attempt >= asking.attempt and not is_first:
+    is_first = current.try_number == asking.try_number and not owner.renews
+    if current.process != asking.process and current.try_number >= asking.try_number and not is_first:
         raise SupersededError(
-            f"another execution of this task (attempt {current.attempt}) took over the run's lease: this one "
-            f"(attempt {asking.attempt}) is stale, ends here and changes nothing"
+            f"another execution of this task (try {current.try_number}) took over the run's lease: this one "
+            f"(try {asking.try_number}) is stale, ends here and changes nothing"
         )
     return tuple(sorted((*(e for e in executions if e.task != asking.task), asking)))
 
@@ -74,7 +74,7 @@ def executions_after(executions: Iterable[Execution], owner: Owner) -> tuple[Exe
 def may_release(executions: Iterable[Execution], asking: Execution) -> bool:
     """Return False for a stale execution, whose successor uses the lease."""
     current = _current(executions, asking) or asking
-    return not asking.process or current.process == asking.process or current.attempt < asking.attempt
+    return not asking.process or current.process == asking.process or current.try_number < asking.try_number
 
 
 def _current(executions: Iterable[Execution], asking: Execution) -> Execution | None:

@@ -321,9 +321,9 @@ class StateConformance(StateSharingConformance):
     @pytest.mark.parametrize(
         ("stale", "renews"),
         [
-            pytest.param(Execution("load", 1, "stale"), True, id="an earlier attempt renews"),
-            pytest.param(Execution("load", 1, "stale"), False, id="an earlier attempt begins late"),
-            pytest.param(Execution("load", 2, "stale"), True, id="the same attempt, taken earlier"),
+            pytest.param(Execution("load", 1, "stale"), True, id="an earlier try renews"),
+            pytest.param(Execution("load", 1, "stale"), False, id="an earlier try begins late"),
+            pytest.param(Execution("load", 2, "stale"), True, id="the same try, taken earlier"),
         ],
     )
     def test_a_stale_execution_of_a_task_is_refused_and_releases_nothing(
@@ -332,7 +332,7 @@ class StateConformance(StateSharingConformance):
         state.acquire(hours(0, 2), Owner("dag/run", "blue", stale), FAR)
         newest = Owner("dag/run", "blue", Execution("load", 2, "newest"))
         reopened.acquire(hours(0, 2), newest, FAR)  # at once: a retry does not wait for the lease to expire
-        with pytest.raises(SupersededError, match=r"another execution of this task \(attempt 2\)"):
+        with pytest.raises(SupersededError, match=r"another execution of this task \(try 2\)"):
             state.acquire(hours(0, 2), Owner("dag/run", "blue", stale, renews), FAR)
         state.release(hours(0, 2), Owner("dag/run", "blue", stale))
         assert [lease.executions for lease in reopened.leases()] == [(newest.execution,)]
@@ -340,14 +340,14 @@ class StateConformance(StateSharingConformance):
         reopened.release(hours(0, 2), newest)
         assert state.leases() == []
 
-    @pytest.mark.parametrize("attempt", [1, 2], ids=["a deleted run was created again", "a later attempt"])
+    @pytest.mark.parametrize("try_number", [1, 2], ids=["a deleted run was created again", "a later try"])
     def test_a_new_process_may_begin_after_the_lease_has_expired(
-        self, state: State, reopened: State, attempt: int
+        self, state: State, reopened: State, try_number: int
     ) -> None:
         short = state.acquire(hours(0, 2), Owner("dag/run", None, Execution("load", 2, "crashed")), 0.05)
         while state.now() < short.until:
             time.sleep(0.01)
-        again = Execution("load", attempt, "again")
+        again = Execution("load", try_number, "again")
         assert reopened.acquire(hours(0, 2), Owner("dag/run", None, again), FAR).executions == (again,)
 
     @pytest.mark.parametrize("ttl", [0, -1.0])

@@ -134,9 +134,7 @@ def test_a_retried_task_takes_its_runs_lease_over_at_once(
             raise TransientError("the network failed")
         earlier, lease = seen
         [execution] = [e for e in earlier.executions if e.task == "extract -1"]
-        with pytest.raises(
-            SupersededError, match=r"attempt 2\) took over the run's lease: this one \(attempt 1"
-        ):
+        with pytest.raises(SupersededError, match=r"try 2\) took over the run's lease: this one \(try 1"):
             state.acquire(lease.interval, Owner(lease.owner, "blue", execution, renews=True), 60)
         context: Any = {
             "ti": SimpleNamespace(task_id="extract", map_index=-1, try_number=1, max_tries=1),
@@ -154,7 +152,7 @@ def test_a_retried_task_takes_its_runs_lease_over_at_once(
     assert str(run.state) == "success"
     assert len(stale) == 1
     assert [lease.holder for lease in seen] == [f"{folder.pipeline_id}/{run.run_id} (installation blue)"] * 2
-    tries = [{(e.task, e.attempt) for e in lease.executions} for lease in seen]
+    tries = [{(e.task, e.try_number) for e in lease.executions} for lease in seen]
     before = {("generate_window -1", 1), ("validate -1", 1)}
     assert tries == [before | {("extract -1", 1)}, before | {("extract -1", 2)}]
     assert seen[0].since == seen[1].since

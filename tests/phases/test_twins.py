@@ -242,7 +242,7 @@ def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline)
     stale = executing(seeded, "extract", 1)
     slow = Frozen("extract.opened", lambda: extract(stale, claim, attempt, slices[0]))
     receipts = [extract(executing(seeded, "extract", 2), claim, attempt, slice_) for slice_ in slices]
-    with pytest.raises(SupersededError, match=r"attempt 2\) took over.*\(attempt 1\) is stale"):
+    with pytest.raises(SupersededError, match=r"try 2\) took over.*\(try 1\) is stale"):
         take(stale, RUN, claim.interval, renews=True)  # as its thread does
     give_back(stale, RUN)
     assert [lease.owner for lease in stale.state.leases()] == [RUN]
