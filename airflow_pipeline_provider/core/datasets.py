@@ -45,7 +45,9 @@ def changes(kind: str, before: Dataset, now: Dataset) -> list[str]:
         if key in _TEXTS
         else f"{kind}.{key} was {_shown(before[key])} and is {_shown(now[key])}"
         for key in sorted(set(before) & set(now) - ignored)
-        if before[key] != now[key] and not (key in _RESOLVED and None in (before[key], now[key]))
+        if before[key] != now[key]
+        and not (key in _RESOLVED and None in (before[key], now[key]))
+        and not (key == "table" and _is_one_name(before[key], now[key]))
     ]
     servers = [dataset.get("server") for dataset in (before, now)]
     renamed = before.get("conn_id") != now.get("conn_id")
@@ -93,6 +95,14 @@ def days_overlap(one: Days, other: Days) -> bool:
     """Return whether two pipelines move a common day."""
     first = max(one[0] or "", other[0] or "")
     return all(first <= last for last in (one[1], other[1]) if last is not None)
+
+
+def _is_one_name(one: object, other: object) -> bool:
+    """Return whether two names of a table differ only in how they are quoted."""
+    try:
+        return table_parts(str(one)) == table_parts(str(other))
+    except ValueError:  # as a connector of another package wrote it
+        return False
 
 
 def _same_file(one: Dataset, other: Dataset) -> bool:

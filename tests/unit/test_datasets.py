@@ -52,6 +52,10 @@ FILE_MOVED = ['source.conn_id was "shop" (db:5432) and is "renamed" (/x/../data)
         ({"added by a newer version": 1}, []),
         ({"database": None}, []),
         ({"table": "public.sales"}, ['source.table was "public.orders" and is "public.sales"']),
+        ({"table": '"public"."orders"'}, []),
+        ({"table": '"public.orders"'}, ['source.table was "public.orders" and is "\\"public.orders\\""']),
+        ({"table": "public.Orders"}, ['source.table was "public.orders" and is "public.Orders"']),
+        ({"table": 'public."or'}, ['source.table was "public.orders" and is "public.\\"or"']),
         ({"database": "bank"}, ['source.database was "shop" and is "bank"']),
         ({"query": fingerprint("SELECT 1")}, ["source.query has changed"]),
         (

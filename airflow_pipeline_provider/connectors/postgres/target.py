@@ -52,7 +52,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             self.limits = self.limits._replace(needs_json=False, needs_jsonb=False)
 
     def dataset(self) -> dict[str, Any]:
-        return {**super().dataset(), "table": self.options.table}
+        return {**super().dataset(), "table": ".".join(self.tables.data.parts)}
 
     def place(self) -> dict[str, Any]:
         return place_of(self.options.conn_id)

@@ -13,6 +13,7 @@ import pytest
 from psycopg import errors
 from pydantic import ValidationError
 
+from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.database_errors import database_error
 from airflow_pipeline_provider.connectors.postgres.copy import (
     CHUNK_BYTES,
@@ -23,6 +24,7 @@ from airflow_pipeline_provider.connectors.postgres.copy import (
 )
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS, is_first_view
+from airflow_pipeline_provider.core.datasets import changes
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
@@ -153,6 +155,15 @@ def test_names_that_are_taken(table):
 def test_names_that_are_refused(table):
     with pytest.raises(ValidationError, match="must be"):
         PostgresTarget.Options(table=table)
+
+
+@pytest.mark.parametrize("earlier", ["raw.flights", 'raw."flights"', '"raw"."flights"'])
+@pytest.mark.parametrize("table", ["raw.flights", '"raw".flights'])
+def test_quoting_alone_is_no_change_of_the_table(earlier, table):
+    """An earlier version recorded the name as the pipeline file wrote it."""
+    target = PostgresTarget(PostgresTarget.Options(table=table), Identity("flights", "UTC"))
+    assert target.dataset()["table"] == "raw.flights"
+    assert changes("target", {**target.dataset(), "table": earlier}, target.dataset()) == []
 
 
 COLUMNS = [f'"{name}"' for name in DATA_COLUMNS]
