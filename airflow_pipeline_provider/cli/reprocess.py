@@ -99,7 +99,7 @@ def reload_span(
         if span is None:
             found = preview_committed(runtime)
         else:
-            found = preview_span(config, runtime.state, runtime.clock(), span)
+            found = preview_span(config, runtime.state, runtime.now(), span)
         windows = [one.interval for one in found if one.action != "leave_out"]
         if not screen.as_json:
             _print_preview(found, config.timezone, screen)

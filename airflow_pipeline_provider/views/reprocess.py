@@ -48,7 +48,7 @@ def preview_span(config: Described, state: State, at: datetime, span: Interval) 
 
 def preview_committed(runtime: Runtime) -> list[PreviewedWindow]:
     """Preview each committed window, in order."""
-    config, at = runtime.config, runtime.clock()
+    config, at = runtime.config, runtime.now()
     leases = runtime.state.leases()
     by_day: dict[date, list[Entry]] = {}
     for entry in runtime.state.entries():

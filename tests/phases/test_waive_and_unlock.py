@@ -15,6 +15,7 @@ from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.phases.waive import Waived, waive
 from airflow_pipeline_provider.state.owners import Owner
 from airflow_pipeline_provider.testing.faults import Crash, failing_at, hooked
+from airflow_pipeline_provider.views.reprocess import preview_committed
 from tests.doubles.memory_state import MemoryState
 
 from .conftest import Pipeline
@@ -35,6 +36,18 @@ def give_up(pipeline: Pipeline, span: Interval = DAY) -> Waived:
         owner="page/ann-1",
         clock=runtime.clock,
     )
+
+
+def test_a_clock_that_is_ahead_of_the_store_waives_and_moves_no_future(pipeline: Pipeline) -> None:
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z", timedelta(hours=1))
+    pipeline.move(pipeline.runtime())
+    assert [one.action for one in preview_committed(pipeline.runtime())] == ["replace"]
+    pipeline.store.clock = lambda: WINDOW.end - timedelta(hours=1)
+    with pytest.raises(ConfigError, match="end: expected a past time"):
+        give_up(pipeline)
+    assert waivers(pipeline) == []
+    left_out = [(one.action, one.detail.partition(":")[0]) for one in preview_committed(pipeline.runtime())]
+    assert left_out == [("leave_out", "not_settled")]
 
 
 def waivers(pipeline: Pipeline) -> list[tuple[Interval, dict[str, Any]]]:
