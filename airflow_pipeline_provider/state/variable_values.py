@@ -9,11 +9,11 @@ from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import asdict
 
 from airflow_pipeline_provider.core.intervals import Instant, Interval, to_utc
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.about import NOTHING, About
 from airflow_pipeline_provider.state.base import Lease
@@ -60,18 +60,8 @@ class _StoredState(Struct, rename={"token": "fence"}, tag_field="version", tag=V
     about: About | UnsetType = UNSET
 
 
-class _StoredEntry(Struct, rename={"token": "fence"}, omit_defaults=True):
-    """The fields of `Entry`."""
-
-    kind: Kind
-    interval: Interval
-    at: Instant
-    token: int | None = None
-    attempt: str | None = None
-    run: str | None = None
-    rows: int | None = None
-    manifest: str | None = None
-    detail: dict[str, Any] = {}
+class _StoredEntry(Entry, frozen=True, omit_defaults=True):
+    token: int | None = field(default=None, name="fence")
 
 
 class _StoredDay(Struct, tag_field="version", tag=VERSION):
