@@ -389,6 +389,11 @@ def json_section(what: str, result: type[msgspec.Struct], shown: dict[type, str]
     return f"\n{title}\n\n```text\n{text}\n```\n\n{notes}"
 
 
+def shape_text(result: type[msgspec.Struct]) -> str:
+    """Return the shape of a Struct's JSON, with all of its parts."""
+    return JsonShape({}).of(msgspec.inspect.type_info(result), "", "")
+
+
 class JsonShape:
     """Writes types as the JSON that they become; `notes` are the docstrings of the Structs by their path."""
 

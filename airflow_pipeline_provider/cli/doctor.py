@@ -19,7 +19,8 @@ from airflow_pipeline_provider.cli.arguments import (
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.cleanup import remove_files, remove_leases
 from airflow_pipeline_provider.cli.output import Screen
-from airflow_pipeline_provider.cli.reprocess import ReloadOptions, reload_span
+from airflow_pipeline_provider.cli.reload import ReloadOptions
+from airflow_pipeline_provider.cli.reprocess import reload_span
 from airflow_pipeline_provider.cli.run import move_windows
 from airflow_pipeline_provider.cli.runner import RunOptions
 from airflow_pipeline_provider.cli.state import rebuild_ledger

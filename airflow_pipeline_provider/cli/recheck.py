@@ -6,7 +6,6 @@ from argparse import Namespace
 from datetime import date
 
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
@@ -15,7 +14,7 @@ from airflow_pipeline_provider.cli.arguments import (
 )
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import ErrorText, Screen
-from airflow_pipeline_provider.cli.reprocess import (
+from airflow_pipeline_provider.cli.reload import (
     ReloadResult,
     print_reload_result,
     read_reload_options,
@@ -45,8 +44,8 @@ class RecheckFinding(LocalInterval, frozen=True):
     verdict: Check
     kept: bool
     known: bool
-    run_id: str | None
-    status: str | None
+    run_id: str | None = None
+    status: str | None = None
     reason: str | UnsetType | None = UNSET
     detail: str | UnsetType = UNSET
     rows: int | UnsetType | None = UNSET
@@ -146,34 +145,20 @@ def _differing(report: RecheckReport) -> list[RecheckedWindow]:
     return [found for found in report.findings if found.verdict is not Check.EQUAL]
 
 
-def _finding(one: RecheckedWindow, done: ReloadResult, zone: str) -> RecheckFinding:
-    run_id = done.run_id(one.interval)
-    finding = RecheckFinding(
+def _finding(one: RecheckedWindow, zone: str) -> RecheckFinding:
+    return RecheckFinding(
         **local_fields(one.interval, zone),
         source=one.source,
         target=one.target,
         verdict=one.verdict,
         kept=one.kept,
         known=one.known,
-        run_id=run_id,
-        status="started" if run_id is not None else None,
-    )
-    moved = done.result_of(one.interval)
-    if moved is None:
-        return finding
-    return replace(
-        finding,
-        status=moved.status,
-        reason=moved.reason,
-        detail=moved.detail,
-        rows=moved.rows,
-        token=moved.token,
     )
 
 
 def _result(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -> Rechecked:
     zone = config.timezone
-    findings = tuple(_finding(one, done, zone) for one in _differing(report))
+    findings = done.reported(_finding(one, zone) for one in _differing(report))
     return Rechecked(
         pipeline_id=config.pipeline_id,
         timezone=zone,

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from airflow_pipeline_provider.cli.commands import COMMANDS
-from docs.reference import result_class
+from docs.reference import result_class, shape_text
 from tests.cli.conftest import AFTER, Place
 
+SHAPES = Path(__file__).with_name("json_shapes.txt")
 AT = ("--reference-time", AFTER)
 DAY = ("--from", "2013-11-03", "--to", "2013-11-03")
 
@@ -81,6 +82,24 @@ def test_the_json_of_init(place: Place) -> None:
     assert printed_as(struct_of("init"), answer) == answer
 
 
+def shapes() -> str:
+    """The JSON of all commands, as the reference shows it."""
+    return "".join(
+        f"# {command.name} {what}".rstrip() + f"\n{shape_text(result_class(path))}\n\n"
+        for command in COMMANDS
+        for what, path in command.results.items()
+    )
+
+
+def test_no_key_of_a_command_changes_unseen() -> None:
+    """Programs read them: a key may be added, and then the file is written again by `python -m` of this module."""
+    assert shapes() == SHAPES.read_text()
+
+
 def test_a_command_that_is_not_compared_is_noticed() -> None:
     compared = {command[0] for _, command in STEPS} | {"state", "init"}
     assert {command.name for command in COMMANDS} - compared == {"schema"}  # its JSON is the schema itself
+
+
+if __name__ == "__main__":
+    SHAPES.write_text(shapes())

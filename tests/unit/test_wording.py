@@ -72,6 +72,7 @@ AFTER_A_NUMBER = re.compile(rf" (?:[a-z]+ )?(?:{PLURALS})\b")
 NEVER_ONE = {  # number in the source text: more than one there
     ("problems.py", "len(lines)"),
     ("fields.py", "len(found)"),
+    ("reload.py", "len(windows)"),
     ("reprocess.py", "len(windows)"),
     ("client.py", "most_bytes"),
     ("portable.py", "_LONGEST_INTERVAL.days"),
