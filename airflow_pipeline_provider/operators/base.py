@@ -127,7 +127,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
     @contextmanager
     def runtime(self, context: Context) -> Iterator[Runtime]:
         """Open the pipeline's connectors for the block; map its errors to what Airflow should do about them."""
-        from airflow_pipeline_provider.phases.leases import give_back
+        from airflow_pipeline_provider.phases.leases import release_all
 
         try:
             with airflow_stats(), vendor_warnings_only(), self._open(context["ti"]) as runtime:
@@ -135,13 +135,13 @@ class PipelineOperator(BaseOperator, SkipMixin):
                     with self._killable():
                         yield runtime
                 except (SystemExit, KeyboardInterrupt, AirflowTaskTimeout):
-                    give_back(runtime, run_of(context))
+                    release_all(runtime, run_of(context))
                     raise
                 except (SupersededError, LeaseHeldError):
                     raise
                 except TransientError:
                     if _is_last_try(context["ti"]):
-                        give_back(runtime, run_of(context))
+                        release_all(runtime, run_of(context))
                         report_failure(runtime, run_of(context))
                     raise
                 except PipelineError:

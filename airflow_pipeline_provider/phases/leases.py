@@ -122,7 +122,7 @@ def _is_fresh(runtime: Runtime, run: str, interval: Interval) -> bool:
     return at is not None and timedelta(0) <= runtime.clock() - at < third
 
 
-def give_back(runtime: Runtime, run: str) -> None:
+def release_all(runtime: Runtime, run: str) -> None:
     """Release all leases of the run: it failed for good or was ended, and no other run should wait for them to end.
 
     Leases of other runs stay, and so does the lease that a later execution of this task has taken over.
@@ -133,7 +133,7 @@ def give_back(runtime: Runtime, run: str) -> None:
             if lease.belongs_to(me):
                 release(runtime, run, lease.interval)
     except PipelineError as error:  # report the task's own error; the lease expires
-        logger.warning("could not give back the lease of %s: %s", run, error)
+        logger.warning("the lease of %s could not be released: %s", run, error)
 
 
 def _lost(error: LeaseHeldError, interval: Interval | None) -> PipelineError:

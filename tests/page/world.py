@@ -167,7 +167,7 @@ class World:
         for _ in range(times):
             with suppress(PipelineError):
                 self.move(runtime, window)
-            self.give_back(runtime)
+            self.release_all(runtime)
 
     def crash(self, runtime: Runtime, window: Interval, point: str) -> None:
         """Crash at the point; the lease is over by the time anyone looks."""
@@ -175,9 +175,9 @@ class World:
 
         with suppress(Crash), failing_at(point):
             self.move(runtime, window)
-        self.give_back(runtime)
+        self.release_all(runtime)
 
-    def give_back(self, runtime: Runtime) -> None:
+    def release_all(self, runtime: Runtime) -> None:
         for lease in runtime.state.leases():
             runtime.state.release(lease.interval, runtime.owner(lease.owner))
 

@@ -17,7 +17,7 @@ from airflow_pipeline_provider.exceptions import LeaseHeldError, SupersededError
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
-from airflow_pipeline_provider.phases.leases import give_back, take
+from airflow_pipeline_provider.phases.leases import release_all, take
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -187,9 +187,9 @@ def test_the_failure_of_one_installation_releases_no_lease_of_the_other(seeded: 
     assert claim is not None
     with pytest.raises(SupersededError, match="installation blue"):
         validate(installed(seeded, "green"), claim)
-    give_back(installed(seeded, "green"), RUN)
+    release_all(installed(seeded, "green"), RUN)
     assert [lease.installation for lease in seeded.runtime().state.leases()] == ["blue"]
-    give_back(blue, RUN)
+    release_all(blue, RUN)
     assert seeded.runtime().state.leases() == []
 
 
@@ -226,7 +226,7 @@ def test_a_retry_that_gets_an_earlier_window_releases_the_one_of_before(seeded: 
     assert first is not None
     with failing_at("generate.leased"), pytest.raises(Crash):
         generate(executing(seeded, "generate", 1), seeded.request(RUN))
-    give_back(runtime, "flights/first")
+    release_all(runtime, "flights/first")
     claim = generate(executing(seeded, "generate", 2), seeded.request(RUN)).claim
     assert claim is not None
     assert claim.interval == first.interval
@@ -244,7 +244,7 @@ def test_a_retry_takes_over_at_once_and_the_stale_task_notices(seeded: Pipeline)
     receipts = [extract(executing(seeded, "extract", 2), claim, attempt, slice_) for slice_ in slices]
     with pytest.raises(SupersededError, match=r"try 2\) took over.*\(try 1\) is stale"):
         take(stale, RUN, claim.interval, renews=True)  # as its thread does
-    give_back(stale, RUN)
+    release_all(stale, RUN)
     assert [lease.owner for lease in stale.state.leases()] == [RUN]
     late = executing(seeded, "extract", 1)  # started, and suspended before it took the lease
     with pytest.raises(SupersededError, match="is stale"):
