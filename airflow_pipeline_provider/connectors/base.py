@@ -5,7 +5,7 @@ Rules for every connector:
 - The class attribute `Options` is a pydantic model of its YAML section (`extra="forbid"`, a `type` literal).
 - The constructor only assigns: `__init__(self, options, identity)`; connections open on first use, `close()` ends
   them.  Importing the module imports no vendor library (pyarrow included): DAG files are parsed often.
-- Vendor errors are mapped to `exceptions` in one place; each message says what happened, where, and what to do, and
+- Vendor errors are mapped to `exceptions` in one place; each message states what happened, where, and what to do, and
   never holds a secret.
 - One instance serves one task; `Source.open` may return iterators that are read by different threads.
 """
@@ -328,7 +328,7 @@ class Target(Connector):
         """
 
     def check_stage(self, stage: Stage, sample: str | None) -> None:
-        """Raise ConfigError or FatalError unless the target can read the stage's files as its options say.
+        """Raise ConfigError or FatalError unless the target can read the stage's files by its options.
 
         `sample` is the path of an existing file, None while there is none.  By default the target streams the files
         and checks nothing.

@@ -96,7 +96,7 @@ def _hook_by_type(connection: Any) -> Any:
 
 
 def plain_rows(connection: Any) -> Any:
-    """Make a PostgreSQL connection use transactions and return tuples, whatever its extra says."""
+    """Make a PostgreSQL connection use transactions and return tuples, whatever its extra is."""
     connection.autocommit = False
     if type(connection).__module__.startswith("psycopg2"):
         connection.cursor_factory = None

@@ -131,7 +131,7 @@ def options_model(kind: str, name: str) -> Any:
 
 
 def require(module: str, extra: str, why: str) -> Any:
-    """Import a vendor library, or say which extra brings it."""
+    """Import a vendor library; raise FatalError that names its extra if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:

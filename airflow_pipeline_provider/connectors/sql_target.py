@@ -107,11 +107,11 @@ class SqlTarget(Target, Generic[S]):
         """Raise the time limit of the statements that follow in the transaction."""
 
     def _retry(self, attempt: Callable[[], T]) -> T:
-        """Run an operation, from opening its session on; again as often as that makes sense."""
+        """Run an operation in a session that it opens; a target may run it again after an error."""
         return attempt()
 
     def _retry_transaction(self, attempt: Callable[[], T]) -> T:
-        """Run one transaction in an open session; again as often as that makes sense."""
+        """Run one transaction in an open session; a target may run it again after a conflict."""
         return attempt()
 
     def _commit(self, session: S, manifest: Manifest) -> None:  # noqa: ARG002

@@ -37,7 +37,7 @@ class Slice(Struct, frozen=True, omit_defaults=True):
 
 
 class Body(str, Enum):
-    """How BODY relates to what was put into the source."""
+    """Kinds of BODY, by how it relates to the document that was indexed."""
 
     AS_INDEXED = "as_indexed"  # the same text
     REBUILT = "rebuilt"  # the same content, written again by the server

@@ -38,7 +38,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Eta:
-    """When all that is ready will be committed: `at` in `seconds`, or None where `detail` says why not."""
+    """When all that is ready will be committed: `at` in `seconds`, or None, with the reason in `detail`."""
 
     at: datetime | None
     seconds: float | None

@@ -93,7 +93,7 @@ class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_
 
 
 def intersect(a: Interval, b: Interval) -> Interval | None:
-    """Return what both intervals hold, or None."""
+    """Return the common part of both intervals, or None."""
     return Interval(max(a.start, b.start), min(a.end, b.end)) if a.overlaps(b) else None
 
 

@@ -72,7 +72,7 @@ class LeaseInfo(Protocol):
 
     @property
     def holder(self) -> str:
-        """Return the run that holds the lease, for people."""
+        """Return the run that holds the lease, as messages name it."""
 
     @property
     def since(self) -> datetime:

@@ -146,7 +146,7 @@ def plan_window(
 ) -> Plan:
     """Return exactly this window, for a backfill (`cut`: end at the latest with the start's day) or for Params.
 
-    `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut, or is none of
+    `now` is the wall clock.  ConfigError: the window is empty, or spans two days and must not be cut, or is not in
     the day plan and not `exact`.
     """
     now = to_utc(now, "now")
@@ -178,7 +178,7 @@ def plan_window(
 
 
 def _check_planned(rules: PlanRules, day: date, window: Interval) -> None:
-    """Raise ConfigError for a window that is none of the day plan; the error names the nearest ones."""
+    """Raise ConfigError for a window that is not in the day plan; the error names the nearest ones."""
     planned = day_plan(rules, day)
     if window in planned:
         return

@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.wording import counted
 class Counts:
     """Rows of one window, counted after the load.
 
-    `source` is a fresh count (None: the source could not say), `manifest` what was staged, `target` the rows
+    `source` is a fresh count (None: the source did not respond), `manifest` what was staged, `target` the rows
     that the target holds for the window, `distinct` how many different record ids they have.  `quarantined` rows were
     extracted and kept from the load.
     """

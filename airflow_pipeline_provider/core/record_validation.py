@@ -61,7 +61,7 @@ def judge(
        with a newer token than `ledger_token` (the ledger's newest commit of it): ALREADY_LOADED.  If the
        row's `loaded_rows` and `source_count` are known and differ, the load is not worth an audit: RUN.
     5. `newest_event_time` is more than `max_staleness_seconds` before the window's end: STALE.  A source that has
-       moved on past the window is never stale for it, however old the window is.  A source that does not tell
+       moved on past the window is never stale for it, however old the window is.  A source that does not report it
        is `degraded`.
     6. RUN.
 
@@ -84,7 +84,7 @@ def judge(
     degraded = tuple(f"{probe}: {message}" for probe, message in sorted(unavailable.items()))
     if degraded and on_unavailable == "fail":
         raise TransientError(
-            f"expected all probes to answer, but without an answer stayed {'; '.join(degraded)}; try again, or set "
+            f"the source did not answer every probe: {'; '.join(degraded)}; try again, or set "
             "validate.on_unavailable to proceed"
         )
     if _is_loaded(interval, newest_target, ledger_token) and not _differ(loaded_rows, source_count):
@@ -93,7 +93,9 @@ def judge(
     if limit is not None:
         if newest_event_time is None:
             if "newest_event_time" not in unavailable:
-                degraded += ("newest_event_time: the source does not tell it, so staleness is unknown",)
+                degraded += (
+                    "newest_event_time: the source does not report it, so its staleness is not known",
+                )
         elif interval.end - to_utc(newest_event_time, "newest_event_time") > limit:
             return _stale(interval, newest_event_time, limit, degraded)
     return Verdict(

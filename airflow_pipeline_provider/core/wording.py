@@ -1,4 +1,4 @@
-"""Write instants, windows and counts in sentences for people: local time with the zone's name, `1 day`, `8 days`."""
+"""Write instants, windows and counts in messages: local time with the zone's name, `1 day`, `8 days`."""
 
 from __future__ import annotations
 

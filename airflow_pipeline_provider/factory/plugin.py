@@ -45,7 +45,7 @@ class PipelinePlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the page's application, built when the api-server asks for it.
 
-        An Airflow whose interfaces have changed must still start: then the page is missing, and the log says why.
+        An Airflow whose interfaces have changed must still start: without the page, with the reason in the log.
         """
         if not hasattr(self, "_apps"):
             try:

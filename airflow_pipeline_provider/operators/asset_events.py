@@ -5,10 +5,10 @@
 An asset is known by its name alone, ``Asset("flights.days")``, so that its URI cannot be wrong.  Instants are
 ISO 8601 in UTC, `day` is the local date.
 
-Events leave with the success of the audit task.  One that crashes between the commit and its success sends them when
-it is tried again or cleared, so they come at least once: `token` tells a repeated event from a window that was
-replaced.  An event of ``<id>.days`` that no audit sent leaves with the generate task of the pipeline's next run, or
-with the cleanup task of the maintenance DAG (`phases.day_events`).
+Events leave with the success of the audit task.  One that crashes between the commit and its success sends them
+when it is tried again or cleared, so they are sent at least once: by `token` a repeated event differs from that of
+a replaced window.  An event of ``<id>.days`` that no audit sent leaves with the generate task of the pipeline's
+next run, or with the cleanup task of the maintenance DAG (`phases.day_events`).
 """
 
 from __future__ import annotations

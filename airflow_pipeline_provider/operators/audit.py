@@ -1,4 +1,4 @@
-"""`AuditOperator`: count three ways, commit, and tell the DAGs downstream."""
+"""`AuditOperator`: count three ways, commit, and send the asset events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AuditOperator(PipelineOperator):
     """Source = manifest = target = distinct ids, and the window is committed; returns the counts and the token.
 
-    Draw it below both validate and load: it runs when either says so (trigger rule ``none_failed``).
+    Draw it below both validate and load: it runs if neither failed (trigger rule ``none_failed``).
 
     Its success sends asset events (`operators.asset_events`): ``<pipeline id>.windows`` for the window, and
     ``<pipeline id>.days`` when the day is complete and no other run will replace a window of it.

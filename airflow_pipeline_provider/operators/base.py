@@ -165,7 +165,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         """End what the task does, so that `runtime` gives its lease back.
 
         Airflow calls this in the handler of SIGTERM: when the task or its run is marked as failed or success, or is
-        cleared, and when the worker ends.  By itself the task would go on, until SIGKILL 5 seconds later.
+        cleared, and when the worker ends.  Otherwise the task would continue until SIGKILL, 5 seconds later.
         """
         self._killed = True
         if self._may_raise:

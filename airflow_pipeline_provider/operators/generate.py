@@ -253,7 +253,7 @@ def _instant(value: Any, name: str) -> datetime:
 
 
 def _six_digits(match: re.Match[str]) -> str:
-    """As Python 3.10 reads it: a fraction of six digits, floored, and no Z."""
+    """Return the text as Python 3.10 reads it: with six digits of a fraction (floored) and without Z."""
     fraction = f".{match['fraction']:0<6.6}" if match["fraction"] else ""
     offset = "+00:00" if match["offset"] == "Z" else match["offset"] or ""
     return f"{match['whole']}{fraction}{offset}"

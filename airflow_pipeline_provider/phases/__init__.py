@@ -1,7 +1,7 @@
-"""The way of one window, a function a phase, over the contracts alone: no Airflow is imported here.
+"""Move one window, one function per phase; only the contracts are used, and no Airflow is imported.
 
 generate -> validate -> extract (per slice) -> stage -> load -> audit -> drain; `run.run_window` chains them in one
-process.  Each module's docstring says what a crash at each of its steps leaves behind and why a rerun converges.
+process.  Each module's docstring describes what a crash at each of its steps leaves behind and why a rerun converges.
 """
 
 import os

@@ -82,7 +82,7 @@ def committed_windows(runtime: Runtime) -> list[Interval]:
 def begin_all(runtime: Runtime, by: str) -> None:
     """Make every committed window unverified and record source and target, where they changed.
 
-    A crash in between: called again, it marks again.
+    After a crash in between, the next call marks them again.
     """
     name = runtime.config.pipeline_id
     try:

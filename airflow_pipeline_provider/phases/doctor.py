@@ -66,7 +66,7 @@ class Examined:
 
 
 def examine(runtime: Runtime, at: datetime, days: int, name: str) -> Examined:
-    """Compare the last `days` days up to the target day, or up to `end_day`; `at` says what is ready.
+    """Compare the last `days` days up to the target day, or up to `end_day`; `at` decides what is ready.
 
     A check that cannot be made is a finding too; errors are those of state and target, without which there is none.
     """

@@ -52,7 +52,7 @@ def identity(view: View) -> Iterator[Finding]:
         if name == runtime.config.pipeline_id or not is_twin(now, entry):
             continue
         sentence = f"pipeline {name} loads the same source into the same table"
-        if about.source is not None or view.rows:  # this one has loaded beside it
+        if about.source is not None or view.rows:  # this pipeline has loaded into the same table
             yield Finding("source_shared", None, sentence, harmless=True)
             continue
         yield Finding(

@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def command(self) -> Words:
-        """Return the words of the command that repairs it, after the name of the program; none if there is none."""
+        """Return the arguments of the command that repairs it, without the program; empty if there is no command."""
         return self.action.words if self.action is not None else ()
 
     @property

@@ -1,8 +1,9 @@
 """Hold the lease of a window while a phase works on it.
 
-At a phase's start the lease is renewed, or acquired again if it is free, unless this process renewed it a moment ago;
-a thread renews it while the phase runs.  If another run holds it, the run is superseded.  The lease separates live
-runs; the fencing token protects against stale tasks, so the loss of a lease is noticed (`check`) but not relied upon.
+At a phase's start the lease is renewed, or acquired again if it is free; if this process renewed it within a third
+of its time, it is kept.  A thread renews it while the phase runs.  If another run holds it, the run is superseded.
+The lease separates live runs; the fencing token protects against stale tasks, so the loss of a lease is noticed
+(`check`) but not relied upon.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def local_times(state: State) -> Iterator[None]:
 
 
 def renew(runtime: Runtime, run: str, interval: Interval) -> None:
-    """Take the lease, unless this process renewed the lease a moment ago."""
+    """Take the lease, unless this process renewed it within a third of its time."""
     if not _is_fresh(runtime, run, interval):
         take(runtime, run, interval)
 

@@ -1,6 +1,6 @@
 """Phase 5: `replacing(token)` in the ledger, then one transaction in the target.
 
-A crash before the transaction's end leaves the target as it was; after it, the commit row in the target says so:
+A crash before the transaction's end leaves the target as it was; after it, the commit row in the target proves it:
 the same token and manifest again is `already`, and a run that comes later finds the window loaded but not audited.
 """
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
     """Replace the window in the target by exactly the manifest's rows."""
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
-        check_attempt(runtime, claim, staged.attempt)  # `append` asks once more; the files may be gone by now
+        check_attempt(runtime, claim, staged.attempt)  # `append` checks again; the files may be gone by now
         manifest = read_manifest(runtime, claim, staged)
         check_current(runtime, staged.token)
         runtime.target.prepare()

@@ -189,7 +189,7 @@ def _count_day(
 
 def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> NotCompared | None:
     for lease in leases:
-        if _in_the_way(runtime, lease, piece):
+        if _blocks(runtime, lease, piece):
             since = local_time(lease.since.replace(microsecond=0), runtime.config.timezone)
             return _left(runtime, piece, Left.LEASED, f"{lease.holder} works on it since {since}")
     settled = runtime.now() - timedelta(seconds=runtime.config.rules.settle_seconds)
@@ -198,8 +198,8 @@ def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> NotC
     return None
 
 
-def _in_the_way(runtime: Runtime, lease: Lease, piece: Interval) -> bool:
-    """Return the lease that forbids writing to a store for one run at a time, if any run is at work."""
+def _blocks(runtime: Runtime, lease: Lease, piece: Interval) -> bool:
+    """Return whether the lease forbids recording the piece: it overlaps, or the store serves one run at a time."""
     return lease.interval.overlaps(piece) or not runtime.state.concurrent
 
 
@@ -252,7 +252,7 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
     between this check and the write.
     """
     piece = finding.interval
-    if any(_in_the_way(runtime, lease, piece) for lease in runtime.state.leases()):
+    if any(_blocks(runtime, lease, piece) for lease in runtime.state.leases()):
         return False
     if runtime.state.entries(piece) != seen:
         return False
@@ -266,8 +266,8 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
 def quarantined_inside(runtime: Runtime, commit: Entry, piece: Interval) -> int | None:
     """Return the rows that this commit quarantined in the piece, a part of its interval.
 
-    The ledger says it for the whole interval; for a part of it the quarantined rows' times are read in the stage.
-    None when they are gone from there.
+    The ledger has the number for the whole interval.  For a part of it, their times are read in the stage; None when
+    they are gone from there.
     """
     whole: int = commit.detail.get("quarantined", 0)
     if not whole or piece == commit.interval:

@@ -38,7 +38,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
         if verdict.kind is VerdictKind.STALE:
             raise DataError(verdict.detail)
         for note in verdict.degraded:
-            logger.warning("validate goes on without a probe: %s", note)
+            logger.warning("validate continues without a probe: %s", note)
         if verdict.kind is VerdictKind.SKIP:
             phase.skipped(verdict.reason or "skip")
             release(runtime, claim.run, claim.interval)

@@ -52,7 +52,7 @@ def waive(
     :param owner: the name under which the leases are held meanwhile.
     :param names: how the caller names the bounds of the span, for errors.
     :raises ConfigError: the span ends in the future, or begins before the pipeline can.
-    :raises LeaseHeldError: a run holds part of it. Nothing is waived then, unless the message says otherwise.
+    :raises LeaseHeldError: a run holds part of it. Nothing is waived then, unless the message states otherwise.
     """
     now, zone = min(clock(), state.now()), rules.timezone  # a clock that is ahead waives no future
     if span.end > now:

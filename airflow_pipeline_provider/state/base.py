@@ -46,7 +46,7 @@ class Lease(Struct, frozen=True, omit_defaults=True):
 
     @property
     def holder(self) -> str:
-        """Return the owner for people: the run and, if it has one, its installation."""
+        """Return the owner as messages name it: the run and, if it has one, its installation."""
         return lease_holder(self.owner, self.installation)
 
     def belongs_to(self, owner: Owner) -> bool:
@@ -249,7 +249,7 @@ class State(ABC):
     def record_act(
         self, what: str, by: str, why: str = "", interval: Interval | None = None, **detail: Any
     ) -> None:
-        """Record what a person did by hand."""
+        """Record a manual change."""
         act = Act(self.now(), what, by, why, interval, detail)
         self.change_about(lambda about: about.with_act(act))
 

@@ -17,8 +17,8 @@ KEYED = (Kind.REPLACING, Kind.COMMITTED)
 def admit(entry: Entry, overlapping: Iterable[Entry]) -> bool:
     """Return whether the entry is to be written: False if it is already there; raise an error if it must not be.
 
-    Raises what `ledger.check_transition` raises: SupersededError for a newer token, PipelineError for a step that
-    is none.
+    Raises what `ledger.check_transition` raises: SupersededError for a newer token, PipelineError for a transition
+    that is not allowed.
     """
     written = list(overlapping)
     check_transition(written, entry)
@@ -38,7 +38,7 @@ def claim(
     """Return the leases after `owner` took (or renewed) `interval` at `now`, the new one last, without expired ones.
 
     Raises LeaseHeldError when another owner's live lease overlaps, SupersededError for a stale execution,
-    ValueError for a time to live that is none.
+    ValueError for a time to live that is not positive.
     """
     owner = as_owner(owner)
     if not ttl_seconds > 0:

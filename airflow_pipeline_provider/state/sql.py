@@ -201,7 +201,7 @@ class SqlState(State):
 
     def known(self, within: Interval, *, keep: bool = False) -> tuple[Coverage, list[Lease]]:  # noqa: ARG002
         database = self._database()
-        with database.read() as connection:  # the fold is of all entries, whatever `within` says
+        with database.read() as connection:  # the fold is of all entries, whatever `within` is
             read = read_coverage(database, connection, self._pipeline)
             leases = self._standing(connection)
         if keep and read.unsaved >= UNSAVED_ENTRIES:

@@ -27,7 +27,7 @@ _SPANS = 200  # spans a query, of four parameters each
 
 @dataclass
 class ReadState:
-    """What a pipeline's state said when all of them were read; the methods are those of `State`, and read nothing.
+    """A pipeline's state at the time when all of them were read; the methods are those of `State`, and read nothing.
 
     `written` are the entries that overlap what was asked for, without attempts.
     """

@@ -300,7 +300,7 @@ class VariableState(State):
     def bind_run(self, run: str, interval: Interval, *, replace: bool = False) -> Interval:
         def change(state: PipelineState) -> Interval:
             if replace or run not in state.runs:
-                state.runs.pop(run, None)  # the newest binding stands last
+                state.runs.pop(run, None)  # the newest binding is last
                 state.runs[run] = interval
                 state.runs = dict(list(state.runs.items())[-KEPT_RUNS:])
             return state.runs[run]

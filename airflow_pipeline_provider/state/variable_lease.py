@@ -226,12 +226,12 @@ class PipelineLease:
 
     def held(self, value: LeaseValue) -> LeaseHeldError:
         return LeaseHeldError(
-            value.owner or "nobody",
+            value.owner or "no run",
             value.since,
             value.until,
             windows=value.windows,
             follows=value.follows,
-            holder=lease_holder(value.owner or "nobody", value.installation),
+            holder=lease_holder(value.owner or "no run", value.installation),
         )
 
     # --- writing under it

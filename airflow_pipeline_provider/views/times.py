@@ -161,7 +161,7 @@ class HeldLease(Struct, frozen=True):
 
     @property
     def holder(self) -> str:
-        """Return the owner for people."""
+        """Return the owner as messages name it."""
         return lease_holder(self.owner, self.installation)
 
 

@@ -20,7 +20,7 @@ router = APIRouter()
 
 
 class StaticFile(NamedTuple):
-    """The content of a file and what the browser is told about it."""
+    """The content of a file, with its headers."""
 
     content: bytes
     media_type: str

@@ -373,7 +373,7 @@ def test_a_probe_that_cannot_be_made(seeded: Pipeline, policy: str, caplog: pyte
             seeded.move(runtime)
     else:
         assert seeded.move(runtime).audited is not None
-        assert "goes on without a probe: count" in caplog.text
+        assert "continues without a probe: count" in caplog.text
 
 
 def test_a_source_that_went_silent_is_an_error_not_an_empty_window(pipeline: Pipeline) -> None:

@@ -155,7 +155,7 @@ def test_kind_and_reason(changes: dict[str, Any], kind: VerdictKind, reason: str
         ),
         (
             {"newest_event_time": None, "max_staleness_seconds": 60},
-            ("newest_event_time: the source does not tell it, so staleness is unknown",),
+            ("newest_event_time: the source does not report it, so its staleness is not known",),
         ),
         ({"newest_event_time": None}, ()),
     ],

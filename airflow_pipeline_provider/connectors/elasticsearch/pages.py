@@ -185,7 +185,7 @@ def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> t
             for_server = not isinstance(error, AnswerTooLargeError)
             if size == 1 and not for_server:
                 raise DataError(
-                    f"{error.message}: one document alone is that large, which no target takes; leave it out by "
+                    f"{error.message}: a single document is that large, and no target accepts it; exclude it by "
                     "`source.query`"
                 ) from error
             if size == 1:
@@ -277,7 +277,7 @@ def _refuse_document(hits: list[Any], time_field: str) -> None:
             )
         if not times:
             raise DataError(
-                f"{name}: {time_field} has no doc value to tell its event time; expected one date"
+                f"{name}: {time_field} has no doc value, so its event time is not known; expected one date"
             )
         body = bytes(hit.source)
         if not body:

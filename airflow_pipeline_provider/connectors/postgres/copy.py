@@ -66,7 +66,7 @@ def _rows(batch: pa.RecordBatch, constant: bytes, fields: int) -> pa.Buffer:
         *_sized(sources),
         *_sized(bodies),
         binary_scalar(constant),
-        binary_scalar(b""),  # the last argument stands between the pieces
+        binary_scalar(b""),  # the last argument is the separator
     ]
     joined = pc.binary_join_element_wise(*pieces)
     first, last = _bounds(joined)

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_pipeline_provider.connectors.encryption import is_loopback
 
 GRACE_SECONDS = 10.0  # the server's own limit ends first: its error has more detail
-# libpq's; the connection's extra may say otherwise
+# of libpq; the connection's extra may override them
 NETWORK = {
     "connect_timeout": 30,
     "keepalives": 1,

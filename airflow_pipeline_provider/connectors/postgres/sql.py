@@ -24,7 +24,7 @@ DIALECT = TargetDialect(
     counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-COPY_HOURS = 6  # the server gives a COPY up after that; one that stands still, the client does before
+COPY_HOURS = 6  # the server cancels a COPY after that; the client ends one without progress earlier
 _LOCK_SPACE = 78  # of our advisory locks; the state store has 77
 _COLUMNS = ", ".join(f'"{name}"' for name in DATA_COLUMNS)
 

@@ -17,7 +17,7 @@ from airflow_pipeline_provider.observability.redaction import redact_text
 
 __all__ = ["error_for", "mapped"]
 
-# errno -> what a person does about it
+# what to do about an errno
 _FATAL = {
     606: "give the connection a warehouse, or the user a default one",
     1003: "the statement does not compile; if it names a column, the table has another shape",

@@ -69,7 +69,7 @@ def test_a_page_is_not_inflated_beyond_its_limit(
     replay.answers["POST /_search"] = 200, bomb(100 * MB)
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=r"more than 32,000,000 bytes.*one document alone is that large"):
+        with pytest.raises(DataError, match=r"more than 32,000,000 bytes.*a single document is that large"):
             read_all(source, WINDOW)
         _, peak = tracemalloc.get_traced_memory()
     finally:
