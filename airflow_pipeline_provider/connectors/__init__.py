@@ -5,22 +5,31 @@ from typing import TYPE_CHECKING
 from airflow_pipeline_provider.lazy_exports import lazy_exports
 
 __all__ = [
+    "Answer",
     "Body",
     "BodyReport",
     "CommitRow",
     "Identity",
+    "LoadProtocol",
     "LoadResult",
+    "ObjectName",
     "RecordIdForm",
     "Slice",
     "Source",
+    "SqlSession",
+    "SqlTarget",
     "Stage",
     "StageFile",
     "Target",
     "TargetCounts",
+    "TargetDialect",
     "TargetLimits",
+    "TargetTables",
+    "WriteConflictError",
     "get_connection",
     "register",
     "require",
+    "retry_conflicts",
 ]
 
 if TYPE_CHECKING:
@@ -40,10 +49,19 @@ if TYPE_CHECKING:
         TargetCounts,
         TargetLimits,
     )
+    from airflow_pipeline_provider.connectors.load_protocol import (
+        LoadProtocol,
+        WriteConflictError,
+        retry_conflicts,
+    )
+    from airflow_pipeline_provider.connectors.probes import Answer
     from airflow_pipeline_provider.connectors.registry import (
         register,
         require,
     )
+    from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+    from airflow_pipeline_provider.connectors.sql_tables import TargetTables
+    from airflow_pipeline_provider.connectors.sql_target import SqlSession, SqlTarget
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -65,5 +83,10 @@ else:
                 "TargetLimits",
             ],
             "connectors.registry": ["register", "require"],
+            "connectors.load_protocol": ["LoadProtocol", "WriteConflictError", "retry_conflicts"],
+            "connectors.probes": ["Answer"],
+            "connectors.sql_dialect": ["ObjectName", "TargetDialect"],
+            "connectors.sql_tables": ["TargetTables"],
+            "connectors.sql_target": ["SqlSession", "SqlTarget"],
         },
     )

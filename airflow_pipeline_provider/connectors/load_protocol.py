@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.intervals import Interval, parse_utc, to_utc
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import (
     DataError,
@@ -23,12 +23,26 @@ from airflow_pipeline_provider.fault_points import reach
 if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
+T = TypeVar("T")
 Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs one statement; a statement that changes rows returns their number in its first column."""
 
 
 class WriteConflictError(TransientError):
     """Another transaction changed the same rows; this one was rolled back and may be tried again."""
+
+
+def retry_conflicts(attempt: Callable[[], T], seconds: float) -> T:
+    """Run again what raises WriteConflictError, until so many seconds are over."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(WriteConflictError),
+        stop=stop_after_delay(seconds),
+        wait=wait_exponential(multiplier=0.02, exp_base=1.5, max=0.5) + wait_random(0, 0.1),
+        reraise=True,
+    )
+    return retrying(attempt)
 
 
 class LoadProtocol:
@@ -45,7 +59,7 @@ class LoadProtocol:
         """Return the pipeline's commit rows that overlap `within`, oldest token first."""
         c = self.tables.columns
         overlaps = f" AND {c.window_start} < {self._at} AND {c.window_end} > {self._at}" if within else ""
-        bounds = [iso_utc(within.end), iso_utc(within.start)] if within else []
+        bounds = [instant_text(within.end), instant_text(within.start)] if within else []
         read = self.tables.dialect.read_instant.format
         found = self.execute(
             f"SELECT {read(c.window_start)}, {read(c.window_end)}, {c.token}, {c.manifest_sha256}, "
@@ -118,7 +132,12 @@ class LoadProtocol:
     def stamps(self, manifest: Manifest) -> list[Any]:
         """Return the values that a load adds to each row of the envelope, without LOADED_AT."""
         interval = manifest.interval
-        return [manifest.pipeline_id, iso_utc(interval.start), iso_utc(interval.end), manifest.token]
+        return [
+            manifest.pipeline_id,
+            instant_text(interval.start),
+            instant_text(interval.end),
+            manifest.token,
+        ]
 
     def try_rights(self) -> None:
         """Run every kind of statement of a load on no rows; the caller rolls back."""
@@ -150,7 +169,7 @@ class LoadProtocol:
         # must be the first statement: from here on no other load of this table can commit before this one ends
         [(fenced, *_)] = self.execute(
             f"UPDATE {self.tables.fence} SET {c.pipeline_id} = {mark}, {c.token} = {mark}, "
-            f"{c.taken_at} = CURRENT_TIMESTAMP",
+            f"{c.taken_at} = {self.tables.dialect.now}",
             [self.pipeline_id, manifest.token],
         )
         self.check_fence(fenced)
@@ -164,7 +183,7 @@ class LoadProtocol:
         check_counts(str(self.tables.data), manifest, counts)
         self.execute(
             f"INSERT INTO {self.tables.commits} ({self.tables.listed(self.tables.types(self.tables.commits))}) "
-            f"SELECT {mark}, {self._at}, {self._at}, {mark}, {mark}, {mark}, CURRENT_TIMESTAMP",
+            f"SELECT {mark}, {self._at}, {self._at}, {mark}, {mark}, {mark}, {self.tables.dialect.now}",
             [*self.stamps(manifest), manifest.sha256, manifest.rows],
         )
         reach("load.commit_row_written")
@@ -206,7 +225,7 @@ class LoadProtocol:
         return f"WHERE {c.pipeline_id} = {self._mark} AND {c.event_time} >= {at} AND {c.event_time} < {at}"
 
     def _bounds(self, interval: Interval) -> list[str]:
-        return [self.pipeline_id, iso_utc(interval.start), iso_utc(interval.end)]
+        return [self.pipeline_id, instant_text(interval.start), instant_text(interval.end)]
 
     @property
     def _counted_id(self) -> str:
@@ -248,7 +267,14 @@ def check_counts(table: str, manifest: Manifest, counts: TargetCounts) -> None:
         )
 
 
+def instant_text(value: datetime) -> str:
+    """Return `2013-11-03T05:30:00.000000Z`: of one length, so that a database may compare it as text."""
+    return to_utc(value, "value").isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def _instant(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
+    if isinstance(value, str):
+        return parse_utc(value)
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(value))

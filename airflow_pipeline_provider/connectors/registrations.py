@@ -95,7 +95,7 @@ def rename(protocol: LoadProtocol, old: str) -> int:
 def _take_fence(protocol: LoadProtocol) -> None:
     tables = protocol.tables
     [(taken, *_)] = protocol.execute(
-        f"UPDATE {tables.fence} SET {tables.columns.taken_at} = CURRENT_TIMESTAMP", []
+        f"UPDATE {tables.fence} SET {tables.columns.taken_at} = {tables.dialect.now}", []
     )
     protocol.check_fence(taken)
 

@@ -66,11 +66,15 @@ class TargetDialect(Dialect):
     """Types, names and statements of a database that windows are loaded into.
 
     Attributes:
-        text, instant, body, integer: Column types.  An `instant` must not depend on the session's time zone.
+        text, instant, body, integer: Column types, as the database describes them.  An `instant` must not depend
+            on the session's time zone; instants are bound as `2013-11-03T05:30:00.000000Z` and cast to it, so text
+            sorts by time.
         counted_id: Column or expression to count distinct record ids by; by default the quoted RECORD_ID.
         create_view: Words that create a view.
         keep_grants: Words after the name of a view that is replaced, so that its grants stay.
-        read_instant: Format of a selected instant; the client must get a datetime, or microseconds since 1970.
+        read_instant: Format of a selected instant; the client must get a datetime, microseconds since 1970, or
+            ISO 8601 text with an offset.
+        now: The current time as an instant.
         bare_part, quoted_part: Patterns of a name's parts without and in quotes.  None may match a quote.
         folds_to_upper: The database stores parts without quotes in upper case.
         longest_part: Most characters of a part, suffixes such as `_COMMITS` not counted.
@@ -84,6 +88,7 @@ class TargetDialect(Dialect):
     create_view: str = "CREATE VIEW IF NOT EXISTS"
     keep_grants: str = ""
     read_instant: str = "{}"
+    now: str = "CURRENT_TIMESTAMP"
     bare_part: str = r"[A-Za-z_][A-Za-z0-9_$]*"
     quoted_part: str = r"[A-Za-z0-9_$-](?:[A-Za-z0-9_$ -]*[A-Za-z0-9_$-])?"
     name_rule: str = (

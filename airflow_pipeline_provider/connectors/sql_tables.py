@@ -89,7 +89,7 @@ class TargetTables:
         c, d = self.columns, self.dialect
         return (
             f"CREATE TABLE IF NOT EXISTS {self.fence} AS SELECT CAST('' AS {d.text}) AS {c.pipeline_id}, "
-            f"CAST(0 AS {d.integer}) AS {c.token}, CAST(CURRENT_TIMESTAMP AS {d.instant}) AS {c.taken_at}, "
+            f"CAST(0 AS {d.integer}) AS {c.token}, CAST({d.now} AS {d.instant}) AS {c.taken_at}, "
             f"CAST(NULL AS {d.text}) AS {c.pipelines}"
         )
 
@@ -103,7 +103,7 @@ class TargetTables:
         at = f"CAST({mark} AS {self.dialect.instant})"
         return (
             f"INSERT INTO {self.data} ({self.listed(DATA_COLUMNS)}) SELECT {self.listed(ENVELOPE_COLUMNS)}, "
-            f"{mark}, {at}, {at}, {mark}, CURRENT_TIMESTAMP FROM {rows}"
+            f"{mark}, {at}, {at}, {mark}, {self.dialect.now} FROM {rows}"
         )
 
     # --- the view

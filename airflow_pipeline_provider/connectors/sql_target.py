@@ -1,4 +1,8 @@
-"""What SQL targets share.  A new one implements the abstract methods of `SqlTarget`, and a `TargetDialect`."""
+"""What SQL targets share.
+
+A new one is a `TargetDialect`, a session, and the abstract methods of `SqlTarget`; methods under "may change" have a
+default.  Every method with a session is called inside `open_session`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_pipeline_provider.connectors import registrations
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, Target, TargetCounts
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, WriteConflictError
+from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables, check_shape, check_sharing
@@ -31,7 +36,9 @@ class SqlSession(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Begin a transaction, and roll it back when the block raises; the block ends it otherwise.
+        """Begin a transaction, and roll it back when the block raises.
+
+        Otherwise the block ends it: it executes COMMIT or ROLLBACK.
 
         Its isolation must let statements after the fence see what other loads committed before it was taken.
         """
@@ -42,7 +49,7 @@ S = TypeVar("S", bound=SqlSession)
 
 
 class SqlTarget(Target, Generic[S]):
-    """A table in a SQL database."""
+    """A table in a SQL database; `Options` has the key `table`, and `conn_id` unless it overrides `place`."""
 
     dialect: ClassVar[TargetDialect]
     can_keep_history = True
@@ -50,27 +57,23 @@ class SqlTarget(Target, Generic[S]):
     # --- what each database implements
 
     @abstractmethod
-    def _session(self, doing: str, interval: Interval | None = None) -> AbstractContextManager[S]:
+    def open_session(self, doing: str, interval: Interval | None = None) -> AbstractContextManager[S]:
         """Open a session for the block; `doing` and the interval belong in its errors ("load")."""
 
     @abstractmethod
-    def _missing_tables(self, session: S, names: Sequence[ObjectName]) -> list[ObjectName]:
-        """Return which of the tables do not exist."""
+    def missing_tables(self, session: S, names: Sequence[ObjectName]) -> list[ObjectName]:
+        """Return the names that no table has, in the same order."""
 
     @abstractmethod
-    def _describe(self, session: S, table: ObjectName) -> dict[str, str]:
-        """Return the columns of a table with their types."""
+    def column_types(self, session: S, table: ObjectName) -> dict[str, str]:
+        """Return the type of each column of a table, written as in the dialect; names in upper case."""
 
     @abstractmethod
-    def _view_definition(self, session: S, view: ObjectName) -> str | None:
-        """Return the SQL text of a view, "" when it must stay as it is, None when it does not exist.
-
-        Raises:
-            FatalError: The name belongs to something else.
-        """
+    def view_definition(self, session: S, view: ObjectName) -> str | None:
+        """Return the SQL text of a view, "" when it must stay as it is, None when no view has the name."""
 
     @abstractmethod
-    def _copier(
+    def prepare_copy(
         self, session: S, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         """Return a function that inserts the manifest's rows inside the load transaction and counts them.
@@ -78,13 +81,25 @@ class SqlTarget(Target, Generic[S]):
         What takes long and can be done before the transaction, such as an upload, is done here.
         """
 
-    @abstractmethod
-    def _describe_missing(self, session: S, missing: Sequence[ObjectName]) -> Answer:
-        """Answer whether the tables that do not exist yet can be created."""
-
     # --- what a database may change
 
-    def _tables(self, session: S) -> TargetTables:  # noqa: ARG002
+    def dataset(self) -> dict[str, Any]:
+        """Return the dataset; quotes in the table's name are not a part of it."""
+        return {**super().dataset(), "table": ".".join(self.tables.data.parts)}
+
+    def place(self) -> dict[str, Any]:
+        return place_of(self.options.conn_id) if hasattr(self.options, "conn_id") else {}
+
+    def describe_missing(self, session: S, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
+        """Answer whether the tables that do not exist yet can be created, without creating any."""
+        return Answer(
+            "unknown",
+            f"{', '.join(map(str, missing))} are created by the first load; a test of the right to create "
+            "them would create them",
+        )
+
+    def find_tables(self, session: S) -> TargetTables:  # noqa: ARG002
+        """Return the tables, with what only the session knows, such as the schema."""
         return self.tables
 
     @property
@@ -93,28 +108,34 @@ class SqlTarget(Target, Generic[S]):
         table = self.dialect.parse_name(self.options.table)
         return TargetTables(table, self.dialect, keeps_history=self.identity.keeps_history)
 
-    def _create_schema(self, session: S, tables: TargetTables) -> None:
+    def create_schema(self, session: S, tables: TargetTables) -> None:
         """Create the schema of the tables if it is missing; by default it must exist."""
 
-    def _create_table(self, session: S, tables: TargetTables, table: ObjectName) -> None:
+    def create_table(self, session: S, tables: TargetTables, table: ObjectName) -> None:
+        """Create one of the three tables, with its indexes; another worker may have created it meanwhile."""
         session.execute(tables.create(table))
 
-    def _is_outdated_view(self, definition: str) -> bool:  # noqa: ARG002
+    def create_view(self, session: S, tables: TargetTables, *, replace: bool) -> None:
+        """Create the view `_LATEST`, or replace it in one step, so that no query misses it."""
+        session.execute(tables.create_view(replace=replace))
+
+    def is_outdated_view(self, definition: str) -> bool:  # noqa: ARG002
         """Return whether `prepare` should replace a view of an earlier version."""
         return False
 
-    def _allow_long_statements(self, session: S) -> None:
+    def allow_long_statements(self, session: S) -> None:
         """Raise the time limit of the statements that follow in the transaction."""
 
-    def _retry(self, attempt: Callable[[], T]) -> T:
+    def retry(self, attempt: Callable[[], T]) -> T:
         """Run an operation in a session that it opens; a target may run it again after an error."""
         return attempt()
 
-    def _retry_transaction(self, attempt: Callable[[], T]) -> T:
+    def retry_transaction(self, attempt: Callable[[], T]) -> T:
         """Run one transaction in an open session; a target may run it again after a conflict."""
         return attempt()
 
-    def _commit(self, session: S, manifest: Manifest) -> None:  # noqa: ARG002
+    def commit_load(self, session: S, manifest: Manifest) -> None:  # noqa: ARG002
+        """Commit the transaction of a load; where a reply can be lost, find out whether it was committed."""
         session.execute("COMMIT")
 
     # --- the contract
@@ -125,56 +146,60 @@ class SqlTarget(Target, Generic[S]):
 
     def _probe_rights(self) -> Answer:
         def attempt() -> Answer:
-            with self._session("check") as session:
-                tables = self._tables(session)
-                if missing := self._missing_tables(session, tables.names):
-                    return self._describe_missing(session, missing)
+            with self.open_session("check") as session:
+                tables = self.find_tables(session)
+                if missing := self.missing_tables(session, tables.names):
+                    return self.describe_missing(session, missing)
                 for table in tables.names:
-                    check_shape(f"table {table}", tables.types(table), self._describe(session, table))
+                    check_shape(f"table {table}", tables.types(table), self.column_types(session, table))
                 with session.transaction():
-                    self._protocol(session, tables).try_rights()
+                    self.protocol(session, tables).try_rights()
                     session.execute("ROLLBACK")
                 return Answer("ok", f"{self.options.table} exists and may be changed")
 
-        return self._retry(attempt)
+        return self.retry(attempt)
 
     def prepare(self) -> None:
         def attempt() -> None:
-            with self._session("prepare") as session:
-                self._create(session, self._tables(session))
+            with self.open_session("prepare") as session:
+                self.create_missing(session, self.find_tables(session))
 
-        self._retry(attempt)
+        self.retry(attempt)
 
-    def _create(self, session: S, tables: TargetTables) -> None:
+    def create_missing(self, session: S, tables: TargetTables) -> None:
         """Create what is missing, and nothing else: a role without CREATE can load into prepared tables."""
-        self._create_schema(session, tables)
-        for table in self._missing_tables(session, tables.names):
-            self._create_table(session, tables, table)
+        self.create_schema(session, tables)
+        for table in self.missing_tables(session, tables.names):
+            self.create_table(session, tables, table)
         for table in tables.names:
-            seen = self._describe(session, table)
+            seen = self.column_types(session, table)
             if table == tables.fence and registrations.COLUMN not in seen:
                 session.execute(registrations.add_column(tables))
             check_shape(f"table {table}", tables.types(table), seen)
-        definition = self._view_definition(session, tables.latest)
+        definition = self.view_definition(session, tables.latest)
         if definition is None:
-            session.execute(tables.create_view())
+            if not self.missing_tables(session, [tables.latest]):
+                raise FatalError(
+                    f"{tables.latest} exists and is not a view: drop it, or give target.table another name"
+                )
+            self.create_view(session, tables, replace=False)
             return
         if tables.follows_other_rule(definition):
-            others = self._protocol(session, tables).other_pipelines()
+            others = self.protocol(session, tables).other_pipelines()
             check_sharing(str(tables.latest), self.identity, others)
-        elif not self._is_outdated_view(definition):
+        elif not self.is_outdated_view(definition):
             return
-        session.execute(tables.create_view(replace=True))
+        self.create_view(session, tables, replace=True)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         def attempt() -> LoadResult:
-            with self._session("load", manifest.interval) as session:
-                protocol = self._protocol(session, self._tables(session))
-                self._require_tables(session, protocol.tables)
-                copy = self._copier(session, protocol, manifest, stage)
-                return self._retry_transaction(partial(self._replace, session, protocol, manifest, copy))
+            with self.open_session("load", manifest.interval) as session:
+                protocol = self.protocol(session, self.find_tables(session))
+                self.require_tables(session, protocol.tables)
+                copy = self.prepare_copy(session, protocol, manifest, stage)
+                return self.retry_transaction(partial(self._replace, session, protocol, manifest, copy))
 
-        return self._retry(attempt)
+        return self.retry(attempt)
 
     def _replace(
         self, session: S, protocol: LoadProtocol, manifest: Manifest, copy: Callable[[], int]
@@ -184,7 +209,7 @@ class SqlTarget(Target, Generic[S]):
             if result.already:
                 session.execute("ROLLBACK")
             else:
-                self._commit(session, manifest)
+                self.commit_load(session, manifest)
         return result
 
     def count(self, interval: Interval) -> TargetCounts:
@@ -205,7 +230,7 @@ class SqlTarget(Target, Generic[S]):
 
     def pipelines(self) -> registrations.Pipelines:
         def read(session: S, protocol: LoadProtocol) -> registrations.Pipelines:
-            if registrations.COLUMN not in self._describe(session, protocol.tables.fence):
+            if registrations.COLUMN not in self.column_types(session, protocol.tables.fence):
                 return {}
             return registrations.read_pipelines(protocol)
 
@@ -221,11 +246,13 @@ class SqlTarget(Target, Generic[S]):
 
     # --- sessions
 
-    def _protocol(self, session: S, tables: TargetTables) -> LoadProtocol:
+    def protocol(self, session: S, tables: TargetTables) -> LoadProtocol:
+        """Return the statements of a load, run through the session."""
         return LoadProtocol(tables, session.execute, self.identity.pipeline_id)
 
-    def _require_tables(self, session: S, tables: TargetTables) -> None:
-        if missing := self._missing_tables(session, tables.names):
+    def require_tables(self, session: S, tables: TargetTables) -> None:
+        """Raise FatalError unless the tables exist."""
+        if missing := self.missing_tables(session, tables.names):
             raise FatalError(
                 f"target {self.options.type} has no table {', '.join(map(str, missing))}: "
                 "call prepare() before load()"
@@ -242,33 +269,33 @@ class SqlTarget(Target, Generic[S]):
         """Return the answer to a question about a table, or `nothing` if the table does not exist."""
 
         def attempt() -> T:
-            with self._session(doing, interval) as session:
-                tables = self._tables(session)
-                if self._missing_tables(session, [table(tables)]):
+            with self.open_session(doing, interval) as session:
+                tables = self.find_tables(session)
+                if self.missing_tables(session, [table(tables)]):
                     return nothing
-                return question(session, self._protocol(session, tables))
+                return question(session, self.protocol(session, tables))
 
-        return self._retry(attempt)
+        return self.retry(attempt)
 
     def _change(self, doing: str, change: Callable[[LoadProtocol], T], *, is_long: bool = False) -> T:
         """Run a change in a transaction of its own, and commit it."""
 
         def attempt() -> T:
-            with self._session(doing) as session:
-                tables = self._tables(session)
-                self._require_tables(session, tables)
+            with self.open_session(doing) as session:
+                tables = self.find_tables(session)
+                self.require_tables(session, tables)
 
                 def transact() -> T:
                     with session.transaction():
                         if is_long:
-                            self._allow_long_statements(session)
-                        result = change(self._protocol(session, tables))
+                            self.allow_long_statements(session)
+                        result = change(self.protocol(session, tables))
                         session.execute("COMMIT")
                     return result
 
-                return self._retry_transaction(transact)
+                return self.retry_transaction(transact)
 
-        return self._retry(attempt)
+        return self.retry(attempt)
 
 
 def _data(tables: TargetTables) -> ObjectName:
@@ -277,16 +304,3 @@ def _data(tables: TargetTables) -> ObjectName:
 
 def _commits(tables: TargetTables) -> ObjectName:
     return tables.commits
-
-
-def retry_conflicts(attempt: Callable[[], T], seconds: float) -> T:
-    """Run again what raises WriteConflictError, until so many seconds are over."""
-    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
-
-    retrying = Retrying(
-        retry=retry_if_exception_type(WriteConflictError),
-        stop=stop_after_delay(seconds),
-        wait=wait_exponential(multiplier=0.02, exp_base=1.5, max=0.5) + wait_random(0, 0.1),
-        reraise=True,
-    )
-    return retrying(attempt)

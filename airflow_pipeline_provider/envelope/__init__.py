@@ -6,14 +6,20 @@ from airflow_pipeline_provider.lazy_exports import lazy_exports
 
 __all__ = [
     "ENVELOPE",
+    "Manifest",
+    "iter_parts",
 ]
 
 if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Manifest
+    from airflow_pipeline_provider.envelope.parts import iter_parts
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "envelope.manifest": ["Manifest"],
+            "envelope.parts": ["iter_parts"],
             "envelope.schema": ["ENVELOPE"],
         },
     )

@@ -209,6 +209,15 @@ def iter_part(file: BinaryIO) -> Iterator[pa.RecordBatch]:
         raise _unreadable(error) from error
 
 
+def iter_parts(
+    parts: Sequence[Part], open_read: Callable[[str], AbstractContextManager[BinaryIO]]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all parts in batches of `ENVELOPE`; memory is bounded by a row group of a part."""
+    for part in parts:
+        with open_read(part.path) as file:
+            yield from iter_part(file)
+
+
 def count_rows(
     parts: Sequence[Part],
     intervals: Sequence[Interval],

@@ -205,24 +205,15 @@ class MemoryTarget(Target):
             fence.release()
 
     def _copy(self, manifest: Manifest, stage: Stage) -> Iterator[TargetRow]:
-        from airflow_pipeline_provider.envelope.parts import iter_part
+        from airflow_pipeline_provider.envelope.parts import iter_parts
 
         now = datetime.now(timezone.utc)
-        for part in manifest.parts:
-            with stage.open_read(part.path) as file:
-                for batch in iter_part(file):
-                    columns = (column.to_pylist() for column in batch.columns)
-                    for name, at, source, body in zip(*columns, strict=True):
-                        yield TargetRow(
-                            name,
-                            at,
-                            source,
-                            body,
-                            manifest.pipeline_id,
-                            manifest.interval,
-                            manifest.token,
-                            now,
-                        )
+        for batch in iter_parts(manifest.parts, stage.open_read):
+            columns = (column.to_pylist() for column in batch.columns)
+            for name, at, source, body in zip(*columns, strict=True):
+                yield TargetRow(
+                    name, at, source, body, manifest.pipeline_id, manifest.interval, manifest.token, now
+                )
 
     def count(self, interval: Interval) -> TargetCounts:
         with self.warehouse.lock:

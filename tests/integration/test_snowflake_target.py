@@ -289,7 +289,7 @@ def test_a_session_killed_inside_the_transaction_leaves_nothing(loaded, monkeypa
     def kill(self, session, manifest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SnowflakeTarget, "_commit", kill)
+    monkeypatch.setattr(SnowflakeTarget, "commit_load", kill)
     with pytest.raises(KeyboardInterrupt):
         target.load(manifest, stage)
     monkeypatch.undo()
@@ -304,7 +304,7 @@ def test_a_load_that_holds_the_fence_makes_another_wait(loaded, monkeypatch):
     first = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
     second = load.manifest(hours(0, 2), rows(hours(0, 2), 9), token=2)
     inside, go = threading.Event(), threading.Event()
-    stock = SnowflakeTarget._commit
+    stock = SnowflakeTarget.commit_load
 
     def slow(self, session, manifest):
         if manifest.token == 1:
@@ -312,7 +312,7 @@ def test_a_load_that_holds_the_fence_makes_another_wait(loaded, monkeypatch):
             go.wait(20)
         stock(self, session, manifest)
 
-    monkeypatch.setattr(SnowflakeTarget, "_commit", slow)
+    monkeypatch.setattr(SnowflakeTarget, "commit_load", slow)
     results = {}
 
     def run(name, manifest):

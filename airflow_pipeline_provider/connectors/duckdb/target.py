@@ -16,11 +16,11 @@ from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stag
 from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
 from airflow_pipeline_provider.connectors.duckdb.options import DIALECT, DuckDBOptions
 from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, DuckDBSession, mapped
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, retry_conflicts
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables, is_first_view
-from airflow_pipeline_provider.connectors.sql_target import SqlTarget, retry_conflicts
+from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -60,10 +60,10 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
     def _probe_rights(self) -> Answer:
         if not Path(self.options.path).exists():
-            return self._describe_missing(None, ())
+            return self.describe_missing(None, ())
         return super()._probe_rights()
 
-    def _describe_missing(self, session: DuckDBSession | None, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
+    def describe_missing(self, session: DuckDBSession | None, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
         return Answer("ok", f"{self.options.table} is created by the first load")
 
     def prepare(self) -> None:
@@ -73,11 +73,11 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
             super().prepare()
             self._complete = True
 
-    def _create_schema(self, session: DuckDBSession, tables: TargetTables) -> None:
+    def create_schema(self, session: DuckDBSession, tables: TargetTables) -> None:
         if tables.data.schema:
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {tables.data.schema}")
 
-    def _is_outdated_view(self, definition: str) -> bool:
+    def is_outdated_view(self, definition: str) -> bool:
         return is_first_view(definition)
 
     def _read(
@@ -101,7 +101,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
     # --- rows
 
-    def _copier(
+    def prepare_copy(
         self, session: DuckDBSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         return lambda: self._copy(session, protocol, manifest, stage)
@@ -115,15 +115,11 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         if len(local) == len(urls) and not any(_GLOB & set(path) for path in local):
             insert = tables.insert("read_parquet(?, hive_partitioning = false)")
             return int(session.execute(insert, [*stamps, local])[0][0])
-        copied = 0
-        for part in manifest.parts:
-            with stage.open_read(part.path) as file:
-                copied += _copy_stream(session, tables.insert('"staged_part"'), stamps, file)
-        return copied
+        return _copy_stream(session, tables.insert('"staged_part"'), stamps, manifest, stage)
 
     # --- the file
 
-    def _missing_tables(self, session: DuckDBSession, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def missing_tables(self, session: DuckDBSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         if self._complete:
             return []
         found = session.execute(
@@ -131,23 +127,19 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         )
         return [name for name in names if not any(_is(name, row) for row in found)]
 
-    def _describe(self, session: DuckDBSession, table: ObjectName) -> dict[str, str]:
+    def column_types(self, session: DuckDBSession, table: ObjectName) -> dict[str, str]:
         return {str(row[0]).upper(): row[1] for row in session.execute(f"DESCRIBE {table}")}
 
-    def _view_definition(self, session: DuckDBSession, view: ObjectName) -> str | None:
+    def view_definition(self, session: DuckDBSession, view: ObjectName) -> str | None:
         schema = view.parts[-2] if len(view.parts) > 1 else "main"
         found = session.execute(
             "SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower(?) AND lower(schema_name) = lower(?)",
             [view.last, schema],
         )
-        if found:
-            return str(found[0][0])
-        if not self._missing_tables(session, [view]):
-            raise FatalError(f"{view} exists and is not a view: drop it, or give target.table another name")
-        return None
+        return str(found[0][0]) if found else None
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[DuckDBSession]:  # noqa: ARG002
+    def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[DuckDBSession]:  # noqa: ARG002
         """Open the file; after an error the tables are looked up again."""
         try:
             with self._file.open() as session:
@@ -156,7 +148,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
             self._complete = False  # a table may have been dropped, or the file replaced
             raise
 
-    def _retry(self, attempt: Callable[[], T]) -> T:
+    def retry(self, attempt: Callable[[], T]) -> T:
         """Try again while another process has the file open or another thread loads.
 
         An error is also tried again, once, where the tables that were seen before may be gone.
@@ -177,14 +169,17 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         self._file.close()
 
 
-def _copy_stream(session: DuckDBSession, insert: str, stamps: list[Any], file: Any) -> int:
+def _copy_stream(
+    session: DuckDBSession, insert: str, stamps: list[Any], manifest: Manifest, stage: Stage
+) -> int:
     import pyarrow as pa
 
-    from airflow_pipeline_provider.envelope.parts import iter_part
+    from airflow_pipeline_provider.envelope.parts import iter_parts
     from airflow_pipeline_provider.envelope.schema import ENVELOPE
 
     copied = 0
-    for batch in iter_part(file):  # batch by batch, so that the stage's errors are not mapped as DuckDB's
+    # batch by batch, so that the stage's errors are not mapped as DuckDB's
+    for batch in iter_parts(manifest.parts, stage.open_read):
         with session.registered("staged_part", pa.Table.from_batches([batch], ENVELOPE)):
             copied += session.execute(insert, stamps)[0][0]
     return copied

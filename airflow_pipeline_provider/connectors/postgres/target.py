@@ -17,7 +17,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_pipeline_provider.connectors.base import Identity, Stage, TargetLimits
-from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
 from airflow_pipeline_provider.connectors.postgres import sql
 from airflow_pipeline_provider.connectors.postgres.options import PostgresOptions
@@ -51,29 +50,23 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         if not options.require_jsonb:
             self.limits = self.limits._replace(needs_json=False, needs_jsonb=False)
 
-    def dataset(self) -> dict[str, Any]:
-        return {**super().dataset(), "table": ".".join(self.tables.data.parts)}
-
-    def place(self) -> dict[str, Any]:
-        return place_of(self.options.conn_id)
-
     def probes(self) -> Probes:
         yield from super().probes()
         yield "encoding", self._probe_encoding
         yield "clock", self._probe_clock
 
-    def _describe_missing(self, session: PostgresSession, missing: Sequence[ObjectName]) -> Answer:
+    def describe_missing(self, session: PostgresSession, missing: Sequence[ObjectName]) -> Answer:
         [(may_create, place)] = session.execute(*sql.may_create(missing[0].parts[0]))
         if not may_create:
             raise FatalError(
                 f"{', '.join(map(str, missing))} do not exist, and the role may not create them: "
                 f"grant CREATE on {place}, or create the tables as a role that may"
             )
-        table = self._tables(session).data
+        table = self.find_tables(session).data
         return Answer("ok", f"{table} is created by the first load (the role may create in {place})")
 
     def _probe_encoding(self) -> Answer:
-        with self._session("read the encoding") as session:
+        with self.open_session("read the encoding") as session:
             [(encoding,)] = session.execute("SELECT current_setting('server_encoding')")
         if encoding == "UTF8":
             return Answer("ok", "the database stores every character")
@@ -84,17 +77,17 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         )
 
     def _probe_clock(self) -> Answer:
-        with self._session("read the clock") as session:
+        with self.open_session("read the clock") as session:
             [(now,)] = session.execute("SELECT clock_timestamp()")
         return clock_answer(now)
 
     # --- tables
 
     def prepare(self) -> None:
-        with self._session("prepare") as session:
-            tables = self._tables(session)
+        with self.open_session("prepare") as session:
+            tables = self.find_tables(session)
             session.execute(*sql.lock_for_creating(tables.data))
-            self._create(session, tables)
+            self.create_missing(session, tables)
             missing = sql.missing_indexes(session.execute(*sql.find_indexes(tables.data)))
             upgrade = find_upgrade(session, tables, missing)
             session.execute("COMMIT")
@@ -102,7 +95,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             with closing(self._connect(step.doing, UPGRADE_SECONDS)) as session:
                 step.run(session)
 
-    def _tables(self, session: PostgresSession) -> TargetTables:
+    def find_tables(self, session: PostgresSession) -> TargetTables:
         """Return the tables with their schema: one further down the search_path is another table."""
         tables = self.tables
         if tables.data.schema:
@@ -119,36 +112,36 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             raise FatalError(f"target.table: the search_path of {self.options.conn_id!r}: {error}") from None
         return TargetTables(name, self.dialect, keeps_history=self.identity.keeps_history)
 
-    def _create_schema(self, session: PostgresSession, tables: TargetTables) -> None:
+    def create_schema(self, session: PostgresSession, tables: TargetTables) -> None:
         schema = tables.data.schema
         exists = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
         if schema and not session.execute(exists, [schema.last]):
             session.execute(f"CREATE SCHEMA {schema}")
 
-    def _create_table(self, session: PostgresSession, tables: TargetTables, table: ObjectName) -> None:
-        super()._create_table(session, tables, table)
+    def create_table(self, session: PostgresSession, tables: TargetTables, table: ObjectName) -> None:
+        super().create_table(session, tables, table)
         if table == tables.data:
             for index in sql.INDEXES:
                 session.execute(index.create(table))
 
-    def _missing_tables(self, session: PostgresSession, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def missing_tables(self, session: PostgresSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         return [name for name in names if not session.execute(*sql.find(name))]
 
-    def _describe(self, session: PostgresSession, table: ObjectName) -> dict[str, str]:
+    def column_types(self, session: PostgresSession, table: ObjectName) -> dict[str, str]:
         return {str(column): str(kind) for column, kind in session.execute(*sql.describe(table))}
 
-    def _view_definition(self, session: PostgresSession, view: ObjectName) -> str | None:
+    def view_definition(self, session: PostgresSession, view: ObjectName) -> str | None:
         found = session.execute(*sql.find(view))
         if not found:
             return None
         [(kind,)] = found
-        if kind not in ("v", "m"):
-            raise FatalError(f"{view} exists and is not a view: drop it, or give target.table another name")
-        return str(session.execute(*sql.definition(view))[0][0]) if kind == "v" else ""
+        if kind == "v":
+            return str(session.execute(*sql.definition(view))[0][0])
+        return "" if kind == "m" else None
 
     # --- rows
 
-    def _copier(
+    def prepare_copy(
         self, session: PostgresSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         return lambda: _copy(session, protocol.tables, manifest, stage)
@@ -156,7 +149,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
     # --- sessions
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[PostgresSession]:
+    def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[PostgresSession]:
         """Open a session of its own, in an open transaction that the block commits, or else is rolled back."""
         what = f"{doing} {interval}" if interval else doing
         with closing(self._connect(what, self.options.statement_timeout)) as session:
@@ -172,7 +165,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             self._hook, f"target {self.options.table} ({self.options.conn_id}), {doing}", seconds
         )
 
-    def _allow_long_statements(self, session: PostgresSession) -> None:
+    def allow_long_statements(self, session: PostgresSession) -> None:
         session.allow_long_statements()
 
 
@@ -181,17 +174,11 @@ def _copy(session: PostgresSession, tables: TargetTables, manifest: Manifest, st
     if not manifest.parts:
         return 0
     from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream, one_ahead
-    from airflow_pipeline_provider.envelope.parts import iter_part
-
-    def batches() -> Iterator[Any]:
-        for part in manifest.parts:
-            with stage.open_read(part.path) as file:
-                yield from iter_part(file)
+    from airflow_pipeline_provider.envelope.parts import iter_parts
 
     [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
     interval = manifest.interval
     stamps = (manifest.pipeline_id, interval.start, interval.end, manifest.token, now)
-    with one_ahead(
-        copy_rows(batches(), stamps)
-    ) as rows:  # the next rows are made while the server reads these
+    batches = iter_parts(manifest.parts, stage.open_read)
+    with one_ahead(copy_rows(batches, stamps)) as rows:  # the next rows are made while the server reads these
         return session.copy(sql.copy_statement(tables.data), copy_stream(rows))

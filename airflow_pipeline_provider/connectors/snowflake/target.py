@@ -16,7 +16,7 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, TargetLimits
 from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.encryption import flag
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, is_loaded
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, is_loaded, retry_conflicts
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.options import SnowflakeOptions
@@ -24,7 +24,7 @@ from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSess
 from airflow_pipeline_provider.connectors.snowflake.staging import copy_parts, folder_in_stage
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
-from airflow_pipeline_provider.connectors.sql_target import SqlTarget, retry_conflicts
+from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
@@ -52,9 +52,6 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
         super().__init__(options, identity)
         self.limits = self.limits._replace(max_body_bytes=options.max_document_size)
 
-    def dataset(self) -> dict[str, Any]:
-        return {**super().dataset(), "table": ".".join(self.tables.data.parts)}
-
     def place(self) -> dict[str, Any]:
         """Return the place of the connection, without the parts that the table's name holds."""
         place = place_of(self.options.conn_id)
@@ -79,11 +76,11 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
         yield "clock", self._probe_clock
 
     def _probe_clock(self) -> Answer:
-        with self._session("check") as session:
+        with self.open_session("check") as session:
             [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
         return clock_answer(now)
 
-    def _describe_missing(self, session: SnowflakeSession, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
+    def describe_missing(self, session: SnowflakeSession, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
         return Answer(
             "unknown",
             f"{', '.join(map(str, missing))} are created by the first load; a test of the right to create "
@@ -98,7 +95,7 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
         if not self.options.external_stage:
             return
         external = self.dialect.parse_name(self.options.external_stage)
-        with self._session("doctor") as session:
+        with self.open_session("doctor") as session:
             folder = folder_in_stage(session, self.options, external, stage)
             if sample is None or session.execute(sql.list_file(external, folder + sample)):
                 return
@@ -114,10 +111,10 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
         self.close()  # ends the session, and with it its table of copied rows and its stage of uploaded files
         return result
 
-    def _require_tables(self, session: SnowflakeSession, tables: TargetTables) -> None:
+    def require_tables(self, session: SnowflakeSession, tables: TargetTables) -> None:
         """Leave the check to the server, whose error names the missing table: it would be three more requests."""
 
-    def _copier(
+    def prepare_copy(
         self, session: SnowflakeSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
         if is_loaded(protocol.read_commits(manifest.interval), manifest):  # checked again under the fence
@@ -131,17 +128,17 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
 
         return copy
 
-    def _retry_transaction(self, attempt: Callable[[], T]) -> T:
+    def retry_transaction(self, attempt: Callable[[], T]) -> T:
         """Try again while another transaction is faster; the copied rows stay in the session."""
         return retry_conflicts(attempt, CONFLICT_SECONDS)
 
-    def _commit(self, session: SnowflakeSession, manifest: Manifest) -> None:
+    def commit_load(self, session: SnowflakeSession, manifest: Manifest) -> None:
         try:
             session.execute("COMMIT")
         except TransientError as error:  # the commit may be done, and its reply lost
             log.warning("the reply to COMMIT is lost (%s); reading the commit row in a new session", error)
-            with self._session("load", manifest.interval) as another:
-                commits = self._protocol(another, self.tables).read_commits(manifest.interval)
+            with self.open_session("load", manifest.interval) as another:
+                commits = self.protocol(another, self.tables).read_commits(manifest.interval)
             if not is_loaded(commits, manifest):
                 raise TransientError(
                     f"{error}; the target holds no commit row of it, so nothing was changed"
@@ -149,13 +146,13 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
 
     # --- tables
 
-    def _missing_tables(self, session: SnowflakeSession, names: Sequence[ObjectName]) -> list[ObjectName]:
+    def missing_tables(self, session: SnowflakeSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         return [name for name in names if not self._shown(session, "TABLES", name)]
 
-    def _describe(self, session: SnowflakeSession, table: ObjectName) -> dict[str, str]:
+    def column_types(self, session: SnowflakeSession, table: ObjectName) -> dict[str, str]:
         return {row[0]: row[1] for row in session.execute(f"DESC TABLE {table}")}
 
-    def _view_definition(self, session: SnowflakeSession, view: ObjectName) -> str | None:
+    def view_definition(self, session: SnowflakeSession, view: ObjectName) -> str | None:
         found = self._shown(session, "VIEWS", view)
         return found[0]["text"] or "" if found else None
 
@@ -171,7 +168,7 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
             session.close()
 
     @contextmanager
-    def _session(self, doing: str, interval: Interval | None = None) -> Iterator[SnowflakeSession]:
+    def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[SnowflakeSession]:
         """Open this target's session, or use the open one; an error closes it."""
         session = self._open or self._connect()
         self._open = None
