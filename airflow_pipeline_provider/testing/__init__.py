@@ -10,6 +10,7 @@ __all__ = [
     "Loaded",
     "SnapshotConformance",
     "SourceConformance",
+    "SqlTargetConformance",
     "StageConformance",
     "StateConformance",
     "TargetConformance",
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         SnapshotConformance,
         SourceConformance,
     )
+    from airflow_pipeline_provider.testing.sql_target_kit import SqlTargetConformance
     from airflow_pipeline_provider.testing.stage_kit import StageConformance
     from airflow_pipeline_provider.testing.state_kit import StateConformance
     from airflow_pipeline_provider.testing.target_kit import TargetConformance
@@ -37,6 +39,7 @@ else:
                 "SnapshotConformance",
                 "SourceConformance",
             ],
+            "testing.sql_target_kit": ["SqlTargetConformance"],
             "testing.stage_kit": ["StageConformance"],
             "testing.state_kit": ["StateConformance"],
             "testing.target_kit": ["TargetConformance"],

@@ -34,7 +34,8 @@ from airflow_pipeline_provider.testing.sample_rows import (
     hours,
     rows,
 )
-from airflow_pipeline_provider.testing.target_kit import Fetch, TargetConformance
+from airflow_pipeline_provider.testing.sql_target_kit import SqlTargetConformance
+from airflow_pipeline_provider.testing.target_kit import Fetch
 
 pytestmark = pytest.mark.integration
 
@@ -80,7 +81,7 @@ def target_of(pipeline_id: str = "flights", **options: Any) -> PostgresTarget:
     return PostgresTarget(PostgresTarget.Options.model_validate(given), Identity(pipeline_id, "UTC"))
 
 
-class TestPostgres(TargetConformance):
+class TestPostgres(SqlTargetConformance):
     @pytest.fixture(autouse=True)
     def driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("airflow.providers.postgres.hooks.postgres.USE_PSYCOPG3", True)

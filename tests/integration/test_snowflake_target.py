@@ -19,7 +19,7 @@ from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSess
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, Row, hours, rows
-from airflow_pipeline_provider.testing.target_kit import TargetConformance
+from airflow_pipeline_provider.testing.sql_target_kit import SqlTargetConformance
 
 pytestmark = [
     pytest.mark.integration,
@@ -91,7 +91,7 @@ def target_of(table, pipeline_id="flights", **more) -> SnowflakeTarget:
     return SnowflakeTarget(options, Identity(pipeline_id, "UTC"))
 
 
-class SnowflakeConformance(TargetConformance):
+class SnowflakeConformance(SqlTargetConformance):
     body_exact = False
 
     @pytest.fixture

@@ -105,6 +105,7 @@ EXPORTS = {
         "Loaded",
         "SnapshotConformance",
         "SourceConformance",
+        "SqlTargetConformance",
         "StageConformance",
         "StateConformance",
         "TargetConformance",

@@ -16,7 +16,7 @@ from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreS
 from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, Row, hours, rows
-from airflow_pipeline_provider.testing.target_kit import TargetConformance
+from airflow_pipeline_provider.testing.sql_target_kit import SqlTargetConformance
 
 TABLE = "raw.Events"
 
@@ -38,7 +38,7 @@ def path(tmp_path):
     return tmp_path / "not made yet" / "ware house.duckdb"
 
 
-class TestDuckDB(TargetConformance):
+class TestDuckDB(SqlTargetConformance):
     @pytest.fixture
     def make_target(self, path):
         return lambda pipeline_id: target_at(path, pipeline_id)
