@@ -100,6 +100,7 @@ types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy -p benchmarks
 	MYPYPATH=examples/csv_source/src $(BIN)/mypy -p csv_source
+	MYPYPATH=examples/sqlite_target/src $(BIN)/mypy -p sqlite_target
 	$(BIN)/mypy --explicit-package-bases demo/*.py docs/*.py tests/conftest.py tests/demo/*.py tests/documentation/*.py tests/integration/conftest.py
 
 unit: $(STAMP)

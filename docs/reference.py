@@ -101,6 +101,7 @@ OUTCOMES = {
     "PipelineError": "The task fails and is not retried.",
 }
 
+KITS = "Conformance kits"
 API = {
     "Load pipelines in a DAG file": [
         "airflow_pipeline_provider.factory.dag.load_pipelines",
@@ -142,6 +143,27 @@ API = {
         "airflow_pipeline_provider.connectors.base",
         "airflow_pipeline_provider.connectors.registry.register",
         "airflow_pipeline_provider.state.base.State",
+    ],
+    "SQL targets": [
+        *(
+            f"airflow_pipeline_provider.connectors.{name}"
+            for name in (
+                "sql_target.SqlTarget",
+                "sql_target.SqlSession",
+                "sql_dialect.TargetDialect",
+                "sql_tables.TargetTables",
+                "load_protocol.LoadProtocol",
+                "load_protocol.WriteConflictError",
+                "load_protocol.retry_conflicts",
+                "probes.Answer",
+            )
+        ),
+        "airflow_pipeline_provider.envelope.parts.iter_parts",
+        "airflow_pipeline_provider.envelope.limits.TargetLimits",
+    ],
+    KITS: [
+        f"airflow_pipeline_provider.testing.{kit}"
+        for kit in ("source_kit", "stage_kit", "target_kit", "sql_target_kit", "state_kit")
     ],
     "Logging and retry decorators": [
         "airflow_pipeline_provider.observability.log_retry_decorators.log_execution",
@@ -614,7 +636,9 @@ def api_page() -> str:
     ]
     for title, names in API.items():
         text.append(f"\n## {title}\n")
-        text.extend(f"\n::: {name}\n" for name in names)
+        # a kit's members are its tests
+        options = "    options:\n      members: false\n" if title == KITS else ""
+        text.extend(f"\n::: {name}\n{options}" for name in names)
     return "".join(text)
 
 
