@@ -204,6 +204,7 @@ def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> Pip
         raise ConfigFileError(problems, str(path))
     config = build_config(merged, str(path), options_model)
     config._variables = tuple(used)
+    config._file = path.name
     return config
 
 

@@ -219,6 +219,7 @@ class PipelineConfig(BaseModel):
 
     _warnings: tuple[Problem, ...] = PrivateAttr(())
     _variables: tuple[Variable, ...] = PrivateAttr(())
+    _file: str | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -268,6 +269,11 @@ class PipelineConfig(BaseModel):
     def variables(self) -> tuple[Variable, ...]:
         """Return the environment variables that the file uses."""
         return self._variables
+
+    @property
+    def file(self) -> str | None:
+        """Return the name of the pipeline file, None for a configuration without one."""
+        return self._file
 
     @functools.cached_property
     def rules(self) -> PlanRules:

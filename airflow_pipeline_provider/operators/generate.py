@@ -22,6 +22,7 @@ from airflow_pipeline_provider.operators.ended_runs import release_ended
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
+from airflow_pipeline_provider.state.facts import facts_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,6 +34,8 @@ _DATE_TIME = re.compile(
     re.ASCII,
 )
 RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
+FACTS_KEY = "pipeline_facts"
+"""The name of the JSON of `state.facts` in the serialized task."""
 CONF_KEYS = (
     "window_start",
     "window_end",
@@ -73,6 +76,16 @@ class GenerateWindowOperator(PipelineOperator):
         self.outlets = [*self.outlets, self._alias]
         self.reason: str | None = None
         self.window: str | None = None
+
+    @property
+    def pipeline_facts(self) -> str | None:
+        """Return what the page needs of the pipeline; text, since Airflow cannot read a dict back here."""
+        return facts_of(self._config).dump_json() if self._config is not None else None
+
+    @classmethod
+    def get_serialized_fields(cls) -> frozenset[str]:
+        """Return the fields that travel with the serialized DAG."""
+        return frozenset(super().get_serialized_fields() | {FACTS_KEY})  # type: ignore[no-untyped-call]
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         with self.runtime(context) as runtime:

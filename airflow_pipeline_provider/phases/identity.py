@@ -23,6 +23,7 @@ from airflow_pipeline_provider.core.datasets import Days, changes, days_overlap,
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.about import About, find_rename
+from airflow_pipeline_provider.state.facts import facts_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +96,12 @@ def record_identity(runtime: Runtime) -> None:
     about = runtime.state.about()
     now = datasets_of(runtime)
     refuse_changed(runtime.config.pipeline_id, about, now)
-    if (about.source, about.target, about.days) != now:
+    facts = facts_of(runtime.config).dump()
+    changed = (about.source, about.target, about.days) != now
+    if changed:
         runtime.target.register(now.entry, twin_check(runtime.config.pipeline_id, now))
-        runtime.state.change_about(lambda seen: recorded(seen, now))
+    if changed or about.facts != facts:
+        runtime.state.change_about(lambda seen: replace(recorded(seen, now), facts=facts))
 
 
 def recorded(about: About, now: Datasets) -> About:

@@ -61,7 +61,8 @@ class About(Struct, frozen=True, omit_defaults=True):
     """`source` and `target` are the datasets (`core.datasets`) of the loads so far, None before the first one.
 
     `days` are the pipeline's first and last day as they were registered with the target; `renamed_to` is the new id
-    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first.
+    after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first; `facts`
+    (`state.facts`) are those of the newest load.
     """
 
     source: dict[str, Any] | None
@@ -71,6 +72,7 @@ class About(Struct, frozen=True, omit_defaults=True):
     renaming_from: str | None
     acts: tuple[Act, ...]
     day_events: tuple[DayEvent, ...] = ()
+    facts: dict[str, Any] | None = None
 
     def with_act(self, act: Act) -> About:
         """Return the record with one more manual change; the oldest beyond `KEPT_ACTS` are dropped."""
