@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +29,7 @@ from airflow_pipeline_provider.observability.redaction import (
 
 T = TypeVar("T")
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
+_team: ContextVar[str | None] = ContextVar("team", default=None)
 
 
 def get_connection(conn_id: str) -> Any:
@@ -42,7 +44,19 @@ def get_connection(conn_id: str) -> Any:
     return connection
 
 
+@contextmanager
+def as_team(team: str | None) -> Iterator[None]:
+    """Look connections up for this team of a multi-team Airflow in the block, in a process that is no task."""
+    token = _team.set(team)
+    try:
+        yield
+    finally:
+        _team.reset(token)
+
+
 def _find_connection(conn_id: str) -> Any:
+    if _team.get() is not None:
+        return _from_metadata_database(conn_id, team_name=_team.get())
     try:
         from airflow.sdk import BaseHook
         from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
@@ -146,7 +160,7 @@ def _in_task() -> bool:
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
-def _from_metadata_database(conn_id: str) -> Any:
+def _from_metadata_database(conn_id: str, **team: Any) -> Any:
     from airflow.models.connection import Connection
     from airflow.sdk.exceptions import AirflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -157,7 +171,7 @@ def _from_metadata_database(conn_id: str) -> Any:
             f"connection {conn_id!r} is not defined in the environment or a secrets backend"
         )
     try:
-        return Connection.get_connection_from_secrets(conn_id)
+        return Connection.get_connection_from_secrets(conn_id, **team)
     except (AirflowException, SQLAlchemyError, ValueError):
         raise FatalError(_missing(conn_id, " or in the metadata database")) from None
 

@@ -93,7 +93,7 @@ def day_status(
         100.0 if day.is_empty else floor(committed_seconds * 1000 / day.seconds) / 10,
         (rows or 0) if exact and not doubtful else None,
         tuple(missing),
-        tuple((piece, _waive_reason(written, piece)) for piece in left_out),
+        tuple((piece, waive_reason(written, piece)) for piece in left_out),
     )
 
 
@@ -125,10 +125,10 @@ def _judge(
         )
     drift = [(piece, check) for piece, check in drifted(entries) if piece.overlaps(day)]
     if drift:
-        return DayStatus.DRIFTED, _drift_reason(drift, timezone)
+        return DayStatus.DRIFTED, drift_sentence(drift, timezone)
     if not missing:
         if left_out:
-            said = _waive_reason(entries, left_out[0])
+            said = waive_reason(entries, left_out[0])
             why = f' ("{said}")' if said else ""
             return DayStatus.WAIVED, f"{named(left_out)} was given up{why}; the rest is committed"
         return (
@@ -152,13 +152,13 @@ def _late_reason(entries: list[Entry], late: list[Interval], missing: list[Inter
     return f"{local_window(pieces[0], timezone)}{more} is not committed yet"
 
 
-def _waive_reason(entries: list[Entry], piece: Interval) -> str:
+def waive_reason(entries: list[Entry], piece: Interval) -> str:
     """Return the reason of the newest waiver that overlaps the piece."""
     said = [e.detail.get("reason") for e in entries if e.kind is Kind.WAIVED and e.interval.overlaps(piece)]
     return str(said[-1] or "")
 
 
-def _drift_reason(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
+def drift_sentence(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
     """Return `drifted (shrunk): …`; shrinkage comes first because it needs review."""
     shrunk = [found for found in drift if found[1].detail.get("verdict") == Check.SHRANK.value]
     interval, check = (shrunk or drift)[0]

@@ -7,7 +7,7 @@ The store's own clock decides about leases; callers pass durations, never instan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
@@ -114,6 +114,14 @@ class State(ABC):
     @abstractmethod
     def entries(self, within: Interval | None = None) -> list[Entry]:
         """Return the entries whose interval overlaps `within` (None: all), in the order of writing."""
+
+    def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
+        """Return the entries that overlap one of the disjoint spans, which are in order; each entry once."""
+        found: list[Entry] = []
+        for number, span in enumerate(spans):
+            before = spans[number - 1] if number else None
+            found += [e for e in self.entries(span) if before is None or not e.interval.overlaps(before)]
+        return found
 
     def coverage(self, within: Interval, *, keep: bool = False) -> Coverage:  # noqa: ARG002
         """Return the coverage of `within` for planning; it may also contain what is outside.

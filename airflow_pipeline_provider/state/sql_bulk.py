@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease
-from airflow_pipeline_provider.state.sql import SqlState, read_entry, shortly_before
+from airflow_pipeline_provider.state.sql import SqlState, read_entry, read_lease, shortly_before
 from airflow_pipeline_provider.state.sql_coverage import continued, read_coverage
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ _SPANS = 200  # spans a query, of four parameters each
 class ReadState:
     """A pipeline's state at the time when all of them were read; the methods are those of `State`, and read nothing.
 
-    `written` are the entries that overlap what was asked for, without attempts.
+    `written` are the entries that overlap what was asked for. Attempts and replacements that a commit followed are
+    left out: nothing that is computed from the entries of a day needs them. `mark` changes with the state.
     """
 
     first: date | None = None
@@ -37,6 +39,7 @@ class ReadState:
     held: list[Lease] = field(default_factory=list)
     written: list[Entry] = field(default_factory=list)
     remembered: About = NOTHING
+    mark: str = ""
 
     def first_day(self, day: date | None) -> date | None:
         return self.first or day
@@ -53,22 +56,36 @@ class ReadState:
     def entries(self, within: Interval) -> list[Entry]:
         return [entry for entry in self.written if entry.interval.overlaps(within)]
 
+    def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
+        return [e for e in self.written if any(e.interval.overlaps(span) for span in spans)]
 
-def read_states(state: SqlState, pipelines: Sequence[str], within: Interval) -> dict[str, ReadState]:
-    """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`."""
+
+def read_states(
+    state: SqlState, pipelines: Sequence[str], within: Interval | None, known: Mapping[str, str] | None = None
+) -> dict[str, ReadState]:
+    """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`.
+
+    Pipelines whose mark is still the one in `known` are left out.
+    """
     database = state._database()
     read = {pipeline: ReadState() for pipeline in pipelines}
     with database.read() as connection:
-        now = database.clock(connection)
         for first in range(0, len(pipelines), _CHUNK):
-            _read(database, connection, {p: read[p] for p in pipelines[first : first + _CHUNK]}, within)
-    for one in read.values():
-        one.held = [lease for lease in one.held if lease.is_live(now)]
+            chunk = pipelines[first : first + _CHUNK]
+            rows = _rows(database, connection, chunk)
+            for pipeline in chunk:
+                row = rows.get(pipeline)
+                read[pipeline].mark = _mark(row) if row is not None else "none"
+                if known is not None and known.get(pipeline) == read[pipeline].mark:
+                    del read[pipeline]
+                    rows.pop(pipeline, None)
+            if rows:
+                _read(database, connection, rows, {name: read[name] for name in rows}, within)
     return read
 
 
 def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict[str, list[Entry]]:
-    """Return the entries of each pipeline that overlap its own disjoint spans, attempts too, each entry once."""
+    """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, each entry once."""
     import sqlalchemy as sa
 
     database = state._database()
@@ -84,12 +101,7 @@ def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict
             )
             longest_us = connection.execute(longest).scalar() or 0
             overlapping = [
-                sa.and_(
-                    c.pipeline_id == pipeline,
-                    c.window_start > shortly_before(span.start, longest_us),
-                    c.window_start < span.end,
-                    c.window_end > span.start,
-                )
+                sa.and_(c.pipeline_id == pipeline, *_overlaps(c, span, longest_us))
                 for pipeline, span in chunk
             ]
             for row in connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping))):
@@ -99,32 +111,74 @@ def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict
     return read
 
 
+def read_recorded(state: SqlState) -> dict[str, dict[str, Any]]:
+    """Return the facts that the loads recorded (`state.facts`) of all pipelines in the database, by id."""
+    import sqlalchemy as sa
+
+    database = state._database()
+    p = database.tables.pipelines.c
+    with database.read() as connection:
+        rows = connection.execute(sa.select(p.pipeline_id, p.about).where(p.about.is_not(None))).all()
+    found = {row.pipeline_id: read_about(row.about, database.what) for row in rows}
+    return {name: about.facts for name, about in found.items() if about.facts and about.renamed_to is None}
+
+
+def _overlaps(c: Any, span: Interval, longest_us: int) -> tuple[Any, ...]:
+    """Return the conditions of entries that overlap the span; none is longer than the longest."""
+    return (
+        c.window_start > shortly_before(span.start, longest_us),
+        c.window_start < span.end,
+        c.window_end > span.start,
+    )
+
+
+def _rows(database: Database, connection: sa.Connection, pipelines: Sequence[str]) -> dict[str, Any]:
+    """Return the row of each pipeline, with the database's clock and with what its mark is made of."""
+    import sqlalchemy as sa
+
+    table, ledger, leases = (getattr(database.tables, name) for name in ("pipelines", "ledger", "leases"))
+    p = table.c
+    if database.is_sqlite:  # whose changes leave the version as it is
+        newest = sa.select(sa.func.max(ledger.c.id)).where(ledger.c.pipeline_id == p.pipeline_id)
+        lease = sa.func.coalesce(leases.c.owner, "") + leases.c.window_start.cast(sa.Text)
+        lease = lease + leases.c.until.cast(sa.Text)
+        held = sa.select(sa.func.group_concat(lease)).where(leases.c.pipeline_id == p.pipeline_id)
+        more = [newest.scalar_subquery().label("newest"), held.scalar_subquery().label("held")]
+    else:
+        more = [sa.func.clock_timestamp().label("clock")]
+    statement = sa.select(table, *more).where(p.pipeline_id.in_(pipelines))
+    return {row.pipeline_id: row for row in connection.execute(statement)}
+
+
+def _mark(row: Any) -> str:
+    """Return a text that is another one after each change of the pipeline's state."""
+    changing = {k: v for k, v in row._mapping.items() if k not in ("clock", "coverage", "coverage_upto")}
+    return hashlib.sha256(repr(sorted(changing.items())).encode()).hexdigest()[:24]
+
+
 def _read(
-    database: Database, connection: sa.Connection, read: dict[str, ReadState], within: Interval
+    database: Database,
+    connection: sa.Connection,
+    rows: Mapping[str, Any],
+    read: Mapping[str, ReadState],
+    within: Interval | None,
 ) -> None:
     import sqlalchemy as sa
 
     p, c, held = (getattr(database.tables, name).c for name in ("pipelines", "ledger", "leases"))
-    known = connection.execute(database.tables.pipelines.select().where(p.pipeline_id.in_(read))).all()
+    clock = database.clock(connection) if database.is_sqlite else next(iter(rows.values())).clock
     for row in connection.execute(
         database.tables.leases.select()
         .where(held.pipeline_id.in_(read))
         .order_by(held.window_start, held.window_end, held.owner)
     ):
-        lease = Lease(
-            Interval(row.window_start, row.window_end), row.owner, row.since, row.until, row.seconds
-        )
-        read[row.pipeline_id].held.append(lease)
-    longest_us = max((row.longest_us for row in known), default=0)
-    shown = database.tables.ledger.select().where(
-        c.pipeline_id.in_(read),
-        c.kind != Kind.ATTEMPT.value,
-        c.window_start > shortly_before(within.start, longest_us),
-        c.window_start < within.end,
-        c.window_end > within.start,
-    )
-    for row in connection.execute(shown.order_by(c.id)):
-        read[row.pipeline_id].written.append(read_entry(row))
+        lease = read_lease(row)
+        if lease.is_live(clock):
+            read[row.pipeline_id].held.append(lease)
+    if within is not None:
+        longest_us = max(row.longest_us for row in rows.values())
+        for row in connection.execute(_unsettled(database, list(read), within, longest_us)):
+            read[row.pipeline_id].written.append(read_entry(row))
     unfolded = defaultdict(list)
     since = (
         sa.select(c.id, c.pipeline_id, c.kind, c.window_start, c.window_end, c.detail)
@@ -134,7 +188,7 @@ def _read(
     )
     for row in connection.execute(since.order_by(c.id)):
         unfolded[row.pipeline_id].append(row)
-    for row in known:
+    for row in rows.values():
         one = read[row.pipeline_id]
         one.first = row.first_day
         one.remembered = read_about(row.about, database.what)
@@ -142,3 +196,40 @@ def _read(
         if covered is None:
             covered = read_coverage(database, connection, row.pipeline_id).coverage
         one.covered = covered
+
+
+def _unsettled(database: Database, pipelines: Iterable[str], within: Interval, longest_us: int) -> Any:
+    """Select the entries that overlap the interval, without attempts and replacements that a commit followed."""
+    import sqlalchemy as sa
+
+    ledger = database.tables.ledger
+    pipelines = list(pipelines)
+
+    def select(*conditions: Any) -> sa.Select[Any]:
+        c = ledger.c
+        return sa.select(ledger).where(
+            c.pipeline_id.in_(pipelines), *_overlaps(c, within, longest_us), *conditions
+        )
+
+    def without_commit(kind: Kind, key: str) -> sa.Select[Any]:
+        later = ledger.alias()
+        commit = (
+            sa.select(sa.literal(1))
+            .select_from(later)
+            .where(
+                later.c.kind == Kind.COMMITTED.value,
+                later.c.pipeline_id == ledger.c.pipeline_id,
+                later.c.window_start == ledger.c.window_start,
+                later.c.window_end == ledger.c.window_end,
+                later.c[key] == ledger.c[key],
+            )
+        )
+        return select(ledger.c.kind == kind.value, ~commit.exists())
+
+    begun = (Kind.ATTEMPT.value, Kind.REPLACING.value)
+    parts = sa.union_all(
+        select(ledger.c.kind.not_in(begun)),
+        without_commit(Kind.ATTEMPT, "attempt"),
+        without_commit(Kind.REPLACING, "token"),
+    ).subquery()
+    return sa.select(parts).order_by(parts.c.id)

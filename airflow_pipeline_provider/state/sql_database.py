@@ -170,7 +170,10 @@ def migration_config(**attributes: Any) -> Config:
 
 
 class Database:
-    """One set of tables behind an engine.  `what` begins every error's sentence."""
+    """One set of tables behind an engine.  `what` begins every error's sentence.
+
+    `ready`: the tables are known to exist in the newest version.
+    """
 
     def __init__(self, engine: sa.Engine, tables: StateTables, what: str) -> None:
         self.engine, self.tables, self.what = engine, tables, what
@@ -178,7 +181,7 @@ class Database:
         if self.is_sqlite and tables.schema:
             raise ConfigError(f"state.schema: SQLite has no schemas, got {tables.schema!r}: leave it out")
         self.statements = Statements(tables, is_sqlite=self.is_sqlite)
-        self._ready = False
+        self.ready = False
         self._lock = threading.Lock()
         self._session = threading.local()
 
@@ -281,13 +284,13 @@ class Database:
     def _prepare(self) -> None:
         """Create or upgrade the tables on first use."""
         with self._lock:
-            if self._ready:
+            if self.ready:
                 return
             with self._transaction("BEGIN") as connection:
                 version = self._version(connection)
             if version != HEAD:
                 self._in_transaction(self._upgrade)
-            self._ready = True
+            self.ready = True
 
     def _version(self, connection: sa.Connection) -> str | None:
         name, schema = self.tables.version_table, self.tables.schema

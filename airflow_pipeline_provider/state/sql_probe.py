@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -11,9 +11,12 @@ import sqlalchemy as sa
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.databases import sqlite_uri_of
 from airflow_pipeline_provider.connectors.probes import Answer, clock_answer, writable_path
-from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.sql_database import HEAD, Database
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.state.sql import SqlState
 
 CREATED_BY_FIRST_RUN = "the tables are created by the first run"
 
@@ -25,6 +28,24 @@ def probe_file(conn_id: str) -> tuple[Answer, bool] | None:
         return None
     path = Path(unquote(urlsplit(sqlite_uri_of(connection, mode="ro")).path))
     return writable_path(path), path.exists()
+
+
+def exists(state: SqlState) -> bool:
+    """Return whether the tables exist, without creating anything; TransientError if they are of another version."""
+    file = probe_file(state.options.conn_id)
+    if file is not None and not file[1]:  # opening the file would create it
+        return False
+    database = state._database()
+    if database.ready:
+        return True
+    with database.look() as (_, version):
+        if version is not None and version != HEAD:
+            raise TransientError(
+                f"{database.what}: its tables have version {version}, this package reads {HEAD}: the next run of a "
+                "worker with this version upgrades them"
+            )
+        database.ready = version is not None
+    return database.ready
 
 
 def probe_rights(database: Database) -> Answer:

@@ -6,16 +6,15 @@ from datetime import date, datetime, timedelta
 
 from msgspec import Struct
 
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, find_missing, within
 from airflow_pipeline_provider.core.planning import all_days, horizon
+from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.pipeline_status import (
     Readable,
     TooOldDays,
-    read_spans,
     shown_days,
     whole_of,
 )
@@ -54,7 +53,7 @@ class PipelineGaps(Struct, frozen=True):
         return TooOldDays(len(days), days[0], days[-1]) if days else None
 
 
-def read_gaps(config: PipelineConfig, state: Readable, at: datetime, days: int | None = None) -> PipelineGaps:
+def read_gaps(config: Described, state: Readable, at: datetime, days: int | None = None) -> PipelineGaps:
     """Return what is missing, explained by the ledger, in order of time.
 
     `days` limits it to the last days up to the target day (None: all days that runs plan). Days that are too old
@@ -79,13 +78,13 @@ def read_gaps(config: PipelineConfig, state: Readable, at: datetime, days: int |
     first = last = None
     if span is not None:
         rest = within((one for one in found if one.why is not Why.TOO_OLD), span)
-        missing += explain(rest, read_spans(state, _clusters([one.interval for one in rest])))
+        missing += explain(rest, state.entries_in(_clusters([one.interval for one in rest])))
         first, last = (day_of(instant, rules.timezone) for instant in (span.start, span.end - _INSTANT))
     gaps = tuple(_gap(config, one) for one in missing)
     return PipelineGaps(config.pipeline_id, config.timezone, at, first, last, gaps)
 
 
-def _gap(config: PipelineConfig, one: Missing) -> Gap:
+def _gap(config: Described, one: Missing) -> Gap:
     return Gap(
         **local_fields(one.interval, config.timezone),
         seconds=one.interval.seconds,

@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -16,6 +15,7 @@ from airflow_pipeline_provider.core.missing import failure_text
 from airflow_pipeline_provider.core.windows import window_id_of
 from airflow_pipeline_provider.state.about import Act
 from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.times import LocalInterval, local_fields, local_interval
 
 
@@ -87,7 +87,7 @@ class Attempt(LocalInterval, frozen=True):
 
 
 def read_history(
-    config: PipelineConfig, state: State, window: Interval, commits: Sequence[CommitRow] | None = None
+    config: Described, state: State, window: Interval, commits: Sequence[CommitRow] | None = None
 ) -> WindowHistory:
     """Read what the state records about the window; `commits` are the target's rows, None without them."""
     zone = config.timezone
@@ -99,9 +99,9 @@ def read_history(
         timezone=zone,
         window=local_interval(window, zone),
         window_id=window_id_of(config.pipeline_id, window),
-        entries=tuple(_entry(entry, zone) for entry in entries),
+        entries=tuple(entry_of(entry, zone) for entry in entries),
         target=None if commits is None else tuple(_commit(row, known, zone) for row in commits),
-        by_hand=tuple(_change(act, zone) for act in acts),
+        by_hand=tuple(change_of(act, zone) for act in acts),
     )
 
 
@@ -133,11 +133,12 @@ def _attempt(entries: list[Entry], zone: str) -> Attempt:
         rows=last.rows,
         manifest=last.manifest,
         error=failure_text(last) if last.kind is Kind.FAILED else None,
-        entries=tuple(_entry(entry, zone) for entry in entries),
+        entries=tuple(entry_of(entry, zone) for entry in entries),
     )
 
 
-def _entry(entry: Entry, zone: str) -> HistoryEntry:
+def entry_of(entry: Entry, zone: str) -> HistoryEntry:
+    """Return the entry with its local times."""
     return HistoryEntry(
         **local_fields(entry.interval, zone),
         kind=entry.kind,
@@ -161,6 +162,7 @@ def _commit(row: CommitRow, known: set[tuple[Interval, int | None]], zone: str) 
     )
 
 
-def _change(act: Act, zone: str) -> ManualChange:
+def change_of(act: Act, zone: str) -> ManualChange:
+    """Return the manual change with its local times."""
     window = None if act.interval is None else local_interval(act.interval, zone)
     return ManualChange(act.at, act.what, act.by, act.why or None, window, act.detail)

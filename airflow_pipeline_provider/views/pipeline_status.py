@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval
@@ -40,6 +40,9 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.source_facts import latest
 from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.views.described import Described
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,16 @@ class Readable(Protocol):
     def entries(self, within: Interval) -> list[Entry]:
         """Return the ledger entries that overlap the interval, in the order of writing."""
 
+    def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
+        """Return the entries that overlap one of the disjoint spans, which are in order; each entry once."""
+
 
 def read_status(
-    config: PipelineConfig, state: Readable, reference_time: datetime, days: int
+    config: Described, state: Readable, reference_time: datetime, days: int, until: date | None = None
 ) -> PipelineStatus:
     """Return the status of the pipeline at the reference time, with up to `days` days up to the target day.
+
+    With `until`, the days are those up to this one; everything else is as without it.
 
     Only reads: the status of a pipeline that never ran does not set its first day.
     """
@@ -134,7 +142,7 @@ def read_status(
     first_day = state.first_day(None) if rules.start_day is None else None
     span = horizon(rules, reference_time, first_day)
     asked = all_days(rules, reference_time, first_day)
-    shown = shown_days(rules, reference_time, days, first_day)
+    shown = shown_days(rules, reference_time, days, first_day, until)
     covered = state.coverage(asked) if asked else Coverage()
     leases = tuple(state.leases())
     blocked = tuple(covered.blocked(config.max_attempts))
@@ -153,17 +161,16 @@ def read_status(
         _ready_until(missing, covered.done, span),
         plan_live(rules, reference_time, known, first_day),
         leases,
-        tuple(_day(rules, config.max_attempts, day, entries, reference_time, missing) for day in shown),
+        tuple(_days(config, shown, entries, reference_time, missing)),
         tuple(missing),
         latest(entries),
     )
 
 
 def _outside(missing: list[Missing], whole: Interval) -> list[Missing]:
-    """Return the missing time before the shown days; none is after them, since the last one is the target day."""
-    before = (one for one in missing if one.interval.start < whole.start)
-    first = min((one.interval.start for one in missing), default=whole.start)
-    return within(before, Interval(min(first, whole.start), whole.start))
+    """Return the missing time before and after the shown days."""
+    parts = ((one, part) for one in missing for part in subtract([one.interval], [whole]))
+    return [replace(one, interval=part) for one, part in parts]
 
 
 def _continuation(missing: list[Missing], span: Interval | None) -> datetime | None:
@@ -183,11 +190,19 @@ def _ready_until(
 
 
 def shown_days(
-    rules: PlanRules, reference_time: datetime, days: int, first_day: date | None = None
+    rules: PlanRules,
+    reference_time: datetime,
+    days: int,
+    first_day: date | None = None,
+    until: date | None = None,
 ) -> list[date]:
-    """Return up to `days` days up to the target day, from the first known day on."""
+    """Return up to `days` days up to the target day, or up to `until`, from the first known day on."""
     target = target_day(rules, reference_time)
-    return recent_days(rules, reference_time, days, min(first_day or target, target))
+    begin = min(first_day or target, target)
+    if until is None or until >= target:
+        return recent_days(rules, reference_time, days, begin)
+    earlier = recent_days(rules, reference_time, days + (target - until).days, begin)
+    return [day for day in earlier if day <= until][-days:]
 
 
 def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
@@ -198,59 +213,65 @@ def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
     return Interval(first.start, last.end)
 
 
-def _day(
-    rules: PlanRules,
-    max_attempts: int,
-    day: date,
+def _days(
+    config: Described,
+    shown: list[date],
     entries: list[Entry],
     reference_time: datetime,
     missing: list[Missing],
-) -> Day:
-    whole = day_interval(day, rules.timezone)
-    report = day_status(
-        whole,
-        [entry for entry in entries if entry.interval.overlaps(whole)],
-        now=reference_time,
-        settle_seconds=rules.settle_seconds,
-        max_attempts=max_attempts,
-        timezone=rules.timezone,
-        ready=[one.interval for one in missing if one.why is not Why.NOT_SETTLED],
-    )
-    old = [one for one in missing if one.why is Why.TOO_OLD]
-    if report.gaps and not subtract(report.gaps, [one.interval for one in old]):
-        reason = f"{local_window(report.gaps[0], rules.timezone)} is too_old: {old[0].detail}"
-        report = replace(report, reason=reason)
-    return Day(day, whole, report)
+) -> Iterator[Day]:
+    rules = config.rules
+    wholes = [day_interval(day, rules.timezone) for day in shown]
+    of_days = split(entries, wholes, key=lambda entry: entry.interval)
+    gaps_of_days = split(missing, wholes, key=lambda one: one.interval)
+    for day, whole, written, gaps in zip(shown, wholes, of_days, gaps_of_days, strict=True):
+        report = day_status(
+            whole,
+            written,
+            now=reference_time,
+            settle_seconds=rules.settle_seconds,
+            max_attempts=config.max_attempts,
+            timezone=rules.timezone,
+            ready=[one.interval for one in gaps if one.why is not Why.NOT_SETTLED],
+        )
+        old = [one for one in gaps if one.why is Why.TOO_OLD]
+        if report.gaps and old and not subtract(report.gaps, [one.interval for one in old]):
+            reason = f"{local_window(report.gaps[0], rules.timezone)} is too_old: {old[0].detail}"
+            report = replace(report, reason=reason)
+        yield Day(day, whole, report)
 
 
-def eta_spans(config: PipelineConfig, status: PipelineStatus, reference_time: datetime) -> list[Interval]:
+def split(items: Iterable[T], wholes: Sequence[Interval], key: Callable[[T], Interval]) -> list[list[T]]:
+    """Return for each of the disjoint intervals, which are in order, the items that overlap it, in their order."""
+    ends = [whole.end for whole in wholes]
+    found: list[list[T]] = [[] for _ in wholes]
+    for item in items:
+        interval = key(item)
+        for number in range(bisect_right(ends, interval.start), len(wholes)):
+            if wholes[number].start >= interval.end:
+                break
+            if wholes[number].overlaps(interval):
+                found[number].append(item)
+    return found
+
+
+def eta_spans(config: Described, status: PipelineStatus, reference_time: datetime) -> list[Interval]:
     """Return the disjoint spans whose ledger entries `find_eta` reads, none for a pipeline without a backlog."""
     return spans_of_interest(config.rules, status.missing, status.ready_until or reference_time)
 
 
-def find_eta(
-    config: PipelineConfig, state: Readable, status: PipelineStatus, reference_time: datetime
-) -> Eta:
+def find_eta(config: Described, state: Readable, status: PipelineStatus, reference_time: datetime) -> Eta:
     """Return when the backlog will be caught up, or why there is no estimate."""
-    entries = read_spans(state, eta_spans(config, status, reference_time))
+    entries = state.entries_in(eta_spans(config, status, reference_time))
     return eta_from(config, entries, status, reference_time)
 
 
 def eta_from(
-    config: PipelineConfig, entries: list[Entry], status: PipelineStatus, reference_time: datetime
+    config: Described, entries: list[Entry], status: PipelineStatus, reference_time: datetime
 ) -> Eta:
     """Return the same from the entries of the intervals that `eta_spans` returned."""
     habits = Habits(drains=config.backlog == "drain", scheduled=config.schedule is not None)
     return estimate(config.rules, explain(status.missing, entries), entries, reference_time, habits)
-
-
-def read_spans(state: Readable, spans: list[Interval]) -> list[Entry]:
-    """Return the entries of the disjoint spans, each entry once."""
-    found: list[Entry] = []
-    for number, span in enumerate(spans):
-        before = spans[number - 1] if number else None
-        found += [e for e in state.entries(span) if before is None or not e.interval.overlaps(before)]
-    return found
 
 
 def ready_seconds(runtime: Runtime, reference_time: datetime) -> float:

@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import Depends, FastAPI, Request, Response
 
-from airflow_pipeline_provider.web import static_files
+from airflow_pipeline_provider.web import read, static_files
+from airflow_pipeline_provider.web.answers import state_unreachable
+from airflow_pipeline_provider.web.states import StateUnreachable
 
 HEADERS = {
     # for a file or an answer that is opened as a page of its own; Airflow's own pages have Airflow's policy
@@ -38,5 +40,8 @@ def build_app() -> FastAPI:
             response.headers.setdefault(name, value)
         return response
 
+    app.add_exception_handler(StateUnreachable, state_unreachable)
     app.include_router(static_files.router)
+    app.include_router(read.router)
+    app.include_router(read.of_pipeline)
     return app

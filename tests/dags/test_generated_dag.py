@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.state.facts import read_facts
+from airflow_pipeline_provider.web.catalog import facts_in
 
 from .conftest import Folder, stored_runs
 
@@ -163,19 +167,37 @@ def test_a_finally_failed_run_releases_its_window(folder: Folder, run_dag: Calla
     assert list(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
 
 
-def test_the_serialized_dag_contains_nothing_of_the_pipeline_file(folder: Folder) -> None:
+def test_the_serialized_dag_contains_the_facts_and_nothing_else_of_the_pipeline_file(folder: Folder) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     folder.write(
-        source="{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], "
-        "slices: 3, distribute: tasks}",
+        source="{type: sql, conn_id: events_db, query: select 1 as id, time_column: at, key_columns: [id], "
+        "slices: 3, distribute: tasks, name: events}",
         default_record="{note: only for the record}",
+        state="{type: sql, conn_id: pipeline_state, lease: 5m}",
     )
-    tasks = {task.task_id: task for task in folder.dag().tasks}
+    dag = folder.dag()
+    tasks = {task.task_id: task for task in dag.tasks}
     assert tasks["extract"].is_mapped
-    text = json.dumps(DagSerialization.to_dict(folder.dag()), default=str)
-    assert "events_db" not in text
-    assert "only for the record" not in text
+    serialized = DagSerialization.to_dict(dag)
+    text = json.dumps(serialized, default=str)
+    assert text.count("events_db") == 1
+    for kept_out in ("only for the record", "select 1", "key_columns"):
+        assert kept_out not in text
+    facts = facts_in(serialized)
+    assert facts is not None
+    file = folder.path / "dags" / "pipelines" / str(facts.file)
+    assert facts.rules == load_pipeline(file, options_model=options_model).rules
+    assert facts.state == {"type": "sql", "conn_id": "pipeline_state", "lease": "5m"}
+    assert facts.source == {
+        "type": "sql",
+        "conn_id": "events_db",
+        "name": "events",
+        "time_column": "at",
+        "history": "events",
+    }
+    back = DagSerialization.from_dict(serialized)  # as the scheduler reads it
+    assert read_facts(back.task_dict["generate_window"].pipeline_facts) == facts
 
 
 @pytest.mark.parametrize(

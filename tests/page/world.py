@@ -268,6 +268,21 @@ def gone(world: World) -> None:
     file.unlink()
 
 
+def removed(world: World) -> None:
+    """A pipeline whose file is gone, and one whose file does not load any more; Airflow still knows both DAGs."""
+    for name in ("removed", "halted"):
+        world.write(name, granularity="1d", start_day=world.day(-2))
+        with world.runtime(name) as runtime:
+            windows = [w for back in (-2, -1) for w in windows_of(runtime, world.day(back))]
+            world.put(name, windows)
+            world.move(runtime, windows[0])
+    store_dags()
+    (world.home / "dags" / "pipelines" / "removed.yaml").unlink()
+    (world.home / "dags" / "pipelines" / "halted.yaml").write_text(
+        "pipeline_id: halted\nmax_attempts: many\n"
+    )
+
+
 def others(world: World) -> None:
     world.write("never_ran")
     world.write("unreachable", state={"type": "sql", "conn_id": "state_down"})
@@ -277,7 +292,7 @@ def others(world: World) -> None:
 def fill(home: Path) -> World:
     """Make all pipelines, and store their DAGs and some of their runs in Airflow's database."""
     world = World(home)
-    for make in (flights, clocks, changed, too_old, by_variable, gone, others):
+    for make in (flights, clocks, changed, too_old, by_variable, gone, removed, others):
         make(world)
     store_dags()
     store_runs(world.runs[-10:])
@@ -288,16 +303,30 @@ def fill(home: Path) -> World:
 
 
 def store_dags() -> None:
-    """What the DAG processor does with the folder, once."""
+    """What the DAG processor does with the folder, once: DAGs, import errors, and DAGs whose file is gone."""
+    import traceback
+
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    from airflow.models.dag import DagModel
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
 
     manager = DagBundlesManager()
     manager.sync_bundles_to_db()
     for bundle in manager.get_all_dag_bundles():
         bundle.initialize()
         bag = BundleDagBag(bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        for dag in list(bag.dags.values()):
+            try:
+                LazyDeserializedDAG.from_dag(dag)
+            except Exception:  # noqa: BLE001  (a broken pipeline file, which is one import error)
+                bag.import_errors[dag.relative_fileloc] = traceback.format_exc(limit=-1)
+                del bag.dags[dag.dag_id]
         sync_bag_to_db(bag, bundle.name, None)
+        with create_session() as session:
+            session.execute(update(DagModel).where(DagModel.dag_id.not_in(bag.dags)).values(is_stale=True))
 
 
 def store_runs(runs: list[str]) -> None:

@@ -1,0 +1,111 @@
+"""Report one window as the page shows it: its state, attempts newest first, counts, manifest and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from airflow_pipeline_provider.core import command_line
+from airflow_pipeline_provider.core.command_line import shell_line
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.core.windows import window_id_of
+from airflow_pipeline_provider.views.day_cells import CommitCounts, counts_in
+from airflow_pipeline_provider.views.described import Described
+from airflow_pipeline_provider.views.history import (
+    Attempt,
+    HistoryEntry,
+    ManualChange,
+    attempts_of,
+    change_of,
+    entry_of,
+)
+from airflow_pipeline_provider.views.pipeline_status import Readable
+from airflow_pipeline_provider.views.times import LocalInterval, local_interval
+from airflow_pipeline_provider.views.window_states import WindowState, judge, planned_at
+
+
+class LoadedManifest(Struct, frozen=True):
+    """The manifest that the target holds; `parts` and `bytes` are null for a load of an earlier version."""
+
+    sha256: str
+    rows: int | None
+    parts: int | None
+    bytes: int | None
+    token: int | None
+
+
+class Quarantine(Struct, frozen=True):
+    """Rows that the target cannot accept, which are kept in the stage."""
+
+    rows: int
+
+
+class WindowPage(Struct, frozen=True):
+    """Everything that is recorded of a window; `manifest` and `quarantine` are of its newest commit."""
+
+    window: LocalInterval
+    window_id: str
+    timezone: str
+    state: WindowState | None
+    reason: str
+    replaced: int
+    failures: int
+    max_attempts: int
+    drift: str | None
+    goes: int | None
+    attempts: tuple[Attempt, ...]
+    counts: CommitCounts
+    manifest: LoadedManifest | None
+    checks: tuple[HistoryEntry, ...]
+    waivers: tuple[HistoryEntry, ...]
+    quarantine: Quarantine | None
+    by_hand: tuple[ManualChange, ...]
+    command: str
+
+
+def window_page(
+    config: Described, state: Readable, entries: Sequence[Entry], window: Interval, at: datetime
+) -> WindowPage:
+    """Return the window from its ledger entries, all kinds, and from leases and record of the state."""
+    zone, rules = config.timezone, config.rules
+    first_day = state.first_day(None) if rules.start_day is None else None
+    planned = planned_at(rules, at, config.max_attempts, first_day)
+    row = judge(planned, window, list(entries), state.leases())
+    window_id = window_id_of(config.pipeline_id, window)
+    commit = next((entry for _, entry, _ in reversed(effective(entries))), None)
+    quarantined = commit.detail.get("quarantined") if commit is not None else None
+    return WindowPage(
+        window=local_interval(window, zone),
+        window_id=window_id,
+        timezone=zone,
+        state=row.state,
+        reason=row.reason,
+        replaced=row.replaced,
+        failures=row.failures,
+        max_attempts=config.max_attempts,
+        drift=row.drift,
+        goes=row.goes,
+        attempts=tuple(reversed(attempts_of(entries, zone))),
+        counts=counts_in(entries, window),
+        manifest=_manifest(commit),
+        checks=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.CHECKED),
+        waivers=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.WAIVED),
+        quarantine=Quarantine(quarantined) if quarantined else None,
+        by_hand=tuple(
+            change_of(act, zone)
+            for act in reversed(state.about().acts)
+            if act.interval is None or act.interval.overlaps(window)
+        ),
+        command=shell_line(command_line.history(config.pipeline_id, window_id)),
+    )
+
+
+def _manifest(commit: Entry | None) -> LoadedManifest | None:
+    if commit is None or commit.manifest is None:
+        return None
+    return LoadedManifest(
+        commit.manifest, commit.rows, commit.detail.get("parts"), commit.detail.get("bytes"), commit.token
+    )

@@ -1,0 +1,101 @@
+"""Write answers: JSON with an ETag, and errors as one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+
+from airflow_pipeline_provider.core.intervals import iso_utc, to_utc
+from airflow_pipeline_provider.web.states import StateUnreachable
+
+HEADERS = {"Cache-Control": "private, no-cache"}
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+
+readable = requires_access_dag("GET", DagAccessEntity.RUN)
+"""Dependency: the user may read the runs of the DAG in the path."""
+
+
+class Validator(NamedTuple):
+    """What an ETag of one pipeline is made of: the state's mark, everything else, and until when both suffice."""
+
+    mark: str
+    other: str
+    until: int
+
+    def etag(self) -> str:
+        """Return the ETag."""
+        return f'"{self.mark}.{self.other}.{self.until}"'
+
+
+def known_mark(request: Request, other: str, at: datetime) -> str | None:
+    """Return the mark in the request's ETag, None if it is outdated whatever the state says."""
+    for text in request.headers.get("If-None-Match", "").split(","):
+        parts = text.strip().removeprefix("W/").strip('"').split(".")
+        if len(parts) == 3 and parts[1] == other and parts[2].isdecimal() and int(parts[2]) > at.timestamp():
+            return parts[0]
+    return None
+
+
+def digest(*values: object) -> str:
+    """Return a short hash of the values."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+def answer(payload: dict[str, Any], etag: str) -> Response:
+    """Return the payload as JSON."""
+    return Response(
+        _ENCODER.encode(payload), media_type="application/json", headers={**HEADERS, "ETag": etag}
+    )
+
+
+def answer_by_content(request: Request, payload: dict[str, Any], at: datetime) -> Response:
+    """Return the payload and the time, or 304 where the browser has the same payload."""
+    etag = f'"{hashlib.sha256(_ENCODER.encode(payload)).hexdigest()[:32]}"'
+    if etag in [
+        text.strip().removeprefix("W/") for text in request.headers.get("If-None-Match", "").split(",")
+    ]:
+        return unchanged(etag)
+    return answer({"at": at, **payload}, etag)
+
+
+def unchanged(etag: str) -> Response:
+    """Return 304."""
+    return Response(status_code=304, headers={**HEADERS, "ETag": etag})
+
+
+def not_found(dag_id: str) -> HTTPException:
+    """Return the error for a DAG that is no pipeline, or that Airflow does not know."""
+    return HTTPException(404, f"DAG {dag_id!r} is not a pipeline")
+
+
+def instant(text: str, name: str) -> datetime:
+    """Parse an instant with an offset; 422 for anything else."""
+    try:
+        return to_utc(datetime.fromisoformat(text.replace("Z", "+00:00")), name)
+    except (ValueError, TypeError, OverflowError):
+        raise HTTPException(
+            422, f"{name}: expected an instant with an offset such as 2013-11-03T05:00:00Z, got {text[:80]!r}"
+        ) from None
+
+
+async def state_unreachable(_request: Request, error: Exception) -> Response:
+    """Return 503 with the connection and the time of the last good answer."""
+    assert isinstance(error, StateUnreachable)  # noqa: S101  (registered for this class)
+    return JSONResponse(unreachable_json(error), status_code=503, headers={"Cache-Control": "no-store"})
+
+
+def unreachable_json(error: StateUnreachable) -> dict[str, Any]:
+    """Return `{"detail", "conn_id", "last_good_at"}`."""
+    last = error.last_good_at
+    return {
+        "detail": error.message,
+        "conn_id": error.conn_id,
+        "last_good_at": iso_utc(last.replace(microsecond=0)) if last is not None else None,
+    }

@@ -1,0 +1,162 @@
+"""Find the pipelines that a user may read: those of Airflow's DAGs, and those of which only a state is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, NamedTuple
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagDetails
+from airflow.configuration import conf
+from airflow.models.dag import DagModel
+
+from airflow_pipeline_provider.state.facts import PipelineFacts, read_facts
+from airflow_pipeline_provider.web.catalog import BrokenFile, Listing, catalog, find_pipeline
+from airflow_pipeline_provider.web.states import Owned, known_ids, stores
+
+GONE_SECONDS = 60.0  # how often stores are asked for pipelines without a DAG
+
+
+class Found(NamedTuple):
+    """A pipeline; `version` changes with its DAG. `gone`: Airflow has no DAG of it, its facts are from the state."""
+
+    dag_id: str
+    owned: Owned
+    version: str
+    paused: bool | None
+    stale: bool
+    tags: tuple[str, ...]
+    broken: BrokenFile | None
+    gone: bool
+
+    @property
+    def facts(self) -> PipelineFacts:
+        """Return the facts."""
+        return self.owned.facts
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """Return why its runs do not start, None if nothing is wrong with its file."""
+        if self.broken is not None:
+            return broken_json(self.broken)
+        if self.gone or self.stale:
+            what = (
+                "Airflow has no DAG of it any more"
+                if self.gone
+                else "its file is gone, so Airflow starts no run"
+            )
+            return {
+                "kind": "gone",
+                "file": self.facts.file,
+                "line": None,
+                "message": f"{what}; what is shown is what its state records",
+                "since": None,
+            }
+        return None
+
+
+def broken_json(broken: BrokenFile) -> dict[str, Any]:
+    """Return the problem of a file that does not load."""
+    return {
+        "kind": "file",
+        "file": broken.file,
+        "line": broken.line,
+        "message": broken.message,
+        "since": broken.since,
+    }
+
+
+class _Gone:
+    """The pipelines that only states know, by id; asked for now and then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._found: dict[str, Owned] = {}
+
+    def get(self, listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned]:
+        with self._lock:
+            if time.monotonic() - self._read_at > GONE_SECONDS:
+                self._found, self._read_at = _read_gone(listed, teams), time.monotonic()
+            return {name: owned for name, owned in self._found.items() if name not in listed.pipelines}
+
+    def forget(self) -> None:
+        with self._lock:
+            self._read_at = float("-inf")
+
+
+_gone = _Gone()
+
+
+def forget_gone() -> None:
+    """Ask the stores again at the next request; for tests."""
+    _gone.forget()
+
+
+def _read_gone(listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned]:
+    owned = [Owned(one.facts, teams.get(one.dag_id)) for one in listed.pipelines.values()]
+    ids = {(one.key, one.facts.pipeline_id) for one in owned}
+    found: dict[str, Owned] = {}
+    for store in stores(owned):
+        for pipeline_id, stored in known_ids(store).items():
+            try:
+                facts = read_facts({**stored, "pipeline_id": pipeline_id, "state": store.facts.state})
+            except ValueError:  # written by another version of this package
+                continue
+            if (store.key, pipeline_id) not in ids:
+                found[pipeline_id] = Owned(facts, store.team)
+    return found
+
+
+def _teams(dag_ids: list[str]) -> dict[str, str | None]:
+    if not conf.getboolean("core", "multi_team", fallback=False):
+        return {}
+    teams: dict[str, str | None] = DagModel.get_dag_id_to_team_name_mapping(dag_ids)
+    return teams
+
+
+def readable_pipelines(user: Any) -> tuple[dict[str, Found], list[BrokenFile]]:
+    """Return the pipelines that the user may read, by DAG id, and the files without a pipeline that do not load."""
+    listed = catalog()
+    manager = get_auth_manager()
+    allowed = manager.get_authorized_dag_ids(user=user, method="GET")
+    teams = _teams(list(listed.pipelines))
+    found = {dag_id: _listed(listed, dag_id, teams) for dag_id in listed.pipelines if dag_id in allowed}
+    for dag_id, owned in _gone.get(listed, teams).items():
+        details = DagDetails(id=dag_id, team_name=owned.team)
+        if manager.is_authorized_dag(method="GET", details=details, user=user):
+            found[dag_id] = _without_dag(dag_id, owned)
+    unknown = [file for file in listed.broken if file.dag_id is None]
+    if unknown and not manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user):
+        unknown = []
+    return found, unknown
+
+
+def find(dag_id: str) -> Found | None:
+    """Return the pipeline, None for a DAG that is none; whether the user may read it was asked before."""
+    if find_pipeline(dag_id) is not None:
+        listed = catalog()
+        if dag_id in listed.pipelines:
+            return _listed(listed, dag_id, _teams([dag_id]))
+    listed = catalog()
+    owned = _gone.get(listed, _teams(list(listed.pipelines))).get(dag_id)
+    return _without_dag(dag_id, owned) if owned is not None else None
+
+
+def _listed(listed: Listing, dag_id: str, teams: dict[str, str | None]) -> Found:
+    one = listed.pipelines[dag_id]
+    return Found(
+        dag_id,
+        Owned(one.facts, teams.get(dag_id)),
+        one.version,
+        one.paused,
+        one.stale,
+        one.tags,
+        listed.problem_of(dag_id),
+        gone=False,
+    )
+
+
+def _without_dag(dag_id: str, owned: Owned) -> Found:
+    return Found(dag_id, owned, "gone", None, True, (), None, gone=True)
