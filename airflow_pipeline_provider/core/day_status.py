@@ -202,6 +202,6 @@ def may_complete(day: Interval, entries: Iterable[Entry], interval: Interval) ->
 
 
 def has_committed(entries: Iterable[Entry], run: str) -> bool:
-    """Return whether the newest thing that the run did in these entries is a commit."""
+    """Return whether the run's newest entry is a commit."""
     kinds = [entry.kind for entry in entries if entry.run == run and entry.kind in _OF_A_LOAD]
     return bool(kinds) and kinds[-1] is Kind.COMMITTED

@@ -232,7 +232,7 @@ def recent_days(
 ) -> list[date]:
     """Return the last `days` days up to the target day, those between the first day and `end_day`.
 
-    The first day is `start_day`, else `first_day`; without either none is too early.
+    The first day is `start_day`, else `first_day`; without either, no day is too early.
     """
     target = target_day(rules, reference_time)
     last = min(target, rules.end_day or target)

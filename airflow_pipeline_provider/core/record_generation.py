@@ -258,7 +258,7 @@ def _functions_of(
             raise ConfigError(f"record_functions: expected an UPPERCASE field name, got {quote(field)}")
         if field in WINDOW_FIELDS:
             raise ConfigError(
-                f"record_functions.{field}: this field has a meaning already, choose another name"
+                f"record_functions.{field}: every window record has this field, choose another name"
             )
         if not callable(function):
             raise ConfigError(f"record_functions.{field}: expected a callable, got {quote(function)}")

@@ -102,7 +102,7 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     if claim.accept_shrink is None:
         raise DataError(sentence)
     check_loss(runtime.state, window, claim.run, claim.accept_shrink, lost)
-    logger.warning("%s of %s go: their loss was accepted", counted(lost, "row"), window)
+    logger.warning("%s of %s are deleted: the loss was accepted", counted(lost, "row"), window)
 
 
 def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]:

@@ -20,7 +20,7 @@ LONGEST_NAME = 200  # characters of `Act.by`
 
 
 def is_name(text: str) -> bool:
-    """Return whether the text may be recorded as the name of who did something."""
+    """Return whether the text may be recorded as the author of a manual change."""
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 

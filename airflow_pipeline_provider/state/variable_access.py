@@ -68,7 +68,7 @@ def check_key(key: str) -> None:
         )
     if len(key) > KEY_LENGTH:
         raise ConfigError(
-            f"variable {key!r} has {len(key)} characters, Airflow takes {KEY_LENGTH}: "
+            f"variable {key!r} has {len(key)} characters, and Airflow accepts at most {KEY_LENGTH}: "
             "shorten pipeline_id or state.prefix"
         )
 

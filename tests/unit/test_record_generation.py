@@ -266,8 +266,8 @@ class TestRecordBuilding:
             ({"partner": len}, "record_functions: expected an UPPERCASE field name, got 'partner'"),
             ({"A B": len}, "record_functions: expected an UPPERCASE field name, got 'A B'"),
             ({5: len}, "record_functions: expected an UPPERCASE field name, got 5"),
-            ({"TARGET_DAY": len}, "record_functions.TARGET_DAY: this field has a meaning already"),
-            ({"WINDOW_ID": len}, "record_functions.WINDOW_ID: this field has a meaning already"),
+            ({"TARGET_DAY": len}, "record_functions.TARGET_DAY: every window record has this field"),
+            ({"WINDOW_ID": len}, "record_functions.WINDOW_ID: every window record has this field"),
             ([len], "record_functions: expected a mapping"),
         ],
     )

@@ -172,7 +172,7 @@ class LocalFiles:
             os.close(folder)
 
     def now(self) -> datetime:
-        """Return the file system's clock, by a file that has lost its name before its time is read."""
+        """Return the file system's time, read from a new file that is already unlinked."""
         waiting = self._root / INCOMPLETE / uuid4().hex
         with _mapped("write", waiting):
             self._make_folder(waiting.parent)

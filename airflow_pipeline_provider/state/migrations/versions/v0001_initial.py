@@ -1,4 +1,4 @@
-"""Pipelines, ledger, leases and run bindings."""
+"""Add pipelines, ledger, leases and run bindings."""
 
 from __future__ import annotations
 

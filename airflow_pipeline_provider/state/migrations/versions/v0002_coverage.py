@@ -1,4 +1,4 @@
-"""How far each pipeline's ledger is folded, and an index to read on from there."""
+"""Add the fold of each pipeline's ledger, and an index to read the entries after it."""
 
 from __future__ import annotations
 

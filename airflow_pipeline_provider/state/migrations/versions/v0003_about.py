@@ -1,4 +1,4 @@
-"""What is remembered of each pipeline: its source and target, and what people did by hand."""
+"""Add the record of each pipeline: its source and target, and manual changes."""
 
 from __future__ import annotations
 
