@@ -27,19 +27,6 @@ class VariableAccess(Protocol):
         """Define or overwrite the variable."""
 
 
-class DictVariables:
-    """Variables in a dict, for tests and for use without Airflow."""
-
-    def __init__(self, values: dict[str, str] | None = None) -> None:
-        self.values = {} if values is None else values
-
-    def get(self, key: str) -> str | None:
-        return self.values.get(key)
-
-    def set(self, key: str, value: str) -> None:
-        self.values[key] = value
-
-
 class AirflowVariables:
     """Airflow's Variables.
 

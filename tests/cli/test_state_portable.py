@@ -21,7 +21,7 @@ from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.state.base import Snapshot, State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
-from airflow_pipeline_provider.state.variable_access import DictVariables
+from tests.doubles.memory_variables import DictVariables
 
 from .conftest import AFTER, Place
 

@@ -17,9 +17,9 @@ from airflow_pipeline_provider.state import sql_database
 from airflow_pipeline_provider.state.base import Lease, State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
-from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.sample_rows import hours
 from tests.doubles.memory_state import MemoryState, MemoryStore
+from tests.doubles.memory_variables import DictVariables
 
 IDENTITY = Identity("flights", "America/New_York")
 TTL = 120.0

@@ -21,10 +21,11 @@ from airflow_pipeline_provider.exceptions import ConfigError, DataError, Transie
 from airflow_pipeline_provider.state import variable_lease
 from airflow_pipeline_provider.state.base import Snapshot
 from airflow_pipeline_provider.state.variable import KEPT_RUNS, TRIES, VariableState, VariableStateOptions
-from airflow_pipeline_provider.state.variable_access import AirflowVariables, DictVariables
+from airflow_pipeline_provider.state.variable_access import AirflowVariables
 from airflow_pipeline_provider.testing.sample_rows import DAY, ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
+from tests.doubles.memory_variables import DictVariables
 
 STATE_KEY, DAY_KEY = "pipelines.flights.state", "pipelines.flights.2013-11-03"
 LEASE_KEY = "pipelines.flights.lease"

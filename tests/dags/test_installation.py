@@ -21,8 +21,8 @@ from airflow_pipeline_provider.phases.leases import take
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.owners import Owner
 from airflow_pipeline_provider.state.sql import SqlState
-from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.faults import hooked
+from tests.doubles.memory_variables import DictVariables
 
 from .conftest import Folder
 

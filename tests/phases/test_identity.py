@@ -34,10 +34,10 @@ from airflow_pipeline_provider.state.about import NOTHING, About, DayEvent, Task
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
-from airflow_pipeline_provider.state.variable_access import DictVariables
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
 from tests.doubles.memory_source import MemorySource
 from tests.doubles.memory_state import MemoryState
+from tests.doubles.memory_variables import DictVariables
 
 from .conftest import Pipeline
 
