@@ -31,6 +31,7 @@ from airflow_pipeline_provider.core.readiness import (
     opens,
     ready_at,
     recent_days,
+    settled_at,
     target_day,
 )
 from airflow_pipeline_provider.core.wording import local_time, local_window
@@ -170,10 +171,9 @@ def plan_window(
         return Plan(None, day, Reason.AFTER_END_DAY, f"{text} is after end_day {rules.end_day}")
     if not exact:
         _check_planned(rules, day, window)
-    if (now - window.end).total_seconds() < rules.settle_seconds:
-        settled = local_time(window.end + timedelta(seconds=rules.settle_seconds), rules.zone)
-        now_text = local_time(now, rules.zone)
-        return Plan(None, day, Reason.NOT_SETTLED, f"{text} is settled at {settled}, and it is {now_text}")
+    if now < (settled := settled_at(window, rules.settle_seconds)):
+        times = f"settled at {local_time(settled, rules.zone)}, and it is {local_time(now, rules.zone)}"
+        return Plan(None, day, Reason.NOT_SETTLED, f"{text} is {times}")
     return Plan(window, day, None, f"{text} is the window that was asked for")
 
 

@@ -143,6 +143,11 @@ def day_plan(rules: PlanRules, day: date) -> list[Interval]:
     return days.tile_day(day, rules.zone, rules.granularity)
 
 
+def settled_at(interval: Interval, settle_seconds: int) -> datetime:
+    """Return when the data of the interval has settled: `settle` after its end."""
+    return interval.end + timedelta(seconds=settle_seconds)
+
+
 def ready_at(rules: PlanRules, interval: Interval) -> datetime:
     """Return when a window may run: its day is open, `x_time_back` has elapsed since its start, its data has settled.
 
@@ -156,7 +161,7 @@ def ready_at(rules: PlanRules, interval: Interval) -> datetime:
         return max(
             open_at + timedelta(seconds=_index(rules, day, interval.start)),
             interval.start + timedelta(seconds=rules.x_time_back.elapsed_seconds),
-            interval.end + timedelta(seconds=rules.settle_seconds),
+            settled_at(interval, rules.settle_seconds),
         )
     except OverflowError as error:
         raise ValueError(f"interval: {interval} is ready only after the calendar's end") from error

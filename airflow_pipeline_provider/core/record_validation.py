@@ -9,6 +9,7 @@ from enum import Enum
 
 from airflow_pipeline_provider.core.durations import quote, seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval, gaps, iso_utc, to_utc
+from airflow_pipeline_provider.core.readiness import settled_at
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import TransientError
 
@@ -110,7 +111,8 @@ def needs_no_probe(
 ) -> Verdict | None:
     """Return the verdict of the first two rules of `judge`, which need no query; None when they do not apply."""
     now = to_utc(now, "now")
-    if now - interval.end < _seconds("settle_seconds", settle_seconds):
+    _seconds("settle_seconds", settle_seconds)
+    if now < settled_at(interval, settle_seconds):
         return _not_settled(interval, now, settle_seconds)
     if not replace and not gaps(interval, committed):
         return Verdict(VerdictKind.SKIP, f"{interval} is committed already", "complete")
