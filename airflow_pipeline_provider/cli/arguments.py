@@ -5,50 +5,25 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.days import day_interval, parse_day
 from airflow_pipeline_provider.core.durations import parse_duration, quote
-from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_utc
+from airflow_pipeline_provider.core.intervals import Interval, iso_utc, parse_instant
 from airflow_pipeline_provider.core.windows import parse_window_id
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 
-_OFFSET = re.compile(r"(Z|[+-][0-9]{2}(:?[0-9]{2})?(:?[0-9]{2})?)$", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = 1000, 9000  # days added to or subtracted from these stay inside the calendar
 _LONGEST_SECONDS = 10_000 * 86_400
-
-
-def read_instant(text: str, name: str) -> datetime:
-    """Parse an instant with an offset into an aware UTC datetime.
-
-    The offset is required: without it an hour that a clock change repeats is ambiguous.
-    """
-    given = text.strip().upper()
-    time = given.replace(" ", "T").partition("T")[2]
-    expected = (
-        f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(text)}"
-    )
-    try:
-        instant = parse_utc(given)
-    except (ValueError, OverflowError):
-        if time and not _OFFSET.search(time):
-            raise ConfigError(
-                f"{expected} without an offset: add Z for UTC, or the offset of the zone"
-            ) from None
-        raise ConfigError(expected) from None
-    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
-        raise ConfigError(f"{name}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {quote(text)}")
-    return instant
 
 
 def read_reference_time(text: str | None) -> datetime:
     """Parse `--reference-time`; without it return the current time."""
     if text is None:
         return datetime.now(timezone.utc).replace(microsecond=0)
-    return read_instant(text, "--reference-time")
+    return parse_instant(text, "--reference-time")
 
 
 def read_past_time(text: str | None) -> datetime:
@@ -60,16 +35,6 @@ def read_past_time(text: str | None) -> datetime:
             "a command that writes must not treat future days as past"
         )
     return at
-
-
-def read_day(text: str, name: str) -> date:
-    """Parse a calendar day such as 2013-11-03."""
-    try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise ConfigError(f"{name}: expected a calendar day such as 2013-11-03, got {quote(text)}")
 
 
 def read_seconds(text: str, name: str) -> int:
@@ -132,8 +97,8 @@ LONGEST_DAYS = 3_660
 
 def read_span(first: str, last: str, timezone: str) -> Interval:
     """Parse `--from` and `--to`: local days, the last one included, or instants."""
-    start = _bound(first, "--from", timezone).start if _is_day(first) else read_instant(first, "--from")
-    end = _bound(last, "--to", timezone).end if _is_day(last) else read_instant(last, "--to")
+    start = _bound(first, "--from", timezone).start if _is_day(first) else parse_instant(first, "--from")
+    end = _bound(last, "--to", timezone).end if _is_day(last) else parse_instant(last, "--to")
     if end <= start:
         raise ConfigError(
             f"--to: expected a time after --from {local_time(start, timezone)}, got {local_time(end, timezone)}"
@@ -149,7 +114,7 @@ def _is_day(text: str) -> bool:
 
 def _bound(text: str, name: str, timezone: str) -> Interval:
     """Parse a local day into its interval."""
-    day = read_day(text.strip(), name)
+    day = parse_day(text.strip(), name)
     try:
         return day_interval(day, timezone)
     except ValueError as error:
@@ -174,14 +139,14 @@ def split_window_words(words: list[str]) -> tuple[str, list[str]]:
 def read_window_words(words: list[str], config: PipelineConfig) -> Interval:
     """Parse a window id, a local day, or two instants."""
     if len(words) == 2:
-        start, end = read_instant(words[0], "start"), read_instant(words[1], "end")
+        start, end = parse_instant(words[0], "start"), parse_instant(words[1], "end")
         if end <= start:
             raise ConfigError(f"end: expected an instant after {words[0]}, got {words[1]}")
         return Interval(start, end)
     found = parse_window_id(words[0])
     if found is None:
         try:
-            return day_interval(read_day(words[0], "WINDOW"), config.timezone)
+            return day_interval(parse_day(words[0], "WINDOW"), config.timezone)
         except (ConfigError, ValueError):
             raise ConfigError(f"WINDOW: expected {WINDOW_FORMS}; got {words[0]!r}") from None
     if found[0] != config.pipeline_id:
@@ -200,12 +165,12 @@ def read_window_option(text: str, config: PipelineConfig) -> Interval:
         return found[1]
     first, slash, second = text.partition("/")
     if slash:
-        start, end = read_instant(first, "--window"), read_instant(second, "--window")
+        start, end = parse_instant(first, "--window"), parse_instant(second, "--window")
         if end <= start:
             raise ConfigError(f"--window: expected an end after its start, got {text!r}")
         return Interval(start, end)
     try:
-        return day_interval(read_day(text, "--window"), config.timezone)
+        return day_interval(parse_day(text, "--window"), config.timezone)
     except ConfigError:
         raise ConfigError(
             "--window: expected a window id, a day such as 2013-11-03, or two instants with offsets and a slash "

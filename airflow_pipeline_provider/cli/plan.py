@@ -8,11 +8,10 @@ from datetime import date, datetime, timedelta, timezone
 from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.arguments import read_day
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.days import day_interval, parse_day
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
@@ -75,7 +74,7 @@ def plan(args: Namespace, screen: Screen) -> int:
     """Print the windows of a day."""
     config = load_one(args.pipeline, args.folder).config
     today = target_day(config.rules, datetime.now(timezone.utc))
-    day = today if args.day is None else read_day(args.day, "--day")
+    day = today if args.day is None else parse_day(args.day, "--day")
     screen.print_result(plan_of(config, day), _print)
     return exit_codes.OK
 

@@ -18,7 +18,6 @@ from msgspec import Struct
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import (
     read_count,
-    read_instant,
     read_past_time,
     read_person,
     read_seconds,
@@ -33,7 +32,7 @@ from airflow_pipeline_provider.cli.runner import (
     signals_as_exceptions,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, parse_instant
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.windows import window_id_of
 from airflow_pipeline_provider.core.wording import counted, local_window
@@ -120,7 +119,7 @@ def read_options(args: Namespace) -> RunOptions:
             raise ConfigError(
                 "--until-done: cannot be combined with a window: remove --until-done, or the window"
             )
-        start, end = read_instant(starts, "--window-start"), read_instant(ends, "--window-end")
+        start, end = parse_instant(starts, "--window-start"), parse_instant(ends, "--window-end")
         if end <= start:
             raise ConfigError(f"--window-end: expected an instant after --window-start {starts}, got {ends}")
         interval = Interval(start, end)

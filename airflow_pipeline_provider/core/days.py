@@ -10,18 +10,21 @@ wall clocks, and so are wrong near a clock change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from datetime import timezone as fixed_timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from airflow_pipeline_provider.core.durations import Duration
+from airflow_pipeline_provider.core.durations import Duration, quote
 from airflow_pipeline_provider.core.intervals import Interval, intersect, to_utc
+from airflow_pipeline_provider.exceptions import ConfigError
 
 UTC = fixed_timezone.utc
 _SECOND, _INSTANT = timedelta(seconds=1), timedelta(microseconds=1)
 _DAY = timedelta(days=1)
+_DAY_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 # Offsets stay below 24 hours, and shifting by them must stay inside what a datetime can hold.
 FIRST_DAY, LAST_DAY = date.min + 4 * _DAY, date.max - 4 * _DAY
 
@@ -132,6 +135,16 @@ def day_interval(day: date, timezone: str | tzinfo) -> Interval:
     zone = zone_of(timezone)
     day = _check_day(day)
     return Interval(_first_instant(day, zone), _first_instant(day + _DAY, zone))
+
+
+def parse_day(text: str, name: str) -> date:
+    """Parse a calendar day such as 2013-11-03; raise ConfigError, which begins with `name`, for anything else."""
+    try:
+        if _DAY_TEXT.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:  # no such day
+        pass
+    raise ConfigError(f"{name}: expected a calendar day such as 2013-11-03, got {quote(text)}")
 
 
 def day_of(instant: datetime, timezone: str | tzinfo) -> date:

@@ -6,6 +6,7 @@ end`.  All comparisons are between instants: nothing here knows a timezone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import islice
@@ -13,6 +14,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
+
+from airflow_pipeline_provider.core.durations import quote
+from airflow_pipeline_provider.exceptions import ConfigError
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A datetime that is refused without an offset when it is read from JSON."""
@@ -47,6 +51,54 @@ def parse_utc(text: str) -> datetime:
         return to_utc(datetime.fromisoformat(text.replace("Z", "+00:00")), "timestamp")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"timestamp: expected ISO 8601 with an offset, got {text!r}") from error
+
+
+FIRST_YEAR, LAST_YEAR = 1000, 9000  # days added to or subtracted from these stay inside the calendar
+_DATE_TIME = re.compile(
+    r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ](?!24)\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"  # 3.14 reads 24:00
+    r"(?P<offset>Z|[+-]\d\d:\d\d(?::\d\d)?)?",
+    re.ASCII,
+)
+
+
+def parse_instant(value: object, name: str) -> datetime:
+    """Parse an instant that a person wrote: an aware datetime, or ISO 8601 with an offset, floored to microseconds.
+
+    Without an offset an hour that a clock change repeats is ambiguous. Raises ConfigError, which begins with `name`.
+    """
+    expected = (
+        f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(value)}"
+    )
+    instant = _read_instant(value.strip().upper()) if isinstance(value, str) else value
+    if not isinstance(instant, datetime):
+        raise ConfigError(expected)
+    if instant.utcoffset() is None:
+        date_only = isinstance(value, str) and ":" not in value
+        raise ConfigError(
+            expected
+            if date_only
+            else f"{expected} without an offset: add Z for UTC, or the offset of the zone"
+        )
+    try:
+        utc = to_utc(instant, name)
+    except (ValueError, OverflowError):
+        raise ConfigError(expected) from None
+    if not FIRST_YEAR <= utc.year <= LAST_YEAR:
+        raise ConfigError(f"{name}: expected a year from {FIRST_YEAR} to {LAST_YEAR}, got {quote(value)}")
+    return utc
+
+
+def _read_instant(text: str) -> datetime | None:
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        return None
+    # as Python 3.10 reads it: a fraction of six digits, and no Z
+    fraction = f".{match['fraction']:0<6.6}" if match["fraction"] else ""
+    offset = "+00:00" if match["offset"] == "Z" else match["offset"] or ""
+    try:
+        return datetime.fromisoformat(f"{match['whole']}{fraction}{offset}")
+    except ValueError:
+        return None
 
 
 class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_fields=True):

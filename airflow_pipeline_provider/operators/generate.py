@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.durations import quote
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, parse_instant
 from airflow_pipeline_provider.core.planning import Reason
 from airflow_pipeline_provider.core.windows import NamedRun, parse_window_id
 from airflow_pipeline_provider.core.wording import local_window
@@ -27,12 +25,6 @@ from airflow_pipeline_provider.state.facts import facts_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-FIRST_YEAR, LAST_YEAR = 1000, 9000  # what is counted back and forth from there stays inside of the calendar
-_DATE_TIME = re.compile(
-    r"(?P<whole>\d{4}-\d\d-\d\d(?:[T ](?!24)\d\d:\d\d(?::\d\d)?)?)(?:\.(?P<fraction>\d{1,9}))?"  # 3.14 reads 24:00
-    r"(?P<offset>Z|[+-]\d\d:\d\d(?::\d\d)?)?",
-    re.ASCII,
-)
 RESERVED_KEYS = ("openlineage",)  # of Airflow's own tools: a trigger with OpenLineage on adds the parent run
 FACTS_KEY = "pipeline_facts"
 """The name of the JSON of `state.facts` in the serialized task."""
@@ -169,7 +161,7 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
         shown = ", ".join(quote(key, 60) for key in unknown[:5]) + (", …" if len(unknown) > 5 else "")
         raise ConfigError(f"conf: unknown {shown}; known: {known}")
     if conf.get("reference_time") is not None:
-        reference = _instant(conf["reference_time"], "reference_time")
+        reference = parse_instant(conf["reference_time"], "reference_time")
     params = {**dict(context["params"]), **conf}
     interval = _params_window(params)
     kind = RunKind.WINDOW if interval else RunKind.LIVE
@@ -237,36 +229,7 @@ def _params_window(params: Mapping[str, Any]) -> Interval | None:
         raise ConfigError(
             f"{missing}: expected both window_start and window_end, or neither; this one is missing"
         )
-    first, last = _instant(start, "window_start"), _instant(end, "window_end")
+    first, last = parse_instant(start, "window_start"), parse_instant(end, "window_end")
     if last <= first:
         raise ConfigError(f"window_end: expected an instant after window_start {start}, got {end}")
     return Interval(first, last)
-
-
-def _instant(value: Any, name: str) -> datetime:
-    """Parse an aware date-time from a Param; without an offset an hour of a 25-hour day would be ambiguous."""
-    expected = f"{name}: expected an ISO 8601 date-time with an offset, got {quote(value)}"
-    if isinstance(value, str):
-        match = _DATE_TIME.fullmatch(value)
-        if match is None:
-            raise ConfigError(expected)
-        try:
-            value = datetime.fromisoformat(_six_digits(match))
-        except ValueError as error:
-            raise ConfigError(expected) from error
-    if not isinstance(value, datetime):
-        raise ConfigError(expected)
-    if value.utcoffset() is None:
-        raise ConfigError(
-            f"{name}: expected an offset (like 2013-11-03T01:00:00-04:00), got the naive {str(value)!r}"
-        )
-    if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise ConfigError(f"{name}: expected a year from {FIRST_YEAR} to {LAST_YEAR}, got {str(value)!r}")
-    return value
-
-
-def _six_digits(match: re.Match[str]) -> str:
-    """Return the text as Python 3.10 reads it: with six digits of a fraction (floored) and without Z."""
-    fraction = f".{match['fraction']:0<6.6}" if match["fraction"] else ""
-    offset = "+00:00" if match["offset"] == "Z" else match["offset"] or ""
-    return f"{match['whole']}{fraction}{offset}"

@@ -8,19 +8,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timezone
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shell_line
-from airflow_pipeline_provider.core.days import day_of
-from airflow_pipeline_provider.core.durations import quote
+from airflow_pipeline_provider.core.days import day_of, parse_day
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
-from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
@@ -53,7 +51,8 @@ class RecheckOperator(PipelineOperator):
 
     def execute(self, context: Context) -> list[list[str]]:
         with self.runtime(context) as runtime:
-            report = recheck(runtime, self.days, context["dag_run"].run_after, day=_day(self.day))
+            day = parse_day(self.day, "day") if self.day else None
+            report = recheck(runtime, self.days, context["dag_run"].run_after, day=day)
             zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
@@ -73,13 +72,6 @@ class RecheckOperator(PipelineOperator):
                 "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
             )
         return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise ConfigError(f"day: expected a date such as 2013-11-03, got {quote(text)}") from error
 
 
 def _shrunk(found: RecheckedWindow, zone: str) -> str:

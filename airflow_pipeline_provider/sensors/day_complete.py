@@ -12,8 +12,8 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_pipeline_provider.config.model import PipelineConfig
-from airflow_pipeline_provider.core.days import day_of
-from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.core.days import day_of, parse_day
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.operators.base import read_pipeline
 from airflow_pipeline_provider.triggers.day_complete import DayCompleteTrigger, DayQuestion
 
@@ -111,9 +111,9 @@ class DayCompleteSensor(BaseSensorOperator):
         if self.day is None or str(self.day) in ("", "None"):
             return day_of(self._ended(context), timezone) - timedelta(days=1)
         try:
-            return date.fromisoformat(str(self.day))
-        except ValueError:
-            raise AirflowFailException(f"day: expected a date such as 2013-11-03, got {self.day!r}") from None
+            return parse_day(str(self.day), "day")
+        except ConfigError as error:
+            raise AirflowFailException(error.message) from None
 
     @staticmethod
     def _ended(context: Context) -> datetime:

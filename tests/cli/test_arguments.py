@@ -6,8 +6,9 @@ from datetime import date
 
 import pytest
 
-from airflow_pipeline_provider.cli.arguments import read_count, read_day, read_instant, read_seconds
-from airflow_pipeline_provider.core.intervals import parse_utc
+from airflow_pipeline_provider.cli.arguments import read_count, read_seconds
+from airflow_pipeline_provider.core.days import parse_day
+from airflow_pipeline_provider.core.intervals import parse_instant, parse_utc
 from airflow_pipeline_provider.exceptions import ConfigError
 
 
@@ -23,7 +24,7 @@ from airflow_pipeline_provider.exceptions import ConfigError
     ],
 )
 def test_instants(text: str) -> None:
-    assert read_instant(text, "--t") == parse_utc("2013-11-03T06:00:00Z")
+    assert parse_instant(text, "--t") == parse_utc("2013-11-03T06:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_instants(text: str) -> None:
 )
 def test_bad_instants(text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_instant(text, "--reference-time")
+        parse_instant(text, "--reference-time")
     assert str(caught.value).startswith("--reference-time: expected ISO 8601 with an offset")
     assert sentence in str(caught.value)
 
@@ -50,17 +51,17 @@ def test_bad_instants(text: str, sentence: str) -> None:
 @pytest.mark.parametrize("text", ["0999-12-31T23:59:59Z", "9001-01-01T00:00:00Z"])
 def test_instants_too_near_to_the_calendars_ends(text: str) -> None:
     with pytest.raises(ConfigError, match=f"--t: expected a year from 1000 to 9000, got '{text}'"):
-        read_instant(text, "--t")
+        parse_instant(text, "--t")
 
 
 def test_days() -> None:
-    assert read_day("2013-11-03", "--day") == date(2013, 11, 3)
+    assert parse_day("2013-11-03", "--day") == date(2013, 11, 3)
 
 
 @pytest.mark.parametrize("text", ["2013-11-31", "2013-1-1", "20131103", "today", "", "2013-11-03T00:00:00Z"])
 def test_bad_days(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--day: expected a calendar day such as 2013-11-03, got "):
-        read_day(text, "--day")
+        parse_day(text, "--day")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("6h", 21_600), ("1d6h", 108_000), ("30s", 30), ("0s", 0)])

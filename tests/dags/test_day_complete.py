@@ -98,7 +98,7 @@ GIVEN_UP = ((Kind.COMMITTED, MORNING), (Kind.WAIVED, EVENING))
         (GIVEN_UP, {"accept_waived": True}, "waived"),
         (BLOCKED, {}, "is blocked and will not become complete by itself: .*set fail_on_blocked to False"),
         (GIVEN_UP, {}, "is waived and will not become complete by itself: .*set accept_waived"),
-        (BOTH, {"day": "yesterday"}, "day: expected a date such as 2013-11-03, got 'yesterday'"),
+        (BOTH, {"day": "yesterday"}, "day: expected a calendar day such as 2013-11-03, got 'yesterday'"),
         (BOTH, {"day": None}, "this run has no data interval to derive it from"),
     ],
     ids=[
