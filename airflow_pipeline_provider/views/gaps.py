@@ -6,15 +6,15 @@ from datetime import date, datetime, timedelta
 
 from msgspec import Struct
 
-from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, find_missing, within
-from airflow_pipeline_provider.core.planning import all_days, horizon
+from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, within
+from airflow_pipeline_provider.core.planning import horizon
 from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.pipeline_status import (
     Readable,
     TooOldDays,
+    read_missing,
     shown_days,
     whole_of,
 )
@@ -60,24 +60,14 @@ def read_gaps(config: Described, state: Readable, at: datetime, days: int | None
     for any run are always included. `first_day` and `last_day` are None when no day is planned.
     """
     rules = config.rules
-    first_day = state.first_day(None) if rules.start_day is None else None
-    asked = all_days(rules, at, first_day)
-    covered = state.coverage(asked) if asked else Coverage()
-    found = find_missing(
-        rules,
-        at,
-        covered.done,
-        first_day=first_day,
-        blocked=covered.blocked(config.max_attempts),
-        leases=state.leases(),
-    )
-    span = horizon(rules, at, first_day)
+    read = read_missing(config, state, at)
+    span = horizon(rules, at, read.first_day)
     if span is not None and days is not None:
-        span = whole_of(rules, shown_days(rules, at, days, first_day))
-    missing = [one for one in found if one.why is Why.TOO_OLD]
+        span = whole_of(rules, shown_days(rules, at, days, read.first_day))
+    missing = [one for one in read.missing if one.why is Why.TOO_OLD]
     first = last = None
     if span is not None:
-        rest = within((one for one in found if one.why is not Why.TOO_OLD), span)
+        rest = within((one for one in read.missing if one.why is not Why.TOO_OLD), span)
         missing += explain(rest, state.entries_in(_clusters([one.interval for one in rest])))
         first, last = (day_of(instant, rules.timezone) for instant in (span.start, span.end - _INSTANT))
     gaps = tuple(_gap(config, one) for one in missing)

@@ -9,18 +9,18 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.eta import SAMPLES, pace_of
 from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, drifted, unverified
-from airflow_pipeline_provider.core.missing import WAITING, days_of, find_missing
+from airflow_pipeline_provider.core.missing import WAITING, days_of
 from airflow_pipeline_provider.core.planning import all_days, day_plan, plan_window
 from airflow_pipeline_provider.core.readiness import PlanRules
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.described import Described
+from airflow_pipeline_provider.views.pipeline_status import read_missing
 from airflow_pipeline_provider.views.reprocess import preview_window
 from airflow_pipeline_provider.views.times import LocalInterval, local_interval
 from airflow_pipeline_provider.views.window_states import (
@@ -170,22 +170,12 @@ def _windows_of(config: Described, state: State, at: datetime, selection: Select
 
 def _days_to_look_at(config: Described, state: State, at: datetime) -> list[date]:
     """Return the days with anything missing, drifted or in doubt."""
-    rules = config.rules
-    first_day = state.first_day(None) if rules.start_day is None else None
-    asked = all_days(rules, at, first_day)
-    covered = state.coverage(asked) if asked else Coverage()
-    missing = find_missing(
-        rules,
-        at,
-        covered.done,
-        first_day=first_day,
-        blocked=covered.blocked(config.max_attempts),
-        leases=state.leases(),
-    )
+    read = read_missing(config, state, at)
+    asked = all_days(config.rules, at, read.first_day)
     entries = state.entries(asked) if asked else []
-    pieces = [one.interval for one in missing if one.why not in WAITING]
+    pieces = [one.interval for one in read.missing if one.why not in WAITING]
     pieces += [piece for piece, _ in drifted(entries)] + unverified(entries)
-    return sorted({*days_of(rules, pieces)})
+    return days_of(config.rules, pieces)
 
 
 def _incomplete(config: Described, state: State, at: datetime, windows: Sequence[Interval]) -> list[Interval]:

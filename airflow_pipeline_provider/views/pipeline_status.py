@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -129,6 +129,28 @@ class Readable(Protocol):
         """Return the entries that overlap one of the disjoint spans, which are in order; each entry once."""
 
 
+class MissingTime(NamedTuple):
+    """Everything that is missing since the first day (None: no day is known yet), and what it was computed from."""
+
+    first_day: date | None
+    covered: Coverage
+    blocked: tuple[Interval, ...]
+    leases: tuple[Lease, ...]
+    missing: list[Missing]
+
+
+def read_missing(config: Described, state: Readable, at: datetime) -> MissingTime:
+    """Read what is missing at this instant; why it was not moved is not explained yet (`core.missing.explain`)."""
+    rules = config.rules
+    first_day = state.first_day(None) if rules.start_day is None else None
+    asked = all_days(rules, at, first_day)
+    covered = state.coverage(asked) if asked else Coverage()
+    leases = tuple(state.leases())
+    blocked = tuple(covered.blocked(config.max_attempts))
+    missing = find_missing(rules, at, covered.done, first_day=first_day, blocked=blocked, leases=leases)
+    return MissingTime(first_day, covered, blocked, leases, missing)
+
+
 def read_status(
     config: Described, state: Readable, reference_time: datetime, days: int, until: date | None = None
 ) -> PipelineStatus:
@@ -139,16 +161,9 @@ def read_status(
     Only reads: the status of a pipeline that never ran does not set its first day.
     """
     rules = config.rules
-    first_day = state.first_day(None) if rules.start_day is None else None
+    first_day, covered, blocked, leases, missing = read_missing(config, state, reference_time)
     span = horizon(rules, reference_time, first_day)
-    asked = all_days(rules, reference_time, first_day)
     shown = shown_days(rules, reference_time, days, first_day, until)
-    covered = state.coverage(asked) if asked else Coverage()
-    leases = tuple(state.leases())
-    blocked = tuple(covered.blocked(config.max_attempts))
-    missing = find_missing(
-        rules, reference_time, covered.done, first_day=first_day, blocked=blocked, leases=leases
-    )
     whole = whole_of(rules, shown)
     entries = state.entries(whole) if whole else []
     if whole is not None:

@@ -12,7 +12,8 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from airflow_pipeline_provider.core.intervals import iso_utc, to_utc
+from airflow_pipeline_provider.core.intervals import iso_utc, parse_instant
+from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.web.states import StateUnreachable
 
 HEADERS = {"Cache-Control": "private, no-cache"}
@@ -78,11 +79,9 @@ def not_found(dag_id: str) -> HTTPException:
 def instant(text: str, name: str) -> datetime:
     """Parse an instant with an offset; 422 for anything else."""
     try:
-        return to_utc(datetime.fromisoformat(text.replace("Z", "+00:00")), name)
-    except (ValueError, TypeError, OverflowError):
-        raise HTTPException(
-            422, f"{name}: expected an instant with an offset such as 2013-11-03T05:00:00Z, got {text[:80]!r}"
-        ) from None
+        return parse_instant(text, name)
+    except ConfigError as error:
+        raise HTTPException(422, error.message) from None
 
 
 async def state_unreachable(_request: Request, error: Exception) -> Response:
