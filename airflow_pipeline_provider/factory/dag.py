@@ -15,9 +15,9 @@ from airflow_pipeline_provider.config.loader import find_file, load_folder, load
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.days import day_interval
-from airflow_pipeline_provider.core.time_utils import seconds_to_time_string
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.broken import broken_pipeline
+from airflow_pipeline_provider.factory.documentation import describe, document
 from airflow_pipeline_provider.factory.graph import TaskSpec, pipeline_graph
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 
@@ -53,11 +53,12 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
 
 
 def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
-    """Build the DAG of one pipeline; its documentation mentions `file`."""
+    """Build the DAG of one pipeline; its documentation shows `file`."""
     start = day_interval(config.start_day, config.timezone).start if config.start_day else EARLIEST_START
     # Airflow evaluates a cron expression in the time zone of the start date
     local_start = pendulum.instance(start).in_timezone(config.timezone)
     settings = config.airflow
+    description = describe(config)
     dag = DAG(
         dag_id=config.pipeline_id,
         schedule=_schedule(config),
@@ -66,7 +67,8 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
         max_active_runs=settings.max_active_runs,
         tags=list(settings.tags),
         default_args=default_args(config),
-        doc_md=_documentation(config, file),
+        description=description,
+        doc_md=document(config, description, file),
     )
     with dag:
         _add_tasks(config)
@@ -166,21 +168,3 @@ def _task(spec: TaskSpec, config: PipelineConfig, built: dict[str, Any]) -> Any:
         return operator(task_id=spec.task_id, pipeline=config, **spec.arguments)
     partial = operator.partial(task_id=spec.task_id, pipeline=config, **spec.arguments)
     return partial.expand(slice=built[spec.mapped].output)
-
-
-def _documentation(config: PipelineConfig, file: Path | None) -> str:
-    rules = config.rules
-    return "\n".join(
-        [
-            f"**{config.source.type} → {config.stage.type} → {config.target.type}**, "
-            f"windows of `{config.granularity}` in `{config.timezone}`.",
-            "",
-            f"- `x_time_back` `{config.x_time_back}`, "
-            f"`settle` `{seconds_to_time_string(rules.settle_seconds)}`, state in `{config.state.type}`",
-            f"- first day `{config.start_day or 'the first day planned'}`, last day `{config.end_day or 'none'}`",
-            f"- file `{file.name}`" if file else "",
-            "",
-            "A run without Params moves the earliest gap. A run with `window_start` and `window_end` moves exactly "
-            "that window, even if it is committed already. A backfill moves the windows of the chosen days again.",
-        ]
-    )

@@ -47,6 +47,23 @@ _QUOTED_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(\\?[\"'])(.*?)(?:\2|\Z)", re.
 _PAIR = re.compile(rf"((?:{_NAMES}){_REST})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IGNORECASE)
 _TOKEN_PAIR = re.compile(rf"(token{_REST}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&}})\]\\]+", re.IGNORECASE)
 
+# What each pattern above has in each of its matches, URLs with a password apart; casefolded.
+_STEMS = (
+    *(
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "credential",
+        "authorization",
+        "cookie",
+        "signature",
+    ),
+    *("bearer", "token", "private key", "connectionstring", "connection_string", "connection-string"),
+    *(f"{of}{dash}key" for of in ("api", "private", "access", "account") for dash in ("", "_", "-")),
+)
+
 _lock = threading.Lock()
 _registered: re.Pattern[str] | None = None
 _values: frozenset[str] = frozenset()
@@ -98,6 +115,64 @@ def redact_text(text: str, *, cut: bool = True) -> str:
     text = _QUOTED_PAIR.sub(rf"\1\2{MASK}\2", text)
     text = _PAIR.sub(rf"\1{MASK}", text)
     return _TOKEN_PAIR.sub(rf"\1{MASK}", text)
+
+
+def redact_yaml(text: str) -> str:
+    """Mask the secrets of a YAML text, in values of any style and in comments; all else stays as it is.
+
+    Most texts hold no word of a secret's name, which is found out quickly: this runs whenever a DAG file is parsed.
+    """
+    folded = text.casefold()
+    if "\\" not in text and not any(stem in folded for stem in _STEMS):  # a name may be written with escapes
+        text = redact_values(text)
+        return _URL_PASSWORD.sub(rf"\1:{MASK}@", text) if "@" in text else text
+    return redact_text(_mask_nodes(text), cut=False)
+
+
+def _mask_nodes(text: str) -> str:
+    """Mask what is below a key with a secret's name: a scalar, a block of lines, a mapping or a list."""
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return text
+    spans: set[tuple[int, int]] = set()
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if node is None or id(node) in seen:  # an alias is the node that it names
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key.value, str) and is_secret(key.value, _plain(value)):
+                    spans.add((value.start_mark.index, _end_of(value)))
+                else:
+                    left.append(value)
+    pieces, done = [], 0
+    for start, end in sorted(spans):
+        if start >= done:  # else it is inside of the one before
+            masked = text[start:end]
+            pieces += [text[done:start], MASK, masked[len(masked.rstrip()) :]]
+            done = end
+    return "".join([*pieces, text[done:]])
+
+
+def _end_of(node: Any) -> int:
+    """Return where the node's text ends; a block of YAML ends where the next begins, behind comments on that."""
+    if isinstance(node.value, str) or node.flow_style or not node.value:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _end_of(last[1] if isinstance(last, tuple) else last)
+
+
+def _plain(node: Any) -> object:
+    """Return the node's value as far as `is_secret` asks for it."""
+    kind = node.tag.rpartition(":")[2]
+    return None if kind == "null" else 1 if kind == "int" else node.value
 
 
 def redact(value: object, name: str = "", depth: int = 0) -> Any:

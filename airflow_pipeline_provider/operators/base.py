@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -23,6 +23,7 @@ from airflow.sdk.exceptions import (
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import (
     LeaseHeldError,
     PipelineError,
@@ -33,6 +34,7 @@ from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.observability.vendor_logs import vendor_warnings_only
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
 from airflow_pipeline_provider.operators.installation import installation_of
+from airflow_pipeline_provider.operators.links import WindowLink
 from airflow_pipeline_provider.phases.runtime import Runtime, open_runtime
 from airflow_pipeline_provider.phases.values import Claim
 from airflow_pipeline_provider.state.owners import Execution
@@ -61,6 +63,10 @@ XCOMS = {
     ("extract", "return_value"): "paths of the receipts, one for each slice",
     ("stage", "return_value"): "path and SHA-256 of the manifest, fencing token, rows and quarantined rows",
     ("load", "return_value"): "rows, distinct ids, and whether the manifest was already loaded",
+    (
+        "each task",
+        "_link_WindowLink",
+    ): "path of the task's window on the page; Airflow shows it as the link *Window*",
     ("audit", "return_value"): "the four counts, quarantined rows and the fencing token",
     ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
     ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
@@ -106,6 +112,9 @@ class PipelineOperator(BaseOperator, SkipMixin):
     """
 
     template_fields: Sequence[str] = ("pipeline", "generate_task_id")
+    operator_extra_links: Collection[BaseOperatorLink] = (WindowLink(),)
+    shown_window: tuple[str, Interval | None] | None = None
+    """DAG and window that `WindowLink` links to."""
     ui_color = "#e4f0e8"
     result_label = ""
     """Result of the task in a few words, which Airflow shows as Map Index; empty until there is one."""
@@ -205,6 +214,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
                 f"expected the window of {run_of(context)}, task {self.generate_task_id!r} gave that of {claim.run}: "
                 "clear this run's generate task"
             )
+        self.shown_window = context["dag_run"].dag_id, claim.interval
         return claim
 
     @staticmethod

@@ -96,6 +96,7 @@ class GenerateWindowOperator(PipelineOperator):
                 self.skip(ti=ti, tasks=ti.task.downstream_list)
             return None
         claim = generated.claim
+        self.shown_window = ti.dag_id, claim.interval
         self.result_label = self.window = local_window(claim.interval, zone)
         self.log.info("window %s (%s): %s", self.window, claim.window_id, generated.detail)
         ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))

@@ -43,6 +43,7 @@ class RecheckOperator(PipelineOperator):
     """
 
     template_fields: Sequence[str] = ("pipeline", "day")
+    operator_extra_links = ()
 
     def __init__(self, *, days: int = 7, day: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -101,6 +102,7 @@ class ReloadOperator(PipelineOperator):
 
     def execute(self, context: Context) -> None:
         config, interval = self.load_config(), msgspec.convert(self.window, Interval)
+        self.shown_window = config.pipeline_id, interval
         window = Window(config.pipeline_id, interval, day_of(interval.start, config.timezone))
         stamp = context["dag_run"].run_after.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         trigger_run(
@@ -124,6 +126,7 @@ class DriftOperator(PipelineOperator):
     """
 
     template_fields: Sequence[str] = ("pipeline", "recheck_task_id")
+    operator_extra_links = ()
 
     def __init__(self, *, on_shrink: str = "fail", recheck_task_id: str = "recheck", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -153,6 +156,7 @@ class CleanupOperator(PipelineOperator):
     """
 
     template_fields: Sequence[str] = ("pipeline", "day")
+    operator_extra_links = ()
 
     def __init__(self, *, day: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)

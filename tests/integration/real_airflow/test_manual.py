@@ -44,6 +44,13 @@ def test_params_replace_exactly_that_window(world: World, done: str) -> None:
     assert re.fullmatch(rf"(\d+) = \1 rows?, token {token}", labels.pop("audit"))
     assert (labels.pop("generate_window"), labels.pop("validate")) == ("2013-11-03 [01:00, 02:00) EST", "run")
     assert set(labels.values()) == {None}
+    window = f"{start:%Y-%m-%dT%H:%M:%SZ}/{start + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    for task_id in tasks:
+        path = f"dags/{done}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        (link,) = world.airflow.get(path)["extra_links"].values()
+        assert link.endswith(f"/dags/{done}/plugin/windows?window={window}")
+    described = world.airflow.dag(done)["description"]
+    assert described.endswith(f".{done.upper()}, windows of 12h in America/New_York")
     assert world.airflow.xcom(done, run_id, "generate_window", "window")["kind"] == "window"
 
 
