@@ -475,6 +475,15 @@ COMMANDS = (
         },
     ),
     Command(
+        "connectors",
+        "List the installed connectors",
+        "List the sources, stages, targets and state stores that a pipeline file can name, with the package that "
+        "defines each. The exit code is 1 if one of them cannot be used.",
+        "airflow_pipeline_provider.cli.connectors:connectors",
+        (_OUTPUT, _VERBOSE),
+        {"": "airflow_pipeline_provider.cli.connectors:InstalledConnectors"},
+    ),
+    Command(
         "schema",
         "Print the JSON Schema of pipeline files",
         "Print the JSON Schema of pipeline files, including installed connectors, for editors that complete and "

@@ -11,8 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
+from airflow_pipeline_provider import __version__
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 from airflow_pipeline_provider.suggestions import did_you_mean
 
@@ -55,6 +56,27 @@ def known(kind: str) -> list[str]:
     """Return the names that `type:` may have in this section."""
     names = {*BUILT_IN, *_entry_points(), *_registered}
     return sorted(name.partition(".")[2] for name in names if name.startswith(f"{kind}."))
+
+
+class Installed(NamedTuple):
+    """A connector, and the package that defines it; `package` is "" if this process registered the connector."""
+
+    kind: str
+    type: str
+    path: str
+    package: str
+    version: str
+
+
+def installed() -> list[Installed]:
+    """Return all connectors in the order of `KINDS`; a type that two packages define is in it twice."""
+    rows = []
+    for kind in KINDS:
+        for name in known(kind):
+            key = f"{kind}.{name}"
+            points = [_point(key, _path(_registered[key]))] if key in _registered else _installed(key)
+            rows += [Installed(kind, name, point.value, *_package(point)) for point in points]
+    return rows
 
 
 def connector_class(kind: str, name: str) -> Any:
@@ -119,6 +141,15 @@ def _origin(point: EntryPoint) -> str:
     if point.value == BUILT_IN.get(point.name):
         return f"{point.value} of package {DISTRIBUTION}"
     return point.value  # registered by the caller
+
+
+def _package(point: EntryPoint) -> tuple[str, str]:
+    """Return name and version of the package that defines the connector."""
+    if point.dist is not None:
+        return point.dist.name, point.dist.version
+    if point.value == BUILT_IN.get(point.name):
+        return DISTRIBUTION, __version__
+    return "", ""
 
 
 def _path(target: str | type) -> str:

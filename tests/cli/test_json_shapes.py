@@ -24,6 +24,11 @@ def struct_of(command: str, what: str = "") -> type[msgspec.Struct]:
     return result_class(results[what])
 
 
+def looks_in_a_folder(command: str) -> bool:
+    (arguments,) = (one.arguments for one in COMMANDS if one.name == command)
+    return any("--folder" in argument.flags for argument in arguments)
+
+
 def printed_as(shape: type[msgspec.Struct], value: Any) -> Any:
     """The document as a value of the Struct would be printed."""
     return json.loads(msgspec.json.encode(msgspec.convert(value, shape)))
@@ -44,6 +49,7 @@ STEPS: Sequence[tuple[str, tuple[str, ...]]] = (  # what the document is of, and
     ("", ("unlock", "flights")),
     ("", ("adopt", "flights", "--reason", "moved")),
     ("", ("waive", "flights", *DAY, "--reason", "burnt")),
+    ("", ("connectors",)),
 )
 
 
@@ -51,7 +57,7 @@ def test_each_command_prints_the_json_that_the_reference_describes(place: Place)
     place.write()
     place.seed()
     for what, command in STEPS:
-        result = place(*command, "-o", "json")
+        result = place(*command, "-o", "json", folder=looks_in_a_folder(command[0]))
         assert result.out, (command, result.err)
         assert printed_as(struct_of(command[0], what), result.json) == result.json, command
 
