@@ -171,7 +171,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
             raise AirflowFailException(redact_values(str(error))) from None
 
     def on_kill(self) -> None:
-        """End what the task does, so that `runtime` gives its lease back.
+        """End what the task does, so that `runtime` releases its lease.
 
         Airflow calls this in the handler of SIGTERM: when the task or its run is marked as failed or success, or is
         cleared, and when the worker ends.  Otherwise the task would continue until SIGKILL, 5 seconds later.

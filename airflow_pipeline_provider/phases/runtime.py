@@ -42,7 +42,7 @@ class Runtime:
     state: State
     clock: Callable[[], datetime] = utc_now
     renewed: dict[tuple[str, Interval], datetime] = field(default_factory=dict)
-    """When this process took or renewed which run's lease, by `clock`; given back, it is not in here."""
+    """Time, by `clock`, at which this process took or renewed each lease that it holds, by run and interval."""
     installation: str | None = None
     execution: Execution = field(default_factory=whole_run)
 
