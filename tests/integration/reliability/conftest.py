@@ -22,13 +22,13 @@ from .matrix import SIDE_BY_SIDE
 
 @pytest.fixture(scope="session")
 def full() -> bool:
-    """Is everything asked for?"""
+    """Return whether the full run is requested."""
     return os.environ.get("RELIABILITY") == "full"
 
 
 @pytest.fixture(scope="session")
 def seed(request: pytest.FixtureRequest) -> int:
-    """What random choices begin with; printed, so that they can be made again."""
+    """Return the seed of random choices; it is printed, so that they can be repeated."""
     chosen = int(os.environ.get("RELIABILITY_SEED") or random.SystemRandom().randrange(10**6))
     terminal = request.config.pluginmanager.getplugin("terminalreporter")
     if terminal:
@@ -44,7 +44,7 @@ def fork_servers() -> Iterator[ForkServers]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder in memory where there is one: a killed process loses nothing that it wrote, on disk or not."""
+    """Return a folder in memory if there is one: a killed process loses nothing that it wrote, on disk or not."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="reliability-", dir=where) as made:
@@ -53,7 +53,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def results(full: bool) -> Iterator[report.Results]:
-    """Collects what was tried; a full run ends by writing it down."""
+    """Collect the results; a full run writes them to the page at its end."""
     collected = report.Results()
     yield collected
     if full:

@@ -213,7 +213,7 @@ class SnowflakeLoad(Faulty):
         retry=retry_if_exception_type(OSError), stop=stop_after_attempt(5), wait=wait_fixed(1), reraise=True
     )
     def _close_session(self, token: str) -> None:
-        """Again where a busy stand-in hangs up: nobody else closes it."""
+        """Try again if a busy stand-in hangs up, since nothing else closes it."""
         connection = http.client.HTTPSConnection(
             os.environ["SNOWFLAKE_HOST"],
             int(os.environ["SNOWFLAKE_PORT"]),

@@ -90,12 +90,12 @@ class Proxy:
     # --- what the tests do
 
     def inject(self, fault: Fault) -> Fault:
-        """From now on; a fault of every request also strikes connections that are open already."""
+        """Inject the fault from now on; a fault of every request also affects open connections."""
         self.fault = fault
         return fault
 
     def lift(self) -> None:
-        """The network is well again; what hung before is cut."""
+        """Remove the fault, and cut connections that hang."""
         self.fault = None
         self._listen_again()
         self.cut()
@@ -125,7 +125,7 @@ class Proxy:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def refuse(self) -> None:
-        """Nobody listens: the system answers for us."""
+        """Stop listening, so that the system refuses connections."""
         with self._lock:
             listener, self._listener = self._listener, None
         if listener is not None:
@@ -170,7 +170,7 @@ class Proxy:
         return new
 
     def strikes(self, request: bytes) -> str | None:
-        """The kind of fault that this request meets."""
+        """Return the kind of fault that this request meets."""
         self.requests.append(request[:3000])
         fault = self.fault
         if fault is None or not fault.strikes(request):
@@ -182,14 +182,14 @@ class Proxy:
         return fault.kind
 
     def black_hole(self, client: socket.socket) -> None:
-        """Take what comes, answer nothing, until the client gives up or the fault is lifted."""
+        """Receive without a response, until the client gives up or the fault is removed."""
         with suppress(OSError):
             while client.recv(_BLOCK):
                 pass
 
 
 class _Http:
-    """Request and reply by turns."""
+    """Forward requests and replies in turn."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
@@ -226,7 +226,7 @@ class _Http:
 
 
 class _Stream:
-    """Bytes in both directions; a fault begins with what the client sends, and holds for the connection's rest."""
+    """Forward bytes in both directions; a fault begins with what the client sends, and lasts for the connection."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
@@ -270,7 +270,7 @@ class _Stream:
 
 
 def _message(reader: Any, continue_to: socket.socket | None, *, no_body: bool = False) -> tuple[bytes, bytes]:
-    """Head and body (as it was transferred) of the next HTTP message."""
+    """Return head and body (as transferred) of the next HTTP message."""
     lines = []
     while True:
         line = reader.readline()
@@ -314,7 +314,7 @@ def _drip(client: socket.socket, data: bytes) -> None:
 
 
 def _reset(connection: socket.socket) -> None:
-    """RST, not FIN; whoever waits in `recv` is woken first, or the kernel would keep the connection for it."""
+    """Send RST, not FIN; wake a thread that waits in `recv` first, or the kernel keeps the connection for it."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     with suppress(OSError):

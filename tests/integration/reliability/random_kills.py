@@ -1,8 +1,8 @@
-"""kill -9 from outside, at random moments, until everything is moved all the same.
+"""Kill processes by signal 9 at random times, until every window is moved.
 
-`airflow-pipelines run PIPELINE --until-done` is started again and again; each process lives for a random time, most
-for about as long as a window takes, some for several.  When all is moved and there were not yet enough kills, windows
-that are committed are moved again, under the same fire.
+`airflow-pipelines run PIPELINE --until-done` is started repeatedly; each process runs for a random time, usually
+about as long as a window takes.  When everything is moved and there were not enough kills yet, committed windows are
+moved again under the same kills.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .child import Command, Ended, ForkServers
 KILLED = -9
 REFERENCE_TIME = "2013-12-10T12:00:00Z"  # all of November is ready
 LEASE_SECONDS = 3
-PATIENCE = 8  # processes without one window committed, then they live longer
+PATIENCE = 8  # processes in which no window was committed; then they run for longer
 
 Record = tuple[datetime, str]
 """Event time and body, the body as JSON with sorted keys."""
@@ -40,7 +40,7 @@ Record = tuple[datetime, str]
 
 @dataclass
 class Campaign:
-    """One pipeline under fire.
+    """Processes of one pipeline that are killed.
 
     `config` is its pipeline file, `read_target` gives (record id, event time, body) of every row of its table.
     """
@@ -64,12 +64,14 @@ class Campaign:
         self._log = self.folder / f"{self.name}.log"
         (self.folder / f"{self.name}.yaml").write_text(yaml.safe_dump(self.config))
 
-    # --- fire
+    # --- kills
 
-    def fight(self, least_kills: int) -> None:
-        """Until everything is moved, and at least so many processes were killed."""
+    def run(self, least_kills: int) -> None:
+        """Run until everything is moved, and at least so many processes were killed."""
         self._until_it_ends(["--until-done"])
-        while self.kills < least_kills:  # each time another window: nobody waits for the lease of the dead
+        while (
+            self.kills < least_kills
+        ):  # each time another window, so no process waits for the lease of a killed one
             self._once(self._named(self.rng.choice(self.commits())))
         for window in self._unfinished():
             self._until_it_ends(self._named(window))
@@ -80,7 +82,7 @@ class Campaign:
         return ["--window-start", iso_utc(window.start), "--window-end", iso_utc(window.end)]
 
     def _unfinished(self) -> list[Interval]:
-        """Windows whose replacement was begun and not committed."""
+        """Return the windows whose replacement was begun and not committed."""
         with self.opened() as runtime:
             doubtful = ledger.unverified(runtime.state.entries())
         return [window for window in self.commits() if any(d.overlaps(window) for d in doubtful)]
@@ -88,7 +90,7 @@ class Campaign:
     def _until_it_ends(self, arguments: list[str]) -> None:
         known = self._newest_token()
         for tries in count(1):
-            if tries % PATIENCE == 0:  # a slow machine: nobody lives long enough to finish a window
+            if tries % PATIENCE == 0:  # a slow machine: no process runs long enough to finish a window
                 newest = self._newest_token()
                 self.mean_seconds *= 1 if newest > known else 2
                 known = newest
@@ -96,14 +98,14 @@ class Campaign:
                 return
 
     def _once(self, arguments: list[str]) -> bool:
-        """Did the process end by itself, and well?"""
+        """Run one process; return True if it ended by itself and succeeded."""
         ended = self._process(arguments, self.rng.expovariate(1 / self.mean_seconds))
         if ended.exit_code == 0:
             self.finished += 1
             return True
         if ended.exit_code != KILLED:
-            said = self._log.read_text()[-2000:]
-            raise AssertionError(f"{self.name}: a run ended by itself with {ended.exit_code}:\n{said}")
+            log = self._log.read_text()[-2000:]
+            raise AssertionError(f"{self.name}: a run ended by itself with {ended.exit_code}:\n{log}")
         self.kills += 1
         return False
 
@@ -115,7 +117,7 @@ class Campaign:
     # --- afterwards
 
     def problems(self) -> list[str]:
-        """What is not as it must be: the target row by row, the ledger, leases."""
+        """Compare the target row by row, the ledger and the leases with what they must be."""
         found = []
         rows = self.read_target()
         missing, extra = self.differences(rows)
@@ -124,7 +126,7 @@ class Campaign:
                 f"{missing.total()} documents are missing in the target, {extra.total()} rows are too many"
             )
         if len({record_id for record_id, _, _ in rows}) != len(rows):
-            found.append("a record id stands twice in the target")
+            found.append("a record id is in the target twice")
         with self.opened() as runtime:
             entries = runtime.state.entries()
             left = gaps(self.span, ledger.committed(entries))
@@ -132,23 +134,23 @@ class Campaign:
             doubtful = ledger.unverified(entries)
             commits = {row.interval: row for row in runtime.target.commits()}
         found += [f"not committed: {interval}" for interval in left]
-        found += [f"begun and never finished: {interval}" for interval in doubtful]
+        found += [f"begun and not committed: {interval}" for interval in doubtful]
         found += [f"a lease is left: {lease}" for lease in leases]
         for window, entry, _ in ledger.effective(entries):
             row = commits.get(window)
             if row is None or (row.token, row.rows) != (entry.token, entry.rows):
-                found.append(f"{window}: the ledger says token {entry.token}, the target {row}")
+                found.append(f"{window}: token {entry.token} in the ledger, {row} in the target")
         counted = sum(entry.rows or 0 for _, entry, _ in ledger.effective(entries))
         if counted != len(self.documents):
             found.append(f"the ledger counts {counted} rows, the source has {len(self.documents)}")
         return found
 
     def _expires(self, runtime: Runtime, until: datetime) -> bool:
-        """A process that was killed between its commit and the lease's release leaves one that ends by itself."""
+        """Return whether a lease expires soon; a process that was killed between commit and release leaves one."""
         return (until - runtime.state.now()).total_seconds() <= LEASE_SECONDS
 
     def differences(self, rows: list[tuple[str, datetime, str]]) -> tuple[Counter[Record], Counter[Record]]:
-        """(documents that the target does not have, rows that are no document), by instant and body."""
+        """Return (documents that the target lacks, rows that are not a document), by instant and body."""
         source = Counter((document.time_hour, canonical(document.body)) for document in self.documents)
         target = Counter((at, canonical(body)) for _, at, body in rows)
         return source - target, target - source
@@ -167,7 +169,7 @@ class Campaign:
             yield runtime
 
     def summary(self, backends: str, seed: int) -> tuple[str, ...]:
-        """A row of the report's table."""
+        """Return a row of the report's table."""
         missing, extra = self.differences(self.read_target())
         counts = (len(self.commits()), len(self.documents), self.kills, self.finished)
         return (

@@ -79,7 +79,7 @@ class Table:
 
     @contextmanager
     def updated_meanwhile(self) -> Iterator[None]:
-        """Updates go on in a thread for as long as the block runs."""
+        """Update rows in a thread during the block."""
         stop = threading.Event()
 
         def update() -> None:

@@ -1,4 +1,4 @@
-"""Sixteen processes after the same windows: nothing is lost, nothing doubled, and everyone comes to an end."""
+"""Sixteen processes move the same windows: no row is lost or doubled, and every process ends."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def windows(step: timedelta) -> list[Interval]:
 
 
 def one_window(_: list[Interval]) -> list[Order]:
-    """Everybody wants the first window by name."""
+    """Let every process move the first window by name."""
     first = windows(timedelta(hours=5))[0]
     return [Order(n, ((RunKind.WINDOW, first),), live=0) for n in range(PROCESSES)]
 
@@ -136,7 +136,7 @@ def live_runs(_: list[Interval]) -> list[Order]:
 
 
 def mixed_runs(day: list[Interval]) -> list[Order]:
-    """Live runs beside backfills of the day's windows, beside windows of other bounds that overlap them."""
+    """Mix live runs, backfills of the day's windows, and overlapping windows with other bounds."""
     odd = windows(timedelta(hours=2, minutes=30))
     return [
         Order(n, ((RunKind.BACKFILL, day[n % 5]), (RunKind.WINDOW, odd[n % 10])), live=40 if n % 2 else 0)

@@ -151,7 +151,7 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
 
 @dataclass
 class Result:
-    """What became of a cell."""
+    """The result of a cell."""
 
     cell: str
     outcome: str = ""
@@ -162,7 +162,7 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no option, since nobody needs another value."""
+    """Set limits that have no option."""
     monkeypatch.setattr(elasticsearch_client, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(elasticsearch_client, "LONGEST_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr(remote_files, "ANSWER_SECONDS", 12.0)
@@ -202,7 +202,7 @@ def _cells(server: type[Faulty], kind: str) -> list[Cell]:
 
 
 def _cut(server: type[Faulty], seed: int) -> list[Cell]:
-    """One of each fault, and every lost reply to COMMIT that has a name."""
+    """Return one cell per fault, and each lost reply to COMMIT."""
     dice = random.Random(f"{seed} {server.name}")
     chosen = [dice.choice(_cells(server, kind)) for kind in _kinds(server)]
     commits = [cell for cell in _cells(server, "lost reply") if cell.place.name.endswith("commit")]
@@ -224,7 +224,7 @@ def test_no_part_of_a_window(server: type[Faulty], kind: str, folder: Path, seed
 
 
 def _try(server: type[Faulty], cell: Cell, folder: Path) -> Result:
-    """A run that a busy machine ended before it met its fault shows nothing, and is made again."""
+    """Run a cell; again if a busy machine ended the run before it met its fault."""
     for _ in range(3):
         result, hits = _try_once(server, cell, folder)
         if hits:
@@ -259,7 +259,7 @@ def _try_once(server: type[Faulty], cell: Cell, folder: Path) -> tuple[Result, i
 
 
 def _run(faulty: Faulty, world: World) -> Outcome | BaseException | None:
-    """One task's run in a thread of its own; None when it hangs."""
+    """Run one task in a thread of its own; return None if it hangs."""
     ended: list[Outcome | BaseException] = []
 
     def run() -> None:

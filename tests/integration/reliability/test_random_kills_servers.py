@@ -149,7 +149,7 @@ def test_everything_is_moved_exactly_once(
             )
         )
     with ThreadPoolExecutor(len(campaigns)) as pool:
-        list(pool.map(lambda campaign: campaign.fight(KILLS_FULL if full else KILLS), campaigns))
+        list(pool.map(lambda campaign: campaign.run(KILLS_FULL if full else KILLS), campaigns))
     backends = "Elasticsearch, S3, Snowflake stand-in, state on PostgreSQL"
     results.kills += [campaign.summary(backends, seed) for campaign in campaigns]
     assert {campaign.name: campaign.problems() for campaign in campaigns} == {name: [] for name in nyc.NAMES}
