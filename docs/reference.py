@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -452,11 +452,11 @@ class JsonShape:
         doc = " ".join((info.cls.__doc__ or "").split())
         if doc not in self.notes.values():
             self.notes[path] = doc
-        more = f"{indent}  "
+        more, hints = f"{indent}  ", get_type_hints(info.cls)
         lines = []
         for field in info.fields:
             inner = f"{path}.{field.encode_name}" if path else field.encode_name
-            optional = "" if field.default is not msgspec.UNSET else "?"
+            optional = "?" if msgspec.UnsetType in get_args(hints[field.name]) else ""
             lines.append(f'{more}"{field.encode_name}"{optional}: {self.of(field.type, inner, more)}')
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
