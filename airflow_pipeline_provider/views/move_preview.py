@@ -16,11 +16,10 @@ from airflow_pipeline_provider.core.ledger import Entry, drifted, unverified
 from airflow_pipeline_provider.core.missing import WAITING, days_of
 from airflow_pipeline_provider.core.planning import all_days, day_plan, plan_window
 from airflow_pipeline_provider.core.readiness import PlanRules
-from airflow_pipeline_provider.core.wording import counted
+from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.described import Described
-from airflow_pipeline_provider.views.pipeline_status import read_missing
+from airflow_pipeline_provider.views.pipeline_status import Readable, read_missing
 from airflow_pipeline_provider.views.reprocess import preview_window
 from airflow_pipeline_provider.views.times import LocalInterval, local_interval
 from airflow_pipeline_provider.views.window_states import (
@@ -91,7 +90,7 @@ class MovePreview(Struct, frozen=True):
 
 
 def preview_move(
-    config: Described, state: State, at: datetime, selection: Selection, *, accepts_shrink: bool = False
+    config: Described, state: Readable, at: datetime, selection: Selection, *, accepts_shrink: bool = False
 ) -> MovePreview:
     """Preview the selection; `accepts_shrink`: the pipeline file has `audit.on_shrink: accept`.
 
@@ -153,11 +152,17 @@ def commands(pipeline_id: str, windows: Sequence[Interval]) -> str:
 # --- what is selected
 
 
-def _windows_of(config: Described, state: State, at: datetime, selection: Selection) -> list[Interval]:
+def _windows_of(config: Described, state: Readable, at: datetime, selection: Selection) -> list[Interval]:
     rules = config.rules
     if selection.windows:
         for window in selection.windows:
             plan_window(rules, window, at, cut=False, exact=False)
+            if window not in day_plan(
+                rules, day_of(window.start, rules.timezone)
+            ):  # of a day that no run plans
+                raise ConfigError(
+                    f"window: expected a window of the day plan, got {local_window(window, rules.timezone)}"
+                )
         return sorted(set(selection.windows))
     days = sorted(set(selection.days)) or (_days_to_look_at(config, state, at) if selection.all else [])
     if len(selection.days) > MOST_DAYS:
@@ -168,7 +173,7 @@ def _windows_of(config: Described, state: State, at: datetime, selection: Select
     return windows if selection.days else _incomplete(config, state, at, windows)
 
 
-def _days_to_look_at(config: Described, state: State, at: datetime) -> list[date]:
+def _days_to_look_at(config: Described, state: Readable, at: datetime) -> list[date]:
     """Return the days with anything missing, drifted or in doubt."""
     read = read_missing(config, state, at)
     asked = all_days(config.rules, at, read.first_day)
@@ -178,7 +183,9 @@ def _days_to_look_at(config: Described, state: State, at: datetime) -> list[date
     return days_of(config.rules, pieces)
 
 
-def _incomplete(config: Described, state: State, at: datetime, windows: Sequence[Interval]) -> list[Interval]:
+def _incomplete(
+    config: Described, state: Readable, at: datetime, windows: Sequence[Interval]
+) -> list[Interval]:
     """Return those that would be preselected, or that shrank and need a decision."""
     rules = config.rules
     first_day = state.first_day(None) if rules.start_day is None else None
@@ -188,7 +195,7 @@ def _incomplete(config: Described, state: State, at: datetime, windows: Sequence
     return [row.interval for row in rows if row.state in CHOSEN]
 
 
-def _read(state: State, days: Sequence[date], rules: PlanRules) -> list[Entry]:
+def _read(state: Readable, days: Sequence[date], rules: PlanRules) -> list[Entry]:
     """Return the entries of these days, each once; neighbouring days are read together."""
     spans = merge(day_interval(day, rules.timezone) for day in days)
     return _once([entry for span in spans for entry in state.entries(span)])

@@ -10,12 +10,14 @@ import msgspec
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_instant
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.web.states import StateUnreachable
 
+MOST_PROBLEMS = 3
 HEADERS = {"Cache-Control": "private, no-cache"}
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
@@ -56,6 +58,13 @@ def answer(payload: dict[str, Any], etag: str) -> Response:
     )
 
 
+def written(payload: dict[str, Any], status: int = 200) -> Response:
+    """Return the payload of an answer that no browser may keep."""
+    body = _ENCODER.encode(payload)
+    headers = {"Cache-Control": "no-store"}
+    return Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
 def answer_by_content(request: Request, payload: dict[str, Any], at: datetime) -> Response:
     """Return the payload and the time, or 304 where the browser has the same payload."""
     etag = f'"{hashlib.sha256(_ENCODER.encode(payload)).hexdigest()[:32]}"'
@@ -82,6 +91,19 @@ def instant(text: str, name: str) -> datetime:
         return parse_instant(text, name)
     except ConfigError as error:
         raise HTTPException(422, error.message) from None
+
+
+async def invalid_request(_request: Request, error: Exception) -> Response:
+    """Return 422 with one sentence about each problem of a body or a parameter, without the values."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for this class)
+    problems = []
+    for one in error.errors()[:MOST_PROBLEMS]:
+        where = ".".join(str(part) for part in one["loc"][1:])[:100]
+        message = str(one["msg"]).removeprefix("Value error, ")
+        problems.append(f"{where}: {message}" if where else message)
+    return JSONResponse(
+        {"detail": "; ".join(problems)}, status_code=422, headers={"Cache-Control": "no-store"}
+    )
 
 
 async def state_unreachable(_request: Request, error: Exception) -> Response:

@@ -109,7 +109,8 @@ def _read_gone(listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned
     return found
 
 
-def _teams(dag_ids: list[str]) -> dict[str, str | None]:
+def teams_of(dag_ids: list[str]) -> dict[str, str | None]:
+    """Return the team of each DAG; empty where Airflow has no teams."""
     if not conf.getboolean("core", "multi_team", fallback=False):
         return {}
     teams: dict[str, str | None] = DagModel.get_dag_id_to_team_name_mapping(dag_ids)
@@ -121,7 +122,7 @@ def readable_pipelines(user: Any) -> tuple[dict[str, Found], list[BrokenFile]]:
     listed = catalog()
     manager = get_auth_manager()
     allowed = manager.get_authorized_dag_ids(user=user, method="GET")
-    teams = _teams(list(listed.pipelines))
+    teams = teams_of(list(listed.pipelines))
     found = {dag_id: _listed(listed, dag_id, teams) for dag_id in listed.pipelines if dag_id in allowed}
     for dag_id, owned in _gone.get(listed, teams).items():
         details = DagDetails(id=dag_id, team_name=owned.team)
@@ -138,9 +139,9 @@ def find(dag_id: str) -> Found | None:
     if find_pipeline(dag_id) is not None:
         listed = catalog()
         if dag_id in listed.pipelines:
-            return _listed(listed, dag_id, _teams([dag_id]))
+            return _listed(listed, dag_id, teams_of([dag_id]))
     listed = catalog()
-    owned = _gone.get(listed, _teams(list(listed.pipelines))).get(dag_id)
+    owned = _gone.get(listed, teams_of(list(listed.pipelines))).get(dag_id)
     return _without_dag(dag_id, owned) if owned is not None else None
 
 

@@ -37,6 +37,7 @@ from airflow_pipeline_provider.web.answers import (
     unchanged,
 )
 from airflow_pipeline_provider.web.dag_runs import existing_runs
+from airflow_pipeline_provider.web.permissions import may
 from airflow_pipeline_provider.web.pipelines import Found, broken_json, find, readable_pipelines
 from airflow_pipeline_provider.web.rows import rows_of, strip_of
 from airflow_pipeline_provider.web.states import Lazy, read_entries, read_one
@@ -126,11 +127,14 @@ def _broken_row(file: Any) -> dict[str, Any]:
 
 
 @of_pipeline.get("")
-def pipeline(dag_id: str, request: Request, until: Annotated[date | None, Query()] = None) -> Response:
+def pipeline(
+    dag_id: str, request: Request, user: GetUserDep, until: Annotated[date | None, Query()] = None
+) -> Response:
     """Return one pipeline with a year of days, up to `until` or up to now."""
     one, at = _found(dag_id), now()
     facts = one.facts
-    other = digest("pipeline", one.version, one.paused, one.problem, until)
+    allowed = may(user, one)
+    other = digest("pipeline", one.version, one.paused, one.problem, until, allowed)
     mark = known_mark(request, other, at)
     within = strip_of(facts, at, _days_back(facts, at, until) + YEAR_DAYS)
     read = read_one(one.owned, within, mark)
@@ -149,6 +153,7 @@ def pipeline(dag_id: str, request: Request, until: Annotated[date | None, Query(
         "reason": view.reason,
         "never_ran": view.never_ran,
         "problem": one.problem,
+        "may": allowed,
         "behind_seconds": view.status.behind_seconds,
         "eta": lead(facts, entries, view, at) if entries is not None else None,
         "leases": view.leases,
