@@ -124,7 +124,7 @@ def limits(measured: Measured) -> list[tuple[str, float]]:
             ),
             ("a load into PostgreSQL, one connection", bytes_a_day(measured.postgres_rows_a_second)),
             ("a load into DuckDB, one process", bytes_a_day(measured.duckdb_rows_a_second)),
-            ("one extracting task, beside its cluster on one machine", bytes_a_day(measured.rows_a_second)),
+            ("one extracting task, on the same machine as its cluster", bytes_a_day(measured.rows_a_second)),
             ("one core of workers that extract", bytes_a_day(1 / measured.client_cpu)),
             ("one core of the cluster that answers", bytes_a_day(1 / measured.server_cpu)),
         ],
@@ -150,7 +150,7 @@ def lines(measured: Measured) -> Iterator[str]:
     for line in months[0]:
         yield f"| {line} | {' | '.join(each[line] for each in months)} |"
     yield ""
-    yield "| what is used up all day | at |"
+    yield "| what is in use all day | at |"
     yield "|---|---|"
     for what, size in limits(measured):
         yield f"| {what} | {size / 1e12:.1f} TB a day |"
