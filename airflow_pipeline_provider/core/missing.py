@@ -13,7 +13,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Protocol
 
-from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, intersect, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, failures_in
 from airflow_pipeline_provider.core.readiness import (
@@ -113,7 +113,7 @@ def find_missing(
         end = ready_end(rules, piece, at)
         if end > piece.start:
             found.append(Missing(Interval(piece.start, end), Why.READY))
-        for rest in by_day(rules, Interval(end, piece.end)):
+        for _, rest in days_in(Interval(end, piece.end), rules.timezone):
             ready = local_time(ready_at(rules, first_window(rules, rest)), rules.zone)
             found.append(Missing(rest, Why.NOT_SETTLED, f"its first window is ready at {ready}"))
     return sorted(found, key=lambda one: one.interval)
@@ -145,17 +145,7 @@ def too_old_sentence(number: int, first: date, last: date) -> str:
 
 def days_of(rules: PlanRules, pieces: Iterable[Interval]) -> list[date]:
     """Return the local days that the pieces touch, in order."""
-    return sorted({day_of(part.start, rules.zone) for piece in pieces for part in by_day(rules, piece)})
-
-
-def by_day(rules: PlanRules, piece: Interval) -> list[Interval]:
-    """Return the piece cut at the midnights of the pipeline's time zone."""
-    parts, start = [], piece.start
-    while start < piece.end:
-        end = min(day_interval(day_of(start, rules.zone), rules.zone).end, piece.end)
-        parts.append(Interval(start, end))
-        start = end
-    return parts
+    return sorted({day for piece in pieces for day, _ in days_in(piece, rules.timezone)})
 
 
 def explain(missing: Iterable[Missing], entries: Iterable[Entry]) -> list[Missing]:

@@ -7,13 +7,13 @@ from datetime import date, datetime
 
 import pytest
 
+from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.durations import parse_duration
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.missing import (
     Missing,
     Why,
-    by_day,
     explain,
     find_missing,
     too_old_text,
@@ -187,7 +187,8 @@ def test_the_last_failure_is_named() -> None:
 def test_parts() -> None:
     missing = [Missing(piece, Why.READY) for piece in hours("0-2 4-6")]
     assert shown(within(missing, hours("1-3")[0])) == ["1-2 ready 0"]
-    assert by_day(rules(), Interval(at(-1), at(26))) == list(hours("p23-24 0-25 25-26"))
+    days = [part for _, part in days_in(Interval(at(-1), at(26)), "America/New_York")]
+    assert days == list(hours("p23-24 0-25 25-26"))
 
 
 @pytest.mark.parametrize(
