@@ -64,7 +64,8 @@ def in_zone(instant: datetime, zone: tzinfo, name: str = "instant") -> datetime:
         raise ValueError(f"{name}: {instant!r} is outside of the years 1 to 9999 in {zone}") from error
 
 
-def _offset(instant: datetime, zone: tzinfo) -> timedelta:
+def offset_at(instant: datetime, zone: tzinfo) -> timedelta:
+    """Return the zone's offset from UTC at the instant."""
     local = instant.astimezone(zone)
     return local.replace(tzinfo=UTC) - instant
 
@@ -75,14 +76,14 @@ def _changes(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]
     Looks once a day and bisects to the second: no zone of the tz database has two changes within a day (the
     closest two are 3 days 23 hours apart), and all of them are on whole seconds.
     """
-    known = _offset(start, zone)
+    known = offset_at(start, zone)
     while start < end:
         stop = min(start + _DAY, end)
-        if (after := _offset(stop, zone)) != known:
+        if (after := offset_at(stop, zone)) != known:
             low, high = 0, int((stop - start) / _SECOND)
             while high - low > 1:
                 middle = (low + high) // 2
-                if _offset(start + middle * _SECOND, zone) == known:
+                if offset_at(start + middle * _SECOND, zone) == known:
                     low = middle
                 else:
                     high = middle
@@ -121,10 +122,10 @@ def _first_instant(day: date, zone: tzinfo) -> datetime:
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     start = midnight - _DAY  # offsets are shorter than a day
     for change in _changes(start, midnight + _DAY, zone):
-        if midnight - _offset(start, zone) < change:  # up to the change one offset holds
+        if midnight - offset_at(start, zone) < change:  # up to the change one offset holds
             break
         start = change
-    return max(start, midnight - _offset(start, zone))
+    return max(start, midnight - offset_at(start, zone))
 
 
 def day_interval(day: date, timezone: str | tzinfo) -> Interval:

@@ -11,7 +11,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 def local_time(instant: datetime, timezone: str | tzinfo) -> str:
     """Return `2013-11-03 06:00 EST`; seconds and their fraction only where there are any."""
     local = in_zone(instant, zone_of(timezone))
-    return f"{local.date()} {_clock(local)} {local.tzname()}"
+    return f"{local.date()} {clock_text(local)} {local.tzname()}"
 
 
 def local_window(interval: Interval, timezone: str | tzinfo) -> str:
@@ -23,14 +23,14 @@ def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     start, end = in_zone(interval.start, zone), in_zone(interval.end, zone)
     midnight = datetime.combine(start.date() + timedelta(days=1), datetime.min.time())
     if end.date() == start.date():
-        end_clock = _clock(end)
+        end_clock = clock_text(end)
     elif end.replace(tzinfo=None) == midnight:
         end_clock = "24:00"
     else:
-        end_clock = f"{end.date()} {_clock(end)}"
+        end_clock = f"{end.date()} {clock_text(end)}"
     if start.tzname() == end.tzname():
-        return f"{start.date()} [{_clock(start)}, {end_clock}) {start.tzname()}"
-    return f"{start.date()} [{_clock(start)} {start.tzname()}, {end_clock} {end.tzname()})"
+        return f"{start.date()} [{clock_text(start)}, {end_clock}) {start.tzname()}"
+    return f"{start.date()} [{clock_text(start)} {start.tzname()}, {end_clock} {end.tzname()})"
 
 
 def lease_holder(owner: str, installation: str | None) -> str:
@@ -53,7 +53,8 @@ def counted(number: int | None, noun: str) -> str:
     return f"{f'{number:,}' if number else 'no'} {noun if one else plural}"
 
 
-def _clock(local: datetime) -> str:
+def clock_text(local: datetime) -> str:
+    """Return `01:00`; seconds and their fraction only if they are not zero."""
     if local.microsecond:
         return f"{local:%H:%M:%S.%f}"
     return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"

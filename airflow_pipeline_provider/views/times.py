@@ -11,7 +11,7 @@ from msgspec import Struct
 from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.wording import lease_holder, local_time, local_window
+from airflow_pipeline_provider.core.wording import clock_text, lease_holder, local_time, local_window
 from airflow_pipeline_provider.state.base import Lease
 
 _DAY = timedelta(days=1)
@@ -59,13 +59,6 @@ def local_second_text(instant: datetime, timezone: str) -> str:
 def utc_text(instant: datetime) -> str:
     """Return `2013-11-03 05:00Z`."""
     return f"{instant.date()} {clock_text(instant)}Z"
-
-
-def clock_text(local: datetime) -> str:
-    """Return `01:00`; seconds and their fraction only if they are not zero."""
-    if local.microsecond:
-        return f"{local:%H:%M:%S.%f}"
-    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
 
 
 def clock_changes_in(interval: Interval, timezone: str) -> list[datetime]:

@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from enum import Enum
 from typing import Any
 
-from airflow_pipeline_provider.core.days import transitions
+from airflow_pipeline_provider.core.days import offset_at, transitions
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 
@@ -113,7 +113,7 @@ def wall_ranges(interval: Interval, zone: tzinfo) -> list[tuple[datetime, dateti
     if start >= end:
         return []
     changes = transitions(zone, start - _MARGIN, end + _MARGIN)
-    offsets = [_offset(moment, zone) for moment in (start - _MARGIN, *changes)]
+    offsets = [offset_at(moment, zone) for moment in (start - _MARGIN, *changes)]
     bounds = [start.replace(tzinfo=None) - _MARGIN]
     for change, before, after in zip(changes, offsets, offsets[1:], strict=False):
         bounds.append(change.replace(tzinfo=None) + max(before, after))
@@ -129,11 +129,6 @@ def wall_ranges(interval: Interval, zone: tzinfo) -> list[tuple[datetime, dateti
 
 _FIRST = datetime.min.replace(tzinfo=UTC) + 4 * _DAY
 _LAST = datetime.max.replace(tzinfo=UTC) - 4 * _DAY
-
-
-def _offset(instant: datetime, zone: tzinfo) -> timedelta:
-    local = instant.astimezone(zone)
-    return local.replace(tzinfo=UTC) - instant
 
 
 def _read_as_sqlite(text: str) -> str | None:
