@@ -158,8 +158,10 @@ def _write_all(
         futures = [pool.submit(read, batches) for batches in iterators]
         try:
             wait(futures)
-        except BaseException:  # the task must end: its readers must end before the pool can
+        except BaseException as ending:  # the task must end: its readers must end before the pool can
             written.stop.set()
+            if not isinstance(ending, Exception):
+                phase.held.let_go()  # Airflow kills the process after 5 seconds; readers may wait longer
             raise
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +32,8 @@ class Held:
     interval: Interval | None = None
     lost: LeaseHeldError | SupersededError | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    let_go: Callable[[], None] = lambda: None
+    """Release the lease while the phase still comes to its end."""
 
     def check(self) -> None:
         """Raise SupersededError when another run, or a later execution of this task, works on the window.
@@ -166,6 +168,11 @@ def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
             except Exception as error:  # noqa: BLE001  (a thread has no caller to raise to; the next round tries again)
                 logger.warning("the lease of %s could not be renewed: %s", claim.window_id, error)
 
+    def let_go() -> None:
+        held.stop.set()
+        release_all(runtime, claim.run)
+
+    held.let_go = let_go
     thread = threading.Thread(target=keep_renewing, name="lease", daemon=True)
     thread.start()
     try:

@@ -74,17 +74,6 @@ def test_a_killed_task_gives_its_lease_back(
     assert list(folder.target().values()) == folder.source(*FIRST)
 
 
-def test_a_reader_of_several_ends_with_its_task(folder: Folder, run_dag: Callable[..., Any]) -> None:
-    folder.write(
-        backlog="wait",
-        source="{type: sql, conn_id: events_db, table: events, time_column: at, key_columns: [id], slices: 3}",
-    )
-    with terminated_at("extract.part_begun"):
-        killed = run_dag(folder.dag())
-    assert states(killed)["extract"] == "failed"
-    assert state_of(folder).leases(expired=True) == []
-
-
 def test_a_task_that_runs_too_long_gives_its_lease_back(folder: Folder, run_dag: Callable[..., Any]) -> None:
     folder.write(backlog="wait")
     dag = folder.dag()
