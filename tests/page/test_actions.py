@@ -74,8 +74,8 @@ class Place:
             self.world.move(runtime, window)
 
 
-def fill(world: World, name: str) -> dict[int, list[Interval]]:
-    world.write(name, granularity="12h", start_day=world.day(-3), end_day=world.day(-1))
+def fill(world: World, name: str, **changes: Any) -> dict[int, list[Interval]]:
+    world.write(name, granularity="12h", start_day=world.day(-3), end_day=world.day(-1), **changes)
     with world.runtime(name) as runtime:
         plan = {back: windows_of(runtime, world.day(back)) for back in (-3, -2, -1)}
         failed = plan[-2][1]
@@ -90,11 +90,20 @@ def fill(world: World, name: str) -> dict[int, list[Interval]]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_app: Any) -> Iterator[Place]:
+    yield from made(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def by_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_app: Any) -> Iterator[Place]:
+    yield from made(tmp_path, monkeypatch, state={"type": "variable"})
+
+
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Iterator[Place]:
     for key, value in environment(tmp_path).items():
         if key.startswith("AIRFLOW_CONN_"):
             monkeypatch.setenv(key, value)
     world, name = World(tmp_path), f"p_{uuid4().hex[:8]}"
-    plan = fill(world, name)
+    plan = fill(world, name, **changes)
     maintenance = f"maintenance_of_{name}"
     store(tmp_path, name, maintenance)
     forget_catalog()
@@ -453,6 +462,30 @@ def test_an_expired_lease_is_released_and_a_live_one_by_its_run_id(place: Place,
     )
     nothing = post(place, client, "release", bounds(window))
     assert (nothing.status_code, "no run holds" in nothing.json()["detail"]) == (422, True)
+
+
+def test_a_state_in_variables_is_changed_the_same_way(by_variable: Place, client: Login) -> None:
+    """It has one writer at a time: while any run holds it, nothing is waived."""
+    place, window = by_variable, by_variable.missing[0]
+    with closing(place.state()) as state:
+        state.acquire(place.missing[1], f"{place.dag_id}/scheduled__x", 3600)
+    held = post(place, client, "waive", bounds(window, reason="why"))
+    assert (held.status_code, "scheduled__x" in held.json()["detail"]) == (409, True)
+    freed = post(place, client, "release", bounds(place.missing[1], run_id="scheduled__x", reason="gone"))
+    assert freed.status_code == 200, freed.text
+    assert post(place, client, "waive", bounds(window, reason="why")).status_code == 200
+    assert post(place, client, "accept-shrink", bounds(place.shrunk, rows=2, reason="why")).status_code == 200
+    shown = post(place, client, "preview", {"all": True}).json()["windows"]
+    assert [(row["state"], row["goes"]) for row in shown] == [
+        ("drifted", 2),
+        ("failed", None),
+        ("missing", None),
+    ]
+    with closing(place.state()) as state:
+        assert [(act.what, act.by) for act in state.about().acts] == [
+            ("unlock", "admin"),
+            ("accept shrink", "admin"),
+        ]
 
 
 # --- who may, and from where
