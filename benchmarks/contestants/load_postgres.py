@@ -43,7 +43,7 @@ def own(staged: Path, url: str) -> Timing:
         connection.cursor() as cursor,
         (staged / "rows.copy").open("rb") as rows,
     ):
-        cursor.copy_expert(sql.copy_rows(sql.DIALECT.parse_name(TABLE)), rows, 1 << 20)
+        cursor.copy_expert(sql.copy_statement(sql.DIALECT.parse_name(TABLE)), rows, 1 << 20)
     return timing
 
 
