@@ -34,11 +34,13 @@ class Command:
     results: dict[str, str] = field(default_factory=dict)
 
 
-def _argument(*flags: str, **options: Any) -> Argument:
+def _argument(*flags: str, **options: object) -> Argument:
     return Argument(flags, options)
 
 
-def _option(flag: str, metavar: str, help_text: str, default: str | None = None, **options: Any) -> Argument:
+def _option(
+    flag: str, metavar: str, help_text: str, default: str | None = None, **options: object
+) -> Argument:
     return Argument((flag,), {"metavar": metavar, "help": help_text, "default": default, **options})
 
 

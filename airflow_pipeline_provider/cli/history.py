@@ -6,7 +6,6 @@ import json
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_window_words, split_window_words
@@ -141,7 +140,7 @@ def _detail(entry: HistoryEntry) -> str:
     return ", ".join(_items(detail))
 
 
-def _items(detail: dict[str, Any]) -> list[str]:
+def _items(detail: dict[str, object]) -> list[str]:
     return [f"{k} {v if isinstance(v, int | str) else json.dumps(v)}" for k, v in detail.items()]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -57,7 +57,7 @@ class Screen:
         """Return the terminal's width in columns, or None for a file or a pipe, where lines are not wrapped."""
         return self.console(self.out).width if self.out.isatty() else None
 
-    def print_json(self, value: Any) -> None:
+    def print_json(self, value: object) -> None:
         """Print the command's JSON document."""
         document = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         self._write(visible_json(document) + "\n", self.out)

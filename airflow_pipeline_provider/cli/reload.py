@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -193,7 +193,7 @@ def _start_runs(runtime: Runtime, windows: Sequence[Interval], prefix: str, by: 
     for window in windows:
         named = runtime.window(window)
         run_id = NamedRun(prefix, named.window_id, stamp).run_id
-        conf: dict[str, Any] = {
+        conf: dict[str, object] = {
             "window_start": iso_utc(window.start),
             "window_end": iso_utc(window.end),
             "exact": True,
@@ -210,7 +210,7 @@ def _start_runs(runtime: Runtime, windows: Sequence[Interval], prefix: str, by: 
     return done
 
 
-def _trigger(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+def _trigger(dag_id: str, run_id: str, conf: dict[str, object]) -> None:
     from airflow.api.client.local_client import Client
     from airflow.exceptions import DagNotFound, DagRunAlreadyExists
     from airflow.sdk.exceptions import AirflowException

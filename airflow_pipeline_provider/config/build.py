@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -104,7 +103,7 @@ def _validate_section(
     return placeholder
 
 
-def _validate_pipeline(data: dict[str, Any], found: Found) -> PipelineConfig | None:
+def _validate_pipeline(data: dict[str, object], found: Found) -> PipelineConfig | None:
     try:
         return PipelineConfig.model_validate(data)
     except ValidationError as error:
@@ -113,7 +112,7 @@ def _validate_pipeline(data: dict[str, Any], found: Found) -> PipelineConfig | N
     return None
 
 
-def _check_across_valid_fields(data: dict[str, Any], found: Found) -> None:
+def _check_across_valid_fields(data: dict[str, object], found: Found) -> None:
     """Run the cross-field checks without the invalid fields; pydantic runs them only if all fields are valid."""
     invalid = {path[0] for path, _ in found if path}
     rest = {key: value for key, value in data.items() if key not in invalid or key in _SECTIONS}

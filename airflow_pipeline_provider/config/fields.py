@@ -149,7 +149,7 @@ def _ever_fires(expression: str) -> bool:
         return False
 
 
-def validate_names(value: object) -> Any:
+def validate_names(value: object) -> object:
     """Return the distinct names of a list, in its order."""
     if not isinstance(value, list | tuple):
         raise ValueError(f"must be a list of text such as [a, b], got {format_value(value)}")

@@ -20,9 +20,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECTIONS_WITH_DEFAULTS = ("state", "validate", "audit", "airflow", "default_record", "record_functions")
 
 
-def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, Any]:
+def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, object]:
     """Return the schema; `options` maps section and type to a model: `{"source": {"elasticsearch": Model, …}, …}`."""
-    definitions: dict[str, Any] = {}
+    definitions: dict[str, object] = {}
     root = _model_schema(PipelineConfig, "", definitions)
     for kind, models in options.items():
         references = []
@@ -47,7 +47,9 @@ def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dic
     }
 
 
-def _connector(key: str, name: str, model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+def _connector(
+    key: str, name: str, model: type[BaseModel], definitions: dict[str, object]
+) -> dict[str, object]:
     schema = _model_schema(model, f"{key}.", definitions)
     properties = schema["properties"]
     properties["type"] = {"const": name, "description": f"The connector {name}."}
@@ -55,12 +57,12 @@ def _connector(key: str, name: str, model: type[BaseModel], definitions: dict[st
     return {**_without(schema, "title"), "properties": {field: properties[field] for field in order}}
 
 
-def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
+def _model_schema(model: type[BaseModel], prefix: str, definitions: dict[str, object]) -> dict[str, Any]:
     """Return the model's schema and add the schemas it refers to to `definitions`, with prefixed names."""
     schema = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     for name, definition in schema.pop("$defs", {}).items():
         definitions[f"{prefix}{name}"] = _tidy(definition)
-    tidy: dict[str, Any] = _tidy(schema)
+    tidy: dict[str, object] = _tidy(schema)
     return tidy
 
 
@@ -88,7 +90,7 @@ def _tidy(value: object) -> Any:
     return tidy
 
 
-def _reachable(schema: object, definitions: Mapping[str, Any]) -> set[str]:
+def _reachable(schema: object, definitions: Mapping[str, object]) -> set[str]:
     """Return the names of the definitions that the schema refers to, directly or through others."""
     found: set[str] = set()
     todo = [schema]
@@ -105,5 +107,5 @@ def _reachable(schema: object, definitions: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _without(schema: dict[str, Any], *keys: str) -> dict[str, Any]:
+def _without(schema: dict[str, object], *keys: str) -> dict[str, object]:
     return {key: value for key, value in schema.items() if key not in keys}

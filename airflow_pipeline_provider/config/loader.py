@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -66,7 +65,7 @@ def load_pipeline(path: str | Path, *, options_model: OptionsModel) -> PipelineC
     return _load(path, _defaults_of(path.parent), options_model)
 
 
-def parse_pipeline(data: Mapping[str, Any], *, options_model: OptionsModel) -> PipelineConfig:
+def parse_pipeline(data: Mapping[str, object], *, options_model: OptionsModel) -> PipelineConfig:
     """Load a pipeline from a mapping with the content of a file; no `defaults.yaml`, no lines in errors."""
     return build_config(from_plain(dict(data)), None, options_model)
 

@@ -55,7 +55,7 @@ _LENGTHS = {
 
 
 def validation_messages(
-    error: ValidationError, data: Any, model: type[BaseModel], prefix: Sequence[str | int] = ()
+    error: ValidationError, data: object, model: type[BaseModel], prefix: Sequence[str | int] = ()
 ) -> list[tuple[tuple[str | int, ...], str]]:
     """Return the path and the message of every error.
 
@@ -87,7 +87,7 @@ def validation_messages(
     return [(path, message) for path, found in messages.items() for message in found]
 
 
-def _must_be(expectations: list[str], value: Any, key: str | int) -> str:
+def _must_be(expectations: list[str], value: object, key: str | int) -> str:
     message = f"must be {' or '.join(expectations)}, got {format_value(value, key)}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return message + (" (put it in quotes)" if "text" in expectations and is_number else "")
@@ -99,7 +99,7 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
     return f"unknown key; {hint}" if hint else "unknown key"
 
 
-def _data_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[str | int, ...]:
+def _data_path(loc: tuple[str | int, ...], data: object, kind: str) -> tuple[str | int, ...]:
     """Return the path without the union members that pydantic adds to it and that the data does not contain."""
     path: list[str | int] = []
     at = data
@@ -121,7 +121,7 @@ def child_at(value: Any, part: str | int) -> Any:
     return value[part] if inside else None
 
 
-def _value_at(data: Any, path: Sequence[str | int]) -> Any:
+def _value_at(data: Any, path: Sequence[str | int]) -> object:
     for part in path:
         data = data[part]
     return data
@@ -146,7 +146,7 @@ def _expectation(item: Any, path: tuple[str | int, ...], model: type[BaseModel])
     return None
 
 
-def _choice(expected: str, value: Any) -> str:
+def _choice(expected: str, value: object) -> str:
     choices = re.findall(r"'([^']*)'", expected)
     if len(choices) < 3:
         return " or ".join(choices) or expected
@@ -154,7 +154,7 @@ def _choice(expected: str, value: Any) -> str:
     return f"one of {', '.join(choices)}" + (f" ({hint})" if hint else "")
 
 
-def _bound(kind: str, ctx: dict[str, Any]) -> str:
+def _bound(kind: str, ctx: dict[str, object]) -> str:
     comparisons = {
         "greater_than_equal": "ge",
         "less_than_equal": "le",
@@ -168,7 +168,7 @@ def _bound(kind: str, ctx: dict[str, Any]) -> str:
 
 
 def _bounds(schema: dict[str, Any]) -> str | None:
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for part in (schema, *schema.get("anyOf", ())):
         found.update({key: part[key] for key in _BOUND_KEYS if key in part})
     low, high = found.get("minimum"), found.get("maximum")
@@ -190,7 +190,7 @@ def _message(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) -> 
 
 
 @lru_cache(maxsize=64)
-def _root_schema(model: type[BaseModel]) -> dict[str, Any]:
+def _root_schema(model: type[BaseModel]) -> dict[str, object]:
     try:
         return model.model_json_schema()
     except Exception:  # noqa: BLE001  a connector's own types may have no schema; the message is then less specific

@@ -24,7 +24,7 @@ MAX_PROBLEMS = 50
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
-_MERGE: Any = type("Merge", (str,), {})("<<")  # the merge key, unlike a quoted "<<"
+_MERGE: object = type("Merge", (str,), {})("<<")  # the merge key, unlike a quoted "<<"
 _CONSTANTS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _CONSTANTS.update(dict.fromkeys(("true", "True", "TRUE"), True))
 _CONSTANTS.update(dict.fromkeys(("false", "False", "FALSE"), False))
@@ -97,7 +97,7 @@ class _TreeBuilder:
             return len(collection.node.value)
         return collection.key if collection.key_line is not None else None
 
-    def open(self, event: Any, value: Any) -> None:
+    def open(self, event: Any, value: object) -> None:
         line = event.start_mark.line + 1
         expected = "map" if isinstance(value, dict) else "seq"
         if event.tag not in (None, "!", _TAG + expected):
@@ -158,7 +158,7 @@ class _TreeBuilder:
         if self._awaits_key():
             self.key(event, line)
             return
-        value: Any
+        value: object
         try:
             if "${" in event.value and event.tag in (None, "!", _TAG + "str"):
                 value = Template(event.value, event.tag is None and event.implicit[0])
@@ -212,7 +212,7 @@ def _short_tag(tag: str) -> str:
     return shorten(tag.replace(_TAG, "!!"))
 
 
-def _resolve(event: Any) -> Any:
+def _resolve(event: Any) -> object:
     text: str = event.value
     if event.tag is None:
         return plain_value(text) if event.implicit[0] else text
@@ -341,7 +341,7 @@ def plain(node: Node) -> Any:
     return [plain(child) for child in value] if isinstance(value, list) else value
 
 
-def from_plain(value: Any) -> Node:
+def from_plain(value: object) -> Node:
     """Return a tree without lines or file for dicts, lists and scalars."""
     if isinstance(value, dict):
         return Node({key: from_plain(child) for key, child in value.items()}, 0, None)

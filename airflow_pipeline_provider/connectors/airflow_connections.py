@@ -75,7 +75,7 @@ def _find_connection(conn_id: str) -> Any:
     return _from_metadata_database(conn_id)
 
 
-def bind_hook(hook: T, connection: Any) -> T:
+def bind_hook(hook: T, connection: object) -> T:
     """Make an Airflow hook use this connection: its own lookup fails in a plain process."""
     hook.get_connection = lambda _conn_id: connection  # type: ignore[attr-defined]
     return hook
@@ -114,7 +114,7 @@ def hide(secret: str) -> None:
         mask_secret(form)
 
 
-def _hide_secrets(connection: Any) -> None:
+def _hide_secrets(connection: object) -> None:
     for secret in _secrets(connection):
         hide(secret)
 
@@ -137,7 +137,7 @@ def _secrets(connection: Any) -> Iterator[str]:
     yield from _secret_texts(connection.extra_dejson)
 
 
-def _secret_texts(value: Any, name: str = "", hidden: bool = False) -> Iterator[str]:
+def _secret_texts(value: object, name: str = "", hidden: bool = False) -> Iterator[str]:
     hidden = hidden or is_secret(name, value)
     if isinstance(value, Mapping):
         for key, child in value.items():

@@ -76,7 +76,7 @@ class Connector(ABC):
         self.options = options
         self.identity = identity
 
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> dict[str, object]:
         """Return the dataset that the pipeline file names (`core.datasets`): JSON, no credentials, no I/O.
 
         A source includes all options that change its record ids or event times.
@@ -86,7 +86,7 @@ class Connector(ABC):
             value["conn_id"] = self.options.conn_id
         return value
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> dict[str, object]:
         """Return `server` and `database` that the connection leads to, without credentials; {} when unknown."""
         return {}
 
@@ -334,14 +334,18 @@ class Target(Connector):
         and checks nothing.
         """
 
-    def pipelines(self) -> dict[str, dict[str, Any]]:
+    def pipelines(self) -> dict[str, dict[str, object]]:
         """Return what each pipeline of this table registered; {} without a table.
 
         A target that keeps no registrations returns {}, and does not notice two pipelines with one source.
         """
         return {}
 
-    def register(self, entry: dict[str, Any], check: Callable[[dict[str, dict[str, Any]]], None]) -> None:  # noqa: ARG002
+    def register(
+        self,
+        entry: dict[str, object],  # noqa: ARG002
+        check: Callable[[dict[str, dict[str, object]]], None],
+    ) -> None:
         """Store `entry` (JSON) for this pipeline in a prepared table, in one transaction with `check`.
 
         `check` gets the entries of the other pipelines, and raises to refuse.

@@ -107,7 +107,7 @@ def plain_rows(connection: Any) -> Any:
     return connection
 
 
-def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], Any]]:
+def opener(conn_id: str, *, sqlite_mode: str) -> tuple[str, Any, Callable[[], object]]:
     """Return type, hook and opening function of the database behind an Airflow connection.
 
     The type is the connection's ("postgres", "sqlite", "mysql", …); the hook is None for SQLite.

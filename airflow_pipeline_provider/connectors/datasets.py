@@ -24,7 +24,7 @@ class DatasetName(NamedTuple):
     name: str
 
 
-def place_of(conn_id: str) -> dict[str, Any]:
+def place_of(conn_id: str) -> dict[str, object]:
     """Return `dialect`, `server` and `database` of a connection; None for what it does not name.
 
     Of SQLite the folder is the server and the file the database, as they are written, since a moved folder is the
@@ -53,7 +53,7 @@ def place_of(conn_id: str) -> dict[str, Any]:
     return {"dialect": dialect, "server": _hosts(connection), "database": connection.schema or None}
 
 
-def with_file(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def with_file(recorded: Mapping[str, Any], now: Mapping[str, object]) -> dict[str, object]:
     """Return a recorded dataset with the `file` that it has if `now` has one: older versions did not record it."""
     dataset = dict(recorded)
     if "file" in dataset or "file" not in now or dataset.get("type") != now.get("type"):

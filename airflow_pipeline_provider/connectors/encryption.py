@@ -7,7 +7,6 @@ its extra: `{"allow_http_credentials": true}`.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
 
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
@@ -27,7 +26,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def flag(conn_id: str, extra: dict[str, Any], key: str, default: bool) -> bool:
+def flag(conn_id: str, extra: dict[str, object], key: str, default: bool) -> bool:
     """Return an extra as a boolean; "false" is False, since a connection given as a URI has only strings.
 
     Raise FatalError for any other value.
@@ -41,7 +40,7 @@ def flag(conn_id: str, extra: dict[str, Any], key: str, default: bool) -> bool:
     raise FatalError(f"connection {conn_id!r}: expected true or false for the extra {key}, got {value!r}")
 
 
-def require_encryption(conn_id: str, extra: dict[str, Any], host: str, url: str) -> None:
+def require_encryption(conn_id: str, extra: dict[str, object], host: str, url: str) -> None:
     """Raise ConfigError if a credential would leave this machine over plain HTTP; `url` shows no credential."""
     if is_loopback(host) or flag(conn_id, extra, ALLOW, False):
         return

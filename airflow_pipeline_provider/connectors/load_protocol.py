@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 T = TypeVar("T")
-Execute = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement; a statement that changes rows returns their number in its first column."""
 
 
@@ -129,7 +129,7 @@ class LoadProtocol:
 
     # --- changes
 
-    def stamps(self, manifest: Manifest) -> list[Any]:
+    def stamps(self, manifest: Manifest) -> list[object]:
         """Return the values that a load adds to each row of the envelope, without LOADED_AT."""
         interval = manifest.interval
         return [

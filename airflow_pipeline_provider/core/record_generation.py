@@ -68,7 +68,7 @@ def calculate_time_window(
 
 
 def generate_pipeline_time_window_record(
-    final_config: Mapping[str, Any], *, reference_time: object, latest_timestamp_available: LatestTimestamp
+    final_config: Mapping[str, object], *, reference_time: object, latest_timestamp_available: LatestTimestamp
 ) -> dict[str, Any] | None:
     """Return the next window of the target day, or None when the day has none left (the reason is logged).
 
@@ -86,7 +86,7 @@ def generate_pipeline_time_window_record(
 
 
 def build_complete_pipeline_record(
-    final_config: Mapping[str, Any],
+    final_config: Mapping[str, object],
     *,
     reference_time: object,
     latest_timestamp_available: LatestTimestamp,
@@ -112,7 +112,7 @@ def build_complete_pipeline_record(
 
 
 def build_window_record(
-    final_config: Mapping[str, Any],
+    final_config: Mapping[str, object],
     interval: Interval,
     day: Interval | None = None,
     *,
@@ -150,7 +150,7 @@ def window_record(
     zone: tzinfo,
     *,
     pipeline_id: str | None,
-    default_record: Mapping[str, Any],
+    default_record: Mapping[str, object],
     functions: Mapping[str, RecordFunction],
 ) -> dict[str, Any]:
     """Compute the complete record of a window of the local `day`, as `build_window_record` describes it.
@@ -188,7 +188,7 @@ class _RecordSettings(NamedTuple):
     granularity: Duration
 
 
-def _settings_of(final_config: Mapping[str, Any]) -> _RecordSettings:
+def _settings_of(final_config: Mapping[str, object]) -> _RecordSettings:
     timezone, x_time_back, granularity = (
         _value(final_config, key) for key in ("timezone", "x_time_back", "granularity")
     )
@@ -205,14 +205,14 @@ def _settings_of(final_config: Mapping[str, Any]) -> _RecordSettings:
     return _RecordSettings(zone, back, step)
 
 
-def _pipeline_id(final_config: Mapping[str, Any]) -> str | None:
+def _pipeline_id(final_config: Mapping[str, object]) -> str | None:
     pipeline_id = final_config.get("pipeline_id")
     if pipeline_id is not None and (not isinstance(pipeline_id, str) or not pipeline_id):
         raise ConfigError(f"pipeline_id: expected a name, got {quote(pipeline_id)}")
     return pipeline_id
 
 
-def _value(final_config: Mapping[str, Any], key: str) -> Any:
+def _value(final_config: Mapping[str, object], key: str) -> Any:
     if not isinstance(final_config, Mapping):
         raise ConfigError(f"final_config: expected a mapping, got {quote(final_config)}")
     if key not in final_config:
@@ -226,7 +226,7 @@ def _names(mapping: Iterable[object]) -> str:
     return ", ".join(str(key) for key in mapping) or "no keys"
 
 
-def _default_record(final_config: Mapping[str, Any]) -> dict[str, Any]:
+def _default_record(final_config: Mapping[str, object]) -> dict[str, object]:
     record = _value(final_config, "default_record")
     if not isinstance(record, Mapping) or not all(isinstance(key, str) for key in record):
         raise ConfigError(f"default_record: expected a mapping with text keys, got {quote(record)}")
@@ -243,7 +243,7 @@ def _copy(key: str, value: object) -> object:
 
 
 def _functions_of(
-    final_config: Mapping[str, Any], registered: Mapping[str, RecordFunction] | None
+    final_config: Mapping[str, object], registered: Mapping[str, RecordFunction] | None
 ) -> dict[str, RecordFunction]:
     """Return the configuration's functions, then the registered ones; a registered one replaces the same name."""
     merged: dict[str, RecordFunction] = {}
@@ -327,7 +327,7 @@ def _window_fields(interval: Interval, day: date, zone: tzinfo) -> dict[str, Any
     }
 
 
-def _call(field: str, function: RecordFunction, record: dict[str, Any]) -> str | int | None:
+def _call(field: str, function: RecordFunction, record: dict[str, object]) -> str | int | None:
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', quote(function))}"
     try:
         value = function(record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any
 
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -30,7 +29,7 @@ WINDOW_FIELDS = frozenset(field for field in FIELDS if field.isupper())
 """The UPPERCASE fields, which no record function may replace."""
 
 
-def json_safe(record: Mapping[str, object]) -> dict[str, Any]:
+def json_safe(record: Mapping[str, object]) -> dict[str, object]:
     """Return a JSON-safe copy: datetimes as ISO 8601 with offset, dates as ISO 8601.
 
     Raises ConfigError that names the key (`owner.since`, `tags[0]`) of what JSON cannot hold: naive
@@ -44,7 +43,7 @@ def json_safe(record: Mapping[str, object]) -> dict[str, Any]:
         raise ConfigError("record: expected values that JSON can hold, got one that holds itself") from None
 
 
-def _mapping(value: Mapping[str, object], path: str) -> dict[str, Any]:
+def _mapping(value: Mapping[str, object], path: str) -> dict[str, object]:
     for key in value:
         if not isinstance(key, str):
             raise ConfigError(f"{path or 'record'}: expected text keys only, got {quote(key)}")

@@ -183,7 +183,7 @@ def _split(batch: pa.RecordBatch, bound: int) -> Iterator[pa.RecordBatch]:
     yield from _split(batch.slice(half), bound)
 
 
-def min_max(times: Any) -> tuple[int, int]:
+def min_max(times: object) -> tuple[int, int]:
     """Return the smallest and the largest EVENT_TIME of a column, in microseconds since 1970."""
     found = pc.min_max(times)
     return found["min"].cast(pa.int64()).as_py(), found["max"].cast(pa.int64()).as_py()

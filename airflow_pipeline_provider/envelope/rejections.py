@@ -6,7 +6,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -125,7 +124,7 @@ class _RepeatedKeyError(Exception):
     pass
 
 
-def _reject_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+def _reject_repeated_keys(pairs: list[tuple[str, object]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
         raise _RepeatedKeyError
 

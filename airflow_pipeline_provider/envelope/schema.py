@@ -36,7 +36,7 @@ QUARANTINE = ENVELOPE.append(pa.field("REASON", pa.string(), nullable=False))
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
-def utf8(values: Sequence[Any]) -> pa.StringArray:
+def utf8(values: Sequence[object]) -> pa.StringArray:
     """Return a string column of bytes-like values, copied once.
 
     Raise pa.ArrowInvalid if they are not UTF-8, OverflowError beyond 2 GiB.
@@ -55,7 +55,7 @@ def text(values: Iterable[str]) -> pa.StringArray:
     return _variable([value.encode() for value in values], pa.string())
 
 
-def binary(values: Sequence[Any]) -> pa.BinaryArray:
+def binary(values: Sequence[object]) -> pa.BinaryArray:
     """Return a binary column of bytes-like values, copied once."""
     return _variable(values, pa.binary())
 

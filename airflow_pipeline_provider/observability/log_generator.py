@@ -29,7 +29,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from enum import Enum
-from typing import Any
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import local_window
@@ -91,7 +90,7 @@ def phase_log(
     begun = monotonic()
     as_json = _is_json(as_json)
 
-    def log_line(level: int, **more: Any) -> None:
+    def log_line(level: int, **more: object) -> None:
         log_event(logger, _fields(record, as_json, more), level=level, as_json=as_json, clock=clock)
 
     log_line(logging.INFO)
@@ -117,7 +116,7 @@ def phase_log(
     metrics.phase_ended(pipeline, phase, seconds, record.counts)
 
 
-def _fields(record: PhaseRecord, as_json: bool, more: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(record: PhaseRecord, as_json: bool, more: Mapping[str, object]) -> dict[str, object]:
     first = {"phase": record.phase, "status": record.status, "reason": record.reason}
     last = {
         **more,
@@ -142,7 +141,7 @@ def _window(record: PhaseRecord, as_json: bool) -> str | None:
 
 def log_event(
     logger: logging.Logger,
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object],
     *,
     level: int = logging.INFO,
     as_json: bool | None = None,
@@ -166,10 +165,10 @@ def log_event(
 class _EventLine(str):
     """The text of an event with its fields, so that a handler in this process need not parse the text."""
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
 
 
-def event_fields(record: logging.LogRecord) -> Mapping[str, Any] | None:
+def event_fields(record: logging.LogRecord) -> Mapping[str, object] | None:
     """Return the fields that `log_event` logged, with secrets unmasked, or None for any other record."""
     for line in record.args if isinstance(record.args, tuple) else ():
         if isinstance(line, _EventLine):
@@ -183,7 +182,7 @@ def _is_json(as_json: bool | None) -> bool:
     return as_json
 
 
-def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
+def render(fields: Mapping[str, object], *, as_json: bool | None = None) -> str:
     """Return the line, with secrets masked."""
     as_json = _is_json(as_json)
     clean = {redact_text(str(key)): _loggable(redact(value, str(key))) for key, value in fields.items()}
@@ -192,7 +191,7 @@ def render(fields: Mapping[str, Any], *, as_json: bool | None = None) -> str:
     return " ".join(f"{_format_key(key)}={_format_value(value)}" for key, value in clean.items())
 
 
-def _loggable(value: object) -> Any:
+def _loggable(value: object) -> object:
     """Return a JSON value: floats rounded to three digits, long texts cut, other types as text."""
     if value is None or isinstance(value, bool):
         return value

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -137,7 +136,7 @@ def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reco
     return counts, reconcile(counts, keeps_history=runtime.target.identity.keeps_history)
 
 
-def _facts(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:
+def _facts(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, object]:
     return recorded(runtime.state.entries(claim.interval), staged.attempt)
 
 

@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 class Datasets(NamedTuple):
     """What a pipeline reads and writes now, and its first and last day."""
 
-    source: dict[str, Any]
-    target: dict[str, Any]
+    source: dict[str, object]
+    target: dict[str, object]
     days: Days
 
     @property
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, object]:
         """Return what the target keeps of the pipeline."""
         return {"source": self.source, "days": list(self.days)}
 
@@ -109,7 +109,7 @@ def recorded(about: About, now: Datasets) -> About:
     return replace(about, source=now.source, target=now.target, days=now.days)
 
 
-def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str, Any]]], None]:
+def twin_check(pipeline_id: str, now: Datasets) -> Callable[[dict[str, dict[str, object]]], None]:
     """Return a check of the other pipelines in the target table: ConfigError for one that reads the same source."""
 
     def check(pipelines: dict[str, dict[str, Any]]) -> None:
@@ -160,7 +160,7 @@ def change_sentence(found: list[str]) -> str:
     return f"the committed windows were loaded from and into other places than the file names now: {', '.join(found)}"
 
 
-def _place(connector: Connector) -> dict[str, Any]:
+def _place(connector: Connector) -> dict[str, object]:
     try:
         return connector.place()
     except (
@@ -176,7 +176,7 @@ def _days(config: PipelineConfig) -> Days:
     return first.isoformat() if first else None, last.isoformat() if last else None
 
 
-def _plain(dataset: dict[str, Any]) -> dict[str, Any]:
+def _plain(dataset: dict[str, object]) -> dict[str, object]:
     """Return the value as it is read back from JSON."""
-    value: dict[str, Any] = json.loads(json.dumps(dataset, sort_keys=True, default=str))
+    value: dict[str, object] = json.loads(json.dumps(dataset, sort_keys=True, default=str))
     return value

@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import Enum
-from typing import Any
 
 from airflow_pipeline_provider.core.days import FIRST_DAY, LAST_DAY, day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
@@ -62,7 +61,7 @@ class RecheckedWindow:
     known: bool = False
 
     @property
-    def detail(self) -> dict[str, Any]:
+    def detail(self) -> dict[str, object]:
         """Return the detail for the ledger."""
         return {"source": self.source, "target": self.target, "verdict": self.verdict.value}
 
@@ -236,7 +235,7 @@ def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined
     return RecheckedWindow(piece, source, newest, verdict)
 
 
-def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, Any]]]:
+def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, object]]]:
     """Return the drift of the piece that the ledger has."""
     return [(where, check.detail) for where, check in drifted(entries) if where.overlaps(piece)]
 

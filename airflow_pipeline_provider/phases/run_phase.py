@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -117,7 +116,7 @@ def _give_up(
     Any exception counts: otherwise a window that no run can move would stay first in every plan.  An unexpected
     one is retried by Airflow, and each try counts to `max_attempts`.
     """
-    detail: dict[str, Any] = {"phase": name}
+    detail: dict[str, object] = {"phase": name}
     if isinstance(error, PipelineError):
         kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
         detail |= {**error.detail, "error": kind, "message": redact_values(error.message)[:500]}

@@ -40,12 +40,12 @@ class SourceFacts(NamedTuple):
     body: BodyReport | None = None
     untimed: int | None = None
     all_untimed: bool = False
-    elsewhere: dict[str, Any] | None = None
+    elsewhere: dict[str, object] | None = None
     record_id: str | None = None
 
-    def detail(self) -> dict[str, Any]:
+    def detail(self) -> dict[str, object]:
         """Return the facts as the ledger keeps them."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "body": self.body.kind.value if self.body else None,
             "untimed": self.untimed,
             "elsewhere": self.elsewhere,
@@ -78,8 +78,8 @@ def read_facts(
 
 
 def _elsewhere(
-    runtime: Runtime, first: datetime, newest: datetime, probe: Probe[Any]
-) -> dict[str, Any] | None:
+    runtime: Runtime, first: datetime, newest: datetime, probe: Probe[object]
+) -> dict[str, object] | None:
     """Return where the source's rows are, if its newest one is in no day that was or will soon be planned."""
     tomorrow = runtime.clock() + _DAY
     if newest > tomorrow:
@@ -120,7 +120,7 @@ def report_facts(runtime: Runtime, facts: SourceFacts) -> None:
     logger.warning("%s and are not moved; correct them, or leave them out by the source's query", sentence)
 
 
-def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, Any]:
+def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, object]:
     """Return the facts that were recorded with this attempt; none for one that an earlier version began."""
     for entry in entries:
         if entry.kind is Kind.ATTEMPT and entry.attempt == attempt is not None:
@@ -128,9 +128,9 @@ def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, Any]:
     return {}
 
 
-def latest(entries: Iterable[Entry]) -> dict[str, Any]:
+def latest(entries: Iterable[Entry]) -> dict[str, object]:
     """Return each fact as the last commit or failure recorded it, in the order of `entries`."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for entry in entries:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
             facts = {name: entry.detail[name] for name in RECORDED if name in entry.detail}
@@ -161,7 +161,7 @@ def untimed_sentence(rows: int) -> str:
     )
 
 
-def elsewhere_sentence(found: dict[str, Any]) -> str:
+def elsewhere_sentence(found: dict[str, object]) -> str:
     """Return what `elsewhere` means, without a full stop."""
     if found["side"] == "before":
         return (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -52,7 +52,7 @@ def validate(runtime: Runtime, claim: Claim) -> Validated:
 
 
 def begin_attempt(
-    runtime: Runtime, claim: Claim, rows: int | None, facts: Mapping[str, Any]
+    runtime: Runtime, claim: Claim, rows: int | None, facts: Mapping[str, object]
 ) -> tuple[str, tuple[Slice, ...]]:
     """Freeze a slice plan under a new attempt id, and record it with the facts of the source.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -63,7 +63,7 @@ class Generated(NamedTuple):
     """A claim with its record, or the reason why there is nothing to do."""
 
     claim: Claim | None
-    record: dict[str, Any] | None
+    record: dict[str, object] | None
     reason: str | None
     detail: str
 

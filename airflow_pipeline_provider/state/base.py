@@ -255,7 +255,7 @@ class State(ABC):
         """Write what `change` makes of it, in one atomic step where `concurrent`; return that."""
 
     def record_act(
-        self, what: str, by: str, why: str = "", interval: Interval | None = None, **detail: Any
+        self, what: str, by: str, why: str = "", interval: Interval | None = None, **detail: object
     ) -> None:
         """Record a manual change."""
         act = Act(self.now(), what, by, why, interval, detail)

@@ -110,7 +110,7 @@ def from_lines(lines: Iterable[str], pipeline_id: str, now: datetime | None = No
     return Snapshot(header["token"], first_day, tuple(entries), runs, header.get("about", NOTHING))
 
 
-def _loaded(line: str) -> dict[str, Any]:
+def _loaded(line: str) -> dict[str, object]:
     if len(line) > LONGEST_LINE:
         raise ValueError(f"it is longer than {LONGEST_LINE:,} characters")
     depth = deepest = 0
@@ -122,7 +122,7 @@ def _loaded(line: str) -> dict[str, Any]:
     return _object(json.loads(line))
 
 
-def _header(value: dict[str, Any], latest: datetime) -> dict[str, Any]:
+def _header(value: dict[str, object], latest: datetime) -> dict[str, object]:
     version = value["airflow_pipelines_state"]
     if version != VERSION:
         raise ValueError(f"its version is {version!r}, this package reads {VERSION}")
@@ -143,7 +143,7 @@ def _header(value: dict[str, Any], latest: datetime) -> dict[str, Any]:
 
 def _check_keys(entries: list[Entry], numbers: list[int]) -> None:
     """Raise ConfigError for entries that a store would have refused."""
-    seen: dict[tuple[Any, ...], int] = {}
+    seen: dict[tuple[object, ...], int] = {}
     for number, entry in zip(numbers, entries, strict=True):
         if entry.kind not in KEYED:
             continue
@@ -154,7 +154,7 @@ def _check_keys(entries: list[Entry], numbers: list[int]) -> None:
         seen[key] = number
 
 
-def _entry(value: dict[str, Any], latest: datetime) -> Entry:
+def _entry(value: dict[str, object], latest: datetime) -> Entry:
     """Build an entry, with every limit on its values checked."""
     _texts(value)
     entry = msgspec.convert(value, Entry)
@@ -168,13 +168,13 @@ def _entry(value: dict[str, Any], latest: datetime) -> Entry:
     return entry
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise TypeError(f"{repr(value)[:100]} is not a JSON object")
     return value
 
 
-def _texts(value: Any) -> None:
+def _texts(value: object) -> None:
     """Check each text, also in nested objects and lists."""
     if isinstance(value, str):
         _text(value)
@@ -195,7 +195,7 @@ def _check_interval(interval: Interval) -> Interval:
     return interval
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{repr(value)[:100]} is not text")
     if len(value) > _LONGEST_TEXT:
@@ -206,11 +206,11 @@ def _text(value: Any) -> str:
     return value
 
 
-def _whole(value: Any, name: str, *, least: int) -> int:
+def _whole(value: object, name: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
         raise TypeError(f"{name} is {repr(value)[:100]}, not a whole number from {least} to {_MOST}")
     return value
 
 
-def _dump(value: dict[str, Any]) -> str:
+def _dump(value: dict[str, object]) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()

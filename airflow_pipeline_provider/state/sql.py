@@ -98,7 +98,7 @@ class SqlState(State):
         return self.identity.pipeline_id
 
     @property
-    def _mine(self) -> dict[str, Any]:
+    def _mine(self) -> dict[str, object]:
         """Return the parameter of all statements, with more of them."""
         return {"of_pipeline": self._pipeline}
 
@@ -180,7 +180,7 @@ class SqlState(State):
         }
         return self._read(connection.execute(statements.entries_within, of))
 
-    def _read(self, rows: Iterable[Any]) -> list[Entry]:
+    def _read(self, rows: Iterable[object]) -> list[Entry]:
         """Map errors of a row that this package did not write to DataError."""
         entries: list[Entry] = []
         try:

@@ -62,7 +62,7 @@ def _make_private(uri: str) -> None:
 
 
 def _sqlite_engine(uri: str) -> sa.Engine:
-    def connect() -> Any:
+    def connect() -> object:
         _make_private(uri)
         return open_sqlite(uri)
 
@@ -83,11 +83,11 @@ def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
     watches: dict[int, Watch] = {}
 
     @sa.event.listens_for(engine, "connect")
-    def connect(connection: Any, _record: Any) -> None:
+    def connect(connection: Any, _record: object) -> None:
         watches[id(connection)] = Watch(connection, seconds + GRACE_SECONDS)
 
     @sa.event.listens_for(engine, "close")
-    def close(connection: Any, _record: Any) -> None:
+    def close(connection: object, _record: object) -> None:
         watch = watches.pop(id(connection), None)
         if watch is not None:
             watch.stop()
@@ -160,7 +160,7 @@ def engine_from_connection(conn_id: str, seconds: int) -> sa.Engine:
     return _bounded(engine, seconds)
 
 
-def migration_config(**attributes: Any) -> Config:
+def migration_config(**attributes: object) -> Config:
     """Build Alembic's configuration; `migrations/env.py` reads its attributes."""
     from alembic.config import Config
 

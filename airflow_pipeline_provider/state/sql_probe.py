@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
@@ -93,7 +93,7 @@ def probe_clock(database: Database) -> Answer:
         return clock_answer(database.clock(connection))
 
 
-def peek_about(database: Database, mine: dict[str, Any]) -> About | None:
+def peek_about(database: Database, mine: dict[str, object]) -> About | None:
     """Return the record of the pipeline as a whole, None while the tables are those of another version."""
     with database.look() as (connection, version):
         if version is None:

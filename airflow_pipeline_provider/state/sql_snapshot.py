@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
@@ -71,7 +71,7 @@ def write_snapshot(
         connection.execute(runs.insert(), rows)
 
 
-def entry_row(pipeline: str, entry: Entry) -> dict[str, Any]:
+def entry_row(pipeline: str, entry: Entry) -> dict[str, object]:
     """Return the columns of an entry."""
     return {
         "pipeline_id": pipeline,

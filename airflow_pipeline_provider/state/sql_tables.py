@@ -34,7 +34,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
             sa.String(27) if dialect.name == "sqlite" else sa.DateTime(timezone=True)
         )
 
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+    def process_bind_param(self, value: Any, dialect: Any) -> object:
         if value is None:
             return None
         return stored_utc(value) if dialect.name == "sqlite" else to_utc(value, "value")

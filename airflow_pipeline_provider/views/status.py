@@ -131,7 +131,7 @@ class StatusReport(Struct, frozen=True):
         return min(self.days, key=lambda day: (WORST_FIRST.index(day.status), day.day), default=None)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return what the last validate recorded about the source (`phases.source_facts.sentences`)."""
         facts = {"untimed": self.untimed, "elsewhere": self.elsewhere, "body": self.body}
         return {name: value for name, value in facts.items() if value is not None}

@@ -27,10 +27,10 @@ class DuckDBSession:
     def __init__(self, connection: Any, path: str) -> None:
         self.connection, self._path = connection, path
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows; for a statement that changes rows, one row with their number."""
         with mapped(self._path):
-            rows: list[tuple[Any, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
+            rows: list[tuple[object, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
             return rows
 
     @contextmanager
@@ -45,7 +45,7 @@ class DuckDBSession:
             raise
 
     @contextmanager
-    def registered(self, name: str, table: Any) -> Iterator[None]:
+    def registered(self, name: str, table: object) -> Iterator[None]:
         """Make a pyarrow table readable under a name."""
         with mapped(self._path):
             self.connection.register(name, table)

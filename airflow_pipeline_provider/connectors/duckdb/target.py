@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage
 from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
@@ -44,11 +44,11 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         self._file = DuckDBFile(options.path)
         self._complete = False  # all tables were seen, and no error spoke against it since
 
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> dict[str, object]:
         table = ".".join(part.lower() for part in self.tables.data.parts)
         return {**super().dataset(), "path": self.options.path, "table": table}
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> dict[str, object]:
         return {"file": os.path.realpath(self.options.path)}
 
     def lineage_dataset(self) -> DatasetName:
@@ -170,7 +170,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
 
 def _copy_stream(
-    session: DuckDBSession, insert: str, stamps: list[Any], manifest: Manifest, stage: Stage
+    session: DuckDBSession, insert: str, stamps: list[object], manifest: Manifest, stage: Stage
 ) -> int:
     import pyarrow as pa
 
@@ -185,6 +185,6 @@ def _copy_stream(
     return copied
 
 
-def _is(name: ObjectName, row: tuple[Any, ...]) -> bool:
+def _is(name: ObjectName, row: tuple[object, ...]) -> bool:
     parts = [part.lower() for part in name.parts]
     return list(row[-len(parts) :]) == parts if len(parts) > 1 else list(row[1:]) == ["main", *parts]

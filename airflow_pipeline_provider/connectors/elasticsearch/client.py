@@ -58,7 +58,7 @@ class Client:
     def __init__(
         self,
         conn_id: str,
-        connection: Any,
+        connection: object,
         *,
         timeout: int,
         compress: bool,
@@ -116,7 +116,7 @@ class Client:
             )
         return self._knows_exclude_vectors
 
-    def _accepts(self, search: dict[str, Any], indices: Sequence[str], what: str) -> bool:
+    def _accepts(self, search: dict[str, object], indices: Sequence[str], what: str) -> bool:
         """Return whether the server accepts a search with these keys; unknown ones are a 400."""
         path = f"/{index_path(list(indices))}/_search"
         try:
@@ -130,7 +130,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: dict[str, object] | None = None,
         *,
         params: dict[str, str] | None = None,
         what: str,
@@ -175,20 +175,20 @@ class Client:
         self,
         method: str,
         path: str,
-        body: dict[str, Any] | None = None,
+        body: dict[str, object] | None = None,
         *,
         params: dict[str, str] | None = None,
         what: str,
         clusters: Sequence[str] = (),
         by_index: bool = False,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return a response that covers everything asked for; `clusters` as in `check_complete`.
 
         With `by_index` the keys of the response are names of indices (`_mapping`, `_settings`), and one may be
         "failures".
         """
 
-        def read(answer: bytes) -> dict[str, Any]:
+        def read(answer: bytes) -> dict[str, object]:
             found = read_json(answer, what)
             if by_index:
                 return found

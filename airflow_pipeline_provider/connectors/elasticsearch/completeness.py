@@ -38,7 +38,7 @@ def remote_clusters(indices: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_complete(
-    answer: dict[str, Any],
+    answer: dict[str, object],
     what: str,
     where: str,
     *,
@@ -76,7 +76,7 @@ def _error_of(place: str, failure: ErrorBody, what: str, in_snapshot: bool) -> P
     return TransientError(f"{seen}: check that it runs and can be reached")
 
 
-def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, ErrorBody]]:
+def _failures(answer: dict[str, object], what: str) -> Iterator[tuple[str, ErrorBody]]:
     """Yield (place or "", failure) of every list of failures that a response may have."""
     for failure in _list(answer, "failures", what):  # field capabilities
         inner = failure.get("failure", failure)
@@ -95,7 +95,7 @@ def _failures(answer: dict[str, Any], what: str) -> Iterator[tuple[str, ErrorBod
             yield place, ErrorBody(frozenset(), f"status {seen.get('status')}", "")
 
 
-def _list(answer: Any, key: str, what: str) -> list[dict[str, Any]]:
+def _list(answer: object, key: str, what: str) -> list[dict[str, object]]:
     value = answer.get(key) if isinstance(answer, dict) else None
     if value is None:
         return []
@@ -104,17 +104,17 @@ def _list(answer: Any, key: str, what: str) -> list[dict[str, Any]]:
     return value
 
 
-def _read(reason: Any) -> ErrorBody:
+def _read(reason: object) -> ErrorBody:
     return read_error(reason if isinstance(reason, dict) else {"type": "failure", "reason": str(reason)})
 
 
-def _place_of(index: Any) -> str:
+def _place_of(index: object) -> str:
     """Return `cluster:index` of a remote failure; the caller names the server of others."""
     cluster, colon, _ = str(index or "").partition(":")
     return f"cluster {cluster!r}" if colon else ""
 
 
-def _check_counters(answer: dict[str, Any], what: str) -> None:
+def _check_counters(answer: dict[str, object], what: str) -> None:
     counters = object_at(answer, "_clusters", what)
     if counters:
         total = member(answer, "_clusters.total", int, what)

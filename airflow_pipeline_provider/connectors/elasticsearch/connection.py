@@ -114,7 +114,7 @@ def addresses(conn_id: str, connection: Any) -> list[Address]:
     return [_address(conn_id, connection, host) for host in hosts]
 
 
-def _cloud(conn_id: str, cloud_id: Any) -> Address:
+def _cloud(conn_id: str, cloud_id: object) -> Address:
     from elastic_transport.client_utils import parse_cloud_id
 
     try:
@@ -173,7 +173,7 @@ def _split(conn_id: str, host: str) -> SplitResult:
     return url
 
 
-def _scheme(conn_id: str, extra: dict[str, Any], url: str, schema: str, kind: str) -> str:
+def _scheme(conn_id: str, extra: dict[str, object], url: str, schema: str, kind: str) -> str:
     """Return the protocol that the connection names; the type "http" alone is Airflow's word for any URL."""
     named = {url, schema, "https" if kind == "https" else ""} - {""}
     if "use_ssl" in extra:
@@ -202,7 +202,7 @@ def _port(conn_id: str, url: SplitResult) -> int | None:
 # --- proxies
 
 
-def _proxy(conn_id: str, extra: dict[str, Any], address: Address) -> str | None:
+def _proxy(conn_id: str, extra: dict[str, object], address: Address) -> str | None:
     """Return the proxy's URL: the extra `proxy` (false: none), else HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 
     This machine itself is never reached through the environment's proxy.
@@ -228,9 +228,9 @@ def _proxy(conn_id: str, extra: dict[str, Any], address: Address) -> str | None:
 # --- TLS
 
 
-def _tls(conn_id: str, extra: dict[str, Any]) -> dict[str, Any]:
+def _tls(conn_id: str, extra: dict[str, Any]) -> dict[str, object]:
     verify = flag(conn_id, extra, "verify_certs", True)
-    settings: dict[str, Any] = {"verify_certs": verify, "ssl_show_warn": False}
+    settings: dict[str, object] = {"verify_certs": verify, "ssl_show_warn": False}
     for key in ("ssl_assert_fingerprint", "ssl_assert_hostname"):
         if extra.get(key):
             settings[key] = extra[key]
@@ -251,13 +251,13 @@ def _tls(conn_id: str, extra: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _pem(value: Any) -> str | None:
+def _pem(value: object) -> str | None:
     r"""Return the certificates as text if that is what the value is; a literal `\n` counts as a line's end."""
     text = str(value or "").replace("\\n", "\n").strip()
     return text if text.startswith("-----BEGIN") else None
 
 
-def _with_authority(conn_id: str, text: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _with_authority(conn_id: str, text: str, settings: dict[str, Any]) -> dict[str, object]:
     """Return the settings with one TLS context that trusts the given certificates."""
     if "ssl_assert_hostname" in settings:
         raise FatalError(

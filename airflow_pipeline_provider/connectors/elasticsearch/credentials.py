@@ -19,7 +19,9 @@ from airflow_pipeline_provider.exceptions import FatalError, PipelineError, Tran
 from airflow_pipeline_provider.observability.redaction import redact_text, register_secret
 
 
-def authorization(conn_id: str, extra: dict[str, Any], login: str | None, password: str | None) -> str | None:
+def authorization(
+    conn_id: str, extra: dict[str, object], login: str | None, password: str | None
+) -> str | None:
     """Return the header's value, or None for a cluster without security.
 
     `api_key` is the encoded text that Elasticsearch shows, `id:key`, a list of both, or any of them after "ApiKey ".
@@ -44,7 +46,7 @@ def authorization(conn_id: str, extra: dict[str, Any], login: str | None, passwo
     return None
 
 
-def _api_key(conn_id: str, value: Any) -> str:
+def _api_key(conn_id: str, value: object) -> str:
     if isinstance(value, str) and value.lstrip().startswith("["):  # a URI holds only text
         try:
             value = json.loads(value)
@@ -66,7 +68,7 @@ def _encoded(id_and_key: str) -> str:
     return _base64(id_and_key)
 
 
-def _without(value: Any, word: str) -> str:
+def _without(value: object, word: str) -> str:
     """Return the text without the word for the scheme that it may begin with."""
     text = str(value).strip()
     first, _, rest = text.partition(" ")
@@ -113,7 +115,7 @@ class AwsSigner:
         auth.SigV4Auth(credentials, self._service, region).add_auth(request)
         return dict(request.headers.items())
 
-    def _credentials(self, url: str) -> tuple[Any, str]:
+    def _credentials(self, url: str) -> tuple[object, str]:
         exceptions = require("botocore.exceptions", "amazon", _WHY)
         try:
             with self._lock:
@@ -149,7 +151,7 @@ class AwsSigner:
             )
         return frozen, region
 
-    def _new_session(self) -> Any:
+    def _new_session(self) -> object:
         hooks = require("airflow.providers.amazon.aws.hooks.base_aws", "amazon", _WHY)
         connection = get_connection(self._conn_id)
         if connection.conn_type != "aws":

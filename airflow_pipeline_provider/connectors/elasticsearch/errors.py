@@ -53,7 +53,7 @@ class AnswerTooLargeError(PageTooLargeError):
 class UnexpectedAnswerError(TransientError):
     """The response is not one of Elasticsearch or OpenSearch: a login page, a gateway's JSON, a redirect."""
 
-    def __init__(self, what: str, expected: str, body: Any) -> None:
+    def __init__(self, what: str, expected: str, body: object) -> None:
         seen = excerpt_of(body if isinstance(body, bytes | str) else _SHOWN.repr(body), 200)
         super().__init__(
             f"{what}: expected {expected}, got {seen}; check that host, port and path of the connection lead to "
@@ -154,7 +154,7 @@ def read_answer(body: bytes) -> ErrorBody:
     return ErrorBody(frozenset(), _gateway_reason(answer), "")
 
 
-def read_error(error: dict[str, Any]) -> ErrorBody:
+def read_error(error: dict[str, object]) -> ErrorBody:
     """Read an error as Elasticsearch nests them."""
     found = list(_exceptions(error))
     kind, reason = next(((k, r) for k, r, _ in reversed(found) if r), ("error", "no reason given"))
@@ -168,7 +168,7 @@ def read_error(error: dict[str, Any]) -> ErrorBody:
     )
 
 
-def _exceptions(error: Any, depth: int = 0) -> Iterator[tuple[str, str, str]]:
+def _exceptions(error: object, depth: int = 0) -> Iterator[tuple[str, str, str]]:
     """Yield (type, reason, durability) from the outermost inwards."""
     if not isinstance(error, dict) or depth > _DEEPEST:
         return
@@ -180,11 +180,11 @@ def _exceptions(error: Any, depth: int = 0) -> Iterator[tuple[str, str, str]]:
         yield from _exceptions(inner, depth + 1)
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _gateway_reason(answer: Any) -> str:
+def _gateway_reason(answer: object) -> str:
     """Return the sentences of a gateway's JSON, or the JSON itself."""
     found = dict.fromkeys(
         value
@@ -207,7 +207,7 @@ def text_of_page(body: bytes) -> str:
     return excerpt_of("; ".join(part for part in parts if part))
 
 
-def read_json(body: bytes, what: str) -> dict[str, Any]:
+def read_json(body: bytes, what: str) -> dict[str, object]:
     """Parse the answer as an object; one that is cut off or of another shape is an error that may pass."""
     try:
         answer = json.loads(body)
@@ -220,7 +220,7 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
     return answer
 
 
-def member(answer: Any, path: str, kind: type | tuple[type, ...], what: str) -> Any:
+def member(answer: object, path: str, kind: type | tuple[type, ...], what: str) -> Any:
     """Return what the answer holds at `path` ("hits.total.value"), or raise UnexpectedAnswerError."""
     value = answer
     for key in path.split("."):
@@ -230,7 +230,7 @@ def member(answer: Any, path: str, kind: type | tuple[type, ...], what: str) -> 
     return value
 
 
-def object_at(answer: dict[str, Any], key: str, what: str) -> dict[str, Any]:
+def object_at(answer: dict[str, object], key: str, what: str) -> dict[str, Any]:
     """Return the object at the key, an empty one where the answer has none."""
     value = answer.get(key)
     if value is None:

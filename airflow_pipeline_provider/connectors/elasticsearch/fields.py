@@ -86,7 +86,7 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
     return Documents(BodyReport(Body.AS_INDEXED), tuple(routing))
 
 
-def source_request(client: Client, indices: Sequence[str], what: str) -> dict[str, Any]:
+def source_request(client: Client, indices: Sequence[str], what: str) -> dict[str, object]:
     """Return the search option that includes all of `_source`: none, or the vectors that newer servers omit."""
     if vector_fields(client, indices, what):
         return {"_source": {"exclude_vectors": False}}
@@ -138,13 +138,13 @@ def explain_repeated(client: Client, record_ids: Sequence[str], what: str) -> st
 class _Settings:
     """Settings of an index, the explicit ones before the defaults; values are texts."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    def __init__(self, answer: dict[str, object]) -> None:
         self._layers = [answer.get(layer) for layer in ("settings", "defaults")]
 
     def get(self, *path: str) -> str | None:
         """Return the value at the path, in lower case."""
         for layer in self._layers:
-            value: Any = layer
+            value: object = layer
             for step in ("index", *path):
                 value = value.get(step) if isinstance(value, dict) else None
             if isinstance(value, str):
@@ -192,7 +192,7 @@ def _by_cluster(indices: Sequence[str]) -> tuple[list[str], list[str]]:
     return ([] if all(name.startswith("-") for name in local) else local), remote
 
 
-def _true(value: Any) -> bool:
+def _true(value: object) -> bool:
     return value in (True, "true")
 
 

@@ -186,7 +186,7 @@ def _watched(connection_class: Any) -> Any:
 
         response_class = _BoundedResponse
 
-        def request(self, *args: Any, **named: Any) -> Any:
+        def request(self, *args: object, **named: object) -> Any:
             super().request(*args, **named)
             watch: Watch | None = getattr(_here, "watch", None)
             if watch is not None:

@@ -15,7 +15,7 @@ _DATE_MATH = re.compile(
 )  # <logs-{now/d}>, of a remote cluster, a selector
 
 
-def _indices(value: Any) -> Any:
+def _indices(value: object) -> object:
     """Check a name, a pattern, or a list of them; `-name` removes one from the patterns before it."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not names:

@@ -75,7 +75,7 @@ def page_decoder() -> Any:
     return Decoder(page)
 
 
-def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> Any:
+def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> object:
     """Return the page if it is complete, also from each of the remote `clusters`."""
     import msgspec
 
@@ -96,7 +96,7 @@ def decode_page(body: bytes, what: str, where: str = "the server", clusters: Seq
     return page
 
 
-def _decode_deep(body: bytes) -> Any:
+def _decode_deep(body: bytes) -> object:
     from msgspec import Raw
 
     shallow, lifted = lift_deep_sources(body)
@@ -142,7 +142,7 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
     return DataError(f"{what}: a page of documents cannot be read ({error})")
 
 
-def _is_page(answer: Any) -> bool:
+def _is_page(answer: object) -> bool:
     """Return whether the answer has every member that a page has, and each hit what names a document."""
     if not isinstance(answer, dict) or not isinstance(answer.get("timed_out"), bool):
         return False
@@ -175,7 +175,7 @@ def read_pages(
             yield batch
 
 
-def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[Any] | None) -> tuple[Any, bool]:
+def _next_page(fetch: FetchPage, sizes: PageSizes, after: list[object] | None) -> tuple[Any, bool]:
     """Return the next page, and whether it is the last."""
     while True:
         size = sizes.next()

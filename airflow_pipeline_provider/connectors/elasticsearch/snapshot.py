@@ -22,7 +22,7 @@ class PointInTime:
         self,
         client: Client,
         indices: list[str],
-        query: dict[str, Any],
+        query: dict[str, object],
         *,
         time_field: str,
         keep_alive: str,
@@ -30,7 +30,7 @@ class PointInTime:
     ) -> None:
         self._client, self._what, self._keep_alive = client, what, keep_alive
         self._clusters = remote_clusters(indices)
-        self._search: dict[str, Any] = {
+        self._search: dict[str, object] = {
             "query": query,
             "sort": client.server.page_order,
             "track_total_hits": False,
@@ -49,7 +49,7 @@ class PointInTime:
         def read(body: bytes) -> tuple[Any, int]:
             return decode_page(body, self._what, where=self._client.where, clusters=self._clusters), len(body)
 
-        def fetch(size: int, after: list[Any] | None) -> tuple[Any, int]:
+        def fetch(size: int, after: list[object] | None) -> tuple[object, int]:
             page, bytes_read = self._client.request(
                 "POST",
                 "/_search",

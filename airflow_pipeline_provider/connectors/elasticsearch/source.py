@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection
 from airflow_pipeline_provider.connectors.base import (
@@ -82,7 +82,7 @@ class ElasticsearchSource(Source):
         self._shards = 1  # by the last count
         self._lock = threading.Lock()
 
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> dict[str, object]:
         return {
             **super().dataset(),
             "index": sorted(self.options.index),
@@ -94,7 +94,7 @@ class ElasticsearchSource(Source):
         connection = get_connection(self.options.conn_id)
         return DatasetName(f"elasticsearch://{authority(connection)}", ",".join(self.options.index))
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> dict[str, object]:
         return {"server": place_of(self.options.conn_id)["server"]}
 
     @property
@@ -293,7 +293,7 @@ class ElasticsearchSource(Source):
                 )
         return frozenset(types)
 
-    def _filter(self, interval: Interval | None, *more: dict[str, Any]) -> dict[str, Any]:
+    def _filter(self, interval: Interval | None, *more: dict[str, object]) -> dict[str, object]:
         kinds = self._time_kinds()
         clauses = list(more)
         if interval is not None:
@@ -302,7 +302,7 @@ class ElasticsearchSource(Source):
             clauses.append(self.options.query)
         return {"bool": {"filter": clauses}}
 
-    def _count(self, query: dict[str, Any]) -> int:
+    def _count(self, query: dict[str, object]) -> int:
         """Count by `_search`: `_count` silently leaves out what a remote cluster did not answer."""
         answer = self._search({"query": query})
         if member(answer, "hits.total.relation", str, self._what) != "eq":
@@ -310,12 +310,12 @@ class ElasticsearchSource(Source):
         count: int = member(answer, "hits.total.value", int, self._what)
         return count
 
-    def _aggregate(self, query: dict[str, Any], aggregation: dict[str, Any]) -> dict[str, Any]:
+    def _aggregate(self, query: dict[str, object], aggregation: dict[str, object]) -> dict[str, object]:
         answer = self._search({"query": query, "aggs": {"found": aggregation}})
-        found: dict[str, Any] = member(answer, "aggregations.found", dict, self._what)
+        found: dict[str, object] = member(answer, "aggregations.found", dict, self._what)
         return found
 
-    def _search(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _search(self, body: dict[str, object]) -> dict[str, object]:
         """Search for totals or aggregations, without hits."""
         answer = self._client.ask(
             "POST",

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import accumulate
-from typing import Any
 
 from airflow_pipeline_provider.connectors.elasticsearch.client import EVERY_INDEX, Client, index_path
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
@@ -26,9 +25,9 @@ _YEAR_1, _YEAR_10000 = (
 _SHOWN = 5
 
 
-def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, Any]:
+def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, object]:
     """Return the query for the documents that are in no window."""
-    unusable: list[dict[str, Any]] = [{"bool": {"must_not": [{"exists": {"field": time_field}}]}}]
+    unusable: list[dict[str, object]] = [{"bool": {"must_not": [{"exists": {"field": time_field}}]}}]
     if "date" in kinds:  # a date_nanos ends in 2262
         far = ({"lt": _YEAR_1}, {"gte": _YEAR_10000})
         unusable += [{"range": {time_field: {**bound, "format": "epoch_millis"}}} for bound in far]
@@ -73,7 +72,7 @@ def check_time_field(
                 )
 
 
-def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, Any]:
+def time_range(time_field: str, kinds: frozenset[str], interval: Interval, what: str) -> dict[str, object]:
     """Return the query for exactly the documents of the interval.
 
     A `date` keeps milliseconds and the server truncates finer bounds, so they are rounded up: the same documents are
