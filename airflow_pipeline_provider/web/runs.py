@@ -1,4 +1,4 @@
-"""Start DAG runs and backfills in this api-server, for a user whose permission was checked, and count who follows."""
+"""Start DAG runs and backfills for a user whose permission was checked, and count the DAGs that follow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from airflow.utils.types import DagRunTriggeredByType
 from fastapi import HTTPException
 
 from airflow_pipeline_provider.connectors.airflow_connections import metadata_errors
-from airflow_pipeline_provider.core.windows import NamedRun
 
 LONGEST_NOTE = 1000
 
@@ -50,9 +49,8 @@ def runnable(dag_id: str) -> RunnableDag:
         return RunnableDag(bool(model.is_paused), int(model.max_active_runs or 1))
 
 
-def start_run(dag_id: str, run: NamedRun | str, conf: Mapping[str, Any], *, user: str, note: str = "") -> str:
+def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], *, user: str, note: str = "") -> str:
     """Start a run and return its id; one that exists already counts as started."""
-    run_id = run.run_id if isinstance(run, NamedRun) else run
     arguments = {
         "run_id": run_id,
         "conf": dict(conf),

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
+from airflow_pipeline_provider.core.ledger import unverified
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.phases.accept_shrink import accepted_rows, record_acceptance, rows_that_go
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.testing.faults import Crash, failing_at
+from airflow_pipeline_provider.testing.faults import Crash, failing_at, hooked
 
 from .conftest import Pipeline
 
@@ -97,6 +98,23 @@ def test_more_rows_than_were_accepted_stop_the_load(shrunk: Pipeline) -> None:
     with pytest.raises(DataError, match=r"5 rows of 2013-11-03 .* would go, and 3 rows were accepted"):
         shrunk.move(shrunk.runtime(), **asked(3))
     assert shrunk.target_rows() == before
+
+
+def test_rows_that_go_between_load_and_audit_are_not_accepted(shrunk: Pipeline) -> None:
+    """The audit counts the source again and reads the window again: what it lost meanwhile nobody accepted."""
+    accept(shrunk, 3)
+
+    def lose_more(point: str) -> None:
+        if point == "load.committed":
+            lose(shrunk, 2)
+
+    with (
+        hooked(lose_more),
+        pytest.raises(DataError, match=r"5 rows of .* would go, and 3 rows were accepted"),
+    ):
+        shrunk.move(shrunk.runtime(), **asked(3))
+    assert len([row for row in shrunk.target_rows().values() if WINDOW.holds(row[0])]) == 9
+    assert unverified(shrunk.entries()) == [WINDOW]
 
 
 def test_fewer_rows_than_were_accepted_may_go(shrunk: Pipeline) -> None:
