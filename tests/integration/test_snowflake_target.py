@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from uuid import uuid4
 
 import pytest
@@ -296,40 +295,6 @@ def test_a_session_killed_inside_the_transaction_leaves_nothing(loaded, monkeypa
     assert target.count(hours(0, 2)) == (5, 5)
     assert target.newest_token() == 1
     assert target.load(manifest, stage) == LoadResult(9, 9)
-
-
-def test_a_load_that_holds_the_fence_makes_another_wait(loaded, monkeypatch):
-    """The stand-in fails the second one at once, Snowflake lets it wait: both come to the same end."""
-    target, load, _ = loaded
-    first = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
-    second = load.manifest(hours(0, 2), rows(hours(0, 2), 9), token=2)
-    inside, go = threading.Event(), threading.Event()
-    stock = SnowflakeTarget.commit_load
-
-    def slow(self, session, manifest):
-        if manifest.token == 1:
-            inside.set()
-            go.wait(20)
-        stock(self, session, manifest)
-
-    monkeypatch.setattr(SnowflakeTarget, "commit_load", slow)
-    results = {}
-
-    def run(name, manifest):
-        results[name] = load.load(manifest)
-
-    one = threading.Thread(target=run, args=("first", first))
-    one.start()
-    assert inside.wait(20)
-    two = threading.Thread(target=run, args=("second", second))
-    two.start()
-    two.join(1)
-    assert two.is_alive()
-    go.set()
-    one.join(20)
-    two.join(20)
-    assert results == {"first": LoadResult(5, 5), "second": LoadResult(9, 9)}
-    assert target.count(hours(0, 2)) == (9, 9)
 
 
 @pytest.mark.parametrize(
