@@ -34,6 +34,8 @@ def to_utc(value: datetime, name: str) -> datetime:
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(f"{name}: expected an aware datetime, got the naive {value!r}")
     utc = value.astimezone(timezone.utc)
+    if type(utc) is datetime:
+        return utc
     # pendulum's subclass has arithmetic of its own: keep the standard class only
     return datetime(
         utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=timezone.utc

@@ -191,6 +191,8 @@ def effective(
     """
     found = [(i, e) for i, e in enumerate(entries) if e.kind in kinds and not e.interval.is_empty]
     found.sort(key=lambda numbered: numbered[1].interval.start)
+    if all(one[1].interval.end <= other[1].interval.start for one, other in pairwise(found)):
+        return [(e.interval, e, i) for i, e in found]  # nothing was replaced, as on most days
     bounds = sorted({bound for _, e in found for bound in (e.interval.start, e.interval.end)})
     rulers: list[tuple[int, bool, int, Entry]] = []  # a heap, the newest on top
     pieces: list[tuple[Interval, Entry, int]] = []

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import msgspec
 from msgspec.structs import replace
 from pydantic import Field
 
@@ -423,5 +424,5 @@ def read_entry(row: Any) -> Entry:
         run=row.run,
         rows=row.rows,
         manifest=row.manifest,
-        detail=json.loads(row.detail),
+        detail=msgspec.json.decode(row.detail),
     )

@@ -31,7 +31,8 @@ class ReadState:
     """A pipeline's state at the time when all of them were read; the methods are those of `State`, and read nothing.
 
     `written` are the entries that overlap what was asked for. Attempts and replacements that a commit followed are
-    left out: nothing that is computed from the entries of a day needs them. `mark` changes with the state.
+    left out: nothing that is computed from the entries of a day needs them. `mark` changes with the state,
+    `longest_us` is the length of the longest entry.
     """
 
     first: date | None = None
@@ -40,6 +41,7 @@ class ReadState:
     written: list[Entry] = field(default_factory=list)
     remembered: About = NOTHING
     mark: str = ""
+    longest_us: int | None = None
 
     def first_day(self, day: date | None) -> date | None:
         return self.first or day
@@ -84,8 +86,13 @@ def read_states(
     return read
 
 
-def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict[str, list[Entry]]:
-    """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, each entry once."""
+def read_spans(
+    state: SqlState, spans: Mapping[str, Sequence[Interval]], longest_us: int | None = None
+) -> dict[str, list[Entry]]:
+    """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, each entry once.
+
+    `longest_us`, where it is known, saves the query for it.
+    """
     import sqlalchemy as sa
 
     database = state._database()
@@ -96,13 +103,14 @@ def read_spans(state: SqlState, spans: Mapping[str, Sequence[Interval]]) -> dict
     with database.read() as connection:
         for first in range(0, len(wanted), _SPANS):
             chunk = wanted[first : first + _SPANS]
-            longest = sa.select(sa.func.max(p.longest_us)).where(
-                p.pipeline_id.in_({name for name, _ in chunk})
-            )
-            longest_us = connection.execute(longest).scalar() or 0
+            longest = longest_us
+            if longest is None:
+                query = sa.select(sa.func.max(p.longest_us)).where(
+                    p.pipeline_id.in_({name for name, _ in chunk})
+                )
+                longest = connection.execute(query).scalar() or 0
             overlapping = [
-                sa.and_(c.pipeline_id == pipeline, *_overlaps(c, span, longest_us))
-                for pipeline, span in chunk
+                sa.and_(c.pipeline_id == pipeline, *_overlaps(c, span, longest)) for pipeline, span in chunk
             ]
             for row in connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping))):
                 found[row.id] = row.pipeline_id, read_entry(row)
@@ -190,7 +198,7 @@ def _read(
         unfolded[row.pipeline_id].append(row)
     for row in rows.values():
         one = read[row.pipeline_id]
-        one.first = row.first_day
+        one.first, one.longest_us = row.first_day, row.longest_us
         one.remembered = read_about(row.about, database.what)
         covered = continued(row, unfolded[row.pipeline_id])
         if covered is None:

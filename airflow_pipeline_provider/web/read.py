@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.state.facts import PipelineFacts
+from airflow_pipeline_provider.views.bulk_read import relaxed_gc
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
 from airflow_pipeline_provider.views.gaps import read_gaps
 from airflow_pipeline_provider.views.lanes import lane_of
@@ -40,7 +41,7 @@ from airflow_pipeline_provider.web.dag_runs import existing_runs
 from airflow_pipeline_provider.web.permissions import may
 from airflow_pipeline_provider.web.pipelines import Found, broken_json, find, readable_pipelines
 from airflow_pipeline_provider.web.rows import rows_of, strip_of
-from airflow_pipeline_provider.web.states import Lazy, read_entries, read_one
+from airflow_pipeline_provider.web.states import Lazy, read_one
 
 MOST_DAYS = 31  # of lanes in one answer
 MOST_ROWS = 200
@@ -137,13 +138,13 @@ def pipeline(
     other = digest("pipeline", one.version, one.paused, one.problem, until, allowed)
     mark = known_mark(request, other, at)
     within = strip_of(facts, at, _days_back(facts, at, until) + YEAR_DAYS)
-    read = read_one(one.owned, within, mark)
-    if read.state is None:
-        return unchanged(request.headers["If-None-Match"])
-    view = overview(facts, read.state, at, YEAR_DAYS, until)
-    days = counted(view)
-    spans = lead_spans(facts, view, at)
-    entries = read_entries({dag_id: (one.owned, spans)}).get(dag_id) if spans else []
+    with relaxed_gc():
+        read = read_one(one.owned, within, mark)
+        if read.state is None:
+            return unchanged(request.headers["If-None-Match"])
+        view = overview(facts, read.state, at, YEAR_DAYS, until)
+        days = counted(view)
+    entries = Lazy(one.owned, read.state).entries_in(lead_spans(facts, view, at))
     change = next_clock_change(facts.timezone, at)
     payload = {
         "at": at,
@@ -155,7 +156,7 @@ def pipeline(
         "problem": one.problem,
         "may": allowed,
         "behind_seconds": view.status.behind_seconds,
-        "eta": lead(facts, entries, view, at) if entries is not None else None,
+        "eta": lead(facts, entries, view, at),
         "leases": view.leases,
         "next": view.next,
         "continuation": view.status.continuation,
@@ -238,9 +239,8 @@ def window(
         raise HTTPException(422, "end: expected an instant after start, at most two days later")
     one, at, span = _found(dag_id), now(), Interval(begin, stop)
     read = read_one(one.owned, None)
-    entries = read_entries({dag_id: (one.owned, [span])}).get(dag_id)
-    if read.state is None or entries is None:
-        raise HTTPException(503, "the state could be read in part only; try again")
+    assert read.state is not None  # noqa: S101  (no mark was given)
+    entries = Lazy(one.owned, read.state).entries_in([span])
     page = window_page(one.facts, read.state, entries, span, at)
     runs = existing_runs(attempt.run for attempt in page.attempts)
     attempts = [_attempt_json(attempt, runs) for attempt in page.attempts]

@@ -268,7 +268,8 @@ class Lazy:
         if not spans:
             return []
         group = {"": (self._owned, spans)}
-        return store_of(self._owned).ask(lambda state: _entries(state, group))[""]
+        longest_us = getattr(self._read, "longest_us", None)
+        return store_of(self._owned).ask(lambda state: _entries(state, group, longest_us))[""]
 
 
 def read_entries(wanted: Mapping[str, tuple[Owned, Sequence[Interval]]]) -> dict[str, list[Entry]]:
@@ -287,7 +288,9 @@ def read_entries(wanted: Mapping[str, tuple[Owned, Sequence[Interval]]]) -> dict
 
 
 def _entries(
-    state: State | None, group: Mapping[str, tuple[Owned, Sequence[Interval]]]
+    state: State | None,
+    group: Mapping[str, tuple[Owned, Sequence[Interval]]],
+    longest_us: int | None = None,
 ) -> dict[str, list[Entry]]:
     from airflow_pipeline_provider.state.sql import SqlState
     from airflow_pipeline_provider.state.sql_bulk import read_spans
@@ -295,7 +298,9 @@ def _entries(
     if state is None:
         return {key: [] for key in group}
     if isinstance(state, SqlState):
-        read = read_spans(state, {owned.facts.pipeline_id: spans for owned, spans in group.values()})
+        read = read_spans(
+            state, {owned.facts.pipeline_id: spans for owned, spans in group.values()}, longest_us
+        )
         return {key: read[owned.facts.pipeline_id] for key, (owned, _) in group.items()}
     return {key: _alone(owned, spans) for key, (owned, spans) in group.items()}
 

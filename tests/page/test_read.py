@@ -1,0 +1,444 @@
+"""The reading API on pipelines in every state (tests/page/world.py), against what the command line says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_pipeline_provider.cli.main import main
+from airflow_pipeline_provider.factory.plugin import URL_PREFIX
+from tests.page.conftest import Login
+from tests.page.world import HOSTILE, World, environment, fill
+
+API = f"{URL_PREFIX}/api"
+
+
+@pytest.fixture(scope="module")
+def world(airflow_db: Path) -> Iterator[World]:
+    """The world of this process's Airflow; its connections are those of the environment."""
+    home = airflow_db
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(home).items():
+            if name.startswith("AIRFLOW_CONN_"):
+                patch.setenv(name, value)
+        yield fill(home)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(world: World) -> None:
+    """Every test begins as a new process of the api-server does."""
+    from airflow_pipeline_provider.web import catalog, pipelines, rows, states
+
+    catalog.forget_catalog()
+    pipelines.forget_gone()
+    rows.forget_rows()
+    states.forget_stores()
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(client: Login) -> Ask:
+    """Return a function that returns the JSON of an answer to an admin, which must be a success."""
+
+    def get(path: str, **query: Any) -> Any:
+        answer = client().get(f"{API}{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return get
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Return a function that returns the JSON of a command on the same pipelines."""
+
+    def run(*arguments: str) -> Any:
+        capsys.readouterr()
+        main([*arguments, "--folder", str(world.home / "dags" / "pipelines"), "--json"])
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+# --- all pipelines
+
+
+def test_each_pipeline_is_a_row_and_the_worst_is_first(ask: Ask) -> None:
+    found = ask("/pipelines")
+    rows = {row["pipeline_id"]: row for row in found["pipelines"]}
+    assert found["total"] == len(rows) == 11
+    assert {name: row["problem"] and row["problem"]["kind"] for name, row in rows.items()} == {
+        "broken": "file",
+        "halted": "file",
+        "unreachable": "state",
+        "removed": "gone",
+        "gone": "gone",
+        **dict.fromkeys(["flights", "too_old", "never_ran", "changed", "by_variable", "clocks"]),
+    }
+    states = [row["state"] for row in found["pipelines"] if row["problem"] is None]
+    assert states[0] == "unverified"
+    assert states[-1] == "complete"
+    assert rows["clocks"]["next"]["window"] is None
+    assert "after end_day" in rows["clocks"]["next"]["reason"]
+    assert rows["never_ran"]["never_ran"] is True
+    assert rows["flights"]["never_ran"] is False
+    assert len(rows["never_ran"]["days"]) == 8
+    assert [lease["run_id"] for lease in rows["flights"]["leases"]] == ["scheduled__held"]
+
+
+def test_a_file_that_does_not_load_names_its_problem_and_line(ask: Ask) -> None:
+    rows = {row["pipeline_id"]: row["problem"] for row in ask("/pipelines", state="problem")["pipelines"]}
+    assert rows["broken"]["line"] == 2
+    assert rows["broken"]["file"] == "pipelines/broken.yaml"
+    assert "must be an IANA timezone" in rows["broken"]["message"]
+    assert "Traceback" not in rows["broken"]["message"]
+    assert rows["broken"]["since"] is None  # it never loaded
+    stopped = datetime.fromisoformat(rows["halted"]["since"].replace("Z", "+00:00"))
+    assert datetime.now(timezone.utc) - stopped < timedelta(hours=1)
+
+
+def test_an_unreachable_state_is_a_row_with_its_connection(ask: Ask, client: Login) -> None:
+    row = ask("/pipelines", search="unreachable")["pipelines"][0]
+    assert row["problem"]["conn_id"] == "state_down"
+    assert "nothing@" not in json.dumps(row)  # the password
+    answer = client().get(f"{API}/pipelines/unreachable")
+    assert answer.status_code == 503
+    assert answer.json()["conn_id"] == "state_down"
+    assert answer.json()["last_good_at"] is None
+
+
+def test_the_age_of_the_last_good_answer_is_told(
+    ask: Ask, client: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_pipeline_provider.exceptions import TransientError
+    from airflow_pipeline_provider.web import states
+
+    ask("/pipelines/flights")
+
+    def gone(*_: Any, **__: Any) -> Any:
+        raise TransientError("state: the server closed the connection")
+
+    monkeypatch.setattr(states, "_read", gone)
+    answer = client().get(f"{API}/pipelines/flights")
+    assert answer.status_code == 503
+    assert answer.json()["last_good_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"search": "FLIGH"}, ["flights"]),
+        ({"tag": "t"}, ["too_old"]),
+        ({"state": "unverified"}, ["flights"]),
+        ({"state": "unverified,complete"}, ["flights", "clocks"]),
+        ({"search": "no such pipeline"}, []),
+        ({"tag": "page", "search": "clocks"}, ["clocks"]),
+    ],
+)
+def test_the_list_is_filtered(ask: Ask, query: dict[str, str], expected: list[str]) -> None:
+    found = ask("/pipelines", **query)
+    assert [row["pipeline_id"] for row in found["pipelines"]] == expected
+    assert found["total"] == len(expected)
+    assert sum(found["states"].values()) == 11  # of everything, for the filters
+
+
+def test_the_list_is_paged(ask: Ask) -> None:
+    whole = [row["pipeline_id"] for row in ask("/pipelines")["pipelines"]]
+    paged = [ask("/pipelines", limit=4, offset=offset)["pipelines"] for offset in (0, 4, 8, 12)]
+    assert [row["pipeline_id"] for page in paged for row in page] == whole
+    assert [len(page) for page in paged] == [4, 4, 3, 0]
+
+
+@pytest.mark.parametrize(
+    "query", ["state=lost", "limit=0", "limit=100000", "offset=-1", "search=" + "x" * 300, "state=';--"]
+)
+def test_invalid_questions_are_refused(client: Login, query: str) -> None:
+    assert client().get(f"{API}/pipelines?{query}").status_code == 422
+
+
+def test_a_user_sees_only_what_airflow_lets_him_read(client: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager = get_auth_manager()
+    may = {"clocks", "halted"}
+
+    def one(*, details: Any = None, **_: Any) -> bool:
+        return details is not None and details.id in may
+
+    monkeypatch.setattr(manager, "is_authorized_dag", one)
+    monkeypatch.setattr(
+        manager,
+        "filter_authorized_dag_ids",
+        lambda *, dag_ids, **_: {name for name in dag_ids if name in may},
+    )
+    monkeypatch.setattr(manager, "is_authorized_view", lambda **_: False)
+    user = client("viewer")
+    rows = user.get(f"{API}/pipelines").json()
+    assert {row["pipeline_id"] for row in rows["pipelines"]} == may
+    assert rows["total"] == 2
+    assert "unverified" not in rows["states"]
+    for path in ("", "/gaps", "/windows?from=2013-11-03&to=2013-11-03", "/window?start=a&end=b"):
+        assert user.get(f"{API}/pipelines/flights{path}").status_code == 403
+    assert user.get(f"{API}/pipelines/clocks").status_code == 200
+
+
+# --- one pipeline
+
+
+@pytest.mark.parametrize("name", ["flights", "clocks", "changed", "too_old", "by_variable", "never_ran"])
+def test_page_and_command_agree_on_each_day(name: str, ask: Ask, command: Ask) -> None:
+    page = ask(f"/pipelines/{name}")
+    status = command("status", name, "--days", "366", "--reference-time", page["at"])
+    assert [day["day"] for day in page["days"]] == [day["day"] for day in status["days"]]
+    for ours, theirs in zip(page["days"], status["days"], strict=True):
+        assert (ours["reason"], ours["rows"], ours["hours"] * 3600) == (
+            theirs["reason"],
+            theirs["rows"],
+            theirs["length_seconds"],
+        )
+        if theirs["status"] not in ("in_progress", "not_settled"):  # which the page tells apart
+            assert ours["state"] == theirs["status"]
+    for key in ("behind_seconds", "target_day", "continuation"):
+        assert page[key] == status[key]
+    assert page["eta"]["reason"] == status["eta"]["detail"]
+    assert len(page["leases"]) == len(status["leases"])
+
+
+@pytest.mark.parametrize("name", ["flights", "clocks", "changed", "too_old", "by_variable", "never_ran"])
+def test_page_and_command_agree_on_each_gap(name: str, ask: Ask, command: Ask) -> None:
+    page = ask(f"/pipelines/{name}/gaps")
+    gaps = command("gaps", name, "--reference-time", page["at"])
+    order = lambda gap: (gap["start"], gap["end"])  # noqa: E731
+    assert sorted(page["gaps"], key=order) == sorted(gaps["gaps"], key=order)
+    assert (page["first_day"], page["last_day"]) == (gaps["first_day"], gaps["last_day"])
+
+
+def test_gaps_are_listed_worst_first(ask: Ask) -> None:
+    reasons = [gap["reason"] for gap in ask("/pipelines/flights/gaps")["gaps"]]
+    assert reasons[:2] == ["blocked", "failed"]
+    assert reasons[-1] == "not_settled"
+
+
+def test_every_state_of_a_window_is_shown(world: World, ask: Ask) -> None:
+    lanes = ask("/pipelines/flights/windows", **{"from": world.day(-7), "to": world.day(0)})["days"]
+    cells = {cell["window"]["start"]: cell for lane in lanes for cell in lane["windows"]}
+    states = {cell["state"] for cell in cells.values()}
+    words = "complete replaced running missing failed blocked unverified drifted waived not_settled"
+    expected = set(words.split())
+    assert expected <= states <= expected | {"ready"}
+    by_state = {state: [c for c in cells.values() if c["state"] == state] for state in states}
+    assert by_state["replaced"][0]["replaced"] == 2
+    assert by_state["failed"][0]["failures"] == 2
+    assert by_state["blocked"][0]["failures"] == by_state["blocked"][0]["max_attempts"] == 5
+    assert sorted(cell["drift"] for cell in by_state["drifted"]) == ["grew", "shrank"]
+    assert HOSTILE in by_state["waived"][0]["reason"]
+    assert "scheduled__held" in by_state["running"][0]["reason"]
+
+
+def test_a_day_of_25_hours_has_25_windows_and_one_repeated_hour(ask: Ask) -> None:
+    (lane,) = ask("/pipelines/clocks/windows", **{"from": "2013-11-03", "to": "2013-11-03"})["days"]
+    assert lane["hours"] == 25.0
+    repeated = [cell["window"]["local_start"] for cell in lane["windows"] if cell["repeated_hour"]]
+    assert repeated == ["2013-11-03T01:00:00-05:00"]
+    assert len(lane["windows"]) == 25
+
+
+def test_commits_of_another_granularity_are_beside_the_plan(world: World, ask: Ask) -> None:
+    (lane,) = ask("/pipelines/changed/windows", **{"from": world.day(-2), "to": world.day(-2)})["days"]
+    assert [len(lane["windows"]), len(lane["commits"])] == [5, 12]
+    parts = {len(commit["effective"]) for commit in lane["commits"]}
+    assert parts == {0, 1}  # what is left of those that the 5 hours replaced, in whole or in part
+    assert {cell["state"] for cell in lane["windows"]} == {"complete", "replaced"}
+
+
+def test_a_fine_plan_is_shown_in_stretches(world: World, ask: Ask, client: Login) -> None:
+    from tests.page.world import store_dags
+
+    world.write("minutes", granularity="1m", start_day=world.day(-3))
+    store_dags()
+    days = {"from": world.day(-3), "to": world.day(-1)}
+    lanes = ask("/pipelines/minutes/windows", **days)["days"]
+    assert [cell["windows"] for cell in lanes[0]["windows"]] == [round(lanes[0]["hours"] * 60)]
+    assert len(client().get(f"{API}/pipelines/minutes/windows", params=days).content) < 200_000
+    (world.home / "dags" / "pipelines" / "minutes.yaml").unlink()
+    store_dags()
+
+
+def test_a_window_shows_its_attempts_newest_first(world: World, ask: Ask) -> None:
+    lanes = ask("/pipelines/flights/windows", **{"from": world.day(-6), "to": world.day(-3)})["days"]
+    cells = [cell for lane in lanes for cell in lane["windows"]]
+
+    def window(state: str) -> Any:
+        found = next(cell["window"] for cell in cells if cell["state"] == state)
+        return ask("/pipelines/flights/window", start=found["start"], end=found["end"])
+
+    replaced = window("replaced")
+    assert [attempt["state"] for attempt in replaced["attempts"]] == ["committed"] * 3
+    started = [attempt["started"] for attempt in replaced["attempts"]]
+    assert started == sorted(started, reverse=True)
+    assert replaced["counts"] == {"source": 3, "staged": 3, "target": 3, "distinct": 3}
+    assert len(replaced["manifest"]["sha256"]) == 64
+    assert replaced["command"] == f"airflow-pipelines history flights {replaced['window_id']}"
+    failed = window("failed")
+    assert "DataError in load" in failed["attempts"][0]["error"]
+    drifted = window("drifted")
+    assert {check["detail"]["verdict"] for check in drifted["checks"]} <= {"grew", "shrank"}
+    assert drifted["counts"]["source"] != drifted["counts"]["target"]
+    assert HOSTILE in window("waived")["waivers"][0]["detail"]["reason"]
+
+
+def test_a_deleted_run_is_told_from_one_that_airflow_knows(world: World, ask: Ask) -> None:
+    known = world.runs[-1]
+    dag_id, _, run_id = known.partition("/")
+    lanes = ask(f"/pipelines/{dag_id}/windows", **{"from": world.day(-3), "to": world.day(-1)})["days"]
+    runs = {}
+    for cell in (cell for lane in lanes for cell in lane["windows"]):
+        span = cell["window"]
+        page = ask(f"/pipelines/{dag_id}/window", start=span["start"], end=span["end"])
+        runs |= {attempt["run_id"]: attempt["run_exists"] for attempt in page["attempts"]}
+    assert runs[run_id] is True
+    assert (
+        ask("/pipelines/flights/window", start="2026-01-01T00:00:00Z", end="2026-01-01T02:00:00Z")["attempts"]
+        == []
+    )
+
+
+def test_a_pipeline_without_a_dag_is_shown_from_its_state(ask: Ask) -> None:
+    page = ask("/pipelines/gone")
+    assert page["facts"]["granularity"] == "1d"
+    assert page["problem"]["kind"] == "gone"
+    assert page["days"][0]["state"] == "complete"
+
+
+def test_earlier_years_are_asked_for_by_day(ask: Ask) -> None:
+    whole = ask("/pipelines/clocks")["days"]
+    earlier = ask("/pipelines/clocks", until="2013-11-03")
+    assert earlier["days"] == whole[:3]
+    assert earlier["behind_seconds"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "dag_id", ["plain", "no_such_dag", "..", "%2e%2e", "fl\u0456ghts", "flights%00", "a" * 300]
+)
+def test_what_is_no_pipeline_is_not_found(client: Login, dag_id: str) -> None:
+    answer = client().get(f"{API}/pipelines/{dag_id}")
+    assert answer.status_code in (400, 404)
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/windows",
+        "/windows?from=2013-11-03&to=2013-11-01",
+        "/windows?from=2013-11-03&to=2014-11-01",
+        "/windows?from=yesterday&to=today",
+        "/window?start=2013-11-03T00:00:00&end=2013-11-03T02:00:00Z",
+        "/window?start=2013-11-03T00:00:00Z&end=2013-11-03T00:00:00Z",
+        "/window?start=2013-11-03T00:00:00Z&end=2013-12-03T00:00:00Z",
+        "/window?start=x&end=y",
+        "?until=never",
+    ],
+)
+def test_invalid_spans_are_refused(client: Login, path: str) -> None:
+    assert client().get(f"{API}/pipelines/clocks{path}").status_code == 422
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_reading_is_by_get_only(client: Login, method: str) -> None:
+    for path in ("", "/clocks", "/clocks/gaps"):
+        assert client().request(method, f"{API}/pipelines{path}").status_code == 405
+
+
+# --- caching
+
+
+@pytest.mark.parametrize(
+    "path", ["/pipelines/flights", "/pipelines/clocks/windows?from=2013-11-01&to=2013-11-05"]
+)
+def test_an_unchanged_answer_costs_one_query(client: Login, world: World, path: str) -> None:
+    from airflow_pipeline_provider.web import states
+
+    user = client()
+    first = user.get(f"{API}{path}")
+    with queries(states) as asked:
+        again = user.get(f"{API}{path}", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert len(asked) == 1
+    assert first.headers["cache-control"] == "private, no-cache"
+
+
+def test_a_year_costs_five_queries(client: Login, world: World) -> None:
+    from airflow_pipeline_provider.web import states
+
+    user = client()
+    user.get(f"{API}/pipelines/flights")
+    for path in ("", "/gaps", f"/windows?from={world.day(-7)}&to={world.day(0)}"):
+        with queries(states) as asked:
+            user.get(f"{API}/pipelines/flights{path}")
+        assert 1 <= len(asked) <= 5, asked
+
+
+def test_a_write_changes_the_etag(client: Login, world: World) -> None:
+    user = client()
+    first = user.get(f"{API}/pipelines/clocks")
+    with world.runtime("clocks") as runtime:
+        window = runtime.state.entries()[0].interval
+        runtime.state.acquire(window, runtime.owner("clocks/manual__new"), 60)
+        second = user.get(f"{API}/pipelines/clocks", headers={"If-None-Match": first.headers["etag"]})
+        runtime.state.release(window, runtime.owner("clocks/manual__new"))
+    assert second.status_code == 200
+    assert [lease["run_id"] for lease in second.json()["leases"]] == ["manual__new"]
+    third = user.get(f"{API}/pipelines/clocks", headers={"If-None-Match": second.headers["etag"]})
+    assert third.json()["leases"] == []
+
+
+def test_the_list_is_sent_again_only_when_it_changed(client: Login) -> None:
+    user = client()
+    first = user.get(f"{API}/pipelines?tag=c")
+    again = user.get(f"{API}/pipelines?tag=c", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_reading_creates_nothing(client: Login, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_pipeline_provider.web import states
+
+    missing = world.home / "not_yet.db"
+    monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_STATE", f'{{"conn_type": "sqlite", "host": "{missing}"}}')
+    states.forget_stores()
+    page = client().get(f"{API}/pipelines/flights").json()
+    assert page["never_ran"] is True
+    assert not missing.exists()
+
+
+class queries:
+    """The statements on the state's database in the block, without the opening of transactions."""
+
+    def __init__(self, states: Any) -> None:
+        stores = [kept for kept in states._stores.values() if kept.state is not None]
+        self.engines = [kept.state._database().engine for kept in stores if hasattr(kept.state, "_database")]
+        self.found: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        import sqlalchemy as sa
+
+        for engine in self.engines:
+            sa.event.listen(engine, "before_cursor_execute", self._count)
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        import sqlalchemy as sa
+
+        for engine in self.engines:
+            sa.event.remove(engine, "before_cursor_execute", self._count)
+
+    def _count(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith(("BEGIN", "SELECT set_config")):
+            self.found.append(statement)
