@@ -182,11 +182,56 @@ def pages() -> dict[str, str]:
             "commands": commands_page(),
             "metrics": metrics_page(),
             "events": events_page(),
+            "page-api": page_api_page(),
             "errors": errors_page(),
             "settings": settings_page(),
             "api": api_page(),
         }.items()
     }
+
+
+# --- the JSON API of the page
+
+PAGE_API = """
+# JSON API of the page
+
+Everything that the page in Airflow shows is an answer of this API, so a script can ask the same. It is below
+`/airflow-pipelines` of the api-server. Each request needs a token of Airflow's own API:
+
+```text
+curl -H "Authorization: Bearer $TOKEN" https://airflow.example/airflow-pipelines/api/pipelines
+```
+
+- Instants are ISO 8601 in UTC. Keys that begin with `local_` have the offset of the pipeline's time zone.
+- An answer holds what the user may read in Airflow: DAGs by their own permission, files that never loaded by that to
+  view import errors.
+- Answers carry an `ETag`. Sent again in `If-None-Match`, an unchanged answer is 304 and costs one query of the state.
+- An error is `{"detail": text}` with 401 (no token), 403 (no permission), 404 (no pipeline) or 422 (a wrong
+  parameter or body). A state store that gives no answer is 503, with `conn_id` and `last_good_at`.
+- A request that changes something is a POST with the headers `Content-Type: application/json` and
+  `X-Airflow-Pipelines: 1`; Airflow's audit log has it.
+"""
+
+
+def page_api_page() -> str:
+    """Return the page of the JSON API: the shape of each answer, and the requests that change something."""
+    from airflow_pipeline_provider.web import actions
+    from airflow_pipeline_provider.web.shapes import ANSWERS
+
+    text = PAGE_API
+    shown: dict[type, str] = {}
+    for request, answer in ANSWERS.items():
+        text += f"\n## `{request}`\n" + json_section(f"`{request.partition('?')[0]}`", answer, shown)
+    text += "\n## Changes\n\n| request | what it does | body |\n|---|---|---|\n"
+    for route in actions.router.routes:
+        summary = (inspect.getdoc(route.endpoint) or "").partition("\n")[0]
+        body = inspect.signature(route.endpoint, eval_str=True).parameters["body"].annotation
+        keys = ", ".join(
+            f"`{name}`" + ("" if field.is_required() else " (optional)")
+            for name, field in body.model_fields.items()
+        )
+        text += f"| `POST {route.path}` | {summary} | {keys} |\n"
+    return text
 
 
 # --- keys of a pipeline file

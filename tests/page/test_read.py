@@ -6,16 +6,26 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.factory.plugin import URL_PREFIX
+from airflow_pipeline_provider.web.shapes import (
+    ErrorAnswer,
+    GapsPage,
+    LanesPage,
+    PipelinePage,
+    PipelineRows,
+    WindowAnswer,
+)
 from tests.page.conftest import Login
 from tests.page.world import HOSTILE, World, environment, fill
 
 API = f"{URL_PREFIX}/api"
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +71,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str]) -> Ask:
 
     def run(*arguments: str) -> Any:
         capsys.readouterr()
-        main([*arguments, "--folder", str(world.home / "dags" / "pipelines"), "--json"])
+        main([*arguments, "--folder", str(world.home / "dags" / "pipelines"), "-o", "json"])
         return json.loads(capsys.readouterr().out)
 
     return run
@@ -187,6 +197,28 @@ def test_a_user_sees_only_what_airflow_lets_him_read(client: Login, monkeypatch:
     for path in ("", "/gaps", "/windows?from=2013-11-03&to=2013-11-03", "/window?start=a&end=b"):
         assert user.get(f"{API}/pipelines/flights{path}").status_code == 403
     assert user.get(f"{API}/pipelines/clocks").status_code == 200
+
+
+def test_each_answer_has_the_documented_shape(client: Login, world: World) -> None:
+    user = client()
+    span = {"from": world.day(-7), "to": world.day(0)}
+    rows = decoded(user.get(f"{API}/pipelines"), PipelineRows)
+    names = [row.dag_id for row in rows.pipelines if row.dag_id not in (None, "unreachable")]
+    assert len(names) == 9
+    for name in names:
+        decoded(user.get(f"{API}/pipelines/{name}"), PipelinePage)
+        decoded(user.get(f"{API}/pipelines/{name}/gaps"), GapsPage)
+        for lane in decoded(user.get(f"{API}/pipelines/{name}/windows", params=span), LanesPage).days:
+            window = {"start": lane.windows[0].window.start.isoformat(), "end": lane.end.isoformat()}
+            decoded(user.get(f"{API}/pipelines/{name}/window", params=window), WindowAnswer)
+    decoded(user.get(f"{API}/pipelines/unreachable"), ErrorAnswer)
+
+
+def decoded(answer: Any, shape: type[T]) -> T:
+    """Return the answer as its documented Struct; keys that the Struct lacks, at its top, are an error."""
+    found = msgspec.json.decode(answer.content, type=shape)
+    assert set(msgspec.json.decode(answer.content)) <= set(shape.__struct_fields__)  # type: ignore[attr-defined]
+    return found
 
 
 # --- one pipeline

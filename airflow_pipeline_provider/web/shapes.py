@@ -1,0 +1,166 @@
+"""The shapes of the reading API's answers, for its reference; tests decode each answer by them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_pipeline_provider.views.day_cells import CountedDay, DayCell
+from airflow_pipeline_provider.views.gaps import Gap
+from airflow_pipeline_provider.views.history import Attempt
+from airflow_pipeline_provider.views.lanes import Lane
+from airflow_pipeline_provider.views.overview import ComingClockChange, ComingWindow, Lead, PageLease
+from airflow_pipeline_provider.views.window_page import WindowPage
+from airflow_pipeline_provider.views.window_states import WindowState
+
+
+class PageProblem(Struct, forbid_unknown_fields=True):
+    """Why a pipeline does not run, or cannot be shown whole.
+
+    `kind` is `file` (it does not load; `since` is when it last did), `state` (the store gives no answer; `since` is
+    the last good one) or `gone` (Airflow has no DAG of it, or its file is gone).
+    """
+
+    kind: str
+    file: str | None
+    line: int | None
+    message: str
+    since: datetime | None
+    conn_id: str | None = None
+
+
+class PipelineRow(Struct, forbid_unknown_fields=True):
+    """One pipeline, or a file that never loaded: then only `pipeline_id`, `reason` and `problem` are known.
+
+    `state` is null where it is not known.
+    """
+
+    dag_id: str | None
+    pipeline_id: str
+    timezone: str | None
+    tags: list[str]
+    paused: bool | None
+    state: WindowState | None
+    reason: str
+    never_ran: bool
+    behind_seconds: float | None
+    eta: Lead | None
+    days: list[DayCell]
+    leases: list[PageLease]
+    next: ComingWindow | None
+    problem: PageProblem | None
+
+
+class PipelineRows(Struct, forbid_unknown_fields=True):
+    """The pipelines that the user may read, worst first.
+
+    `total` counts those that the filters leave; `states` and `tags` are of all.
+    """
+
+    at: datetime
+    total: int
+    states: dict[str, int]
+    tags: list[str]
+    pipelines: list[PipelineRow]
+
+
+class PageFacts(Struct, forbid_unknown_fields=True):
+    """What the pipeline file says; source, stage, target and state by their names only, without a secret."""
+
+    pipeline_id: str
+    timezone: str
+    granularity: str
+    x_time_back: str
+    settle_seconds: int
+    start_day: date | None
+    end_day: date | None
+    max_backlog_days: int | None
+    max_attempts: int
+    on_shrink: str
+    schedule: str | None
+    backlog: str
+    source: dict[str, Any]
+    stage: dict[str, Any]
+    target: dict[str, Any]
+    state: dict[str, Any]
+    file: str | None
+    paused: bool | None
+    tags: list[str]
+    renamed_to: str | None
+
+
+class PipelinePage(Struct, forbid_unknown_fields=True):
+    """One pipeline with up to 366 days; `may` is true for what the user may do, else the missing permission."""
+
+    at: datetime
+    dag_id: str
+    facts: PageFacts
+    state: WindowState
+    reason: str
+    never_ran: bool
+    problem: PageProblem | None
+    behind_seconds: float
+    eta: Lead
+    leases: list[PageLease]
+    next: ComingWindow
+    continuation: datetime | None
+    target_day: date
+    days_to_review: int
+    next_clock_change: ComingClockChange | None
+    first_day: date | None
+    may: dict[str, Any]
+    days: list[CountedDay]
+
+
+class LanesPage(Struct, forbid_unknown_fields=True):
+    """The windows of some days."""
+
+    at: datetime
+    timezone: str
+    days: list[Lane]
+
+
+class GapsPage(Struct, forbid_unknown_fields=True):
+    """All missing time, worst first; `total` counts it, at most 500 are sent."""
+
+    at: datetime
+    first_day: date | None
+    last_day: date | None
+    total: int
+    gaps: list[Gap]
+
+
+class PageAttempt(Attempt, frozen=True):
+    """An attempt with the DAG run that made it; null for a command. A run that was deleted has no state."""
+
+    run_dag_id: str | None
+    run_id: str | None
+    run_exists: bool | None
+    run_state: str | None
+
+
+class WindowAnswer(WindowPage, frozen=True, kw_only=True):
+    """One window at `at`."""
+
+    at: datetime
+    attempts: tuple[PageAttempt, ...]
+    may: dict[str, Any] | None = None
+
+
+class ErrorAnswer(Struct):
+    """An error; `detail` is a sentence. The others are of a state store that gives no answer (503)."""
+
+    detail: str
+    conn_id: str | None = None
+    last_good_at: datetime | None = None
+
+
+ANSWERS = {
+    "GET /api/pipelines?search=&state=&tag=&limit=50&offset=0": PipelineRows,
+    "GET /api/pipelines/{dag_id}?until=DAY": PipelinePage,
+    "GET /api/pipelines/{dag_id}/windows?from=DAY&to=DAY": LanesPage,
+    "GET /api/pipelines/{dag_id}/gaps": GapsPage,
+    "GET /api/pipelines/{dag_id}/window?start=INSTANT&end=INSTANT": WindowAnswer,
+}
