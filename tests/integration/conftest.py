@@ -64,6 +64,7 @@ KNOWN = {
         ),
         ("AIRFLOW_ENV_FILE",),
     ),
+    "page": Service(("PAGE_URL",), ("PAGE_ENV_FILE",)),
 }
 
 

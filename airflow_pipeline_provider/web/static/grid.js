@@ -1,0 +1,112 @@
+// One tab stop for many cells: arrow keys move by position, Enter opens, Space selects; a tooltip on hover and focus.
+
+import { C, h, useCallback, useEffect, useRef, useState } from "./host.js";
+
+/** @param {Element} element */
+function middle(element) {
+  const box = element.getBoundingClientRect();
+  return { x: box.left + box.width / 2, y: box.top + box.height / 2 };
+}
+
+/**
+ * The cell that lies next in the direction of an arrow key, or null.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} from
+ * @param {string} key
+ * @returns {HTMLElement | null}
+ */
+function neighbour(root, from, key) {
+  const rows = [...root.querySelectorAll("[data-row]")].map((row) => /** @type {HTMLElement[]} */ ([...row.querySelectorAll("[data-cell]")])).filter((row) => row.length);
+  const at = rows.findIndex((row) => row.includes(from));
+  if (at < 0) return null;
+  const row = rows[at];
+  const column = row.indexOf(from);
+  if (key === "ArrowLeft") return row[column - 1] ?? null;
+  if (key === "ArrowRight") return row[column + 1] ?? null;
+  if (key === "Home") return row[0];
+  if (key === "End") return row[row.length - 1];
+  const other = rows[at + (key === "ArrowDown" ? 1 : -1)];
+  if (!other) return null;
+  const { x } = middle(from);
+  return other.reduce((best, cell) => (Math.abs(middle(cell).x - x) < Math.abs(middle(best).x - x) ? cell : best));
+}
+
+const MOVES = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
+
+/**
+ * Handlers for an element that holds rows (`data-row`) of cells (`data-cell` is the key, `data-tip` the tooltip).
+ *
+ * `tabIndexOf(key)` is 0 for one cell: the one that had the focus last, else `first`.
+ * @param {{keys: string[], first?: string | null, onOpen: (key: string) => void, onToggle?: (key: string) => void}} options
+ */
+export function useCells({ keys, first, onOpen, onToggle }) {
+  const [active, setActive] = useState(/** @type {string | null} */ (null));
+  const [tip, setTip] = useState(/** @type {{text: string, x: number, y: number, below: boolean} | null} */ (null));
+  const root = useRef(/** @type {HTMLElement | null} */ (null));
+  const stop = active !== null && keys.includes(active) ? active : first && keys.includes(first) ? first : keys[0] ?? null;
+
+  /** @param {EventTarget | null} target */
+  const cellOf = (target) => /** @type {HTMLElement | null} */ (target instanceof Element ? target.closest("[data-cell]") : null);
+  /** @param {any} event */
+  const show = (event) => {
+    const cell = cellOf(event.target);
+    if (!cell?.dataset.tip) return setTip(null);
+    const box = cell.getBoundingClientRect();
+    const below = box.top < 170;
+    return setTip({ text: cell.dataset.tip, x: box.left + box.width / 2, y: below ? box.bottom + 8 : box.top - 8, below });
+  };
+  const hide = useCallback(() => setTip(null), []);
+  useEffect(() => {
+    if (!tip) return undefined;
+    addEventListener("scroll", hide, { capture: true, passive: true });
+    return () => removeEventListener("scroll", hide, { capture: true });
+  }, [tip, hide]);
+  const handlers = {
+    ref: root,
+    onPointerOver: show,
+    onPointerLeave: hide,
+    /** @param {any} event */
+    onFocus: (event) => {
+      const cell = cellOf(event.target);
+      if (cell?.dataset.cell) setActive(cell.dataset.cell);
+      if (cell?.matches(":focus-visible")) show(event);
+    },
+    onBlur: hide,
+    /** @param {any} event */
+    onClick: (event) => {
+      const key = cellOf(event.target)?.dataset.cell;
+      if (!key) return;
+      hide();
+      if (onToggle && (event.shiftKey || event.ctrlKey || event.metaKey)) onToggle(key);
+      else onOpen(key);
+    },
+    /** @param {any} event */
+    onKeyDown: (event) => {
+      const cell = cellOf(event.target);
+      if (!cell || !root.current || event.altKey || event.ctrlKey || event.metaKey) return;
+      const key = cell.dataset.cell ?? "";
+      if (MOVES.has(event.key)) neighbour(root.current, cell, event.key)?.focus();
+      else if (event.key === "Enter") onOpen(key);
+      else if (event.key === " ") (onToggle ?? onOpen)(key);
+      else if (event.key === "Escape" && tip) hide();
+      else return;
+      event.preventDefault();
+      event.stopPropagation(); // Airflow has shortcuts of its own
+    },
+  };
+  /** @param {string} key */
+  const tabIndexOf = (key) => (key === stop ? 0 : -1);
+  return { handlers, tabIndexOf, tip: tip && h(Tip, tip) };
+}
+
+/** @param {{text: string, x: number, y: number, below: boolean}} props */
+function Tip({ text, x, y, below }) {
+  const [head, ...rest] = text.split("\n");
+  const left = Math.min(Math.max(x, 200), innerWidth - 200);
+  return h(
+    C.Portal,
+    null,
+    h("div", { role: "tooltip", className: "pp-tip", style: { left, top: y, transform: `translate(-50%, ${below ? "0" : "-100%"})` } },
+      h("b", null, head), rest.length ? `\n${rest.join("\n")}` : null),
+  );
+}
