@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -97,15 +97,16 @@ def preview_move(
     Raises ConfigError for a window of no day plan, and for a selection that is too large.
     """
     rules = config.rules
-    windows = _windows_of(config, state, at, selection)
-    left_out, windows = len(windows[MOST_WINDOWS:]), windows[:MOST_WINDOWS]
-    days = sorted({day_of(window.start, rules.timezone) for window in windows})
-    entries = _read(state, days, rules)
-    leases = state.leases()
+    days = _days_of(config, state, at, selection)
+    later, days = days[MOST_DAYS:], days[:MOST_DAYS]
+    entries, leases = _read(state, days, rules), state.leases()
     first_day = state.first_day(None) if rules.start_day is None else None
     planned = planned_at(rules, at, config.max_attempts, first_day)
-    plan = sorted({window for day in days for window in day_plan(rules, day)})
+    plan = [window for day in days for window in day_plan(rules, day)]
     judged = {row.interval: row for row in judge_all(planned, plan, entries, leases)}
+    windows = _selected(rules, judged, selection)
+    left_out = len(windows[MOST_WINDOWS:]) + sum(len(day_plan(rules, day)) for day in later)
+    windows = windows[:MOST_WINDOWS]
     rows = []
     for window, written in zip(windows, touching(windows, entries), strict=True):
         found = preview_window(config, window, at, written, leases)
@@ -152,25 +153,27 @@ def commands(pipeline_id: str, windows: Sequence[Interval]) -> str:
 # --- what is selected
 
 
-def _windows_of(config: Described, state: Readable, at: datetime, selection: Selection) -> list[Interval]:
+def _days_of(config: Described, state: Readable, at: datetime, selection: Selection) -> list[date]:
+    """Return the days that the selection touches, in order."""
     rules = config.rules
-    if selection.windows:
-        for window in selection.windows:
-            plan_window(rules, window, at, cut=False, exact=False)
-            if window not in day_plan(
-                rules, day_of(window.start, rules.timezone)
-            ):  # of a day that no run plans
-                raise ConfigError(
-                    f"window: expected a window of the day plan, got {local_window(window, rules.timezone)}"
-                )
-        return sorted(set(selection.windows))
-    days = sorted(set(selection.days)) or (_days_to_look_at(config, state, at) if selection.all else [])
-    if len(selection.days) > MOST_DAYS:
-        raise ConfigError(
-            f"days: expected at most {MOST_DAYS} days, got {len(selection.days):,}: choose fewer"
-        )
-    windows = [window for day in days for window in day_plan(rules, day)]
-    return windows if selection.days else _incomplete(config, state, at, windows)
+    for window in selection.windows:
+        plan_window(rules, window, at, cut=False, exact=False)
+    days = {*selection.days, *(day_of(window.start, rules.timezone) for window in selection.windows)}
+    if len(days) > MOST_DAYS:
+        raise ConfigError(f"days: expected at most {MOST_DAYS} days, got {len(days):,}: choose fewer")
+    return sorted(days) if days else _days_to_look_at(config, state, at)
+
+
+def _selected(rules: PlanRules, judged: Mapping[Interval, WindowRow], selection: Selection) -> list[Interval]:
+    """Return the windows of the selection, in order; ConfigError for one that is in no day plan."""
+    if selection.all:
+        return [window for window, row in judged.items() if row.state in CHOSEN]
+    for window in selection.windows:
+        if window not in judged:
+            raise ConfigError(
+                f"window: expected a window of the day plan, got {local_window(window, rules.timezone)}"
+            )
+    return sorted(set(selection.windows)) or list(judged)
 
 
 def _days_to_look_at(config: Described, state: Readable, at: datetime) -> list[date]:
@@ -181,18 +184,6 @@ def _days_to_look_at(config: Described, state: Readable, at: datetime) -> list[d
     pieces = [one.interval for one in read.missing if one.why not in WAITING]
     pieces += [piece for piece, _ in drifted(entries)] + unverified(entries)
     return days_of(config.rules, pieces)
-
-
-def _incomplete(
-    config: Described, state: Readable, at: datetime, windows: Sequence[Interval]
-) -> list[Interval]:
-    """Return those that would be preselected, or that shrank and need a decision."""
-    rules = config.rules
-    first_day = state.first_day(None) if rules.start_day is None else None
-    planned = planned_at(rules, at, config.max_attempts, first_day)
-    days = sorted({day_of(window.start, rules.timezone) for window in windows})
-    rows = judge_all(planned, windows, _read(state, days, rules), state.leases())
-    return [row.interval for row in rows if row.state in CHOSEN]
 
 
 def _read(state: Readable, days: Sequence[date], rules: PlanRules) -> list[Entry]:

@@ -185,6 +185,13 @@ def test_a_selection_is_limited(pipeline: Pipeline) -> None:
         look(pipeline, Selection(days=many))
 
 
+def test_years_of_missing_windows_are_shown_up_to_a_limit(pipeline: Pipeline) -> None:
+    runtime = pipeline.runtime(start_day="2010-11-03", end_day="2013-11-03")
+    found = preview_move(runtime.config, runtime.state, runtime.clock(), Selection(all=True))
+    assert (len(found.windows), found.windows[0].window.day) == (2000, date(2010, 11, 3))
+    assert found.left_out == 1097 * 12 + 4 - 2000, "four days of 25 hours have a window more"
+
+
 def test_windows_outside_the_pipelines_days_are_skipped(pipeline: Pipeline) -> None:
     found = look(pipeline, Selection(days=(date(2013, 11, 4),)))
     assert {(row.state, row.chosen, row.will) for row in found.windows} == {(None, False, "skip")}
