@@ -31,7 +31,17 @@ _SETTINGS = {
 }
 
 
-_OPERATORS = ("audit", "drain", "extract", "generate", "load", "maintenance", "stage", "validate")
+_OPERATORS = (
+    "audit",
+    "choose_pipeline",
+    "drain",
+    "extract",
+    "generate",
+    "load",
+    "maintenance",
+    "stage",
+    "validate",
+)
 
 
 def _modules(package: str, *names: str) -> dict[str, Any]:
