@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_pipeline_provider.connectors import registrations
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, Target, TargetCounts
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class SqlSession(Protocol):
     """A connection to the database."""
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Return the rows; for a statement that changes rows, one row that begins with their number."""
         ...
 
@@ -83,11 +83,11 @@ class SqlTarget(Target, Generic[S]):
 
     # --- what a database may change
 
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> dict[str, object]:
         """Return the dataset; quotes in the table's name are not a part of it."""
         return {**super().dataset(), "table": ".".join(self.tables.data.parts)}
 
-    def place(self) -> dict[str, Any]:
+    def place(self) -> dict[str, object]:
         return place_of(self.options.conn_id) if hasattr(self.options, "conn_id") else {}
 
     def describe_missing(self, session: S, missing: Sequence[ObjectName]) -> Answer:  # noqa: ARG002
@@ -236,7 +236,7 @@ class SqlTarget(Target, Generic[S]):
 
         return self._read("read pipelines", read, {}, lambda tables: tables.fence)
 
-    def register(self, entry: dict[str, Any], check: registrations.Check) -> None:
+    def register(self, entry: dict[str, object], check: registrations.Check) -> None:
         self._change("register pipeline", lambda protocol: registrations.register(protocol, entry, check))
 
     def rename_pipeline(self, old: str) -> int:

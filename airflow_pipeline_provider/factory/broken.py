@@ -8,7 +8,7 @@ error for the `relative_fileloc` of this DAG only. `BrokenPipeline` is such a DA
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from airflow.sdk import DAG
 
@@ -38,7 +38,7 @@ def broken_pipeline(path: Path, relative_path: str, error: ConfigError) -> Broke
     dag = BrokenPipeline(f"broken__{path.stem}", schedule=None, tags={"broken"})
     dag._pipeline_file = relative_path
 
-    def raise_error(*_: Any) -> NoReturn:
+    def raise_error(*_: object) -> NoReturn:
         raise error
 
     dag.get_serialized_fields = raise_error  # type: ignore[method-assign]

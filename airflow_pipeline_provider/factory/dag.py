@@ -91,11 +91,11 @@ def _schedule(config: PipelineConfig) -> Any:
     )
 
 
-def default_args(config: PipelineConfig) -> dict[str, Any]:
+def default_args(config: PipelineConfig) -> dict[str, object]:
     """Return the DAG's `default_args` from the `airflow` section: retries, pool and owner."""
     settings = config.airflow
     delay = timedelta(seconds=settings.retry_delay)
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "retries": settings.retries,
         "retry_delay": delay,
         "retry_exponential_backoff": True,

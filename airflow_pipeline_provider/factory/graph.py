@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 
@@ -15,7 +15,7 @@ class TaskSpec:
 
     task_id: str
     operator: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, object] = field(default_factory=dict)
     mapped: str | None = None
 
 

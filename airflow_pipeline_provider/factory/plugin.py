@@ -6,7 +6,6 @@ Every process of Airflow loads this module; only the api-server asks for `fastap
 from __future__ import annotations
 
 import logging
-from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
@@ -42,7 +41,7 @@ class PipelinePlugin(AirflowPlugin):
     ]
 
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def fastapi_apps(self) -> list[dict[str, object]]:  # type: ignore[override]
         """Return the page's application, built when the api-server asks for it.
 
         An Airflow whose interfaces have changed must still start: without the page, with the reason in the log.
@@ -52,7 +51,7 @@ class PipelinePlugin(AirflowPlugin):
                 from airflow_pipeline_provider.web.app import build_app
             except ImportError:
                 logger.exception("the page Pipelines cannot be loaded in this version of Airflow")
-                self._apps: list[dict[str, Any]] = []
+                self._apps: list[dict[str, object]] = []
             else:
                 self._apps = [{"app": build_app(), "url_prefix": URL_PREFIX, "name": "Pipelines"}]
         return self._apps

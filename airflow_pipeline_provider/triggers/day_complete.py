@@ -61,7 +61,7 @@ class DayQuestion(Struct, frozen=True):
             config.end_day.isoformat() if config.end_day else None,
         )
 
-    def ask(self) -> dict[str, Any] | None:
+    def ask(self) -> dict[str, object] | None:
         """Read the state; return `{"pipeline", "day", "status", "rows", "reason"}` if the day is complete, else None.
 
         Also return None if the store is temporarily unavailable. Raise DataError if the day cannot become complete by
@@ -146,12 +146,12 @@ class DayCompleteTrigger(BaseTrigger):
     :param poke_interval: seconds between two reads of the state.
     """
 
-    def __init__(self, question: dict[str, Any], poke_interval: float) -> None:
+    def __init__(self, question: dict[str, object], poke_interval: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.question = question
         self.poke_interval = poke_interval
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
+    def serialize(self) -> tuple[str, dict[str, object]]:
         """Return the path of the class and the arguments of the constructor."""
         path = f"{DayCompleteTrigger.__module__}.{DayCompleteTrigger.__qualname__}"
         return path, {"question": self.question, "poke_interval": self.poke_interval}

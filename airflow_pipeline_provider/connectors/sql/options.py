@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -11,7 +11,7 @@ from airflow_pipeline_provider.core.datasets import table_parts
 from airflow_pipeline_provider.core.days import zone_of
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     """Return a list as a tuple, which the strict reading of a file requires."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 

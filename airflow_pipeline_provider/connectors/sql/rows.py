@@ -37,7 +37,7 @@ from airflow_pipeline_provider.exceptions import DataError
 _AS_TEXT = (Decimal, UUID, IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """Return the value as JSON; TypeError for a type that is not in the table above."""
     if value is None:
         return "null"
@@ -60,7 +60,7 @@ def _not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, datetime):
@@ -90,7 +90,7 @@ class RowWriter:
             for column in columns
         ]
 
-    def record_id(self, keys: Sequence[Any]) -> str:
+    def record_id(self, keys: Sequence[object]) -> str:
         """Return `flights/["UA",1545]`: a JSON array keeps any two keys apart."""
         try:
             return f"{self.name}/{json_text(list(keys))}"
@@ -100,7 +100,7 @@ class RowWriter:
                 "or cast it with `query`"
             ) from error
 
-    def body(self, values: Sequence[Any]) -> str:
+    def body(self, values: Sequence[object]) -> str:
         parts = []
         for (column, prefix, write), value in zip(self._parts, values, strict=True):
             try:
