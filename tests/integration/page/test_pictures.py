@@ -24,7 +24,9 @@ class PlainAnswers(Answers):
             answer["pipelines"].pop()
             answer["total"] -= 1
         hostile = json.dumps(made_up.HOSTILE)[1:-1]
-        return status, json.loads(json.dumps(answer).replace(hostile, WHY))
+        return status, json.loads(
+            json.dumps(answer).replace(hostile, "the next try may succeed" if name == "window" else WHY)
+        )
 
 
 def move(page: Page) -> None:
