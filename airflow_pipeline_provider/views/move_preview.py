@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from airflow_pipeline_provider.core import command_line
-from airflow_pipeline_provider.core.days import day_interval, day_of
+from airflow_pipeline_provider.core.days import day_interval, day_of, days_in
 from airflow_pipeline_provider.core.eta import SAMPLES, pace_of
 from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, drifted, unverified
@@ -47,9 +47,10 @@ COMPLETE = frozenset({WindowState.COMPLETE, WindowState.REPLACED})
 
 
 class Selection(NamedTuple):
-    """Windows of the day plan, whole days, or everything that is not complete."""
+    """Windows of the day plan, those that the spans overlap, whole days, or everything that is not complete."""
 
     windows: tuple[Interval, ...] = ()
+    spans: tuple[Interval, ...] = ()
     days: tuple[date, ...] = ()
     all: bool = False
 
@@ -158,7 +159,10 @@ def _days_of(config: Described, state: Readable, at: datetime, selection: Select
     rules = config.rules
     for window in selection.windows:
         plan_window(rules, window, at, cut=False, exact=False)
+    if any(span.seconds > MOST_DAYS * 86_400 for span in selection.spans):
+        raise ConfigError(f"windows: expected at most {MOST_DAYS} days: choose fewer")
     days = {*selection.days, *(day_of(window.start, rules.timezone) for window in selection.windows)}
+    days |= {day for span in selection.spans for day, _ in days_in(span, rules.timezone)}
     if len(days) > MOST_DAYS:
         raise ConfigError(f"days: expected at most {MOST_DAYS} days, got {len(days):,}: choose fewer")
     return sorted(days) if days else _days_to_look_at(config, state, at)
@@ -168,6 +172,9 @@ def _selected(rules: PlanRules, judged: Mapping[Interval, WindowRow], selection:
     """Return the windows of the selection, in order; ConfigError for one that is in no day plan."""
     if selection.all:
         return [window for window, row in judged.items() if row.state in CHOSEN]
+    if selection.spans:
+        spans = merge(selection.spans)
+        return [window for window in judged if any(span.overlaps(window) for span in spans)]
     for window in selection.windows:
         if window not in judged:
             raise ConfigError(

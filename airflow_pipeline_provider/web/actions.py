@@ -27,7 +27,7 @@ from airflow_pipeline_provider.phases.unlock import release_lease
 from airflow_pipeline_provider.phases.waive import waive as waive_span
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 from airflow_pipeline_provider.state.base import State
-from airflow_pipeline_provider.views.move_preview import MovePreview, preview_move
+from airflow_pipeline_provider.views.move_preview import MovePreview, Selection, preview_move
 from airflow_pipeline_provider.web import bodies, runs
 from airflow_pipeline_provider.web.answers import not_found, readable, written
 from airflow_pipeline_provider.web.guard import check_post
@@ -51,9 +51,9 @@ def change(action: PageAction) -> list[Any]:
 
 @router.post("/preview", dependencies=[Depends(check_post), Depends(readable)])
 def preview(dag_id: str, body: bodies.SelectionBody) -> Response:
-    """Return what moving the windows does; nothing is changed."""
+    """Return what moving the windows does, those of the day plan that the given ones overlap; nothing is changed."""
     one, at = _found(dag_id), _now()
-    shown = _preview(one, at, body)
+    shown = _preview(one, at, body.overlapping)
     name = one.facts.pipeline_id
     follow = len(shown.chosen) * runs.followers(windows_asset(name))
     follow += shown.complete_days * runs.followers(days_asset(name))
@@ -76,7 +76,7 @@ def move(dag_id: str, body: bodies.MoveBody, user: GetUserDep) -> Response:
     """Start runs that move the windows again, unless one of them changed since the preview."""
     one = _found(dag_id)
     try:
-        rows = chosen_rows(_preview(one, _now(), body), body, one.facts.timezone)
+        rows = chosen_rows(_preview(one, _now(), body.selection), body, one.facts.timezone)
     except WindowsChanged as error:
         return written({"detail": str(error), "windows": error.rows}, status=409)
     started = start_move(dag_id, one.facts, rows, user=_name(user), reason=body.reason)
@@ -186,14 +186,12 @@ def _name(user: Any) -> str:
     return name if is_name(name) else f"user {user.get_id()}"[:LONGEST_NAME]
 
 
-def _preview(one: Found, at: datetime, body: bodies.SelectionBody) -> MovePreview:
+def _preview(one: Found, at: datetime, selection: Selection) -> MovePreview:
     read = read_one(one.owned, None)
     assert read.state is not None  # noqa: S101  (no mark was given)
     accepts = one.facts.on_shrink == "accept"
     try:
-        return preview_move(
-            one.facts, Lazy(one.owned, read.state), at, body.selection, accepts_shrink=accepts
-        )
+        return preview_move(one.facts, Lazy(one.owned, read.state), at, selection, accepts_shrink=accepts)
     except ConfigError as error:
         raise HTTPException(422, error.message) from error
 

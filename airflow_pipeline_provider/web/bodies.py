@@ -87,7 +87,12 @@ class SelectionBody(PageBody):
     def selection(self) -> Selection:
         """Return the selection."""
         windows = tuple(window.interval for window in self.windows or ())
-        return Selection(windows, tuple(self.days or ()), self.all)
+        return Selection(windows, days=tuple(self.days or ()), all=self.all)
+
+    @property
+    def overlapping(self) -> Selection:
+        """Return the selection of the windows that the given ones overlap, such as those of a gap."""
+        return Selection(spans=self.selection.windows, days=tuple(self.days or ()), all=self.all)
 
 
 class MoveBody(SelectionBody):

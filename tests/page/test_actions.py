@@ -200,6 +200,9 @@ def test_the_preview_of_all_and_of_windows(place: Place, client: Login) -> None:
     assert [w["state"] for w in found["windows"]] == ["drifted", "failed", "missing", "missing"]
     found = post(place, client, "preview", body_of(place.complete)).json()
     assert [(w["state"], w["chosen"]) for w in found["windows"]] == [("complete", False)]
+    gap = Interval(place.failed.start, place.missing[-1].end)
+    found = post(place, client, "preview", body_of(gap)).json()
+    assert [w["state"] for w in found["windows"]] == ["failed", "missing", "missing"]
 
 
 def test_a_viewer_sees_the_preview_and_may_change_nothing(place: Place, client: Login) -> None:

@@ -179,6 +179,15 @@ def test_a_window_of_no_day_plan_is_refused(
         look(pipeline, Selection(windows=tuple(selected)))
 
 
+def test_a_gap_is_the_windows_that_it_overlaps(pipeline: Pipeline) -> None:
+    plan = windows(pipeline)
+    gap = Interval(plan[2].start + timedelta(hours=1), plan[4].end)
+    found = look(pipeline, Selection(spans=(gap, hour("03T04", "03T06"))))
+    assert [row.window.interval for row in found.windows] == [plan[0], *plan[2:5]]
+    with pytest.raises(ConfigError, match="expected at most 366 days"):
+        look(pipeline, Selection(spans=(Interval(gap.start, parse_utc("9000-01-01T00:00:00Z")),)))
+
+
 def test_a_selection_is_limited(pipeline: Pipeline) -> None:
     many = tuple(SUNDAY + timedelta(days=n) for n in range(400))
     with pytest.raises(ConfigError, match="days: expected at most 366 days, got 400"):
