@@ -215,6 +215,8 @@ curl -H "Authorization: Bearer $TOKEN" https://airflow.example/airflow-pipelines
 
 def page_api_page() -> str:
     """Return the page of the JSON API: the shape of each answer, and the requests that change something."""
+    from fastapi.routing import APIRoute
+
     from airflow_pipeline_provider.web import actions
     from airflow_pipeline_provider.web.shapes import ANSWERS
 
@@ -223,7 +225,7 @@ def page_api_page() -> str:
     for request, answer in ANSWERS.items():
         text += f"\n## `{request}`\n" + json_section(f"`{request.partition('?')[0]}`", answer, shown)
     text += "\n## Changes\n\n| request | what it does | body |\n|---|---|---|\n"
-    for route in actions.router.routes:
+    for route in (one for one in actions.router.routes if isinstance(one, APIRoute)):
         summary = (inspect.getdoc(route.endpoint) or "").partition("\n")[0]
         body = inspect.signature(route.endpoint, eval_str=True).parameters["body"].annotation
         keys = ", ".join(

@@ -157,7 +157,7 @@ class ErrorAnswer(Struct):
     last_good_at: datetime | None = None
 
 
-ANSWERS = {
+ANSWERS: dict[str, type[Struct]] = {
     "GET /api/pipelines?search=&state=&tag=&limit=50&offset=0": PipelineRows,
     "GET /api/pipelines/{dag_id}?until=DAY": PipelinePage,
     "GET /api/pipelines/{dag_id}/windows?from=DAY&to=DAY": LanesPage,

@@ -91,7 +91,7 @@ def store_dags() -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 
-    manager = DagBundlesManager()
+    manager = DagBundlesManager()  # type: ignore[no-untyped-call]
     manager.sync_bundles_to_db()
     for bundle in manager.get_all_dag_bundles():
         bundle.initialize()
@@ -193,6 +193,7 @@ def _window(now: datetime) -> Any:
 
 def ask(client: Any, path: str, change: Callable[[], None]) -> dict[str, Any]:
     """Ask for one answer: of an empty cache, after changes, and again with its ETag."""
+    from airflow_pipeline_provider.state.sql import SqlState
     from airflow_pipeline_provider.web import states
 
     queries: list[str] = []
@@ -201,7 +202,7 @@ def ask(client: Any, path: str, change: Callable[[], None]) -> dict[str, Any]:
         import sqlalchemy as sa
 
         for kept in states._stores.values():
-            engine = kept.state._database().engine if kept.state is not None else None
+            engine = kept.state._database().engine if isinstance(kept.state, SqlState) else None
             if engine is not None and not sa.event.contains(engine, "before_cursor_execute", count):
                 sa.event.listen(engine, "before_cursor_execute", count)
 

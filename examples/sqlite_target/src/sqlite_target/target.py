@@ -55,7 +55,7 @@ class SqliteTarget(SqlTarget[SqliteSession]):
                 f"target.conn_id: connection {self.options.conn_id!r} names no SQLite file: give it the type "
                 "sqlite, and the path of the file as its host"
             )
-        return Path(place["file"])
+        return Path(str(place["file"]))
 
     @contextmanager
     def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[SqliteSession]:
