@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -160,18 +160,27 @@ class SqlState(State):
         with self._database().read() as connection:
             return self._entries(connection, within)
 
+    def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
+        rows: dict[int, Any] = {}
+        with self._database().read() as connection:
+            longest_us = self._longest_us(connection) if spans else None
+            for span in spans:
+                rows |= {row.id: row for row in self._rows(connection, span, longest_us)}
+        return self._read(rows[number] for number in sorted(rows))
+
     def _entries(
         self, connection: sa.Connection, within: Interval | None, longest_us: int | None = None
     ) -> list[Entry]:
         """Read the entries that overlap `within`; `longest_us` saves a query where it is known."""
-        statements = self._database().statements
         if within is None:
-            return self._read(connection.execute(statements.all_entries, self._mine))
-        if within.is_empty:
-            return []
+            return self._read(connection.execute(self._database().statements.all_entries, self._mine))
         if longest_us is None:
             longest_us = self._longest_us(connection)
-        if longest_us is None:
+        return self._read(self._rows(connection, within, longest_us))
+
+    def _rows(self, connection: sa.Connection, within: Interval, longest_us: int | None) -> Iterable[Any]:
+        """Select the entries that overlap `within`, in the order of writing; `longest_us` is None without entries."""
+        if within.is_empty or longest_us is None:
             return []
         of = {
             **self._mine,
@@ -179,7 +188,7 @@ class SqlState(State):
             "of_start": within.start,
             "of_end": within.end,
         }
-        return self._read(connection.execute(statements.entries_within, of))
+        return connection.execute(self._database().statements.entries_within, of)
 
     def _read(self, rows: Iterable[object]) -> list[Entry]:
         """Map errors of a row that this package did not write to DataError."""

@@ -89,7 +89,7 @@ def read_states(
 def read_spans(
     state: SqlState, spans: Mapping[str, Sequence[Interval]], longest_us: int | None = None
 ) -> dict[str, list[Entry]]:
-    """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, each entry once.
+    """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, in the order of writing.
 
     `longest_us`, where it is known, saves the query for it.
     """

@@ -124,6 +124,24 @@ class StateConformance(StateSharingConformance):
         state.append(entry(Kind.WAIVED, hours(-24, 72), attempt="long"))
         assert [one.attempt for one in state.entries(within)] == expected
 
+    @pytest.mark.parametrize(
+        ("spans", "expected"),
+        [
+            ([], []),
+            ([hours(7, 8)], ["both"]),
+            ([hours(0, 2), hours(10, 12)], ["late", "both", "early"]),
+            ([hours(0, 2), hours(4, 6), hours(10, 12)], ["late", "both", "early", "between"]),
+        ],
+    )
+    def test_entries_in_spans_keep_the_order_of_writing(
+        self, state: State, spans: list[Interval], expected: list[str]
+    ) -> None:
+        intervals = {"late": (10, 12), "both": (0, 12), "early": (0, 2), "between": (4, 6)}
+        for attempt, (start, end) in intervals.items():
+            state.append(entry(Kind.ATTEMPT, hours(start, end), attempt=attempt))
+            time.sleep(0.002)
+        assert [one.attempt for one in state.entries_in(spans)] == expected
+
     @pytest.mark.parametrize("kind", list(Kind))
     def test_every_kind_of_entry_is_stored(self, state: State, reopened: State, kind: Kind) -> None:
         if kind is Kind.COMMITTED:

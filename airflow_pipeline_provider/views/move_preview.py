@@ -194,13 +194,12 @@ def _days_to_look_at(config: Described, state: Readable, at: datetime) -> list[d
 
 
 def _read(state: Readable, days: Sequence[date], rules: PlanRules) -> list[Entry]:
-    """Return the entries of these days, each once; neighbouring days are read together."""
-    spans = merge(day_interval(day, rules.timezone) for day in days)
-    return _once([entry for span in spans for entry in state.entries(span)])
+    """Return the entries of these days, in the order of writing; neighbouring days are read together."""
+    return state.entries_in(merge(day_interval(day, rules.timezone) for day in days))
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries without repetitions, of which an entry over several spans has some."""
+    """Return the entries by time, without repetitions."""
     seen: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
         seen.setdefault((entry.kind, entry.interval, entry.at, entry.token, entry.attempt), entry)

@@ -126,7 +126,7 @@ class Readable(Protocol):
         """Return the ledger entries that overlap the interval, in the order of writing."""
 
     def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
-        """Return the entries that overlap one of the disjoint spans, which are in order; each entry once."""
+        """Return the entries that overlap one of the disjoint spans, which are in order, in the order of writing."""
 
 
 class MissingTime(NamedTuple):

@@ -264,7 +264,7 @@ class Lazy:
         return self.entries_in([within])
 
     def entries_in(self, spans: Sequence[Interval]) -> list[Entry]:
-        """Return the entries that overlap the spans; raise StateUnreachable."""
+        """Return the entries that overlap the spans, in the order of writing; raise StateUnreachable."""
         if not spans:
             return []
         group = {"": (self._owned, spans)}
