@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from urllib.parse import urlsplit
 
+from airflow import __version__ as airflow_version
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
@@ -44,13 +45,23 @@ class PipelinePlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, object]]:  # type: ignore[override]
         """Return the page's application, built when the api-server asks for it.
 
-        An Airflow whose interfaces have changed must still start: without the page, with the reason in the log.
+        An Airflow whose interfaces have changed must still start: without the page, with the reason in the log. Any
+        other ImportError is a broken installation, which is raised.
         """
         if not hasattr(self, "_apps"):
             try:
                 from airflow_pipeline_provider.web.app import build_app
-            except ImportError:
-                logger.exception("the page Pipelines cannot be loaded in this version of Airflow")
+            except ImportError as error:
+                if (error.name or "").partition(".")[0] != "airflow":
+                    raise
+                logger.exception(
+                    "the page Pipelines cannot be loaded: Airflow %s has no %s as this version of "
+                    "airflow-pipeline-provider expects it (%s). Pipelines run without the page. Upgrade "
+                    "airflow-pipeline-provider, or use an Airflow that it supports",
+                    airflow_version,
+                    error.name,
+                    error,
+                )
                 self._apps: list[dict[str, object]] = []
             else:
                 self._apps = [{"app": build_app(), "url_prefix": URL_PREFIX, "name": "Pipelines"}]

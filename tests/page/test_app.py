@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -93,11 +95,36 @@ def test_airflow_lists_both_views(client: Login) -> None:
     ]
 
 
-def test_an_airflow_with_other_interfaces_starts_without_the_page(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    import sys
+APP = "airflow_pipeline_provider.web.app"
 
-    monkeypatch.setitem(sys.modules, "airflow_pipeline_provider.web.app", None)
+
+@pytest.mark.parametrize("missing", ["airflow.api_fastapi.core_api.security", "airflow"])
+def test_an_airflow_with_other_interfaces_starts_without_the_page(
+    missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without(missing, monkeypatch)
     assert PipelinePlugin().fastapi_apps == []
-    assert "the page Pipelines cannot be loaded" in caplog.text
+    (record,) = [one for one in caplog.records if one.name.endswith("factory.plugin")]
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    for part in ("the page Pipelines cannot be loaded", missing, "Upgrade airflow-pipeline-provider"):
+        assert part in record.getMessage()
+
+
+@pytest.mark.parametrize("missing", ["airflow_pipeline_provider.web.read", "msgspec", None])
+def test_a_broken_installation_is_not_taken_for_another_airflow(
+    missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(missing, monkeypatch)
+    with pytest.raises(ImportError):
+        _ = PipelinePlugin().fastapi_apps
+
+
+def without(missing: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the import of the page's application fail for want of this module."""
+
+    class Broken(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise ImportError(f"cannot import name {name!r} from {missing!r}", name=missing)
+
+    monkeypatch.setitem(sys.modules, APP, Broken(APP))
