@@ -58,7 +58,8 @@ class DayCell(Struct, frozen=True):
 class CountedDay(Struct, frozen=True):
     """One day with its counts; each is null where a part of a commit was replaced, so that only the target knows it.
 
-    `source` is what the newest count of the source found, `staged` what was loaded, `distinct` the record ids.
+    `source` is what the newest count of the source found, `staged` what was loaded, `distinct` the record ids. The
+    sums may be equal although windows differ: `equal` is true where the four agree in each window, null if unknown.
     """
 
     day: date
@@ -70,6 +71,7 @@ class CountedDay(Struct, frozen=True):
     staged: int | None
     target: int | None
     distinct: int | None
+    equal: bool | None
 
 
 class CommitCounts(Struct, frozen=True):
@@ -114,6 +116,7 @@ def counted_days(
                 counts.staged,
                 counts.target,
                 counts.distinct,
+                counts_agree(of_day, day.whole),
             )
         )
     return days
@@ -133,20 +136,35 @@ def word_of_day(day: Day, entries: Sequence[Entry], planned: Planned, leases: Se
 
 def counts_in(entries: Sequence[Entry], interval: Interval) -> CommitCounts:
     """Return the sums over the commits inside, None where one of them is not known whole."""
+    found = _counts_of_commits(entries, interval)
+    return CommitCounts(*(_sum(column) for column in zip(*found, strict=True))) if found else CommitCounts()
+
+
+def counts_agree(entries: Sequence[Entry], interval: Interval) -> bool | None:
+    """Return whether the four counts of each commit inside are equal; None where none differ and one is not known."""
+    if any(piece.overlaps(interval) for piece, _ in ledger.drifted(entries)):
+        return False
+    found = _counts_of_commits(entries, interval)
+    if any(len({count for count in counts if count is not None}) > 1 for counts in found):
+        return False
+    known = found and all(count is not None for counts in found for count in counts)
+    return True if known else None
+
+
+def _counts_of_commits(entries: Sequence[Entry], interval: Interval) -> list[tuple[int | None, ...]]:
+    """Return source, staged, target and distinct of each commit inside; nothing if one of them is not whole."""
     effective = [found for found in ledger.effective(entries) if found[0].overlaps(interval)]
-    whole = all(piece == e.interval and interval.covers(piece) for piece, e, _ in effective)
-    if not effective or not whole:
-        return CommitCounts()
+    if not all(piece == entry.interval and interval.covers(piece) for piece, entry, _ in effective):
+        return []
     checks = dict(ledger.drifted(entries))
+    found = []
+    for piece, commit, _ in effective:
+        newest = checks.get(piece, commit).detail
+        counts = (newest.get("source"), commit.rows, newest.get("target"), commit.detail.get("distinct"))
+        found.append(tuple(count if isinstance(count, int) else None for count in counts))
+    return found
 
-    def total(name: str) -> int | None:
-        values = []
-        for piece, commit, _ in effective:
-            check = checks.get(piece) if name in ("source", "target") else None
-            value = commit.rows if name == "staged" else (check or commit).detail.get(name)
-            if not isinstance(value, int):
-                return None
-            values.append(value)
-        return sum(values)
 
-    return CommitCounts(total("source"), total("staged"), total("target"), total("distinct"))
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -252,6 +252,14 @@ def test_page_and_command_agree_on_each_gap(name: str, ask: Ask, command: Ask) -
     assert (page["first_day"], page["last_day"]) == (gaps["first_day"], gaps["last_day"])
 
 
+def test_a_day_whose_windows_cancel_out_is_not_equal(world: World, ask: Ask) -> None:
+    """On this day a window grew by two rows and another shrank by two."""
+    days = {day["day"]: day for day in ask("/pipelines/flights")["days"]}
+    drifted, complete = days[str(world.day(-5))], days[str(world.day(-6))]
+    assert [drifted[name] for name in ("state", "source", "target", "equal")] == ["drifted", 36, 36, False]
+    assert (complete["source"], complete["equal"]) == (complete["target"], True)
+
+
 def test_gaps_are_listed_worst_first(ask: Ask) -> None:
     reasons = [gap["reason"] for gap in ask("/pipelines/flights/gaps")["gaps"]]
     assert reasons[:2] == ["blocked", "failed"]

@@ -6,7 +6,7 @@
 
 /** @typedef {{window: Interval, holder?: string, run_dag_id?: string | null, run_id?: string | null, since: string, until: string, seen?: string | null}} Lease */
 
-/** @typedef {{day: string, state: State, hours?: number, reason?: string, rows?: number | null, source?: number | null, staged?: number | null, target?: number | null, distinct?: number | null}} Day */
+/** @typedef {{day: string, state: State, hours?: number, reason?: string, rows?: number | null, source?: number | null, staged?: number | null, target?: number | null, distinct?: number | null, equal?: boolean | null}} Day */
 
 /** @typedef {{kind: "file" | "state" | "gone", file?: string | null, line?: number | null, message: string, since?: string | null, conn_id?: string | null}} Problem */
 

@@ -27,18 +27,17 @@ export function windowTip(window, zone) {
 }
 
 /**
- * Row counts of a day: one number where the four agree, else where they differ.
+ * Row counts of a day: one number where the four agree in each window, else how they differ. Sums alone prove nothing.
  * @param {{day: Day | undefined}} props
  */
 export function Rows({ day }) {
   if (!day || day.rows === null || day.rows === undefined) return null;
-  const counts = [day.source, day.staged, day.target, day.distinct];
-  const known = counts.filter((one) => one !== null && one !== undefined);
-  const equal = known.length === 4 && known.every((one) => one === known[0]);
+  const known = [day.source, day.staged, day.target, day.distinct].filter((one) => one !== null && one !== undefined);
   const unequal = known.some((one) => one !== known[0]);
   return h("div", { className: "pp-number" },
     h("div", null, counted(day.rows, "row")),
-    equal ? h("div", { className: "pp-quiet pp-small", title: "source = staged = target = distinct" }, "4 counts equal") : null,
+    day.equal === true ? h("div", { className: "pp-quiet pp-small", title: "source = staged = target = distinct in each window" }, "4 counts equal") : null,
+    day.equal === false && !unequal ? h("div", { className: "pp-small", style: { fontWeight: 600, whiteSpace: "normal" } }, "some windows differ, though the sums agree") : null,
     unequal ? h("div", { className: "pp-small", style: { fontWeight: 600, whiteSpace: "normal" } }, `source ${count(day.source ?? 0)} ≠ target ${count(day.target ?? 0)}`) : null);
 }
 

@@ -149,6 +149,7 @@ def day_row(day: date) -> dict[str, Any]:
         "staged": rows,
         "target": rows,
         "distinct": rows,
+        "equal": state != "drifted",
     }
 
 
