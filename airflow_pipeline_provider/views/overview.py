@@ -98,6 +98,12 @@ class Overview(NamedTuple):
     never_ran: bool
     valid_until: datetime
 
+    @property
+    def caught_up(self) -> bool:
+        """Return whether nothing is missing but what is not settled, and no day needs a person."""
+        missing = any(one.why is not Why.NOT_SETTLED for one in self.status.missing)
+        return not missing and self.state not in TO_REVIEW
+
 
 def overview(
     config: Described, state: Readable, at: datetime, days: int = STRIP_DAYS, until: date | None = None

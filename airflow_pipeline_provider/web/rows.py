@@ -79,7 +79,9 @@ def rows_of(found: Mapping[str, Found], at: datetime) -> list[dict[str, Any]]:
 
 def _of_dag(one: Found, row: dict[str, Any]) -> dict[str, Any]:
     """Return what is of the DAG and not of the state, so it is not kept with the row."""
-    return {"paused": one.paused, "tags": one.tags, "problem": row["problem"] or one.problem}
+    problem = row["problem"] or one.problem
+    caught_up = row["caught_up"] and problem is None
+    return {"paused": one.paused, "tags": one.tags, "problem": problem, "caught_up": caught_up}
 
 
 def _worst_first(row: dict[str, Any]) -> tuple[bool, int, float, str]:
@@ -125,6 +127,7 @@ def row_json(one: Found, view: Overview, caught_up: Lead | None) -> dict[str, An
         "reason": view.reason,
         "never_ran": view.never_ran,
         "behind_seconds": view.status.behind_seconds,
+        "caught_up": view.caught_up,
         "eta": caught_up,
         "days": view.days,
         "leases": view.leases,
@@ -151,6 +154,7 @@ def _unreachable(one: Found, error: StateUnreachable) -> dict[str, Any]:
         "reason": said["detail"],
         "never_ran": False,
         "behind_seconds": None,
+        "caught_up": False,
         "eta": None,
         "days": [],
         "leases": [],

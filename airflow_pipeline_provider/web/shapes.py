@@ -34,7 +34,8 @@ class PageProblem(Struct, forbid_unknown_fields=True):
 class PipelineRow(Struct, forbid_unknown_fields=True):
     """One pipeline, or a file that never loaded: then only `pipeline_id`, `reason` and `problem` are known.
 
-    `state` is null where it is not known.
+    `state` is null where it is not known. `behind_seconds` counts missing time that is ready; with `caught_up` there
+    is none, no day is drifted, unverified or too old, and the file loads.
     """
 
     dag_id: str | None
@@ -46,6 +47,7 @@ class PipelineRow(Struct, forbid_unknown_fields=True):
     reason: str
     never_ran: bool
     behind_seconds: float | None
+    caught_up: bool
     eta: Lead | None
     days: list[DayCell]
     leases: list[PageLease]
@@ -102,6 +104,7 @@ class PipelinePage(Struct, forbid_unknown_fields=True):
     never_ran: bool
     problem: PageProblem | None
     behind_seconds: float
+    caught_up: bool
     eta: Lead
     leases: list[PageLease]
     next: ComingWindow

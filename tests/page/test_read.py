@@ -103,6 +103,24 @@ def test_each_pipeline_is_a_row_and_the_worst_is_first(ask: Ask) -> None:
     assert [lease["run_id"] for lease in rows["flights"]["leases"]] == ["scheduled__held"]
 
 
+def test_only_a_pipeline_that_needs_nothing_has_caught_up(ask: Ask) -> None:
+    rows = {row["pipeline_id"]: row for row in ask("/pipelines")["pipelines"]}
+    names = (
+        "clocks",
+        "flights",
+        "too_old",
+        "never_ran",
+        "broken",
+        "halted",
+        "unreachable",
+        "removed",
+        "gone",
+    )
+    assert [name for name in names if rows[name]["caught_up"]] == ["clocks"]
+    for name in ("flights", "clocks", "too_old", "gone"):
+        assert ask(f"/pipelines/{name}")["caught_up"] is rows[name]["caught_up"]
+
+
 def test_a_file_that_does_not_load_names_its_problem_and_line(ask: Ask) -> None:
     rows = {row["pipeline_id"]: row["problem"] for row in ask("/pipelines", state="problem")["pipelines"]}
     assert rows["broken"]["line"] == 2

@@ -12,7 +12,7 @@
 
 /**
  * @typedef {{dag_id: string | null, pipeline_id: string, timezone: string | null, tags?: string[], paused?: boolean | null, state: State | null,
- *   reason?: string, behind_seconds?: number | null, eta?: {at: string | null, reason: string | null} | null, days?: Day[],
+ *   reason?: string, behind_seconds?: number | null, caught_up?: boolean, eta?: {at: string | null, reason: string | null} | null, days?: Day[],
  *   leases?: Lease[], next?: {window: Interval | null, ready_at: string | null} | null, problem?: Problem | null}} PipelineRow
  */
 
@@ -21,7 +21,7 @@
 /** @typedef {true | string} Permission */
 
 /**
- * @typedef {{at: string, facts: Record<string, any>, behind_seconds: number, never_ran?: boolean, target_day?: string, eta?: {at: string | null, reason: string | null} | null,
+ * @typedef {{at: string, facts: Record<string, any>, behind_seconds: number, caught_up?: boolean, never_ran?: boolean, target_day?: string, eta?: {at: string | null, reason: string | null} | null,
  *   leases: Lease[], next?: {window: Interval | null, ready_at: string | null}, continuation?: string | null,
  *   days_to_review: number, first_day?: string | null, next_clock_change?: {day: string, hours: number, at: string} | null, days: Day[],
  *   may?: Record<string, boolean | string>, problem?: Problem | null}} Pipeline

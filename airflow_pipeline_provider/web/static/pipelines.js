@@ -5,8 +5,8 @@ import { useCells } from "./grid.js";
 import { C, Fragment, h, Link, useEffect, useMemo, useNavigate, useSearchParams, useState } from "./host.js";
 import { Fault, Loading, Quiet, When } from "./parts.js";
 import { Icon, Mark, ORDER, STATES } from "./states.js";
-import { etaText } from "./summary.js";
-import { ago, count, duration, moment, second } from "./time.js";
+import { behindText, etaText } from "./summary.js";
+import { ago, count, moment, second } from "./time.js";
 import { dayTip } from "./year.js";
 
 /** @typedef {import("./contract.js").PipelineRow} PipelineRow */
@@ -63,7 +63,7 @@ function Row({ row, at, strip }) {
     problem && !row.state
       ? h(C.Table.Cell, { colSpan: 5 }, h(Trouble, { problem, at }))
       : h(Fragment, null,
-        h(C.Table.Cell, null, h("div", { className: "pp-number" }, row.behind_seconds ? duration(row.behind_seconds) : "up to date"), row.behind_seconds ? h(Quiet, null, etaText(row.eta, zone)) : null),
+        h(C.Table.Cell, null, h("div", { className: "pp-number" }, behindText(row)), row.behind_seconds ? h(Quiet, null, etaText(row.eta, zone)) : null),
         h(C.Table.Cell, null, strip),
         h(C.Table.Cell, null, lease ? h(Fragment, null, h(When, { of: lease.window, zone }), h("div", { className: "pp-quiet pp-small pp-text" }, `by ${lease.run_id ?? lease.holder ?? "an unknown holder"}`)) : h(Quiet, null, "no run")),
         h(C.Table.Cell, null, row.next?.window ? h(Fragment, null, h("div", null, h(When, { of: row.next.window, zone })), row.next.ready_at ? h(Quiet, null, row.next.ready_at <= at ? "ready now" : `ready ${ago(row.next.ready_at, at)}`) : null) : h(Quiet, null, "none")),

@@ -19,6 +19,15 @@ export function etaText(eta, zone) {
   return eta?.reason ?? "";
 }
 
+/**
+ * How far behind a pipeline is. One that is not behind may need a look nevertheless: a day has drifted, or is too old.
+ * @param {{behind_seconds?: number | null, caught_up?: boolean, problem?: import("./contract.js").Problem | null}} one
+ */
+export function behindText({ behind_seconds: behind, caught_up: done, problem }) {
+  if (behind) return duration(behind);
+  return done ? "caught up" : problem ? "stopped" : "needs a look";
+}
+
 /** @param {{page: import("./contract.js").Pipeline, zone: string}} props */
 export function Summary({ page, zone }) {
   const { behind_seconds: behind, leases, next, next_clock_change: change, facts, at } = page;
@@ -26,7 +35,7 @@ export function Summary({ page, zone }) {
   const ended = facts.end_day && page.days.length && page.days[page.days.length - 1].day >= facts.end_day;
   const lease = leases[0];
   return h("ul", { className: "pp-chips", "aria-label": "Summary" },
-    h(Chip, { name: "Behind", icon: behind > 0 ? "too_old" : "complete", value: behind > 0 ? duration(behind) : "up to date", more: behind > 0 ? etaText(page.eta, zone) : null }),
+    h(Chip, { name: "Behind", icon: behind > 0 ? "too_old" : page.caught_up ? "complete" : "missing", value: behindText(page), more: behind > 0 ? etaText(page.eta, zone) : null }),
     h(Chip, { name: "Days that need a look", icon: review ? "missing" : "complete", value: review ? String(review) : "none" }),
     lease
       ? h(Chip, { name: leases.length === 1 ? "Held" : `${leases.length} windows held, the first`, icon: "running", value: h(When, { of: lease.window, zone }), more: `by ${lease.run_id ?? lease.holder ?? "an unknown holder"}, ${lease.until <= at ? `lease expired ${ago(second(lease.until), second(at))}` : `last sign of life ${ago(second(lease.seen ?? lease.since), second(at))}`}` })

@@ -182,6 +182,7 @@ def pipeline(**changes: Any) -> dict[str, Any]:
             "state": "sql pipeline_state",
         },
         "behind_seconds": 9 * 3600,
+        "caught_up": False,
         "eta": ETA,
         "leases": [LEASE],
         "next": NEXT,
@@ -357,15 +358,14 @@ def preview(asked: dict[str, Any]) -> dict[str, Any]:
         wanted = {one["start"] for one in asked["windows"] or []}
         days = {datetime.fromisoformat(one.replace("Z", "+00:00")).astimezone(ZONE).date() for one in wanted}
         found = [one for day in sorted(days) for one in windows(day) if one["window"]["start"] in wanted]
-    will = {
-        "complete": "skip",
-        "replaced": "skip",
-        "running": "skip",
-        "not_settled": "skip",
-        "waived": "skip",
-        "drifted": "replace",
-        "unverified": "replace",
-    }
+    stays = {"complete", "replaced", "running", "not_settled", "waived"}
+    replaced = {"complete", "replaced", "drifted", "unverified"}
+
+    def will(one: dict[str, Any]) -> str:
+        if one["state"] == "not_settled" or one.get("drift") == "shrank":
+            return "skip"
+        return "replace" if one["state"] in replaced else "move"
+
     return {
         "at": utc(NOW),
         "windows": [
@@ -373,8 +373,8 @@ def preview(asked: dict[str, Any]) -> dict[str, Any]:
                 "window": one["window"],
                 "state": one["state"],
                 "rows": one["rows"],
-                "chosen": will.get(one["state"], "move") != "skip",
-                "will": will.get(one["state"], "move"),
+                "chosen": one["state"] not in stays and will(one) != "skip",
+                "will": will(one),
                 "why": one["reason"],
             }
             for one in found
@@ -402,6 +402,7 @@ def row(name: str, state: str, **changes: Any) -> dict[str, Any]:
         if quiet
         else "2013-11-06 14:00–15:00 EST failed 3 of 5 attempts: the cluster es-prod answered 503",
         "behind_seconds": 0 if quiet else 9 * 3600,
+        "caught_up": quiet,
         "eta": {"at": None, "reason": "nothing is left to do"} if quiet else ETA,
         "days": days,
         "leases": [],

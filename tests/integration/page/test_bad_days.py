@@ -67,13 +67,19 @@ def test_pipeline_with_nothing_to_do_is_calm(open_page: Open, answers: Answers) 
     facts = pipeline()["facts"] | {"end_day": LAST.isoformat()}
     answers.changed |= {
         "pipeline": pipeline(
-            days=days, leases=[], behind_seconds=0, days_to_review=0, facts=facts, next=None
+            days=days,
+            leases=[],
+            behind_seconds=0,
+            caught_up=True,
+            days_to_review=0,
+            facts=facts,
+            next=None,
         ),
         "gaps": {"at": utc(NOW), "gaps": []},
     }
     page = open_page(TAB, answers, wait=".pp-good")
     expect(page.locator(".pp-good")).to_contain_text("Nothing needs a look.")
-    for text in ("up to date", "last day 2013-11-06", "no run is moving anything"):
+    for text in ("caught up", "last day 2013-11-06", "no run is moving anything"):
         expect(page.locator(".pp-chips")).to_contain_text(text)
 
 
