@@ -83,7 +83,7 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
       (/** @type {Preview} */ answer) => {
         if (!current) return;
         setPreview(answer);
-        setChosen(new Set(answer.windows.filter((one) => one.chosen).map((one) => keyOf(one.window))));
+        setChosen(new Set(answer.windows.filter((one) => one.chosen && one.will !== "skip").map((one) => keyOf(one.window))));
       },
       (caught) => current && setFailed(caught),
     );
@@ -111,16 +111,17 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
     },
     failed ? h(Fault, { error: failed }) : null,
     preview ? h(Fragment, null,
-      h("p", null, windows.some((one) => one.chosen) ? "What is missing, failed, drifted or blocked is chosen. Windows that are complete move only if you choose them." : "Nothing here needs to move: each window is complete, waiting or held. Choose what to move nevertheless."),
+      h("p", null, windows.some((one) => one.chosen) ? "What is missing, failed, drifted or blocked is chosen. Windows that are complete move only if you choose them." : "Nothing is chosen: each window is complete or held, or cannot be moved here for the reason that it shows."),
       h("div", { className: "pp-table-scroll" }, h(C.Table.Root, { size: "sm" },
         h("caption", { className: "pp-hidden" }, "Windows and what happens to them"),
         h(C.Table.Header, null, h(C.Table.Row, null, ["Move", "Window", "Now", "Rows", "What happens"].map((name) => h(C.Table.ColumnHeader, { key: name, scope: "col" }, name)))),
         h(C.Table.Body, null, listed.map((one) => {
           const key = keyOf(one.window);
           const on = chosen.has(key);
-          const will = on ? (one.state === "complete" || one.state === "replaced" ? WILL.replace : WILL[one.will === "skip" ? "move" : one.will]) : WILL.skip;
+          const stays = one.will === "skip"; // the server refuses it
+          const will = stays ? "cannot be moved here" : !on ? WILL.skip : one.state === "complete" || one.state === "replaced" ? WILL.replace : WILL[one.will];
           return h(C.Table.Row, { key },
-            h(C.Table.Cell, null, h("input", { type: "checkbox", checked: on, onChange: () => toggle(key), "aria-label": `Move ${span(one.window, zone)}` })),
+            h(C.Table.Cell, null, h("input", { type: "checkbox", checked: on, disabled: stays, onChange: () => toggle(key), "aria-label": `Move ${span(one.window, zone)}` })),
             h(C.Table.Cell, { className: "pp-number" }, span(one.window, zone)),
             h(C.Table.Cell, null, h(Mark, { state: one.state })),
             h(C.Table.Cell, { className: "pp-number" }, one.rows === null || one.rows === undefined ? "–" : count(one.rows)),
@@ -131,7 +132,7 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
         preview.left_out ? h("span", null, `${counted(preview.left_out, "window")} more are not listed: move these first.`) : null,
         replaced ? h("span", null, `${counted(replaced, "complete window")} will be replaced.`) : null,
         estimate ? h("span", null, `About ${duration(estimate)}, by the ledger's own durations.`) : h(Quiet, null, "The ledger has no durations yet to estimate from."),
-        preview.downstream_runs === null || preview.downstream_runs === undefined ? null : h("span", null, `${counted(preview.downstream_runs, "downstream run")} will follow.`)),
+        preview.downstream_runs === null || preview.downstream_runs === undefined ? null : h("span", null, `At most ${counted(preview.downstream_runs, "downstream run")} ${preview.downstream_runs === 1 ? "follows" : "follow"}.`)),
       h(Field, { label: "Reason (optional, for the audit log)", value: reason, onChange: setReason, maxLength: 500 }),
       h("div", null, h(Quiet, null, "The same in a shell"), h(Command, { command: preview.command }))) : failed ? null : h(Loading, { label: "Reading what would happen" }),
   );

@@ -39,10 +39,12 @@ def test_move_a_day_chooses_what_is_not_complete(open_page: Open, answers: Answe
     box = dialog(page, "Move again")
     expect(box.locator("tbody tr")).to_have_count(3)
     expect(box).to_contain_text("About 1 min 24 s")
-    expect(box).to_contain_text("2 downstream runs will follow")
+    expect(box).to_contain_text("At most 2 downstream runs follow.")
     expect(box).to_contain_text("airflow-pipelines reprocess flights 2013-11-06")
     box.get_by_role("button", name="Also show the 21 windows").click()
     expect(box.locator("tbody tr")).to_have_count(24)
+    expect(box.get_by_label("Move 2013-11-06 23:00–24:00 EST")).to_be_disabled()
+    expect(box).to_contain_text("cannot be moved here · settles at 2013-11-07 10:00 EST")
     box.get_by_label("Move 2013-11-06 00:00–01:00 EST").check()
     box.get_by_label("Move 2013-11-06 22:00–23:00 EST").uncheck()
     expect(box).to_contain_text("1 complete window will be replaced.")
@@ -57,6 +59,15 @@ def test_move_a_day_chooses_what_is_not_complete(open_page: Open, answers: Answe
         ("2013-11-06T19:00:00Z", "failed"),
         ("2013-11-06T20:00:00Z", "missing"),
     ]
+
+
+def test_a_window_that_shrank_cannot_be_chosen(open_page: Open, answers: Answers) -> None:
+    page = open_page(at(SHRANK), answers, wait=".pp-counts")
+    page.get_by_role("button", name="Move again…").click()
+    box = dialog(page, "Move again")
+    expect(box.get_by_role("checkbox")).to_be_disabled()
+    expect(box).to_contain_text("cannot be moved here · the source has 3 rows fewer")
+    expect(box.get_by_role("button", name="Nothing is chosen")).to_be_disabled()
 
 
 def test_move_looks_again_when_a_window_has_changed(
