@@ -20,6 +20,7 @@ from airflow_pipeline_provider.core.readiness import (
     PlanRules,
     first_window,
     horizon,
+    next_from,
     ready_at,
     ready_end,
     too_old_days,
@@ -30,7 +31,7 @@ from airflow_pipeline_provider.core.wording import counted, local_time
 class Why(str, Enum):
     """Why a piece is neither committed nor waived."""
 
-    READY = "ready"  # a run could move it; `explain` replaces this by one of the next three
+    READY = "ready"  # a run could move it; `explain` replaces this by one of the next three, `split_next` restores it
     FAILED = "failed"
     UNFINISHED = "unfinished"
     NEVER_RUN = "never_run"
@@ -163,6 +164,21 @@ def explain(missing: Iterable[Missing], entries: Iterable[Entry]) -> list[Missin
             continue
         explained += _joined(_explained(one, piece, about) for piece in _cut(one.interval, about))
     return explained
+
+
+def split_next(rules: PlanRules, missing: Iterable[Missing], at: datetime) -> list[Missing]:
+    """Return the explained pieces; those that no run has begun are cut where their windows are just ready."""
+    found: list[Missing] = []
+    for one in missing:
+        start, end = one.interval.start, one.interval.end
+        begin = next_from(rules, one.interval, at) if one.why is Why.NEVER_RUN else end
+        if begin > start:
+            found.append(replace(one, interval=Interval(start, begin)))
+        if begin < end:
+            rest = Interval(begin, end)
+            since = local_time(ready_at(rules, first_window(rules, rest)), rules.zone)
+            found.append(Missing(rest, Why.READY, f"ready since {since}"))
+    return found
 
 
 def _cut(piece: Interval, entries: Iterable[Entry]) -> list[Interval]:

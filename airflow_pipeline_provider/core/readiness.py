@@ -201,6 +201,25 @@ def ready_end(rules: PlanRules, gap: Interval, at: datetime) -> datetime:
     return gap.start
 
 
+def is_next(rules: PlanRules, window: Interval, at: datetime) -> bool:
+    """Return whether the window has been ready for less than its own length: its run may be about to begin."""
+    return at - ready_at(rules, window) < timedelta(seconds=window.seconds)
+
+
+def next_from(rules: PlanRules, gap: Interval, at: datetime) -> datetime:
+    """Return from where on the windows of a ready gap are `is_next`; its end if the last one is not."""
+    begin, day = gap.end, day_of(gap.end - _INSTANT, rules.zone)
+    while begin > gap.start:
+        for window in reversed(day_plan(rules, day)):
+            if window.start >= begin:
+                continue
+            if begin <= gap.start or not is_next(rules, window, at):
+                return begin
+            begin = max(window.start, gap.start)
+        day -= _DAY
+    return begin
+
+
 def _cut(rules: PlanRules, part: Interval, whole: Interval) -> list[Interval]:
     windows, start = [], part.start
     while start < part.end:

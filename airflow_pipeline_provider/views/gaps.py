@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from airflow_pipeline_provider.core.days import day_of, days_in
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, within
+from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, split_next, within
 from airflow_pipeline_provider.core.planning import horizon
 from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.pipeline_status import (
@@ -68,7 +68,8 @@ def read_gaps(config: Described, state: Readable, at: datetime, days: int | None
     first = last = None
     if span is not None:
         rest = within((one for one in read.missing if one.why is not Why.TOO_OLD), span)
-        missing += explain(rest, state.entries_in(_clusters([one.interval for one in rest])))
+        entries = state.entries_in(_clusters([one.interval for one in rest]))
+        missing += split_next(rules, explain(rest, entries), at)
         first, last = (day_of(instant, rules.timezone) for instant in (span.start, span.end - _INSTANT))
     gaps = tuple(_gap(config, one) for one in missing)
     return PipelineGaps(config.pipeline_id, config.timezone, at, first, last, gaps)

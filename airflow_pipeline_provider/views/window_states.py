@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import Enum
 from typing import Literal, NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ from airflow_pipeline_provider.core.ledger import (
     waived,
 )
 from airflow_pipeline_provider.core.missing import failure_text
-from airflow_pipeline_provider.core.readiness import PlanRules, horizon, ready_at, too_old_days
+from airflow_pipeline_provider.core.readiness import PlanRules, horizon, is_next, ready_at, too_old_days
 from airflow_pipeline_provider.core.wording import counted, local_time
 from airflow_pipeline_provider.phases.accept_shrink import rows_that_go
 from airflow_pipeline_provider.state.base import Lease
@@ -206,7 +206,7 @@ def _missing(planned: Planned, row: WindowRow, since: list[Entry]) -> WindowRow:
     if begun:
         reason = f"{begun[-1].run or 'a run'} began it and did not finish"
         return row._replace(state=WindowState.MISSING, reason=reason)
-    if planned.at - ready < timedelta(seconds=window.seconds):
+    if is_next(rules, window, planned.at):
         return row._replace(
             state=WindowState.READY, reason=f"ready since {local_time(ready, rules.timezone)}"
         )

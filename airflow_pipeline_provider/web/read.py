@@ -225,7 +225,7 @@ def gaps(dag_id: str, request: Request) -> Response:
 
 
 MOST_GAPS = 500
-_WORST_GAPS = ("blocked", "failed", "unfinished", "never_run", "too_old", "leased", "not_settled")
+_WORST_GAPS = ("blocked", "failed", "unfinished", "never_run", "too_old", "ready", "leased", "not_settled")
 
 
 @of_pipeline.get("/window")

@@ -56,7 +56,9 @@ def test_each_gap_has_a_reason(place: Place) -> None:
     ("at", "reasons", "code"),
     [
         pytest.param("2013-11-04T04:30:00Z", [], 0, id="the day is not open yet"),
-        pytest.param("2013-11-04T11:00:00Z", ["never_run", "not_settled"], 1, id="the first window is"),
+        pytest.param(
+            "2013-11-04T11:00:00Z", ["never_run", "ready", "not_settled"], 1, id="its first windows are"
+        ),
         pytest.param("2013-11-05T12:00:00Z", ["never_run"], 1, id="all is"),
         pytest.param("2014-02-01T12:00:00Z", ["too_old"], 1, id="too far back for any run"),
     ],

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.missing import (
     Why,
     explain,
     find_missing,
+    split_next,
     too_old_text,
     within,
 )
@@ -244,3 +245,30 @@ def test_recent_days_begin_at_the_first_day() -> None:
     assert [day.day for day in recent_days(rules(start_day=None), at(98), 3, date(2013, 11, 4))] == [4, 5]
     assert recent_days(rules(start_day=date(2014, 1, 1)), at(98), 3) == []
     assert all_days(rules(start_day=date(2014, 1, 1)), at(98)) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "gap", "expected"),
+    [
+        pytest.param(33, "0-6", ["0-6 never_run 0"], id="ready for longer than their length"),
+        pytest.param(30.5, "0-6", ["0-4 never_run 0", "4-6 ready 0"], id="the last one is just ready"),
+        pytest.param(28, "p0-24 0-2", ["-24-0 never_run 0", "0-2 ready 0"], id="over midnight"),
+        pytest.param(28, "0-2", ["0-2 ready 0"], id="all of it"),
+        pytest.param(30.5, "0-5", ["0-4 never_run 0", "4-5 ready 0"], id="half of a window"),
+        pytest.param(33, "5-6", ["5-6 never_run 0"], id="half of a window, for long"),
+    ],
+)
+def test_a_gap_is_cut_where_its_windows_are_just_ready(
+    reference: float, gap: str, expected: list[str]
+) -> None:
+    pieces = hours(gap)
+    whole = Interval(pieces[0].start, pieces[-1].end)
+    found = split_next(rules(), [Missing(whole, Why.NEVER_RUN, "no run has begun it")], at(reference))
+    assert shown(found) == expected
+    assert all(one.detail.startswith("ready since ") for one in found if one.why is Why.READY)
+
+
+@pytest.mark.parametrize("why", [why for why in Why if why is not Why.NEVER_RUN])
+def test_only_what_was_never_run_is_cut(why: Why) -> None:
+    missing = [Missing(hours("0-6")[0], why, "a reason", 2)]
+    assert split_next(rules(), missing, at(30.5)) == missing

@@ -16,7 +16,7 @@ import { Year } from "./year.js";
 /** @typedef {import("./contract.js").Lanes} LanesAnswer */
 
 const SHOWN_DAYS = 7;
-const WAITING = new Set(["leased", "running", "not_settled"]);
+const WAITING = new Set(["leased", "running", "not_settled", "ready"]);
 
 /** The search parameters as one object with a setter that keeps the others. */
 function useParams() {
@@ -203,10 +203,7 @@ function rangeEnd(asked, chosen, last) {
  */
 function Look({ gaps, page, zone, may, openWindow, onDay, onMove }) {
   const [all, setAll] = useState(false);
-  const states = new Map(page.days.map((day) => [day.day, day.state]));
-  // what the next run moves by itself is no trouble, even if no run has begun it
-  const inTurn = (/** @type {Gap} */ gap) => gap.reason === "ready" || (gap.reason === "never_run" && states.has(gap.day) && !stateOf(states.get(gap.day)).look);
-  const open = (gaps ?? []).filter((gap) => !WAITING.has(gap.reason) && !inTurn(gap));
+  const open = (gaps ?? []).filter((gap) => !WAITING.has(gap.reason));
   const changed = page.days.filter((day) => day.state === "drifted" || day.state === "unverified").reverse();
   if (gaps === null) return null;
   const total = open.length + changed.length;

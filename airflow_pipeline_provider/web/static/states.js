@@ -16,7 +16,7 @@ export const STATES = {
   unverified: { word: "unverified", paths: ["M5.4 6a2.6 2.6 0 1 1 3.8 2.3c-.8.5-1.2.9-1.2 1.9"], filled: ["M8 12.2a1 1 0 1 0 .01 0"], look: true, help: "the target may have changed; the audit did not finish" },
   too_old: { word: "too old", paths: ["M8 5v3.2l2 1.4M2.8 5.2A6 6 0 1 1 2 8M2.2 2.4v3h3"], look: true, help: "missing, and too long ago for any planned run" },
   running: { word: "running", paths: [], filled: ["M5 3l8 5-8 5z"], look: false, help: "a run holds it" },
-  ready: { word: "ready", paths: ["M5.5 3.5L10 8l-4.5 4.5"], look: false, help: "the next run moves it" },
+  ready: { word: "ready", paths: ["M5.5 3.5L10 8l-4.5 4.5"], look: false, help: "the next run moves it; if none begins within the window's own length, it is missing" },
   not_settled: { word: "not settled", paths: ["M4.5 2.5h7M4.5 13.5h7M5.2 2.5c0 3 5.6 8 5.6 11M10.8 2.5c0 3-5.6 8-5.6 11"], look: false, help: "the source may still change it; runs wait" },
   waived: { word: "waived", paths: ["M8 2.2a5.8 5.8 0 1 0 .01 0M12.2 3.8l-8.4 8.4"], look: false, help: "left incomplete on purpose, with a reason" },
   replaced: { word: "replaced", paths: ["M3 8a5 5 0 0 1 8.7-3.4L13 6M13 2.6V6H9.6M13 8a5 5 0 0 1-8.7 3.4L3 10M3 13.4V10h3.4"], look: false, help: "complete; moved more than once" },
