@@ -2,6 +2,9 @@
 
 The acceptance is recorded with the state before the run is started, so the right to start runs does not suffice to
 delete rows.  `load` checks it against what the source returns then, each time before the target changes.
+
+It holds for what the person saw: a later commit, waiver or new finding of a recheck ends it, also where its run was
+never started.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from collections.abc import Iterable
 from airflow_pipeline_provider.core.command_line import name_of, reprocess, shell_line
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective
-from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.state.about import Act
 from airflow_pipeline_provider.state.base import State
 
 ACT = "accept shrink"
+ENDS = (Kind.COMMITTED, Kind.WAIVED, Kind.CHECKED)
 
 
 def rows_that_go(entries: Iterable[Entry], window: Interval) -> int | None:
@@ -61,31 +66,53 @@ def record_acceptance(state: State, window: Interval, rows: int, *, run: str, by
 
 
 def accepted_rows(state: State, window: Interval, run: str) -> int | None:
-    """Return how many rows of the window the run may delete; None without an acceptance, or after its commit."""
-    if any(entry.kind is Kind.COMMITTED and entry.run == run for entry in state.entries(window)):
+    """Return how many rows of the window the run may delete.
+
+    None without an acceptance, after the run's own commit, and after anything that ended the acceptance.
+    """
+    entries, act = state.entries(window), _recorded(state, window, run)
+    if act is None or _ended_by(entries, act, run) is not None:
         return None
-    return _recorded(state, window, run)
+    if any(entry.kind is Kind.COMMITTED and entry.run == run for entry in entries):
+        return None
+    rows: int = act.detail["rows"]
+    return rows
 
 
-def _recorded(state: State, window: Interval, run: str) -> int | None:
+def _recorded(state: State, window: Interval, run: str) -> Act | None:
     for act in reversed(state.about().acts):
         if (act.what, act.interval, act.detail.get("run")) == (ACT, window, run):
-            rows: int = act.detail["rows"]
-            return rows
+            return act
     return None
 
 
+def _ended_by(entries: Iterable[Entry], act: Act, run: str) -> Entry | None:
+    """Return the first entry of another run or a person after the acceptance that decided about the window again.
+
+    A recheck that finds the same again writes nothing, so it ends no acceptance.
+    """
+    later = (entry for entry in entries if entry.kind in ENDS and entry.run != run and entry.at > act.at)
+    return next(later, None)
+
+
 def check_acceptance(state: State, window: Interval, run: str, rows: int) -> None:
-    """Raise ConfigError for a run whose conf accepts other rows than were recorded for it."""
-    accepted = _recorded(state, window, run)
-    if accepted is None or accepted < rows:
-        what = "none is recorded" if accepted is None else f"{counted(accepted, 'row')} are recorded"
-        command = reprocess(name_of(state.identity.pipeline_id), window, accept_shrink=True)
-        raise ConfigError(
-            f"accept_shrink: expected an acceptance of {counted(rows, 'row')} of "
-            f"{local_window(window, state.identity.timezone)} by this run, {what}: the conf alone deletes nothing. "
-            f"Accept it on the page of the pipeline, or run `{shell_line(command)}`"
-        )
+    """Raise ConfigError for a run whose conf accepts other rows than were recorded for it, or too late."""
+    act, zone = _recorded(state, window, run), state.identity.timezone
+    ended = _ended_by(state.entries(window), act, run) if act is not None else None
+    if act is None:
+        what = "none is recorded"
+    elif ended is not None:
+        what = f"the one of {local_time(act.at, zone)} ended: the window was {ended.kind.value} since"
+    elif act.detail["rows"] < rows:
+        what = f"{counted(act.detail['rows'], 'row')} are recorded"
+    else:
+        return
+    command = reprocess(name_of(state.identity.pipeline_id), window, accept_shrink=True)
+    raise ConfigError(
+        f"accept_shrink: expected an acceptance of {counted(rows, 'row')} of "
+        f"{local_window(window, zone)} by this run, {what}: the conf alone deletes nothing. "
+        f"Accept it on the page of the pipeline, or run `{shell_line(command)}`"
+    )
 
 
 def check_loss(state: State, window: Interval, run: str, rows: int, lost: int) -> None:

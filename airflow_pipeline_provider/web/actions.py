@@ -29,7 +29,7 @@ from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.move_preview import MovePreview, Selection, preview_move
 from airflow_pipeline_provider.web import bodies, runs
-from airflow_pipeline_provider.web.answers import not_found, readable, written
+from airflow_pipeline_provider.web.answers import adding, not_found, readable, written
 from airflow_pipeline_provider.web.guard import check_post
 from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
 from airflow_pipeline_provider.web.moving import WindowsChanged, chosen_rows, start_move, window_conf
@@ -144,9 +144,14 @@ def accept_shrink(dag_id: str, body: bodies.AcceptShrinkBody, user: GetUserDep) 
         run = f"{dag_id}/{run_id}"
         record_acceptance(state, window, body.rows, run=run, by=by, reason=body.reason)
     conf = {**window_conf(window, by), "exact": True, "accept_shrink": body.rows}
-    runs.start_run(
-        dag_id, run_id, conf, user=by, note=f"{counted(body.rows, 'row')} go, by {by}: {body.reason}"
+    stays = (
+        f"the acceptance stays recorded for run {run_id}, until the window is committed, waived or found different "
+        "by a recheck: accept it again"
     )
+    with adding(lambda: stays):
+        runs.start_run(
+            dag_id, run_id, conf, user=by, note=f"{counted(body.rows, 'row')} go, by {by}: {body.reason}"
+        )
     wait = "; the DAG is paused, so it waits until it is not" if dag.is_paused else ""
     detail = (
         f"run {run_id} loads {local_window(window, one.facts.timezone)}: {counted(body.rows, 'row')} go{wait}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,7 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_instant
-from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError, TransientError
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.web.states import StateUnreachable
 
 MOST_PROBLEMS = 3
@@ -91,6 +94,39 @@ def instant(text: str, name: str) -> datetime:
         return parse_instant(text, name)
     except ConfigError as error:
         raise HTTPException(422, error.message) from None
+
+
+@contextmanager
+def adding(done_before: Callable[[], str]) -> Iterator[None]:
+    """Append to an error of the block what was written before it and stays; "" is nothing."""
+    try:
+        yield
+    except HTTPException as error:
+        more = done_before()
+        if not more:
+            raise
+        raise HTTPException(error.status_code, f"{error.detail}; {more}") from error
+    except PipelineError as error:
+        failure = _as_http(error)
+        more = done_before()
+        raise HTTPException(
+            failure.status_code, f"{failure.detail}; {more}" if more else failure.detail
+        ) from error
+
+
+def _as_http(error: PipelineError) -> HTTPException:
+    """Return the answer to an error that no route maps: 503 if the same request may succeed later, else 409."""
+    status = 503 if isinstance(error, TransientError) else 409
+    return HTTPException(status, redact_values(error.message))
+
+
+async def pipeline_failed(_request: Request, error: Exception) -> Response:
+    """Return the message of an error that no route maps."""
+    assert isinstance(error, PipelineError)  # noqa: S101  (registered for this class)
+    failure = _as_http(error)
+    return JSONResponse(
+        {"detail": failure.detail}, status_code=failure.status_code, headers={"Cache-Control": "no-store"}
+    )
 
 
 async def invalid_request(_request: Request, error: Exception) -> Response:

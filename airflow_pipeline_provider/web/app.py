@@ -11,8 +11,9 @@ from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.web import actions, read, static_files
-from airflow_pipeline_provider.web.answers import invalid_request, state_unreachable
+from airflow_pipeline_provider.web.answers import invalid_request, pipeline_failed, state_unreachable
 from airflow_pipeline_provider.web.states import StateUnreachable
 
 HEADERS = {
@@ -42,6 +43,7 @@ def build_app() -> FastAPI:
         return response
 
     app.add_exception_handler(StateUnreachable, state_unreachable)
+    app.add_exception_handler(PipelineError, pipeline_failed)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.include_router(static_files.router)
     app.include_router(read.router)

@@ -15,6 +15,7 @@ from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.state.facts import PipelineFacts
 from airflow_pipeline_provider.views.move_preview import COMPLETE, MovePreview, MoveRow
 from airflow_pipeline_provider.web import bodies, runs
+from airflow_pipeline_provider.web.answers import adding
 
 MOST_RUNS = 100
 """More windows than these must be neighbours, which one backfill moves; Airflow starts each run by itself."""
@@ -101,8 +102,8 @@ def start_move(
     started: list[str] = []
     for window in windows:
         run = NamedRun(PREFIX, window_id_of(facts.pipeline_id, window), stamp)
-        try:
-            note = f"moved by {user} on the page" + (f": {reason}" if reason else "")
+        note = f"moved by {user} on the page" + (f": {reason}" if reason else "")
+        with adding(lambda: f"started before it: {counted(len(started), 'run')}" if started else ""):
             started.append(
                 runs.start_run(
                     dag_id,
@@ -112,12 +113,6 @@ def start_move(
                     note=note,
                 )
             )
-        except HTTPException as error:
-            if not started:
-                raise
-            raise HTTPException(
-                error.status_code, f"{error.detail}; started before it: {counted(len(started), 'run')}"
-            ) from error
     first = local_window(windows[0], facts.timezone)
     sentence = (
         f"run {started[0]} moves {first}"

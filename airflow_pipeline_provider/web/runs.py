@@ -96,10 +96,11 @@ def start_backfill(
     try:
         with metadata_errors("the backfill cannot be started"):
             made: Backfill = _create_backfill(**_known(_create_backfill, arguments))
-            with create_session(scoped=False) as session:
-                rows = session.scalars(
-                    sa.select(BackfillDagRun.dag_run_id).where(BackfillDagRun.backfill_id == made.id)
-                ).all()
+        doing = f"backfill {made.id} was started, but its runs cannot be counted"
+        with metadata_errors(doing), create_session(scoped=False) as session:
+            rows = session.scalars(
+                sa.select(BackfillDagRun.dag_run_id).where(BackfillDagRun.backfill_id == made.id)
+            ).all()
     except AlreadyRunningBackfill as error:
         raise HTTPException(
             409,

@@ -12,9 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi import HTTPException
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.web.catalog import forget_catalog
@@ -340,8 +342,6 @@ def test_a_shrunk_window_is_not_moved_without_an_acceptance(place: Place, client
 def test_a_crash_between_two_runs_leaves_the_first(
     place: Place, client: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fastapi import HTTPException
-
     from airflow_pipeline_provider.web import runs
 
     start, calls = runs.start_run, []
@@ -442,6 +442,46 @@ def test_an_acceptance_is_recorded_before_its_run(
         assert [act.detail["rows"] for act in state.about().acts] == [2]
     answer = post(place, client, "accept-shrink", bounds(place.shrunk, rows=2, reason="retention"))
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (TransientError("run x cannot be started: connection lost"), 503, "run x cannot be started"),
+        (FatalError("Airflow's metadata database lacks a table"), 409, "lacks a table"),
+        (HTTPException(409, "run x could not be started: it does not fit"), 409, "it does not fit"),
+    ],
+)
+def test_a_run_that_cannot_be_started_leaves_what_was_done_before_it_in_the_answer(
+    place: Place,
+    client: Login,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    message: str,
+) -> None:
+    from airflow_pipeline_provider.web import runs
+
+    start, calls = runs.start_run, []
+
+    def fail_later(*arguments: Any, **more: Any) -> str:
+        calls.append(arguments)
+        if len(calls) == 2:
+            return start(*arguments, **more)
+        raise error
+
+    monkeypatch.setattr(runs, "start_run", fail_later)
+    answer = post(place, client, "accept-shrink", bounds(place.shrunk, rows=2, reason="retention"))
+    detail = answer.json()["detail"]
+    assert (answer.status_code, message in detail) == (status, True)
+    assert "; the acceptance stays recorded for run accept_shrink__" in detail
+    with closing(place.state()) as state:
+        assert [act.detail["rows"] for act in state.about().acts] == [2]
+    answer = post(place, client, "move", body_of(place.complete, place.failed))
+    assert (answer.status_code, message in answer.json()["detail"]) == (status, True)
+    assert answer.json()["detail"].endswith("; started before it: 1 run")
+    answer = post(place, client, "recheck", {"day": "2013-11-03"})
+    assert (answer.status_code, message in answer.json()["detail"]) == (status, True)
 
 
 def test_an_expired_lease_is_released_and_a_live_one_by_its_run_id(place: Place, client: Login) -> None:

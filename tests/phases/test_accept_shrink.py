@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
-from airflow_pipeline_provider.core.ledger import unverified
+from airflow_pipeline_provider.core.ledger import Entry, Kind, unverified
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.phases.accept_shrink import accepted_rows, record_acceptance, rows_that_go
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.values import RunKind
-from airflow_pipeline_provider.testing.faults import Crash, failing_at, hooked
+from airflow_pipeline_provider.phases.waive import waive
+from airflow_pipeline_provider.testing.faults import Crash, at, failing_at, hooked
 
 from .conftest import Pipeline
 
@@ -160,6 +162,81 @@ def test_an_acceptance_whose_run_was_never_started_changes_nothing(shrunk: Pipel
         shrunk.move(shrunk.runtime(), kind=RunKind.WINDOW, interval=WINDOW)
     accept(shrunk, 3, run="flights/accept_shrink__2")
     assert shrunk.move(shrunk.runtime(), **asked(3, "flights/accept_shrink__2")).audited is not None
+    shrunk.assert_target_is(WINDOW, NEXT)
+
+
+def commit_again(shrunk: Pipeline) -> None:
+    """The lost rows come back, and another run loads the window."""
+    for number in range(3):
+        shrunk.rows.put(f"back{number}", WINDOW.start + timedelta(minutes=number + 1))
+    shrunk.move(shrunk.runtime(), kind=RunKind.WINDOW, interval=WINDOW)
+
+
+def keep(shrunk: Pipeline) -> None:
+    runtime = shrunk.runtime()
+    waive(runtime.state, runtime.config.rules, WINDOW, reason="keep them", by="bob", owner="page/1")
+
+
+def find_equal(shrunk: Pipeline) -> None:
+    for number in range(3):
+        shrunk.rows.put(f"back{number}", WINDOW.start + timedelta(minutes=number + 1))
+    recheck(shrunk.runtime(), 1)
+
+
+def find_other(shrunk: Pipeline) -> None:
+    lose(shrunk, 1)
+    recheck(shrunk.runtime(), 1)
+
+
+@pytest.mark.parametrize(
+    ("decide", "word"),
+    [
+        pytest.param(commit_again, "committed", id="another run commits"),
+        pytest.param(keep, "waived", id="waived"),
+        pytest.param(find_equal, "checked", id="a recheck finds them equal"),
+        pytest.param(find_other, "checked", id="a recheck finds another number"),
+    ],
+)
+def test_an_acceptance_that_was_not_used_ends_with_the_next_decision_about_its_window(
+    shrunk: Pipeline, decide: Callable[[Pipeline], None], word: str
+) -> None:
+    """Its run was never started, or was deleted; whoever may trigger knows the run's id."""
+    accept(shrunk, 3)
+    shrunk.now += timedelta(minutes=1)
+    decide(shrunk)
+    lose(shrunk, 3)
+    before, state = shrunk.target_rows(), shrunk.runtime().state
+    assert accepted_rows(state, WINDOW, RUN) is None
+    with pytest.raises(
+        ConfigError, match=f"ended: the window was {word} since.*the conf alone deletes nothing"
+    ):
+        shrunk.move(shrunk.runtime(), **asked(3))
+    assert shrunk.target_rows() == before
+
+
+def test_a_decision_while_the_accepted_run_is_at_work_stops_its_load(shrunk: Pipeline) -> None:
+    accept(shrunk, 3)
+    before = shrunk.target_rows()
+    shrunk.now += timedelta(seconds=1)
+
+    def find_meanwhile() -> None:
+        state = shrunk.runtime().state
+        detail = {"source": 9, "target": 12, "verdict": "equal"}
+        state.append(Entry(Kind.CHECKED, WINDOW, shrunk.now, detail=detail))
+
+    with (
+        hooked(at("extract.opened", 1, find_meanwhile)),
+        pytest.raises(DataError, match=r"3 rows of .* would go, and no rows were accepted"),
+    ):
+        shrunk.move(shrunk.runtime(), **asked(3))
+    assert shrunk.target_rows() == before
+
+
+def test_a_recheck_that_finds_the_same_again_leaves_the_acceptance(shrunk: Pipeline) -> None:
+    accept(shrunk, 3)
+    shrunk.now += timedelta(minutes=1)
+    recheck(shrunk.runtime(), 1)
+    assert shrunk.move(shrunk.runtime(), **asked(3)).audited is not None
     shrunk.assert_target_is(WINDOW, NEXT)
 
 
