@@ -209,7 +209,7 @@ function Look({ gaps, page, zone, may, openWindow, onDay, onMove }) {
   const total = open.length + changed.length;
   if (!total) {
     const last = page.days[page.days.length - 1].day;
-    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running or not yet settled.`));
+    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running, ready or not yet settled.`));
   }
   const most = all ? total : 5;
   return h("section", { className: "pp-look", "aria-label": "Needs a look" },
