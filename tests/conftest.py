@@ -10,6 +10,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,14 @@ def guard_network() -> Iterator[None]:
     socket.socket.connect = connect  # type: ignore[method-assign]
     socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
     socket.getaddrinfo = getaddrinfo
+
+
+@pytest.fixture(autouse=True)
+def no_secret_of_earlier_tests() -> None:
+    """Forget registered secrets: "nothing" is the password of one test, and a word that another one reads."""
+    redaction = sys.modules.get("airflow_pipeline_provider.observability.redaction")
+    if redaction is not None:
+        redaction.forget_secrets()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -71,7 +71,7 @@ def parse_instant(value: object, name: str) -> datetime:
     expected = (
         f"{name}: expected ISO 8601 with an offset such as 2013-11-03T01:00:00-04:00, got {quote(value)}"
     )
-    instant = _read_instant(value.strip().upper()) if isinstance(value, str) else value
+    instant = _read_instant(value.strip(" ").upper()) if isinstance(value, str) else value
     if not isinstance(instant, datetime):
         raise ConfigError(expected)
     if instant.utcoffset() is None:

@@ -155,8 +155,8 @@ def _write_all(
         read(iterators[0])
         return
     with ThreadPoolExecutor(len(iterators), thread_name_prefix="extract") as pool:
-        futures = [pool.submit(read, batches) for batches in iterators]
         try:
+            futures = [pool.submit(read, batches) for batches in iterators]
             wait(futures)
         except BaseException as ending:  # the task must end: its readers must end before the pool can
             written.stop.set()

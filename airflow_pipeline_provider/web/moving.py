@@ -58,7 +58,7 @@ class WindowsChanged(Exception):
     """Windows that are in another state than the person saw when they were chosen."""
 
     def __init__(self, rows: Sequence[MoveRow], timezone: str) -> None:
-        self.rows = list(rows)
+        self.rows, self.timezone = list(rows), timezone
         first = self.rows[0]
         now = first.state.value if first.state is not None else "not planned"
         more = f", and {len(self.rows) - 1} more changed" if len(self.rows) > 1 else ""
@@ -66,6 +66,10 @@ class WindowsChanged(Exception):
             f"nothing was started: {local_window(first.window.interval, timezone)} is {now} now ({first.why}){more}: "
             "look again"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by the arguments of `__init__`, which are not those of Exception."""
+        return type(self), (self.rows, self.timezone)
 
 
 def start_move(

@@ -47,6 +47,10 @@ class StateUnreachable(Exception):
         super().__init__(message)
         self.message, self.conn_id, self.last_good_at = message, conn_id, last_good_at
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy by the arguments of `__init__`, which are not those of Exception."""
+        return type(self), (self.message, self.conn_id, self.last_good_at)
+
 
 class Owned(NamedTuple):
     """The facts of a pipeline and the team that its DAG belongs to, whose connections it uses."""

@@ -12,7 +12,6 @@ import pytest
 from osmem_server import OsmemServer
 
 from airflow_pipeline_provider.cli.main import main
-from airflow_pipeline_provider.observability.redaction import forget_secrets
 from tests.documentation.blocks import Shell, blocks_of, lines_of, matches, run_page
 from tests.documentation.setups import SETUPS
 
@@ -46,11 +45,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 
 def in_process(arguments: Sequence[str]) -> tuple[int, str]:
-    """Run `airflow-pipelines` in this process, where everything is imported already.
-
-    Passwords that earlier tests registered are forgotten: one of them is a word of the pages.
-    """
-    forget_secrets()
+    """Run `airflow-pipelines` in this process, where everything is imported already."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:

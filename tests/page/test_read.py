@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -37,6 +38,8 @@ def world(airflow_db: Path) -> Iterator[World]:
             if name.startswith("AIRFLOW_CONN_"):
                 patch.setenv(name, value)
         yield fill(home)
+    for left in (home / "dags").iterdir():  # Airflow reads this folder in the tests of other modules too
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @pytest.fixture(autouse=True)

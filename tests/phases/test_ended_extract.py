@@ -27,12 +27,12 @@ def test_the_lease_does_not_wait_for_the_readers_of_a_slice(pipeline: Pipeline) 
     assert claim is not None
     validated = validate(runtime, claim)
     assert [slice_.readers for slice_ in validated.slices] == [3]
-    state, once, released = pipeline.runtime().state, threading.Lock(), []
+    state, all_reading, released = pipeline.runtime().state, threading.Barrier(3), []
 
     def wait_for_a_server(point: str) -> None:
         if point != "extract.part_begun":
             return
-        if once.acquire(blocking=False):
+        if all_reading.wait(20) == 0:
             os.kill(os.getpid(), signal.SIGTERM)
         deadline = time.monotonic() + 20
         while state.leases() and time.monotonic() < deadline:
@@ -48,6 +48,6 @@ def test_the_lease_does_not_wait_for_the_readers_of_a_slice(pipeline: Pipeline) 
             extract(runtime, claim, validated.attempt or "", validated.slices[0])
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert released
+    assert len(released) == 3
     assert all(released), "a reader still waited when the lease was released"
     assert state.leases() == []

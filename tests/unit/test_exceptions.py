@@ -7,16 +7,29 @@ import importlib
 import pickle
 import pkgutil
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 import airflow_pipeline_provider
 from airflow_pipeline_provider.config.problems import ConfigFileError, CrossFieldError, Problem
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import LeaseHeldError, PipelineError
+from airflow_pipeline_provider.views.move_preview import MoveRow
+from airflow_pipeline_provider.views.times import local_interval
+from airflow_pipeline_provider.views.window_states import WindowState
 
 AT = datetime(2013, 11, 3, 5, tzinfo=timezone.utc)
 PROBLEMS = [Problem("source.index", "missing", "a.yaml", 3), Problem("target", "missing", "a.yaml", 9)]
+CHANGED = MoveRow(
+    local_interval(Interval(AT, AT + timedelta(hours=1)), "America/New_York"),
+    WindowState.COMPLETE,
+    rows=5,
+    goes=None,
+    chosen=False,
+    will="replace",
+    why="committed meanwhile",
+)
 NOT_IMPORTED = ("airflow_pipeline_provider.state.migrations.env",)  # importing it runs a migration
 
 # Constructors with other arguments than one message.
@@ -28,6 +41,8 @@ EXAMPLES: dict[str, Callable[[type], BaseException]] = {
     "EndedBySignal": lambda cls: cls(15),
     "UnexpectedAnswerError": lambda cls: cls("GET /", "a JSON object", b"<html>"),
     "_ForbiddenError": lambda cls: cls(True),
+    "StateUnreachable": lambda cls: cls("no answer", "pipeline_state", AT),
+    "WindowsChanged": lambda cls: cls([CHANGED], "America/New_York"),
 }
 
 
