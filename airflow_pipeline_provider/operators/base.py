@@ -143,8 +143,12 @@ class PipelineOperator(BaseOperator, SkipMixin):
                 try:
                     with self._killable():
                         yield runtime
-                except (SystemExit, KeyboardInterrupt, AirflowTaskTimeout):
+                except (SystemExit, KeyboardInterrupt):
                     release_all(runtime, run_of(context))
+                    raise
+                except AirflowTaskTimeout:
+                    if _is_last_try(context["ti"]):  # else the next try works under the lease
+                        release_all(runtime, run_of(context))
                     raise
                 except (SupersededError, LeaseHeldError):
                     raise

@@ -160,7 +160,7 @@ def _write_all(
             wait(futures)
         except BaseException as ending:  # the task must end: its readers must end before the pool can
             written.stop.set()
-            if not isinstance(ending, Exception):
+            if isinstance(ending, (SystemExit, KeyboardInterrupt)):
                 phase.held.let_go()  # Airflow kills the process after 5 seconds; readers may wait longer
             raise
     errors = [error for future in futures if (error := future.exception()) is not None]

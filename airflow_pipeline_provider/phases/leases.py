@@ -128,7 +128,8 @@ def _is_fresh(runtime: Runtime, run: str, interval: Interval) -> bool:
 def release_all(runtime: Runtime, run: str) -> None:
     """Release all leases of the run: it failed for good or was ended, and no other run should wait for them to end.
 
-    Leases of other runs stay, and so does the lease that a later execution of this task has taken over.
+    Leases of other runs stay, and so does the lease that a later execution of this task has taken over, or that
+    other executions of a mapped task work under.
     """
     try:
         me = runtime.owner(run)

@@ -165,7 +165,11 @@ class State(ABC):
 
     @abstractmethod
     def release(self, interval: Interval, owner: Owner | str) -> None:
-        """Release the lease; without one, or for a stale execution, do nothing."""
+        """Release the lease; without one, or for a stale execution, do nothing.
+
+        An execution of a mapped task takes only itself out while another one of the task is at work
+        (`owners.executions_left`).
+        """
 
     @abstractmethod
     def leases(self, *, expired: bool = False) -> list[Lease]:

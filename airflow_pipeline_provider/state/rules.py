@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
+from msgspec.structs import replace
+
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, check_transition
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.state.base import Lease, Snapshot
-from airflow_pipeline_provider.state.owners import Execution, Owner, as_owner, executions_after, may_release
+from airflow_pipeline_provider.state.owners import (
+    Execution,
+    Owner,
+    as_owner,
+    executions_after,
+    executions_left,
+    may_release,
+)
 
 KEYED = (Kind.REPLACING, Kind.COMMITTED)
 
@@ -53,7 +62,7 @@ def claim(
             if not lease.belongs_to(owner) and lease.interval.overlaps(interval):
                 raise lease_held(lease)
             kept.append(lease)
-    executions = executions_after(executions, owner)
+    executions = executions_after(executions, owner, now)
     until = now + timedelta(seconds=ttl_seconds)
     new = Lease(interval, owner.run, since, until, float(ttl_seconds), owner.installation, executions)
     return [*kept, new]
@@ -66,16 +75,26 @@ def lease_held(lease: Lease) -> LeaseHeldError:
     )
 
 
-def to_release(held: Iterable[Lease], interval: Interval, owner: Owner | str) -> list[Lease]:
-    """Return the leases that the owner releases with `interval`: its own, unless it is a stale execution."""
+def to_release(
+    held: Iterable[Lease], interval: Interval, owner: Owner | str, now: datetime
+) -> list[tuple[Lease, Lease | None]]:
+    """Return the leases that change when the owner releases `interval`, each with what stays of it.
+
+    They are its own, unless it is a stale execution.
+    """
     owner = as_owner(owner)
     return [
-        lease
+        (lease, _rest(lease, owner.execution, now))
         for lease in held
         if lease.interval == interval
         and lease.belongs_to(owner)
         and may_release(lease.executions, owner.execution)
     ]
+
+
+def _rest(lease: Lease, asking: Execution, now: datetime) -> Lease | None:
+    left = executions_left(lease.executions, asking, now, lease.seconds or 0.0)
+    return replace(lease, executions=left) if left else None
 
 
 def split_expired(

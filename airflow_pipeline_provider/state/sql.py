@@ -244,24 +244,26 @@ class SqlState(State):
             for lease in held:
                 if lease not in after[:-1]:
                     self._delete(connection, lease)
-            lease = after[-1]
-            connection.execute(
-                database.statements.insert_lease,
-                {
-                    "pipeline_id": self._pipeline,
-                    "window_start": interval.start,
-                    "window_end": interval.end,
-                    "owner": lease.owner,
-                    "since": lease.since,
-                    "until": lease.until,
-                    "seconds": lease.seconds,
-                    "installation": lease.installation,
-                    "executions": json.dumps(lease.executions),
-                },
-            )
-            return lease
+            self._insert(connection, after[-1])
+            return after[-1]
 
         return self._database().write(self._pipeline, work)
+
+    def _insert(self, connection: sa.Connection, lease: Lease) -> None:
+        connection.execute(
+            self._database().statements.insert_lease,
+            {
+                "pipeline_id": self._pipeline,
+                "window_start": lease.interval.start,
+                "window_end": lease.interval.end,
+                "owner": lease.owner,
+                "since": lease.since,
+                "until": lease.until,
+                "seconds": lease.seconds,
+                "installation": lease.installation,
+                "executions": json.dumps(lease.executions),
+            },
+        )
 
     def _delete(self, connection: sa.Connection, lease: Lease) -> None:
         interval = lease.interval
@@ -274,8 +276,11 @@ class SqlState(State):
 
     def release(self, interval: Interval, owner: Owner | str) -> None:
         def work(connection: sa.Connection) -> None:
-            for lease in to_release(self._leases(connection), interval, owner):
+            now = self._database().clock(connection)
+            for lease, rest in to_release(self._leases(connection), interval, owner, now):
                 self._delete(connection, lease)
+                if rest is not None:
+                    self._insert(connection, rest)
 
         self._database().write(self._pipeline, work)
 

@@ -38,6 +38,7 @@ from airflow_pipeline_provider.state.owners import (
     Execution,
     Owner,
     executions_after,
+    executions_left,
     is_same_run,
     may_release,
 )
@@ -160,7 +161,7 @@ class PipelineLease:
                     raise self.held(found)
                 safe = self._is_safe(found, owner, now)
                 wanted = self._wanted(found if safe else _fresh(found, owner, now), now, ttl_seconds, window)
-                wanted = _shared(wanted, owner)
+                wanted = _shared(wanted, owner, now)
                 if follows is not None:
                     wanted = replace(wanted, follows=follows)
                 self._write(wanted)
@@ -193,12 +194,18 @@ class PipelineLease:
     def release(self, owner: Owner, window: Interval | None = None) -> None:
         """Release one window, or all; the lease is free with the last one, unless a `block` needs it.
 
-        A stale execution releases nothing.
+        A stale execution releases nothing, one of a mapped task only itself while others of the task are at work.
         """
         with self._lock:
             found, mine = self.read(), self.owner is not None and self.owner[:2] == owner[:2]
             windows = tuple(w for w in found.windows if w != window) if window is not None else ()
             held = found.belongs_to(owner) and may_release(found.executions, owner.execution)
+            left = executions_left(found.executions, owner.execution, self._now(), found.seconds)
+            if held and left:
+                self._write(replace(found, executions=left))
+                if mine and not self._blocks:
+                    self.owner = None
+                return
             if held and (windows or (mine and self._blocks)):
                 self._write(replace(found, windows=windows))
                 return
@@ -270,7 +277,7 @@ class PipelineLease:
             wrote = {key: value for key, value in found.wrote.items() if key != name}
             wrote[name] = (version_of(before), version_of(after))
             wrote = dict(list(wrote.items())[-KEPT_VERSIONS:])
-            renewed = _shared(self._wanted(found, now, self._ttl, None), owner._replace(renews=True))
+            renewed = _shared(self._wanted(found, now, self._ttl, None), owner._replace(renews=True), now)
             self._write(replace(renewed, wrote=wrote, lost=lost, token=max(found.token, token)))
             return True
 
@@ -294,9 +301,9 @@ def _fresh(found: LeaseValue, owner: Owner, now: datetime) -> LeaseValue:
     )
 
 
-def _shared(value: LeaseValue, owner: Owner) -> LeaseValue:
+def _shared(value: LeaseValue, owner: Owner, now: datetime) -> LeaseValue:
     """Return the value with this execution added; raise SupersededError for a stale one."""
-    executions = executions_after(value.executions, owner)
+    executions = executions_after(value.executions, owner, now)
     return replace(value, installation=owner.installation, executions=executions)
 
 

@@ -7,15 +7,20 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind
-from airflow_pipeline_provider.state.owners import Owner
+from airflow_pipeline_provider.exceptions import TransientError
+from airflow_pipeline_provider.operators.base import Killed
+from airflow_pipeline_provider.phases.leases import take
+from airflow_pipeline_provider.state.owners import Execution, Owner
 from airflow_pipeline_provider.state.sql import SqlState
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.testing.faults import at, hooked
@@ -23,6 +28,7 @@ from airflow_pipeline_provider.testing.faults import at, hooked
 from .conftest import Folder, stored_runs
 from .test_generated_dag import states
 
+SECOND_DAY = Interval(parse_utc("2013-11-04T05:00:00Z"), parse_utc("2013-11-05T05:00:00Z"))
 FIRST = ("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
 
 
@@ -84,6 +90,52 @@ def test_a_task_that_runs_too_long_gives_its_lease_back(folder: Folder, run_dag:
     assert state_of(folder).leases(expired=True) == []
 
 
+@pytest.mark.parametrize(
+    ("ending", "try_number", "map_index", "sibling", "stays"),
+    [
+        pytest.param(AirflowTaskTimeout("t"), 1, -1, None, True, id="timed out, and is tried again"),
+        pytest.param(AirflowTaskTimeout("t"), 2, -1, None, False, id="timed out for good"),
+        pytest.param(Killed("k"), 1, -1, "extract 1", False, id="killed, not mapped"),
+        pytest.param(Killed("k"), 1, 0, "extract 1", True, id="killed, another map index works"),
+        pytest.param(Killed("k"), 1, 0, "validate -1", False, id="killed, the last map index"),
+        pytest.param(AirflowTaskTimeout("t"), 2, 0, "extract 1", True, id="timed out, another works"),
+        pytest.param(TransientError("n"), 2, 0, "extract 1", True, id="failed for good, another works"),
+        pytest.param(TransientError("n"), 2, 0, None, False, id="failed for good, alone"),
+    ],
+)
+def test_an_ended_task_leaves_the_lease_to_those_that_work_under_it(
+    folder: Folder,
+    ending: BaseException,
+    try_number: int,
+    map_index: int,
+    sibling: str | None,
+    stays: bool,
+) -> None:
+    folder.write()
+    state, run = state_of(folder), f"{folder.pipeline_id}/run"
+    if sibling is not None:
+        state.acquire(SECOND_DAY, Owner(run, None, Execution(sibling, 1, "sibling")), 600)
+    context: Any = {
+        "ti": SimpleNamespace(task_id="extract", map_index=map_index, try_number=try_number, max_tries=1),
+        "dag_run": SimpleNamespace(dag_id=folder.pipeline_id, run_id="run"),
+    }
+
+    def work() -> None:
+        with folder.dag().get_task("extract").runtime(context) as runtime:
+            take(runtime, run, SECOND_DAY)
+            raise ending
+
+    with pytest.raises(type(ending)):
+        work()
+    assert [lease.owner for lease in state.leases()] == ([run] if stays else [])
+    if not stays:
+        state.acquire(SECOND_DAY, "another/run", 600)
+    elif sibling is not None:
+        working = Owner(run, None, Execution(sibling, 1, "sibling"), renews=True)
+        [execution] = state.acquire(SECOND_DAY, working, 600).executions
+        assert execution.task == sibling
+
+
 def test_the_pipeline_is_free_again_with_state_in_variables(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
@@ -124,9 +176,6 @@ def test_a_task_killed_before_it_opened_anything_gives_the_lease_of_its_run_back
     signal.signal(signal.SIGTERM, before)
     assert states(killed)["validate"] == "failed"
     assert state_of(folder).leases(expired=True) == []
-
-
-SECOND_DAY = Interval(parse_utc("2013-11-04T05:00:00Z"), parse_utc("2013-11-05T05:00:00Z"))
 
 
 @pytest.mark.parametrize(

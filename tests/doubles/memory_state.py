@@ -94,8 +94,9 @@ class MemoryState(State):
 
     def release(self, interval: Interval, owner: Owner | str) -> None:
         with self.store.lock:
-            gone = to_release(self._mine.leases, interval, owner)
-            self._mine.leases = [lease for lease in self._mine.leases if lease not in gone]
+            for lease, rest in to_release(self._mine.leases, interval, owner, self.now()):
+                self._mine.leases.remove(lease)
+                self._mine.leases += [rest] if rest is not None else []
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         with self.store.lock:
