@@ -164,11 +164,12 @@ class State(ABC):
         """
 
     @abstractmethod
-    def release(self, interval: Interval, owner: Owner | str) -> None:
+    def release(self, interval: Interval, owner: Owner | str, *, until: datetime | None = None) -> None:
         """Release the lease; without one, or for a stale execution, do nothing.
 
         An execution of a mapped task takes only itself out while another one of the task is at work
-        (`owners.executions_left`).
+        (`owners.executions_left`).  With `until` the lease stays if it ends at another time: it was renewed since the
+        caller read it.  Comparing and releasing are one atomic step where `concurrent`.
         """
 
     @abstractmethod

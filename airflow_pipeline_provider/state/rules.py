@@ -76,11 +76,15 @@ def lease_held(lease: Lease) -> LeaseHeldError:
 
 
 def to_release(
-    held: Iterable[Lease], interval: Interval, owner: Owner | str, now: datetime
+    held: Iterable[Lease],
+    interval: Interval,
+    owner: Owner | str,
+    now: datetime,
+    until: datetime | None = None,
 ) -> list[tuple[Lease, Lease | None]]:
     """Return the leases that change when the owner releases `interval`, each with what stays of it.
 
-    They are its own, unless it is a stale execution.
+    They are its own, unless it is a stale execution; with `until` only one that ends then.
     """
     owner = as_owner(owner)
     return [
@@ -89,6 +93,7 @@ def to_release(
         if lease.interval == interval
         and lease.belongs_to(owner)
         and may_release(lease.executions, owner.execution)
+        and until in (None, lease.until)
     ]
 
 

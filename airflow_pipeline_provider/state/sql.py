@@ -274,10 +274,10 @@ class SqlState(State):
         rows = connection.execute(self._database().statements.all_leases, self._mine)
         return [read_lease(row) for row in rows]
 
-    def release(self, interval: Interval, owner: Owner | str) -> None:
+    def release(self, interval: Interval, owner: Owner | str, *, until: datetime | None = None) -> None:
         def work(connection: sa.Connection) -> None:
             now = self._database().clock(connection)
-            for lease, rest in to_release(self._leases(connection), interval, owner, now):
+            for lease, rest in to_release(self._leases(connection), interval, owner, now, until):
                 self._delete(connection, lease)
                 if rest is not None:
                     self._insert(connection, rest)

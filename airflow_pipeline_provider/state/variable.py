@@ -233,8 +233,8 @@ class VariableState(State):
             if not lease.belongs_to(owner) and lease.is_live(now):
                 raise rules.lease_held(lease)
 
-    def release(self, interval: Interval, owner: Owner | str) -> None:
-        self._lease.release(as_owner(owner), interval)
+    def release(self, interval: Interval, owner: Owner | str, *, until: datetime | None = None) -> None:
+        self._lease.release(as_owner(owner), interval, until)
 
     def leases(self, *, expired: bool = False) -> list[Lease]:
         now, value = self.now(), self._lease.read()

@@ -191,14 +191,17 @@ class PipelineLease:
             windows = tuple(sorted((*windows, window)))
         return replace(value, until=now + timedelta(seconds=ttl), seconds=ttl, windows=windows)
 
-    def release(self, owner: Owner, window: Interval | None = None) -> None:
+    def release(self, owner: Owner, window: Interval | None = None, until: datetime | None = None) -> None:
         """Release one window, or all; the lease is free with the last one, unless a `block` needs it.
 
-        A stale execution releases nothing, one of a mapped task only itself while others of the task are at work.
+        With `until` only a lease that ends then.  A stale execution releases nothing, one of a mapped task only
+        itself while others of the task are at work.
         """
         with self._lock:
             found, mine = self.read(), self.owner is not None and self.owner[:2] == owner[:2]
             windows = tuple(w for w in found.windows if w != window) if window is not None else ()
+            if until is not None and found.until != until:
+                return
             held = found.belongs_to(owner) and may_release(found.executions, owner.execution)
             left = executions_left(found.executions, owner.execution, self._now(), found.seconds)
             if held and left:

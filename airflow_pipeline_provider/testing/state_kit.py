@@ -297,6 +297,17 @@ class StateConformance(StateSharingConformance):
         state.release(hours(0, 1), "one")
         assert state.leases() == [lease]
 
+    def test_a_lease_that_was_renewed_since_it_was_read_stays(self, state: State, reopened: State) -> None:
+        read = state.acquire(hours(0, 2), "one", FAR)
+        renewed = read
+        while renewed.until == read.until:
+            time.sleep(0.01)
+            renewed = reopened.acquire(hours(0, 2), "one", FAR)
+        reopened.release(hours(0, 2), "one", until=read.until)
+        assert state.leases() == [renewed]
+        reopened.release(hours(0, 2), "one", until=renewed.until)
+        assert state.leases() == []
+
     # --- installations and executions
 
     def test_equal_run_ids_of_two_installations_do_not_share_a_lease(

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,9 +19,11 @@ from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import TransientError
 from airflow_pipeline_provider.operators.base import Killed
+from airflow_pipeline_provider.operators.ended_runs import release_ended
 from airflow_pipeline_provider.phases.leases import take
 from airflow_pipeline_provider.state.owners import Execution, Owner
 from airflow_pipeline_provider.state.sql import SqlState
+from airflow_pipeline_provider.state.sql_database import Database
 from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.testing.faults import at, hooked
 
@@ -105,12 +107,14 @@ def test_a_task_that_runs_too_long_gives_its_lease_back(folder: Folder, run_dag:
 )
 def test_an_ended_task_leaves_the_lease_to_those_that_work_under_it(
     folder: Folder,
+    monkeypatch: pytest.MonkeyPatch,
     ending: BaseException,
     try_number: int,
     map_index: int,
     sibling: str | None,
     stays: bool,
 ) -> None:
+    monkeypatch.setenv("AIRFLOW__PIPELINES__INSTALLATION", "green")
     folder.write()
     state, run = state_of(folder), f"{folder.pipeline_id}/run"
     if sibling is not None:
@@ -178,14 +182,43 @@ def test_a_task_killed_before_it_opened_anything_gives_the_lease_of_its_run_back
     assert state_of(folder).leases(expired=True) == []
 
 
+@contextmanager
+def renewed_before(seconds: int) -> Iterator[None]:
+    """Let the store's clock be behind, so that what is written is as old."""
+    with pytest.MonkeyPatch.context() as patch:
+        behind = timedelta(seconds=seconds)
+        patch.setattr(Database, "clock", lambda *_: datetime.now(timezone.utc) - behind)
+        yield
+
+
+def test_a_lease_that_is_renewed_after_the_question_stays(folder: Folder) -> None:
+    """Airflow answers that no run is unfinished, and meanwhile the run's process renews."""
+    folder.write()
+    state, owner = state_of(folder), Owner(f"{folder.pipeline_id}/elsewhere", "green")
+    with renewed_before(250):
+        state.acquire(SECOND_DAY, owner, 600)
+
+    def count_runs(*_: Any, **__: Any) -> int:
+        state.acquire(SECOND_DAY, owner, 600)
+        return 0
+
+    ti = SimpleNamespace(dag_id=folder.pipeline_id, run_id="mine", get_dr_count=count_runs)
+    runtime: Any = SimpleNamespace(state=state, installation="green")
+    release_ended(runtime, ti)
+    assert [lease.owner for lease in state.leases()] == [owner.run]
+
+
 @pytest.mark.parametrize(
-    ("holder", "installation", "named", "released"),
+    ("holder", "installation", "named", "silent", "released"),
     [
-        pytest.param("ended", "green", False, True, id="a run that has ended"),
-        pytest.param("ended", "green", True, True, id="a run that has ended, the window is named"),
-        pytest.param("queued", "green", False, False, id="a run that is queued"),
-        pytest.param("ended", "blue", False, False, id="a run of another installation"),
-        pytest.param("ended", None, False, False, id="a command"),
+        pytest.param("ended", "green", False, 250, True, id="a run that has ended"),
+        pytest.param("ended", "green", True, 250, True, id="a run that has ended, the window is named"),
+        pytest.param("unknown", "green", False, 250, True, id="a run that was deleted"),
+        pytest.param("unknown", "green", False, 205, False, id="a run that another Airflow still works on"),
+        pytest.param("ended", "green", False, 0, False, id="a process of an ended run still works"),
+        pytest.param("queued", "green", False, 250, False, id="a run that is queued"),
+        pytest.param("ended", "blue", False, 250, False, id="a run of another installation"),
+        pytest.param("ended", None, False, 250, False, id="a command"),
     ],
 )
 def test_a_run_that_ended_between_its_tasks_keeps_no_window(
@@ -195,6 +228,7 @@ def test_a_run_that_ended_between_its_tasks_keeps_no_window(
     holder: str,
     installation: str | None,
     named: bool,
+    silent: int,
     released: bool,
 ) -> None:
     """Marked as failed while it waited for a retry: no task was there to give the lease back."""
@@ -202,9 +236,15 @@ def test_a_run_that_ended_between_its_tasks_keeps_no_window(
     folder.write(granularity="1d", end_day="2013-11-04")
     dag = folder.dag()
     ended = run_dag(dag)
-    runs = {"ended": ended.run_id, "queued": stored_runs(folder.pipeline_id)[-1].run_id}
+    runs = {
+        "ended": ended.run_id,
+        "unknown": "scheduled__elsewhere",
+        "queued": stored_runs(folder.pipeline_id)[-1].run_id,
+    }
     state = state_of(folder)
-    state.acquire(SECOND_DAY, Owner(f"{folder.pipeline_id}/{runs[holder]}", installation), 600)
+    owner = Owner(f"{folder.pipeline_id}/{runs[holder]}", installation)
+    with renewed_before(silent):
+        state.acquire(SECOND_DAY, owner, 600)
     conf = dict(zip(("window_start", "window_end"), msgspec.to_builtins(SECOND_DAY), strict=True))
     run = run_dag(dag, run_conf=conf if named else {})
     assert states(run)["audit"] == ("success" if released else "skipped")

@@ -92,9 +92,9 @@ class MemoryState(State):
             self._mine.leases = claim(held, interval, owner, self.now(), ttl_seconds)
             return self._mine.leases[-1]
 
-    def release(self, interval: Interval, owner: Owner | str) -> None:
+    def release(self, interval: Interval, owner: Owner | str, *, until: datetime | None = None) -> None:
         with self.store.lock:
-            for lease, rest in to_release(self._mine.leases, interval, owner, self.now()):
+            for lease, rest in to_release(self._mine.leases, interval, owner, self.now(), until):
                 self._mine.leases.remove(lease)
                 self._mine.leases += [rest] if rest is not None else []
 
