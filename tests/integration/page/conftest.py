@@ -26,15 +26,17 @@ TAB = "/dags/flights/plugin/windows"
 NAV = "/plugin/pipelines"
 Open = Callable[..., Page]
 
+# The scope "package" ends server and browser before the tests of other folders: an open page goes on asking.
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="package")
 def page_url(request: pytest.FixtureRequest) -> str:
     from tests.integration.conftest import provide
 
     return provide("page", request, {"RESET": "1"})["PAGE_URL"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     binary = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     if binary is None:
@@ -47,7 +49,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def token(page_url: str) -> Callable[[str], str]:
     known: dict[str, str] = {}
 
@@ -148,7 +150,7 @@ class Screen:
             self.wrong.append(f"asked another host: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screens(browser: Browser, page_url: str, token: Callable[[str], str]) -> Iterator[Callable[..., Screen]]:
     known: dict[tuple[str, str], Screen] = {}
 
