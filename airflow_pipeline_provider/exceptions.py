@@ -43,6 +43,11 @@ class PipelineError(Exception):
         if self.context is None:
             self.context = visible(context)
 
+    def append(self, sentence: str) -> None:
+        """Append what the caller knows, such as what was written before the error, to the message."""
+        self.message = f"{self.message}; {visible(sentence)}"
+        self.args = (self.message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy without calling `__init__`, whose parameters differ from class to class."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]

@@ -16,8 +16,8 @@ from airflow_pipeline_provider.core.days import days_in
 from airflow_pipeline_provider.core.intervals import Interval, common, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.planning import PlanRules
-from airflow_pipeline_provider.core.wording import held_lease, local_time, local_window
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
+from airflow_pipeline_provider.core.wording import counted, held_lease, local_time, local_window
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, PipelineError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.first_day import refuse_far_past
 from airflow_pipeline_provider.phases.leases import local_times
@@ -53,6 +53,7 @@ def waive(
     :param names: how the caller names the bounds of the span, for errors.
     :raises ConfigError: the span ends in the future, or begins before the pipeline can.
     :raises LeaseHeldError: a run holds part of it. Nothing is waived then, unless the message states otherwise.
+    :raises PipelineError: the state failed; the message states how many intervals were waived before.
     """
     now, zone = min(clock(), state.now()), rules.timezone  # a clock that is ahead waives no future
     if span.end > now:
@@ -63,14 +64,19 @@ def waive(
     refuse_far_past(rules, names[0], span.start)
     _refuse_leased(state, span)
     done = Waived()
-    with ExitStack() as stack:
-        with local_times(state):
-            stack.enter_context(state.exclusive(owner, state.options.lease_seconds))
-        for _, part in days_in(span, zone):
-            pieces, left_out = waivable(state.entries(part), part)
-            done.left_out += left_out
-            for piece in pieces:
-                _waive_piece(state, piece, {"reason": reason, "by": by}, owner, done)
+    try:
+        with ExitStack() as stack:
+            with local_times(state):
+                stack.enter_context(state.exclusive(owner, state.options.lease_seconds))
+            for _, part in days_in(span, zone):
+                pieces, left_out = waivable(state.entries(part), part)
+                done.left_out += left_out
+                for piece in pieces:
+                    _waive_piece(state, piece, {"reason": reason, "by": by}, owner, done)
+    except PipelineError as error:
+        if done.pieces:
+            error.append(f"waived before it: {counted(len(done.pieces), 'interval')}")
+        raise
     return done
 
 
@@ -107,14 +113,14 @@ def _waive_piece(state: State, piece: Interval, detail: dict[str, str], owner: s
     try:
         state.acquire(piece, owner, state.options.lease_seconds)
     except LeaseHeldError as error:
-        done_so_far = "earlier intervals were waived" if done.pieces else "nothing was waived"
+        nothing = "" if done.pieces else "; nothing was waived"
         raise LeaseHeldError(
             error.owner,
             error.since,
             error.until,
             windows=error.windows,
             holder=error.holder,
-            message=f"{local_window(piece, state.identity.timezone)}: {error.message}; {done_so_far}: let the run "
+            message=f"{local_window(piece, state.identity.timezone)}: {error.message}{nothing}: let the run "
             "end, then waive again",
         ) from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind, waived
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
+from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.phases.unlock import release_lease
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.phases.waive import Waived, waive
@@ -115,6 +116,38 @@ def test_a_waiver_that_is_cut_off_is_finished_by_the_next(pipeline: Pipeline, po
     give_up(pipeline)
     assert waived(pipeline.entries()) == [WINDOW, Interval(NEXT.end, DAY.end)]
     assert len(waivers(pipeline)) == 2
+
+
+@pytest.mark.parametrize(
+    ("visit", "before"),
+    [
+        pytest.param(1, "", id="before anything"),
+        pytest.param(2, "; waived before it: 1 interval", id="on the second day"),
+        pytest.param(3, "; waived before it: 2 intervals", id="on the third day"),
+    ],
+)
+@pytest.mark.parametrize("lost", [True, False], ids=["the state is lost", "a run holds the window"])
+def test_an_error_names_what_was_waived_before(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, visit: int, before: str, lost: bool
+) -> None:
+    span = Interval(DAY.start, parse_utc("2013-11-06T05:00:00Z"))
+    acquire, calls = MemoryState.acquire, []
+
+    def fail(state: MemoryState, interval: Interval, *more: Any) -> Any:
+        calls.append(interval)
+        if len(calls) == visit and lost:
+            raise TransientError("connection lost")
+        if len(calls) == visit:
+            acquire(state, interval, "flights/run", 60)
+        return acquire(state, interval, *more)
+
+    monkeypatch.setattr(MemoryState, "acquire", fail)
+    with pytest.raises(TransientError) as caught:
+        give_up(pipeline, span)
+    assert len(waivers(pipeline)) == visit - 1
+    assert str(caught.value).endswith(before)
+    assert ("waived before it" in str(caught.value)) == bool(before)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 @pytest.mark.parametrize(
