@@ -21,7 +21,7 @@ from airflow_pipeline_provider.phases.identity import record_identity
 from airflow_pipeline_provider.phases.record_ids import explained
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest
+from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest, recorded_of
 from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
                 run=claim.run,
                 rows=manifest.rows,
                 manifest=staged.sha256,
-                detail={
-                    "quarantined": manifest.quarantined_rows
-                },  # for an audit that knows the commit row alone
+                detail=recorded_of(manifest),
             )
         )
         reach("load.recorded")

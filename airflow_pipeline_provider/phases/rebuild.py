@@ -24,7 +24,7 @@ from airflow_pipeline_provider.exceptions import DataError, PipelineError, Trans
 from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference, effective_rows
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import find_manifest
+from airflow_pipeline_provider.phases.stage import find_manifest, recorded_of
 
 REBUILT = {"rebuilt": True}
 
@@ -116,7 +116,6 @@ def _doubt(entries: list[Entry], row: CommitRow) -> str | None:
 
 def _write(runtime: Runtime, row: CommitRow) -> None:
     found = find_manifest(runtime, runtime.window(row.interval), row.manifest_sha)
-    quarantined = {"quarantined": found[1].quarantined_rows} if found else {}
     entry = Entry(
         Kind.REPLACING,
         row.interval,
@@ -124,7 +123,7 @@ def _write(runtime: Runtime, row: CommitRow) -> None:
         token=row.token,
         rows=row.rows,
         manifest=row.manifest_sha,
-        detail={**REBUILT, **quarantined},
+        detail={**REBUILT, **(recorded_of(found[1]) if found else {})},
     )
     runtime.state.append(entry)
     runtime.state.append(replace(entry, kind=Kind.COMMITTED))

@@ -116,7 +116,7 @@ def _give_up(
     Any exception counts: otherwise a window that no run can move would stay first in every plan.  An unexpected
     one is retried by Airflow, and each try counts to `max_attempts`.
     """
-    detail: dict[str, object] = {"phase": name}
+    detail: dict[str, object] = {"phase": name, **runtime.execution.recorded()}
     if isinstance(error, PipelineError):
         kind = next(k.__name__ for k in (DataError, FatalError, ConfigError) if isinstance(error, k))
         detail |= {**error.detail, "error": kind, "message": redact_values(error.message)[:500]}

@@ -150,6 +150,15 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
     return None
 
 
+def recorded_of(manifest: Manifest) -> dict[str, int]:
+    """Return what `replacing` records of a manifest, for audits that know only the commit row, and for the page."""
+    return {
+        "quarantined": manifest.quarantined_rows,
+        "parts": len(manifest.parts),
+        "bytes": manifest.size_bytes,
+    }
+
+
 def check_attempt(runtime: Runtime, claim: Claim, attempt: str | None) -> None:
     """Raise SupersededError for a stale task: another run committed the window after this attempt had read it.
 

@@ -75,7 +75,12 @@ def begin_attempt(
             runtime.clock(),
             attempt=attempt,
             run=claim.run,
-            detail={"slices": n, **facts, **({} if claim.by is None else {"by": claim.by})},
+            detail={
+                "slices": n,
+                **facts,
+                **runtime.execution.recorded(),
+                **({} if claim.by is None else {"by": claim.by}),
+            },
         )
     )
     reach("validate.recorded")

@@ -29,6 +29,14 @@ class Execution(NamedTuple):
     process: str = ""
     at: float = 0.0
 
+    def recorded(self) -> dict[str, object]:
+        """Return what a ledger entry records of it: task, try, and the map index of a mapped task."""
+        task, _, index = self.task.partition(" ")
+        if not task:
+            return {}
+        mapped = {"map_index": int(index)} if index.isdecimal() else {}  # -1 is a task that is not mapped
+        return {"task": task, **mapped, "try_number": self.try_number}
+
 
 class Owner(NamedTuple):
     """What takes a lease.

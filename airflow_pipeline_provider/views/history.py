@@ -70,7 +70,9 @@ class WindowHistory(Struct, frozen=True):
 class Attempt(LocalInterval, frozen=True):
     """One try to move a window; `state` is committed, failed, or unfinished (it may still be at work).
 
-    `rows` and `manifest` are those of its commit, `error` is the failure in one sentence.
+    `rows` and `manifest` are those of its commit, `error` is the failure in one sentence. `task`, `map_index` and
+    `try_number` are of the Airflow task that failed, else of the one that began the attempt; null for a command, and
+    where an earlier version recorded none.
     """
 
     attempt: str | None
@@ -83,6 +85,9 @@ class Attempt(LocalInterval, frozen=True):
     rows: int | None
     manifest: str | None
     error: str | None
+    task: str | None
+    map_index: int | None
+    try_number: int | None
     entries: tuple[HistoryEntry, ...]
 
 
@@ -121,6 +126,7 @@ def _attempt(entries: list[Entry], zone: str) -> Attempt:
     last = next((e for e in reversed(entries) if e.kind is Kind.COMMITTED), entries[-1])
     over = last.kind in (Kind.COMMITTED, Kind.FAILED)
     tokens = [entry.token for entry in entries if entry.token is not None]
+    by = (last if last.kind is Kind.FAILED else entries[0]).detail
     return Attempt(
         **local_fields(entries[0].interval, zone),
         attempt=last.attempt,
@@ -133,6 +139,9 @@ def _attempt(entries: list[Entry], zone: str) -> Attempt:
         rows=last.rows,
         manifest=last.manifest,
         error=failure_text(last) if last.kind is Kind.FAILED else None,
+        task=by.get("task"),
+        map_index=by.get("map_index"),
+        try_number=by.get("try_number"),
         entries=tuple(entry_of(entry, zone) for entry in entries),
     )
 

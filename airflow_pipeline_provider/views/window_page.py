@@ -28,7 +28,10 @@ from airflow_pipeline_provider.views.window_states import WindowState, judge, pl
 
 
 class LoadedManifest(Struct, frozen=True):
-    """The manifest that the target holds; `parts` and `bytes` are null for a load of an earlier version."""
+    """The manifest that the target holds, without its quarantined files.
+
+    `parts` and `bytes` are null where no load recorded them: it was of an earlier version, or the state was lost.
+    """
 
     sha256: str
     rows: int | None
@@ -90,7 +93,7 @@ def window_page(
         goes=row.goes,
         attempts=tuple(reversed(attempts_of(entries, zone))),
         counts=counts_in(entries, window),
-        manifest=_manifest(commit),
+        manifest=_manifest(commit, entries),
         checks=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.CHECKED),
         waivers=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.WAIVED),
         quarantine=Quarantine(quarantined) if quarantined else None,
@@ -103,9 +106,11 @@ def window_page(
     )
 
 
-def _manifest(commit: Entry | None) -> LoadedManifest | None:
+def _manifest(commit: Entry | None, entries: Sequence[Entry]) -> LoadedManifest | None:
     if commit is None or commit.manifest is None:
         return None
+    load = (Kind.REPLACING, commit.interval, commit.token)
+    detail = next((e.detail for e in entries if (e.kind, e.interval, e.token) == load), {})
     return LoadedManifest(
-        commit.manifest, commit.rows, commit.detail.get("parts"), commit.detail.get("bytes"), commit.token
+        commit.manifest, commit.rows, detail.get("parts"), detail.get("bytes"), commit.token
     )

@@ -346,6 +346,7 @@ def test_a_window_shows_its_attempts_newest_first(world: World, ask: Ask) -> Non
     assert started == sorted(started, reverse=True)
     assert replaced["counts"] == {"source": 3, "staged": 3, "target": 3, "distinct": 3}
     assert len(replaced["manifest"]["sha256"]) == 64
+    assert (replaced["manifest"]["parts"], replaced["manifest"]["bytes"] > 0) == (1, True)
     assert replaced["command"] == f"airflow-pipelines history flights {replaced['window_id']}"
     failed = window("failed")
     assert "DataError in load" in failed["attempts"][0]["error"]

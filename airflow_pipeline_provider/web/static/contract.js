@@ -49,7 +49,7 @@
 
 /**
  * @typedef {{attempt: string | null, token?: number | null, run?: string | null, run_dag_id?: string | null, run_state?: string | null, run_id?: string | null, run_exists?: boolean | null,
- *   try?: number | null, state: string, started?: string | null, ended?: string | null, seconds?: number | null,
+ *   task?: string | null, map_index?: number | null, try_number?: number | null, state: string, started?: string | null, ended?: string | null, seconds?: number | null,
  *   entries?: Entry[], error?: any}} Attempt
  */
 

@@ -26,12 +26,13 @@ function RunLinks({ dagId, attempt }) {
   if (attempt.run_exists === false) return h("span", { className: "pp-quiet" }, h("span", { className: "pp-mono" }, run), " (the run was deleted)");
   if (!attempt.run_id) return h("span", { className: "pp-mono" }, run); // the command line, for example
   const base = `/dags/${encodeURIComponent(attempt.run_dag_id ?? dagId)}/runs/${encodeURIComponent(attempt.run_id)}`;
-  const failed = (attempt.entries ?? []).find((entry) => entry.kind === "failed")?.detail?.phase ?? attempt.error?.phase;
-  const task = TASKS.has(failed) ? failed : null;
-  const tries = attempt.try ? `?try_number=${attempt.try}` : "";
+  const failed = (attempt.entries ?? []).filter((entry) => entry.kind === "failed").pop()?.detail ?? {};
+  const task = failed.task ?? (TASKS.has(failed.phase) ? failed.phase : null); // earlier versions recorded the phase alone
+  const mapped = typeof failed.map_index === "number" ? `/mapped/${failed.map_index}` : "";
+  const tries = failed.try_number ? `?try_number=${failed.try_number}` : "";
   return h("span", { className: "pp-row", style: { gap: "2px 14px" } },
     h(Link, { to: base, className: "pp-mono" }, run), attempt.run_state ? h(Quiet, null, `run ${attempt.run_state}`) : null,
-    task ? h(Link, { to: `${base}/tasks/${task}${tries}` }, `Logs of ${task}`) : null);
+    task ? h(Link, { to: `${base}/tasks/${encodeURIComponent(task)}${mapped}${tries}` }, `Logs of ${task}`) : null);
 }
 
 /** @type {Record<string, string>} */
@@ -53,7 +54,7 @@ function AttemptCard({ dagId, attempt, zone, at, number, newest }) {
     h("summary", null, h("span", { className: "pp-row pp-spread" },
       h("span", { className: "pp-row" }, h("strong", null, `Attempt ${number}`), h(Mark, { state: ATTEMPT_STATES[attempt.state] ?? attempt.state, text: attempt.state }),
         attempt.token === null || attempt.token === undefined ? null : h(Quiet, null, `token ${attempt.token}`),
-        attempt.try ? h(Quiet, null, `try ${attempt.try}`) : null),
+        attempt.try_number ? h(Quiet, null, `try ${attempt.try_number}`) : null),
       attempt.started ? h("span", { className: "pp-quiet pp-small", title: ago(attempt.started, at) }, `${moment(second(attempt.started), zone)}${attempt.seconds === null || attempt.seconds === undefined ? "" : ` · took ${duration(attempt.seconds)}`}`) : null)),
     h(RunLinks, { dagId, attempt }),
     error ? h("div", { className: "pp-error" }, error) : null,

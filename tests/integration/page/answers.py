@@ -272,7 +272,8 @@ def window(start: str, **changes: Any) -> dict[str, Any]:
             {"kind": "attempt", "at": utc(begun), "token": None, "rows": None, "detail": {"slices": 4}}
         ]
         if error:
-            entries.append({"kind": "failed", "at": utc(begun + timedelta(seconds=41)), "detail": error})
+            failed = {**error, "task": "extract", "try_number": number}
+            entries.append({"kind": "failed", "at": utc(begun + timedelta(seconds=41)), "detail": failed})
         else:
             entries += [
                 {
@@ -299,7 +300,9 @@ def window(start: str, **changes: Any) -> dict[str, Any]:
             "run_id": run,
             "run_state": "failed" if error else "success",
             "run_exists": exists,
-            "try": number,
+            "task": "extract",
+            "map_index": None,
+            "try_number": number,
             "state": outcome,
             "started": utc(begun),
             "ended": utc(begun + timedelta(seconds=41)),
