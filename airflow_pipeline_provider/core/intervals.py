@@ -7,10 +7,12 @@ end`.  All comparisons are between instants: nothing here knows a timezone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
@@ -18,6 +20,7 @@ from msgspec.structs import force_setattr
 from airflow_pipeline_provider.core.durations import quote
 from airflow_pipeline_provider.exceptions import ConfigError
 
+T = TypeVar("T")
 Instant = Annotated[datetime, Meta(tz=True)]
 """A datetime that is refused without an offset when it is read from JSON."""
 
@@ -140,7 +143,8 @@ class Interval(Struct, frozen=True, order=True, array_like=True, forbid_unknown_
 
     def overlaps(self, other: Interval) -> bool:
         """Return whether they share an instant; touching intervals do not overlap."""
-        return max(self.start, other.start) < min(self.end, other.end)
+        a, b, c, d = self.start, self.end, other.start, other.end
+        return a < d and c < b and a < b and c < d
 
     def __str__(self) -> str:
         return f"[{iso_utc(self.start)}, {iso_utc(self.end)})"
@@ -153,17 +157,33 @@ def intersect(a: Interval, b: Interval) -> Interval | None:
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """Return the same union sorted and disjoint: touching intervals are joined, empty ones dropped."""
-    found = [interval for interval in intervals if not interval.is_empty]
+    found = [interval for interval in intervals if interval.start < interval.end]
     if len(found) < 2:
         return found
+    found.sort()
     merged: list[Interval] = []
-    for interval in sorted(found):
-        if merged and interval.start <= merged[-1].end:
-            if interval.end > merged[-1].end:
-                merged[-1] = Interval(merged[-1].start, interval.end)
-        else:
-            merged.append(interval)
+    first, end = found[0], found[0].end
+    for interval in found:
+        if interval.start > end:
+            merged.append(first if end == first.end else Interval(first.start, end))
+            first, end = interval, interval.end
+        elif interval.end > end:
+            end = interval.end
+    merged.append(first if end == first.end else Interval(first.start, end))
     return merged
+
+
+def split(
+    items: Iterable[T], wholes: Sequence[Interval], key: Callable[[T], Interval] = attrgetter("interval")
+) -> list[list[T]]:
+    """Return for each of the disjoint intervals, which are in order, the items that overlap it, in their order."""
+    starts, ends = [whole.start for whole in wholes], [whole.end for whole in wholes]
+    found: list[list[T]] = [[] for _ in wholes]
+    for item in items:
+        interval = key(item)
+        for number in range(bisect_right(ends, interval.start), bisect_left(starts, interval.end)):
+            found[number].append(item)
+    return [[] if whole.is_empty else touching for whole, touching in zip(wholes, found, strict=True)]
 
 
 def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:

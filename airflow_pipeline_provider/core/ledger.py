@@ -93,8 +93,9 @@ def counts_as_failure(entry: Entry) -> bool:
 
     It does for an error in the data, and for one of an unexpected type: a document or a window's size may cause it.
     """
-    of_data = entry.detail.get("error") == DATA_ERROR or entry.detail.get("unexpected") is True
-    return entry.kind is Kind.FAILED and of_data
+    if entry.kind is not Kind.FAILED:
+        return False
+    return entry.detail.get("error") == DATA_ERROR or entry.detail.get("unexpected") is True
 
 
 def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
@@ -128,6 +129,8 @@ def unverified(entries: Iterable[Entry]) -> list[Interval]:
     Nor is time that was waived afterwards.
     """
     written = list(entries)
+    if all(entry.kind is not Kind.REPLACING for entry in written):
+        return []
     begun = []
     for interval, entry, number in effective(written, (Kind.REPLACING, Kind.COMMITTED)):
         if entry.kind is Kind.REPLACING:
@@ -143,9 +146,10 @@ def drifted(entries: Iterable[Entry]) -> list[tuple[Interval, Entry]]:
     """
     drifts: list[tuple[Interval, Entry]] = []
     for entry in entries:
-        if entry.kind not in (Kind.CHECKED, Kind.COMMITTED, Kind.WAIVED):
-            continue
-        drifts = [(left, check) for piece, check in drifts for left in subtract([piece], [entry.interval])]
+        if drifts and entry.kind in (Kind.CHECKED, Kind.COMMITTED, Kind.WAIVED):
+            drifts = [
+                (left, check) for piece, check in drifts for left in subtract([piece], [entry.interval])
+            ]
         if entry.kind is Kind.CHECKED and entry.detail.get("verdict") != Check.EQUAL.value:
             drifts.append((entry.interval, entry))
     return sorted(drifts, key=lambda found: found[0])

@@ -133,10 +133,11 @@ def latest(entries: Iterable[Entry]) -> dict[str, object]:
     found: dict[str, object] = {}
     for entry in entries:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
-            facts = {name: entry.detail[name] for name in RECORDED if name in entry.detail}
-            if "untimed" in facts:  # a later look without this finding takes it back
+            if "untimed" in entry.detail:  # a later look without this finding takes it back
                 found.pop("elsewhere", None)
-            found |= facts
+            for name in RECORDED:
+                if name in entry.detail:
+                    found[name] = entry.detail[name]
     return found
 
 

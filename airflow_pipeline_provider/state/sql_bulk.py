@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.state.sql_database import Database
 
 _CHUNK = 500  # pipelines a query; SQLite took at most 999 parameters for long
-_SPANS = 200  # spans a query, of four parameters each
+_PARAMETERS = 800
 
 
 @dataclass
@@ -98,25 +99,45 @@ def read_spans(
     database = state._database()
     c, p = database.tables.ledger.c, database.tables.pipelines.c
     read: dict[str, list[Entry]] = {pipeline: [] for pipeline in spans}
-    wanted = [(pipeline, span) for pipeline, listed in spans.items() for span in listed]
-    found: dict[int, tuple[str, Entry]] = {}
+    found: dict[int, Any] = {}
     with database.read() as connection:
-        for first in range(0, len(wanted), _SPANS):
-            chunk = wanted[first : first + _SPANS]
+        for chunk in _chunks(spans):
             longest = longest_us
             if longest is None:
-                query = sa.select(sa.func.max(p.longest_us)).where(
-                    p.pipeline_id.in_({name for name, _ in chunk})
-                )
+                names = {name for _, together in chunk for name in together}
+                query = sa.select(sa.func.max(p.longest_us)).where(p.pipeline_id.in_(names))
                 longest = connection.execute(query).scalar() or 0
             overlapping = [
-                sa.and_(c.pipeline_id == pipeline, *_overlaps(c, span, longest)) for pipeline, span in chunk
+                sa.and_(c.pipeline_id.in_(together), *_overlaps(c, span, longest)) for span, together in chunk
             ]
-            for row in connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping))):
-                found[row.id] = row.pipeline_id, read_entry(row)
-    for _, (pipeline, entry) in sorted(found.items()):
-        read[pipeline].append(entry)
+            rows = connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping)))
+            found |= {row[0]: row for row in rows}
+    for _, row in sorted(found.items()):
+        read[row[1]].append(read_entry(row))
     return read
+
+
+def _chunks(
+    spans: Mapping[str, Sequence[Interval]],
+) -> Iterator[list[tuple[Interval, list[str]]]]:
+    """Yield spans, each with the pipelines that ask for it, in parts of at most `_PARAMETERS` for a query."""
+    asking: dict[Interval, list[str]] = defaultdict(list)
+    for pipeline, listed in spans.items():
+        for span in listed:
+            asking[span].append(pipeline)
+    chunk: list[tuple[Interval, list[str]]] = []
+    size = 0
+    for span, names in asking.items():
+        for first in range(0, len(names), _CHUNK):
+            together = names[first : first + _CHUNK]
+            parameters = len(together) + 3  # of `_overlaps`
+            if chunk and size + parameters > _PARAMETERS:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append((span, together))
+            size += parameters
+    if chunk:
+        yield chunk
 
 
 def read_recorded(state: SqlState) -> dict[str, dict[str, Any]]:
@@ -185,8 +206,9 @@ def _read(
             read[row.pipeline_id].held.append(lease)
     if within is not None:
         longest_us = max(row.longest_us for row in rows.values())
-        for row in connection.execute(_unsettled(database, list(read), within, longest_us)):
-            read[row.pipeline_id].written.append(read_entry(row))
+        found = connection.execute(_unsettled(database, read, within, longest_us))
+        for row in sorted(found, key=itemgetter(0)):  # the order of writing
+            read[row[1]].written.append(read_entry(row))
     unfolded = defaultdict(list)
     since = (
         sa.select(c.id, c.pipeline_id, c.kind, c.window_start, c.window_end, c.detail)
@@ -207,37 +229,24 @@ def _read(
 
 
 def _unsettled(database: Database, pipelines: Iterable[str], within: Interval, longest_us: int) -> Any:
-    """Select the entries that overlap the interval, without attempts and replacements that a commit followed."""
+    """Select, in any order, the entries that overlap the interval, without those before a commit of the same load."""
     import sqlalchemy as sa
 
     ledger = database.tables.ledger
-    pipelines = list(pipelines)
-
-    def select(*conditions: Any) -> sa.Select[Any]:
-        c = ledger.c
-        return sa.select(ledger).where(
-            c.pipeline_id.in_(pipelines), *_overlaps(c, within, longest_us), *conditions
-        )
-
-    def without_commit(kind: Kind, key: str) -> sa.Select[Any]:
-        later = ledger.alias()
-        commit = (
-            sa.select(sa.literal(1))
-            .select_from(later)
-            .where(
-                later.c.kind == Kind.COMMITTED.value,
-                later.c.pipeline_id == ledger.c.pipeline_id,
-                later.c.window_start == ledger.c.window_start,
-                later.c.window_end == ledger.c.window_end,
-                later.c[key] == ledger.c[key],
-            )
-        )
-        return select(ledger.c.kind == kind.value, ~commit.exists())
-
-    begun = (Kind.ATTEMPT.value, Kind.REPLACING.value)
-    parts = sa.union_all(
-        select(ledger.c.kind.not_in(begun)),
-        without_commit(Kind.ATTEMPT, "attempt"),
-        without_commit(Kind.REPLACING, "token"),
-    ).subquery()
-    return sa.select(parts).order_by(parts.c.id)
+    c, later = ledger.c, ledger.alias().c
+    attempt, replacing = Kind.ATTEMPT.value, Kind.REPLACING.value
+    touching = sa.select(ledger).where(c.pipeline_id.in_(list(pipelines)), *_overlaps(c, within, longest_us))
+    commit = sa.select(sa.literal(1)).where(
+        later.kind == Kind.COMMITTED.value,
+        later.pipeline_id == c.pipeline_id,
+        later.window_start == c.window_start,
+        later.window_end == c.window_end,
+        sa.or_(
+            sa.and_(c.kind == attempt, later.attempt == c.attempt),
+            sa.and_(c.kind == replacing, later.token == c.token),
+        ),
+    )
+    begun = c.kind.in_([attempt, replacing])
+    return sa.union_all(
+        touching.where(sa.not_(begun)), touching.where(begun, ~commit.correlate(ledger).exists())
+    )

@@ -13,7 +13,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import day_plan
 from airflow_pipeline_provider.state.base import Lease
-from airflow_pipeline_provider.views.pipeline_status import Day, PipelineStatus, split
+from airflow_pipeline_provider.views.pipeline_status import Day, PipelineStatus
 from airflow_pipeline_provider.views.window_states import Planned, WindowState, judge_all
 
 TO_REVIEW = (
@@ -83,28 +83,24 @@ class CommitCounts(Struct, frozen=True):
     distinct: int | None = None
 
 
-def day_cells(status: PipelineStatus, entries: Sequence[Entry], planned: Planned) -> list[DayCell]:
-    """Return the cells of the status's days; `entries` are those that overlap them."""
-    written = split(entries, [day.whole for day in status.days], key=lambda entry: entry.interval)
+def day_cells(status: PipelineStatus, planned: Planned) -> list[DayCell]:
+    """Return the cells of the status's days."""
     return [
         DayCell(
             day.day,
-            word_of_day(day, of_day, planned, status.leases),
+            word_of_day(day, planned, status.leases),
             round(day.whole.seconds / 3600, 4),
             day.report.reason,
         )
-        for day, of_day in zip(status.days, written, strict=True)
+        for day in status.days
     ]
 
 
-def counted_days(
-    status: PipelineStatus, cells: Sequence[DayCell], entries: Sequence[Entry]
-) -> list[CountedDay]:
+def counted_days(status: PipelineStatus, cells: Sequence[DayCell]) -> list[CountedDay]:
     """Return the cells with their counts."""
-    written = split(entries, [day.whole for day in status.days], key=lambda entry: entry.interval)
     days = []
-    for cell, day, of_day in zip(cells, status.days, written, strict=True):
-        counts = counts_in(of_day, day.whole)
+    for cell, day in zip(cells, status.days, strict=True):
+        counts, equal = compare_counts(day.entries, day.whole)
         days.append(
             CountedDay(
                 cell.day,
@@ -116,55 +112,62 @@ def counted_days(
                 counts.staged,
                 counts.target,
                 counts.distinct,
-                counts_agree(of_day, day.whole),
+                equal,
             )
         )
     return days
 
 
-def word_of_day(day: Day, entries: Sequence[Entry], planned: Planned, leases: Sequence[Lease]) -> WindowState:
+def word_of_day(day: Day, planned: Planned, leases: Sequence[Lease]) -> WindowState:
     """Return the state of the day; where time is missing, the worst of its windows."""
     if day.report.status in _WORDS:
         return _WORDS[day.report.status]
     plan = day_plan(planned.rules, day.day)
     held = [lease for lease in leases if lease.interval.overlaps(day.whole)]
-    if not entries and not held:
+    if not day.entries and not held:
         plan = plan[:1]  # its windows become ready in order: the first waits for the longest
-    states = {row.state for row in judge_all(planned, plan, entries, held)}
+    states = {row.state for row in judge_all(planned, plan, day.entries, held)}
     return next((state for state in WORST_FIRST if state in states), WindowState.NOT_SETTLED)
 
 
-def counts_in(entries: Sequence[Entry], interval: Interval) -> CommitCounts:
-    """Return the sums over the commits inside, None where one of them is not known whole."""
-    found = _counts_of_commits(entries, interval)
-    return CommitCounts(*(_sum(column) for column in zip(*found, strict=True))) if found else CommitCounts()
+def compare_counts(entries: Sequence[Entry], interval: Interval) -> tuple[CommitCounts, bool | None]:
+    """Return the sums over the commits inside, None where one of them is not known whole, and whether they agree.
+
+    They agree if the four counts of each commit are equal; None where none differ and one is not known.
+    """
+    drifts = ledger.drifted(entries)
+    columns = _counts_of_commits(entries, interval, dict(drifts))
+    sums = CommitCounts(*map(_sum, columns))
+    source, staged, target, distinct = columns
+    if any(piece.overlaps(interval) for piece, _ in drifts):
+        return sums, False
+    if source and None not in source and source == staged == target == distinct:
+        return sums, True
+    differ = any(len({one for one in counts if one is not None}) > 1 for counts in zip(*columns, strict=True))
+    return sums, False if differ else None
 
 
-def counts_agree(entries: Sequence[Entry], interval: Interval) -> bool | None:
-    """Return whether the four counts of each commit inside are equal; None where none differ and one is not known."""
-    if any(piece.overlaps(interval) for piece, _ in ledger.drifted(entries)):
-        return False
-    found = _counts_of_commits(entries, interval)
-    if any(len({count for count in counts if count is not None}) > 1 for counts in found):
-        return False
-    known = found and all(count is not None for counts in found for count in counts)
-    return True if known else None
-
-
-def _counts_of_commits(entries: Sequence[Entry], interval: Interval) -> list[tuple[int | None, ...]]:
-    """Return source, staged, target and distinct of each commit inside; nothing if one of them is not whole."""
+def _counts_of_commits(
+    entries: Sequence[Entry], interval: Interval, checks: dict[Interval, Entry]
+) -> tuple[list[int | None], ...]:
+    """Return source, staged, target and distinct of the commits inside, in lists; empty if one is not whole."""
     effective = [found for found in ledger.effective(entries) if found[0].overlaps(interval)]
     if not all(piece == entry.interval and interval.covers(piece) for piece, entry, _ in effective):
-        return []
-    checks = dict(ledger.drifted(entries))
-    found = []
-    for piece, commit, _ in effective:
-        newest = checks.get(piece, commit).detail
-        counts = (newest.get("source"), commit.rows, newest.get("target"), commit.detail.get("distinct"))
-        found.append(tuple(count if isinstance(count, int) else None for count in counts))
-    return found
+        return [], [], [], []
+    commits = [entry for _, entry, _ in effective]
+    newest = [checks.get(piece, entry) for piece, entry, _ in effective] if checks else commits
+    return (
+        [_number(entry.detail.get("source")) for entry in newest],
+        [entry.rows for entry in commits],
+        [_number(entry.detail.get("target")) for entry in newest],
+        [_number(entry.detail.get("distinct")) for entry in commits],
+    )
+
+
+def _number(count: object) -> int | None:
+    return count if isinstance(count, int) else None
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return sum(known) if known and len(known) == len(counts) else None

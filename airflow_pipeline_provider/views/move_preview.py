@@ -11,7 +11,7 @@ from msgspec import Struct
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.days import day_interval, day_of, days_in
 from airflow_pipeline_provider.core.eta import SAMPLES, pace_of
-from airflow_pipeline_provider.core.intervals import Interval, merge
+from airflow_pipeline_provider.core.intervals import Interval, merge, split
 from airflow_pipeline_provider.core.ledger import Entry, drifted, unverified
 from airflow_pipeline_provider.core.missing import WAITING, days_of
 from airflow_pipeline_provider.core.planning import all_days, day_plan, plan_window
@@ -27,7 +27,6 @@ from airflow_pipeline_provider.views.window_states import (
     WindowState,
     judge_all,
     planned_at,
-    touching,
 )
 
 MOST_WINDOWS = 2000
@@ -109,7 +108,7 @@ def preview_move(
     left_out = len(windows[MOST_WINDOWS:]) + sum(len(day_plan(rules, day)) for day in later)
     windows = windows[:MOST_WINDOWS]
     rows = []
-    for window, written in zip(windows, touching(windows, entries), strict=True):
+    for window, written in zip(windows, split(entries, windows), strict=True):
         found = preview_window(config, window, at, written, leases)
         rows.append(_row(judged[window], found.action, found.detail, rules.timezone, accepts_shrink))
     chosen = [row.window.interval for row in rows if row.chosen]

@@ -33,7 +33,6 @@ from airflow_pipeline_provider.views.pipeline_status import (
     eta_from,
     eta_spans,
     read_status,
-    whole_of,
 )
 from airflow_pipeline_provider.views.times import LocalInterval, local_interval
 from airflow_pipeline_provider.views.window_states import Planned, WindowState, judge, planned_at
@@ -89,7 +88,6 @@ class Overview(NamedTuple):
 
     status: PipelineStatus
     planned: Planned
-    entries: Sequence[Entry]
     days: Sequence[DayCell]
     state: WindowState
     reason: str
@@ -111,19 +109,14 @@ def overview(
     """Return the pipeline with its last days, or with those up to `until`."""
     rules = config.rules
     status = read_status(config, state, at, days, until)
-    whole = whole_of(rules, [day.day for day in status.days])
-    entries = state.entries(whole) if whole is not None else []
-    covered = state.coverage(whole) if whole is not None else Coverage()
-    first_day = state.first_day(None) if rules.start_day is None else None
-    planned = planned_at(rules, at, config.max_attempts, first_day)
-    cells = day_cells(status, entries, planned)
+    planned = planned_at(rules, at, config.max_attempts, status.first_day)
+    cells = day_cells(status, planned)
     word, reason = _worst(config, cells, status, planned)
-    never_ran = covered == Coverage() and not entries
+    never_ran = status.covered == Coverage() and not any(day.entries for day in status.days)
     coming = next_window(config, status)
     return Overview(
         status,
         planned,
-        entries,
         cells,
         word,
         "no run has moved a window yet" if never_ran and status.behind_seconds else reason,
@@ -136,7 +129,7 @@ def overview(
 
 def counted(view: Overview) -> list[CountedDay]:
     """Return the days of the overview with their counts."""
-    return counted_days(view.status, view.days, view.entries)
+    return counted_days(view.status, view.days)
 
 
 def lead(config: Described, entries: list[Entry], view: Overview, at: datetime) -> Lead:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -14,7 +13,7 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.day_status import DayReport, day_status
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, spans_of_interest
-from airflow_pipeline_provider.core.intervals import Interval, common, subtract
+from airflow_pipeline_provider.core.intervals import Interval, common, split, subtract
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.missing import (
     Missing,
@@ -42,16 +41,15 @@ from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.views.described import Described
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Day:
-    """A day and its status."""
+    """A day and its status; `entries` are the ledger's that overlap it, in the order of writing."""
 
     day: date
     whole: Interval
     report: DayReport
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,13 @@ class PipelineStatus:
     `continuation` is the start of the oldest gap, or the end of the days that runs plan if there is no gap.
     `ready_until` is the end of what is committed or ready. Each is None when no day is planned, or nothing is
     ready. `plan` is what a run would get now. `missing` is all time that is neither committed nor waived since the
-    first day; within the shown days it is explained by the ledger.
+    first day; within the shown days it is explained by the ledger. `first_day` is the first day that was ever
+    planned, None where `start_day` rules. `covered` is what of the planned days was committed, waived, or failed.
     """
 
     target_day: date
+    first_day: date | None
+    covered: Coverage
     continuation: datetime | None
     ready_until: datetime | None
     plan: Plan
@@ -172,6 +173,8 @@ def read_status(
     known = Known(covered.done, blocked=blocked, leased=tuple(lease.interval for lease in leases))
     return PipelineStatus(
         target_day(rules, reference_time),
+        first_day,
+        covered,
         _continuation(missing, span),
         _ready_until(missing, covered.done, span),
         plan_live(rules, reference_time, known, first_day),
@@ -237,9 +240,8 @@ def _days(
 ) -> Iterator[Day]:
     rules = config.rules
     wholes = [day_interval(day, rules.timezone) for day in shown]
-    of_days = split(entries, wholes, key=lambda entry: entry.interval)
-    gaps_of_days = split(missing, wholes, key=lambda one: one.interval)
-    for day, whole, written, gaps in zip(shown, wholes, of_days, gaps_of_days, strict=True):
+    parts = zip(shown, wholes, split(entries, wholes), split(missing, wholes), strict=True)
+    for day, whole, written, gaps in parts:
         report = day_status(
             whole,
             written,
@@ -253,21 +255,7 @@ def _days(
         if report.gaps and old and not subtract(report.gaps, [one.interval for one in old]):
             reason = f"{local_window(report.gaps[0], rules.timezone)} is too_old: {old[0].detail}"
             report = replace(report, reason=reason)
-        yield Day(day, whole, report)
-
-
-def split(items: Iterable[T], wholes: Sequence[Interval], key: Callable[[T], Interval]) -> list[list[T]]:
-    """Return for each of the disjoint intervals, which are in order, the items that overlap it, in their order."""
-    ends = [whole.end for whole in wholes]
-    found: list[list[T]] = [[] for _ in wholes]
-    for item in items:
-        interval = key(item)
-        for number in range(bisect_right(ends, interval.start), len(wholes)):
-            if wholes[number].start >= interval.end:
-                break
-            if wholes[number].overlaps(interval):
-                found[number].append(item)
-    return found
+        yield Day(day, whole, report, tuple(written))
 
 
 def eta_spans(config: Described, status: PipelineStatus, reference_time: datetime) -> list[Interval]:

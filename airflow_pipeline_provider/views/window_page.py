@@ -12,7 +12,7 @@ from airflow_pipeline_provider.core.command_line import shell_line
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.core.windows import window_id_of
-from airflow_pipeline_provider.views.day_cells import CommitCounts, counts_in
+from airflow_pipeline_provider.views.day_cells import CommitCounts, compare_counts
 from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.history import (
     Attempt,
@@ -92,7 +92,7 @@ def window_page(
         drift=row.drift,
         goes=row.goes,
         attempts=tuple(reversed(attempts_of(entries, zone))),
-        counts=counts_in(entries, window),
+        counts=compare_counts(entries, window)[0],
         manifest=_manifest(commit, entries),
         checks=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.CHECKED),
         waivers=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.WAIVED),

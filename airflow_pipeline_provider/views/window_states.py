@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, datetime
 from enum import Enum
 from typing import Literal, NamedTuple, Protocol
 
-from airflow_pipeline_provider.core.intervals import Interval, common, gaps
+from airflow_pipeline_provider.core.intervals import Interval, common, gaps, split
 from airflow_pipeline_provider.core.ledger import (
     Check,
     Entry,
@@ -108,19 +107,8 @@ def judge_all(
     planned: Planned, windows: Sequence[Interval], entries: Sequence[Entry], leases: Sequence[Lease]
 ) -> list[WindowRow]:
     """Return a row for each of the windows, which are disjoint and in order."""
-    pairs = zip(windows, touching(windows, entries), strict=True)
+    pairs = zip(windows, split(entries, windows), strict=True)
     return [judge(planned, window, written, leases) for window, written in pairs]
-
-
-def touching(windows: Sequence[Interval], entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Return for each of the windows, which are disjoint and in order, the entries that overlap it."""
-    starts, ends = [window.start for window in windows], [window.end for window in windows]
-    found: list[list[Entry]] = [[] for _ in windows]
-    for entry in entries:
-        first, last = bisect_right(ends, entry.interval.start), bisect_left(starts, entry.interval.end)
-        for number in range(first, last):
-            found[number].append(entry)
-    return found
 
 
 def judge(planned: Planned, window: Interval, entries: list[Entry], leases: Sequence[Lease]) -> WindowRow:

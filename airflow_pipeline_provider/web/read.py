@@ -24,7 +24,7 @@ from airflow_pipeline_provider.views.overview import (
     next_clock_change,
     overview,
 )
-from airflow_pipeline_provider.views.pipeline_status import Readable, split
+from airflow_pipeline_provider.views.pipeline_status import Readable
 from airflow_pipeline_provider.views.window_page import window_page
 from airflow_pipeline_provider.web.answers import (
     Validator,
@@ -194,11 +194,7 @@ def windows(
         return unchanged(request.headers["If-None-Match"])
     view = overview(facts, read.state, at, number, last)
     shown = [day for day in view.status.days if first <= day.day <= last]
-    entries = split(view.entries, [day.whole for day in shown], key=lambda entry: entry.interval)
-    lanes = [
-        lane_of(view.planned, day.day, list(of_day), view.status.leases)
-        for day, of_day in zip(shown, entries, strict=True)
-    ]
+    lanes = [lane_of(view.planned, day.day, day.entries, view.status.leases) for day in shown]
     payload: dict[str, Any] = {"timezone": facts.timezone, "days": lanes}
     if read.mark is None:
         return answer_by_content(request, payload, at)

@@ -9,7 +9,7 @@ import pytest
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, hours
-from airflow_pipeline_provider.views.day_cells import CommitCounts, counts_agree, counts_in
+from airflow_pipeline_provider.views.day_cells import CommitCounts, compare_counts
 
 DAY = hours(0, 25)
 A, B = hours(0, 2), hours(2, 4)
@@ -75,5 +75,4 @@ GREW, SHRANK = checked(A, 12, 10, "grew"), checked(B, 8, 10, "shrank")
     ],
 )
 def test_equal_sums_are_no_proof(entries: list[Entry], sums: tuple[Any, ...], equal: bool | None) -> None:
-    assert counts_in(entries, DAY) == CommitCounts(*sums)
-    assert counts_agree(entries, DAY) is equal
+    assert compare_counts(entries, DAY) == (CommitCounts(*sums), equal)
