@@ -134,7 +134,11 @@ def day_interval(day: date, timezone: str | tzinfo) -> Interval:
     Raises ValueError for an unknown timezone and for a date in the first or last days of the calendar.
     """
     zone = zone_of(timezone)
-    day = _check_day(day)
+    return _day_interval(_check_day(day), zone)
+
+
+@lru_cache(maxsize=8192)
+def _day_interval(day: date, zone: tzinfo) -> Interval:
     return Interval(_first_instant(day, zone), _first_instant(day + _DAY, zone))
 
 

@@ -82,10 +82,12 @@ def _check_day(name: str, value: object) -> None:
 
 def target_day(rules: PlanRules, reference_time: datetime) -> date:
     """Return the target day: the local day of reference time minus `x_time_back`."""
-    return day_of(
-        shift_back(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.zone),
-        rules.zone,
-    )
+    return _target_day(to_utc(reference_time, "reference_time"), rules.x_time_back, rules.zone)
+
+
+@lru_cache(maxsize=1024)  # asked for several times in each plan, and with one time for many pipelines
+def _target_day(at: datetime, back: Duration, zone: tzinfo) -> date:
+    return day_of(shift_back(at, back, zone), zone)
 
 
 def opens(rules: PlanRules, day: date) -> datetime:

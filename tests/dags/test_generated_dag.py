@@ -189,7 +189,7 @@ def test_the_serialized_dag_contains_the_facts_and_besides_the_documentation_no_
     assert text.count("events_db") == 1
     for kept_out in ("only for the record", "select 1", "key_columns"):
         assert kept_out not in text
-    facts = facts_in(serialized)
+    facts = facts_in(json.dumps(serialized))
     assert facts is not None
     file = folder.path / "dags" / "pipelines" / str(facts.file)
     assert facts.rules == load_pipeline(file, options_model=options_model).rules
