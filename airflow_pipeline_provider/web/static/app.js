@@ -15,7 +15,7 @@ function Pipelines() {
   const [params] = useSearchParams();
   const one = params.get("pipeline");
   if (one) {
-    return h("div", { style: { padding: "0 16px" } }, h(PipelinePage, { dagId: one, heading: h(Link, { to: "/plugin/pipelines" }, "All pipelines") }));
+    return h("div", { style: { padding: "0 16px" } }, h(PipelinePage, { dagId: one, key: one, heading: h(Link, { to: "/plugin/pipelines" }, "All pipelines") }));
   }
   return h(PipelinesPage, null);
 }

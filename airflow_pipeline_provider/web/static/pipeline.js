@@ -2,7 +2,7 @@
 
 import { pipelinePath, query, usePolled } from "./api.js";
 import { MoveDialog, RecheckDialog, ReleaseDialog, ShrinkDialog, WaiveDialog } from "./dialogs.js";
-import { C, Fragment, h, useCallback, useEffect, useMemo, useRef, useSearchParams, useState } from "./host.js";
+import { C, Fragment, h, useCallback, useMemo, useRef, useSearchParams, useState } from "./host.js";
 import { keyOf, Lanes, LaneTable } from "./lanes.js";
 import { ActionButton, Choice, Fault, Grid, Loading, Quiet, When, zonesOf } from "./parts.js";
 import { gapState, Icon, Legend, Mark, stateOf, stateText } from "./states.js";
@@ -86,7 +86,6 @@ export function PipelinePage({ dagId, heading = null }) {
     if (!after.delete(key)) after.add(key);
     return after;
   }), []);
-  useEffect(() => setSelected(new Set()), [dagId]);
   if (error?.status === 404) return h("div", { className: "pp" }, h("p", { className: "pp-quiet" }, `${dagId} is not a pipeline of airflow-pipeline-provider, so it has no windows.`));
   if (!page) return h("div", { className: "pp" }, heading, error ? h(Fault, { error }) : h(Loading, null));
 

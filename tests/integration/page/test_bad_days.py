@@ -202,3 +202,17 @@ def test_gaps_that_are_many_are_shown_in_parts(open_page: Open, answers: Answers
     expect(rows).to_have_count(20)
     page.get_by_role("button", name="Show more").click()
     expect(rows).to_have_count(30)
+
+
+def test_another_pipeline_begins_without_what_was_done_to_the_one_before(
+    open_page: Open, answers: Answers
+) -> None:
+    page = open_page(f"{NAV}?pipeline=flights", answers, wait=".pp-cell")
+    page.get_by_role("button", name="Recheck…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Recheck", exact=True).click()
+    done = page.get_by_text("recheck: one run was created.")
+    expect(done).to_be_visible()
+    go = "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate', {state: {}})); }"
+    page.evaluate(go, f"{NAV}?pipeline=weather")
+    expect(done).to_have_count(0)
+    page.locator(".pp-cell").first.wait_for()
