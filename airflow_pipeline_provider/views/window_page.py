@@ -47,7 +47,10 @@ class Quarantine(Struct, frozen=True):
 
 
 class WindowPage(Struct, frozen=True):
-    """Everything that is recorded of a window; `manifest` and `quarantine` are of its newest commit."""
+    """Everything that is recorded of a window.
+
+    `manifest` is of its newest commit, `quarantine` of all commits that the target holds a part of.
+    """
 
     window: LocalInterval
     window_id: str
@@ -78,8 +81,9 @@ def window_page(
     planned = planned_at(rules, at, config.max_attempts, first_day)
     row = judge(planned, window, list(entries), state.leases())
     window_id = window_id_of(config.pipeline_id, window)
-    commit = next((entry for _, entry, _ in reversed(effective(entries))), None)
-    quarantined = commit.detail.get("quarantined") if commit is not None else None
+    held = {number: entry for piece, entry, number in effective(entries) if piece.overlaps(window)}
+    commit = max(held.values(), key=lambda entry: entry.token or 0, default=None)
+    quarantined = sum(entry.detail.get("quarantined") or 0 for entry in held.values())
     return WindowPage(
         window=local_interval(window, zone),
         window_id=window_id,
