@@ -55,7 +55,7 @@ function repeated(lane, zone) {
   for (let at = Date.parse(lane.start); at < Date.parse(lane.end) - QUARTER; at += QUARTER) {
     const before = minutes(local(iso(at), zone).clock) + 15;
     const after = minutes(local(iso(at + QUARTER), zone).clock);
-    if (after < before && before < 1440) {
+    if (after < before) { // also at midnight: the loop ends before the lane's own end
       const back = (before - after) * 60_000;
       return { start: iso(at + QUARTER - back), back: iso(at + QUARTER), end: iso(at + QUARTER + back) };
     }
@@ -87,7 +87,7 @@ function Twice({ lane, pipelineZone }) {
   const [first, again, end] = [twice.start, twice.back, twice.end].map((at) => local(at, pipelineZone));
   const left = place(lane, twice.start);
   return h(Fragment, null,
-    h("div", { className: "pp-twice-text" }, h("span", { style: { left } }, `${first.clock}–${end.clock} comes twice: ${first.zone}, then ${again.zone}`)),
+    h("div", { className: "pp-twice-text" }, h("span", { style: { left } }, `${first.clock}–${end.date === first.date ? end.clock : "24:00"} comes twice: ${first.zone}, then ${again.zone}`)),
     h("div", { style: { position: "relative", height: 6 }, "aria-hidden": true }, h("div", { className: "pp-twice", style: { left, width: `calc(${place(lane, twice.end)} - ${left})` } })));
 }
 

@@ -80,7 +80,7 @@ export function clock(instant, zone) {
 }
 
 /**
- * `2013-11-04 10:00–12:00 EST`; both abbreviations where they differ, the midnight that ends the day as 24:00.
+ * `2013-11-04 10:00–12:00 EST`; both abbreviations where they differ, the end of the day as 24:00.
  * @param {Span} span
  * @param {string} zone
  */
@@ -97,10 +97,11 @@ export function span(span, zone) {
 export function spanOfDay(span, zone) {
   const start = local(span.start, zone);
   const end = local(span.end, zone);
-  const midnight = end.clock === "00:00" && end.date === shiftDay(start.date, 1);
-  const endClock = midnight ? "24:00" : end.clock;
-  const till = midnight || end.date === start.date ? `–${endClock}` : ` – ${end.date} ${endClock}`;
-  return `${start.clock}${start.zone === end.zone ? "" : ` ${start.zone}`}${till} ${end.zone}`;
+  const last = end.date === start.date ? end : local(new Date(Date.parse(span.end) - 1).toISOString(), zone);
+  const whole = last !== end && last.date === start.date; // the clock may skip the midnight after it
+  const till = whole ? "–24:00" : end.date === start.date ? `–${end.clock}` : ` – ${end.date} ${end.clock}`;
+  const endZone = whole ? last.zone : end.zone;
+  return `${start.clock}${start.zone === endZone ? "" : ` ${start.zone}`}${till} ${endZone}`;
 }
 
 /**

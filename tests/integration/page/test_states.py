@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+
+import pytest
 from playwright.sync_api import Page, expect
 
-from .answers import MAY, ODD, pipeline
+from .answers import HOUR, LAST, MAY, ODD, day_row, interval, pipeline
 from .conftest import NAV, TAB, Answers, Open
 
 SAID = {
@@ -95,6 +99,46 @@ def test_lane_is_as_long_as_its_day(open_page: Open, answers: Answers) -> None:
     texts = cells(page, "2013-11-03")
     assert "01:00 EDT–01:00 EST: complete" in texts[1]
     assert "01:00–02:00 EST: complete" in texts[2]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "start", "end", "twice"),
+    [
+        ("America/Santiago", "2026-04-04", "2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z", "23:00–24:00"),
+        ("Asia/Beirut", "2026-10-24", "2026-10-23T21:00:00Z", "2026-10-24T22:00:00Z", "23:00–24:00"),
+        ("Africa/Cairo", "2026-10-29", "2026-10-28T21:00:00Z", "2026-10-29T22:00:00Z", "23:00–24:00"),
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z", "00:00–01:00"),
+        ("Europe/Berlin", "2026-10-25", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", "02:00–03:00"),
+        ("America/Santiago", "2026-09-05", "2026-09-05T04:00:00Z", "2026-09-06T04:00:00Z", None),
+        ("America/New_York", "2026-10-30", "2026-10-30T04:00:00Z", "2026-10-31T04:00:00Z", None),
+    ],
+)
+def test_lane_marks_the_hour_that_comes_twice_and_ends_at_24(
+    open_page: Open, answers: Answers, zone: str, day: str, start: str, end: str, twice: str | None
+) -> None:
+    """In Chile, Lebanon and Egypt clocks go back at midnight; in Chile they also skip the hour after it."""
+    begin, stop = (datetime.fromisoformat(one.replace("Z", "+00:00")) for one in (start, end))
+    hours = (stop - begin) // HOUR
+    windows = [
+        {"window": interval(begin + n * HOUR, begin + (n + 1) * HOUR), "state": "complete", "rows": 1}
+        for n in range(hours)
+    ]
+    lane = {"day": day, "hours": hours, "start": start, "end": end, "windows": windows, "commits": []}
+    one = day_row(LAST) | {"day": day, "hours": hours, "state": "complete"}
+    facts = pipeline()["facts"] | {"timezone": zone}
+    answers.changed |= {
+        "pipeline": pipeline(days=[one], facts=facts, leases=[], next=None),
+        "windows": {"at": start, "days": [lane]},
+        "gaps": {"at": start, "total": 0, "gaps": []},
+    }
+    page = open_page(TAB, answers, wait=".pp-cell")
+    brackets = page.locator(f'[data-day="{day}"] .pp-twice-text')
+    expect(brackets).to_have_count(1 if twice else 0)
+    if twice:
+        expect(brackets).to_contain_text(f"{twice} comes twice")
+    texts = cells(page, day)
+    assert len(texts) == hours
+    assert re.search(r" 23:00–24:00 \S+: complete", texts[-1]), texts[-1]
 
 
 def test_commits_that_do_not_follow_the_plan_are_below_the_lane(open_page: Open, answers: Answers) -> None:
