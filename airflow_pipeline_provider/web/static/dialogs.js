@@ -1,7 +1,7 @@
 // What a person can change from the page: each dialog says what will happen, then asks the API to do it.
 
 import { pipelinePath, post } from "./api.js";
-import { C, Fragment, h, useEffect, useMemo, useRef, useState } from "./host.js";
+import { C, Fragment, h, useEffect, useRef, useState } from "./host.js";
 import { keyOf } from "./lanes.js";
 import { Command, Fault, Loading, Quiet } from "./parts.js";
 import { Mark } from "./states.js";
@@ -177,18 +177,19 @@ export function ShrinkDialog({ dagId, interval, zone, rows, onClose, onDone }) {
 }
 
 /**
- * @param {{dagId: string, interval: Span, zone: string, lease: import("./contract.js").Lease | null, at: string, onClose: () => void, onDone: (message: string) => void}} props
+ * A live lease is released; the next run takes over an expired one by itself.
+ * @param {{dagId: string, interval: Span, zone: string, lease: import("./contract.js").Lease | null, onClose: () => void, onDone: (message: string) => void}} props
  */
-export function ReleaseDialog({ dagId, interval, zone, lease, at, onClose, onDone }) {
+export function ReleaseDialog({ dagId, interval, zone, lease, onClose, onDone }) {
   const [typed, setTyped] = useState("");
   const [reason, setReason] = useState("");
   const { start, end } = interval;
   const { working, error, send } = useAction(`${pipelinePath(dagId)}/release`, onDone);
   const run = lease?.run_id ?? lease?.holder ?? "";
-  const expired = useMemo(() => Boolean(lease && lease.until <= at), [lease, at]);
-  return h(Modal, { title: "Release the lease", action: "Release", danger: !expired, ready: expired || (run !== "" && typed.trim() === run && reason.trim() !== ""), working, error, onClose, onConfirm: () => send({ start, end, run_id: typed.trim() || null, reason: reason.trim() || undefined }) },
-    h("p", null, h("strong", null, span(interval, zone)), lease ? ` is held by ${lease.holder ?? run}. ` : " is not held any more. ",
-      expired ? "The lease has expired, so that the next run takes it over anyway." : "The lease has not expired: the run may still be working. Its writes are refused once another run takes over; nothing is moved twice, but its work is lost."),
-    expired ? null : h(Field, { label: `Type the run's id: ${run}`, value: typed, onChange: setTyped, autoFocus: true, autoComplete: "off", spellCheck: false }),
-    h(Field, { label: expired ? "Reason (optional, for the audit log)" : "Reason", value: reason, onChange: setReason, maxLength: 500 }));
+  const ready = run !== "" && typed.trim() === run && reason.trim() !== "";
+  return h(Modal, { title: "Release the lease", action: "Release", danger: true, ready, working, error, onClose, onConfirm: () => send({ start, end, run_id: typed.trim(), reason: reason.trim() }) },
+    h("p", null, h("strong", null, span(interval, zone)), lease ? ` is held by ${lease.holder ?? run}. The run may still be working. Its writes are refused once another run takes over; nothing is moved twice, but its work is lost.` : " is not held any more: there is nothing to release."),
+    lease ? h(Fragment, null,
+      h(Field, { label: `Type the run's id: ${run}`, value: typed, onChange: setTyped, autoFocus: true, autoComplete: "off", spellCheck: false }),
+      h(Field, { label: "Reason", value: reason, onChange: setReason, maxLength: 500 })) : null);
 }

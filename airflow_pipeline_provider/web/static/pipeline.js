@@ -168,7 +168,7 @@ function Act({ act, dagId, zone, page, onClose, onDone }) {
   if (act.name === "waive") return h(WaiveDialog, { ...more, interval: act.interval });
   if (act.name === "accept-shrink") return h(ShrinkDialog, { ...more, interval: act.interval, rows: act.detail.goes ?? (act.detail.counts?.target ?? 0) - (act.detail.counts?.source ?? 0) });
   const lease = page.leases.find((one) => one.window.start < act.interval.end && act.interval.start < one.window.end) ?? null;
-  return h(ReleaseDialog, { ...more, interval: act.interval, lease, at: page.at });
+  return h(ReleaseDialog, { ...more, interval: act.interval, lease });
 }
 
 /** @param {any} value */

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from .answers import pipeline
 from .conftest import TAB, Answers, Open
 
 FAILED = {"start": "2013-11-06T19:00:00Z", "end": "2013-11-06T20:00:00Z"}
@@ -119,7 +120,7 @@ def test_live_lease_needs_the_id_of_its_run(open_page: Open, answers: Answers) -
     page = open_page(at(RUNNING), answers, wait=".pp-attempt, h3")
     page.get_by_role("button", name="Release the lease…").click()
     box = dialog(page, "Release the lease")
-    expect(box).to_contain_text("The lease has not expired")
+    expect(box).to_contain_text("The run may still be working.")
     button = box.get_by_role("button", name="Release", exact=True)
     run = "scheduled__2013-11-07T14:00:00+00:00"
     box.get_by_label("Reason").fill("its worker is gone")
@@ -129,6 +130,16 @@ def test_live_lease_needs_the_id_of_its_run(open_page: Open, answers: Answers) -
     button.click()
     expect(page.get_by_text("release: one run was created.")).to_be_visible()
     assert sent(answers) == ("release", {**RUNNING, "run_id": run, "reason": "its worker is gone"})
+
+
+def test_lease_that_ended_meanwhile_has_nothing_to_type(open_page: Open, answers: Answers) -> None:
+    answers.changed["pipeline"] = pipeline(leases=[])
+    page = open_page(at(RUNNING), answers, wait=".pp-attempt, h3")
+    page.get_by_role("button", name="Release the lease…").click()
+    box = dialog(page, "Release the lease")
+    expect(box).to_contain_text("is not held any more")
+    expect(box.get_by_role("textbox")).to_have_count(0)
+    expect(box.get_by_role("button", name="Release", exact=True)).to_be_disabled()
 
 
 def test_recheck_is_one_day(open_page: Open, answers: Answers) -> None:
