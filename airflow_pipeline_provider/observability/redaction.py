@@ -32,22 +32,37 @@ _NAMES = (
     r"api[_-]?key|private[_-]?key|access[_-]?key|account[_-]?key|signature|sas[_-]?token|"
     r"bearer|connection[_-]?string"
 )
-_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+# short words are names only as the last word of a name: `http_auth`, and not `author` or `auth_backend`
+_WORDS = r"(?<![A-Za-z0-9])(?:auth|pass|pw|sig)(?![\w-])"
+_SECRET_NAME = re.compile(rf"{_NAMES}|{_WORDS}", re.IGNORECASE)
 _TOKEN_NAME = re.compile(r"token", re.IGNORECASE)
 
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]{0,256}):[^\s]{1,1024}@")
-_HEADER = re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|apikey)\s+)?[^\s\"',;}]+")
+_URL_TOKEN = re.compile(r"(?i)(https?://)[^\s:/?#@]{1,256}@")
+# a value may be on the next line, if that is indented; else a name without a value would mask what follows it
+_GAP = r"[ \t]{0,40}[:=][ \t]{0,40}(?:\r?\n[ \t]{1,40}(?!#))?"
+_HEADER = re.compile(rf"(?i)(authorization[\"']?{_GAP}[\"']?)(?:(?:bearer|basic|apikey)\s+)?[^\s\"',;}}]+")
 _SCHEME = re.compile(r"\b(Bearer|ApiKey)\s+[^\s\"',;}]{6,}")
 # the match starts at the name, and its end is bounded, so that it is linear on any text
-_REST = r"[\w-]{0,40}\\?[\"']?\s{0,8}[:=]\s{0,8}"
-_QUOTED_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(\\?[\"'])(.*?)(?:\2|\Z)", re.IGNORECASE | re.DOTALL)
-_PAIR = re.compile(rf"((?:{_NAMES}){_REST})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IGNORECASE)
-_TOKEN_PAIR = re.compile(rf"(token{_REST}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&}})\]\\]+", re.IGNORECASE)
+_NAME = rf"(?:(?:{_NAMES})[\w-]{{0,40}}|{_WORDS})\\?[\"']?"
+_QUOTED_PAIR = re.compile(rf"({_NAME}{_GAP})(\\?[\"'])(.*?)(?:\2|\Z)", re.IGNORECASE | re.DOTALL)
+_PAIR = re.compile(rf"({_NAME}{_GAP})(?!\\?[\"'])[^\s\"',;&}})\]]+", re.IGNORECASE)
+_TOKEN_PAIR = re.compile(
+    rf"(token[\w-]{{0,40}}\\?[\"']?{_GAP}\\?[\"']?)(?![0-9]{{1,18}}\b)[^\s\"',;&}})\]\\]+", re.IGNORECASE
+)
 
-# What each pattern above has in each of its matches, URLs with a password apart; casefolded.
+_WORD = re.compile(_WORDS, re.IGNORECASE)
+_COMMENT = re.compile(r"(?:^|(?<=[ \t]))#[ \t]*([^\r\n]*)")
+# begins with all before the name, so that it is linear as a match from the beginning
+_NAME_IN_COMMENT = re.compile(
+    rf".*?(?:(?:{_NAMES}|token)[\w-]*[\"']?|\bpw\b|{_WORDS}[ \t]{{0,40}}(?=[:=]))[ \t]*[:=]?[ \t]*",
+    re.IGNORECASE,
+)
+
+# What each pattern above has in each of its matches, URLs and the short words apart; casefolded.
 _STEMS = (
     *(
         "password",
@@ -109,7 +124,7 @@ def redact_text(text: str, *, cut: bool = True) -> str:
         text = f"{text[:_LONGEST]}…"
     text = _KEY_BLOCK.sub(f"{MASK} private key {MASK}", text)
     if "@" in text:
-        text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+        text = _mask_urls(text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
     text = _QUOTED_PAIR.sub(rf"\1\2{MASK}\2", text)
@@ -117,16 +132,49 @@ def redact_text(text: str, *, cut: bool = True) -> str:
     return _TOKEN_PAIR.sub(rf"\1{MASK}", text)
 
 
+def _mask_urls(text: str) -> str:
+    """Mask what is before the @ of a URL: a password, and without one the user of http, which is a token."""
+    return _URL_TOKEN.sub(rf"\1{MASK}@", _URL_PASSWORD.sub(rf"\1:{MASK}@", text))
+
+
 def redact_yaml(text: str) -> str:
-    """Mask the secrets of a YAML text, in values of any style and in comments; all else stays as it is.
+    """Mask the secrets of a YAML text, in values of any style, and comments with a secret's name; all else stays.
 
     Most texts hold no word of a secret's name, which is found out quickly: this runs whenever a DAG file is parsed.
     """
     folded = text.casefold()
-    if "\\" not in text and not any(stem in folded for stem in _STEMS):  # a name may be written with escapes
-        text = redact_values(text)
-        return _URL_PASSWORD.sub(rf"\1:{MASK}@", text) if "@" in text else text
-    return redact_text(_mask_nodes(text), cut=False)
+    if "\\" not in text and not any(stem in folded for stem in _STEMS) and not _WORD.search(text):
+        text = redact_values(text)  # a name may also be written with escapes, hence the backslash
+        return _mask_urls(text) if "@" in text else text
+    return redact_text(_mask_comments(_mask_nodes(text)), cut=False)
+
+
+def _mask_comments(text: str) -> str:
+    """Mask what follows a secret's name in a comment, and the comments that are indented below it.
+
+    A comment behind a masked value, and one that ends with the name, is masked whole.
+    """
+    lines = text.split("\n")
+    below: int | None = None  # the column of the comment that had a name
+    for number, line in enumerate(lines):
+        found = _COMMENT.search(line)
+        if found is None:
+            below = None
+            continue
+        before, said = line[: found.start(1)], found[1].rstrip()
+        column, alone = len(before), not line[: found.start()].strip()
+        if alone and below is not None and (column > below or said.startswith("- ") or not said):
+            kept = ""
+        elif MASK in before:
+            kept, below = "", column
+        elif name := _NAME_IN_COMMENT.match(said):
+            kept, below = ("" if name.end() == len(said) and said[-1] not in ":=" else name[0]), column
+        else:
+            below = None
+            continue
+        if len(kept) < len(said):
+            lines[number] = before + kept + MASK + line[found.start(1) + len(said) :]
+    return "\n".join(lines)
 
 
 def _mask_nodes(text: str) -> str:
@@ -147,8 +195,12 @@ def _mask_nodes(text: str) -> str:
         if isinstance(node, yaml.SequenceNode):
             left.extend(node.value)
         elif isinstance(node, yaml.MappingNode):
+            named = {key.value: value.value for key, value in node.value if isinstance(key.value, str)}
             for key, value in node.value:
-                if isinstance(key.value, str) and is_secret(key.value, _plain(value)):
+                name = key.value
+                if name == "value":  # {name: Authorization, value: X}
+                    name = next((named[of] for of in ("name", "key", "header") if of in named), name)
+                if isinstance(name, str) and is_secret(name, _plain(value)):
                     spans.add((value.start_mark.index, _end_of(value)))
                 else:
                     left.append(value)

@@ -48,6 +48,20 @@ def test_a_file_without_secrets_is_shown_as_it_is(file: Path) -> None:
         pytest.param(f"url: https://ada:{CANARY}@example.org/x", id="URL"),
         pytest.param(f"# password: {CANARY}", id="comment"),
         pytest.param(f"x: 1  # Authorization: Bearer {CANARY}", id="comment after a value"),
+        pytest.param(f"# password is {CANARY}", id="comment in words"),
+        pytest.param(f"# {CANARY} is the old password", id="comment that begins with the value"),
+        pytest.param(f"# password:\n#   {CANARY}\n#\n#   {CANARY}", id="comment over lines"),
+        pytest.param(f"  # secrets:\n  # - {CANARY}\n  #   more: {CANARY}", id="list in a comment"),
+        pytest.param(f"x: 1  # password:\n     #     {CANARY}", id="comment after a value, over lines"),
+        pytest.param(f"password:\n\n    {CANARY}  # was {CANARY}", id="comment behind a masked value"),
+        pytest.param(f"basic_auth: ada:{CANARY}", id="basic_auth"),
+        pytest.param(f"http_auth: [ada, {CANARY}]", id="http_auth"),
+        pytest.param(f"auth:\n  user: {CANARY}", id="auth"),
+        pytest.param(f"pass: {CANARY}", id="pass"),
+        pytest.param(f"x: {{url: 'https://h/x?sig={CANARY}&v=1'}}", id="signature of a URL"),
+        pytest.param(f"url: https://{CANARY}@example.org/x", id="user of a URL"),
+        pytest.param(f"headers: [{{name: Authorization, value: {CANARY}}}]", id="name and value"),
+        pytest.param(f"headers:\n  - value: {CANARY}\n    key: X-Token", id="value before its name"),
         pytest.param(
             f"x: |\n  -----BEGIN PRIVATE KEY-----\n  {CANARY}\n  -----END PRIVATE KEY-----", id="key"
         ),
@@ -67,6 +81,33 @@ def test_a_masked_block_leaves_the_lines_below_it() -> None:
     shown = redact_yaml(f"credentials:\n  a: {CANARY}\n  b: 1\n# about the stage\nstage: {{type: x}}\n")
     assert shown == "credentials:\n  ***\n# about the stage\nstage: {type: x}\n"
     assert yaml.safe_load(shown.replace("***", "x"))["stage"] == {"type": "x"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("on_blocked: pass  # pass over it\n", id="pass as a word"),
+        pytest.param("password:\nindex: flights\n", id="a name without a value"),
+        pytest.param("columns: [{name: password, type: string}]\n", id="a column of that name"),
+        pytest.param("author: ada\nauth_backend: x\ncompass: n\n", id="names with these letters"),
+        pytest.param("url: postgresql://ada@host/db\n", id="user of a database"),
+    ],
+)
+def test_what_only_looks_like_a_secret_is_kept(text: str) -> None:
+    assert redact_yaml(text) == text
+
+
+def test_only_the_comments_below_that_are_deeper_are_masked() -> None:
+    shown = redact_yaml(f"# password:\n#   {CANARY}\n# the index\nindex: x  # kept\n")
+    assert shown == "# password:\n#   ***\n# the index\nindex: x  # kept\n"
+
+
+@pytest.mark.parametrize(
+    "unit", ["# password\n", "#", " #", "auth ", "auth: a\n", "#   - x\n", "https://a", " \n"]
+)
+def test_a_long_text_takes_linear_time(unit: str) -> None:
+    text = "# password:\n" + unit * (300_000 // len(unit)) + "@"
+    assert len(redact_yaml(text)) <= 2 * len(text)
 
 
 def test_a_registered_secret_is_masked_anywhere() -> None:
