@@ -40,7 +40,7 @@
 
 /** @typedef {Interval & {seconds: number, days?: number, reason: string, detail?: string, failures?: number, ready?: boolean}} Gap */
 
-/** @typedef {{at: string, gaps: Gap[]}} Gaps */
+/** @typedef {{at: string, total?: number, gaps: Gap[]}} Gaps */
 
 /**
  * @typedef {{kind: string, at: string, token?: number | null, rows?: number | null, manifest?: string | null, run?: string | null,

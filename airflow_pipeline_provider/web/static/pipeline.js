@@ -7,7 +7,7 @@ import { keyOf, Lanes, LaneTable } from "./lanes.js";
 import { ActionButton, Choice, Fault, Grid, Loading, Quiet, When, zonesOf } from "./parts.js";
 import { gapState, Icon, Legend, Mark, stateOf, stateText } from "./states.js";
 import { Summary } from "./summary.js";
-import { count, dayText, duration, isZone, local, moment, second, shiftDay, span } from "./time.js";
+import { count, counted, dayText, duration, isZone, local, moment, second, shiftDay, span } from "./time.js";
 import { Facts, WindowDrawer } from "./window.js";
 import { Year } from "./year.js";
 
@@ -77,7 +77,7 @@ export function PipelinePage({ dagId, heading = null }) {
   const lanePath = to && from ? `${base}/windows${query({ from, to })}` : null;
   const { answer: freshLanes, error: laneError, again: againLanes } = usePolled(lanePath, () => held);
   const lanes = useLast(/** @type {LanesAnswer | null} */ (freshLanes));
-  const { answer: gaps, again: againGaps } = usePolled(page && days.length ? `${base}/gaps` : null, () => held);
+  const { answer: gaps, error: gapError, again: againGaps } = usePolled(page && days.length ? `${base}/gaps` : null, () => held);
   const byDay = useMemo(() => new Map(days.map((day) => [day.day, day])), [days]);
   const newestFirst = useMemo(() => [...(lanes?.days ?? [])].sort((one, other) => (one.day < other.day ? 1 : -1)), [lanes]);
   const openWindow = useCallback((/** @type {string} */ key) => set({ window: key }), [set]);
@@ -122,7 +122,8 @@ export function PipelinePage({ dagId, heading = null }) {
       h(Summary, { page, zone }),
       days.length
         ? h(Fragment, null,
-          h(Look, { gaps: gaps?.gaps ?? null, page, zone, may, openWindow, onDay: (day) => set({ day, to: null }), onMove: (/** @type {Gap} */ gap) => setAct({ name: "move", asked: { windows: [{ start: gap.start, end: gap.end }], days: null } }) }),
+          gapError ? h(Fault, { error: gapError, at: gaps?.at }) : null,
+          h(Look, { gaps: gaps?.gaps ?? null, more: Math.max(0, (gaps?.total ?? 0) - (gaps?.gaps.length ?? 0)), stale: Boolean(gapError), until, page, zone, may, openWindow, onDay: (day) => set({ day, to: null }), onMove: (/** @type {Gap} */ gap) => setAct({ name: "move", asked: { windows: [{ start: gap.start, end: gap.end }], days: null } }) }),
           h("section", { "aria-label": "Days" },
             h("div", { className: "pp-row pp-spread" }, h("h2", null, "Days"), h("div", { className: "pp-row pp-noprint", style: { gap: 6 } },
               until ? h(C.Button, { size: "xs", variant: "outline", onClick: () => set({ until: null, day: null, to: null }) }, "Newest") : null,
@@ -150,7 +151,7 @@ export function PipelinePage({ dagId, heading = null }) {
             !newestFirst.length ? (laneError ? null : h(Loading, { label: "Reading the windows" }))
               : asTable ? h(LaneTable, { lanes: newestFirst, days: byDay, zone, onOpen: openWindow, selected, onToggle: toggle, TableView: Grid })
                 : h(Lanes, { lanes: newestFirst, days: byDay, zone, pipelineZone, chosenDay, opened: opened && keyOf(opened), selected, onOpen: openWindow, onToggle: toggle, onDay: (day) => set({ day }) })),
-          h(GapTable, { gaps: gaps?.gaps ?? null, zone, openGap: (gap) => (gap.days && gap.days > 1 ? set({ day: gap.day, to: null }) : openWindow(keyOf(gap))) }))
+          h(GapTable, { gaps: gaps?.gaps ?? null, total: gaps?.total ?? gaps?.gaps.length ?? 0, zone, openGap: (gap) => (gap.days && gap.days > 1 ? set({ day: gap.day, to: null }) : openWindow(keyOf(gap))) }))
         : h(NeverRan, { page, zone }),
       h("details", null, h("summary", { className: "pp-quiet" }, "Facts of the pipeline"), h("div", { style: { marginTop: 8 } }, h(Facts, { facts: page.facts }))),
       h(Quiet, null, `As of ${moment(second(page.at), zone)}.`)),
@@ -198,21 +199,25 @@ function rangeEnd(asked, chosen, last) {
 }
 
 /**
- * @param {{gaps: Gap[] | null, page: Pipeline, zone: string, may: Record<string, boolean | string>, openWindow: (key: string) => void, onDay: (day: string) => void, onMove: (gap: Gap) => void}} props
+ * `more` gaps were not sent; with `stale` the newest answer is an error, so that nothing is called good.
+ * @param {{gaps: Gap[] | null, more: number, stale: boolean, until: string | null, page: Pipeline, zone: string, may: Record<string, boolean | string>, openWindow: (key: string) => void, onDay: (day: string) => void, onMove: (gap: Gap) => void}} props
  */
-function Look({ gaps, page, zone, may, openWindow, onDay, onMove }) {
+function Look({ gaps, more, stale, until, page, zone, may, openWindow, onDay, onMove }) {
   const [all, setAll] = useState(false);
   const open = (gaps ?? []).filter((gap) => !WAITING.has(gap.reason));
   const changed = page.days.filter((day) => day.state === "drifted" || day.state === "unverified").reverse();
   if (gaps === null) return null;
   const total = open.length + changed.length;
-  if (!total) {
-    const last = page.days[page.days.length - 1].day;
-    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running, ready or not yet settled.`));
+  const unsent = open.length === gaps.length ? more : 0; // worst first: behind one that waits, all wait
+  if (!total && !unsent) {
+    if (stale) return null;
+    const [first, last] = [page.days[0].day, page.days[page.days.length - 1].day];
+    const others = until || (page.first_day && page.first_day < first) ? ` Only the days from ${first} to ${last} were checked for drift.` : "";
+    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running, ready or not yet settled.${others}`));
   }
   const most = all ? total : 5;
   return h("section", { className: "pp-look", "aria-label": "Needs a look" },
-    h("h3", null, h(Icon, { state: "missing", size: 16 }), total === 1 ? "1 thing needs a look" : `${count(total)} things need a look, worst first`),
+    h("h3", null, h(Icon, { state: "missing", size: 16 }), total === 1 && !unsent ? "1 thing needs a look" : `${count(total)} things need a look, worst first${unsent ? `; ${counted(unsent, "more gap")} not listed` : ""}`),
     h("ul", null,
       open.slice(0, most).map((gap) => h("li", { key: keyOf(gap) },
         h("span", null, h(Mark, { state: gapState(gap.reason), text: stateText({ state: gapState(gap.reason), failures: gap.failures }) })),
@@ -229,12 +234,12 @@ function Look({ gaps, page, zone, may, openWindow, onDay, onMove }) {
     total > most ? h("div", { style: { padding: "4px 10px 10px" } }, h(C.Button, { size: "xs", variant: "ghost", onClick: () => setAll(true) }, `Show all ${count(total)}`)) : null);
 }
 
-/** @param {{gaps: Gap[] | null, zone: string, openGap: (gap: Gap) => void}} props */
-function GapTable({ gaps, zone, openGap }) {
+/** @param {{gaps: Gap[] | null, total: number, zone: string, openGap: (gap: Gap) => void}} props */
+function GapTable({ gaps, total, zone, openGap }) {
   const [most, setMost] = useState(20);
   if (!gaps?.length) return null;
   return h("section", { "aria-label": "Gaps" },
-    h("h2", null, `Gaps of all days, worst first (${count(gaps.length)})`),
+    h("h2", null, `Gaps of all days, worst first (${total > gaps.length ? `the first ${count(gaps.length)} of ` : ""}${count(total)})`),
     h(Grid, {
       caption: "Gaps of all days, worst first", head: ["State", "Time", "Length", "Reason"],
       rows: gaps.slice(0, most).map((gap) => ({ key: keyOf(gap), cells: [

@@ -216,3 +216,36 @@ def test_another_pipeline_begins_without_what_was_done_to_the_one_before(
     page.evaluate(go, f"{NAV}?pipeline=weather")
     expect(done).to_have_count(0)
     page.locator(".pp-cell").first.wait_for()
+
+
+def test_gaps_that_cannot_be_read_are_not_called_good(
+    open_page: Open, answers: Answers, allowed_errors: list[str]
+) -> None:
+    allowed_errors.append("503")
+    days = [day_row(LAST) | {"state": "complete", "reason": "every window is committed"}]
+    answers.changed |= {"pipeline": pipeline(days=days, leases=[]), "gaps": (503, UNREACHABLE)}
+    page = open_page(TAB, answers, wait="[role=alert]")
+    expect(page.get_by_role("alert")).to_contain_text("The state store cannot be read")
+    expect(page.locator(".pp-good")).to_have_count(0)
+
+
+def test_gaps_that_were_not_sent_are_counted(open_page: Open, answers: Answers) -> None:
+    found = [gap for gap in gaps()["gaps"] if gap["reason"] in ("failed", "blocked")]
+    answers.changed["gaps"] = {"at": utc(NOW), "total": len(found) + 300, "gaps": found}
+    page = open_page(TAB, answers, wait=".pp-look")
+    expect(page.locator(".pp-look h3")).to_contain_text("300 more gaps not listed")
+    expect(page.locator("h2").filter(has_text="Gaps of all days")).to_contain_text(
+        f"the first {len(found)} of {len(found) + 300}"
+    )
+
+
+def test_calm_note_names_the_days_that_were_checked_for_drift(open_page: Open, answers: Answers) -> None:
+    days = [day_row(LAST) | {"state": "complete", "reason": "every window is committed"}]
+    answers.changed |= {
+        "pipeline": pipeline(days=days, leases=[], first_day="2012-11-06"),
+        "gaps": {"at": utc(NOW), "total": 0, "gaps": []},
+    }
+    page = open_page(TAB, answers, wait=".pp-good")
+    expect(page.locator(".pp-good")).to_contain_text(
+        "Only the days from 2013-11-06 to 2013-11-06 were checked"
+    )
