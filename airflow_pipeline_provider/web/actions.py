@@ -55,8 +55,7 @@ def preview(dag_id: str, body: bodies.SelectionBody) -> Response:
     one, at = _found(dag_id), _now()
     shown = _preview(one, at, body.overlapping)
     name = one.facts.pipeline_id
-    follow = len(shown.chosen) * runs.followers(windows_asset(name))
-    follow += shown.complete_days * runs.followers(days_asset(name))
+    followers = {"window": runs.followers(windows_asset(name)), "day": runs.followers(days_asset(name))}
     return written(
         {
             "at": at,
@@ -64,7 +63,7 @@ def preview(dag_id: str, body: bodies.SelectionBody) -> Response:
             "estimate_seconds": shown.estimate_seconds,
             "seconds_per_hour": shown.seconds_per_hour,
             "complete_days": shown.complete_days,
-            "downstream_runs": follow,
+            "followers": followers,
             "left_out": shown.left_out,
             "command": shown.command,
         }

@@ -187,7 +187,7 @@ def test_the_preview_shows_each_window_and_what_will_happen(place: Place, client
     assert found["windows"][2]["goes"] == 2
     assert found["windows"][0]["rows"] == 3
     assert found["windows"][0]["window"]["local_start"][-6:] in ("-04:00", "-05:00")
-    assert (found["complete_days"], found["downstream_runs"], found["left_out"]) == (2, 0, 0)
+    assert (found["complete_days"], found["followers"], found["left_out"]) == (2, {"window": 0, "day": 0}, 0)
     assert found["estimate_seconds"] is not None
     assert found["command"].startswith(f"airflow-pipelines reprocess {place.dag_id} --from ")
     assert (audit_of(place.dag_id), runs_of(place.dag_id)) == ([], [])
@@ -229,7 +229,7 @@ def test_runs_that_follow_are_counted(place: Place, client: Login) -> None:
                 session.flush()
                 session.add(DagScheduleAssetReference(asset_id=asset.id, dag_id=consumer))
     found = post(place, client, "preview", body_of(*place.missing)).json()
-    assert found["downstream_runs"] == 2 * 2 + 1 * 1
+    assert found["followers"] == {"window": 2, "day": 1}
 
 
 # --- move

@@ -62,7 +62,7 @@
 
 /**
  * @typedef {{at: string, windows: {window: Interval, state: State, rows?: number | null, chosen: boolean,
- *   will: "move" | "replace" | "skip", why?: string}[], estimate_seconds?: number | null, seconds_per_hour?: number | null, left_out?: number, downstream_runs?: number | null,
+ *   will: "move" | "replace" | "skip", why?: string}[], estimate_seconds?: number | null, seconds_per_hour?: number | null, left_out?: number, followers?: {window: number, day: number},
  *   command: string}} Preview
  */
 

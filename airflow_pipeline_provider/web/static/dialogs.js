@@ -76,6 +76,7 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
   const { working, error, send } = useAction(`${base}/move`, onDone);
   const [whole, setWhole] = useState(false);
   const first = useRef(asked);
+  const shown = useRef(/** @type {Map<string, string>} */ (new Map())); // the states in which windows were chosen
   const changed = error?.status === 409; // a window is in another state than the preview showed: look again
   useEffect(() => {
     let current = true;
@@ -83,7 +84,13 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
       (/** @type {Preview} */ answer) => {
         if (!current) return;
         setPreview(answer);
-        setChosen(new Set(answer.windows.filter((one) => one.chosen && one.will !== "skip").map((one) => keyOf(one.window))));
+        const before = shown.current;
+        shown.current = new Map(answer.windows.map((one) => [keyOf(one.window), one.state]));
+        setChosen((kept) => new Set(answer.windows.filter((one) => {
+          const key = keyOf(one.window);
+          const same = kept.has(key) && (one.chosen || before.get(key) === one.state); // one that is complete now is not replaced
+          return one.will !== "skip" && (before.has(key) ? same : one.chosen);
+        }).map((one) => keyOf(one.window))));
       },
       (caught) => current && setFailed(caught),
     );
@@ -100,6 +107,9 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
   const hours = picked.reduce((sum, { window }) => sum + secondsBetween(window.start, window.end) / 3600, 0);
   const estimate = preview?.seconds_per_hour ? hours * preview.seconds_per_hour : preview?.estimate_seconds;
   const few = windows.filter((one) => one.chosen);
+  const asChosen = picked.length === few.length && few.every((one) => chosen.has(keyOf(one.window)));
+  const { window: perWindow = 0, day: perDay = 0 } = preview?.followers ?? {};
+  const follow = picked.length * perWindow + new Set(picked.map(({ window }) => window.day)).size * perDay;
   const hidden = whole || !few.length ? 0 : windows.length - few.length;
   const listed = hidden ? few : windows;
   return h(
@@ -132,9 +142,9 @@ export function MoveDialog({ dagId, asked, zone, onClose, onDone }) {
         preview.left_out ? h("span", null, `${counted(preview.left_out, "window")} more are not listed: move these first.`) : null,
         replaced ? h("span", null, `${counted(replaced, "complete window")} will be replaced.`) : null,
         estimate ? h("span", null, `About ${duration(estimate)}, by the ledger's own durations.`) : h(Quiet, null, "The ledger has no durations yet to estimate from."),
-        preview.downstream_runs === null || preview.downstream_runs === undefined ? null : h("span", null, `At most ${counted(preview.downstream_runs, "downstream run")} ${preview.downstream_runs === 1 ? "follows" : "follow"}.`)),
+        follow ? h("span", null, `At most ${counted(follow, "downstream run")} ${follow === 1 ? "follows" : "follow"}.`) : null),
       h(Field, { label: "Reason (optional, for the audit log)", value: reason, onChange: setReason, maxLength: 500 }),
-      h("div", null, h(Quiet, null, "The same in a shell"), h(Command, { command: preview.command }))) : failed ? null : h(Loading, { label: "Reading what would happen" }),
+      asChosen && picked.length ? h("div", null, h(Quiet, null, "The same in a shell"), h(Command, { command: preview.command })) : null) : failed ? null : h(Loading, { label: "Reading what would happen" }),
   );
 }
 

@@ -384,7 +384,7 @@ def preview(asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "estimate_seconds": 84.0,
         "seconds_per_hour": 28.0,
-        "downstream_runs": 2,
+        "followers": {"window": 0, "day": 2},
         "command": "airflow-pipelines reprocess flights 2013-11-06",
     }
 

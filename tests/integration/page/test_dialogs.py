@@ -84,6 +84,32 @@ def test_move_looks_again_when_a_window_has_changed(
     assert [name for name, _, _ in answers.posted] == ["preview", "move", "preview"]
 
 
+def test_what_was_chosen_is_kept_when_it_looks_again(
+    open_page: Open, answers: Answers, allowed_errors: list[str]
+) -> None:
+    allowed_errors.append("409")
+    answers.changed["move"] = (409, {"detail": "1 window is in another state now", "windows": []})
+    page = open_page(TAB, answers, wait=".pp-cell")
+    page.get_by_role("button", name="Move this day again…").click()
+    box = dialog(page, "Move again")
+    box.get_by_role("button", name="Also show the 21 windows").click()
+    failed, complete = (
+        box.get_by_label(f"Move 2013-11-06 {hour} EST") for hour in ("14:00–15:00", "00:00–01:00")
+    )
+    failed.uncheck()
+    complete.check()
+    expect(box).not_to_contain_text(
+        "airflow-pipelines reprocess"
+    )  # which moves the windows that were proposed
+    expect(box).to_contain_text("At most 2 downstream runs follow.")
+    box.get_by_role("button", name="Move 3 windows").click()
+    expect(box).to_contain_text("1 window is in another state now")
+    page.wait_for_timeout(500)
+    assert [name for name, _, _ in answers.posted] == ["preview", "move", "preview"]
+    expect(failed).not_to_be_checked()
+    expect(complete).to_be_checked()
+
+
 def test_waive_needs_a_reason(open_page: Open, answers: Answers) -> None:
     page = open_page(at(FAILED), answers, wait=".pp-attempt")
     page.get_by_role("button", name="Waive…").click()
