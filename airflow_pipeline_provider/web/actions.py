@@ -29,11 +29,11 @@ from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.move_preview import MovePreview, Selection, preview_move
 from airflow_pipeline_provider.web import bodies, runs
-from airflow_pipeline_provider.web.answers import adding, not_found, readable, written
+from airflow_pipeline_provider.web.answers import adding, not_found, written
 from airflow_pipeline_provider.web.guard import check_post
 from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
 from airflow_pipeline_provider.web.moving import WindowsChanged, chosen_rows, start_move, window_conf
-from airflow_pipeline_provider.web.permissions import PageAction, requires
+from airflow_pipeline_provider.web.permissions import PageAction, readable, requires
 from airflow_pipeline_provider.web.pipelines import Found, find
 from airflow_pipeline_provider.web.states import Lazy, StateUnreachable, open_state, read_one
 

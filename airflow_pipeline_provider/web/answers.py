@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -23,9 +21,6 @@ from airflow_pipeline_provider.web.states import StateUnreachable
 MOST_PROBLEMS = 3
 HEADERS = {"Cache-Control": "private, no-cache"}
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
-
-readable = requires_access_dag("GET", DagAccessEntity.RUN)
-"""Dependency: the user may read the runs of the DAG in the path."""
 
 
 class Validator(NamedTuple):

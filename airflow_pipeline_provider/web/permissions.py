@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
 
-from airflow_pipeline_provider.web.answers import not_found, readable
+from airflow_pipeline_provider.web.answers import not_found
 from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
-from airflow_pipeline_provider.web.pipelines import Found, find, teams_of
+from airflow_pipeline_provider.web.pipelines import Found, find, readable_ids, teams_of
 
 
 class Needed(NamedTuple):
@@ -24,7 +24,7 @@ class Needed(NamedTuple):
     text: str
 
 
-READ = Needed("GET", DagAccessEntity.RUN, "can read on DAG Runs")
+READ = Needed("GET", DagAccessEntity.RUN, "can read on DAGs and DAG Runs")
 RUN = Needed("POST", DagAccessEntity.RUN, "can create on DAG Runs")
 EDIT = Needed("PUT", None, "can edit on DAGs")
 
@@ -68,17 +68,23 @@ def why_not(user: Any, action: PageAction, one: Found) -> str | None:
     return None
 
 
+def readable(dag_id: str, user: GetUserDep) -> Found | None:
+    """Return the pipeline, None for what is no pipeline; raise HTTPException unless the user may read the DAG.
+
+    This is the dependency of the routes of one pipeline. It asks what the list asks, so that both show the same.
+    """
+    one = find(dag_id)
+    team = one.owned.team if one is not None else teams_of([dag_id]).get(dag_id)
+    if dag_id not in readable_ids(user, {dag_id: team}):
+        raise HTTPException(403, _missing(READ, dag_id))
+    return one
+
+
 def requires(action: PageAction) -> Callable[..., None]:
     """Return the dependency of an action's route: permission to read the DAG first, so ids are not revealed."""
 
-    def check(request: Request, dag_id: str, user: GetUserDep) -> None:
-        try:
-            readable(request, user)
-        except HTTPException as error:
-            if error.status_code != 403:
-                raise
-            raise HTTPException(403, _missing(READ, dag_id)) from error
-        one = find(dag_id)
+    def check(dag_id: str, user: GetUserDep) -> None:
+        one = readable(dag_id, user)
         if one is None:
             raise not_found(dag_id)
         missing = why_not(user, action, one)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    AccessView,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
 
@@ -117,17 +123,37 @@ def teams_of(dag_ids: list[str]) -> dict[str, str | None]:
     return teams
 
 
+def readable_ids(user: Any, teams: Mapping[str, str | None]) -> set[str]:
+    """Return those of these DAGs, each with its team, that the user may read with their runs.
+
+    A DAG that Airflow no longer knows has the team whose connection its state is read with.
+    """
+    manager = get_auth_manager()
+    by_team: dict[str | None, set[str]] = defaultdict(set)
+    for dag_id, team in teams.items():
+        by_team[team].add(dag_id)
+    return {
+        dag_id
+        for team, ids in by_team.items()
+        for dag_id in manager.filter_authorized_dag_ids(dag_ids=ids, user=user, method="GET", team_name=team)
+        if manager.is_authorized_dag(
+            method="GET",
+            access_entity=DagAccessEntity.RUN,
+            details=DagDetails(id=dag_id, team_name=team),
+            user=user,
+        )
+    }
+
+
 def readable_pipelines(user: Any) -> tuple[dict[str, Found], list[BrokenFile]]:
     """Return the pipelines that the user may read, by DAG id, and the files without a pipeline that do not load."""
     listed = catalog()
     manager = get_auth_manager()
-    allowed = manager.get_authorized_dag_ids(user=user, method="GET")
     teams = teams_of(list(listed.pipelines))
-    found = {dag_id: _listed(listed, dag_id, teams) for dag_id in listed.pipelines if dag_id in allowed}
-    for dag_id, owned in _gone.get(listed, teams).items():
-        details = DagDetails(id=dag_id, team_name=owned.team)
-        if manager.is_authorized_dag(method="GET", details=details, user=user):
-            found[dag_id] = _without_dag(dag_id, owned)
+    every = {dag_id: _listed(listed, dag_id, teams) for dag_id in listed.pipelines}
+    every |= {dag_id: _without_dag(dag_id, owned) for dag_id, owned in _gone.get(listed, teams).items()}
+    allowed = readable_ids(user, {dag_id: one.owned.team for dag_id, one in every.items()})
+    found = {dag_id: one for dag_id, one in every.items() if dag_id in allowed}
     unknown = [file for file in listed.broken if file.dag_id is None]
     if unknown and not manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user):
         unknown = []

@@ -34,11 +34,10 @@ from airflow_pipeline_provider.web.answers import (
     instant,
     known_mark,
     not_found,
-    readable,
     unchanged,
 )
 from airflow_pipeline_provider.web.dag_runs import existing_runs
-from airflow_pipeline_provider.web.permissions import may
+from airflow_pipeline_provider.web.permissions import may, readable
 from airflow_pipeline_provider.web.pipelines import Found, broken_json, find, readable_pipelines
 from airflow_pipeline_provider.web.rows import rows_of, strip_of
 from airflow_pipeline_provider.web.states import Lazy, read_one

@@ -29,10 +29,12 @@ def client(airflow_app: Any) -> Login:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from starlette.testclient import TestClient
 
-    def login(role: str | None = "admin", name: str | None = None) -> TestClient:
+    def login(
+        role: str | None = "admin", name: str | None = None, teams: list[str] | None = None
+    ) -> TestClient:
         headers = {}
         if role is not None:
-            user = SimpleAuthManagerUser(username=name or role, role=role)
+            user = SimpleAuthManagerUser(username=name or role, role=role, teams=teams)
             headers["Authorization"] = f"Bearer {get_auth_manager().generate_jwt(user)}"
         return TestClient(airflow_app, headers=headers, raise_server_exceptions=False)
 

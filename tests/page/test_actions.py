@@ -665,7 +665,7 @@ def test_the_page_names_what_the_user_may_not_do(place: Place, client: Login, on
     assert admin.json()["may"] == dict.fromkeys(
         ("move", "recheck", "waive", "accept_shrink", "release"), True
     )
-    only(("GET", "RUN", place.dag_id), ("POST", "RUN", place.dag_id))
+    only(("GET", None, place.dag_id), ("GET", "RUN", place.dag_id), ("POST", "RUN", place.dag_id))
     answer = client().get(url, headers={"If-None-Match": admin.headers["ETag"]})
     assert answer.status_code == 200, "a permission that was taken away is no unchanged answer"
     assert answer.json()["may"] == {
@@ -699,23 +699,24 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_each_action_needs_its_own_permission_on_this_dag(
     place: Place, client: Login, only: Any, action: str
 ) -> None:
-    read, run, edit = (
+    see, read, run, edit = (
+        ("GET", None, place.dag_id),
         ("GET", "RUN", place.dag_id),
         ("POST", "RUN", place.dag_id),
         ("PUT", None, place.dag_id),
     )
     maintain = ("POST", "RUN", place.maintenance)
     needed = {
-        "move": [read, run],
-        "recheck": [read, maintain],
-        "waive": [read, edit],
-        "accept-shrink": [read, edit, run],
-        "release": [read, edit],
+        "move": [see, read, run],
+        "recheck": [see, read, maintain],
+        "waive": [see, read, edit],
+        "accept-shrink": [see, read, edit, run],
+        "release": [see, read, edit],
     }[action]
     with closing(place.state()) as state:
         state.acquire(place.missing[0], f"{place.dag_id}/scheduled__x", 3600)
     before = traces(place)
-    everything = [read, run, edit, maintain]
+    everything = [see, read, run, edit, maintain]
     other = [(method, entity, f"{place.dag_id}_other") for method, entity, _ in everything]
     for missing in needed:
         only(*(one for one in everything if one != missing), *other)

@@ -220,6 +220,53 @@ def test_a_user_sees_only_what_airflow_lets_him_read(client: Login, monkeypatch:
     assert user.get(f"{API}/pipelines/clocks").status_code == 200
 
 
+@pytest.fixture
+def of_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every DAG belongs to team a, and so does the pipeline whose DAG is gone."""
+    from contextlib import nullcontext
+
+    from airflow_pipeline_provider.web import permissions, pipelines, states
+
+    for module in (pipelines, permissions):
+        monkeypatch.setattr(module, "teams_of", lambda ids: dict.fromkeys(ids, "a"))
+    monkeypatch.setattr(states, "as_team", nullcontext)  # the connections here are of no team
+
+
+def without(entity: str | None) -> Callable[..., bool]:
+    """Return an `is_authorized_dag` that refuses this entity, None for the DAG itself."""
+    return lambda _self, *, access_entity=None, **_: getattr(access_entity, "name", None) != entity
+
+
+@pytest.mark.parametrize("refused", ["another team", "RUN", None])
+def test_each_route_refuses_what_the_list_leaves_out(
+    refused: str | None, world: World, client: Login, of_team: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    def asked(user: Any) -> tuple[set[str], dict[str, set[int]]]:
+        listed = {row["dag_id"] for row in user.get(f"{API}/pipelines").json()["pipelines"]} - {None}
+        day = world.day(-1)
+        paths = ("", "/gaps", f"/windows?from={day}&to={day}", f"/window?start={day}T00Z&end={day}T02Z")
+        answers = {}
+        for name in ("flights", "clocks", "removed", "gone"):
+            url = f"{API}/pipelines/{name}"
+            found = {user.get(url + path).status_code for path in paths}
+            headers = {"X-Airflow-Pipelines": "1", "Origin": "http://testserver"}
+            answers[name] = found | {
+                user.post(f"{url}/preview", json={"all": True}, headers=headers).status_code
+            }
+        return listed, answers
+
+    listed, answers = asked(client("viewer", teams=["a"]))
+    assert answers.keys() <= listed
+    assert all(403 not in statuses for statuses in answers.values())
+    if refused != "another team":
+        monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", without(refused))
+    listed, answers = asked(client("viewer", teams=["b" if refused == "another team" else "a"]))
+    assert listed == set()
+    assert all(statuses == {403} for statuses in answers.values())
+
+
 def test_each_answer_has_the_documented_shape(client: Login, world: World) -> None:
     user = client()
     span = {"from": world.day(-7), "to": world.day(0)}
