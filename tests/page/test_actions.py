@@ -588,6 +588,8 @@ def test_forged_and_forbidden_requests_leave_no_trace(place: Place, client: Logi
         "application/x-www-form-urlencoded",
         "multipart/form-data",
         "application/jsonp",
+        "Application/JSON",
+        "application/json2; application/json",
         "",
     ):
         sent = {**HEADERS, "Content-Type": kind}
@@ -600,6 +602,24 @@ def test_forged_and_forbidden_requests_leave_no_trace(place: Place, client: Logi
     assert viewer.status_code == 403
     assert "you are missing the permission 'can " in viewer.json()["detail"]
     assert traces(place) == before
+
+
+@pytest.mark.parametrize("key", ["dag_id", "task_id", "dag_run_id"])
+def test_a_request_cannot_choose_what_the_audit_log_names(place: Place, client: Login, key: str) -> None:
+    before, body = traces(place), valid(place, "waive")
+    answer = post(place, client, "waive", {**body, key: place.maintenance})
+    assert (answer.status_code, key in answer.json()["detail"]) == (422, True)
+    url = f"{place.url('waive')}?{key}={place.maintenance}"
+    assert client().post(url, json=body, headers=HEADERS).status_code == 422
+    assert (traces(place), audit_of(place.maintenance)) == (before, [])
+
+
+def test_a_change_is_in_the_audit_log_with_its_body(place: Place, client: Login) -> None:
+    for kind in ("application/json", "application/json; charset=utf-8", " application/json ;x=Y"):
+        body = bounds(place.missing[0], reason=f"why {kind}")
+        sent = {**HEADERS, "Content-Type": kind}
+        client().post(place.url("waive"), content=json.dumps(body), headers=sent)
+        assert audit_of(place.dag_id)[-1] == ("pipeline_waive", "admin", {**body, "method": "POST"})
 
 
 def test_a_cookie_alone_must_say_where_it_comes_from(place: Place, client: Login) -> None:
