@@ -11,7 +11,8 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -48,12 +49,13 @@ class ListedPipeline(NamedTuple):
     tags: tuple[str, ...]
     parsed_at: datetime | None
     version: str
+    bundle: str | None
 
 
 class BrokenFile(NamedTuple):
     """A pipeline file that does not load; `since` is when it last did, None if it never did.
 
-    `dag_id` is the pipeline that the file held then.
+    `dag_id` is the pipeline that the file held then, None if that is not certain.
     """
 
     file: str
@@ -118,8 +120,9 @@ class _Listings:
                         tags.get(row.dag_id, ()),
                         row.last_parsed_time,
                         row.dag_hash,
+                        row.bundle_name,
                     )
-            return Listing(listed, tuple(_broken_files(session, listed)), at)
+            return Listing(listed, tuple(_broken_files(_import_errors(session), listed)), at)
 
 
 _catalogs = _Listings()
@@ -157,6 +160,7 @@ def _newest_versions() -> sa.Select[Any]:
             DagModel.is_paused,
             DagModel.is_stale,
             DagModel.last_parsed_time,
+            DagModel.bundle_name,
             numbered.c.id,
             numbered.c.dag_hash,
         )
@@ -218,20 +222,32 @@ def _read_tags(session: Any) -> dict[str, tuple[str, ...]]:
     return {dag_id: tuple(names) for dag_id, names in tags.items()}
 
 
-def _broken_files(session: Any, listed: dict[str, ListedPipeline]) -> Iterable[BrokenFile]:
-    """Yield the pipeline files among Airflow's import errors (`factory.broken`)."""
+def _import_errors(session: Any) -> Sequence[Any]:
+    """Return file, stack trace and bundle of Airflow's import errors of pipeline files (`factory.broken`)."""
     error = ParseImportError
     of_files = sa.or_(*(error.filename.endswith(suffix) for suffix in _SUFFIXES))
-    rows = session.execute(
-        sa.select(error.filename, error.stacktrace).where(of_files).order_by(error.filename)
-    ).all()
-    by_file = {one.facts.file: one for one in listed.values() if one.facts.file is not None}
-    for filename, stacktrace in rows:
-        name = filename.rpartition("/")[2]
+    columns = sa.select(error.filename, error.stacktrace, error.bundle_name)
+    rows: Sequence[Any] = session.execute(columns.where(of_files).order_by(error.filename)).all()
+    return rows
+
+
+def _broken_files(rows: Sequence[Any], listed: Mapping[str, ListedPipeline]) -> Iterator[BrokenFile]:
+    """Yield the files that do not load.
+
+    A pipeline's facts hold the name of its file, not the folder. So an error is only attributed to a pipeline of the
+    same DAG bundle that is stale, if no other pipeline and no other error there have this name: a bundle is of one
+    team, and a DAG that was parsed after the error has another file.
+    """
+    held: dict[tuple[str | None, str | None], list[ListedPipeline]] = defaultdict(list)
+    for one in listed.values():
+        held[one.bundle, one.facts.file].append(one)
+    places = [(bundle, _name(filename)) for filename, _, bundle in rows]
+    for (filename, stacktrace, _), place in zip(rows, places, strict=True):
         message = _RAISED.split(stacktrace or "")[-1].strip()[:_LONGEST_MESSAGE]
-        lines = [int(place["line"]) for place in _PLACE.finditer(message) if place["line"]]
+        lines = [int(at["line"]) for at in _PLACE.finditer(message) if at["line"]]
         line = min(lines, default=None)
-        before = by_file.get(name)
+        found = held[place]
+        before = found[0] if len(found) == places.count(place) == 1 and found[0].stale else None
         yield BrokenFile(
             filename,
             line,
@@ -239,3 +255,7 @@ def _broken_files(session: Any, listed: dict[str, ListedPipeline]) -> Iterable[B
             before.parsed_at if before else None,
             before.dag_id if before else None,
         )
+
+
+def _name(filename: str) -> str:
+    return filename.rpartition("/")[2]
