@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.sql import SqlState, read_entry, read_lease, shortly_before
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 
     from airflow_pipeline_provider.state.sql_database import Database
 
+logger = logging.getLogger(__name__)
+
 _CHUNK = 500  # pipelines a query; SQLite took at most 999 parameters for long
 _PARAMETERS = 800
+_EDITED = (ValueError, TypeError, KeyError)  # what a row raises that this package did not write
 
 
 @dataclass
@@ -65,13 +70,15 @@ class ReadState:
 
 def read_states(
     state: SqlState, pipelines: Sequence[str], within: Interval | None, known: Mapping[str, str] | None = None
-) -> dict[str, ReadState]:
+) -> dict[str, ReadState | DataError]:
     """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`.
 
-    Pipelines whose mark is still the one in `known` are left out.
+    Pipelines whose mark is still the one in `known` are left out. A record that cannot be read is the DataError of
+    its own pipeline.
     """
     database = state._database()
     read = {pipeline: ReadState() for pipeline in pipelines}
+    failed: dict[str, DataError] = {}
     with database.read() as connection:
         for first in range(0, len(pipelines), _CHUNK):
             chunk = pipelines[first : first + _CHUNK]
@@ -83,8 +90,8 @@ def read_states(
                     del read[pipeline]
                     rows.pop(pipeline, None)
             if rows:
-                _read(database, connection, rows, {name: read[name] for name in rows}, within)
-    return read
+                failed |= _read(database, connection, rows, {name: read[name] for name in rows}, within)
+    return {**read, **failed}
 
 
 def read_spans(
@@ -113,7 +120,10 @@ def read_spans(
             rows = connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping)))
             found |= {row[0]: row for row in rows}
     for _, row in sorted(found.items()):
-        read[row[1]].append(read_entry(row))
+        try:
+            read[row[1]].append(read_entry(row))
+        except _EDITED as error:
+            raise _unreadable(row[1], error) from error
     return read
 
 
@@ -141,15 +151,38 @@ def _chunks(
 
 
 def read_recorded(state: SqlState) -> dict[str, dict[str, Any]]:
-    """Return the facts that the loads recorded (`state.facts`) of all pipelines in the database, by id."""
+    """Return the facts that the loads recorded (`state.facts`) of all pipelines in the database, by id.
+
+    A pipeline whose record cannot be read is left out.
+    """
     import sqlalchemy as sa
 
     database = state._database()
     p = database.tables.pipelines.c
     with database.read() as connection:
         rows = connection.execute(sa.select(p.pipeline_id, p.about).where(p.about.is_not(None))).all()
-    found = {row.pipeline_id: read_about(row.about, database.what) for row in rows}
-    return {name: about.facts for name, about in found.items() if about.facts and about.renamed_to is None}
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        try:
+            about = read_about(row.about, _state_of(row.pipeline_id))
+        except DataError as error:
+            logger.warning("%s", error)
+            continue
+        if about.facts and about.renamed_to is None:
+            found[row.pipeline_id] = about.facts
+    return found
+
+
+def _state_of(pipeline: str) -> str:
+    """Return the beginning of an error about one of the pipelines that are read together."""
+    return f"state of pipeline {pipeline}"
+
+
+def _unreadable(pipeline: str, error: Exception) -> DataError:
+    return DataError(
+        f"{_state_of(pipeline)}: a row of its ledger or of its leases cannot be read ({error}): it was edited; "
+        "correct it, or restore a backup or a `state export`"
+    )
 
 
 def _overlaps(c: Any, span: Interval, longest_us: int) -> tuple[Any, ...]:
@@ -191,24 +224,25 @@ def _read(
     rows: Mapping[str, Any],
     read: Mapping[str, ReadState],
     within: Interval | None,
-) -> None:
+) -> dict[str, DataError]:
+    """Fill what is read of each row; return the errors of records that cannot be read, by pipeline."""
     import sqlalchemy as sa
 
     p, c, held = (getattr(database.tables, name).c for name in ("pipelines", "ledger", "leases"))
     clock = database.clock(connection) if database.is_sqlite else next(iter(rows.values())).clock
+    leases = defaultdict(list)
     for row in connection.execute(
         database.tables.leases.select()
         .where(held.pipeline_id.in_(read))
         .order_by(held.window_start, held.window_end, held.owner)
     ):
-        lease = read_lease(row)
-        if lease.is_live(clock):
-            read[row.pipeline_id].held.append(lease)
+        leases[row.pipeline_id].append(row)
+    written = defaultdict(list)
     if within is not None:
         longest_us = max(row.longest_us for row in rows.values())
         found = connection.execute(_unsettled(database, read, within, longest_us))
         for row in sorted(found, key=itemgetter(0)):  # the order of writing
-            read[row[1]].written.append(read_entry(row))
+            written[row[1]].append(row)
     unfolded = defaultdict(list)
     since = (
         sa.select(c.id, c.pipeline_id, c.kind, c.window_start, c.window_end, c.detail)
@@ -218,14 +252,23 @@ def _read(
     )
     for row in connection.execute(since.order_by(c.id)):
         unfolded[row.pipeline_id].append(row)
-    for row in rows.values():
-        one = read[row.pipeline_id]
+    failed: dict[str, DataError] = {}
+    for name, row in rows.items():
+        one = read[name]
         one.first, one.longest_us = row.first_day, row.longest_us
-        one.remembered = read_about(row.about, database.what)
-        covered = continued(row, unfolded[row.pipeline_id])
-        if covered is None:
-            covered = read_coverage(database, connection, row.pipeline_id).coverage
-        one.covered = covered
+        try:
+            one.held = [lease for lease in map(read_lease, leases[name]) if lease.is_live(clock)]
+            one.written = [read_entry(entry) for entry in written[name]]
+            one.remembered = read_about(row.about, _state_of(name))
+            covered = continued(row, unfolded[name])
+            if covered is None:
+                covered = read_coverage(database, connection, name).coverage
+            one.covered = covered
+        except DataError as error:
+            failed[name] = error
+        except _EDITED as error:
+            failed[name] = _unreadable(name, error)
+    return failed
 
 
 def _unsettled(database: Database, pipelines: Iterable[str], within: Interval, longest_us: int) -> Any:

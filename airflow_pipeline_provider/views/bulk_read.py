@@ -63,8 +63,8 @@ def read_states(
 ) -> dict[str, Readable]:
     """Return the state by pipeline id, for pipelines that share a database with another one.
 
-    A database that does not answer is left out: its pipelines are then read one by one, so that each reports its
-    own error.
+    A database that does not answer is left out, and so is a pipeline with a record that cannot be read: these are
+    then read one by one, so that each reports its own error.
     """
     read: dict[str, Readable] = {}
     for group in _groups(configs):
@@ -128,7 +128,8 @@ def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int
     within = Interval(min(whole.start for whole in bounds), max(whole.end for whole in bounds))
     try:
         with closing(_state_of(group[0])) as state:
-            return dict(read_sql_states(state, [one.pipeline_id for one in group], within))
+            read = read_sql_states(state, [one.pipeline_id for one in group], within)
     except PipelineError as error:
         logger.debug("reading the states of %d pipelines one by one: %s", len(group), error)
         return {}
+    return {name: found for name, found in read.items() if not isinstance(found, PipelineError)}

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timezone
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,12 +25,15 @@ from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.wording import counted
-from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
+from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.state.about import About
 from airflow_pipeline_provider.state.base import Lease, State
 from airflow_pipeline_provider.state.facts import PipelineFacts
 from airflow_pipeline_provider.views.pipeline_status import Readable
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.state.sql_bulk import ReadState
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ T = TypeVar("T")
 
 
 class StateUnreachable(Exception):
-    """A state store gave no answer; `last_good_at` is when this process read it last."""
+    """A state store gave no answer, or none that can be read; `last_good_at` is when this process read it last."""
 
     def __init__(self, message: str, conn_id: str | None, last_good_at: datetime | None) -> None:
         super().__init__(message)
@@ -116,6 +119,8 @@ class _Kept:
         what = f"connection {self.conn_id!r}" if self.conn_id else str(self.owned.facts.state.get("type"))
         try:
             found = answered_within(PATIENCE_SECONDS, f"the state ({what})", answer)
+        except DataError as error:  # of one pipeline; the store answers
+            raise self.unreadable(error) from error
         except PipelineError as error:
             message = redact_values(str(error))
             logger.warning("the page cannot read the state (%s): %s", what, message)
@@ -124,6 +129,12 @@ class _Kept:
             raise StateUnreachable(message, self.conn_id, self.last_good) from error
         self.failed, self.last_good = None, datetime.now(timezone.utc)
         return found
+
+    def unreadable(self, error: DataError) -> StateUnreachable:
+        """Return the answer for the pipeline whose record cannot be read; the others of the store have their own."""
+        message = redact_values(str(error))
+        logger.warning("%s", message)
+        return StateUnreachable(message, self.conn_id, self.last_good)
 
 
 _stores: dict[str, _Kept] = {}
@@ -190,11 +201,14 @@ def read_many(
     for group in groups.values():
         kept = store_of(next(iter(group.values())))
 
-        def question(state: State | None, group: dict[str, Owned] = group) -> dict[str, StateAnswer]:
+        def question(
+            state: State | None, group: dict[str, Owned] = group
+        ) -> dict[str, StateAnswer | DataError]:
             return _read(state, group, within, known)
 
         try:
-            found |= kept.ask(question)
+            for key, one in kept.ask(question).items():
+                found[key] = kept.unreadable(one) if isinstance(one, DataError) else one
         except StateUnreachable as error:
             found |= dict.fromkeys(group, error)
     return found
@@ -202,7 +216,7 @@ def read_many(
 
 def _read(
     state: State | None, wanted: Mapping[str, Owned], within: Interval | None, known: Mapping[str, str]
-) -> dict[str, StateAnswer]:
+) -> dict[str, StateAnswer | DataError]:
     from airflow_pipeline_provider.state.sql import SqlState
     from airflow_pipeline_provider.state.sql_bulk import ReadState, read_states
 
@@ -214,12 +228,20 @@ def _read(
         with state.session():
             read = read_states(state, list(dict.fromkeys(ids.values())), within, marks)
         return {
-            key: StateAnswer(read[pipeline], read[pipeline].mark)
-            if pipeline in read
-            else StateAnswer(None, marks[pipeline])
+            key: _answer(read[pipeline]) if pipeline in read else StateAnswer(None, marks[pipeline])
             for key, pipeline in ids.items()
         }
-    return {key: StateAnswer(_copy(owned, within), None) for key, owned in wanted.items()}
+    answers: dict[str, StateAnswer | DataError] = {}
+    for key, owned in wanted.items():
+        try:
+            answers[key] = StateAnswer(_copy(owned, within), None)
+        except DataError as error:
+            answers[key] = error
+    return answers
+
+
+def _answer(read: ReadState | DataError) -> StateAnswer | DataError:
+    return read if isinstance(read, DataError) else StateAnswer(read, read.mark)
 
 
 def _copy(owned: Owned, within: Interval | None) -> Readable:

@@ -145,6 +145,31 @@ def test_an_unreachable_state_is_a_row_with_its_connection(ask: Ask, client: Log
     assert answer.json()["last_good_at"] is None
 
 
+def test_a_record_that_cannot_be_read_is_the_problem_of_its_own_row(
+    world: World, ask: Ask, client: Login
+) -> None:
+    from contextlib import closing
+    from sqlite3 import connect
+
+    def about(text: str) -> str:
+        with closing(connect(world.home / "state.db")) as database, database:
+            (before,) = database.execute(
+                "SELECT about FROM pipeline_pipelines WHERE pipeline_id = 'clocks'"
+            ).fetchone()
+            database.execute("UPDATE pipeline_pipelines SET about = ? WHERE pipeline_id = 'clocks'", [text])
+        return str(before)
+
+    before = about('{"source": 1}')
+    try:
+        rows = {row["dag_id"]: row for row in ask("/pipelines")["pipelines"]}
+        answers = [client().get(f"{API}/pipelines/{name}") for name in ("clocks", "flights")]
+    finally:
+        about(before)
+    assert "state of pipeline clocks: expected the pipeline's record" in rows["clocks"]["problem"]["message"]
+    assert (rows["flights"]["problem"], rows["changed"]["problem"], "gone" in rows) == (None, None, True)
+    assert [answer.status_code for answer in answers] == [503, 200]
+
+
 def test_the_age_of_the_last_good_answer_is_told(
     ask: Ask, client: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
