@@ -19,7 +19,7 @@ from airflow.models.dag import DagModel
 
 from airflow_pipeline_provider.state.facts import PipelineFacts, read_facts
 from airflow_pipeline_provider.web.catalog import BrokenFile, Listing, catalog, find_pipeline
-from airflow_pipeline_provider.web.states import Owned, known_ids, stores
+from airflow_pipeline_provider.web.states import Owned, known_ids, stores, together
 
 GONE_SECONDS = 60.0  # how often stores are asked for pipelines without a DAG
 
@@ -82,10 +82,13 @@ class _Gone:
         self._found: dict[str, Owned] = {}
 
     def get(self, listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned]:
-        with self._lock:
-            if time.monotonic() - self._read_at > GONE_SECONDS:
-                self._found, self._read_at = _read_gone(listed, teams), time.monotonic()
-            return {name: owned for name, owned in self._found.items() if name not in listed.pipelines}
+        with self._lock:  # of which the first asks, while the others answer what was found before
+            asking = time.monotonic() - self._read_at > GONE_SECONDS
+            if asking:
+                self._read_at = time.monotonic()
+        if asking:
+            self._found = _read_gone(listed, teams)
+        return {name: owned for name, owned in self._found.items() if name not in listed.pipelines}
 
     def forget(self) -> None:
         with self._lock:
@@ -104,8 +107,9 @@ def _read_gone(listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned
     owned = [Owned(one.facts, teams.get(one.dag_id)) for one in listed.pipelines.values()]
     ids = {(one.key, one.facts.pipeline_id) for one in owned}
     found: dict[str, Owned] = {}
-    for store in stores(owned):
-        for pipeline_id, stored in known_ids(store).items():
+    asked = stores(owned)
+    for store, known in zip(asked, together(known_ids, asked), strict=True):
+        for pipeline_id, stored in known.items():
             try:
                 facts = read_facts({**stored, "pipeline_id": pipeline_id, "state": store.facts.state})
             except ValueError:  # written by another version of this package

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 AGAIN_SECONDS = 10.0  # an unreachable store is not asked again before
 KEPT_SECONDS = 300.0  # a connection that was changed in Airflow is used after that
+MOST_AT_ONCE = 8  # stores that are waited for together
+G = TypeVar("G")
 T = TypeVar("T")
 
 
@@ -197,21 +200,25 @@ def read_many(
     groups: dict[str, dict[str, Owned]] = defaultdict(dict)
     for key, owned in wanted.items():
         groups[owned.key][key] = owned
-    found: dict[str, StateAnswer | StateUnreachable] = {}
-    for group in groups.values():
+
+    def ask(group: dict[str, Owned]) -> dict[str, StateAnswer | StateUnreachable]:
         kept = store_of(next(iter(group.values())))
-
-        def question(
-            state: State | None, group: dict[str, Owned] = group
-        ) -> dict[str, StateAnswer | DataError]:
-            return _read(state, group, within, known)
-
         try:
-            for key, one in kept.ask(question).items():
-                found[key] = kept.unreadable(one) if isinstance(one, DataError) else one
+            read = kept.ask(lambda state: _read(state, group, within, known))
         except StateUnreachable as error:
-            found |= dict.fromkeys(group, error)
-    return found
+            return dict.fromkeys(group, error)
+        return {key: kept.unreadable(one) if isinstance(one, DataError) else one for key, one in read.items()}
+
+    return {key: one for answers in together(ask, groups.values()) for key, one in answers.items()}
+
+
+def together(ask: Callable[[G], T], groups: Iterable[G]) -> list[T]:
+    """Return an answer for each group, of a store each: those that give none are waited for at the same time."""
+    asked = list(groups)
+    if len(asked) < 2:
+        return [ask(group) for group in asked]
+    with ThreadPoolExecutor(min(len(asked), MOST_AT_ONCE), "states-of-pipelines") as pool:
+        return list(pool.map(ask, asked))
 
 
 def _read(
@@ -303,14 +310,14 @@ def read_entries(wanted: Mapping[str, tuple[Owned, Sequence[Interval]]]) -> dict
     groups: dict[str, dict[str, tuple[Owned, Sequence[Interval]]]] = defaultdict(dict)
     for key, (owned, spans) in wanted.items():
         groups[owned.key][key] = owned, spans
-    found: dict[str, list[Entry]] = {}
-    for group in groups.values():
-        first = next(iter(group.values()))[0]
+
+    def ask(group: dict[str, tuple[Owned, Sequence[Interval]]]) -> dict[str, list[Entry]]:
         try:
-            found |= store_of(first).ask(lambda state, group=group: _entries(state, group))  # type: ignore[misc]
+            return store_of(next(iter(group.values()))[0]).ask(lambda state: _entries(state, group))
         except StateUnreachable:
-            continue
-    return found
+            return {}
+
+    return {key: one for entries in together(ask, groups.values()) for key, one in entries.items()}
 
 
 def _entries(
