@@ -93,8 +93,9 @@ def move(dag_id: str, body: bodies.MoveBody, user: GetUserDep) -> Response:
 @router.post("/recheck", dependencies=change(PageAction.RECHECK))
 def recheck(dag_id: str, body: bodies.RecheckBody, user: GetUserDep) -> Response:
     """Start a run of the maintenance DAG that counts this day of the pipeline again."""
-    name = _found(dag_id).facts.pipeline_id
-    maintenance = find_maintenance(name)
+    one = _found(dag_id)
+    name = one.facts.pipeline_id
+    maintenance = find_maintenance(name, one.owned.team)
     if maintenance is None:  # it was there when the permission was checked
         raise HTTPException(409, f"no maintenance DAG has the pipeline {name}")
     dag = runs.runnable(maintenance)

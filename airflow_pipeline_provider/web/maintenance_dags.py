@@ -8,26 +8,37 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.utils.session import create_session
 
+from airflow_pipeline_provider.web.pipelines import teams_of
+
 TAG = "maintenance"
 FRESH_SECONDS = 10.0
 _known: dict[tuple[str, str], frozenset[str]] = {}
-_newest: tuple[float, dict[str, frozenset[str]]] = float("-inf"), {}
 
 
-def find_maintenance(pipeline_id: str) -> str | None:
-    """Return the id of the DAG; None if no DAG that exists holds the pipeline."""
+class MaintenanceDag(NamedTuple):
+    """The team of a DAG, and the pipelines that its runs can choose."""
+
+    team: str | None
+    pipelines: frozenset[str]
+
+
+_newest: tuple[float, dict[str, MaintenanceDag]] = float("-inf"), {}
+
+
+def find_maintenance(pipeline_id: str, team: str | None) -> str | None:
+    """Return the id of the DAG; None if no DAG of the pipeline's team that exists holds the pipeline."""
     global _newest
     if time.monotonic() - _newest[0] > FRESH_SECONDS:
         _newest = time.monotonic(), _maintenance_dags()
-    for dag_id, pipelines in sorted(_newest[1].items()):
-        if pipeline_id in pipelines:
+    for dag_id, dag in sorted(_newest[1].items()):
+        if dag.team == team and pipeline_id in dag.pipelines:
             return dag_id
     return None
 
@@ -38,13 +49,14 @@ def forget_maintenance() -> None:
     _newest = float("-inf"), {}
 
 
-def _maintenance_dags() -> dict[str, frozenset[str]]:
+def _maintenance_dags() -> dict[str, MaintenanceDag]:
     found = {}
     with create_session(scoped=False) as session:
         tagged = sa.select(DagModel.dag_id).join(DagTag, DagTag.dag_id == DagModel.dag_id)
         for (dag_id,) in session.execute(tagged.where(DagTag.name == TAG, sa.not_(DagModel.is_stale))).all():
             found[dag_id] = _pipelines_of(session, dag_id)
-    return found
+    teams = teams_of(list(found))
+    return {dag_id: MaintenanceDag(teams.get(dag_id), pipelines) for dag_id, pipelines in found.items()}
 
 
 def _pipelines_of(session: Any, dag_id: str) -> frozenset[str]:

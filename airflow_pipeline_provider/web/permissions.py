@@ -60,10 +60,11 @@ def why_not(user: Any, action: PageAction, one: Found) -> str | None:
             return _missing(needed, one.dag_id)
     if action is PageAction.RECHECK:
         pipeline_id = one.facts.pipeline_id
-        maintenance = find_maintenance(pipeline_id)
+        maintenance = find_maintenance(pipeline_id, one.owned.team)
         if maintenance is None:
-            return f"no maintenance DAG has the pipeline {pipeline_id}: add load_maintenance to the DAG file"
-        if not _has(user, RUN, maintenance, teams_of([maintenance]).get(maintenance)):
+            of_team = f" of team {one.owned.team}" if one.owned.team else ""
+            return f"no maintenance DAG{of_team} has the pipeline {pipeline_id}: add load_maintenance to the DAG file"
+        if not _has(user, RUN, maintenance, one.owned.team):
             return _missing(RUN, maintenance)
     return None
 

@@ -383,9 +383,34 @@ def test_recheck_starts_the_maintenance_dag_for_this_day(place: Place, client: L
 def test_recheck_without_a_maintenance_dag_says_what_is_missing(
     place: Place, client: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_pipeline_provider.web.permissions.find_maintenance", lambda _: None)
+    monkeypatch.setattr("airflow_pipeline_provider.web.permissions.find_maintenance", lambda *_: None)
     answer = post(place, client, "recheck", {"day": "2013-11-03"})
     assert (answer.status_code, "add load_maintenance" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("team", ["other", None])
+def test_a_dag_of_another_team_does_not_recheck(
+    place: Place, client: Login, monkeypatch: pytest.MonkeyPatch, team: str | None
+) -> None:
+    """Its author chooses tag and Param, and would otherwise receive the run."""
+    from contextlib import nullcontext
+
+    from airflow_pipeline_provider.web import maintenance_dags, permissions, pipelines, states
+
+    teams = {place.dag_id: "mine", place.maintenance: team}
+    for module in (maintenance_dags, permissions, pipelines):
+        monkeypatch.setattr(module, "teams_of", lambda ids: {name: teams.get(name) for name in ids})
+    monkeypatch.setattr(states, "as_team", nullcontext)  # the connections here are of no team
+    monkeypatch.setattr(
+        "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager.is_authorized_dag",
+        lambda *_, **__: True,
+    )
+    answer = post(place, client, "recheck", {"day": place.world.day(-2).isoformat()})
+    assert (answer.status_code, "no maintenance DAG" in answer.json()["detail"]) == (403, True)
+    teams[place.maintenance] = "mine"
+    forget_maintenance()
+    assert post(place, client, "recheck", {"day": place.world.day(-2).isoformat()}).status_code == 200
+    forget_maintenance()
 
 
 def test_a_waiver_holds_the_users_name(place: Place, client: Login) -> None:
