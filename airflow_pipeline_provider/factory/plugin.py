@@ -6,6 +6,7 @@ Every process of Airflow loads this module; only the api-server asks for `fastap
 from __future__ import annotations
 
 import logging
+import traceback
 from urllib.parse import urlsplit
 
 from airflow import __version__ as airflow_version
@@ -45,24 +46,26 @@ class PipelinePlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, object]]:  # type: ignore[override]
         """Return the page's application, built when the api-server asks for it.
 
-        An Airflow whose interfaces have changed must still start: without the page, with the reason in the log. Any
-        other ImportError is a broken installation, which is raised.
+        Airflow must start also if the page cannot be imported, such as with an Airflow whose interfaces have changed:
+        whatever is raised is logged, and there is no page.
         """
         if not hasattr(self, "_apps"):
             try:
                 from airflow_pipeline_provider.web.app import build_app
-            except ImportError as error:
-                if (error.name or "").partition(".")[0] != "airflow":
-                    raise
+
+                self._apps: list[dict[str, object]] = [
+                    {"app": build_app(), "url_prefix": URL_PREFIX, "name": "Pipelines"}
+                ]
+            except Exception as error:
+                place = traceback.extract_tb(error.__traceback__)[-1]
                 logger.exception(
-                    "the page Pipelines cannot be loaded: Airflow %s has no %s as this version of "
-                    "airflow-pipeline-provider expects it (%s). Pipelines run without the page. Upgrade "
-                    "airflow-pipeline-provider, or use an Airflow that it supports",
+                    "the page Pipelines cannot be loaded with Airflow %s: %s: %s (%s:%s). Pipelines run without the "
+                    "page. Upgrade or reinstall airflow-pipeline-provider, or use an Airflow that it supports",
                     airflow_version,
-                    error.name,
+                    type(error).__name__,
                     error,
+                    place.filename,
+                    place.lineno,
                 )
-                self._apps: list[dict[str, object]] = []
-            else:
-                self._apps = [{"app": build_app(), "url_prefix": URL_PREFIX, "name": "Pipelines"}]
+                self._apps = []
         return self._apps

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-import types
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
@@ -98,33 +99,39 @@ def test_airflow_lists_both_views(client: Login) -> None:
 APP = "airflow_pipeline_provider.web.app"
 
 
-@pytest.mark.parametrize("missing", ["airflow.api_fastapi.core_api.security", "airflow"])
-def test_an_airflow_with_other_interfaces_starts_without_the_page(
-    missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("cannot import name 'GetUserDep'", name="airflow.api_fastapi.core_api.security"),
+        ModuleNotFoundError("No module named 'airflow_pipeline_provider.web.read'"),
+        AttributeError("type object 'SerializedDagModel' has no attribute '_data'"),
+        TypeError("requires_authenticated() takes 1 positional argument"),
+        SyntaxError("invalid syntax"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("when", ["import", "build"])
+def test_airflow_starts_without_the_page_if_it_cannot_be_loaded(
+    error: Exception, when: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    without(missing, monkeypatch)
-    assert PipelinePlugin().fastapi_apps == []
+    class Failing(MetaPathFinder, Loader):
+        def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+            return ModuleSpec(APP, self) if name == APP else None
+
+        def exec_module(self, module: Any) -> None:
+            module.build_app = self.fail
+            if when == "import":
+                self.fail()
+
+        def fail(self) -> Any:
+            raise error
+
+    monkeypatch.delitem(sys.modules, APP, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Failing(), *sys.meta_path])
+    plugin = PipelinePlugin()
+    assert (plugin.fastapi_apps, plugin.fastapi_apps) == ([], [])
     (record,) = [one for one in caplog.records if one.name.endswith("factory.plugin")]
     assert record.levelname == "ERROR"
     assert record.exc_info is not None
-    for part in ("the page Pipelines cannot be loaded", missing, "Upgrade airflow-pipeline-provider"):
+    for part in ("the page Pipelines cannot be loaded", str(error), f"{__file__}:", "Upgrade or reinstall"):
         assert part in record.getMessage()
-
-
-@pytest.mark.parametrize("missing", ["airflow_pipeline_provider.web.read", "msgspec", None])
-def test_a_broken_installation_is_not_taken_for_another_airflow(
-    missing: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without(missing, monkeypatch)
-    with pytest.raises(ImportError):
-        _ = PipelinePlugin().fastapi_apps
-
-
-def without(missing: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the import of the page's application fail for want of this module."""
-
-    class Broken(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            raise ImportError(f"cannot import name {name!r} from {missing!r}", name=missing)
-
-    monkeypatch.setitem(sys.modules, APP, Broken(APP))
