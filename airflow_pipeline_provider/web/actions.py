@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 from airflow.api_fastapi.core_api.security import GetUserDep
-from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, HTTPException, Response
 
 from airflow_pipeline_provider.connectors.airflow_connections import as_team
@@ -30,6 +29,7 @@ from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.move_preview import MovePreview, Selection, preview_move
 from airflow_pipeline_provider.web import bodies, runs
 from airflow_pipeline_provider.web.answers import adding, not_found, written
+from airflow_pipeline_provider.web.audit import audited
 from airflow_pipeline_provider.web.guard import check_post
 from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
 from airflow_pipeline_provider.web.moving import WindowsChanged, chosen_rows, start_move, window_conf
@@ -45,7 +45,7 @@ def change(action: PageAction) -> list[Any]:
     return [
         Depends(check_post),
         Depends(requires(action)),
-        Depends(action_logging(event=f"pipeline_{action.value}")),
+        Depends(audited(f"pipeline_{action.value}")),
     ]
 
 

@@ -253,6 +253,30 @@ def test_one_window_is_moved_by_one_run(place: Place, client: Login) -> None:
     assert extra["windows"] == body_of(place.failed)["windows"]
 
 
+def test_many_windows_are_a_short_row_of_the_audit_log(place: Place, client: Login) -> None:
+    """MySQL refuses a row of more than 65,535 bytes, and with it the change."""
+    from datetime import timedelta
+
+    start = place.missing[0].start
+    hours = [Interval(start + timedelta(hours=n), start + timedelta(hours=n + 1)) for n in range(2000)]
+    seen = [bounds(hour, state="missing") for hour in hours]
+    assert post(place, client, "move", {"windows": seen}).status_code == 422  # not of this day plan
+    assert post(place, client, "move", {"windows": seen[::2], "reason": "why"}).status_code == 422
+    joined, apart = (extra for _, _, extra in audit_of(place.dag_id))
+    span = bounds(Interval(hours[0].start, hours[-1].end))
+    assert joined == {"windows": [span], "number_of_windows": 2000, "method": "POST"}
+    assert (len(apart["windows"]), apart["number_of_windows"], apart["reason"]) == (100, 1000, "why")
+    assert len(json.dumps(apart)) < 10_000
+    for body in (
+        {"days": ["2013-11-03"] * 9000},
+        {"reason": "\u00e9" * 20_000},
+        {"windows": [["x"] * 99999]},
+    ):
+        assert post(place, client, "move", body).status_code == 422
+    assert all(len(json.dumps(extra)) < 60_000 for _, _, extra in audit_of(place.dag_id))
+    assert runs_of(place.dag_id) == []
+
+
 def test_neighbours_are_moved_by_one_backfill_of_exactly_these_windows(place: Place, client: Login) -> None:
     answer = post(place, client, "move", body_of(place.failed, *place.missing))
     assert answer.status_code == 200, answer.text
