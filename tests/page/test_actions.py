@@ -104,6 +104,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Ite
     for key, value in environment(tmp_path).items():
         if key.startswith("AIRFLOW_CONN_"):
             monkeypatch.setenv(key, value)
+    from airflow.api.common.delete_dag import delete_dag
+
     world, name = World(tmp_path), f"p_{uuid4().hex[:8]}"
     plan = fill(world, name, **changes)
     maintenance = f"maintenance_of_{name}"
@@ -113,6 +115,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Ite
     forget_stores()
     yield Place(world, name, maintenance, plan)
     forget_stores()
+    for dag_id in (name, maintenance):  # the tests of other modules list Airflow's DAGs
+        delete_dag(dag_id)
 
 
 def store(home: Path, name: str, maintenance: str) -> None:
