@@ -124,7 +124,7 @@ class AcceptShrinkBody(WindowBody):
 class ReleaseBody(WindowBody):
     """A lease to release; `run_id` is typed for one that has not expired."""
 
-    run_id: Annotated[str, Field(max_length=1000)] | None = None
+    run_id: Annotated[str, Field(max_length=250)] | None = None
     reason: OptionalReason = ""
 
     @model_validator(mode="after")

@@ -667,6 +667,14 @@ def test_a_request_cannot_choose_what_the_audit_log_names(place: Place, client: 
     assert (traces(place), audit_of(place.maintenance)) == (before, [])
 
 
+@pytest.mark.parametrize("action", ["waive", "release"])
+def test_a_run_id_that_airflows_log_cannot_hold_is_refused(place: Place, client: Login, action: str) -> None:
+    before, body = traces(place), valid(place, action)
+    answer = post(place, client, action, {**body, "run_id": "x" * 251})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "run_id: expected at most 250 characters")
+    assert traces(place) == before
+
+
 def test_a_change_is_in_the_audit_log_with_its_body(place: Place, client: Login) -> None:
     for kind in ("application/json", "application/json; charset=utf-8", " application/json ;x=Y"):
         body = bounds(place.missing[0], reason=f"why {kind}")
