@@ -95,8 +95,9 @@ def test_any_text_is_stored_on_request_and_can_be_queried(
     with pytest.raises(psycopg.Error):
         server.execute(f'SELECT "BODY"::jsonb FROM {schema}."flights_LATEST"')
     page = Path(__file__).parents[2].joinpath("docs", "postgres.md").read_text()
-    function = page.partition("```sql\n")[2].partition("```")[0]
-    server.execute(function.replace("raw.", f"{schema}."))  # type: ignore[arg-type]
+    blocks = [block.partition("```")[0] for block in page.split("```sql\n")[1:]]
+    [query] = [block for block in blocks if "CREATE FUNCTION" in block]
+    server.execute(query.replace("raw.", f"{schema}."))  # type: ignore[arg-type]
     found = server.execute(
         f'SELECT count(*), count({schema}.try_jsonb("BODY")) FROM {schema}."flights_LATEST"'
     ).fetchone()

@@ -53,8 +53,8 @@ TAKEN = {
 # Elasticsearch takes these; the sentence has to name the document
 REFUSED = {
     "half a pair": (f'{{{TS},"a":"\\ud800"}}', "surrogate"),
-    "comment": (f"{{{TS} /* indeed */}}", "no valid JSON"),
-    "byte order mark": (f"\ufeff{{{TS}}}", "no valid JSON"),
+    "comment": (f"{{{TS} /* indeed */}}", "not valid JSON"),
+    "byte order mark": (f"\ufeff{{{TS}}}", "not valid JSON"),
     "two dates": ('{"ts":["2013-11-03T05:00:00Z","2013-11-04T05:00:00Z"]}', "2 dates"),
 }
 # and these it refuses itself
