@@ -194,12 +194,24 @@ class Airflow:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.get(path, deserialize=True)["value"]
 
-    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+    def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
         """The log of the task's last try."""
         task = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        lines = self.get(f"{task}/logs/{self.get(task)['try_number']}", full_content=True)["content"]
+        number = self.get(task if map_index < 0 else f"{task}/{map_index}")["try_number"]
+        lines = self.get(f"{task}/logs/{number}", map_index=map_index, full_content=True)["content"]
         errors = [error["exc_value"] for line in lines for error in line.get("error_detail") or ()]
         return "\n".join([*(line["event"] for line in lines), *errors])
+
+    def assert_succeeded(self, dag_id: str, runs: list[dict[str, Any]]) -> None:
+        """All of these runs succeeded; a failed one is shown with what its failed tasks logged last."""
+        failed = [run["dag_run_id"] for run in runs if run["state"] != "success"]
+        logs = [
+            f"{run_id}, {name}:\n{self.log(dag_id, run_id, ti['task_id'], ti['map_index'])[-3000:]}"
+            for run_id in failed
+            for name, ti in self.tasks(dag_id, run_id).items()
+            if ti["state"] == "failed"
+        ]
+        assert not failed, "\n\n".join([f"runs without success: {failed}", *logs])
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
         """Clear tasks of a run, or without any the whole run."""
