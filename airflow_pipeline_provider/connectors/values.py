@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
+from airflow_pipeline_provider.core.columns import Column
 from airflow_pipeline_provider.core.intervals import Interval
 
 
@@ -15,12 +16,13 @@ class Identity(NamedTuple):
     """The pipeline that a connector works for.
 
     `timezone` is an IANA name.  With `keeps_history` (`source.history: changes`) a load deletes no older version of
-    a record.
+    a record.  `columns` are the typed columns on top of BODY.
     """
 
     pipeline_id: str
     timezone: str
     keeps_history: bool = False
+    columns: tuple[Column, ...] = ()
 
 
 class Slice(Struct, frozen=True, omit_defaults=True):
