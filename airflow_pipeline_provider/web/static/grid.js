@@ -1,6 +1,6 @@
 // One tab stop for many cells: arrow keys move by position, Enter opens, Space selects; a tooltip on hover and focus.
 
-import { C, h, useCallback, useEffect, useRef, useState } from "./host.js";
+import { C, h, useCallback, useEffect, useLayoutEffect, useRef, useState } from "./host.js";
 
 /** @param {Element} element */
 function middle(element) {
@@ -33,6 +33,29 @@ function neighbour(root, from, key) {
 
 const MOVES = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
 
+/** @typedef {{cell: string, byFocus: boolean, text: string, x: number, y: number, below: boolean}} Tooltip */
+
+/**
+ * The tooltip of a cell where the cell is now, or null if the cell has none or is out of sight.
+ * @param {HTMLElement | null | undefined} cell
+ * @param {boolean} byFocus
+ * @returns {Tooltip | null}
+ */
+function tipOf(cell, byFocus) {
+  const { cell: name, tip: text } = cell?.dataset ?? {};
+  if (!cell || !name || !text) return null;
+  const box = cell.getBoundingClientRect();
+  if (box.bottom < 0 || box.top > innerHeight) return null;
+  const below = box.top < 170;
+  return { cell: name, byFocus, text, x: box.left + box.width / 2, y: below ? box.bottom + 8 : box.top - 8, below };
+}
+
+/**
+ * @param {Tooltip | null} one
+ * @param {Tooltip | null} other
+ */
+const sameTip = (one, other) => one === other || (one !== null && other !== null && one.cell === other.cell && one.byFocus === other.byFocus && one.text === other.text && one.x === other.x && one.y === other.y && one.below === other.below);
+
 /**
  * Handlers for an element that holds rows (`data-row`) of cells (`data-cell` is the key, `data-tip` the tooltip).
  *
@@ -41,35 +64,39 @@ const MOVES = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home"
  */
 export function useCells({ keys, first, onOpen, onToggle }) {
   const [active, setActive] = useState(/** @type {string | null} */ (null));
-  const [tip, setTip] = useState(/** @type {{text: string, x: number, y: number, below: boolean} | null} */ (null));
+  const [tip, setTip] = useState(/** @type {Tooltip | null} */ (null));
   const root = useRef(/** @type {HTMLElement | null} */ (null));
   const stop = active !== null && keys.includes(active) ? active : first && keys.includes(first) ? first : keys[0] ?? null;
 
   /** @param {EventTarget | null} target */
   const cellOf = (target) => /** @type {HTMLElement | null} */ (target instanceof Element ? target.closest("[data-cell]") : null);
-  /** @param {any} event */
-  const show = (event) => {
-    const cell = cellOf(event.target);
-    if (!cell?.dataset.tip) return setTip(null);
-    const box = cell.getBoundingClientRect();
-    const below = box.top < 170;
-    return setTip({ text: cell.dataset.tip, x: box.left + box.width / 2, y: below ? box.bottom + 8 : box.top - 8, below });
-  };
+  const show = useCallback((/** @type {Tooltip | null} */ next) => setTip((before) => (sameTip(before, next) ? before : next)), []);
   const hide = useCallback(() => setTip(null), []);
+  /** The cell of the tooltip has moved, has changed, or is gone. */
+  const follow = () => {
+    if (tip) show(tipOf(/** @type {HTMLElement | null} */ (root.current?.querySelector(`[data-cell="${CSS.escape(tip.cell)}"]`)), tip.byFocus));
+  };
+  useLayoutEffect(follow);
   useEffect(() => {
     if (!tip) return undefined;
-    addEventListener("scroll", hide, { capture: true, passive: true });
-    return () => removeEventListener("scroll", hide, { capture: true });
+    // The focus itself scrolls, and the event comes later: the tooltip goes along. One of the pointer is not its cell's any more.
+    const onScroll = tip.byFocus ? follow : hide;
+    addEventListener("scroll", onScroll, { capture: true, passive: true });
+    return () => removeEventListener("scroll", onScroll, { capture: true });
   }, [tip, hide]);
   const handlers = {
     ref: root,
-    onPointerOver: show,
-    onPointerLeave: hide,
+    /** @param {any} event */
+    onPointerMove: (event) => {
+      // A browser also sends this when the page moves below a pointer that rests; it must not take the tooltip from the focus.
+      if (event.movementX || event.movementY) show(tipOf(cellOf(event.target), false));
+    },
+    onPointerLeave: () => setTip((before) => (before?.byFocus ? before : null)),
     /** @param {any} event */
     onFocus: (event) => {
       const cell = cellOf(event.target);
       if (cell?.dataset.cell) setActive(cell.dataset.cell);
-      if (cell?.matches(":focus-visible")) show(event);
+      if (cell?.matches(":focus-visible")) show(tipOf(cell, true));
     },
     onBlur: hide,
     /** @param {any} event */
@@ -99,7 +126,7 @@ export function useCells({ keys, first, onOpen, onToggle }) {
   return { handlers, tabIndexOf, tip: tip && h(Tip, tip) };
 }
 
-/** @param {{text: string, x: number, y: number, below: boolean}} props */
+/** @param {Tooltip} props */
 function Tip({ text, x, y, below }) {
   const [head, ...rest] = text.split("\n");
   const left = Math.min(Math.max(x, 200), innerWidth - 200);

@@ -4,6 +4,6 @@ const host = /** @type {any} */ (globalThis);
 
 /** @type {typeof import("react")} */
 export const React = host.React;
-export const { createElement: h, Fragment, useCallback, useEffect, useId, useMemo, useRef, useState } = React;
+export const { createElement: h, Fragment, useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } = React;
 export const C = host.ChakraUI;
 export const { Link, useNavigate, useSearchParams } = host.ReactRouterDOM;

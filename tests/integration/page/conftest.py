@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -17,13 +18,15 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect, sync_playwright
 
 from tests.integration.page import answers as made_up
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 TAB = "/dags/flights/plugin/windows"
 NAV = "/plugin/pipelines"
+PATIENCE = 30_000
+"""Milliseconds that a browser on a loaded machine may take for anything."""
 Open = Callable[..., Page]
 
 # The scope "package" ends server and browser before the tests of other folders: an open page goes on asking.
@@ -41,6 +44,7 @@ def browser() -> Iterator[Browser]:
     binary = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     if binary is None:
         pytest.fail("no Chromium: apt-get install chromium", False)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=binary, args=["--no-sandbox"] if os.getuid() == 0 else []
@@ -64,6 +68,22 @@ def token(page_url: str) -> Callable[[str], str]:
         return known[user]
 
     return token
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what the page asks of the API, which no `expect` sees."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < end, "the page did not ask for it"
+        page.wait_for_timeout(50)
+
+
+def at_rest(page: Page) -> None:
+    """Wait until dialogs and drawers have moved to their places; spinners go on for ever."""
+    page.wait_for_function(
+        "document.getAnimations().every(one => one.playState !== 'running'"
+        " || one.effect.getComputedTiming().endTime === Infinity)"
+    )
 
 
 class Answers:
@@ -142,6 +162,7 @@ class Screen:
         """Leave for a place without the page, so that the next test finds nothing of this one."""
         self.page.evaluate("localStorage.removeItem('timezone')")
         self.page.emulate_media(reduced_motion="no-preference")
+        self.page.mouse.move(0, 0)
         self.go("/plugins")
         self.page.wait_for_function("!document.querySelector('.pp')")
 
@@ -160,7 +181,7 @@ def screens(browser: Browser, page_url: str, token: Callable[[str], str]) -> Ite
                 viewport={"width": 1440, "height": 1000},
                 color_scheme="dark" if theme == "dark" else "light",
             )
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(PATIENCE)
             context.add_cookies([{"name": "_token", "value": token(user), "url": page_url}])
             context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
             known[user, theme] = Screen(context, page_url)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .answers import HOSTILE, LAST, NOW, day_row, gaps, pipeline, utc
-from .conftest import NAV, TAB, Answers, Open
+from .conftest import NAV, TAB, Answers, Open, until
 
 UNREACHABLE = {
     "detail": "connection to server at 10.0.0.5, port 5432 failed: timeout expired",
@@ -47,7 +47,7 @@ def test_last_good_answer_stays_while_the_state_is_unreachable(
     allowed_errors.append("503")
     page = open_page(TAB, answers, wait=".pp-cell")
     answers.changed["pipeline"] = (503, UNREACHABLE)
-    page.get_by_role("alert").wait_for(timeout=30_000)  # a window is held: it is asked every 10 seconds
+    page.get_by_role("alert").wait_for()  # a window is held: it is asked every 10 seconds
     expect(page.get_by_role("alert")).to_contain_text("Last good answer")
     assert page.locator(".pp-cell").count() > 100
 
@@ -95,7 +95,7 @@ def test_more_than_a_year_is_paged(open_page: Open, answers: Answers) -> None:
     page.get_by_role("button", name="A year earlier").click()
     page.wait_for_url("**until=2012-11-05*")
     page.get_by_role("button", name="Newest").wait_for()
-    assert asked[-1] == {"until": "2012-11-05"}
+    until(page, lambda: asked[-1] == {"until": "2012-11-05"})
 
 
 def test_no_pipeline_at_all_says_how_to_begin(open_page: Open, answers: Answers) -> None:
@@ -174,7 +174,8 @@ def test_zone_can_be_switched_and_is_in_the_address(open_page: Open, answers: An
 
 def test_it_asks_again_only_while_it_is_looked_at(open_page: Open, answers: Answers) -> None:
     page = open_page(TAB, answers, wait=".pp-cell")
-    page.wait_for_timeout(500)
+    asked = {"pipeline", "windows", "gaps"}
+    until(page, lambda: asked <= set(answers.asked))
     hidden = (
         "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
         "document.dispatchEvent(new Event('visibilitychange'))"
@@ -184,8 +185,7 @@ def test_it_asks_again_only_while_it_is_looked_at(open_page: Open, answers: Answ
     page.wait_for_timeout(11_000)
     assert len(answers.asked) == before
     page.evaluate(hidden % "false")  # what is older than 10 seconds is asked at once
-    page.wait_for_timeout(1_000)
-    assert {"pipeline", "windows", "gaps"} <= set(answers.asked[before:])
+    until(page, lambda: asked <= set(answers.asked[before:]))
 
 
 def test_gaps_that_are_many_are_shown_in_parts(open_page: Open, answers: Answers) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from .answers import pipeline
-from .conftest import TAB, Answers, Open
+from .conftest import TAB, Answers, Open, until
 
 FAILED = {"start": "2013-11-06T19:00:00Z", "end": "2013-11-06T20:00:00Z"}
 SHRANK = {"start": "2013-11-05T15:00:00Z", "end": "2013-11-05T16:00:00Z"}
@@ -80,8 +80,7 @@ def test_move_looks_again_when_a_window_has_changed(
     page.get_by_role("button", name="Move again…").click()
     page.get_by_role("button", name="Move 1 window").click()
     expect(dialog(page, "Move again")).to_contain_text("1 window is in another state now")
-    page.wait_for_timeout(300)
-    assert [name for name, _, _ in answers.posted] == ["preview", "move", "preview"]
+    until(page, lambda: [name for name, _, _ in answers.posted] == ["preview", "move", "preview"])
 
 
 def test_what_was_chosen_is_kept_when_it_looks_again(
@@ -104,8 +103,7 @@ def test_what_was_chosen_is_kept_when_it_looks_again(
     expect(box).to_contain_text("At most 2 downstream runs follow.")
     box.get_by_role("button", name="Move 3 windows").click()
     expect(box).to_contain_text("1 window is in another state now")
-    page.wait_for_timeout(500)
-    assert [name for name, _, _ in answers.posted] == ["preview", "move", "preview"]
+    until(page, lambda: [name for name, _, _ in answers.posted] == ["preview", "move", "preview"])
     expect(failed).not_to_be_checked()
     expect(complete).to_be_checked()
 

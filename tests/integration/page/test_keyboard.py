@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from .conftest import NAV, TAB, Answers, Open
+from .conftest import NAV, TAB, Answers, Open, at_rest
 
 
 def focused(page: Page) -> str:
@@ -34,6 +34,34 @@ def test_arrow_keys_move_along_the_lane_and_enter_opens(open_page: Open, answers
     expect(drawer).to_contain_text("23:00–24:00 EST")
     page.keyboard.press("Escape")
     expect(drawer).to_have_count(0)
+
+
+def test_tooltip_stays_with_the_focus(open_page: Open, answers: Answers) -> None:
+    """The focus scrolls the page, which sends events of scroll, and of a pointer that rests above other cells."""
+    page = open_page(TAB, answers, wait=".pp-cell")
+    lanes = page.locator(".pp-lanes")
+    lanes.hover(position={"x": 4, "y": 4})
+    for key in ("ArrowRight", "ArrowLeft"):
+        page.evaluate("scrollTo(0, 0); document.querySelector('.pp').parentElement.scrollTop = 0")
+        lanes.locator('[data-cell][tabindex="0"]').focus()
+        page.keyboard.press(key)
+        tip = page.get_by_role("tooltip")
+        expect(tip).to_contain_text("EST: ")
+        before = tip.bounding_box()
+        page.mouse.wheel(0, 40)
+        page.wait_for_timeout(300)
+        after = tip.bounding_box()
+        assert before
+        assert after
+        cell = page.locator("[data-cell]:focus").bounding_box()
+        assert cell
+        assert abs(after["x"] + after["width"] / 2 - cell["x"] - cell["width"] / 2) < 2
+        assert abs(after["y"] + after["height"] - cell["y"]) < 12
+    cells = lanes.locator(".pp-cell")
+    cells.nth(30).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text(
+        (cells.nth(30).get_attribute("data-tip") or "").splitlines()[0]
+    )
 
 
 def test_space_selects_and_the_selection_can_be_moved(open_page: Open, answers: Answers) -> None:
@@ -95,14 +123,14 @@ PLACES = {
 def test_axe_finds_nothing_serious(open_page: Open, answers: Answers, theme: str) -> None:
     for name, (path, ready) in PLACES.items():
         page = open_page(path, answers, theme=theme, wait=ready)
-        page.wait_for_timeout(400)  # the drawer slides in
+        at_rest(page)
         if name == "pipeline":
             page.get_by_role("button", name="Move this day again…").click()
             page.get_by_role("button", name="Move 3 windows").wait_for()
-            page.wait_for_timeout(400)
+            at_rest(page)
             assert serious(page, "[role=dialog]") == [], f"dialog, {theme}"
             page.get_by_role("button", name="Cancel").click()
-            page.wait_for_timeout(400)
+            expect(page.get_by_role("dialog")).to_have_count(0)
         assert serious(page, "[role=dialog]" if name == "window" else ".pp") == [], f"{name}, {theme}"
 
 

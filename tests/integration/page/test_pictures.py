@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from . import answers as made_up
-from .conftest import NAV, TAB, Answers, Open
+from .conftest import NAV, TAB, Answers, Open, at_rest
 
 WHY = "the source lost this hour (incident 4711)"
 
@@ -57,10 +57,10 @@ def test_picture(open_page: Open, pictures: Path, name: str, theme: str) -> None
     page = open_page(path, PlainAnswers(), theme=theme, wait=ready)
     assert ("dark" in (page.locator("html").get_attribute("class") or "")) == (theme == "dark")
     page.mouse.move(700, 5)
-    page.wait_for_timeout(600)  # the drawer slides in
+    at_rest(page)
     if prepare:
         prepare(page)
-        page.wait_for_timeout(500)
+        at_rest(page)
     file = pictures / f"page-{name}-{theme}.png"
     page.screenshot(path=file, animations="disabled")
     assert file.stat().st_size > 20_000
