@@ -101,9 +101,9 @@ def waive(name: str, interval: Interval, reason: str) -> Words:
     return ("waive", name, *_span(interval), "--reason", reason)
 
 
-def doctor(name: str) -> Words:
-    """Compare ledger, stage and target."""
-    return ("doctor", name)
+def doctor(name: str, *, fix: bool = False) -> Words:
+    """Compare ledger, stage and target, and with `fix` run the repairs that lose nothing."""
+    return ("doctor", name, *(("--fix",) if fix else ()))
 
 
 def status(name: str) -> Words:
@@ -116,14 +116,24 @@ def history(name: str, window_id: str) -> Words:
     return ("history", name, window_id)
 
 
-def unlock(name: str) -> Words:
-    """Remove expired leases."""
-    return ("unlock", name)
+def unlock(name: str, *, force: bool = False) -> Words:
+    """Remove expired leases, and with `force` live ones too."""
+    return ("unlock", name, *(("--force",) if force else ()))
 
 
 def cleanup(name: str) -> Words:
     """Remove what crashed attempts left behind."""
     return ("cleanup", name)
+
+
+def export_state(name: str, file: str) -> Words:
+    """Write the state to a file, to move it to another store."""
+    return ("state", "export", name, file)
+
+
+def import_state(name: str, file: str) -> Words:
+    """Write the state of a file into the store that the pipeline file names."""
+    return ("state", "import", name, file)
 
 
 def rebuild_state(name: str) -> Words:

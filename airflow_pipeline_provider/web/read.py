@@ -25,6 +25,7 @@ from airflow_pipeline_provider.views.overview import (
     overview,
 )
 from airflow_pipeline_provider.views.pipeline_status import Readable
+from airflow_pipeline_provider.views.shell_commands import shell_commands
 from airflow_pipeline_provider.views.window_page import window_page
 from airflow_pipeline_provider.web.answers import (
     Validator,
@@ -155,6 +156,7 @@ def pipeline(
         "never_ran": view.never_ran,
         "problem": one.problem,
         "may": allowed,
+        "commands": shell_commands(facts.pipeline_id),
         "behind_seconds": view.status.behind_seconds,
         "caught_up": view.caught_up and one.problem is None,
         "eta": lead(facts, entries, view, at),

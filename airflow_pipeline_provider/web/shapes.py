@@ -12,6 +12,7 @@ from airflow_pipeline_provider.views.gaps import Gap
 from airflow_pipeline_provider.views.history import Attempt
 from airflow_pipeline_provider.views.lanes import Lane
 from airflow_pipeline_provider.views.overview import ComingClockChange, ComingWindow, Lead, PageLease
+from airflow_pipeline_provider.views.shell_commands import ShellCommand
 from airflow_pipeline_provider.views.window_page import WindowPage
 from airflow_pipeline_provider.views.window_states import WindowState
 
@@ -94,7 +95,10 @@ class PageFacts(Struct, forbid_unknown_fields=True):
 
 
 class PipelinePage(Struct, forbid_unknown_fields=True):
-    """One pipeline with up to 366 days; `may` is true for what the user may do, else the missing permission."""
+    """One pipeline with up to 366 days; `may` is true for what the user may do, else the missing permission.
+
+    `commands` are for a shell; some of them can lose data.
+    """
 
     at: datetime
     dag_id: str
@@ -114,6 +118,7 @@ class PipelinePage(Struct, forbid_unknown_fields=True):
     next_clock_change: ComingClockChange | None
     first_day: date | None
     may: dict[str, Any]
+    commands: list[ShellCommand]
     days: list[CountedDay]
 
 

@@ -34,7 +34,9 @@ ARGUMENTS = {
     "window_id": "flights.20131103T040000Z-20131103T090000Z",
     "folder": "my pipelines",
     "old": "flights_v1",
+    "file": "it's a copy.jsonl",
 }
+FLAGS = ("accept_shrink", "fix", "force")
 BUILDERS = {
     name: function
     for name, function in inspect.getmembers(command_line, inspect.isfunction)
@@ -59,7 +61,7 @@ def test_every_command_is_taken_by_the_parser(builder: str, called: Invocation |
     function = BUILDERS[builder]
     parameters = inspect.signature(function).parameters
     given = {key: value for key, value in {**ARGUMENTS, "name": pipeline}.items() if key in parameters}
-    for flags in [{}, {"accept_shrink": True}] if "accept_shrink" in parameters else [{}]:
+    for flags in [{}, *({flag: True} for flag in FLAGS if flag in parameters)]:
         if called is None:
             line = shell_line(function(**given, **flags))
         else:

@@ -24,7 +24,7 @@
  * @typedef {{at: string, facts: Record<string, any>, behind_seconds: number, caught_up?: boolean, never_ran?: boolean, target_day?: string, eta?: {at: string | null, reason: string | null} | null,
  *   leases: Lease[], next?: {window: Interval | null, ready_at: string | null}, continuation?: string | null,
  *   days_to_review: number, first_day?: string | null, next_clock_change?: {day: string, hours: number, at: string} | null, days: Day[],
- *   may?: Record<string, boolean | string>, problem?: Problem | null}} Pipeline
+ *   may?: Record<string, boolean | string>, commands?: {purpose: string, command: string}[], problem?: Problem | null}} Pipeline
  */
 
 /**

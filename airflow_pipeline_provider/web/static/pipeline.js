@@ -4,7 +4,7 @@ import { pipelinePath, query, usePolled } from "./api.js";
 import { MoveDialog, RecheckDialog, ReleaseDialog, ShrinkDialog, WaiveDialog } from "./dialogs.js";
 import { C, Fragment, h, useCallback, useMemo, useRef, useSearchParams, useState } from "./host.js";
 import { keyOf, Lanes, LaneTable } from "./lanes.js";
-import { ActionButton, Choice, Fault, Grid, Loading, Quiet, When, zonesOf } from "./parts.js";
+import { ActionButton, Choice, Command, Fault, Grid, Loading, Quiet, When, zonesOf } from "./parts.js";
 import { gapState, Icon, Legend, Mark, stateOf, stateText } from "./states.js";
 import { Summary } from "./summary.js";
 import { count, counted, dayText, duration, isZone, local, moment, second, shiftDay, span } from "./time.js";
@@ -154,6 +154,8 @@ export function PipelinePage({ dagId, heading = null }) {
           h(GapTable, { gaps: gaps?.gaps ?? null, total: gaps?.total ?? gaps?.gaps.length ?? 0, zone, openGap: (gap) => (gap.days && gap.days > 1 ? set({ day: gap.day, to: null }) : openWindow(keyOf(gap))) }))
         : h(NeverRan, { page, zone }),
       h("details", null, h("summary", { className: "pp-quiet" }, "Facts of the pipeline"), h("div", { style: { marginTop: 8 } }, h(Facts, { facts: page.facts }))),
+      page.commands?.length ? h("details", null, h("summary", { className: "pp-quiet" }, "Commands for a shell: repair, release, move the state"), h("div", { style: { marginTop: 8, display: "grid", gap: 8 } },
+        page.commands.map(({ purpose, command }) => h("div", { key: command }, h(Quiet, null, purpose), h(Command, { command }))))) : null,
       h(Quiet, null, `As of ${moment(second(page.at), zone)}.`)),
     opened ? h(WindowDrawer, { dagId, interval: opened, zone, may, stamp, onClose: () => set({ window: null }), onAct: (name, detail) => setAct(
       name === "move" ? { name, asked: { windows: [{ start: detail.window.start, end: detail.window.end }], days: null } } : { name, detail, day: detail.window.day, interval: { start: detail.window.start, end: detail.window.end } }) }) : null,

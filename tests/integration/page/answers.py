@@ -186,6 +186,9 @@ def pipeline(**changes: Any) -> dict[str, Any]:
         "eta": ETA,
         "leases": [LEASE],
         "next": NEXT,
+        "commands": [
+            {"purpose": "Compare ledger, stage and target", "command": "airflow-pipelines doctor flights"}
+        ],
         "continuation": windows(LAST)[14]["window"]["start"],
         "days_to_review": 3,
         "next_clock_change": {"day": "2014-03-09", "hours": 23, "at": "2014-03-09T07:00:00Z"},
