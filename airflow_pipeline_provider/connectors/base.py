@@ -32,6 +32,7 @@ from airflow_pipeline_provider.connectors.values import (
     Body,
     BodyReport,
     CommitRow,
+    FieldType,
     Identity,
     LoadResult,
     RecordIdForm,
@@ -54,6 +55,7 @@ __all__ = [
     "BodyReport",
     "CommitRow",
     "Connector",
+    "FieldType",
     "Identity",
     "LoadResult",
     "RecordIdForm",
@@ -142,6 +144,10 @@ class Source(Connector):
 
     def body_report(self) -> BodyReport | None:
         """Return how BODY relates to the stored document; None where the source builds BODY itself."""
+        return None
+
+    def field_types(self) -> list[FieldType] | None:
+        """Return the fields with the types that the source knows, in its order; None if it knows none."""
         return None
 
     def record_id_form(self) -> RecordIdForm | None:

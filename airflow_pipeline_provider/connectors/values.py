@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from airflow_pipeline_provider.core.columns import Column
+from airflow_pipeline_provider.core.columns import Column, ColumnType
 from airflow_pipeline_provider.core.intervals import Interval
 
 
@@ -64,6 +64,19 @@ class RecordIdForm(NamedTuple):
     form: str | None
     is_set: bool = False
     why: str = ""
+
+
+class FieldType(NamedTuple):
+    """A field of the source's documents, and the type that is proposed for its column.
+
+    Elements of type rows are fields of their own, whose paths begin with that of the rows.  `note` is a remark for
+    the author of the columns, without a full stop.
+    """
+
+    path: tuple[str, ...]
+    type: ColumnType
+    formats: tuple[str, ...] = ()
+    note: str | None = None
 
 
 class StageFile(NamedTuple):

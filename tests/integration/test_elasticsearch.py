@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.connectors.elasticsearch.field_types import fields_of_caps
 from airflow_pipeline_provider.connectors.elasticsearch.source import ElasticsearchSource
 from airflow_pipeline_provider.exceptions import SnapshotLostError
 from airflow_pipeline_provider.testing.source_kit import START, WINDOW, read_all, rows_of
@@ -332,3 +333,41 @@ class TestReal(RealServer):
         assert len(set(ids)) == 5
         assert f"{index}/plain?routing=" in ids
         source.close()
+
+    def test_types_of_a_large_mapping(self, server: Server) -> None:
+        """Each kind of field that this server accepts, by mapping, and what field capabilities show of it."""
+        properties = {
+            "all": {"type": "text"},
+            "other": {"type": "alias", "path": "amount"},
+            "amount": {"type": "double"},
+            "blob": {"type": "object", "enabled": False},
+            "made": {"type": "date_nanos"},
+            "place": {"type": "geo_point"},
+            "title": {"type": "text", "copy_to": "all", "fields": {"raw": {"type": "keyword"}}},
+            **{f"f{i:04d}": {"type": "keyword"} for i in range(900)},
+        }
+        index = server.index(properties=properties, runtime={"day": {"type": "keyword"}})
+        source = make(index)
+        found = {".".join(f.path): (str(f.type), f.formats) for f in source.field_types()}
+        assert sum(name.startswith("f0") for name in found) == 900
+        assert {name: kind for name, kind in found.items() if not name.startswith("f0")} == {
+            "amount": ("double", ()),
+            "blob": ("json", ()),
+            "made": ("timestamp", ("strict_date_optional_time_nanos", "epoch_millis")),
+            "place": ("json", ()),
+            "title": ("text", ()),
+            "ts": ("timestamp", ("strict_date_optional_time", "epoch_millis")),
+        }
+        source.close()
+        caps = server.must("GET", f"/{index}/_field_caps?fields=*")["fields"]
+        by_caps = {".".join(f.path): str(f.type) for f in fields_of_caps(caps) if f.path[0][:2] != "f0"}
+        assert by_caps == {
+            "all": "text",
+            "amount": "double",
+            "day": "text",
+            "made": "timestamp",
+            "other": "double",
+            "place": "json",
+            "title": "text",
+            "ts": "timestamp",
+        }

@@ -397,3 +397,42 @@ def test_a_query_writes_nothing_on_any_path(admin: psycopg.Connection) -> None:
                 path()
     assert admin.execute("SELECT count(*) FROM notes").fetchone() == (0,)
     assert admin.execute("SELECT is_called FROM numbers").fetchone() == (False,)
+
+
+def test_types_of_columns_are_those_of_the_database(admin: psycopg.Connection) -> None:
+    admin.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    admin.execute("CREATE DOMAIN cents AS numeric(9,2)")
+    columns = {  # column -> (its type in PostgreSQL, the proposed type, the note)
+        "id": ("bigint", "integer", None),
+        "at": ("timestamptz", "timestamp", None),
+        "small": ("smallint", "integer", None),
+        "price": ("numeric(12,2)", "decimal(12,2)", None),
+        "cents": ("cents", "decimal(9,2)", None),
+        "any_number": (
+            "numeric",
+            "decimal(38,9)",
+            "numeric without digits: more than 9 after the point are rounded",
+        ),
+        "huge": ("numeric(60,2)", "text", "numeric(60,2) has no decimal type on all targets"),
+        "tens": ("numeric(5,-2)", "text", "numeric(5,-2) has no decimal type on all targets"),
+        "ratio": ("double precision", "double", None),
+        "ok": ("boolean", "boolean", None),
+        "day": ("date", "date", None),
+        "wall": ("timestamp", "timestamp", None),
+        "code": ("char(3)", "text", None),
+        "key": ("uuid", "text", None),
+        "doc": ("jsonb", "json", None),
+        "tags": ("text[]", "array", None),
+        "moods": ("mood[]", "array", None),
+        "mood": ("mood", "text", None),
+        "addr": ("inet", "text", None),
+        "raw": ("bytea", "text", "bytes are a Base64 text"),
+        "took": ("interval", "text", "an interval is an ISO 8601 text"),
+        "place": ("point", "text", "type point: check it"),
+    }
+    shape = ", ".join(f"{name} {kind}" for name, (kind, _, _) in columns.items())
+    admin.execute(f"CREATE TABLE events ({shape})")
+    expected = {name: (kind, note) for name, (_, kind, note) in columns.items()}
+    for made in (source(), source(table=None, query="SELECT * FROM events")):
+        fields = made.field_types()
+        assert {field.path[0]: (str(field.type), field.note) for field in fields or ()} == expected

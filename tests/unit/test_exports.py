@@ -62,6 +62,7 @@ EXPORTS = {
         "Body",
         "BodyReport",
         "CommitRow",
+        "FieldType",
         "Identity",
         "LoadProtocol",
         "LoadResult",

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 from airflow_pipeline_provider.connectors.base import (
     Body,
     BodyReport,
+    FieldType,
     Identity,
     RecordIdForm,
     Slice,
@@ -34,6 +35,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.completeness import remo
 from airflow_pipeline_provider.connectors.elasticsearch.connection import unverified
 from airflow_pipeline_provider.connectors.elasticsearch.credentials import signer_of
 from airflow_pipeline_provider.connectors.elasticsearch.errors import UnexpectedAnswerError, member
+from airflow_pipeline_provider.connectors.elasticsearch.field_types import read_field_types
 from airflow_pipeline_provider.connectors.elasticsearch.fields import (
     Documents,
     explain_repeated,
@@ -151,6 +153,9 @@ class ElasticsearchSource(Source):
         if self._documents is None:
             self._documents = read_documents(self._client, self._indices, self._what)
         return self._documents.body
+
+    def field_types(self) -> list[FieldType]:
+        return read_field_types(self._client, self._indices, self._what)
 
     def count(self, interval: Interval) -> int:
         if interval.is_empty:

@@ -153,13 +153,17 @@ class Reader:
         relation = Relation(self.dialect, source, self.what)
         with self._cursor() as cursor:
             cursor.execute(*relation.describe())
-            described = [(column[0], column[1]) for column in cursor.description or ()]
+            described = [tuple(column[:6]) for column in cursor.description or ()]
             cursor.fetchall()  # MySQL's driver refuses to close a cursor with an unread result, even an empty one
-        names = [name for name, _ in described]
+        names = [column[0] for column in described]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise FatalError(f"{self.what} has two columns named {', '.join(twice)}: give them aliases")
-        return replace(relation, types=dict(described))
+        return replace(
+            relation,
+            types={name: code for name, code, *_ in described},
+            digits={name: (precision, scale) for name, *_, precision, scale in described},
+        )
 
     def _kind(self, relation: Relation) -> TimeKind:
         column = self.options.time_column

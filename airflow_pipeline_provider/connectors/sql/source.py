@@ -15,10 +15,11 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_pipeline_provider.connectors.base import Identity, Slice, Source
+from airflow_pipeline_provider.connectors.base import FieldType, Identity, Slice, Source
 from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.databases import opener
 from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.sql.field_types import field_types
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape
 from airflow_pipeline_provider.connectors.sql.rows import RowWriter
@@ -95,6 +96,10 @@ class SqlSource(Source):
             shape = reader.shape()
             row = reader.one(shape.relation.newest(shape.time.name))
             return None if row is None or row[0] is None else shape.time.instant_of(row[0])
+
+    def field_types(self) -> list[FieldType] | None:
+        with self._reader() as reader:
+            return field_types(reader, reader.shape())
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

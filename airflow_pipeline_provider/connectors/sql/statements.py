@@ -29,12 +29,16 @@ _SQLITE_TIMED = (
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, or a query in brackets, with its columns: `types` are the driver's type codes by column name."""
+    """A table, or a query in brackets, with its columns.
+
+    `types` are the driver's type codes by column name, `digits` precision and scale where the driver has them.
+    """
 
     dialect: Dialect
     source: str
     what: str
     types: dict[str, Any] = field(default_factory=dict)
+    digits: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
     def describe(self) -> Statement:
         """Return the statement that selects no row, for the columns."""

@@ -573,3 +573,27 @@ class ElasticsearchBehaviour(ElasticsearchTests):
             window = type(WINDOW)(START, START + timedelta(microseconds=micros))
             assert source.count(window) == sum(expected_within(expected, window).values())
         source.close()
+
+    def test_types_come_from_the_mapping(self, server: Server) -> None:
+        first = server.index(
+            properties={
+                "carrier": {"type": "text", "fields": {"raw": {"type": "keyword"}}},
+                "dep": {"properties": {"day": {"type": "date", "format": "yyyy-MM-dd"}}},
+                "legs": {"type": "nested", "properties": {"gate": {"type": "keyword"}}},
+                "n": {"type": "integer"},
+            }
+        )
+        second = server.index(properties={"n": {"type": "double"}})
+        source = make([first, second])
+        assert [(".".join(f.path), str(f.type), f.formats, f.note) for f in source.field_types()] == [
+            ("carrier", "text", (), None),
+            ("dep.day", "date", ("yyyy-MM-dd",), None),
+            ("legs", "rows", (), None),
+            ("legs.gate", "text", (), None),
+            ("n", "double", (), "indices differ: double, integer"),
+            ("ts", "timestamp", ("strict_date_optional_time", "epoch_millis"), None),
+        ]
+        source.close()
+
+    def test_types_of_an_index_that_does_not_exist_are_refused(self, server: Server) -> None:
+        self.refused(lambda source: source.field_types(), make(server.name("gone")), "FatalError", "no index")

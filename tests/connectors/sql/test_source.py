@@ -69,8 +69,9 @@ def source_over(
     """The source over a table `events` with these rows."""
     database.execute("DROP TABLE IF EXISTS events")
     database.execute(f"CREATE TABLE events ({shape})")
-    marks = ", ".join("?" * (shape.count(",") + 1))
-    database.executemany(f"INSERT INTO events VALUES ({marks})", rows)
+    if rows:
+        marks = ", ".join("?" * len(rows[0]))
+        database.executemany(f"INSERT INTO events VALUES ({marks})", rows)
     return SqlSource(options(**fields), Identity("kit", "UTC"))
 
 
@@ -653,3 +654,64 @@ def test_the_parts_of_a_table(name: str, parts: list[str]) -> None:
 
 def test_it_is_registered() -> None:
     assert connector_class("source", "sql") is SqlSource
+
+
+# --- types of columns ---------------------------------------------------------------------------------------------
+
+TIMES = ("strict_date_optional_time", "yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd HH:mm:ss.SSS", "yyyy-MM-dd HH:mm")
+
+
+def shown_types(source: SqlSource) -> dict[str, tuple[str, str | None]]:
+    return {field.path[0]: (str(field.type), field.note) for field in source.field_types() or ()}
+
+
+def test_declared_types_of_a_sqlite_table_are_proposed(database: sqlite3.Connection) -> None:
+    source = source_over(
+        database,
+        [],
+        'id INTEGER PRIMARY KEY, at DATETIME, day DATE, name VARCHAR(20), "a.b" text, price DECIMAL(12 , 2), '
+        "units NUMERIC, ratio DOUBLE PRECISION, done BOOLEAN, doc JSON, photo BLOB, big UNSIGNED BIG INT, n, "
+        "made TIMESTAMP, clock TIME, weird XYZ, wide DECIMAL(60)",
+    )
+    assert shown_types(source) == {
+        "id": ("integer", None),
+        "at": ("timestamp", None),
+        "day": ("date", None),
+        "name": ("text", None),
+        "a.b": ("text", None),
+        "price": ("decimal(12,2)", None),
+        "units": ("double", "SQLite computes with floats here"),
+        "ratio": ("double", None),
+        "done": ("integer", "SQLite stores a boolean as 0 or 1"),
+        "doc": ("text", None),
+        "photo": ("text", "bytes are a Base64 text"),
+        "big": ("integer", None),
+        "n": ("text", "declared type missing: check it"),
+        "made": ("timestamp", None),
+        "clock": ("text", None),
+        "weird": ("text", "declared type XYZ: check it"),
+        "wide": ("text", "numeric(60,0) has no decimal type on all targets"),
+    }
+    formats = {field.path[0]: field.formats for field in source.field_types() or ()}
+    assert (formats["at"], formats["day"], formats["name"]) == (TIMES, TIMES, ())
+
+
+def test_only_columns_of_the_body_have_types(database: sqlite3.Connection) -> None:
+    shape = "id INTEGER, at TEXT, a REAL"
+    assert shown_types(source_over(database, [], shape, columns=["a", "id"])) == {
+        "a": ("double", None),
+        "id": ("integer", None),
+    }
+    query = source_over(database, [], shape, table=None, query="SELECT id, at, a * 2 AS a FROM events")
+    assert query.field_types() == []  # SQLite knows no types of a query's columns
+
+
+def test_a_wall_time_of_another_zone_is_noted(database: sqlite3.Connection) -> None:
+    source = source_over(
+        database, [], "id INTEGER, at DATETIME, made DATETIME", time_column_zone="Europe/Berlin"
+    )
+    assert shown_types(source) == {
+        "id": ("integer", None),
+        "at": ("timestamp", "wall time of Europe/Berlin: the view reads it as UTC; use EVENT_TIME"),
+        "made": ("timestamp", None),
+    }
