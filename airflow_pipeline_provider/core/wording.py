@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from airflow_pipeline_provider.core.days import in_zone, zone_of
 from airflow_pipeline_provider.core.intervals import Interval
+
+_INSTANT = timedelta(microseconds=1)
 
 
 def local_time(instant: datetime, timezone: str | tzinfo) -> str:
@@ -17,20 +19,29 @@ def local_time(instant: datetime, timezone: str | tzinfo) -> str:
 def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     """Return `2013-11-03 [06:00, 08:00) EST`, over a clock change `2013-11-03 [01:00 EDT, 01:00 EST)`.
 
-    The midnight that ends the start's date reads 24:00; the end has a date of its own only where it lies beyond.
+    The midnight that ends the start's date reads 24:00, also where the clock skips it; the end has a date of its own
+    only where it lies beyond.
     """
     zone = zone_of(timezone)
-    start, end = in_zone(interval.start, zone), in_zone(interval.end, zone)
-    midnight = datetime.combine(start.date() + timedelta(days=1), datetime.min.time())
-    if end.date() == start.date():
-        end_clock = clock_text(end)
-    elif end.replace(tzinfo=None) == midnight:
-        end_clock = "24:00"
-    else:
-        end_clock = f"{end.date()} {clock_text(end)}"
-    if start.tzname() == end.tzname():
+    start = in_zone(interval.start, zone)
+    end_clock, end_name = end_text(interval.end, start.date(), zone)
+    if start.tzname() == end_name:
         return f"{start.date()} [{clock_text(start)}, {end_clock}) {start.tzname()}"
-    return f"{start.date()} [{clock_text(start)} {start.tzname()}, {end_clock} {end.tzname()})"
+    return f"{start.date()} [{clock_text(start)} {start.tzname()}, {end_clock} {end_name})"
+
+
+def end_text(instant: datetime, day: date, timezone: str | tzinfo) -> tuple[str, str | None]:
+    """Return the clock at the end of an interval that starts on this date, and the zone's name.
+
+    If the instant ends the date, it is what the clock before it leads to, such as `24:00`; a later date is written.
+    """
+    zone = zone_of(timezone)
+    local, before = in_zone(instant, zone), in_zone(instant - _INSTANT, zone)
+    if before.date() == day < local.date():
+        wall = before.replace(tzinfo=None) + _INSTANT
+        return clock_text(wall) if wall.date() == day else "24:00", before.tzname()
+    date_text = "" if local.date() == day else f"{local.date()} "
+    return f"{date_text}{clock_text(local)}", local.tzname()
 
 
 def lease_holder(owner: str, installation: str | None) -> str:

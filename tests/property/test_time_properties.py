@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from airflow_pipeline_provider.core.days import tile_day
 from airflow_pipeline_provider.core.durations import (
     Duration,
     parse_duration,
@@ -16,7 +19,8 @@ from airflow_pipeline_provider.core.durations import (
     seconds_to_time_string,
 )
 from airflow_pipeline_provider.core.time_utils import calculate_day_from_timestamp, convert_to_pendulum
-from tests.property.strategies import UTC, instants, zones
+from airflow_pipeline_provider.core.wording import local_window
+from tests.property.strategies import UTC, coarse_granularities, instants, zones, zones_and_days
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -81,3 +85,49 @@ def test_a_day_starts_at_its_own_first_instant(zone: str, back: str, instant: da
     day = calculate_day_from_timestamp(instant, back, zone)
     assert calculate_day_from_timestamp(day, "0s", zone) == day
     assert day.timezone_name == zone
+
+
+_WINDOW = re.compile(
+    r"(?P<day>\S+) \[(?P<start>\S+)(?: (?P<name>\S+))?, (?:(?P<date>\d{4}-\S+) )?(?P<end>\S+)"
+    r"(?: (?P<end_name>\S+))?\)(?: (?P<both>\S+))?"
+)
+
+
+def meant(day: date, clock: str, name: str, zone: ZoneInfo) -> set[datetime]:
+    """Return the instants at which, or up to which, the clock of this name reads this."""
+    parts = [Decimal(part) for part in clock.split(":")]
+    seconds = sum(part * size for part, size in zip(parts, (3600, 60, 1), strict=False))
+    wall = datetime(day.year, day.month, day.day) + timedelta(microseconds=int(seconds * 10**6))
+    around = [wall.replace(tzinfo=UTC) + timedelta(hours=hours) for hours in range(-48, 49, 3)]
+    guesses = {wall.replace(tzinfo=UTC) - (one.astimezone(zone).utcoffset() or timedelta()) for one in around}
+    moment = timedelta(microseconds=1)
+    return {
+        one
+        for one in guesses
+        if (one.astimezone(zone).replace(tzinfo=None) == wall and one.astimezone(zone).tzname() == name)
+        or (
+            (one - moment).astimezone(zone).replace(tzinfo=None) + moment == wall
+            and (one - moment).astimezone(zone).tzname() == name
+        )
+    }
+
+
+@settings(max_examples=300)
+@given(zones_and_days(), coarse_granularities)
+@example(("America/Sao_Paulo", date(2018, 11, 3)), Duration(0, 7200))
+@example(("Asia/Beirut", date(2022, 3, 26)), Duration(0, 7200))
+@example(("America/St_Johns", date(2006, 10, 28)), Duration(0, 3600))
+@example(("Pacific/Apia", date(2011, 12, 29)), Duration(1, 0))
+def test_the_text_of_a_window_means_its_bounds(place: tuple[str, date], granularity: Duration) -> None:
+    name, day = place
+    zone = ZoneInfo(name)
+    windows = tile_day(day, name, granularity)
+    for window in windows:
+        found = _WINDOW.fullmatch(local_window(window, name))
+        assert found is not None
+        first = date.fromisoformat(found["day"])
+        last = date.fromisoformat(found["date"]) if found["date"] else first
+        assert window.start in meant(first, found["start"], found["name"] or found["both"], zone)
+        assert window.end in meant(last, found["end"], found["end_name"] or found["both"], zone)
+    if windows and windows[-1].start.astimezone(zone).date() == day:
+        assert not _WINDOW.fullmatch(local_window(windows[-1], name))["date"]  # type: ignore[index]

@@ -48,6 +48,53 @@ def test_local_window(start: str, end: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("zone", "start", "end", "text"),
+    [
+        pytest.param(
+            "America/Sao_Paulo",
+            "2018-11-04T01:00",
+            "2018-11-04T03:00",
+            "2018-11-03 [22:00, 24:00) -03",
+            id="skipped",
+        ),
+        pytest.param(
+            "Asia/Beirut",
+            "2022-03-26T20:00",
+            "2022-03-26T22:00",
+            "2022-03-26 [22:00, 24:00) EET",
+            id="skipped, later",
+        ),
+        pytest.param(
+            "America/Sao_Paulo",
+            "2018-02-18T01:00",
+            "2018-02-18T03:00",
+            "2018-02-17 [23:00 -02, 24:00 -03)",
+            id="twice",
+        ),
+        pytest.param(
+            "Pacific/Apia",
+            "2011-12-30T08:00",
+            "2011-12-30T10:00",
+            "2011-12-29 [22:00, 24:00) -10",
+            id="a skipped date",
+        ),
+        pytest.param(
+            "America/St_Johns",
+            "2006-10-29T01:31",
+            "2006-10-29T03:30",
+            "2006-10-28 [23:01 NDT, 24:00 NST)",
+            id="over",
+        ),
+    ],
+)
+def test_the_end_of_a_day_where_the_clock_changes_at_midnight(
+    zone: str, start: str, end: str, text: str
+) -> None:
+    interval = Interval(parse_utc(f"{start}:00Z"), parse_utc(f"{end}:00Z"))
+    assert local_window(interval, zone) == text
+
+
+@pytest.mark.parametrize(
     ("number", "noun", "text"),
     [
         (0, "row", "no rows"),
