@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
-from typing import TypedDict
+from datetime import date, datetime, timedelta
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from airflow_pipeline_provider.core.days import day_of, in_zone, transitions, zone_of
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.wording import clock_text, lease_holder, local_time, local_window
+from airflow_pipeline_provider.core.wording import (
+    clock_text,
+    end_text,
+    lease_holder,
+    local_time,
+    local_window,
+)
 from airflow_pipeline_provider.state.base import Lease
 
-_DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _INSTANT = timedelta(microseconds=1)
 
@@ -41,14 +47,18 @@ def abbreviation(instant: datetime, timezone: str) -> str:
 def local_text(instant: datetime, timezone: str, day: date | None = None) -> str:
     """Return `2013-11-03 01:00 EDT -04:00`.
 
-    The date is left out when it is `day`; the midnight that ends `day` reads 24:00.
+    The date is left out when it is `day`; the end of `day` reads 24:00, also where the clock skips midnight.
     """
-    local = in_zone(instant, zone_of(timezone))
-    name, offset = abbreviation(instant, timezone), offset_text(instant, timezone)
-    midnight = day is not None and local.replace(tzinfo=None) == datetime.combine(day + _DAY, time.min)
-    clock = "24:00" if midnight else clock_text(local)
-    date_text = "" if midnight or local.date() == day else f"{local.date()} "
-    return f"{date_text}{clock} {name}" + ("" if name == offset else f" {offset}")
+    zone = zone_of(timezone)
+    local, shown = in_zone(instant, zone), instant
+    if day is None:
+        clock = f"{local.date()} {clock_text(local)}"
+    else:
+        clock, _ = end_text(instant, day, zone)
+        if local.date() > day == in_zone(instant - _INSTANT, zone).date():
+            shown = instant - _INSTANT
+    name, offset = abbreviation(shown, timezone), offset_text(shown, timezone)
+    return f"{clock} {name}" + ("" if name == offset else f" {offset}")
 
 
 def local_second_text(instant: datetime, timezone: str) -> str:
@@ -98,16 +108,6 @@ def ranges_text(pieces: Sequence[Interval], timezone: str, most: int = 3) -> str
     return ", ".join(shown) + more
 
 
-class LocalFields(TypedDict):
-    """Fields of `LocalInterval`."""
-
-    day: date
-    start: datetime
-    end: datetime
-    local_start: str
-    local_end: str
-
-
 class Bounds(Struct, frozen=True):
     """Interval, in UTC and in the pipeline's local time."""
 
@@ -122,19 +122,10 @@ class Bounds(Struct, frozen=True):
         return Interval(self.start, self.end)
 
 
-class LocalInterval(Struct, frozen=True):
+class LocalInterval(Bounds, frozen=True):
     """Interval, in UTC and in the pipeline's local time, with the local day in which it starts."""
 
     day: date
-    start: datetime
-    end: datetime
-    local_start: str
-    local_end: str
-
-    @property
-    def interval(self) -> Interval:
-        """Return the interval."""
-        return Interval(self.start, self.end)
 
 
 class HeldLease(Struct, frozen=True):
@@ -160,9 +151,8 @@ class HeldLease(Struct, frozen=True):
 
 def bounds(interval: Interval, timezone: str) -> Bounds:
     """Return the interval with its local times."""
-    return Bounds(
-        interval.start, interval.end, local_iso(interval.start, timezone), local_iso(interval.end, timezone)
-    )
+    start, end = interval.start, interval.end
+    return Bounds(start, end, local_iso(start, timezone), local_iso(end, timezone))
 
 
 def local_interval(interval: Interval, timezone: str) -> LocalInterval:
@@ -170,15 +160,9 @@ def local_interval(interval: Interval, timezone: str) -> LocalInterval:
     return LocalInterval(**local_fields(interval, timezone))
 
 
-def local_fields(interval: Interval, timezone: str) -> LocalFields:
+def local_fields(interval: Interval, timezone: str) -> dict[str, Any]:
     """Return the fields of `LocalInterval`, for Structs that have more."""
-    return {
-        "day": day_of(interval.start, timezone),
-        "start": interval.start,
-        "end": interval.end,
-        "local_start": local_iso(interval.start, timezone),
-        "local_end": local_iso(interval.end, timezone),
-    }
+    return {**asdict(bounds(interval, timezone)), "day": day_of(interval.start, timezone)}
 
 
 def lease_row(lease: Lease) -> HeldLease:
