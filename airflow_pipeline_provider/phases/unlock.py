@@ -7,11 +7,13 @@ ends as superseded, and the target rejects its load.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import held_lease, local_window
-from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exceptions import ConfigError, PipelineError
 from airflow_pipeline_provider.state.base import Lease, State
 from airflow_pipeline_provider.state.owners import Owner
 
@@ -24,12 +26,20 @@ class Unlocked(NamedTuple):
 
 
 def unlock(state: State, within: Interval | None, *, by: str, force: bool = False) -> list[Unlocked]:
-    """Remove the expired leases that overlap `within` (None: all), with `force` live ones too; in order."""
-    done = _drop_expired(state, within, by, "")
-    for lease in state.leases():
-        if within is not None and not lease.interval.overlaps(within):
-            continue
-        done.append(_remove(state, lease, by, "") if force else Unlocked(lease, "held"))
+    """Remove the expired leases that overlap `within` (None: all), with `force` live ones too; in order.
+
+    An error lists the leases that were removed before it.
+    """
+    done: list[Unlocked] = []
+    with _listing(done):
+        _drop_expired(state, within, by, "", done)
+        for lease in state.leases():
+            if within is not None and not lease.interval.overlaps(within):
+                continue
+            if force:
+                _remove(state, lease, by, "", done)
+            else:
+                done.append(Unlocked(lease, "held"))
     return sorted(done, key=lambda one: (one.lease.interval, one.lease.owner))
 
 
@@ -38,7 +48,8 @@ def release_lease(
 ) -> list[Unlocked]:
     """Remove the expired leases that overlap the window, and its live one if `run_id` names the run that holds it.
 
-    Raises ConfigError, with nothing changed, for a live lease without its run id, and where no lease is found.
+    Raises ConfigError, with nothing changed, for a live lease without its run id, and where no lease is found. Any
+    other error lists the leases that were removed before it.
     """
     live = [lease for lease in state.leases() if lease.interval.overlaps(window)]
     for lease in live:
@@ -50,8 +61,11 @@ def release_lease(
                 f"{held_lease(lease.holder, lease.since, lease.until, zone)}, {given}: "
                 "wait until it ends, or type the id of that run"
             )
-    done = _drop_expired(state, window, by, reason)
-    done += [_remove(state, lease, by, reason) for lease in live]
+    done: list[Unlocked] = []
+    with _listing(done):
+        _drop_expired(state, window, by, reason, done)
+        for lease in live:
+            _remove(state, lease, by, reason, done)
     if not done:
         raise ConfigError(
             f"window: no run holds {local_window(window, state.identity.timezone)}: its lease was released, or it "
@@ -65,18 +79,30 @@ def run_id_of(lease: Lease) -> str:
     return lease.owner.partition("/")[2] or lease.owner
 
 
-def _drop_expired(state: State, within: Interval | None, by: str, reason: str) -> list[Unlocked]:
-    done = [Unlocked(lease, "unlocked") for lease in state.drop_expired(within)]
-    for lease, status in done:
+@contextmanager
+def _listing(done: Sequence[Unlocked]) -> Iterator[None]:
+    """Append to an error of the block which leases were removed before it."""
+    try:
+        yield
+    except PipelineError as error:
+        removed = ", ".join(one.lease.holder for one in done if one.status != "held")
+        if removed:
+            error.append(f"removed before it: the lease of {removed}")
+        raise
+
+
+def _drop_expired(state: State, within: Interval | None, by: str, reason: str, done: list[Unlocked]) -> None:
+    dropped = [Unlocked(lease, "unlocked") for lease in state.drop_expired(within)]
+    done += dropped
+    for lease, status in dropped:
         _record(state, lease, status, by, reason)
-    return done
 
 
-def _remove(state: State, lease: Lease, by: str, reason: str) -> Unlocked:
+def _remove(state: State, lease: Lease, by: str, reason: str, done: list[Unlocked]) -> None:
     """Remove a live lease; it stays if another run took the window meanwhile."""
     state.release(lease.interval, Owner(lease.owner, lease.installation))
+    done.append(Unlocked(lease, "forced"))
     _record(state, lease, "forced", by, reason)
-    return Unlocked(lease, "forced")
 
 
 def _record(state: State, lease: Lease, status: str, by: str, reason: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind, waived
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, TransientError
-from airflow_pipeline_provider.phases.unlock import release_lease
+from airflow_pipeline_provider.phases.unlock import release_lease, unlock
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.phases.waive import Waived, waive
 from airflow_pipeline_provider.state.owners import Owner
@@ -224,3 +224,25 @@ def test_a_window_that_no_run_holds_cannot_be_released(pipeline: Pipeline) -> No
     with pytest.raises(ConfigError, match="no run holds 2013-11-03"):
         release_lease(pipeline.runtime().state, WINDOW, by="ann")
     assert owners(pipeline) == ["flights/manual__1"]
+
+
+def test_an_error_lists_the_leases_that_were_removed_before_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease(pipeline)
+    state = pipeline.runtime().state
+
+    def fails(*_: object, **__: object) -> None:
+        raise TransientError("state: the server closed the connection")
+
+    monkeypatch.setattr(state, "record_act", fails)
+    with pytest.raises(
+        TransientError, match=r"closed the connection; removed before it: the lease of flights/manual__1"
+    ):
+        release_lease(state, WINDOW, by="ann", run_id="manual__1")
+    assert owners(pipeline) == []
+    lease(pipeline, NEXT, "flights/manual__2")
+    lease(pipeline)
+    with pytest.raises(TransientError, match=r"removed before it: the lease of flights/manual__1 .*"):
+        unlock(state, None, by="ann", force=True)
+    assert owners(pipeline) == ["flights/manual__2"]
