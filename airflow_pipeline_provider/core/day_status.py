@@ -114,21 +114,14 @@ def _judge(
     max_attempts: int,
     timezone: str,
 ) -> tuple[DayStatus, str]:
-    def named(pieces: list[Interval]) -> str:
-        more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
-        return local_window(pieces[0], timezone) + more
-
     stuck = common(blocked(entries, max_attempts), missing)
     if doubtful:
-        return (
-            DayStatus.UNVERIFIED,
-            f"a replacement of {named(doubtful)} was begun and never committed: run it again",
-        )
+        return DayStatus.UNVERIFIED, unverified_sentence(doubtful, timezone)
     if stuck:
         return (
             DayStatus.BLOCKED,
-            f"{named(stuck)} failed {counted(max_attempts, 'time')} or more on its data: look, then run the "
-            "window by hand",
+            f"{_named(stuck, timezone)} failed {counted(max_attempts, 'time')} or more on its data: look, then run "
+            "the window by hand",
         )
     drift = [(piece, check) for piece, check in drifted(entries) if piece.overlaps(day)]
     if drift:
@@ -137,7 +130,7 @@ def _judge(
         if left_out:
             said = waive_reason(entries, left_out[0])
             why = f' ("{said}")' if said else ""
-            return DayStatus.WAIVED, f"{named(left_out)} was given up{why}; the rest is committed"
+            return DayStatus.WAIVED, f"{_named(left_out, timezone)} was given up{why}; the rest is committed"
         return (
             DayStatus.COMPLETE,
             "the zone skipped this date" if day.is_empty else COMPLETE,
@@ -163,6 +156,16 @@ def waive_reason(entries: list[Entry], piece: Interval) -> str:
     """Return the reason of the newest waiver that overlaps the piece."""
     said = [e.detail.get("reason") for e in entries if e.kind is Kind.WAIVED and e.interval.overlaps(piece)]
     return str(said[-1] or "")
+
+
+def unverified_sentence(pieces: Sequence[Interval], timezone: str) -> str:
+    """Return the reason of a day of which these pieces are unverified."""
+    return f"a replacement of {_named(pieces, timezone)} was begun and never committed: run it again"
+
+
+def _named(pieces: Sequence[Interval], timezone: str) -> str:
+    more = f" and {len(pieces) - 1} more" if len(pieces) > 1 else ""
+    return local_window(pieces[0], timezone) + more
 
 
 def drift_sentence(drift: list[tuple[Interval, Entry]], timezone: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from operator import attrgetter
 from typing import Annotated, TypeVar
@@ -184,6 +184,19 @@ def split(
         for number in range(bisect_right(ends, interval.start), bisect_left(starts, interval.end)):
             found[number].append(item)
     return [[] if whole.is_empty else touching for whole, touching in zip(wholes, found, strict=True)]
+
+
+def join_near(intervals: Iterable[Interval], gap: timedelta, most: int) -> list[Interval]:
+    """Return disjoint intervals that hold these, with those joined that are up to `gap` apart; at most `most`.
+
+    Where that leaves more, those further apart are joined too.
+    """
+    joined: list[Interval] = []
+    for piece in merge(intervals):
+        if joined and piece.start - joined[-1].end <= gap:
+            piece = Interval(joined.pop().start, piece.end)
+        joined.append(piece)
+    return joined if len(joined) <= most else join_near(joined, max(2 * gap, timedelta(hours=1)), most)
 
 
 def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:

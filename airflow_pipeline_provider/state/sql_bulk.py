@@ -37,7 +37,8 @@ class ReadState:
     """A pipeline's state at the time when all of them were read; the methods are those of `State`, and read nothing.
 
     `written` are the entries that overlap what was asked for. Attempts and replacements that a commit followed are
-    left out: nothing that is computed from the entries of a day needs them. `mark` changes with the state,
+    left out: nothing that is computed from the entries of a day needs them. `open` are checks and replacements of
+    all other time that no commit, waiver or newer check of the same window followed. `mark` changes with the state,
     `longest_us` is the length of the longest entry.
     """
 
@@ -45,6 +46,7 @@ class ReadState:
     covered: Coverage = field(default_factory=Coverage)
     held: list[Lease] = field(default_factory=list)
     written: list[Entry] = field(default_factory=list)
+    open: list[Entry] = field(default_factory=list)
     remembered: About = NOTHING
     mark: str = ""
     longest_us: int | None = None
@@ -69,12 +71,17 @@ class ReadState:
 
 
 def read_states(
-    state: SqlState, pipelines: Sequence[str], within: Interval | None, known: Mapping[str, str] | None = None
+    state: SqlState,
+    pipelines: Sequence[str],
+    within: Interval | None,
+    known: Mapping[str, str] | None = None,
+    *,
+    with_open: bool = False,
 ) -> dict[str, ReadState | DataError]:
     """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`.
 
-    Pipelines whose mark is still the one in `known` are left out. A record that cannot be read is the DataError of
-    its own pipeline.
+    `with_open` also reads `ReadState.open`, with the same query. Pipelines whose mark is still the one in `known`
+    are left out. A record that cannot be read is the DataError of its own pipeline.
     """
     database = state._database()
     read = {pipeline: ReadState() for pipeline in pipelines}
@@ -90,7 +97,8 @@ def read_states(
                     del read[pipeline]
                     rows.pop(pipeline, None)
             if rows:
-                failed |= _read(database, connection, rows, {name: read[name] for name in rows}, within)
+                wanted = {name: read[name] for name in rows}
+                failed |= _read(database, connection, rows, wanted, within, with_open)
     return {**read, **failed}
 
 
@@ -224,6 +232,7 @@ def _read(
     rows: Mapping[str, Any],
     read: Mapping[str, ReadState],
     within: Interval | None,
+    with_open: bool,
 ) -> dict[str, DataError]:
     """Fill what is read of each row; return the errors of records that cannot be read, by pipeline."""
     import sqlalchemy as sa
@@ -238,9 +247,14 @@ def _read(
     ):
         leases[row.pipeline_id].append(row)
     written = defaultdict(list)
+    parts = []
     if within is not None:
         longest_us = max(row.longest_us for row in rows.values())
-        found = connection.execute(_unsettled(database, read, within, longest_us))
+        parts += _unsettled(database, read, within, longest_us)
+    if with_open:
+        parts.append(_open(database, read, within))
+    if parts:
+        found = connection.execute(sa.union_all(*parts))
         for row in sorted(found, key=itemgetter(0)):  # the order of writing
             written[row[1]].append(row)
     unfolded = defaultdict(list)
@@ -258,7 +272,9 @@ def _read(
         one.first, one.longest_us = row.first_day, row.longest_us
         try:
             one.held = [lease for lease in map(read_lease, leases[name]) if lease.is_live(clock)]
-            one.written = [read_entry(entry) for entry in written[name]]
+            entries = [read_entry(entry) for entry in written[name]]
+            one.written = [e for e in entries if within is not None and e.interval.overlaps(within)]
+            one.open = [e for e in entries if within is None or not e.interval.overlaps(within)]
             one.remembered = read_about(row.about, _state_of(name))
             covered = continued(row, unfolded[name])
             if covered is None:
@@ -271,7 +287,9 @@ def _read(
     return failed
 
 
-def _unsettled(database: Database, pipelines: Iterable[str], within: Interval, longest_us: int) -> Any:
+def _unsettled(
+    database: Database, pipelines: Iterable[str], within: Interval, longest_us: int
+) -> list[sa.Select[Any]]:
     """Select, in any order, the entries that overlap the interval, without those before a commit of the same load."""
     import sqlalchemy as sa
 
@@ -290,6 +308,33 @@ def _unsettled(database: Database, pipelines: Iterable[str], within: Interval, l
         ),
     )
     begun = c.kind.in_([attempt, replacing])
-    return sa.union_all(
-        touching.where(sa.not_(begun)), touching.where(begun, ~commit.correlate(ledger).exists())
+    return [
+        touching.where(sa.not_(begun)),
+        touching.where(begun, ~commit.correlate(ledger).exists()),
+    ]
+
+
+def _open(database: Database, pipelines: Iterable[str], within: Interval | None) -> sa.Select[Any]:
+    """Select, in any order, the checks and replacements outside of the interval that may be unresolved.
+
+    The ledger refuses an older token, so a later commit of the window is the newer one.
+    """
+    import sqlalchemy as sa
+
+    ledger = database.tables.ledger
+    c, later = ledger.c, ledger.alias().c
+    found = sa.select(ledger).where(
+        c.pipeline_id.in_(list(pipelines)), c.kind.in_([Kind.CHECKED.value, Kind.REPLACING.value])
     )
+    if within is not None:
+        before = sa.and_(c.window_start < within.start, c.window_end <= within.start)  # each by the index
+        found = found.where(sa.or_(before, c.window_start >= within.end))
+    checked, done = Kind.CHECKED.value, [Kind.COMMITTED.value, Kind.WAIVED.value]
+    resolved = sa.select(sa.literal(1)).where(
+        sa.or_(later.kind.in_(done), sa.and_(c.kind == checked, later.kind == checked)),
+        later.pipeline_id == c.pipeline_id,
+        later.window_start == c.window_start,
+        later.window_end == c.window_end,
+        later.id > c.id,
+    )
+    return found.where(~resolved.correlate(ledger).exists())

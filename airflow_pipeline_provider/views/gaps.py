@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from msgspec import Struct
 
 from airflow_pipeline_provider.core.days import day_of, days_in
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import join_near
 from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, split_next, within
 from airflow_pipeline_provider.core.planning import horizon
 from airflow_pipeline_provider.views.described import Described
@@ -20,7 +20,8 @@ from airflow_pipeline_provider.views.pipeline_status import (
 )
 from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 
-_WEEK = timedelta(weeks=1)
+MOST_SPANS = 90  # of the ledger, read at once: few enough for one query
+_WEEK = timedelta(weeks=1)  # nothing is read over years without a gap
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -68,7 +69,7 @@ def read_gaps(config: Described, state: Readable, at: datetime, days: int | None
     first = last = None
     if span is not None:
         rest = within((one for one in read.missing if one.why is not Why.TOO_OLD), span)
-        entries = state.entries_in(_clusters([one.interval for one in rest]))
+        entries = state.entries_in(join_near((one.interval for one in rest), _WEEK, MOST_SPANS))
         missing += split_next(rules, explain(rest, entries), at)
         first, last = (day_of(instant, rules.timezone) for instant in (span.start, span.end - _INSTANT))
     gaps = tuple(_gap(config, one) for one in missing)
@@ -85,13 +86,3 @@ def _gap(config: Described, one: Missing) -> Gap:
         failures=one.failures,
         ready=one.ready,
     )
-
-
-def _clusters(pieces: list[Interval]) -> list[Interval]:
-    """Join intervals less than a week apart: one query for each cluster, none over years without a gap."""
-    clusters: list[Interval] = []
-    for piece in pieces:
-        if clusters and piece.start - clusters[-1].end <= _WEEK:
-            piece = Interval(clusters.pop().start, piece.end)
-        clusters.append(piece)
-    return clusters

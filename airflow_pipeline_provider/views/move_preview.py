@@ -73,13 +73,12 @@ class MovePreview(Struct, frozen=True):
     """The windows in order, and what moving the chosen ones takes.
 
     `seconds_per_hour` is the pace of the last windows for an hour of data, null without a commit to judge by.
-    `complete_days` counts the days that are complete after it. `left_out` counts windows beyond the limit.
+    `left_out` counts windows beyond the limit.
     """
 
     windows: tuple[MoveRow, ...]
     estimate_seconds: float | None
     seconds_per_hour: float | None
-    complete_days: int
     left_out: int
     command: str
 
@@ -119,23 +118,9 @@ def preview_move(
         windows=tuple(rows),
         estimate_seconds=None if pace is None else round(pace.ratio * seconds, 1),
         seconds_per_hour=None if pace is None else round(pace.ratio * 3600, 1),
-        complete_days=complete_days(rules, judged.values(), chosen),
         left_out=left_out,
         command=commands(config.pipeline_id, chosen),
     )
-
-
-def complete_days(rules: PlanRules, rows: Iterable[WindowRow], moved: Iterable[Interval]) -> int:
-    """Return how many of the days are complete, or stay complete, after these windows were moved."""
-    moved = set(moved)
-    touched = {day_of(window.start, rules.timezone) for window in moved}
-    done = {*COMPLETE, WindowState.WAIVED, WindowState.DRIFTED}
-    open_days = {
-        day_of(row.interval.start, rules.timezone)
-        for row in rows
-        if row.interval not in moved and row.state not in done
-    }
-    return len(touched - open_days)
 
 
 def commands(pipeline_id: str, windows: Sequence[Interval]) -> str:

@@ -11,13 +11,14 @@ from msgspec import Struct
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of, transitions
 from airflow_pipeline_provider.core.eta import Eta
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, common
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.core.missing import Missing, Why
+from airflow_pipeline_provider.core.missing import Missing, Why, days_of, explain, split_next
 from airflow_pipeline_provider.core.planning import day_plan, opens, ready_at
 from airflow_pipeline_provider.core.readiness import first_window
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.state.base import Lease
+from airflow_pipeline_provider.views.changed_days import ChangedDay
 from airflow_pipeline_provider.views.day_cells import (
     TO_REVIEW,
     WORST_FIRST,
@@ -160,9 +161,25 @@ def page_lease(lease: Lease, config: Described) -> PageLease:
     )
 
 
-def days_to_review(days: Iterable[DayCell | CountedDay]) -> int:
-    """Return how many days need a person."""
-    return sum(day.state in TO_REVIEW for day in days)
+def with_changed(view: Overview, changed: Iterable[ChangedDay]) -> Overview:
+    """Return the overview whose state is also that of these days, as far as it does not show them."""
+    shown = {cell.day for cell in view.days}
+    found = [(one.state, f"{one.day}: {one.reason}") for one in changed if one.day not in shown]
+    state, reason = min([(view.state, view.reason), *found], key=lambda one: WORST_FIRST.index(one[0]))
+    return view._replace(state=state, reason=reason)
+
+
+def days_to_review(config: Described, view: Overview, changed: Iterable[ChangedDay]) -> int:
+    """Return how many of all days need a person; `changed` are the drifted and unverified ones."""
+    shown = {cell.day for cell in view.days}
+    found = {cell.day for cell in view.days if cell.state in TO_REVIEW}
+    found |= {one.day for one in changed} - shown
+    spans = [day.whole for day in view.status.days]
+    other = [one for one in view.status.missing if not common([one.interval], spans)]
+    unmoved = split_next(config.rules, explain(other, []), view.planned.at)
+    kinds = (Why.BLOCKED, Why.NEVER_RUN)  # the ledger of these days was not read: what failed is not known
+    found |= set(days_of(config.rules, [one.interval for one in unmoved if one.why in kinds])) - shown
+    return len(found)
 
 
 def next_clock_change(timezone: str, at: datetime) -> ComingClockChange | None:

@@ -35,7 +35,8 @@ from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
 from airflow_pipeline_provider.web.moving import WindowsChanged, chosen_rows, start_move, window_conf
 from airflow_pipeline_provider.web.permissions import PageAction, readable, requires
 from airflow_pipeline_provider.web.pipelines import Found, find
-from airflow_pipeline_provider.web.states import Lazy, StateUnreachable, open_state, read_one
+from airflow_pipeline_provider.web.states import Lazy, read_one
+from airflow_pipeline_provider.web.stores import StateUnreachable, open_state
 
 router = APIRouter(prefix="/api/pipelines/{dag_id}")
 
@@ -62,7 +63,6 @@ def preview(dag_id: str, body: bodies.SelectionBody) -> Response:
             "windows": shown.windows,
             "estimate_seconds": shown.estimate_seconds,
             "seconds_per_hour": shown.seconds_per_hour,
-            "complete_days": shown.complete_days,
             "followers": followers,
             "left_out": shown.left_out,
             "command": shown.command,

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from airflow_pipeline_provider.core.intervals import iso_utc, parse_instant
 from airflow_pipeline_provider.exceptions import ConfigError, PipelineError, TransientError
 from airflow_pipeline_provider.observability.redaction import redact_values
-from airflow_pipeline_provider.web.states import StateUnreachable
+from airflow_pipeline_provider.web.stores import StateUnreachable
 
 MOST_PROBLEMS = 3
 HEADERS = {"Cache-Control": "private, no-cache"}

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.web import actions, read, static_files
 from airflow_pipeline_provider.web.answers import invalid_request, pipeline_failed, state_unreachable
-from airflow_pipeline_provider.web.states import StateUnreachable
+from airflow_pipeline_provider.web.stores import StateUnreachable
 
 HEADERS = {
     # for a file or an answer that is opened as a page of its own; Airflow's own pages have Airflow's policy

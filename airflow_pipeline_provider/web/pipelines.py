@@ -19,7 +19,8 @@ from airflow.models.dag import DagModel
 
 from airflow_pipeline_provider.state.facts import PipelineFacts, read_facts
 from airflow_pipeline_provider.web.catalog import BrokenFile, Listing, catalog, find_pipeline
-from airflow_pipeline_provider.web.states import Owned, known_ids, stores, together
+from airflow_pipeline_provider.web.states import known_ids
+from airflow_pipeline_provider.web.stores import Owned, stores, together
 
 GONE_SECONDS = 60.0  # how often stores are asked for pipelines without a DAG
 

@@ -12,10 +12,12 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.state.facts import PipelineFacts
 from airflow_pipeline_provider.views.bulk_read import relaxed_gc
+from airflow_pipeline_provider.views.changed_days import changed_days, open_spans
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
 from airflow_pipeline_provider.views.gaps import read_gaps
 from airflow_pipeline_provider.views.lanes import lane_of
 from airflow_pipeline_provider.views.overview import (
+    BUSY_VALID,
     YEAR_DAYS,
     counted,
     days_to_review,
@@ -23,6 +25,7 @@ from airflow_pipeline_provider.views.overview import (
     lead_spans,
     next_clock_change,
     overview,
+    with_changed,
 )
 from airflow_pipeline_provider.views.pipeline_status import Readable
 from airflow_pipeline_provider.views.shell_commands import shell_commands
@@ -140,12 +143,18 @@ def pipeline(
     mark = known_mark(request, other, at)
     within = strip_of(facts, at, _days_back(facts, at, until) + YEAR_DAYS)
     with relaxed_gc():
-        read = read_one(one.owned, within, mark)
+        read = read_one(one.owned, within, mark, with_open=True)
         if read.state is None:
             return unchanged(request.headers["If-None-Match"])
         view = overview(facts, read.state, at, YEAR_DAYS, until)
         days = counted(view)
-    entries = Lazy(one.owned, read.state).entries_in(lead_spans(facts, view, at))
+    spans = open_spans(read.state.open)
+    state = Lazy(one.owned, read.state, spans)
+    entries = state.entries_in(lead_spans(facts, view, at))
+    changed = changed_days(facts, state.entries_in(spans), spans)
+    if within is not None and until is not None:  # the days after it are not shown
+        changed += changed_days(facts, read.state.written, [within])
+    view = with_changed(view, changed)
     change = next_clock_change(facts.timezone, at)
     payload = {
         "at": at,
@@ -164,7 +173,7 @@ def pipeline(
         "next": view.next,
         "continuation": view.status.continuation,
         "target_day": view.status.target_day,
-        "days_to_review": days_to_review(days),
+        "days_to_review": days_to_review(facts, view, changed),
         "next_clock_change": change,
         "first_day": facts.start_day or read.state.first_day(None),
         "days": days,
@@ -205,11 +214,19 @@ def windows(
 
 @of_pipeline.get("/gaps")
 def gaps(dag_id: str, request: Request) -> Response:
-    """Return all missing time with its reasons, worst first: what needs a person, then the oldest."""
+    """Return all missing time with its reasons, worst first: what needs a person, then the oldest.
+
+    `changed_days` are all days that are drifted or unverified.
+    """
     one, at = _found(dag_id), now()
-    read = read_one(one.owned, None)
-    assert read.state is not None  # noqa: S101  (no mark was given)
-    found = read_gaps(one.facts, Lazy(one.owned, read.state), at)
+    other = digest("gaps", one.version)
+    read = read_one(one.owned, None, known_mark(request, other, at), with_open=True)
+    if read.state is None:
+        return unchanged(request.headers["If-None-Match"])
+    spans = open_spans(read.state.open)
+    state = Lazy(one.owned, read.state, spans)
+    found = read_gaps(one.facts, state, at)
+    changed = changed_days(one.facts, state.entries_in(spans), spans)
     order = {name: number for number, name in enumerate(_WORST_GAPS)}
     listed = sorted(found.gaps, key=lambda gap: (order.get(gap.reason.value, len(order)), gap.start))
     payload = {
@@ -217,11 +234,17 @@ def gaps(dag_id: str, request: Request) -> Response:
         "last_day": found.last_day,
         "total": len(listed),
         "gaps": listed[:MOST_GAPS],
+        "total_changed": len(changed),
+        "changed_days": changed[:MOST_CHANGED],
     }
-    return answer_by_content(request, payload, at)
+    if read.mark is None:
+        return answer_by_content(request, payload, at)
+    etag = Validator(read.mark, other, int((at + BUSY_VALID).timestamp())).etag()
+    return answer({"at": at, **payload}, etag)
 
 
 MOST_GAPS = 500
+MOST_CHANGED = 200
 _WORST_GAPS = ("blocked", "failed", "unfinished", "never_run", "too_old", "ready", "leased", "not_settled")
 
 

@@ -18,7 +18,8 @@ from airflow_pipeline_provider.views.overview import STRIP_DAYS, Lead, Overview,
 from airflow_pipeline_provider.views.pipeline_status import shown_days, whole_of
 from airflow_pipeline_provider.web.answers import unreachable_json
 from airflow_pipeline_provider.web.pipelines import Found
-from airflow_pipeline_provider.web.states import StateAnswer, StateUnreachable, read_entries, read_many
+from airflow_pipeline_provider.web.states import StateAnswer, read_entries, read_many
+from airflow_pipeline_provider.web.stores import StateUnreachable
 
 _MONTH = 30 * 86_400
 

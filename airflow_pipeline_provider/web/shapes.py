@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from airflow_pipeline_provider.views.changed_days import ChangedDay
 from airflow_pipeline_provider.views.day_cells import CountedDay, DayCell
 from airflow_pipeline_provider.views.gaps import Gap
 from airflow_pipeline_provider.views.history import Attempt
@@ -97,7 +98,7 @@ class PageFacts(Struct, forbid_unknown_fields=True):
 class PipelinePage(Struct, forbid_unknown_fields=True):
     """One pipeline with up to 366 days; `may` is true for what the user may do, else the missing permission.
 
-    `commands` are for a shell; some of them can lose data.
+    `state`, `caught_up` and `days_to_review` are of all days. `commands` are for a shell; some of them can lose data.
     """
 
     at: datetime
@@ -131,13 +132,19 @@ class LanesPage(Struct, forbid_unknown_fields=True):
 
 
 class GapsPage(Struct, forbid_unknown_fields=True):
-    """All missing time, worst first; `total` counts it, at most 500 are sent."""
+    """All missing time, worst first; `total` counts it, at most 500 are sent.
+
+    `changed_days` are the days of all time that were committed and are drifted or unverified since; at most 200 are
+    sent.
+    """
 
     at: datetime
     first_day: date | None
     last_day: date | None
     total: int
     gaps: list[Gap]
+    total_changed: int
+    changed_days: list[ChangedDay]
 
 
 class PageAttempt(Attempt, frozen=True):

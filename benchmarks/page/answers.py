@@ -194,14 +194,14 @@ def _window(now: datetime) -> Any:
 def ask(client: Any, path: str, change: Callable[[], None]) -> dict[str, Any]:
     """Ask for one answer: of an empty cache, after changes, and again with its ETag."""
     from airflow_pipeline_provider.state.sql import SqlState
-    from airflow_pipeline_provider.web import states
+    from airflow_pipeline_provider.web.stores import _stores
 
     queries: list[str] = []
 
     def listen() -> None:
         import sqlalchemy as sa
 
-        for kept in states._stores.values():
+        for kept in _stores.values():
             engine = kept.state._database().engine if isinstance(kept.state, SqlState) else None
             if engine is not None and not sa.event.contains(engine, "before_cursor_execute", count):
                 sa.event.listen(engine, "before_cursor_execute", count)

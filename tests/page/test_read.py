@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from airflow_pipeline_provider.cli.main import main
-from airflow_pipeline_provider.factory.plugin import URL_PREFIX
 from airflow_pipeline_provider.web.shapes import (
     ErrorAnswer,
     GapsPage,
@@ -22,50 +21,26 @@ from airflow_pipeline_provider.web.shapes import (
     PipelineRows,
     WindowAnswer,
 )
-from tests.page.conftest import Login
-from tests.page.world import HOSTILE, World, environment, fill
+from tests.page.conftest import API, Ask, Login, queries
+from tests.page.place import connect
+from tests.page.world import HOSTILE, World, fill
 
-API = f"{URL_PREFIX}/api"
 T = TypeVar("T")
+
+
+pytestmark = pytest.mark.usefixtures("world", "nothing_kept")
 
 
 @pytest.fixture(scope="module")
 def world(airflow_db: Path) -> Iterator[World]:
     """The world of this process's Airflow; its connections are those of the environment."""
-    home = airflow_db
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(home).items():
-            if name.startswith("AIRFLOW_CONN_"):
-                patch.setenv(name, value)
-        yield fill(home)
-    for left in (home / "dags").iterdir():  # Airflow reads this folder in the tests of other modules too
+        connect(airflow_db, patch)
+        yield fill(airflow_db)
+    for left in (
+        airflow_db / "dags"
+    ).iterdir():  # Airflow reads this folder in the tests of other modules too
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept(world: World) -> None:
-    """Every test begins as a new process of the api-server does."""
-    from airflow_pipeline_provider.web import catalog, pipelines, rows, states
-
-    catalog.forget_catalog()
-    pipelines.forget_gone()
-    rows.forget_rows()
-    states.forget_stores()
-
-
-Ask = Callable[..., Any]
-
-
-@pytest.fixture
-def ask(client: Login) -> Ask:
-    """Return a function that returns the JSON of an answer to an admin, which must be a success."""
-
-    def get(path: str, **query: Any) -> Any:
-        answer = client().get(f"{API}{path}", params=query)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    return get
 
 
 @pytest.fixture
@@ -250,11 +225,11 @@ def of_team(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every DAG belongs to team a, and so does the pipeline whose DAG is gone."""
     from contextlib import nullcontext
 
-    from airflow_pipeline_provider.web import permissions, pipelines, states
+    from airflow_pipeline_provider.web import permissions, pipelines, stores
 
     for module in (pipelines, permissions):
         monkeypatch.setattr(module, "teams_of", lambda ids: dict.fromkeys(ids, "a"))
-    monkeypatch.setattr(states, "as_team", nullcontext)  # the connections here are of no team
+    monkeypatch.setattr(stores, "as_team", nullcontext)  # the connections here are of no team
 
 
 def without(entity: str | None) -> Callable[..., bool]:
@@ -500,11 +475,9 @@ def test_reading_is_by_get_only(client: Login, method: str) -> None:
     "path", ["/pipelines/flights", "/pipelines/clocks/windows?from=2013-11-01&to=2013-11-05"]
 )
 def test_an_unchanged_answer_costs_one_query(client: Login, world: World, path: str) -> None:
-    from airflow_pipeline_provider.web import states
-
     user = client()
     first = user.get(f"{API}{path}")
-    with queries(states) as asked:
+    with queries() as asked:
         again = user.get(f"{API}{path}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert len(asked) == 1
@@ -512,12 +485,10 @@ def test_an_unchanged_answer_costs_one_query(client: Login, world: World, path: 
 
 
 def test_a_year_costs_five_queries(client: Login, world: World) -> None:
-    from airflow_pipeline_provider.web import states
-
     user = client()
     user.get(f"{API}/pipelines/flights")
     for path in ("", "/gaps", f"/windows?from={world.day(-7)}&to={world.day(0)}"):
-        with queries(states) as asked:
+        with queries() as asked:
             user.get(f"{API}/pipelines/flights{path}")
         assert 1 <= len(asked) <= 5, asked
 
@@ -544,37 +515,12 @@ def test_the_list_is_sent_again_only_when_it_changed(client: Login) -> None:
 
 
 def test_reading_creates_nothing(client: Login, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_pipeline_provider.web import states
+
+    from airflow_pipeline_provider.web import stores
 
     missing = world.home / "not_yet.db"
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_STATE", f'{{"conn_type": "sqlite", "host": "{missing}"}}')
-    states.forget_stores()
+    stores.forget_stores()
     page = client().get(f"{API}/pipelines/flights").json()
     assert page["never_ran"] is True
     assert not missing.exists()
-
-
-class queries:
-    """The statements on the state's database in the block, without the opening of transactions."""
-
-    def __init__(self, states: Any) -> None:
-        stores = [kept for kept in states._stores.values() if kept.state is not None]
-        self.engines = [kept.state._database().engine for kept in stores if hasattr(kept.state, "_database")]
-        self.found: list[str] = []
-
-    def __enter__(self) -> list[str]:
-        import sqlalchemy as sa
-
-        for engine in self.engines:
-            sa.event.listen(engine, "before_cursor_execute", self._count)
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        import sqlalchemy as sa
-
-        for engine in self.engines:
-            sa.event.remove(engine, "before_cursor_execute", self._count)
-
-    def _count(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "SELECT set_config")):
-            self.found.append(statement)

@@ -9,9 +9,9 @@ import pytest
 
 from airflow_pipeline_provider.exceptions import TransientError
 from airflow_pipeline_provider.state.facts import PipelineFacts
-from airflow_pipeline_provider.web import pipelines, states
+from airflow_pipeline_provider.web import pipelines, states, stores
 from airflow_pipeline_provider.web.catalog import Listing
-from airflow_pipeline_provider.web.states import Owned, StateUnreachable
+from airflow_pipeline_provider.web.stores import Owned, StateUnreachable
 
 
 def owned(name: str) -> Owned:
@@ -36,25 +36,25 @@ def test_dead_stores_are_waited_for_together(ask: Any, monkeypatch: pytest.Monke
         met.append(1)
         raise TransientError("no answer")
 
-    states.forget_stores()
-    monkeypatch.setattr(states, "open_state", dead)
+    stores.forget_stores()
+    monkeypatch.setattr(stores, "open_state", dead)
     assert ask(names) == names
     assert len(met) == len(names)
-    states.forget_stores()
+    stores.forget_stores()
 
 
 def test_a_dead_store_keeps_its_conn_id_in_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def dead(*_: Any) -> Any:
         raise TransientError("no answer")
 
-    states.forget_stores()
-    monkeypatch.setattr(states, "open_state", dead)
+    stores.forget_stores()
+    monkeypatch.setattr(stores, "open_state", dead)
     found = states.read_many({name: owned(name) for name in ("a", "b")}, None, {})
     assert [one.conn_id for one in found.values() if isinstance(one, StateUnreachable)] == [
         "down_a",
         "down_b",
     ]
-    states.forget_stores()
+    stores.forget_stores()
 
 
 def test_one_request_asks_for_pipelines_without_a_dag_and_others_do_not_wait(

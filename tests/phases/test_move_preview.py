@@ -107,7 +107,6 @@ def test_a_day(mixed: Pipeline) -> None:
     assert whys[4].startswith("failed 1 time: DataError in load: the source has no row in this window")
     assert whys[8] == "held by flights/scheduled__held now: waits for its lease; then it is moved again"
     assert found.windows[0].window.local_start == "2013-11-03T00:00:00-04:00"
-    assert found.complete_days == 0, "the window that is held stays open"
 
 
 def test_the_estimate_is_that_of_the_ledger(mixed: Pipeline) -> None:
@@ -144,14 +143,6 @@ def test_committed_windows_are_moved_only_if_they_are_chosen(mixed: Pipeline) ->
 def test_a_shrinkage_that_the_file_accepts_is_chosen(mixed: Pipeline) -> None:
     row = look(mixed, Selection(days=(SUNDAY,)), accepts_shrink=True).windows[3]
     assert (row.state, row.chosen, row.will) == ("drifted", True, "replace")
-
-
-def test_a_day_that_is_complete_afterwards_is_counted(pipeline: Pipeline) -> None:
-    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z", timedelta(minutes=20))
-    assert look(pipeline, Selection(days=(SUNDAY,))).complete_days == 1
-    assert look(pipeline, Selection(windows=tuple(windows(pipeline)[1:]))).complete_days == 0
-    pipeline.move(pipeline.runtime())
-    assert look(pipeline, Selection(windows=tuple(windows(pipeline)[1:]))).complete_days == 1
 
 
 def test_a_pipeline_that_never_ran_has_no_estimate(pipeline: Pipeline) -> None:

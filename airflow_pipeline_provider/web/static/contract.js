@@ -40,7 +40,8 @@
 
 /** @typedef {Interval & {seconds: number, days?: number, reason: string, detail?: string, failures?: number, ready?: boolean}} Gap */
 
-/** @typedef {{at: string, total?: number, gaps: Gap[]}} Gaps */
+/** @typedef {{day: string, state: State, reason: string}} ChangedDay */
+/** @typedef {{at: string, total?: number, gaps: Gap[], total_changed?: number, changed_days?: ChangedDay[]}} Gaps */
 
 /**
  * @typedef {{kind: string, at: string, token?: number | null, rows?: number | null, manifest?: string | null, run?: string | null,

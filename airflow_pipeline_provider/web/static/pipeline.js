@@ -123,7 +123,7 @@ export function PipelinePage({ dagId, heading = null }) {
       days.length
         ? h(Fragment, null,
           gapError ? h(Fault, { error: gapError, at: gaps?.at }) : null,
-          h(Look, { gaps: gaps?.gaps ?? null, more: Math.max(0, (gaps?.total ?? 0) - (gaps?.gaps.length ?? 0)), stale: Boolean(gapError), until, page, zone, may, openWindow, onDay: (day) => set({ day, to: null }), onMove: (/** @type {Gap} */ gap) => setAct({ name: "move", asked: { windows: [{ start: gap.start, end: gap.end }], days: null } }) }),
+          h(Look, { gaps: gaps?.gaps ?? null, more: Math.max(0, (gaps?.total ?? 0) - (gaps?.gaps.length ?? 0)), changed: gaps?.changed_days ?? [], stale: Boolean(gapError), page, zone, may, openWindow, onDay: (day) => set({ day, to: null, ...(byDay.has(day) ? {} : { until: day < days[0].day ? day : null }) }), onMove: (/** @type {Gap} */ gap) => setAct({ name: "move", asked: { windows: [{ start: gap.start, end: gap.end }], days: null } }) }),
           h("section", { "aria-label": "Days" },
             h("div", { className: "pp-row pp-spread" }, h("h2", null, "Days"), h("div", { className: "pp-row pp-noprint", style: { gap: 6 } },
               until ? h(C.Button, { size: "xs", variant: "outline", onClick: () => set({ until: null, day: null, to: null }) }, "Newest") : null,
@@ -202,20 +202,18 @@ function rangeEnd(asked, chosen, last) {
 
 /**
  * `more` gaps were not sent; with `stale` the newest answer is an error, so that nothing is called good.
- * @param {{gaps: Gap[] | null, more: number, stale: boolean, until: string | null, page: Pipeline, zone: string, may: Record<string, boolean | string>, openWindow: (key: string) => void, onDay: (day: string) => void, onMove: (gap: Gap) => void}} props
+ * @param {{gaps: Gap[] | null, more: number, changed: import("./contract.js").ChangedDay[], stale: boolean, page: Pipeline, zone: string, may: Record<string, boolean | string>, openWindow: (key: string) => void, onDay: (day: string) => void, onMove: (gap: Gap) => void}} props
  */
-function Look({ gaps, more, stale, until, page, zone, may, openWindow, onDay, onMove }) {
+function Look({ gaps, more, changed, stale, page, zone, may, openWindow, onDay, onMove }) {
   const [all, setAll] = useState(false);
   const open = (gaps ?? []).filter((gap) => !WAITING.has(gap.reason));
-  const changed = page.days.filter((day) => day.state === "drifted" || day.state === "unverified").reverse();
   if (gaps === null) return null;
   const total = open.length + changed.length;
   const unsent = open.length === gaps.length ? more : 0; // worst first: behind one that waits, all wait
   if (!total && !unsent) {
     if (stale) return null;
-    const [first, last] = [page.days[0].day, page.days[page.days.length - 1].day];
-    const others = until || (page.first_day && page.first_day < first) ? ` Only the days from ${first} to ${last} were checked for drift.` : "";
-    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running, ready or not yet settled.${others}`));
+    const last = page.days[page.days.length - 1].day;
+    return h("div", { className: "pp-note pp-good pp-row" }, h(Icon, { state: "complete", size: 16 }), h("span", null, `Nothing needs a look. Everything that runs plan up to ${last} is complete, waived, running, ready or not yet settled.`));
   }
   const most = all ? total : 5;
   return h("section", { className: "pp-look", "aria-label": "Needs a look" },

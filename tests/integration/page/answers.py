@@ -257,7 +257,13 @@ def gaps() -> dict[str, Any]:
             gap["reason"]
         )
     )
-    return {"at": utc(NOW), "gaps": found}
+    changed = [
+        {"day": day, "state": odd["state"], "reason": odd["reason"]}
+        for (day, _), odd in ODD.items()
+        if odd["state"] in ("drifted", "unverified")
+    ]
+    changed.sort(key=lambda one: (one["state"] == "drifted", one["day"]))
+    return {"at": utc(NOW), "gaps": found, "total_changed": len(changed), "changed_days": changed}
 
 
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
