@@ -46,11 +46,12 @@ export const Quiet = ({ children }) => h("span", { className: "pp-quiet pp-small
 export function Fault({ error, at = null }) {
   const { body, status } = error;
   const last = at ?? body?.last_good_at;
-  const title = status === 503 ? "The state store cannot be read" : status === 403 ? "You may not see this" : status === 0 ? "No connection" : "The page cannot be read";
+  const ofState = status === 503 && body !== null && typeof body === "object" && "last_good_at" in body; // a 503 has other causes too
+  const title = ofState ? "The state store cannot be read" : status === 503 ? "Not possible now" : status === 403 ? "You may not see this" : status === 0 ? "No connection" : "The page cannot be read";
   return h("div", { className: "pp-note pp-bad", role: "alert" },
     h("strong", null, title), body?.conn_id ? [" (connection ", h("code", { key: "c", className: "pp-mono" }, body.conn_id), ")"] : null, ". ",
     h("span", { className: "pp-text" }, error.message), " ",
-    h("span", { className: "pp-quiet" }, last ? `Last good answer ${ago(last, new Date().toISOString())}, at ${moment(second(last), "UTC")}.` : status === 503 ? "There was no good answer since the API server started." : ""));
+    h("span", { className: "pp-quiet" }, last ? `Last good answer ${ago(last, new Date().toISOString())}, at ${moment(second(last), "UTC")}.` : ofState ? "There was no good answer since the API server started." : ""));
 }
 
 /** @param {{label?: string}} props */

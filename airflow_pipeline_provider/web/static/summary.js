@@ -38,7 +38,7 @@ export function Summary({ page, zone }) {
     h(Chip, { name: "Behind", icon: behind > 0 ? "too_old" : page.caught_up ? "complete" : "missing", value: behindText(page), more: behind > 0 ? etaText(page.eta, zone) : null }),
     h(Chip, { name: "Days that need a look", icon: review ? "missing" : "complete", value: review ? String(review) : "none" }),
     lease
-      ? h(Chip, { name: leases.length === 1 ? "Held" : `${leases.length} windows held, the first`, icon: "running", value: h(When, { of: lease.window, zone }), more: `by ${lease.run_id ?? lease.holder ?? "an unknown holder"}, ${lease.until <= at ? `lease expired ${ago(second(lease.until), second(at))}` : `last sign of life ${ago(second(lease.seen ?? lease.since), second(at))}`}` })
+      ? h(Chip, { name: leases.length === 1 ? "Held" : `${leases.length} windows held, the first`, icon: "running", value: h(When, { of: lease.window, zone }), more: `by ${lease.run_id ?? lease.holder ?? "an unknown holder"}, last sign of life ${ago(second(lease.seen ?? lease.since), second(at))}` })
       : h(Chip, { name: "Held", icon: "waived", value: "no window", more: "no run is moving anything" }),
     next?.window ? h(Chip, { name: "Next window", icon: "not_settled", value: h(When, { of: next.window, zone }), more: next.ready_at ? (next.ready_at <= at ? "ready now" : `ready ${ago(second(next.ready_at), second(at))}, at ${clock(second(next.ready_at), zone)}`) : null }) : null,
     ended ? h(Chip, { name: "Ended", icon: "complete", value: `last day ${facts.end_day}`, more: "end_day is reached; no later day is planned" }) : null,
