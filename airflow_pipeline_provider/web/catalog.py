@@ -63,6 +63,7 @@ class BrokenFile(NamedTuple):
     message: str
     since: datetime | None
     dag_id: str | None
+    bundle: str | None
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _broken_files(rows: Sequence[Any], listed: Mapping[str, ListedPipeline]) -> 
     for one in listed.values():
         held[one.bundle, one.facts.file].append(one)
     places = [(bundle, _name(filename)) for filename, _, bundle in rows]
-    for (filename, stacktrace, _), place in zip(rows, places, strict=True):
+    for (filename, stacktrace, bundle), place in zip(rows, places, strict=True):
         message = _RAISED.split(stacktrace or "")[-1].strip()[:_LONGEST_MESSAGE]
         lines = [int(at["line"]) for at in _PLACE.finditer(message) if at["line"]]
         line = min(lines, default=None)
@@ -254,6 +255,7 @@ def _broken_files(rows: Sequence[Any], listed: Mapping[str, ListedPipeline]) -> 
             redact_text(message),
             before.parsed_at if before else None,
             before.dag_id if before else None,
+            bundle,
         )
 
 

@@ -13,7 +13,7 @@ from fastapi import HTTPException
 
 from airflow_pipeline_provider.web.answers import not_found
 from airflow_pipeline_provider.web.maintenance_dags import find_maintenance
-from airflow_pipeline_provider.web.pipelines import Found, find, readable_ids, teams_of
+from airflow_pipeline_provider.web.pipelines import Found, find, readable_found, readable_ids, teams_of
 
 
 class Needed(NamedTuple):
@@ -75,8 +75,11 @@ def readable(dag_id: str, user: GetUserDep) -> Found | None:
     This is the dependency of the routes of one pipeline. It asks what the list asks, so that both show the same.
     """
     one = find(dag_id)
-    team = one.owned.team if one is not None else teams_of([dag_id]).get(dag_id)
-    if dag_id not in readable_ids(user, {dag_id: team}):
+    if one is not None:
+        allowed = readable_found(user, {dag_id: one})
+    else:
+        allowed = readable_ids(user, {dag_id: teams_of([dag_id]).get(dag_id)})
+    if dag_id not in allowed:
         raise HTTPException(403, _missing(READ, dag_id))
     return one
 

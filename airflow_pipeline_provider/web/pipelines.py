@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import (
     AccessView,
@@ -16,6 +17,9 @@ from airflow.api_fastapi.auth.managers.models.resource_details import (
 )
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.team import Team
+from airflow.utils.session import create_session
 
 from airflow_pipeline_provider.state.facts import PipelineFacts, read_facts
 from airflow_pipeline_provider.web.catalog import BrokenFile, Listing, catalog, find_pipeline
@@ -120,19 +124,21 @@ def _read_gone(listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned
     return found
 
 
+def has_teams() -> bool:
+    """Return whether Airflow has teams."""
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
+
+
 def teams_of(dag_ids: list[str]) -> dict[str, str | None]:
     """Return the team of each DAG; empty where Airflow has no teams."""
-    if not conf.getboolean("core", "multi_team", fallback=False):
+    if not has_teams():
         return {}
     teams: dict[str, str | None] = DagModel.get_dag_id_to_team_name_mapping(dag_ids)
     return teams
 
 
 def readable_ids(user: Any, teams: Mapping[str, str | None]) -> set[str]:
-    """Return those of these DAGs, each with its team, that the user may read with their runs.
-
-    A DAG that Airflow no longer knows has the team whose connection its state is read with.
-    """
+    """Return those of these DAGs, each with its team, that the user may read with their runs."""
     manager = get_auth_manager()
     by_team: dict[str | None, set[str]] = defaultdict(set)
     for dag_id, team in teams.items():
@@ -150,19 +156,67 @@ def readable_ids(user: Any, teams: Mapping[str, str | None]) -> set[str]:
     }
 
 
+def every_team() -> set[str | None]:
+    """Return the teams of Airflow, with None for what belongs to no team."""
+    names: set[str] = Team.get_all_team_names()
+    return {*names, None}
+
+
+def teams_of_bundles() -> dict[str, str | None]:
+    """Return the team of each DAG bundle, None for one of no team."""
+    with create_session(scoped=False) as session:
+        found: dict[str, str | None] = dict.fromkeys(session.scalars(sa.select(DagBundleModel.name)))
+        found |= dict(
+            session.execute(sa.select(DagBundleModel.name, Team.name).join(DagBundleModel.teams)).all()
+        )
+    return found
+
+
+def _may_read_dags(user: Any, team: str | None) -> bool:
+    """Return whether the user may read the DAGs of the team, whatever their ids are, with their runs."""
+    return bool(
+        get_auth_manager().is_authorized_dag(
+            method="GET", access_entity=DagAccessEntity.RUN, details=DagDetails(team_name=team), user=user
+        )
+    )
+
+
+def _may_read_all(user: Any) -> bool:
+    return all(_may_read_dags(user, team) for team in every_team())
+
+
+def readable_found(user: Any, found: Mapping[str, Found]) -> set[str]:
+    """Return the DAG ids of the pipelines that the user may read.
+
+    With teams, only a user who may read the DAGs of all of them sees a pipeline whose DAG is gone: the database of
+    its state may be shared, and does not record whose it was.
+    """
+    ids = readable_ids(user, {dag_id: one.owned.team for dag_id, one in found.items()})
+    gone = {dag_id for dag_id in ids if found[dag_id].gone}
+    return ids - gone if gone and has_teams() and not _may_read_all(user) else ids
+
+
+def _readable_files(user: Any, broken: Iterable[BrokenFile]) -> list[BrokenFile]:
+    """Return the files without a pipeline whose errors the user may read; with teams, those of the user's bundles."""
+    unknown = [file for file in broken if file.dag_id is None]
+    may = get_auth_manager().is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user)
+    if not unknown or not may or not has_teams():
+        return unknown if may else []
+    teams = teams_of_bundles()
+    readable = {team: _may_read_dags(user, team) for team in set(teams.values())}
+    whole = _may_read_all(user)
+    return [file for file in unknown if (readable[teams[file.bundle]] if file.bundle in teams else whole)]
+
+
 def readable_pipelines(user: Any) -> tuple[dict[str, Found], list[BrokenFile]]:
     """Return the pipelines that the user may read, by DAG id, and the files without a pipeline that do not load."""
     listed = catalog()
-    manager = get_auth_manager()
     teams = teams_of(list(listed.pipelines))
     every = {dag_id: _listed(listed, dag_id, teams) for dag_id in listed.pipelines}
     every |= {dag_id: _without_dag(dag_id, owned) for dag_id, owned in _gone.get(listed, teams).items()}
-    allowed = readable_ids(user, {dag_id: one.owned.team for dag_id, one in every.items()})
+    allowed = readable_found(user, every)
     found = {dag_id: one for dag_id, one in every.items() if dag_id in allowed}
-    unknown = [file for file in listed.broken if file.dag_id is None]
-    if unknown and not manager.is_authorized_view(access_view=AccessView.IMPORT_ERRORS, user=user):
-        unknown = []
-    return found, unknown
+    return found, _readable_files(user, listed.broken)
 
 
 def find(dag_id: str) -> Found | None:

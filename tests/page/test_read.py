@@ -229,6 +229,9 @@ def of_team(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (pipelines, permissions):
         monkeypatch.setattr(module, "teams_of", lambda ids: dict.fromkeys(ids, "a"))
+    monkeypatch.setattr(pipelines, "has_teams", lambda: True)
+    monkeypatch.setattr(pipelines, "every_team", lambda: {"a", "b", None})
+    monkeypatch.setattr(pipelines, "teams_of_bundles", lambda: {"dags-folder": "a"})
     monkeypatch.setattr(stores, "as_team", nullcontext)  # the connections here are of no team
 
 
@@ -259,7 +262,7 @@ def test_each_route_refuses_what_the_list_leaves_out(
             }
         return listed, answers
 
-    listed, answers = asked(client("viewer", teams=["a"]))
+    listed, answers = asked(client("viewer", teams=["a", "b"]))
     assert answers.keys() <= listed
     assert all(403 not in statuses for statuses in answers.values())
     if refused != "another team":
@@ -267,6 +270,61 @@ def test_each_route_refuses_what_the_list_leaves_out(
     listed, answers = asked(client("viewer", teams=["b" if refused == "another team" else "a"]))
     assert listed == set()
     assert all(statuses == {403} for statuses in answers.values())
+
+
+@pytest.mark.parametrize(
+    ("role", "teams", "expected"),
+    [
+        ("viewer", ["a"], {"broken", "removed"}),
+        ("viewer", ["b"], set()),
+        ("viewer", [], set()),
+        ("viewer", ["a", "b"], {"broken", "removed", "gone"}),
+        ("admin", [], {"broken", "removed", "gone"}),
+    ],
+)
+def test_what_no_team_can_be_named_for_is_only_shown_to_those_who_see_all_teams(
+    role: str, teams: list[str], expected: set[str], client: Login, of_team: None
+) -> None:
+    user = client(role, teams=teams)
+    rows = user.get(f"{API}/pipelines?limit=200").json()["pipelines"]
+    names = {"broken", "removed", "gone"}
+    assert names & {row["pipeline_id"] for row in rows} == expected
+    for name in names - {"broken"}:
+        status = user.get(f"{API}/pipelines/{name}").status_code
+        assert status == (200 if name in expected else 403)
+
+
+@pytest.mark.parametrize(("role", "expected"), [("viewer", set()), ("admin", {"broken"})])
+def test_a_broken_file_of_an_unknown_bundle_is_only_shown_to_those_who_see_all_teams(
+    role: str, expected: set[str], client: Login, of_team: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_pipeline_provider.web import pipelines
+
+    monkeypatch.setattr(pipelines, "teams_of_bundles", dict)
+    rows = client(role, teams=["a"]).get(f"{API}/pipelines?limit=200").json()["pipelines"]
+    assert {row["pipeline_id"] for row in rows if row["dag_id"] is None} == expected
+
+
+def test_the_teams_of_bundles_are_read_from_airflow(world: World) -> None:
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.team import Team
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from airflow_pipeline_provider.web.pipelines import every_team, teams_of_bundles
+
+    assert teams_of_bundles()["dags-folder"] is None
+    with create_session() as session:
+        bundle = session.scalars(select(DagBundleModel).where(DagBundleModel.name == "dags-folder")).one()
+        bundle.teams = [Team(name="ops")]
+    try:
+        assert teams_of_bundles()["dags-folder"] == "ops"
+        assert every_team() == {"ops", None}
+    finally:
+        with create_session() as session:
+            bundle = session.scalars(select(DagBundleModel).where(DagBundleModel.name == "dags-folder")).one()
+            bundle.teams = []
+            session.delete(session.scalars(select(Team).where(Team.name == "ops")).one())
 
 
 def test_each_answer_has_the_documented_shape(client: Login, world: World) -> None:
