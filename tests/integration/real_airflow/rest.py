@@ -203,7 +203,7 @@ class Airflow:
         return "\n".join([*(line["event"] for line in lines), *errors])
 
     def assert_succeeded(self, dag_id: str, runs: list[dict[str, Any]]) -> None:
-        """All of these runs succeeded; a failed one is shown with what its failed tasks logged last."""
+        """All of these runs succeeded; one that did not is shown with its tasks' states and last log lines."""
         failed = [run["dag_run_id"] for run in runs if run["state"] != "success"]
         logs = [
             f"{run_id}, {name}:\n{self.log(dag_id, run_id, ti['task_id'], ti['map_index'])[-3000:]}"
@@ -211,7 +211,8 @@ class Airflow:
             for name, ti in self.tasks(dag_id, run_id).items()
             if ti["state"] == "failed"
         ]
-        assert not failed, "\n\n".join([f"runs without success: {failed}", *logs])
+        states = [f"{run_id}: {self.states(dag_id, run_id)}" for run_id in failed]
+        assert not failed, "\n\n".join(["runs without success:", *states, *logs])
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = False) -> None:
         """Clear tasks of a run, or without any the whole run."""
