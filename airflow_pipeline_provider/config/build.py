@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 
 from pydantic import BaseModel, ValidationError
 
 from airflow_pipeline_provider.config.checks import COMPARED_FIELDS
+from airflow_pipeline_provider.config.columns import validate_columns
 from airflow_pipeline_provider.config.messages import child_at, validation_messages
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import (
@@ -28,7 +30,15 @@ _SECTIONS: dict[str, type[Options]] = {
     "state": StateOptions,
 }
 _DEFAULT_STATE = {"type": "variable"}
-_EMPTY_MEANS_DEFAULT = ("state", "validate", "audit", "airflow", "default_record", "record_functions")
+_EMPTY_MEANS_DEFAULT = (
+    "state",
+    "columns",
+    "validate",
+    "audit",
+    "airflow",
+    "default_record",
+    "record_functions",
+)
 
 Path = tuple[str | int, ...]
 Found = list[tuple[Path, str]]
@@ -52,6 +62,13 @@ def build_config(
             data.pop(kind, None)
         else:
             data[kind] = _validate_section(kind, data[kind], base, options_model, found)
+    if "columns" in data:
+        data["columns"], problems = validate_columns(
+            data["columns"],
+            data.get("target", TargetOptions.model_construct(type="")),
+            lambda path: _node_at(tree, path).line,
+        )
+        found += problems
     config = _validate_pipeline(data, found)
     if config is None or found:
         raise ConfigFileError(_sorted(_located(tree, file, *item) for item in found), file)
@@ -131,18 +148,33 @@ def _check_across_valid_fields(data: dict[str, object], found: Found) -> None:
 # --- positions ----------------------------------------------------------------------------------------------------
 
 
-def _located(tree: Node, file: str | None, path: Path, message: str) -> Problem:
-    """Return the problem with file and line of its value, or of the mapping that lacks it."""
+def _node_at(tree: Node, path: Path) -> Node:
+    """Return the value at the path, or the mapping that lacks it."""
     node = tree
     for part in path:
         child = child_at(node.value, part)
         if child is None:
             break
         node = child
-    whole_file = node is tree
-    return Problem(
-        dotted(path), message, file if whole_file else node.file, None if whole_file else node.line or None
-    )
+    return node
+
+
+def _located(tree: Node, file: str | None, path: Path, message: str) -> Problem:
+    """Return the problem with file and line of its value, or of the mapping that lacks it."""
+    node = _node_at(tree, path)
+    if node is tree:
+        return Problem(dotted(path), message, file)
+    return Problem(dotted(path), message, node.file, node.line or None, place=shown_file(node.file, file))
+
+
+def shown_file(file: str | None, pipeline_file: str | None) -> str | None:
+    """Return a file's path from the folder of the pipeline file, for messages."""
+    if file is None or pipeline_file is None:
+        return None
+    try:
+        return str(PurePath(file).relative_to(PurePath(pipeline_file).parent))
+    except ValueError:
+        return None
 
 
 def _sorted(problems: Iterable[Problem]) -> Sequence[Problem]:

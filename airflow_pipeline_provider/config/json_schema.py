@@ -17,7 +17,15 @@ from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_s
 
 SCHEMA_FILE = "pipeline.schema.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SECTIONS_WITH_DEFAULTS = ("state", "validate", "audit", "airflow", "default_record", "record_functions")
+_SECTIONS_WITH_DEFAULTS = (
+    "state",
+    "columns",
+    "validate",
+    "audit",
+    "airflow",
+    "default_record",
+    "record_functions",
+)
 
 
 def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, object]:

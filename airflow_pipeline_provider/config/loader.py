@@ -21,10 +21,11 @@ from pydantic import BaseModel
 
 from airflow_pipeline_provider.config.build import build_config
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
+from airflow_pipeline_provider.config.files import include_columns, read_file, read_mapping
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
 from airflow_pipeline_provider.config.variables import expand
-from airflow_pipeline_provider.config.yaml_tree import MAX_BYTES, Node, YamlError, from_plain, read_yaml
+from airflow_pipeline_provider.config.yaml_tree import Node, YamlError, from_plain, read_yaml
 from airflow_pipeline_provider.exceptions import ConfigError
 
 __all__ = [
@@ -142,7 +143,7 @@ def find_file(folder: str | Path, pipeline_id: str) -> Path | None:
 def _id_of(path: Path) -> str | None:
     """Return the `pipeline_id` in a file, None if it has none or cannot be read."""
     try:
-        data = _read(path)
+        data = read_file(path)
         lines = _ID_LINE.findall(data)
         if len(lines) == 1 and data.count(b"pipeline_id") == 1:
             return str(lines[0][1].decode())
@@ -156,53 +157,17 @@ def _id_of(path: Path) -> str | None:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            what = (
-                "is a folder"
-                if path.is_dir()
-                else "is not a regular file"
-                if path.exists()
-                else "does not exist"
-            )
-            raise ConfigFileError([Problem("", what, str(path))], str(path))
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigFileError([Problem("", f"cannot be read: {reason}", str(path))], str(path)) from None
-    if len(data) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES:,} bytes: a pipeline file contains one pipeline"
-        raise ConfigFileError([Problem("", message, str(path))], str(path))
-    return data
-
-
-def _read_mapping(path: Path) -> Node:
-    """Return the mapping in a file, an empty mapping for an empty file."""
-    try:
-        tree = read_yaml(_read(path), str(path))
-    except YamlError as error:
-        raise ConfigFileError(error.problems, str(path)) from None
-    if tree is None or tree.value is None:
-        return Node({}, 1, str(path))
-    if not isinstance(tree.value, dict):
-        what = "a list" if isinstance(tree.value, list) else "a single value"
-        message = f"must contain a mapping (lines of 'key: value'), got {what}"
-        raise ConfigFileError([Problem("", message, str(path), tree.line)], str(path))
-    return tree
-
-
 def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> PipelineConfig:
-    tree = _read_mapping(path)
+    tree = read_mapping(path)
     if not tree.value:
         message = "is empty: a pipeline needs at least pipeline_id, source, stage and target"
         raise ConfigFileError([Problem("", message, str(path))], str(path))
     merged, used, problems = expand(tree if defaults is None else _merge(defaults, tree), os.environ)
     if problems:
         raise ConfigFileError(problems, str(path))
+    merged, more = include_columns(merged, path)
     config = build_config(merged, str(path), options_model)
-    config._variables = tuple(used)
+    config._variables = (*used, *more)
     config._file = path.name
     return config
 
@@ -223,7 +188,7 @@ def _defaults_of(folder: Path) -> Node | None:
 
 @lru_cache(maxsize=8)
 def _read_defaults(path: Path, _modified: int, _size: int) -> Node:
-    tree = _read_mapping(path)
+    tree = read_mapping(path)
     if "pipeline_id" in tree.value:
         message = "must be in each pipeline's own file: remove it from the defaults"
         raise ConfigFileError(
@@ -254,7 +219,7 @@ def _types_differ(default: Node, node: Node) -> bool:
 
 
 def _duplicate_id_error(path: Path, first: Path, pipeline_id: str) -> ConfigFileError:
-    tree = _read_mapping(path)
+    tree = read_mapping(path)
     line = tree.value["pipeline_id"].line
     message = f"{pipeline_id!r} is used by {first.name}: choose another id, or remove one of the two files"
     return ConfigFileError([Problem("pipeline_id", message, str(path), line)], str(path))

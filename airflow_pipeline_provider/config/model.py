@@ -30,9 +30,11 @@ from pydantic import (
 
 from airflow_pipeline_provider.config import fields
 from airflow_pipeline_provider.config.checks import cross_field_problems
+from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile
 from airflow_pipeline_provider.config.options import (
     DURATION_PATTERN,
     DurationSeconds,
+    Section,
     SourceOptions,
     StageOptions,
     StateOptions,
@@ -43,6 +45,7 @@ from airflow_pipeline_provider.config.options import (
 from airflow_pipeline_provider.config.policy import function_problem, module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.config.variables import Variable
+from airflow_pipeline_provider.core.columns import Column
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -61,12 +64,6 @@ Day = Annotated[
     date, BeforeValidator(fields.validate_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(fields.validate_names)]
-
-
-class Section(BaseModel):
-    """A section of fixed keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ValidateOptions(Section):
@@ -191,6 +188,11 @@ class PipelineConfig(BaseModel):
     )
     target: SerializeAsAny[TargetOptions] = Field(description="Where windows are loaded to.")
     state: SerializeAsAny[StateOptions] = Field(description="Where leases and the ledger are stored.")
+    columns_: ColumnList | ColumnsFile = Field(
+        default=(),
+        alias="columns",
+        description="Typed columns of the view <table>_TYPED, as a list or in a file of their own.",
+    )
     validate_: ValidateOptions = Field(
         default=ValidateOptions(), alias="validate", description="Checks before a window is read."
     )
@@ -274,6 +276,12 @@ class PipelineConfig(BaseModel):
     def file(self) -> str | None:
         """Return the name of the pipeline file, None for a configuration without one."""
         return self._file
+
+    @functools.cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The typed columns, none without the key."""
+        listed = () if isinstance(self.columns_, ColumnsFile) else self.columns_
+        return tuple(column.column() for column in listed)
 
     @functools.cached_property
     def rules(self) -> PlanRules:

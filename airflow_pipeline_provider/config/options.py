@@ -7,7 +7,7 @@ The field types give every connector the same durations and sizes with the same 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -100,6 +100,12 @@ ByteCount = Annotated[
 """Bytes, written as `128MB`, `64MiB` or a plain number; 1KB to 5GB."""
 
 
+class Section(BaseModel):
+    """A section of fixed keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class Options(BaseModel):
     """A section of a pipeline file; unknown keys are errors, and values cannot be changed."""
 
@@ -143,7 +149,12 @@ class StageOptions(Options):
 
 
 class TargetOptions(Options):
-    """Keys of every target; none so far."""
+    """Keys of every target; none so far.
+
+    `longest_column` is the most characters of a column's or view's name, None for a target without typed columns.
+    """
+
+    longest_column: ClassVar[int | None] = None
 
 
 class StateOptions(Options):

@@ -21,7 +21,7 @@ class Problem(NamedTuple):
     """One problem of one file.
 
     `path` is dotted: `source.page_size`, `airflow.tags[1]`, empty for the whole file. `line` counts from 1.
-    `severity` is "error" or "warning".
+    `severity` is "error" or "warning".  `place` is the file as messages show it, by default its name.
     """
 
     path: str
@@ -29,12 +29,13 @@ class Problem(NamedTuple):
     file: str | None = None
     line: int | None = None
     severity: str = "error"
+    place: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.message}" if self.path else self.message
         if self.file is None:
             return text
-        place = PurePath(self.file).name
+        place = self.place or PurePath(self.file).name
         return f"{text} ({place}:{self.line})" if self.line else f"{text} ({place})"
 
 

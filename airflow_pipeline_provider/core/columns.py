@@ -21,6 +21,12 @@ Mask = Literal["sha256", "last4", "drop"]
 Level = Literal["ignore", "warn", "fail"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+NAME_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
+MOST_COLUMNS = 1500  # with the view's own columns below the 1,600 of PostgreSQL
+VIEW_COLUMNS = ("RECORD_ID", "EVENT_TIME", "TOKEN", "_REST")
+CHILD_COLUMNS = ("RECORD_ID", "ORDINAL", "EVENT_TIME")  # of the view of an array's elements
+# Objects of a target next to the table T are T_COMMITS, ...; the view of an array's elements must be another one.
+SIBLINGS = ("COMMITS", "FENCE", "LATEST", "QUARANTINE", "TYPED")
 MOST_DIGITS = 38  # of a decimal, on Snowflake and DuckDB
 DEFAULT_FORMATS = ("strict_date_optional_time",)
 ISO, MILLISECONDS, SECONDS = "iso", "epoch_millis", "epoch_second"

@@ -61,7 +61,7 @@ class Runtime:
 
 def identity_of(config: PipelineConfig) -> Identity:
     """Return the identity that the pipeline's connectors get."""
-    return Identity(config.pipeline_id, config.timezone, config.source.history == "changes")
+    return Identity(config.pipeline_id, config.timezone, config.source.history == "changes", config.columns)
 
 
 @contextmanager

@@ -88,6 +88,12 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
     config: dict[str, Any] = {"pipeline_id": "flights"}
     for one, connector in used.items():
         config[one] = {"type": connector, **SECTIONS[f"{one}.{connector}"]}
+    if kind == "columns":
+        types = {"columns": "rows", "format": "date"}
+        column = {"name": "A", "path": "a", "type": types.get(key, "text"), key: example}
+        rows = {"name": "R", "path": "r", "type": "rows", "columns": [column]}
+        config["columns"] = [rows if name else column]
+        return config
     place = config
     for step in [kind, *name.split(".")[1:]] if section else []:
         place = place.setdefault(step, {})

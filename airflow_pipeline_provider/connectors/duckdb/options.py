@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -23,6 +23,8 @@ DIALECT = TargetDialect(
 
 class DuckDBOptions(TargetOptions):
     """Options of `target: {type: duckdb, path: /data/warehouse.duckdb, table: main.flights}`."""
+
+    longest_column: ClassVar[int | None] = 255
 
     type: Literal["duckdb"] = "duckdb"
     path: str = Field(description="Absolute path of the DuckDB file, which is created if it is missing.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,8 @@ _LONGEST = 63  # PostgreSQL cuts longer names off, and only notes it
 
 class PostgresOptions(TargetOptions):
     """Options of `target: {type: postgres, conn_id: warehouse, table: raw.flights}`."""
+
+    longest_column: ClassVar[int | None] = _LONGEST
 
     type: Literal["postgres"] = "postgres"
     conn_id: ConnId = Field(
