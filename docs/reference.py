@@ -159,7 +159,8 @@ API = {
             f"airflow_pipeline_provider.connectors.{name}"
             for name in (
                 "sql_target.SqlTarget",
-                "sql_target.SqlSession",
+                "sql_hooks.SqlHooks",
+                "sql_hooks.SqlSession",
                 "sql_dialect.TargetDialect",
                 "sql_tables.TargetTables",
                 "load_protocol.LoadProtocol",

@@ -81,6 +81,9 @@ def _conn_id(value: str) -> str:
     return value
 
 
+Naming = Literal["upper", "lower", "as_is"]
+"""The case of names in typed views: `upper`, `lower`, or `as_is`, as they are written in `columns`."""
+
 ConnId = Annotated[str, AfterValidator(_conn_id)]
 """The id of an Airflow connection."""
 

@@ -62,8 +62,9 @@ if TYPE_CHECKING:
         require,
     )
     from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+    from airflow_pipeline_provider.connectors.sql_hooks import SqlSession
     from airflow_pipeline_provider.connectors.sql_tables import TargetTables
-    from airflow_pipeline_provider.connectors.sql_target import SqlSession, SqlTarget
+    from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -90,6 +91,7 @@ else:
             "connectors.probes": ["Answer"],
             "connectors.sql_dialect": ["ObjectName", "TargetDialect"],
             "connectors.sql_tables": ["TargetTables"],
-            "connectors.sql_target": ["SqlSession", "SqlTarget"],
+            "connectors.sql_hooks": ["SqlSession"],
+            "connectors.sql_target": ["SqlTarget"],
         },
     )

@@ -39,6 +39,7 @@ from airflow_pipeline_provider.connectors.values import (
     Slice,
     StageFile,
     TargetCounts,
+    TypedView,
 )
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
@@ -282,6 +283,7 @@ class Target(Connector):
 
     limits: TargetLimits = NO_LIMITS  # what it cannot store; extract checks it before anything is loaded
     can_keep_history: ClassVar[bool] = False  # whether `identity.keeps_history` is supported
+    has_typed_views: ClassVar[bool] = False  # whether `identity.columns` is supported
 
     def probes(self) -> Probes:
         return target_probes(self)
@@ -332,6 +334,35 @@ class Target(Connector):
 
         Without a table there are none.
         """
+
+    # --- typed views of `identity.columns`
+
+    def apply_columns(self, *, dry_run: bool = False) -> list[str]:  # noqa: ARG002
+        """Create or replace the typed views that do not follow the contract; return the statements."""
+        return []
+
+    def typed_statements(self) -> list[str]:
+        """Return the statements that create the typed views."""
+        return []
+
+    def expected_views(self) -> tuple[TypedView, ...]:
+        """Return the typed views of the contract, the main one first; the target is not asked."""
+        return ()
+
+    def typed_views(self) -> tuple[TypedView, ...] | None:
+        """Return the typed views that exist, the main one first; None if the target has none."""
+        return None
+
+    def count_uncastable(
+        self,
+        interval: Interval,  # noqa: ARG002
+        token: int | None = None,  # noqa: ARG002
+    ) -> dict[str, tuple[int, int]]:
+        """Count for each column the values in the interval, and those that do not cast to its type.
+
+        With `token`, only rows of that load are counted.
+        """
+        return {}
 
     def check_stage(self, stage: Stage, sample: str | None) -> None:
         """Raise ConfigError or FatalError unless the target can read the stage's files by its options.

@@ -86,8 +86,8 @@ class LoadProtocol:
     def read_counts(self, interval: Interval) -> TargetCounts:
         """Count the pipeline's rows and distinct record ids in the interval."""
         [(rows, ids)] = self.execute(
-            f"SELECT COUNT(*), COUNT(DISTINCT {self._counted_id}) FROM {self.tables.data} {self._inside}",
-            self._bounds(interval),
+            f"SELECT COUNT(*), COUNT(DISTINCT {self._counted_id}) FROM {self.tables.data} {self.inside}",
+            self.bounds(interval),
         )
         return TargetCounts(int(rows), int(ids))
 
@@ -96,8 +96,8 @@ class LoadProtocol:
         token = self.tables.columns.token
         found = self.execute(
             f"SELECT {token}, COUNT(*), COUNT(DISTINCT {self._counted_id}) FROM {self.tables.data} "
-            f"{self._inside} GROUP BY {token}",
-            self._bounds(interval),
+            f"{self.inside} GROUP BY {token}",
+            self.bounds(interval),
         )
         return {int(token): TargetCounts(int(rows), int(ids)) for token, rows, ids in found}
 
@@ -107,7 +107,7 @@ class LoadProtocol:
         It is an outer join with nothing on the other side, which every database plans as an anti-join.
         """
         c, mark, at = self.tables.columns, self._mark, self._at
-        pipeline_id, start, end = self._bounds(interval)
+        pipeline_id, start, end = self.bounds(interval)
         [(rows,)] = self.execute(
             f"SELECT COUNT(*) FROM {self.tables.data} AS own LEFT JOIN {self.tables.data} AS later "
             f"ON later.{c.pipeline_id} = {mark} AND later.{c.event_time} >= {at} "
@@ -191,7 +191,7 @@ class LoadProtocol:
 
     def _replace_rows(self, manifest: Manifest, copy: Callable[[], int]) -> None:
         if not self.tables.keeps_history:
-            self.execute(f"DELETE FROM {self.tables.data} {self._inside}", self._bounds(manifest.interval))
+            self.execute(f"DELETE FROM {self.tables.data} {self.inside}", self.bounds(manifest.interval))
             reach("load.deleted")
         copied = copy()
         reach("load.copied")
@@ -207,10 +207,10 @@ class LoadProtocol:
     def _delete_replaced_versions(self, manifest: Manifest) -> None:
         """Delete the rows of older tokens that the manifest holds again: the same record at the same time."""
         c, mark, data = self.tables.columns, self._mark, self.tables.data
-        bounds, token = self._bounds(manifest.interval), manifest.token
+        bounds, token = self.bounds(manifest.interval), manifest.token
         self.execute(
-            f"DELETE FROM {data} {self._inside} AND {c.token} <> {mark} AND ({c.record_id}, {c.event_time}) IN "
-            f"(SELECT {c.record_id}, {c.event_time} FROM {data} {self._inside} AND {c.token} = {mark})",
+            f"DELETE FROM {data} {self.inside} AND {c.token} <> {mark} AND ({c.record_id}, {c.event_time}) IN "
+            f"(SELECT {c.record_id}, {c.event_time} FROM {data} {self.inside} AND {c.token} = {mark})",
             [*bounds, token, *bounds, token],
         )
 
@@ -220,11 +220,13 @@ class LoadProtocol:
         return self.read_counts_by_token(manifest.interval).get(manifest.token, TargetCounts(0, 0))
 
     @property
-    def _inside(self) -> str:
+    def inside(self) -> str:
+        """Return the condition of the pipeline's rows in an interval; bind its `bounds`."""
         c, at = self.tables.columns, self._at
         return f"WHERE {c.pipeline_id} = {self._mark} AND {c.event_time} >= {at} AND {c.event_time} < {at}"
 
-    def _bounds(self, interval: Interval) -> list[str]:
+    def bounds(self, interval: Interval) -> list[str]:
+        """Return the values that `inside` binds."""
         return [self.pipeline_id, instant_text(interval.start), instant_text(interval.end)]
 
     @property

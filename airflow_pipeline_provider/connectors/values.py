@@ -112,3 +112,12 @@ class LoadResult(NamedTuple):
     rows: int
     distinct_ids: int
     already: bool = False
+
+
+class TypedView(NamedTuple):
+    """A typed view; its comment in the target holds the contract's hash and the pipeline."""
+
+    name: str
+    contract: str
+    pipeline_id: str
+    columns: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from airflow_pipeline_provider.config.options import TargetOptions
+from airflow_pipeline_provider.config.options import Naming, TargetOptions
 from airflow_pipeline_provider.config.policy import folder_problem
 from airflow_pipeline_provider.connectors.sql_dialect import TargetDialect
 
@@ -29,6 +29,11 @@ class DuckDBOptions(TargetOptions):
     type: Literal["duckdb"] = "duckdb"
     path: str = Field(description="Absolute path of the DuckDB file, which is created if it is missing.")
     table: str = Field(description="Table, such as raw.flights; without a schema it is in main.")
+
+    naming: Naming = Field(
+        default="lower",
+        description="Case of the typed views' names and of their columns: upper, lower or as_is.",
+    )
 
     @field_validator("path")
     @classmethod

@@ -16,11 +16,14 @@ from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stag
 from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
 from airflow_pipeline_provider.connectors.duckdb.options import DIALECT, DuckDBOptions
 from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, DuckDBSession, mapped
+from airflow_pipeline_provider.connectors.duckdb.typed import DuckDBTyped, create_view, find_views
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, retry_conflicts
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables, is_first_view
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
+from airflow_pipeline_provider.connectors.typed_target import FoundView
+from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -38,6 +41,8 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
     Options: ClassVar[type[DuckDBOptions]] = DuckDBOptions
     dialect = DIALECT
+    has_typed_views = True
+    ignores_case = True
 
     def __init__(self, options: DuckDBOptions, identity: Identity) -> None:
         super().__init__(options, identity)
@@ -80,7 +85,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
     def is_outdated_view(self, definition: str) -> bool:
         return is_first_view(definition)
 
-    def _read(
+    def read(
         self,
         doing: str,
         question: Callable[[DuckDBSession, LoadProtocol], T],
@@ -91,7 +96,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         if not Path(self.options.path).exists():  # opening it would create it
             self._complete = False
             return nothing
-        return super()._read(doing, question, nothing, table, interval)
+        return super().read(doing, question, nothing, table, interval)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         if not Path(self.options.path).exists():
@@ -137,6 +142,24 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
             [view.last, schema],
         )
         return str(found[0][0]) if found else None
+
+    # --- typed views
+
+    def typed_sql(self, session: DuckDBSession | None) -> DuckDBTyped:  # noqa: ARG002
+        return DuckDBTyped()
+
+    def find_views(self, session: DuckDBSession, tables: TargetTables) -> list[FoundView]:
+        return find_views(session, tables)
+
+    def view_statements(
+        self,
+        session: DuckDBSession | None,  # noqa: ARG002
+        view: ViewQuery,
+        comment: str,
+        *,
+        exists: bool,  # noqa: ARG002
+    ) -> list[str]:
+        return create_view(view, comment)
 
     @contextmanager
     def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[DuckDBSession]:  # noqa: ARG002

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, TargetOptions
+from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, Naming, TargetOptions
 from airflow_pipeline_provider.connectors.postgres import sql
 
 _LONGEST = 63  # PostgreSQL cuts longer names off, and only notes it
@@ -35,6 +35,11 @@ class PostgresOptions(TargetOptions):
         default=True,
         strict=True,
         description="Accept only documents that cast to jsonb (audit.on_reject); false stores any text.",
+    )
+
+    naming: Naming = Field(
+        default="lower",
+        description="Case of the typed views' names and of their columns: upper, lower or as_is.",
     )
 
     @field_validator("table")

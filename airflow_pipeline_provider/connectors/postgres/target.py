@@ -18,13 +18,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_pipeline_provider.connectors.base import Identity, Stage, TargetLimits
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
-from airflow_pipeline_provider.connectors.postgres import sql
+from airflow_pipeline_provider.connectors.postgres import sql, typed
 from airflow_pipeline_provider.connectors.postgres.options import PostgresOptions
-from airflow_pipeline_provider.connectors.postgres.upgrade import UPGRADE_SECONDS, find_upgrade
+from airflow_pipeline_provider.connectors.postgres.upgrade import (
+    UPGRADE_SECONDS,
+    VIEW_LOCK_MILLISECONDS,
+    find_upgrade,
+)
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
+from airflow_pipeline_provider.connectors.typed_target import FoundView
+from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -42,6 +48,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
 
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
     dialect = sql.DIALECT
+    has_typed_views = True
     limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False, needs_json=True, needs_jsonb=True)
     _hook: Any = None
 
@@ -94,6 +101,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         for step in upgrade:
             with closing(self._connect(step.doing, UPGRADE_SECONDS)) as session:
                 step.run(session)
+        self.refresh_typed_views()
 
     def find_tables(self, session: PostgresSession) -> TargetTables:
         """Return the tables with their schema: one further down the search_path is another table."""
@@ -138,6 +146,33 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         if kind == "v":
             return str(session.execute(*sql.definition(view))[0][0])
         return "" if kind == "m" else None
+
+    # --- typed views
+
+    def typed_sql(self, session: PostgresSession | None) -> typed.PostgresTyped:
+        if session is None:
+            return typed.PostgresTyped(has_valid_test=True, function="")
+        function = self.find_tables(session).data.sibling("_JSONB")
+        return typed.PostgresTyped(typed.has_valid_test(session), str(function))
+
+    def counting_sql(self, session: PostgresSession) -> typed.PostgresTyped:
+        counting = typed.PostgresTyped(typed.has_valid_test(session), "pg_temp.try_jsonb")
+        for statement in counting.setup:
+            session.execute(statement)
+        return counting
+
+    def find_views(self, session: PostgresSession, tables: TargetTables) -> list[FoundView]:
+        return typed.find_views(session, tables)
+
+    def view_statements(
+        self, session: PostgresSession | None, view: ViewQuery, comment: str, *, exists: bool
+    ) -> list[str]:
+        return typed.view_statements(session, view, comment, exists=exists)
+
+    def lock_views(self, session: PostgresSession, tables: TargetTables, *, wait: bool) -> None:
+        session.execute(*sql.lock_for_creating(tables.data))
+        if not wait:
+            session.execute(*sql.apply_settings({"lock_timeout": f"{VIEW_LOCK_MILLISECONDS}ms"}))
 
     # --- rows
 

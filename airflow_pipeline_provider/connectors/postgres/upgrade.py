@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_TABLE = 4 * 2**30  # bytes; an index of a larger one takes more than a minute or two
 UPGRADE_SECONDS = 60  # the client then stops waiting, and the server finishes the index by itself
-_VIEW_LOCK_MILLISECONDS = 2_000
+VIEW_LOCK_MILLISECONDS = 2_000
 
 
 class Step(NamedTuple):
@@ -82,7 +82,7 @@ def _creating(index: sql.Index, table: ObjectName) -> Callable[[PostgresSession]
 def _replacing(statement: str) -> Callable[[PostgresSession], None]:
     def change(session: PostgresSession) -> None:
         session.begin()
-        session.execute(*sql.apply_settings({"lock_timeout": str(_VIEW_LOCK_MILLISECONDS)}))
+        session.execute(*sql.apply_settings({"lock_timeout": str(VIEW_LOCK_MILLISECONDS)}))
         session.execute(statement)
         session.execute("COMMIT")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -12,8 +12,6 @@ from airflow_pipeline_provider.connectors.snowflake import sql
 
 class SnowflakeOptions(TargetOptions):
     """Options of `target: {type: snowflake, table: ANALYTICS.RAW.FLIGHTS, external_stage: ANALYTICS.RAW.LAKE}`."""
-
-    longest_column: ClassVar[int | None] = 255
 
     type: Literal["snowflake"] = "snowflake"
     conn_id: ConnId = Field(

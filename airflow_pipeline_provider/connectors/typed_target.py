@@ -1,0 +1,225 @@
+"""Create, replace and read the typed views of a SQL target."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_hooks import S, SqlHooks
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
+from airflow_pipeline_provider.connectors.typed_sql import TypedSql
+from airflow_pipeline_provider.connectors.typed_views import Comment, TypedViews, ViewQuery, read_comment
+from airflow_pipeline_provider.connectors.values import TypedView
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.exceptions import FatalError, PipelineError
+
+log = logging.getLogger(__name__)
+
+
+class ViewConflictError(FatalError):
+    """A view's name is in use, by another pipeline's contract or by an object of the user's own."""
+
+
+class FoundView(NamedTuple):
+    """An object under a name that a typed view may have."""
+
+    name: ObjectName
+    is_view: bool
+    comment: str | None
+    columns: tuple[str, ...] = ()
+
+
+class TypedTarget(SqlHooks[S], ABC):
+    """What a target with typed views implements, and what follows from it."""
+
+    has_typed_views: ClassVar[bool] = False
+    ignores_case: ClassVar[bool] = False  # two names that differ in case only are one
+
+    # --- what each database implements, if it has typed views
+
+    def typed_sql(self, session: S | None) -> TypedSql:
+        """Return the database's expressions; without a session, those of its newest version."""
+        raise NotImplementedError
+
+    def counting_sql(self, session: S) -> TypedSql:
+        """Return the expressions for a query of this session, which may create nothing."""
+        return self.typed_sql(session)
+
+    def find_views(self, session: S, tables: TargetTables) -> list[FoundView]:
+        """Return the views and tables whose names begin with the data table's and `_`."""
+        raise NotImplementedError
+
+    def view_statements(self, session: S | None, view: ViewQuery, comment: str, *, exists: bool) -> list[str]:
+        """Return the statements that create a view with its comment, or replace it and keep its grants."""
+        raise NotImplementedError
+
+    def lock_views(self, session: S, tables: TargetTables, *, wait: bool) -> None:
+        """Let no other worker change the views until the transaction ends; with `wait` wait long for readers."""
+
+    # --- the contract
+
+    def apply_columns(self, *, dry_run: bool = False) -> list[str]:
+        """Create or replace the typed views that do not follow the contract; return the statements.
+
+        Raises:
+            ViewConflictError: A name is in use.
+        """
+        return self._apply(dry_run=dry_run, wait=True) if self.identity.columns else []
+
+    def typed_statements(self) -> list[str]:
+        """Return the statements that create the typed views."""
+        if not self.identity.columns:
+            return []
+        typed = self.typed(self.typed_sql(None), self.tables)
+        return self.statements_of(None, typed, typed.views(), set())
+
+    def expected_views(self) -> tuple[TypedView, ...]:
+        """Return the typed views of the contract, the main one first; the target is not asked."""
+        if not self.identity.columns:
+            return ()
+        typed = self.typed(self.typed_sql(None), self.tables)
+        comment = typed.comment
+        return tuple(
+            TypedView(view.name.last, comment.contract, comment.pipeline_id, view.columns)
+            for view in typed.views()
+        )
+
+    def typed_views(self) -> tuple[TypedView, ...] | None:
+        """Return the typed views that exist, the main one first; None if the target has none."""
+        if not self.has_typed_views:
+            return None
+
+        def read(session: S, protocol: LoadProtocol) -> tuple[TypedView, ...]:
+            tables = protocol.tables
+            main = self._same(tables.data.sibling("_TYPED").last)
+            made = [
+                (found.name.last, comment, found.columns)
+                for found in self.find_views(session, tables)
+                if (comment := read_comment(found.comment)) is not None
+            ]
+            made.sort(key=lambda view: (view[0].upper() != main.upper(), view[0]))
+            return tuple(TypedView(name, c.contract, c.pipeline_id, columns) for name, c, columns in made)
+
+        nothing: tuple[TypedView, ...] = ()
+        return self.read("read typed views", read, nothing, lambda tables: tables.data)
+
+    def count_uncastable(self, interval: Interval, token: int | None = None) -> dict[str, tuple[int, int]]:
+        """Count for each column the values in the interval, and those that do not cast to its type.
+
+        With `token`, only rows of that load are counted.
+        """
+        if not self.identity.columns:
+            return {}
+
+        def count(session: S, protocol: LoadProtocol) -> dict[str, tuple[int, int]]:
+            dialect, values = self.dialect, list[object](protocol.bounds(interval))
+            condition = protocol.inside
+            if token is not None:
+                condition += f" AND {protocol.tables.columns.token} = {dialect.placeholder}"
+                values.append(token)
+            counted: dict[str, tuple[int, int]] = {}
+            typed = self.typed(self.counting_sql(session), protocol.tables)
+            for names, query in typed.counts():
+                bound = dialect.escape_percent(query).replace(TypedViews.CONDITION, condition)
+                [row] = session.execute(bound, values)
+                numbers = [int(str(number)) for number in row]
+                counted |= dict(zip(names, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+            return counted
+
+        return self.read("count uncastable values", count, {}, lambda tables: tables.data, interval)
+
+    def refresh_typed_views(self) -> None:
+        """Create or replace the typed views where that is possible at once.
+
+        No load needs them: unless a name is in use, a failure is logged, and the next load tries again.
+        """
+        if not self.identity.columns:
+            return
+        try:
+            self._apply(dry_run=False, wait=False)
+        except ViewConflictError:
+            raise
+        except PipelineError as error:
+            log.warning(
+                "the typed views of %s do not follow the contract yet, and no load needs them: %s; the next load "
+                "tries again",
+                self.options.table,
+                error,
+            )
+
+    # --- how
+
+    def _apply(self, *, dry_run: bool, wait: bool) -> list[str]:
+        def attempt() -> list[str]:
+            with self.open_session("apply columns") as session:
+                tables = self.find_tables(session)
+                typed = self.typed(self.typed_sql(session), tables)
+                if not self._outdated(session, typed):
+                    return []
+                with session.transaction():
+                    self.lock_views(session, tables, wait=wait)
+                    # another worker may have replaced them before the lock
+                    views = self._outdated(session, typed)
+                    exist = {self._same(found.name.last) for found in self.find_views(session, tables)}
+                    statements = self.statements_of(session, typed, views, exist)
+                    for statement in () if dry_run else statements:
+                        session.execute(statement)
+                    session.execute("ROLLBACK" if dry_run else "COMMIT")
+                return statements
+
+        return self.retry(attempt)
+
+    def typed(self, sql: TypedSql, tables: TargetTables) -> TypedViews:
+        """Return the views of the pipeline's contract."""
+        return TypedViews(tables, self.identity, sql, self.options.naming)
+
+    def statements_of(
+        self, session: S | None, typed: TypedViews, views: Sequence[ViewQuery], exist: set[str]
+    ) -> list[str]:
+        """Return the statements that create the views, or replace those that exist."""
+        comment = typed.comment.text()
+        statements = list(typed.sql.setup) if views else []
+        for view in views:
+            exists = self._same(view.name.last) in exist
+            statements += self.view_statements(session, view, comment, exists=exists)
+        return statements
+
+    def _outdated(self, session: S, typed: TypedViews) -> list[ViewQuery]:
+        """Return the views that are missing or follow another contract.
+
+        Raises:
+            ViewConflictError: A name is in use.
+        """
+        found = {self._same(each.name.last): each for each in self.find_views(session, typed.tables)}
+        outdated = []
+        for view in typed.views():
+            existing = found.get(self._same(view.name.last))
+            comment = None if existing is None else read_comment(existing.comment)
+            if existing is not None:
+                if comment is None or not existing.is_view:
+                    kind = "view" if existing.is_view else "table"
+                    raise ViewConflictError(
+                        f"columns: {existing.name} is a {kind} that this package did not create: rename or drop it, "
+                        "or give target.table another name"
+                    )
+                self._check_contract(session, typed, existing.name, comment)
+            if comment is None or comment[1:] != typed.comment[1:]:
+                outdated.append(view)
+        return outdated
+
+    def _check_contract(self, session: S, typed: TypedViews, view: ObjectName, found: Comment) -> None:
+        ours = typed.comment
+        if found.pipeline_id == ours.pipeline_id or found.contract == ours.contract:
+            return
+        if found.pipeline_id in self.protocol(session, typed.tables).other_pipelines():
+            raise ViewConflictError(
+                f"columns: {view} follows the contract of pipeline {found.pipeline_id}, which loads the same table: "
+                f"give both pipelines the same columns, or {ours.pipeline_id} another target.table"
+            )
+
+    def _same(self, name: str) -> str:
+        return name.lower() if self.ignores_case else name

@@ -1,0 +1,154 @@
+# ruff: noqa: S608  (names are checked by `TargetDialect.parse_name` and quoted)
+"""The typed views of a table: `<table>_TYPED`, and a child view of each column of type rows.
+
+A view's comment holds the hash of the contract that it was made from, so `prepare` notices another contract.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from airflow_pipeline_provider.config.options import Naming
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_tables import TargetTables
+from airflow_pipeline_provider.connectors.typed_sql import Typed, TypedSql, held_keys
+from airflow_pipeline_provider.core.columns import Column, contract_hash
+
+MADE_BY = "airflow-pipeline-provider"
+VERSION = 1  # of these statements; another one replaces the views
+COUNTED_AT_ONCE = 400  # columns; PostgreSQL selects at most 1,664 expressions
+
+
+class Comment(NamedTuple):
+    """What the comment of a typed view holds."""
+
+    pipeline_id: str
+    contract: str
+    version: int = VERSION
+
+    def text(self) -> str:
+        """Return the comment."""
+        fields = {"pipeline_id": self.pipeline_id, "contract": self.contract, "version": self.version}
+        return json.dumps({**fields, "made_by": MADE_BY}, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_comment(text: str | None) -> Comment | None:
+    """Return what a comment holds, None for one that this package did not write."""
+    try:
+        found = json.loads(text or "")
+        if found["made_by"] != MADE_BY:
+            return None
+        return Comment(str(found["pipeline_id"]), str(found["contract"]), int(found.get("version", 0)))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+class ViewQuery(NamedTuple):
+    """A typed view: its columns, and the query that it shows."""
+
+    name: ObjectName
+    columns: tuple[str, ...]
+    query: str
+
+
+class TypedViews:
+    """Build the typed views of a table from the contract of a pipeline."""
+
+    CONDITION = ":condition:"
+
+    def __init__(self, tables: TargetTables, identity: Identity, sql: TypedSql, naming: Naming) -> None:
+        self.tables, self.sql, self._naming = tables, sql, naming
+        self._columns = tuple(column for column in identity.columns if column.mask != "drop")
+        self._held = held_keys(identity.columns)
+        self.comment = Comment(identity.pipeline_id, contract_hash(identity.columns))
+
+    def spell(self, name: str) -> str:
+        """Return a name in the case of `target.naming`."""
+        cases = {"upper": name.upper(), "lower": name.lower()}
+        return cases.get(self._naming, name)
+
+    def views(self) -> list[ViewQuery]:
+        """Return the views, the main one first."""
+        return [
+            self._main(),
+            *(self._child(column) for column in self._columns if column.type.kind == "rows"),
+        ]
+
+    def _main(self) -> ViewQuery:
+        c = self.tables.columns
+        source, typed = self._typed(str(self.tables.latest), self._columns)
+        shown = {"RECORD_ID": c.record_id, "EVENT_TIME": c.event_time}
+        for column, made in zip(self._columns, typed, strict=True):
+            if not any(part.mask for part in column.columns):
+                shown[column.name] = made.result
+        shown |= {"_REST": self.sql.without("d", self._held), "TOKEN": c.token}
+        return self._view("_TYPED", shown, source)
+
+    def _child(self, rows: Column) -> ViewQuery:
+        c = self.tables.columns
+        parts = [part for part in rows.columns if part.mask != "drop"]
+        source, typed = self._elements(str(self.tables.latest), rows, parts)
+        shown = {"RECORD_ID": c.record_id, "ORDINAL": "o", "EVENT_TIME": c.event_time}
+        shown |= {part.name: made.result for part, made in zip(parts, typed, strict=True)}
+        return self._view(f"_{rows.name}", shown, source)
+
+    def _view(self, suffix: str, shown: Mapping[str, str], source: str) -> ViewQuery:
+        columns = {self.spell(name): expression for name, expression in shown.items()}
+        selected = ", ".join(
+            f"{expression} AS {self.tables.dialect.quoted(name)}" for name, expression in columns.items()
+        )
+        name = self.tables.data.sibling(self.spell(suffix))
+        return ViewQuery(name, tuple(columns), f"SELECT {selected} FROM {source}")
+
+    # --- sources of rows with the steps of columns
+
+    def _typed(self, rows: str, columns: Sequence[Column]) -> tuple[str, list[Typed]]:
+        source = self.sql.extend(rows, {"d": self.sql.document(self.tables.columns.body)})
+        typed = [self.sql.column(column, n, "d") for n, column in enumerate(columns)]
+        return self._with_steps(source, typed), typed
+
+    def _elements(self, table: str, rows: Column, parts: Sequence[Column]) -> tuple[str, list[Typed]]:
+        source, [array] = self._typed(table, [rows])
+        source = self.sql.extend(source, {"a": array.result})
+        source = self.sql.explode(source, "a", "e", "o")
+        typed = [self.sql.column(part, n, "e") for n, part in enumerate(parts, start=1)]
+        return self._with_steps(source, typed), typed
+
+    def _with_steps(self, source: str, typed: Sequence[Typed]) -> str:
+        for step in range(max((len(made.steps) for made in typed), default=0)):
+            added: dict[str, str] = {}
+            for made in typed:
+                added |= made.steps[step] if step < len(made.steps) else {}
+            source = self.sql.extend(source, added)
+        return source
+
+    # --- values that do not cast
+
+    def counts(self) -> Iterator[tuple[list[str], str]]:
+        """Yield names of columns, and a query that counts for each its values and those that do not cast.
+
+        `CONDITION` in the query stands for the condition of the rows.
+        """
+        rows = f"(SELECT * FROM {self.tables.data} {self.CONDITION}) AS r"
+        for some in _chunks(self._columns):
+            source, typed = self._typed(rows, some)
+            yield [column.name for column in some], _counting(typed, source)
+        for column in self._columns:
+            for some in _chunks(column.columns):
+                source, typed = self._elements(rows, column, some)
+                yield [f"{column.name}.{part.name}" for part in some], _counting(typed, source)
+
+
+def _chunks(columns: Sequence[Column]) -> Iterable[Sequence[Column]]:
+    return (columns[i : i + COUNTED_AT_ONCE] for i in range(0, len(columns), COUNTED_AT_ONCE))
+
+
+def _counting(typed: Sequence[Typed], source: str) -> str:
+    counted = ", ".join(
+        f"COUNT({made.given}), COUNT(CASE WHEN {made.given} IS NOT NULL AND {made.result} IS NULL THEN 1 END)"
+        for made in typed
+    )
+    return f"SELECT {counted} FROM {source}"

@@ -1,0 +1,57 @@
+"""Typed views on DuckDB."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from tests.connectors.typed_cases import TypedViewCases
+
+
+class TestDuckDB(TypedViewCases):
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "warehouse.duckdb"
+
+    @pytest.fixture
+    def stage(self, tmp_path):
+        options = ObjectStoreStage.Options(type="object_store", path=str(tmp_path / "stage"))
+        return ObjectStoreStage(options, Identity("flights", "UTC"))
+
+    @pytest.fixture
+    def make(self, path):
+        def make(identity, **options):
+            given = DuckDBTarget.Options(type="duckdb", path=str(path), table="raw.flights", **options)
+            return DuckDBTarget(given, identity)
+
+        return make
+
+    @pytest.fixture
+    def run(self, path):
+        def run(sql):
+            own = sql.startswith("CREATE VIEW {")
+            with duckdb.connect(str(path)) as connection:
+                connection.execute(sql.format(_typed="raw.flights_typed") if own else sql)
+
+        return run
+
+    @pytest.fixture
+    def read(self, path):
+        def read(suffix, kinds):
+            cells = ", ".join(
+                f"strftime(make_timestamp(epoch_us({name})), '%Y-%m-%d %H:%M:%S.%f')"
+                if kind == "timestamp"
+                else f"CAST({name} AS VARCHAR)"
+                for name, kind in kinds.items()
+            )
+            with duckdb.connect(str(path)) as connection:
+                connection.execute("SET TimeZone = 'Asia/Kolkata'")  # a reader's own
+                rows = connection.execute(
+                    f"SELECT {cells} FROM raw.flights{suffix} ORDER BY record_id"
+                ).fetchall()
+            return [dict(zip(kinds, row, strict=True)) for row in rows]
+
+        return read
