@@ -9,7 +9,7 @@ from pathlib import PurePath
 from pydantic import BaseModel, ValidationError
 
 from airflow_pipeline_provider.config.checks import COMPARED_FIELDS
-from airflow_pipeline_provider.config.columns import validate_columns
+from airflow_pipeline_provider.config.column_checks import validate_columns
 from airflow_pipeline_provider.config.messages import child_at, validation_messages
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import (
