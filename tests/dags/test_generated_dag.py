@@ -205,6 +205,36 @@ def test_the_serialized_dag_contains_the_facts_and_besides_the_documentation_no_
     assert read_facts(back.task_dict["generate_window"].pipeline_facts) == facts
 
 
+def test_columns_of_another_file_become_a_view_and_are_not_in_the_serialized_dag(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    import duckdb
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    columns = folder.path / "dags" / "pipelines" / "columns"
+    columns.mkdir()
+    (columns / "events.yaml").write_text(
+        "- {name: NUMBER, path: id, type: integer}\n- {name: HAPPENED, path: at, type: timestamp}\n"
+    )
+    folder.write(columns="{include: columns/events.yaml}")
+    dag = folder.dag()
+    text = json.dumps(DagSerialization.to_dict(dag), default=str)
+    assert "columns/events.yaml" in text  # the file, in the documentation
+    assert "HAPPENED" not in text
+    run = run_dag(dag)
+    assert str(run.state) == "success"
+    with duckdb.connect(str(folder.path / "lake.duckdb")) as connection:
+        rows = connection.execute(
+            f"SELECT number, epoch(happened) FROM main.{folder.pipeline_id}_typed ORDER BY number"
+        ).fetchall()
+    sources = folder.sql(
+        "SELECT id, CAST(strftime('%s', at) AS REAL) FROM events WHERE at >= ? AND at < ? ORDER BY id",
+        "2013-11-03T04:00:00Z",
+        "2013-11-03T09:00:00Z",
+    )
+    assert rows == sources
+
+
 @pytest.mark.parametrize(
     ("settings", "retries", "delay", "longest"),
     [
