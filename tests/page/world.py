@@ -258,6 +258,40 @@ def by_variable(world: World) -> None:
             world.move(runtime, window)
 
 
+def acted(world: World) -> None:
+    """A window for each action of the page: one that shrank, one that is held, one that failed, two missing."""
+    from airflow_pipeline_provider.phases.recheck import recheck
+
+    world.write("acted", granularity="12h", start_day=world.day(-4), end_day=world.day(-2))
+    with world.runtime("acted") as runtime:
+        (shrunk, complete), (held, failed), _ = (
+            windows_of(runtime, world.day(back)) for back in (-4, -3, -2)
+        )
+        world.put("acted", [shrunk, complete])
+        for window in (shrunk, complete):
+            world.move(runtime, window)
+        world.delete("acted", shrunk, leave=1)
+        recheck(runtime, 6, world.now)
+        world.fail(runtime, failed, 1)
+        runtime.state.acquire(held, runtime.owner("acted/scheduled__held"), 86_400)
+
+
+def moved(world: World) -> None:
+    """A complete window and a missing one, for a run that is started from the page; nothing is scheduled."""
+    file = world.write(
+        "moved",
+        granularity="12h",
+        start_day=world.day(-3),
+        end_day=world.day(-3),
+        airflow={"retries": 0},
+    )
+    file.write_text(file.read_text() + "schedule: null\n")
+    with world.runtime("moved") as runtime:
+        complete, missing = windows_of(runtime, world.day(-3))
+        world.put("moved", [complete, missing])
+        world.move(runtime, complete)
+
+
 def gone(world: World) -> None:
     """A pipeline whose file was removed: only its state is left."""
     file = world.write("gone", granularity="1d", start_day=world.day(-2))
@@ -292,7 +326,7 @@ def others(world: World) -> None:
 def fill(home: Path) -> World:
     """Make all pipelines, and store their DAGs and some of their runs in Airflow's database."""
     world = World(home)
-    for make in (flights, clocks, changed, too_old, by_variable, gone, removed, others):
+    for make in (flights, clocks, changed, too_old, by_variable, acted, moved, gone, removed, others):
         make(world)
     store_dags()
     store_runs(world.runs[-10:])

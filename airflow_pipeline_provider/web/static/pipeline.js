@@ -16,6 +16,7 @@ import { Year } from "./year.js";
 /** @typedef {import("./contract.js").Lanes} LanesAnswer */
 
 const SHOWN_DAYS = 7;
+const SOON = 180_000; // milliseconds after a change, in which its run shows up in the ledger
 const WAITING = new Set(["leased", "running", "not_settled", "ready"]);
 
 /** The search parameters as one object with a setter that keeps the others. */
@@ -63,10 +64,11 @@ export function PipelinePage({ dagId, heading = null }) {
   const [act, setAct] = useState(/** @type {{name: string, [more: string]: any} | null} */ (null));
   const base = pipelinePath(dagId);
   const until = dayOf(params.get("until"));
-  const busy = (/** @type {Pipeline} */ answer) => answer.leases.length > 0;
+  const acted = stamp > 0 && Date.now() - stamp < SOON;
+  const busy = (/** @type {Pipeline} */ answer) => acted || answer.leases.length > 0;
   const { answer: fresh, error, again } = usePolled(`${base}${query({ until })}`, busy);
   const page = useLast(/** @type {Pipeline | null} */ (fresh));
-  const held = Boolean(page?.leases.length);
+  const held = acted || Boolean(page?.leases.length);
   const days = page?.days ?? [];
   const lastDay = days[days.length - 1]?.day ?? null;
   const opened = useMemo(() => parseWindow(params.get("window")), [params]);
@@ -157,7 +159,7 @@ export function PipelinePage({ dagId, heading = null }) {
       page.commands?.length ? h("details", null, h("summary", { className: "pp-quiet" }, "Commands for a shell: repair, release, move the state"), h("div", { style: { marginTop: 8, display: "grid", gap: 8 } },
         page.commands.map(({ purpose, command }) => h("div", { key: command }, h(Quiet, null, purpose), h(Command, { command }))))) : null,
       h(Quiet, null, `As of ${moment(second(page.at), zone)}.`)),
-    opened ? h(WindowDrawer, { dagId, interval: opened, zone, may, stamp, onClose: () => set({ window: null }), onAct: (name, detail) => setAct(
+    opened ? h(WindowDrawer, { dagId, interval: opened, zone, may, stamp, acted, onClose: () => set({ window: null }), onAct: (name, detail) => setAct(
       name === "move" ? { name, asked: { windows: [{ start: detail.window.start, end: detail.window.end }], days: null } } : { name, detail, day: detail.window.day, interval: { start: detail.window.start, end: detail.window.end } }) }) : null,
     act ? h(Act, { act, dagId, zone, page, onClose: () => setAct(null), onDone: finish }) : null,
   );

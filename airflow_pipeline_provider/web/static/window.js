@@ -122,12 +122,12 @@ function Body({ detail, dagId, zone }) {
 }
 
 /**
- * @param {{dagId: string, interval: {start: string, end: string}, zone: string, may: Record<string, boolean | string>, stamp: number,
+ * @param {{dagId: string, interval: {start: string, end: string}, zone: string, may: Record<string, boolean | string>, stamp: number, acted: boolean,
  *   onClose: () => void, onAct: (act: string, detail: WindowDetail) => void}} props
  */
-export function WindowDrawer({ dagId, interval, zone, may, stamp, onClose, onAct }) {
+export function WindowDrawer({ dagId, interval, zone, may, stamp, acted, onClose, onAct }) {
   const { start, end } = interval;
-  const { answer: detail, error } = usePolled(`${pipelinePath(dagId)}/window${query({ start, end, _: stamp || null })}`, (/** @type {WindowDetail} */ answer) => answer.state === "running");
+  const { answer: detail, error } = usePolled(`${pipelinePath(dagId)}/window${query({ start, end, _: stamp || null })}`, (/** @type {WindowDetail} */ answer) => acted || answer.state === "running");
   const shrank = detail?.state === "drifted" && (detail.drift === "shrank" || (detail.counts?.source ?? Infinity) < (detail.counts?.target ?? -Infinity));
   const title = detail?.window ?? interval;
   return h(
