@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from operator import itemgetter
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.core.coverage import COUNTED, Coverage
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease
-from airflow_pipeline_provider.state.sql import SqlState, read_entry, read_lease, shortly_before
+from airflow_pipeline_provider.state.sql import SqlState, read_entry, read_lease
+from airflow_pipeline_provider.state.sql_bulk_statements import overlaps, unresolved, unsettled
 from airflow_pipeline_provider.state.sql_coverage import continued, read_coverage
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ def read_states(
     known: Mapping[str, str] | None = None,
     *,
     with_open: bool = False,
+    with_commits: bool = True,
 ) -> dict[str, ReadState | DataError]:
     """Read the state of these pipelines from one database; of the ledger, entries that overlap `within`.
 
-    `with_open` also reads `ReadState.open`, with the same query. Pipelines whose mark is still the one in `known`
-    are left out. A record that cannot be read is the DataError of its own pipeline.
+    Without `with_commits`, what was committed is only in the coverage. `with_open` also reads `ReadState.open`, with
+    the same query. Pipelines whose mark is still the one in `known` are left out. A record that cannot be read is
+    the DataError of its own pipeline.
     """
     database = state._database()
     read = {pipeline: ReadState() for pipeline in pipelines}
@@ -98,16 +101,17 @@ def read_states(
                     rows.pop(pipeline, None)
             if rows:
                 wanted = {name: read[name] for name in rows}
-                failed |= _read(database, connection, rows, wanted, within, with_open)
+                failed |= _read(database, connection, rows, wanted, within, with_open, with_commits)
     return {**read, **failed}
 
 
 def read_spans(
     state: SqlState, spans: Mapping[str, Sequence[Interval]], longest_us: int | None = None
-) -> dict[str, list[Entry]]:
+) -> dict[str, list[Entry] | DataError]:
     """Return the entries of each pipeline that overlap its own disjoint spans, all kinds, in the order of writing.
 
-    `longest_us`, where it is known, saves the query for it.
+    An entry that cannot be read is the DataError of its own pipeline. `longest_us`, where it is known, saves the
+    query for it.
     """
     import sqlalchemy as sa
 
@@ -123,16 +127,17 @@ def read_spans(
                 query = sa.select(sa.func.max(p.longest_us)).where(p.pipeline_id.in_(names))
                 longest = connection.execute(query).scalar() or 0
             overlapping = [
-                sa.and_(c.pipeline_id.in_(together), *_overlaps(c, span, longest)) for span, together in chunk
+                sa.and_(c.pipeline_id.in_(together), *overlaps(c, span, longest)) for span, together in chunk
             ]
             rows = connection.execute(database.tables.ledger.select().where(sa.or_(*overlapping)))
             found |= {row[0]: row for row in rows}
+    failed: dict[str, DataError] = {}
     for _, row in sorted(found.items()):
         try:
             read[row[1]].append(read_entry(row))
         except _EDITED as error:
-            raise _unreadable(row[1], error) from error
-    return read
+            failed[row[1]] = _unreadable(row[1], error)
+    return {**read, **failed}
 
 
 def _chunks(
@@ -148,7 +153,7 @@ def _chunks(
     for span, names in asking.items():
         for first in range(0, len(names), _CHUNK):
             together = names[first : first + _CHUNK]
-            parameters = len(together) + 3  # of `_overlaps`
+            parameters = len(together) + 3  # of `overlaps`
             if chunk and size + parameters > _PARAMETERS:
                 yield chunk
                 chunk, size = [], 0
@@ -158,8 +163,8 @@ def _chunks(
         yield chunk
 
 
-def read_recorded(state: SqlState) -> dict[str, dict[str, Any]]:
-    """Return the facts that the loads recorded (`state.facts`) of all pipelines in the database, by id.
+def read_recorded(state: SqlState, but: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the facts that the loads recorded (`state.facts`) of all other pipelines in the database, by id.
 
     A pipeline whose record cannot be read is left out.
     """
@@ -168,7 +173,12 @@ def read_recorded(state: SqlState) -> dict[str, dict[str, Any]]:
     database = state._database()
     p = database.tables.pipelines.c
     with database.read() as connection:
-        rows = connection.execute(sa.select(p.pipeline_id, p.about).where(p.about.is_not(None))).all()
+        ids = connection.execute(sa.select(p.pipeline_id).where(p.about.is_not(None))).scalars()
+        others = [name for name in ids if name not in but]
+        rows: list[Any] = []
+        for first in range(0, len(others), _CHUNK):
+            mine = p.pipeline_id.in_(others[first : first + _CHUNK])
+            rows += connection.execute(sa.select(p.pipeline_id, p.about).where(mine))
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         try:
@@ -190,15 +200,6 @@ def _unreadable(pipeline: str, error: Exception) -> DataError:
     return DataError(
         f"{_state_of(pipeline)}: a row of its ledger or of its leases cannot be read ({error}): it was edited; "
         "correct it, or restore a backup or a `state export`"
-    )
-
-
-def _overlaps(c: Any, span: Interval, longest_us: int) -> tuple[Any, ...]:
-    """Return the conditions of entries that overlap the span; none is longer than the longest."""
-    return (
-        c.window_start > shortly_before(span.start, longest_us),
-        c.window_start < span.end,
-        c.window_end > span.start,
     )
 
 
@@ -233,6 +234,7 @@ def _read(
     read: Mapping[str, ReadState],
     within: Interval | None,
     with_open: bool,
+    with_commits: bool,
 ) -> dict[str, DataError]:
     """Fill what is read of each row; return the errors of records that cannot be read, by pipeline."""
     import sqlalchemy as sa
@@ -250,9 +252,9 @@ def _read(
     parts = []
     if within is not None:
         longest_us = max(row.longest_us for row in rows.values())
-        parts += _unsettled(database, read, within, longest_us)
+        parts += unsettled(database, read, within, longest_us, with_commits)
     if with_open:
-        parts.append(_open(database, read, within))
+        parts.append(unresolved(database, read, within))
     if parts:
         found = connection.execute(sa.union_all(*parts))
         for row in sorted(found, key=itemgetter(0)):  # the order of writing
@@ -285,56 +287,3 @@ def _read(
         except _EDITED as error:
             failed[name] = _unreadable(name, error)
     return failed
-
-
-def _unsettled(
-    database: Database, pipelines: Iterable[str], within: Interval, longest_us: int
-) -> list[sa.Select[Any]]:
-    """Select, in any order, the entries that overlap the interval, without those before a commit of the same load."""
-    import sqlalchemy as sa
-
-    ledger = database.tables.ledger
-    c, later = ledger.c, ledger.alias().c
-    attempt, replacing = Kind.ATTEMPT.value, Kind.REPLACING.value
-    touching = sa.select(ledger).where(c.pipeline_id.in_(list(pipelines)), *_overlaps(c, within, longest_us))
-    commit = sa.select(sa.literal(1)).where(
-        later.kind == Kind.COMMITTED.value,
-        later.pipeline_id == c.pipeline_id,
-        later.window_start == c.window_start,
-        later.window_end == c.window_end,
-        sa.or_(
-            sa.and_(c.kind == attempt, later.attempt == c.attempt),
-            sa.and_(c.kind == replacing, later.token == c.token),
-        ),
-    )
-    begun = c.kind.in_([attempt, replacing])
-    return [
-        touching.where(sa.not_(begun)),
-        touching.where(begun, ~commit.correlate(ledger).exists()),
-    ]
-
-
-def _open(database: Database, pipelines: Iterable[str], within: Interval | None) -> sa.Select[Any]:
-    """Select, in any order, the checks and replacements outside of the interval that may be unresolved.
-
-    The ledger refuses an older token, so a later commit of the window is the newer one.
-    """
-    import sqlalchemy as sa
-
-    ledger = database.tables.ledger
-    c, later = ledger.c, ledger.alias().c
-    found = sa.select(ledger).where(
-        c.pipeline_id.in_(list(pipelines)), c.kind.in_([Kind.CHECKED.value, Kind.REPLACING.value])
-    )
-    if within is not None:
-        before = sa.and_(c.window_start < within.start, c.window_end <= within.start)  # each by the index
-        found = found.where(sa.or_(before, c.window_start >= within.end))
-    checked, done = Kind.CHECKED.value, [Kind.COMMITTED.value, Kind.WAIVED.value]
-    resolved = sa.select(sa.literal(1)).where(
-        sa.or_(later.kind.in_(done), sa.and_(c.kind == checked, later.kind == checked)),
-        later.pipeline_id == c.pipeline_id,
-        later.window_start == c.window_start,
-        later.window_end == c.window_end,
-        later.id > c.id,
-    )
-    return found.where(~resolved.correlate(ledger).exists())

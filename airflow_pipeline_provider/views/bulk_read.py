@@ -16,7 +16,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.days import FIRST_DAY
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
-from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.exceptions import DataError, PipelineError
 from airflow_pipeline_provider.views.pipeline_status import Readable, shown_days, whole_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_entries(
 ) -> dict[str, list[Entry]]:
     """Return the ledger entries of these disjoint intervals by pipeline id, with one query for many pipelines.
 
-    Pipelines whose database does not answer are left out.
+    Pipelines whose database does not answer, or whose entries cannot be read, are left out.
     """
     spans = {config.pipeline_id: (config, listed) for config, listed in wanted}
     read: dict[str, list[Entry]] = {}
@@ -109,10 +109,11 @@ def _read_spans(
 
     try:
         with closing(_state_of(group[0])) as state:
-            return read_spans(state, spans)
+            found = read_spans(state, spans)
     except PipelineError as error:
         logger.debug("ledgers of %d pipelines not read: %s", len(group), error)
         return {}
+    return {name: one for name, one in found.items() if not isinstance(one, DataError)}
 
 
 def _read_group(group: list[PipelineConfig], reference_time: datetime, days: int) -> dict[str, Readable]:

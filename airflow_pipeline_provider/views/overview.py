@@ -29,6 +29,7 @@ from airflow_pipeline_provider.views.day_cells import (
 )
 from airflow_pipeline_provider.views.described import Described
 from airflow_pipeline_provider.views.pipeline_status import (
+    MissingTime,
     PipelineStatus,
     Readable,
     eta_from,
@@ -105,11 +106,16 @@ class Overview(NamedTuple):
 
 
 def overview(
-    config: Described, state: Readable, at: datetime, days: int = STRIP_DAYS, until: date | None = None
+    config: Described,
+    state: Readable,
+    at: datetime,
+    days: int = STRIP_DAYS,
+    until: date | None = None,
+    read: MissingTime | None = None,
 ) -> Overview:
-    """Return the pipeline with its last days, or with those up to `until`."""
+    """Return the pipeline with its last days, or with those up to `until`; `read` as in `read_status`."""
     rules = config.rules
-    status = read_status(config, state, at, days, until)
+    status = read_status(config, state, at, days, until, read)
     planned = planned_at(rules, at, config.max_attempts, status.first_day)
     cells = day_cells(status, planned)
     word, reason = _worst(config, cells, status, planned)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from msgspec import Struct
 
 from airflow_pipeline_provider.core.coverage import Coverage
-from airflow_pipeline_provider.core.day_status import DayReport, day_status
+from airflow_pipeline_provider.core.day_status import COMPLETE, DayReport, DayStatus, day_status
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.eta import Eta, Habits, estimate, spans_of_interest
 from airflow_pipeline_provider.core.intervals import Interval, common, split, subtract
@@ -153,16 +153,23 @@ def read_missing(config: Described, state: Readable, at: datetime) -> MissingTim
 
 
 def read_status(
-    config: Described, state: Readable, reference_time: datetime, days: int, until: date | None = None
+    config: Described,
+    state: Readable,
+    reference_time: datetime,
+    days: int,
+    until: date | None = None,
+    read: MissingTime | None = None,
 ) -> PipelineStatus:
     """Return the status of the pipeline at the reference time, with up to `days` days up to the target day.
 
-    With `until`, the days are those up to this one; everything else is as without it.
+    With `until`, the days are those up to this one; everything else is as without it. `read` is what `read_missing`
+    returned, if it was asked before.
 
     Only reads: the status of a pipeline that never ran does not set its first day.
     """
     rules = config.rules
-    first_day, covered, blocked, leases, missing = read_missing(config, state, reference_time)
+    read = read if read is not None else read_missing(config, state, reference_time)
+    first_day, covered, blocked, leases, missing = read
     span = horizon(rules, reference_time, first_day)
     shown = shown_days(rules, reference_time, days, first_day, until)
     whole = whole_of(rules, shown)
@@ -183,6 +190,23 @@ def read_status(
         tuple(missing),
         latest(entries),
     )
+
+
+def days_to_judge(
+    config: Described, state: Readable, reference_time: datetime, days: int, read: MissingTime
+) -> tuple[list[Interval], list[Interval]]:
+    """Return the days whose entries decide on their status, and the other ones, which are complete.
+
+    The state has no commits: a day is complete if nothing is missing of it, and it has no other entry.
+    """
+    rules = config.rules
+    shown = shown_days(rules, reference_time, days, read.first_day)
+    wholes = [day_interval(day, rules.timezone) for day in shown]
+    whole = whole_of(rules, shown)
+    odd = state.entries(whole) if whole is not None else []
+    parts = list(zip(wholes, split(odd, wholes), split(read.missing, wholes), strict=True))
+    decided = [day for day, written, gaps in parts if written or gaps]
+    return decided, [day for day, written, gaps in parts if not written and not gaps]
 
 
 def _outside(missing: list[Missing], whole: Interval) -> list[Missing]:
@@ -242,6 +266,10 @@ def _days(
     wholes = [day_interval(day, rules.timezone) for day in shown]
     parts = zip(shown, wholes, split(entries, wholes), split(missing, wholes), strict=True)
     for day, whole, written, gaps in parts:
+        if not written and not gaps and not whole.is_empty:  # its commits, which cover it, were not read
+            report = DayReport(DayStatus.COMPLETE, COMPLETE, whole.seconds, 100.0, None, ())
+            yield Day(day, whole, report, ())
+            continue
         report = day_status(
             whole,
             written,

@@ -23,7 +23,7 @@ from airflow.utils.session import create_session
 
 from airflow_pipeline_provider.state.facts import PipelineFacts, read_facts
 from airflow_pipeline_provider.web.catalog import BrokenFile, Listing, catalog, find_pipeline
-from airflow_pipeline_provider.web.states import known_ids
+from airflow_pipeline_provider.web.states import recorded_facts
 from airflow_pipeline_provider.web.stores import Owned, stores, together
 
 GONE_SECONDS = 60.0  # how often stores are asked for pipelines without a DAG
@@ -110,17 +110,19 @@ def forget_gone() -> None:
 
 def _read_gone(listed: Listing, teams: dict[str, str | None]) -> dict[str, Owned]:
     owned = [Owned(one.facts, teams.get(one.dag_id)) for one in listed.pipelines.values()]
-    ids = {(one.key, one.facts.pipeline_id) for one in owned}
+    listed_in: dict[str, set[str]] = defaultdict(set)
+    for one in owned:
+        listed_in[one.key].add(one.facts.pipeline_id)
     found: dict[str, Owned] = {}
     asked = stores(owned)
-    for store, known in zip(asked, together(known_ids, asked), strict=True):
-        for pipeline_id, stored in known.items():
+    others = together(lambda store: recorded_facts(store, listed_in[store.key]), asked)
+    for store, recorded in zip(asked, others, strict=True):
+        for pipeline_id, stored in recorded.items():
             try:
                 facts = read_facts({**stored, "pipeline_id": pipeline_id, "state": store.facts.state})
             except ValueError:  # written by another version of this package
                 continue
-            if (store.key, pipeline_id) not in ids:
-                found[pipeline_id] = Owned(facts, store.team)
+            found[pipeline_id] = Owned(facts, store.team)
     return found
 
 

@@ -43,7 +43,7 @@ from airflow_pipeline_provider.web.answers import (
 from airflow_pipeline_provider.web.dag_runs import existing_runs
 from airflow_pipeline_provider.web.permissions import may, readable
 from airflow_pipeline_provider.web.pipelines import Found, broken_json, find, readable_pipelines
-from airflow_pipeline_provider.web.rows import rows_of, strip_of
+from airflow_pipeline_provider.web.rows import add_leads, rows_of, strip_of
 from airflow_pipeline_provider.web.states import Lazy, read_one
 
 MOST_DAYS = 31  # of lanes in one answer
@@ -87,7 +87,7 @@ def pipelines(
         "total": len(rows),
         "states": states,
         "tags": tags,
-        "pipelines": rows[offset : offset + limit],
+        "pipelines": add_leads(rows[offset : offset + limit], found, at),
     }
     return answer_by_content(request, payload, at)
 

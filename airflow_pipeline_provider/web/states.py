@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,10 +48,12 @@ def read_many(
     known: Mapping[str, str],
     *,
     with_open: bool = False,
+    with_commits: bool = True,
 ) -> dict[str, StateAnswer | StateUnreachable]:
     """Return the states of many pipelines, with a few queries for each store.
 
-    `known` are marks of states that need not be read again.
+    Without `with_commits`, the commits are left out of a state that has a mark. `known` are marks of states that
+    need not be read again.
     """
     groups: dict[str, dict[str, Owned]] = defaultdict(dict)
     for key, owned in wanted.items():
@@ -60,7 +62,7 @@ def read_many(
     def ask(group: dict[str, Owned]) -> dict[str, StateAnswer | StateUnreachable]:
         kept = store_of(next(iter(group.values())))
         try:
-            read = kept.ask(lambda state: _read(state, group, within, known, with_open))
+            read = kept.ask(lambda state: _read(state, group, within, known, with_open, with_commits))
         except StateUnreachable as error:
             return dict.fromkeys(group, error)
         return {key: kept.unreadable(one) if isinstance(one, DataError) else one for key, one in read.items()}
@@ -74,6 +76,7 @@ def _read(
     within: Interval | None,
     known: Mapping[str, str],
     with_open: bool,
+    with_commits: bool,
 ) -> dict[str, StateAnswer | DataError]:
     from airflow_pipeline_provider.state.sql import SqlState
     from airflow_pipeline_provider.state.sql_bulk import ReadState, read_states
@@ -84,7 +87,14 @@ def _read(
         ids = {key: owned.facts.pipeline_id for key, owned in wanted.items()}
         marks = {pipeline: known[key] for key, pipeline in ids.items() if key in known}
         with state.session():
-            read = read_states(state, list(dict.fromkeys(ids.values())), within, marks, with_open=with_open)
+            read = read_states(
+                state,
+                list(dict.fromkeys(ids.values())),
+                within,
+                marks,
+                with_open=with_open,
+                with_commits=with_commits,
+            )
         return {
             key: _answer(read[pipeline]) if pipeline in read else StateAnswer(None, marks[pipeline])
             for key, pipeline in ids.items()
@@ -163,21 +173,29 @@ class Lazy:
             self._spans = merge([*spans, *self._ahead])
             group = {"": (self._owned, self._spans)}
             longest_us = self._read.longest_us
-            self._entries = store_of(self._owned).ask(lambda state: _entries(state, group, longest_us))[""]
+            kept = store_of(self._owned)
+            found = kept.ask(lambda state: _entries(state, group, longest_us))[""]
+            if isinstance(found, DataError):
+                raise kept.unreadable(found) from found
+            self._entries = found
         return [e for e in self._entries if any(e.interval.overlaps(span) for span in spans)]
 
 
-def read_entries(wanted: Mapping[str, tuple[Owned, Sequence[Interval]]]) -> dict[str, list[Entry]]:
-    """Return the entries of these disjoint spans, with a query for many pipelines of one store; unreachable: none."""
+def read_entries(
+    wanted: Mapping[str, tuple[Owned, Sequence[Interval]]],
+) -> dict[str, list[Entry] | StateUnreachable]:
+    """Return the entries of these disjoint spans, with a query for many pipelines of one store."""
     groups: dict[str, dict[str, tuple[Owned, Sequence[Interval]]]] = defaultdict(dict)
     for key, (owned, spans) in wanted.items():
         groups[owned.key][key] = owned, spans
 
-    def ask(group: dict[str, tuple[Owned, Sequence[Interval]]]) -> dict[str, list[Entry]]:
+    def ask(group: dict[str, tuple[Owned, Sequence[Interval]]]) -> dict[str, list[Entry] | StateUnreachable]:
+        kept = store_of(next(iter(group.values()))[0])
         try:
-            return store_of(next(iter(group.values()))[0]).ask(lambda state: _entries(state, group))
-        except StateUnreachable:
-            return {}
+            read = kept.ask(lambda state: _entries(state, group))
+        except StateUnreachable as error:
+            return dict.fromkeys(group, error)
+        return {key: kept.unreadable(one) if isinstance(one, DataError) else one for key, one in read.items()}
 
     return {key: one for entries in together(ask, groups.values()) for key, one in entries.items()}
 
@@ -186,7 +204,7 @@ def _entries(
     state: State | None,
     group: Mapping[str, tuple[Owned, Sequence[Interval]]],
     longest_us: int | None = None,
-) -> dict[str, list[Entry]]:
+) -> dict[str, list[Entry] | DataError]:
     from airflow_pipeline_provider.state.sql import SqlState
     from airflow_pipeline_provider.state.sql_bulk import read_spans
 
@@ -208,14 +226,14 @@ def _alone(owned: Owned, spans: Sequence[Interval]) -> list[Entry]:
         state.close()
 
 
-def known_ids(owned: Owned) -> dict[str, Any]:
-    """Return the facts that a SQL store records of all its pipelines, by id; empty for other stores."""
+def recorded_facts(owned: Owned, but: Collection[str]) -> dict[str, Any]:
+    """Return the facts that a SQL store records of its other pipelines, by id; empty for other stores."""
 
     def ask(state: State | None) -> dict[str, Any]:
         from airflow_pipeline_provider.state.sql import SqlState
         from airflow_pipeline_provider.state.sql_bulk import read_recorded
 
-        return read_recorded(state) if isinstance(state, SqlState) else {}
+        return read_recorded(state, but) if isinstance(state, SqlState) else {}
 
     try:
         return store_of(owned).ask(ask)

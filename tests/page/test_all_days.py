@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.phases.recheck import recheck
 from tests.page.conftest import API, Ask, Login, queries
 from tests.page.place import connect, store
@@ -15,6 +17,8 @@ from tests.page.world import World, windows_of
 
 pytestmark = pytest.mark.usefixtures("long_ago", "nothing_kept")
 STATES = {"long_ago": {"type": "sql", "conn_id": "pipeline_state"}, "long_by_variable": {"type": "variable"}}
+
+NAMES = (*STATES, "long_behind", "across")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +30,9 @@ def long_ago(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patch:
         connect(world.home, patch)
         fill(world)
-        store(world.home, *STATES, "long_behind")
+        store(world.home, *NAMES)
         yield world
-    for dag_id in (*STATES, "long_behind"):  # the tests of other modules list Airflow's DAGs
+    for dag_id in NAMES:  # the tests of other modules list Airflow's DAGs
         delete_dag(dag_id)
 
 
@@ -49,9 +53,27 @@ def fill(world: World) -> None:
             world.move(runtime, days[2])  # resolved
     world.write("long_behind", granularity="1d", start_day=first)
     with world.runtime("long_behind") as runtime:
-        recent = [windows_of(runtime, world.day(back))[0] for back in range(-380, 0)]
-        world.put("long_behind", [recent[0]])
-        world.move(runtime, recent[0])
+        window = windows_of(runtime, world.day(-380))[0]
+        world.put("long_behind", [window])
+        world.move(runtime, window)
+    reach_across_midnight(world)
+
+
+def reach_across_midnight(world: World) -> None:
+    """Commits as of a zone with other days, and an attempt on the last day only."""
+    world.write("across", granularity="1d", start_day=world.day(-3), end_day=world.day(-1))
+    with world.runtime("across") as runtime:
+        days = [windows_of(runtime, world.day(back))[0] for back in (-3, -2, -1)]
+        world.put("across", days)
+        for window in days[:2]:
+            world.move(runtime, window)
+        noons = [day.start + (day.end - day.start) / 2 for day in days]
+        for interval in (Interval(noons[1], noons[2]), Interval(noons[2], days[2].end)):
+            token = runtime.state.mint_token()
+            for kind in (Kind.REPLACING, Kind.COMMITTED):
+                entry = Entry(kind, interval, world.now, token=token, rows=3, run="across/manual__x")
+                runtime.state.append(entry)
+        runtime.state.append(Entry(Kind.ATTEMPT, days[2], world.now, attempt="later", run="across/manual__y"))
 
 
 @pytest.mark.parametrize("name", ["long_ago", "long_by_variable"])
@@ -88,3 +110,12 @@ def test_any_number_of_windows_takes_five_queries_at_most(path: str, long_ago: W
                 f"{API}/pipelines/{name}{path}", headers={"If-None-Match": first.headers["etag"]}
             )
         assert (again.status_code, len(statements)) == (304, 1)
+
+
+def test_a_commit_that_reaches_across_midnight_leaves_both_days_complete(long_ago: World, ask: Ask) -> None:
+    """The list reads only the last day, as the coverage decides on the others."""
+    (row,) = ask("/pipelines", search="across")["pipelines"]
+    page = ask("/pipelines/across")
+    assert [day["state"] for day in row["days"]] == ["complete"] * 3
+    assert [day["reason"] for day in row["days"]] == [day["reason"] for day in page["days"]]
+    assert (row["state"], row["reason"]) == (page["state"], page["reason"])

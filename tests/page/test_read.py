@@ -81,6 +81,26 @@ def test_each_pipeline_is_a_row_and_the_worst_is_first(ask: Ask) -> None:
     assert [lease["run_id"] for lease in rows["flights"]["leases"]] == ["scheduled__held"]
 
 
+def test_a_row_shows_the_days_and_the_time_that_the_page_of_the_pipeline_shows(ask: Ask) -> None:
+    """The list reads only the days that the coverage does not decide; the page reads all of them."""
+    rows = {row["dag_id"]: row for row in ask("/pipelines")["pipelines"]}
+    for name in ("flights", "clocks", "changed", "too_old", "by_variable", "never_ran", "gone", "removed"):
+        page, row = ask(f"/pipelines/{name}"), rows[name]
+        days = [{key: day[key] for key in ("day", "state", "hours", "reason")} for day in page["days"]]
+        assert row["days"] == days[-14:], name
+        for key in ("behind_seconds", "never_ran", "eta", "next", "leases"):
+            assert row[key] == page[key], (name, key)
+        if len(days) <= 14:
+            assert (row["state"], row["reason"]) == (page["state"], page["reason"])
+
+
+def test_the_time_of_catching_up_is_the_same_on_each_page_of_the_list(ask: Ask) -> None:
+    first = ask("/pipelines", limit=4)["pipelines"]
+    whole = ask("/pipelines")["pipelines"]
+    assert first == whole[:4] == ask("/pipelines", limit=4)["pipelines"]
+    assert [row["eta"] is None for row in whole] == [row["state"] is None for row in whole]
+
+
 def test_only_a_pipeline_that_needs_nothing_has_caught_up(ask: Ask) -> None:
     rows = {row["pipeline_id"]: row for row in ask("/pipelines")["pipelines"]}
     names = (
