@@ -26,6 +26,8 @@ from airflow_pipeline_provider.core.columns import (
     NAME_PATTERN,
     Column,
     ColumnType,
+    Contract,
+    Level,
     Mask,
     format_path,
     parse_path,
@@ -164,6 +166,11 @@ class ColumnOptions(ElementColumnOptions):
         description="Type; a value that does not cast is NULL. decimal(p,s) has p digits, s after the point; rows "
         "makes a view with a row per element."
     )
+    required: bool = Field(
+        default=False,
+        strict=True,
+        description="Some document of each window has a value; contract.missing_field says what happens otherwise.",
+    )
     columns: Annotated[tuple[ElementColumnOptions, ...], AfterValidator(_count), _LIMIT] = Field(
         default=(), description="Columns of each element, for type rows."
     )
@@ -183,9 +190,31 @@ class ColumnOptions(ElementColumnOptions):
             self.path,
             self.type,
             self.format,
+            self.required,
             mask=self.mask,
             columns=tuple(each.column() for each in self.columns),
         )
+
+
+class ContractOptions(Section):
+    """What a change of the documents does: ignore, warn (recorded and shown), or fail before the commit."""
+
+    new_field: Level = Field(
+        default="warn", description="A field that the windows before and the columns do not have."
+    )
+    missing_field: Level = Field(
+        default="warn", description="A required column without a value in any document of a window."
+    )
+    type_change: Level = Field(
+        default="warn", description="A field with values of another JSON type than in the windows before."
+    )
+    uncastable: Level = Field(
+        default="warn", description="Values that do not cast to the type of their column, and so are NULL."
+    )
+
+    def contract(self) -> Contract:
+        """Return the contract."""
+        return Contract(self.new_field, self.missing_field, self.type_change, self.uncastable)
 
 
 class ColumnsFile(Section):

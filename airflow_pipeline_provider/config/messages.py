@@ -180,7 +180,7 @@ def _message(item: Any, path: tuple[str | int, ...], model: type[BaseModel]) -> 
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return _unknown_key(str(path[-1]), _schema_at(model, path[:-1]).get("properties", {}))
+        return _unknown_key(str(path[-1]), _keys_at(model, path[:-1]))
     cause = item.get("ctx", {}).get("error")
     if cause is not None:
         return str(cause)
@@ -213,6 +213,13 @@ def _schema_at(model: type[BaseModel], path: Sequence[str | int]) -> dict[str, A
         ]
         at = next((_resolve(schema, root) for schema in found if isinstance(schema, dict)), {})
     return at
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """Return the keys of the section at one path, which may be optional (`anyOf` with null)."""
+    root, at = _root_schema(model), _schema_at(model, path)
+    members = [at, *(_resolve(member, root) for member in at.get("anyOf", ()))]
+    return [key for member in members for key in member.get("properties", {})]
 
 
 def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from pydantic import (
 
 from airflow_pipeline_provider.config import fields
 from airflow_pipeline_provider.config.checks import cross_field_problems
-from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile
+from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile, ContractOptions
 from airflow_pipeline_provider.config.options import (
     DURATION_PATTERN,
     DurationSeconds,
@@ -45,7 +45,7 @@ from airflow_pipeline_provider.config.options import (
 from airflow_pipeline_provider.config.policy import function_problem, module_problem
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.config.variables import Variable
-from airflow_pipeline_provider.core.columns import Column
+from airflow_pipeline_provider.core.columns import Column, Contract
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -193,6 +193,11 @@ class PipelineConfig(BaseModel):
         alias="columns",
         description="Typed columns of the view <table>_TYPED, as a list or in a file of their own.",
     )
+    contract_: ContractOptions | None = Field(
+        default=None,
+        alias="contract",
+        description="What a change of the documents' fields does; without it and columns, none is looked for.",
+    )
     validate_: ValidateOptions = Field(
         default=ValidateOptions(), alias="validate", description="Checks before a window is read."
     )
@@ -282,6 +287,13 @@ class PipelineConfig(BaseModel):
         """The typed columns, none without the key."""
         listed = () if isinstance(self.columns_, ColumnsFile) else self.columns_
         return tuple(column.column() for column in listed)
+
+    @functools.cached_property
+    def contract(self) -> Contract | None:
+        """What a change of the documents does; None without columns and contract."""
+        if self.contract_ is not None:
+            return self.contract_.contract()
+        return Contract() if self.columns else None
 
     @functools.cached_property
     def rules(self) -> PlanRules:

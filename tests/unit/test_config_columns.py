@@ -17,7 +17,7 @@ from airflow_pipeline_provider.config.loader import (
     parse_pipeline,
 )
 from airflow_pipeline_provider.connectors.registry import options_model
-from airflow_pipeline_provider.core.columns import Column, ColumnType
+from airflow_pipeline_provider.core.columns import Column, ColumnType, Contract
 from airflow_pipeline_provider.phases.runtime import identity_of
 from airflow_pipeline_provider.state.facts import facts_of
 from tests.unit import config_examples
@@ -50,7 +50,7 @@ def test_columns_have_types_paths_formats_and_masks(tmp_path):
         tmp_path,
         """\
         columns:
-          - {name: CARRIER, path: carrier, type: text}
+          - {name: CARRIER, path: carrier, type: text, required: true}
           - {name: dep_time, path: dep.time, type: timestamp, format: strict_date_optional_time||epoch_millis}
           - {name: FARE, path: '"fare.usd".total', type: "decimal(12,2)"}
           - {name: SSN, path: passenger.ssn, type: text, mask: last4}
@@ -64,7 +64,7 @@ def test_columns_have_types_paths_formats_and_masks(tmp_path):
     )
     text = ColumnType("text")
     assert config.columns == (
-        Column("CARRIER", ("carrier",), text),
+        Column("CARRIER", ("carrier",), text, required=True),
         Column(
             "dep_time",
             ("dep", "time"),
@@ -96,6 +96,37 @@ def test_facts_of_the_page_do_not_depend_on_columns(tmp_path):
     assert facts_of(load(tmp_path, "columns: [{name: A, path: a, type: text}]\n")).dump_json() == without
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", None, id="nothing"),
+        pytest.param("contract:\n", None, id="null"),
+        pytest.param("contract: {}\n", Contract(), id="defaults"),
+        pytest.param("columns: [{name: A, path: a, type: text}]\n", Contract(), id="columns alone"),
+        pytest.param(
+            "contract: {new_field: ignore, missing_field: fail, type_change: fail, uncastable: warn}\n",
+            Contract("ignore", "fail", "fail", "warn"),
+            id="every key",
+        ),
+    ],
+)
+def test_a_contract_says_what_changes_do(tmp_path, text, expected):
+    assert load(tmp_path, text).contract == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("contract: {new_field: error}\n", "contract.new_field: must be one of ignore, warn, fail, got 'error' (flights.yaml:5)"),
+        ("contract: {newfield: warn}\n", "contract.newfield: unknown key; did you mean 'new_field'? (flights.yaml:5)"),
+        ("contract: warn\n", "contract: must be a mapping, got 'warn' (flights.yaml:5)"),
+        ("columns: [{name: A, path: a, type: text, required: 1}]\n", "columns[0].required: must be true or false, got 1 (flights.yaml:5)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_contract(tmp_path, text, expected):
+    assert problems(tmp_path, text) == [expected]
+
+
 ONE = "columns: [{{name: A, path: a, type: text, {}}}]\n"
 
 
@@ -114,7 +145,7 @@ ONE = "columns: [{{name: A, path: a, type: text, {}}}]\n"
         pytest.param("columns: [{name: A, path: [a], type: text}]\n", ["columns[0].path: must be a path such as dep.time, got a list (flights.yaml:5)"], id="list as path"),
         pytest.param("columns: [{name: A, path: a, type: intger}]\n", ["columns[0].type: must be one of text, integer, decimal(p,s), double, boolean, date, timestamp, json, array, rows, got 'intger'; did you mean 'integer'? (flights.yaml:5)"], id="unknown type"),
         pytest.param("columns: [{name: A, path: a, type: 5}]\n", ["columns[0].type: must be a type such as text, got 5 (flights.yaml:5)"], id="number as type"),
-        pytest.param("columns: [{name: A, path: a, type: decimal(12,2)}]\n", ["columns[0].type: must be in quotes inside of { }: \"decimal(12,2)\", got 'decimal(12' (flights.yaml:5)", "columns[0].2): unknown key; known: columns, format, mask, name, path, type (flights.yaml:5)"], id="decimal without quotes"),
+        pytest.param("columns: [{name: A, path: a, type: decimal(12,2)}]\n", ["columns[0].type: must be in quotes inside of { }: \"decimal(12,2)\", got 'decimal(12' (flights.yaml:5)", "columns[0].2): unknown key; known: columns, format, mask, name, path, required, type (flights.yaml:5)"], id="decimal without quotes"),
         pytest.param("columns: [{name: A, path: a, type: 'decimal(40,2)'}]\n", ["columns[0].type: must have 1 to 38 digits, of which at most all are after the point, got 'decimal(40,2)' (flights.yaml:5)"], id="too many digits"),
         pytest.param("columns: [{name: A, path: a, type: date, format: yyyy-MM-DD}]\n", ["columns[0].format: unknown format 'yyyy-MM-DD'; did you mean 'yyyy-MM-dd'? (flights.yaml:5)"], id="misspelled format"),
         pytest.param("columns: [{name: A, path: a, type: date, format: 5}]\n", ["columns[0].format: must be formats such as yyyy-MM-dd||epoch_millis, got 5 (flights.yaml:5)"], id="number as format"),
