@@ -129,6 +129,10 @@ _HERE = _flag("--here", "move the windows in this process (default: start a run 
 _ACCEPT_SHRINK = _flag(
     "--accept-shrink", "also delete target rows that no longer exist in the source; requires --here"
 )
+_ACCEPT_CHANGES = _flag(
+    "--accept-changes",
+    "also commit windows whose documents changed, as if `contract` were warn; requires --here",
+)
 
 COMMANDS = (
     Command(
@@ -315,6 +319,7 @@ COMMANDS = (
             ),
             _HERE,
             _ACCEPT_SHRINK,
+            _ACCEPT_CHANGES,
             _flag("--dry-run", "show the windows and change nothing"),
             _WAIT,
             _RETRIES,
@@ -352,6 +357,7 @@ COMMANDS = (
             _DAYS,
             _HERE,
             _ACCEPT_SHRINK,
+            _ACCEPT_CHANGES,
             _flag("--no-reload", "report windows that grew without loading them again"),
             _WAIT,
             _RETRIES,

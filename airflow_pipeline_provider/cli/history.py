@@ -6,12 +6,14 @@ import json
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_window_words, split_window_words
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.wording import counted, local_window
@@ -115,6 +117,11 @@ def _below(entry: HistoryEntry, window: Interval, zone: str) -> Iterator[str]:
         yield f"run {entry.run}"
     if detail := _detail(entry):
         yield one_line(detail)
+    if fields := entry.detail.get("fields"):
+        if "hash" in fields:
+            yield one_line(_fields_text(fields))
+        for sentence in changes_in(entry.detail).sentences():
+            yield f"documents changed: {one_line(sentence)}"
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
@@ -131,13 +138,20 @@ def _number(value: int | None) -> str:
 
 def _detail(entry: HistoryEntry) -> str:
     """Return the detail of an entry as text."""
-    detail = dict(entry.detail)
+    detail = {key: value for key, value in entry.detail.items() if key != "fields"}
     if entry.kind is Kind.FAILED:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
     if entry.kind is Kind.WAIVED:
         by = f", waived by {detail['by']}" if "by" in detail else ""
         return f"{detail.get('reason', 'no reason given')}{by}"
     return ", ".join(_items(detail))
+
+
+def _fields_text(fields: dict[str, Any]) -> str:
+    sample = ""
+    if "looked_at" in fields:
+        sample = f", seen in {fields['looked_at']:,} of {counted(fields['documents'], 'document')}"
+    return f"fields {fields['hash']}{sample}"
 
 
 def _items(detail: dict[str, object]) -> list[str]:

@@ -48,19 +48,22 @@ class ReloadOptions:
     by: str
     here: bool = True
     accept_shrink: bool = False
+    accept_changes: bool = False
     wait_seconds: int = 600
     retries: int = 3
 
 
 def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOptions:
     """Parse the options of a command that moves windows again."""
-    if args.accept_shrink and not args.here and not dry_run:
-        raise ConfigError(
-            "--accept-shrink: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
-        )
+    for flag, given in (("--accept-shrink", args.accept_shrink), ("--accept-changes", args.accept_changes)):
+        if given and not args.here and not dry_run:
+            raise ConfigError(
+                f"{flag}: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
+            )
     return ReloadOptions(
         here=args.here,
         accept_shrink=args.accept_shrink,
+        accept_changes=args.accept_changes,
         wait_seconds=read_seconds(args.wait, "--wait"),
         retries=read_count(args.retries, "--retries", least=0, most=1000),
         by=read_person(args.by),
@@ -105,10 +108,15 @@ def _reported(row: R, run_id: str | None, moved: WindowResult | None) -> R:
     )
 
 
-def _accepting_shrink(runtime: Runtime) -> Runtime:
-    """Return the runtime with `audit.on_shrink: accept`, for `--accept-shrink`."""
-    audit = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
-    return with_fields(runtime, config=runtime.config.model_copy(update={"audit": audit}))
+def _accepting(runtime: Runtime, options: ReloadOptions) -> Runtime:
+    """Return the runtime with `audit.on_shrink: accept`, and with warn where `contract` fails, as the options ask."""
+    changed: dict[str, object] = {}
+    if options.accept_shrink:
+        changed["audit"] = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
+    if options.accept_changes and (contract := runtime.config.contract_) is not None:
+        failing = [name for name, level in contract.model_dump().items() if level == "fail"]
+        changed["contract_"] = contract.model_copy(update=dict.fromkeys(failing, "warn"))
+    return with_fields(runtime, config=runtime.config.model_copy(update=changed))
 
 
 def reload_windows(
@@ -122,9 +130,7 @@ def reload_windows(
     """Move the windows again in this process, or start a run of the DAG for each."""
     if not options.here:
         return _start_runs(runtime, windows, command, options.by)
-    if options.accept_shrink:
-        runtime = _accepting_shrink(runtime)
-    return _reload_here(runtime, windows, screen, options, reference_time)
+    return _reload_here(_accepting(runtime, options), windows, screen, options, reference_time)
 
 
 def _reload_here(

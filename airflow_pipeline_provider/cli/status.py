@@ -10,7 +10,7 @@ from msgspec import Struct
 from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.arguments import read_count, read_reference_time, read_seconds
 from airflow_pipeline_provider.cli.catalog import UnreadPipeline, load_asked, load_one
-from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_line
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
@@ -124,7 +124,7 @@ def print_one(report: StatusReport, screen: Screen) -> None:
         for piece in day.waived:
             reason = piece.reason or "no reason given"
             screen.print_line(f"waived: {local_window(piece.interval, zone)}: {reason}", "yellow")
-    for sentence in fact_warnings(report.facts):
+    for sentence in _warnings(report):
         screen.print_line(f"source: {sentence}", "yellow")
 
 
@@ -153,8 +153,15 @@ def print_all(result: AllStatus, screen: Screen) -> None:
     if rows:
         screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in result.pipelines:
-        for sentence in fact_warnings(one.facts):
+        for sentence in _warnings(one):
             screen.print_line(f"source of {one.pipeline_id}: {sentence}", "yellow")
+
+
+def _warnings(report: StatusReport) -> list[str]:
+    changes = [
+        f"the documents of the last window changed: {one_line(each)}" for each in report.schema_changes
+    ]
+    return [*fact_warnings(report.facts), *changes]
 
 
 def _status_text(one: StatusReport, worst: DayRow | None) -> str:

@@ -74,9 +74,11 @@ def run_until_done(name: str) -> Words:
     return ("run", name, "--until-done")
 
 
-def reprocess(name: str, interval: Interval, *, accept_shrink: bool = False) -> Words:
+def reprocess(
+    name: str, interval: Interval, *, accept_shrink: bool = False, accept_changes: bool = False
+) -> Words:
     """Move the windows in the interval again."""
-    more = ("--accept-shrink",) if accept_shrink else ()
+    more = (("--accept-shrink",) if accept_shrink else ()) + (("--accept-changes",) if accept_changes else ())
     return ("reprocess", name, *_span(interval), "--here", *more)
 
 

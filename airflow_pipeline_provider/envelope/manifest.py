@@ -11,7 +11,8 @@ File names in the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/
 `<unique>` differs between executions, so a stale task can add files but cannot change any.
 
 The number of extracted rows is `rows` (to load) + `quarantined_rows`. The JSON has no key for quarantined rows if
-there are none, so that files written before quarantine existed keep their hash.
+there are none, so that files written before quarantine existed keep their hash. Nor has it a key for the fields of
+the documents unless they were gathered (`columns`, `contract`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from airflow_pipeline_provider.core.drift import FieldSet
 from airflow_pipeline_provider.core.intervals import Instant, Interval
 
 
@@ -42,10 +44,11 @@ class Part(Struct, frozen=True, omit_defaults=True):
 
 
 class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="version", tag=1):
-    """Files to load, and files of rows that the target cannot accept."""
+    """Files to load, files of rows that the target cannot accept, and the fields of their documents if gathered."""
 
     parts: tuple[Part, ...]
     quarantined: tuple[Part, ...] = ()
+    fields: FieldSet | None = None
 
     @property
     def rows(self) -> int:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.wording import counted
+from airflow_pipeline_provider.envelope.field_kinds import FieldKinds
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Part
 from airflow_pipeline_provider.envelope.part_writer import (
@@ -59,6 +60,7 @@ def write_parts(
     limits: TargetLimits = NO_LIMITS,
     on_reject: Literal["fail", "quarantine"] = "fail",
     writers: int = 1,
+    fields: FieldKinds | None = None,
 ) -> Written:
     """Write the batches of slice `index` as parts `<folder>/part-<index>-<n>-<unique>.parquet`.
 
@@ -69,6 +71,8 @@ def write_parts(
     REASON to `<folder>/quarantine-<index>-<n>-<unique>.parquet`. For a row outside the interval, a row with a missing
     value or a batch with another schema, always raise DataError: these are faults of the source connector.
 
+    `fields` gathers the fields of all documents, quarantined ones included.
+
     After an error the current part is not published. Parts completed before it are, but no receipt lists them.
     """
     unique = uuid4().hex
@@ -77,6 +81,8 @@ def write_parts(
     with load, keep:
         for batch in batches:
             _check(batch, interval)
+            if fields is not None:
+                fields.add(batch)
             rejected = rejections(batch, limits)
             if not rejected:
                 load.add(batch)

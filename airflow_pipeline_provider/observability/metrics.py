@@ -28,6 +28,7 @@ WINDOWS_BLOCKED = "pipeline.windows_blocked"
 ROWS = "pipeline.rows"
 ROWS_QUARANTINED = "pipeline.rows_quarantined"
 BYTES = "pipeline.bytes"
+SCHEMA_CHANGES = "pipeline.schema_changes"
 UNTIMED_ROWS = "pipeline.untimed_rows"
 LAG_SECONDS = "pipeline.lag_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"
@@ -51,6 +52,10 @@ METRICS = {
         "rows of committed windows that the target could not accept (`audit.on_reject: quarantine`)",
     ),
     BYTES: Metric("counter", "bytes of the part files that held the loaded rows"),
+    SCHEMA_CHANGES: Metric(
+        "counter",
+        "changes of the documents that the audit found, one for each field or column (`contract`: warn, fail)",
+    ),
     UNTIMED_ROWS: Metric("gauge", "rows of the source without a usable event time, counted by validate"),
     LAG_SECONDS: Metric(
         "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"

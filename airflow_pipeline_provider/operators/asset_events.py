@@ -13,7 +13,7 @@ next run, or with the cleanup task of the maintenance DAG (`phases.day_events`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ EXTRA = {
     "end": "end of the window or day, exclusive, ISO 8601 in UTC",
     "rows": "rows of the window in the target, or of the day in the ledger; null if the ledger cannot count the day",
     "token": "fencing token of the commit: the same for an event that is sent again, newer for a replaced window",
+    "schema_changes": "of a window: a sentence for each kind of change of its documents (`contract`); left out "
+    "without changes",
 }
 
 
@@ -88,7 +90,8 @@ def emit(
 ) -> None:
     """Add the events of this commit, and of the days that are complete, to the task's outlets."""
     committed = CompleteDay(claim.day, claim.interval, audited.target_rows, audited.token)
-    _add(context, alias, windows_asset(claim.pipeline_id), claim.pipeline_id, committed)
+    asset = windows_asset(claim.pipeline_id)
+    _add(context, alias, asset, claim.pipeline_id, committed, audited.schema_changes)
     _add_days(context, alias, claim.pipeline_id, complete)
 
 
@@ -104,16 +107,27 @@ def _add_days(context: Context, alias: AssetAlias, pipeline_id: str, complete: I
         _add(context, alias, days_asset(pipeline_id), pipeline_id, day)
 
 
-def _add(context: Context, alias: AssetAlias, asset: str, pipeline_id: str, what: CompleteDay) -> None:
-    context["outlet_events"][alias].add(Asset(asset), extra=_about(pipeline_id, what))
+def _add(
+    context: Context,
+    alias: AssetAlias,
+    asset: str,
+    pipeline_id: str,
+    what: CompleteDay,
+    changes: Sequence[str] = (),
+) -> None:
+    context["outlet_events"][alias].add(Asset(asset), extra=_about(pipeline_id, what, changes))
 
 
-def _about(pipeline_id: str, what: CompleteDay) -> dict[str, Any]:
-    return {
+def _about(pipeline_id: str, what: CompleteDay, changes: Sequence[str]) -> dict[str, Any]:
+    extra = {
         "pipeline": pipeline_id,
         "day": what.day.isoformat(),
         "start": iso_utc(what.interval.start),
         "end": iso_utc(what.interval.end),
         "rows": what.rows,
         "token": what.token,
+        "schema_changes": list(changes),
     }
+    if not changes:
+        del extra["schema_changes"]
+    return extra

@@ -20,10 +20,21 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
 
+_OWN_TYPES = {
+    "RECORD_ID": "text",
+    "EVENT_TIME": "timestamp",
+    "_REST": "json",
+    "TOKEN": "integer",
+}  # of a view
+
 
 @dataclass(frozen=True)
 class Lineage:
-    """One execution of load or audit; `counts` are row counts by name, only audit knows `source_rows`."""
+    """One execution of load or audit; `counts` are row counts by name, only audit knows `source_rows`.
+
+    `view` is the name of the typed view next to the target's table, None without one; `columns` are its columns, each
+    with its type.
+    """
 
     pipeline: str
     window_start: str
@@ -37,6 +48,8 @@ class Lineage:
     files: int | None = None
     source_rows: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    view: DatasetName | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 def is_wanted() -> bool:
@@ -55,6 +68,7 @@ def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any)
     """Describe what was moved; None without OpenLineage.  A dataset name that cannot be computed is None."""
     if not is_wanted():
         return None
+    target = dataset_name(runtime.target)
     return Lineage(
         claim.pipeline_id,
         iso_utc(claim.interval.start),
@@ -62,10 +76,23 @@ def describe(runtime: Runtime, claim: Claim, token: int, rows: int, **more: Any)
         claim.day.isoformat(),
         token,
         dataset_name(runtime.source),
-        dataset_name(runtime.target),
+        target,
         rows,
         **more,
+        **_typed_view(runtime, target),
     )
+
+
+def _typed_view(runtime: Runtime, target: DatasetName | None) -> dict[str, Any]:
+    """Return name and columns of the typed view; `{}` for a pipeline without one."""
+    views = runtime.target.expected_views()
+    if target is None or not views:
+        return {}
+    schema, dot, _ = target.name.rpartition(".")
+    types = {column.name.upper(): str(column.type) for column in runtime.target.identity.columns}
+    types = {**_OWN_TYPES, **types}
+    columns = tuple((name, types[name.upper()]) for name in views[0].columns)
+    return {"view": DatasetName(target.namespace, f"{schema}{dot}{views[0].name}"), "columns": columns}
 
 
 def describe_load(runtime: Runtime, claim: Claim, staged: Staged, result: LoadResult) -> Lineage | None:

@@ -12,6 +12,7 @@ from openlineage.client.facet_v2 import (
     RunFacet,
     data_quality_metrics_input_dataset,
     output_statistics_output_dataset,
+    schema_dataset,
 )
 
 from airflow_pipeline_provider import __version__
@@ -35,7 +36,7 @@ class PipelineWindowRunFacet(RunFacet):
 
 
 def build(lineage: Lineage) -> OperatorLineage[Any, Any]:
-    """Build the input with its row count, the output with its statistics, and the window."""
+    """Build the input with its row count, the table with statistics, the typed view with columns, and the window."""
     inputs, outputs = [], []
     if lineage.source is not None:
         facets: dict[str, InputDatasetFacet] = {}
@@ -55,6 +56,10 @@ def build(lineage: Lineage) -> OperatorLineage[Any, Any]:
                 lineage.target.namespace, lineage.target.name, outputFacets={"outputStatistics": statistics}
             )
         )
+    if lineage.view is not None:
+        fields = [schema_dataset.SchemaDatasetFacetFields(name, type=kind) for name, kind in lineage.columns]
+        schema = schema_dataset.SchemaDatasetFacet(fields=fields, producer=PRODUCER)
+        outputs.append(OutputDataset(lineage.view.namespace, lineage.view.name, facets={"schema": schema}))
     window = PipelineWindowRunFacet(
         pipeline=lineage.pipeline,
         windowStart=lineage.window_start,

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.command_line import again
+from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.reconciliation import Counts, Reconciliation, reconcile
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
@@ -26,6 +28,7 @@ from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
+from airflow_pipeline_provider.phases.schema_changes import judge_fields
 from airflow_pipeline_provider.phases.source_facts import recorded
 from airflow_pipeline_provider.phases.stage import stage, staged_by
 from airflow_pipeline_provider.phases.validate import begin_attempt
@@ -39,7 +42,8 @@ REEXTRACTIONS = 2  # new attempts inside one audit; a source that still differs 
 def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents | None = None) -> Audited:
     """Commit the window if its counts agree; otherwise extract again or fail.
 
-    The counts agree if source = manifest + quarantined and manifest = target = distinct ids.
+    The counts agree if source = manifest + quarantined and manifest = target = distinct ids.  A window whose
+    documents changed in a way that `contract` does not accept fails too (`phases.schema_changes`).
 
     :param day_events: the `.days` events of the task that may send one; without it none becomes due.
     """
@@ -61,7 +65,8 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                     distinct=counts.distinct,
                 )
                 if result.ok:
-                    return _commit(runtime, claim, staged, counts, day_events)
+                    fields = judge_fields(runtime, claim, staged)
+                    return _commit(runtime, claim, staged, counts, fields, day_events)
                 again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
                 if not again:
                     raise DataError(
@@ -149,7 +154,12 @@ def _reextract(runtime: Runtime, claim: Claim, staged: Staged, rows: int | None)
 
 
 def _commit(
-    runtime: Runtime, claim: Claim, staged: Staged, counts: Counts, day_events: DayEvents | None
+    runtime: Runtime,
+    claim: Claim,
+    staged: Staged,
+    counts: Counts,
+    fields: dict[str, Any],
+    day_events: DayEvents | None,
 ) -> Audited:
     interval = claim.interval
     quarantined = {"quarantined": counts.quarantined}
@@ -159,6 +169,7 @@ def _commit(
         "distinct": counts.distinct,
         **quarantined,
         **_facts(runtime, claim, staged),
+        **fields,
     }
     if runtime.target.identity.keeps_history:
         detail["outdated"] = counts.target - runtime.target.count_newest(interval, staged.token)
@@ -193,4 +204,5 @@ def _commit(
         counts.target,
         counts.distinct,
         counts.quarantined,
+        tuple(changes_in(detail).sentences()),
     )

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.core.drift import FieldSet, merged
 from airflow_pipeline_provider.envelope.manifest import Part, Receipt
 from airflow_pipeline_provider.exceptions import PipelineError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.fault_points import reach
@@ -50,6 +51,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
             slice_.interval,
             parts=tuple(written.parts),
             quarantined=tuple(written.quarantined),
+            fields=merged(written.fields),
         )
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
@@ -88,13 +90,14 @@ def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> _
 class _Written:
     """What all readers have finished so far, and the sign for the others to stop.
 
-    `paths` holds each file as soon as it is there; `parts` and `quarantined` only what readers that came to their end
-    have returned.
+    `paths` holds each file as soon as it is there; `parts`, `quarantined` and `fields` only what readers that came to
+    their end have returned.
     """
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.quarantined: list[Part] = []
+        self.fields: list[FieldSet] = []
         self.paths: list[str] = []
         self.stop = threading.Event()
 
@@ -111,7 +114,11 @@ def _write_all(
     iterators: Sequence[Iterator[pa.RecordBatch]],
     written: _Written,
 ) -> None:
+    from airflow_pipeline_provider.envelope.field_kinds import FieldKinds
     from airflow_pipeline_provider.envelope.parts import write_parts
+
+    columns = runtime.target.identity.columns
+    gathers = runtime.config.contract is not None
 
     def watched(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -133,6 +140,7 @@ def _write_all(
         limits = limits._replace(needs_json=False, unique_keys=False)
 
     def read(batches: Iterator[pa.RecordBatch]) -> None:
+        fields = FieldKinds(columns) if gathers else None
         try:
             files = write_parts(
                 watched(batches),
@@ -144,9 +152,12 @@ def _write_all(
                 limits=limits,
                 on_reject=runtime.config.audit.on_reject,
                 writers=len(iterators),
+                fields=fields,
             )
             written.parts.extend(files.parts)
             written.quarantined.extend(files.quarantined)
+            if fields is not None:
+                written.fields.append(fields.result())
         except BaseException:
             written.stop.set()
             raise

@@ -30,6 +30,9 @@ Probe = Callable[[str, Callable[[], T]], "T | None"]
 RECORDED = ("body", "untimed", "elsewhere", "record_id")
 """Keys of an attempt's detail that its commit repeats."""
 
+SHOWN = (*RECORDED, "fields")
+"""Keys of the detail of commits and failures that views show as they were recorded last."""
+
 _FIRST, _LAST = datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9999, 1, 1, tzinfo=timezone.utc)
 _DAY = timedelta(days=1)
 
@@ -135,7 +138,7 @@ def latest(entries: Iterable[Entry]) -> dict[str, object]:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
             if "untimed" in entry.detail:  # a later look without this finding takes it back
                 found.pop("elsewhere", None)
-            for name in RECORDED:
+            for name in SHOWN:
                 if name in entry.detail:
                     found[name] = entry.detail[name]
     return found

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.command_line import again
+from airflow_pipeline_provider.core.drift import FieldSet, merged
 from airflow_pipeline_provider.core.intervals import gaps
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, overtaken_by
 from airflow_pipeline_provider.core.windows import Window
@@ -53,6 +54,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
             token,
             parts=parts,
             quarantined=quarantined,
+            fields=_fields(receipts),
         )
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
@@ -66,6 +68,12 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
             token=token,
         )
         return Staged(attempt, path, manifest.sha256, token, manifest.rows, manifest.quarantined_rows)
+
+
+def _fields(receipts: Sequence[Receipt]) -> FieldSet | None:
+    """Return the fields of the window's documents; None if a slice was extracted without gathering them."""
+    found = [receipt.fields for receipt in receipts if receipt.fields is not None]
+    return merged(found) if len(found) == len(receipts) else None
 
 
 def read_manifest(runtime: Runtime, claim: Claim, staged: Staged) -> Manifest:

@@ -107,7 +107,10 @@ class CompleteDay(NamedTuple):
 
 
 class Audited(Struct, frozen=True):
-    """Counts of a commit under `token`: source = staged + quarantined, and staged = target = distinct."""
+    """Counts of a commit under `token`: source = staged + quarantined, and staged = target = distinct.
+
+    `schema_changes` is a sentence for each kind of change of the documents (`phases.schema_changes`).
+    """
 
     token: int
     source_rows: int
@@ -115,6 +118,7 @@ class Audited(Struct, frozen=True):
     target_rows: int
     distinct_ids: int
     quarantined_rows: int = 0
+    schema_changes: tuple[str, ...] = ()
 
 
 class Next(NamedTuple):

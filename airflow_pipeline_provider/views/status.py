@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
+from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.eta import Eta
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
@@ -97,7 +98,8 @@ class StatusReport(Struct, frozen=True):
 
     `untimed`, `elsewhere` and `body` are what the last validate within `days` recorded about the source, null if
     none did: the number of rows without a usable event time; `newest`, `side` (before or after) and `rows` of a
-    source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`).
+    source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`). `schema_changes` are the
+    changes of the documents in the window that was moved last, a sentence for each kind of change.
     """
 
     pipeline_id: str
@@ -116,6 +118,7 @@ class StatusReport(Struct, frozen=True):
     untimed: int | None
     elsewhere: dict[str, Any] | None
     body: str | None
+    schema_changes: tuple[str, ...]
     days: tuple[DayRow, ...]
     changes: tuple[str, ...]
     renamed: str | None
@@ -233,6 +236,7 @@ class _Read:
             untimed=status.facts.get("untimed"),
             elsewhere=status.facts.get("elsewhere"),
             body=status.facts.get("body"),
+            schema_changes=tuple(changes_in(status.facts).sentences()),
             days=tuple(_day_row(day, config.timezone) for day in status.days),
             changes=tuple(self.changes),
             renamed=self.renamed.sentence if self.renamed else None,

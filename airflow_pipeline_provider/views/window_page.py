@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shell_line
+from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.core.windows import window_id_of
@@ -46,6 +47,19 @@ class Quarantine(Struct, frozen=True):
     rows: int
 
 
+class DocumentFields(Struct, frozen=True):
+    """Fields of the window's documents, as its newest commit or failure recorded them.
+
+    `changes` has a sentence for each kind of change. `looked_at` is null where all `documents` were looked at,
+    `hash` where the fields were not gathered.
+    """
+
+    hash: str | None
+    changes: tuple[str, ...]
+    looked_at: int | None
+    documents: int | None
+
+
 class WindowPage(Struct, frozen=True):
     """Everything that is recorded of a window.
 
@@ -68,6 +82,7 @@ class WindowPage(Struct, frozen=True):
     checks: tuple[HistoryEntry, ...]
     waivers: tuple[HistoryEntry, ...]
     quarantine: Quarantine | None
+    fields: DocumentFields | None
     by_hand: tuple[ManualChange, ...]
     command: str
 
@@ -101,6 +116,7 @@ def window_page(
         checks=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.CHECKED),
         waivers=tuple(entry_of(entry, zone) for entry in reversed(entries) if entry.kind is Kind.WAIVED),
         quarantine=Quarantine(quarantined) if quarantined else None,
+        fields=_fields(entries),
         by_hand=tuple(
             change_of(act, zone)
             for act in reversed(state.about().acts)
@@ -108,6 +124,14 @@ def window_page(
         ),
         command=shell_line(command_line.history(config.pipeline_id, window_id)),
     )
+
+
+def _fields(entries: Sequence[Entry]) -> DocumentFields | None:
+    for entry in reversed(entries):
+        if (found := entry.detail.get("fields")) is not None:
+            changes = tuple(changes_in(entry.detail).sentences())
+            return DocumentFields(found.get("hash"), changes, found.get("looked_at"), found.get("documents"))
+    return None
 
 
 def _manifest(commit: Entry | None, entries: Sequence[Entry]) -> LoadedManifest | None:

@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.registry import connector_class, options_model, register
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope import field_kinds
 from airflow_pipeline_provider.envelope.manifest import Receipt
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.runtime import open_runtime, utc_now
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import RunKind, RunRequest
+from benchmarks.columns.contract import columns
 from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
 from benchmarks.documents import TIME_FIELD, interval
@@ -41,6 +43,7 @@ def write_pipeline(
         "stage": {"type": "object_store", "path": str(given.out / "stage")},
         "target": {"type": "duckdb", "path": str(given.out / "lake.duckdb"), "table": "main.logs"},
         "state": state or {"type": "memory"},
+        **({"contract": {}} if getattr(given, "contract", False) else {}),
     }
     path: Path = given.out / "bench.yaml"
     path.write_text(json.dumps(pipeline))
@@ -70,6 +73,8 @@ def move(given: argparse.Namespace) -> dict[str, Any]:
     with open_runtime(load_pipeline(path, options_model=options_model)) as runtime:
         if given.limits:
             runtime.target.limits = connector_class("target", given.limits).limits
+        if given.contract:
+            runtime.target.identity = runtime.target.identity._replace(columns=tuple(columns()))
         window = Interval(*interval(given.docs))
         claim = generate(runtime, RunRequest("bench/1", RunKind.WINDOW, utc_now(), window)).claim
         assert claim is not None
@@ -92,7 +97,13 @@ def main() -> None:
     arguments.add_argument("--slices", type=int, help="without it: the default")
     arguments.add_argument("--page-size", type=int, help="without it: the default")
     arguments.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
+    arguments.add_argument("--contract", action="store_true", help="gather the fields of the documents")
+    arguments.add_argument(
+        "--every", type=int, help="look at one document in so many; without it: the default"
+    )
     given = arguments.parse_args()
+    if given.every:
+        field_kinds.EVERY = given.every
     register("state", "memory", "tests.doubles.memory_state:MemoryState")
     os.environ["AIRFLOW_CONN_ELASTICSEARCH_DEFAULT"] = connection(given.url)
     print(json.dumps(move(given)))

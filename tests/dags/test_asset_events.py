@@ -65,6 +65,19 @@ def test_each_commit_sends_an_event_and_a_complete_day_another(
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 2}]
 
 
+def test_an_event_holds_how_the_documents_changed(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    folder.write(**HALF_DAYS, contract={})
+    dag = folder.dag()
+    run_dag(dag)
+    folder.sql("ALTER TABLE events ADD COLUMN gate TEXT")
+    run_dag(dag)
+    assert events(folder, "windows") == [
+        {**FIRST, "rows": 39, "token": 1},
+        {**SECOND, "rows": 36, "token": 2, "schema_changes": ["1 new field: gate"]},
+    ]
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 2}]
+
+
 WHOLE = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-04T00:00:00-05:00"}
 EARLY = {"window_start": "2013-11-03T00:00:00-04:00", "window_end": "2013-11-03T12:00:00-05:00"}
 LATE = {"window_start": "2013-11-03T12:00:00-05:00", "window_end": "2013-11-04T00:00:00-05:00"}

@@ -25,7 +25,8 @@ print("state:", run(Folder(Path(sys.argv[1]), sys.argv[2]).dag()).state)
 @pytest.fixture
 def events(folder: Folder, airflow_db: Path) -> list[dict[str, Any]]:
     """Return the events of one run, made in its own process, because Airflow loads listeners once per process."""
-    folder.write(backlog="wait", granularity="13h")
+    column = "{name: AT, path: at, type: timestamp}"
+    folder.write(backlog="wait", granularity="13h", columns=f"[{column}]")
     path = folder.path / "lineage.jsonl"
     transport = {"type": "file", "log_file_path": str(path), "append": True}
     done = subprocess.run(
@@ -61,11 +62,19 @@ def test_load_and_audit_send_lineage_events(folder: Folder, events: list[dict[st
     counts = {"staged": 39, "target": 39, "distinct": 39}
     for task, more in (("load", {}), ("audit", {"source": 39, "quarantined": 0})):
         event = completed[task]
-        ((source,), (target,)) = event["inputs"], event["outputs"]
+        ((source,), (target, view)) = event["inputs"], event["outputs"]
         assert (source["namespace"], source["name"]) == (f"sqlite:{folder.path}/events.db", "events")
         assert target["namespace"] == f"duckdb:{folder.path}/lake.duckdb"
         assert target["name"] == f"main.{folder.pipeline_id}"
         assert target["outputFacets"]["outputStatistics"]["rowCount"] == 39
+        assert (view["namespace"], view["name"]) == (target["namespace"], f"{target['name']}_typed")
+        assert [(one["name"], one["type"]) for one in view["facets"]["schema"]["fields"]] == [
+            ("record_id", "text"),
+            ("event_time", "timestamp"),
+            ("at", "timestamp"),
+            ("_rest", "json"),
+            ("token", "integer"),
+        ]
         facet = event["run"]["facets"]["pipelineWindow"]
         assert {name: facet[name] for name in window} == window
         assert facet["counts"] == counts | more

@@ -126,6 +126,7 @@ class World:
                 "end_day": str(self.last_day),
                 "max_backlog_days": None,
                 "max_attempts": 3,
+                "contract": {},
                 "audit": {"on_shrink": "accept" if may_shrink else "fail"},
                 "source": {
                     "type": "memory",

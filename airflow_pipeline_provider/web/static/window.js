@@ -71,7 +71,7 @@ function entryText(entry) {
   if (entry.rows !== null && entry.rows !== undefined) parts.push(`${count(entry.rows)} rows`);
   if (entry.token !== null && entry.token !== undefined) parts.push(`token ${entry.token}`);
   if (entry.manifest) parts.push(`manifest ${entry.manifest.slice(0, 12)}`);
-  const detail = entry.kind === "failed" ? "" : detailText(entry.detail);
+  const detail = entry.kind === "failed" ? "" : detailText({ ...entry.detail, fields: null });
   return [...parts, detail].filter(Boolean).join(", ");
 }
 
@@ -113,6 +113,9 @@ function Body({ detail, dagId, zone }) {
     detail.manifest ? h(Part, { title: "Manifest" }, h(Facts, { facts: detail.manifest })) : null,
     detail.commit ? h(Part, { title: "Commit row" }, h(Facts, { facts: detail.commit })) : null,
     detail.quarantine ? h(Part, { title: "Quarantine" }, h(Facts, { facts: detail.quarantine })) : null,
+    detail.fields ? h(Part, { title: "Fields of the documents" },
+      detail.fields.changes.length ? h("ul", null, detail.fields.changes.map((/** @type {string} */ change) => h("li", { key: change, className: "pp-text" }, change))) : null,
+      h(Facts, { facts: { ...detail.fields, changes: detail.fields.changes.length ? null : "none" } })) : null,
     detail.by_hand?.length ? h(Part, { title: "Changes by hand" }, h(Grid, {
       caption: "Changes by hand", head: ["When", "What", "By", "Why"],
       rows: detail.by_hand.map((act, i) => ({ key: String(i), cells: [instant(act.at), act.what, act.by, h("span", { className: "pp-text" }, act.why ?? "")] })),
