@@ -483,6 +483,39 @@ COMMANDS = (
         },
     ),
     Command(
+        "columns",
+        "Propose, compare, apply and print typed columns",
+        "infer: ask the source for its types, sample documents of committed windows from the stage, and print the "
+        "key `columns` of the pipeline file, with a comment where a type was guessed. Fields that a column of the "
+        "file holds are left out. diff: compare the columns of the file with the types of the source, with sampled "
+        "documents, and with the views in the target; exit with 1 if they differ. apply: create the views, or "
+        "replace those that follow another contract. sql: print the statements of the views, or dbt files for them.",
+        "airflow_pipeline_provider.cli.columns:columns",
+        (
+            _argument("action", choices=("infer", "diff", "apply", "sql"), help="select the action"),
+            _PIPELINE,
+            _option(
+                "--days",
+                "N",
+                "for infer and diff: sample the windows of the N days up to the newest committed one (default: 7)",
+            ),
+            _flag(
+                "--write",
+                "for infer: add the columns to the pipeline file; the rest of the file stays as it is",
+            ),
+            _flag("--dry-run", "for apply: print the statements and change nothing"),
+            _flag("--dbt", "for sql: print sources.yml and a staging model for each view"),
+            _option("--into", "DIR", "with --dbt: write the files into this folder (default: print them)"),
+            *_COMMON,
+        ),
+        results={
+            "infer": "airflow_pipeline_provider.cli.columns_infer:InferredColumns",
+            "diff": "airflow_pipeline_provider.cli.columns_diff:ColumnsDiff",
+            "apply": "airflow_pipeline_provider.cli.columns_sql:AppliedColumns",
+            "sql": "airflow_pipeline_provider.cli.columns_sql:ColumnsSql",
+        },
+    ),
+    Command(
         "connectors",
         "List the installed connectors",
         "List the sources, stages, targets and state stores that a pipeline file can name, with the package that "

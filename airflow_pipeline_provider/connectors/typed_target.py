@@ -67,6 +67,7 @@ class TypedTarget(SqlHooks[S], ABC):
 
         Raises:
             ViewConflictError: A name is in use.
+            FatalError: The table does not exist yet.
         """
         return self._apply(dry_run=dry_run, wait=True) if self.identity.columns else []
 
@@ -157,6 +158,10 @@ class TypedTarget(SqlHooks[S], ABC):
         def attempt() -> list[str]:
             with self.open_session("apply columns") as session:
                 tables = self.find_tables(session)
+                if self.missing_tables(session, [tables.data]):
+                    raise FatalError(
+                        f"table {tables.data} does not exist yet: the first load creates it, and the typed views"
+                    )
                 typed = self.typed(self.typed_sql(session), tables)
                 if not self._outdated(session, typed):
                     return []

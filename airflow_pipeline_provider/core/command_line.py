@@ -128,6 +128,16 @@ def cleanup(name: str) -> Words:
     return ("cleanup", name)
 
 
+def infer_columns(name: str) -> Words:
+    """Propose typed columns."""
+    return ("columns", "infer", name)
+
+
+def apply_columns(name: str) -> Words:
+    """Make the target's typed views follow the contract."""
+    return ("columns", "apply", name)
+
+
 def export_state(name: str, file: str) -> Words:
     """Write the state to a file, to move it to another store."""
     return ("state", "export", name, file)

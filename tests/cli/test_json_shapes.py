@@ -88,6 +88,16 @@ def test_the_json_of_init(place: Place) -> None:
     assert printed_as(struct_of("init"), answer) == answer
 
 
+def test_the_json_of_columns(place: Place) -> None:
+    place.write(columns=[{"name": "N", "path": "n", "type": "boolean"}])
+    place.seed()
+    assert place("run", "flights", *AT).code == 0
+    place.write(columns=[{"name": "M", "path": "m", "type": "text"}])
+    for action in ("infer", "diff", "apply", "sql"):
+        answer = place("columns", action, "flights", "-o", "json").json
+        assert printed_as(struct_of("columns", action), answer) == answer, action
+
+
 def shapes() -> str:
     """The JSON of all commands, as the reference shows it."""
     return "".join(
@@ -103,7 +113,7 @@ def test_no_key_of_a_command_changes_unseen() -> None:
 
 
 def test_a_command_that_is_not_compared_is_noticed() -> None:
-    compared = {command[0] for _, command in STEPS} | {"state", "init"}
+    compared = {command[0] for _, command in STEPS} | {"state", "init", "columns"}
     assert {command.name for command in COMMANDS} - compared == {"schema"}  # its JSON is the schema itself
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "doctor": ("doctor", "flights", "--reference-time", AFTER),
     "unlock": ("unlock", "flights"),
     "cleanup": ("cleanup", "flights"),
+    "columns infer": ("columns", "infer", "flights"),
     "state export": ("state", "export", "flights", "-"),
 }
 STATES: dict[str, dict[str, Any]] = {
