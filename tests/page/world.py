@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -323,10 +323,10 @@ def others(world: World) -> None:
     (world.home / "dags" / "pipelines" / "broken.yaml").write_text(BROKEN)
 
 
-def fill(home: Path) -> World:
-    """Make all pipelines, and store their DAGs and some of their runs in Airflow's database."""
+def fill(home: Path, *more: Callable[[World], None]) -> World:
+    """Make all pipelines and `more` of them, and store their DAGs and some of their runs in Airflow's database."""
     world = World(home)
-    for make in (flights, clocks, changed, too_old, by_variable, acted, moved, gone, removed, others):
+    for make in (flights, clocks, changed, too_old, by_variable, gone, removed, *more, others):
         make(world)
     store_dags()
     store_runs(world.runs[-10:])
@@ -389,7 +389,7 @@ def store_runs(runs: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
-    fill(parser.parse_args().home.resolve())
+    fill(parser.parse_args().home.resolve(), acted, moved)
 
 
 if __name__ == "__main__":
