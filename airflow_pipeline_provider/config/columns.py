@@ -45,8 +45,6 @@ def _name(value: str) -> str:
 
 
 def _type(value: object) -> ColumnType:
-    if isinstance(value, ColumnType):
-        return value
     if not isinstance(value, str):
         raise ValueError(f"must be a type such as text, got {format_value(value)}")
     try:
