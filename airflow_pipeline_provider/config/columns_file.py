@@ -104,6 +104,8 @@ def _values(data: bytes) -> Any:
 def _insert(text: str, lines: Sequence[str], file: str) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:  # an included file without columns so far
+        return text + (newline if text and text[-1] != "\n" else "") + newline.join([*lines, ""])
     if not isinstance(root, yaml.CollectionNode) or root.flow_style or not root.value:
         raise ConfigError(f"{file} is written in brackets, which cannot be extended: {_EXPLAINED}")
     indent, found = root.start_mark.column, _columns_of(root)

@@ -66,16 +66,20 @@ def include_columns(tree: Node, pipeline_file: Path) -> tuple[Node, list[Variabl
     try:
         listed = read_yaml(read_file(file), str(file))
     except ConfigFileError as error:
-        raise _at_include(include, f"{include.value} {error.problems[0].message}", pipeline_file) from None
+        what = f"{include.value} {error.problems[0].message}"
+        hint = "" if file.exists() else ": create it, empty for a start"
+        raise _at_include(include, f"{what}{hint}", pipeline_file) from None
     except YamlError as error:
         found = [problem._replace(place=include.value) for problem in error.problems]
         raise ConfigFileError(found, str(pipeline_file)) from None
-    if listed is None or not isinstance(listed.value, list):
-        what = "nothing" if listed is None or listed.value is None else format_value(listed.value)
-        message = f"must contain a list of columns (lines of '- {{name: …}}'), got {what}"
-        line = 1 if listed is None else listed.line
+    if listed is None or listed.value is None:
+        listed = Node([], 1, str(file))
+    if not isinstance(listed.value, list):
+        message = (
+            f"must contain a list of columns (lines of '- {{name: …}}'), got {format_value(listed.value)}"
+        )
         raise ConfigFileError(
-            [Problem("columns", message, str(file), line, place=include.value)], str(pipeline_file)
+            [Problem("columns", message, str(file), listed.line, place=include.value)], str(pipeline_file)
         )
     whole, used, problems = expand(Node({"columns": listed}, 1, str(file)), os.environ)
     if problems:

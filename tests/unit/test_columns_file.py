@@ -122,6 +122,16 @@ def test_included_list_is_extended_and_checked_with_its_pipeline(tmp_path: Path)
     assert sorted(names_in(tmp_path)) == ["columns", "flights.yaml"]
 
 
+@pytest.mark.parametrize("before", ["", "# ours\n", "# ours"])
+def test_empty_included_file_is_filled(tmp_path: Path, before: str) -> None:
+    file, listed = tmp_path / "flights.yaml", tmp_path / "columns" / "flights.yaml"
+    listed.parent.mkdir()
+    listed.write_text(before)
+    file.write_text("columns: {include: columns/flights.yaml}\n")
+    assert add_columns(file, ITEM, accept) == listed
+    assert listed.read_text() == f"{before.rstrip()}\n{ITEM[0]}\n".lstrip()
+
+
 def test_columns_of_the_defaults_are_not_replaced(tmp_path: Path) -> None:
     file = tmp_path / "flights.yaml"
     file.write_text("a: 1\n")

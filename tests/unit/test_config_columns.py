@@ -390,6 +390,12 @@ def test_columns_can_be_in_a_file_of_their_own(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "null\n", "[]\n"])
+def test_an_empty_file_holds_no_columns(tmp_path, text):
+    include(tmp_path, text)
+    assert load(tmp_path, INCLUDE).columns == ()
+
+
 def test_the_name_of_the_file_can_contain_a_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("STAGE", "dev")
     include(tmp_path, "- {name: A, path: a, type: text}\n", "columns/dev.yaml")
@@ -427,7 +433,6 @@ def test_an_included_file_is_not_a_pipeline(tmp_path):
         pytest.param("- a: b: c\n", "is not valid YAML: mapping values are not allowed in this context (columns/flights.yaml:1)", id="syntax"),
         pytest.param("\ncolumns: []\n", "columns: must contain a list of columns (lines of '- {name: …}'), got a mapping (columns/flights.yaml:2)", id="mapping"),
         pytest.param("text\n", "columns: must contain a list of columns (lines of '- {name: …}'), got 'text' (columns/flights.yaml:1)", id="text"),
-        pytest.param("# nothing\n", "columns: must contain a list of columns (lines of '- {name: …}'), got nothing (columns/flights.yaml:1)", id="empty"),
     ],
 )  # fmt: skip
 def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, expected):
@@ -438,7 +443,7 @@ def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, exp
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        pytest.param(INCLUDE, "columns.include: columns/flights.yaml does not exist (flights.yaml:5)", id="missing"),
+        pytest.param(INCLUDE, "columns.include: columns/flights.yaml does not exist: create it, empty for a start (flights.yaml:5)", id="missing"),
         pytest.param("columns: {include: columns/.}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got 'columns/.' (flights.yaml:5)", id="folder"),
         pytest.param("columns: {include: columns.yaml}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got 'columns.yaml' (flights.yaml:5)", id="next to pipelines"),
         pytest.param("columns: {include: ../columns/a.yaml}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got '../columns/a.yaml' (flights.yaml:5)", id="above"),
@@ -446,7 +451,7 @@ def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, exp
         pytest.param("columns: {include: 5}\n", "columns.include: must be text, got 5 (put it in quotes) (flights.yaml:5)", id="number"),
         pytest.param("columns: {includes: a}\n", "columns.includes: unknown key; did you mean 'include'? (flights.yaml:5)", id="misspelled"),
         pytest.param("columns: {include: linked/passwd}\n", "columns.include: 'linked/passwd' leads out of the folder of the pipeline file (flights.yaml:5)", id="link"),
-        pytest.param("columns: {include: loop/a}\n", "columns.include: loop/a does not exist (flights.yaml:5)", id="loop"),
+        pytest.param("columns: {include: loop/a}\n", "columns.include: loop/a does not exist: create it, empty for a start (flights.yaml:5)", id="loop"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_included(tmp_path, columns, expected):
