@@ -150,7 +150,7 @@ HOSTILE = {  # from reports of bugs in other loaders
     "latest": [{"ordinal": 1, "Ordinal": [{"x": 1}]}],
     "x" * 300: "2024-01-01T10:00:00.123456789Z",
     "日本語": {"鍵": True},
-    'quo"te': {"d.ot": "n/a"},
+    'quo"te': {"d.x": "n/a"},
     **{f"field{n}": n for n in range(1_500)},
 }
 
