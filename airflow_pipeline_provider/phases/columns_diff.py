@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.values import FieldType, TypedView
 from airflow_pipeline_provider.core import command_line
@@ -21,6 +22,7 @@ from airflow_pipeline_provider.core.columns import (
     indexed_path,
 )
 from airflow_pipeline_provider.core.command_line import shell_line
+from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.phases.columns_fields import ARRAY, OBJECT, Field, Tree
@@ -32,6 +34,7 @@ from airflow_pipeline_provider.phases.columns_infer import (
     look_at_source,
 )
 from airflow_pipeline_provider.phases.columns_propose import HeldFields, element_types, leaves
+from airflow_pipeline_provider.phases.columns_sample import Sample
 from airflow_pipeline_provider.phases.runtime import Runtime
 
 
@@ -75,12 +78,40 @@ def diff_columns(runtime: Runtime, days: int) -> ColumnsCompared:
     if not columns:
         raise no_columns(runtime.config.pipeline_id)
     source, documents = look_at_source(runtime), look_at_documents(runtime, days)
-    target = look("target", runtime.target.typed_views, _views_found, lambda views: views is None)
-    tree = Tree() if documents.value is None else documents.value.tree
-    found = list(compare_fields(tree, source.value or [], columns))
+    sample = documents.value or Sample()
+    target = look(
+        "target", partial(_ask_target, runtime, sample.newest), _views_found, lambda found: found is None
+    )
+    found = list(compare_fields(sample.tree, source.value or [], columns))
     if target.value is not None:
-        found += compare_views(target.value, columns, runtime.config.pipeline_id)
+        found += compare_views(target.value.views, columns, runtime.config.pipeline_id)
+        known = {one.column for one in found if one.change is Change.UNCASTABLE}
+        found += [one for one in target.value.uncastable if one.column not in known]
     return ColumnsCompared(contract_hash(columns), (source, documents, target), tuple(found))
+
+
+class _TargetAnswer(NamedTuple):
+    views: tuple[TypedView, ...]
+    uncastable: list[Difference]
+
+
+def _ask_target(runtime: Runtime, window: Interval | None) -> _TargetAnswer | None:
+    """Return the target's views, and what it counts in the window; None for a target without typed views."""
+    views = runtime.target.typed_views()
+    if views is None:
+        return None
+    return _TargetAnswer(views, [] if window is None else list(_uncastable_rows(runtime, window)))
+
+
+def _uncastable_rows(runtime: Runtime, window: Interval) -> Iterator[Difference]:
+    """Yield the columns that are NULL in the view for values of the window, counted by the target."""
+    columns = {column.name: column for column in runtime.config.columns}
+    columns |= {f"{rows.name}.{one.name}": one for rows in columns.values() for one in rows.columns}
+    for name, (values, wrong) in runtime.target.count_uncastable(window).items():
+        if wrong:
+            column = columns[name]
+            detail = f"NULL as {column.type}: {wrong:,} of {counted(values, 'value')} in the newest window"
+            yield Difference(Change.UNCASTABLE, "target", format_path(column.path), name, detail)
 
 
 def no_columns(pipeline_id: str) -> ConfigError:
@@ -123,9 +154,8 @@ def _compare_column(
         return Difference(change, side, path, column.name, detail)
 
     side = "documents" if tree.of else "source"
-    absent = tree.of - (seen.values if seen is not None else 0)
-    if column.required and absent:
-        detail = f"no value in {absent:,} of {counted(tree.of, 'sampled document')}"
+    if column.required and tree.of and (seen is None or not seen.values):
+        detail = f"required, and no value in {counted(tree.of, 'sampled document')}"
         yield difference(Change.MISSING_FIELD, side, detail)
     elif seen is None and (tree.of or types) and not _is_declared(column, types):
         yield difference(
@@ -167,7 +197,7 @@ def _compare_values(column: Column, seen: Field) -> Iterator[tuple[Change, str, 
         arrays = f"an array in {seen.kinds[ARRAY]:,} of {values}, of up to {counted(seen.longest, 'element')}"
         yield Change.TYPE_CHANGE, "documents", f"{arrays}, the column is {column.type}"
     if misfits := count_misfits(column.type, column.formats, seen):
-        yield Change.UNCASTABLE, "documents", f"{misfits:,} of {values} do not cast to {column.type}"
+        yield Change.UNCASTABLE, "documents", f"NULL as {column.type}: {misfits:,} of {values}"
 
 
 _HELD_BY = {
@@ -241,7 +271,7 @@ def compare_views(
             )
 
 
-def _views_found(views: Sequence[TypedView] | None) -> str:
-    if views is None:
+def _views_found(found: _TargetAnswer | None) -> str:
+    if found is None:
         return "the target has no typed views"
-    return f"the target has {counted(len(views), 'typed view')}"
+    return f"the target has {counted(len(found.views), 'typed view')}"

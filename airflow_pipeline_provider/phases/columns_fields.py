@@ -51,6 +51,7 @@ class Field:
     longest: int = 0  # elements of an array
     empty_objects: int = 0
     digits: int = 0  # of the longest integer
+    fractions: int = 0  # numbers that are not whole
     texts: Texts = field(default_factory=Texts)
     rows: Tree | None = None
 
@@ -88,6 +89,8 @@ class Tree:
                 at.texts.add(child)
             elif kind == INTEGER:
                 at.digits = max(at.digits, len(str(abs(child))))
+            elif kind == NUMBER:
+                at.fractions += not child.is_integer()
             elif kind == OBJECT:
                 if not child:
                     at.empty_objects += 1

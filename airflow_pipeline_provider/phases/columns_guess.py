@@ -143,7 +143,8 @@ def count_misfits(type_: ColumnType, formats: Sequence[str], seen: Field) -> int
         return kinds[OBJECT]
     if type_.kind in ("integer", "decimal", "double"):
         readable = texts.integers + texts.padded + texts.numbers
-        return texts.total - readable + kinds[BOOLEAN] + kinds[OBJECT]
+        fractions = texts.fractions + seen.fractions if type_.kind == "integer" else 0
+        return texts.total - readable + fractions + kinds[BOOLEAN] + kinds[OBJECT]
     if type_.kind == "boolean":
         return texts.total - texts.booleans + kinds[INTEGER] + kinds[NUMBER] + kinds[OBJECT]
     numbers = 0 if reads_numbers(formats) else kinds[INTEGER] + kinds[NUMBER]

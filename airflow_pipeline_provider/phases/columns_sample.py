@@ -41,6 +41,11 @@ class Sample:
     cut_short: bool = False
 
     @property
+    def newest(self) -> Interval | None:
+        """Return the newest committed window with rows."""
+        return max([*self.windows, *self.gone], default=None)
+
+    @property
     def documents(self) -> int:
         """Return the number of documents that were counted."""
         return self.tree.of
@@ -79,7 +84,7 @@ def sample_documents(runtime: Runtime, days: int) -> Sample:
 
 
 def _commits(runtime: Runtime, days: int) -> list[Entry]:
-    """Return the effective commits with rows, in order of time, each once."""
+    """Return the effective commits with rows of the `days` local days up to the newest one, in order of time."""
     done = runtime.state.coverage(_ALWAYS).done
     if not done:
         return []

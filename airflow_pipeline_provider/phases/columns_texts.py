@@ -57,6 +57,7 @@ class Texts:
     integers: int = 0
     padded: int = 0  # digits with a leading zero, such as a postal code
     numbers: int = 0  # with a fraction or an exponent
+    fractions: int = 0  # of them, those that are not whole
     booleans: int = 0
     longest_number: int = 0  # digits
     dates: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -70,6 +71,7 @@ class Texts:
             if match := _NUMBER.fullmatch(text):
                 if match[1] or match[2]:
                     self.numbers += 1
+                    self.fractions += not float(text).is_integer()
                 else:
                     self.integers += 1
                     self.longest_number = max(self.longest_number, len(text.lstrip("-")))

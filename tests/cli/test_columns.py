@@ -244,6 +244,17 @@ def test_each_side_that_differs_is_shown(place: Place, monkeypatch: pytest.Monke
     ]
 
 
+def test_target_counts_what_no_sample_shows(place: Place, tmp_path: Path) -> None:
+    moved(place, {"dep_delay": "n/a", "legs": [{"from": {}}, {"from": "x"}]}, columns=COLUMNS)
+    for part in (tmp_path / "stage").rglob("part-*.parquet"):
+        part.unlink()
+    answer = place("columns", "diff", "flights", "-o", "json").json
+    assert [(one["side"], one["column"], one["detail"]) for one in answer["differences"]] == [
+        ("target", "DEP_DELAY", "NULL as integer: 1 of 1 value in the newest window"),
+        ("target", "LEGS.FROM", "NULL as text: 1 of 2 values in the newest window"),
+    ]
+
+
 def test_target_that_does_not_answer_is_not_equal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_pipeline_provider.connectors.duckdb import DuckDBTarget
 

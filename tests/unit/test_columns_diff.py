@@ -42,13 +42,16 @@ LEGS = column("LEGS", "legs", "rows", columns=(column("F", "f", "text"),))
         pytest.param([column("A", "a", "json")], {}, [{"a": {"b": 1}}], [], id="json holds all of it"),
         pytest.param([column("A", "a.b", "text")], {"a": "json"}, [], [], id="a part of a json field"),
         pytest.param([column("A", '"a.b"', "integer")], {}, [{"a": {"b": 1}}], [], id="another spelling"),
+        pytest.param([replace(A, required=True)], {}, [{"a": 1}, {"a": None}], [], id="required in some"),
         pytest.param(
             [replace(A, required=True)],
-            {},
-            [{"a": 1}, {"a": None}],
+            {"a": "integer"},
+            [{"a": None}],
             ["missing_field documents a"],
             id="required",
         ),
+        pytest.param([A], {}, [{"a": 5.0}, {"a": "1e3"}], [], id="whole numbers written with a point"),
+        pytest.param([A], {}, [{"a": 5.5}, {"a": "5.5"}], ["uncastable documents a"], id="fractions"),
         pytest.param(
             [column("A", "a", "date", "yyyy/MM/dd")],
             {},
