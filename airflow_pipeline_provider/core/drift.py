@@ -1,8 +1,8 @@
 """Field sets of documents, and how one window's set differs from those before and from the columns of the contract.
 
 A field set maps a field's name as an index has it (`core.columns.indexed_path`, so `{"a": {"b": 1}}` and `{"a.b": 1}`
-are one field) to the JSON kinds of its values.  It holds the names of the top level and of every object that a column
-reads from.
+are one field) to the JSON kinds of its values.  It holds the names of the top level, of every object that a column
+reads from, and of the elements of columns of type rows (`legs[].gate`).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def compare(now: FieldSet, before: FieldSet | None, columns: Sequence[Column]) -
     """
     if not now.documents:
         return SchemaChanges()
-    declared = {indexed_path(column.path): column for column in columns}
+    declared = _declared(columns)
     new, changed = [], []
     for field, kinds in sorted(now.kinds.items()):
         column, seen = declared.get(field), () if before is None else before.kinds.get(field, ())
@@ -159,6 +159,20 @@ def compare(now: FieldSet, before: FieldSet | None, columns: Sequence[Column]) -
     required = {indexed_path(column.path) for column in columns if column.required}
     missing = tuple(field for field in now.absent if field in required)
     return SchemaChanges(tuple(new), missing, tuple(changed))
+
+
+def element_path(column: Column) -> tuple[str, ...]:
+    """Return the path of the elements of a column of type rows, as field sets name it."""
+    return (*column.path[:-1], f"{column.path[-1]}[]")
+
+
+def _declared(columns: Iterable[Column]) -> dict[str, Column]:
+    found = {}
+    for column in columns:
+        found[indexed_path(column.path)] = column
+        for inner in column.columns:
+            found[indexed_path((*element_path(column), *inner.path))] = inner
+    return found
 
 
 def detail_of(

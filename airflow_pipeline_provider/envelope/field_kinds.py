@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_pipeline_provider.core.columns import Column, indexed_path
-from airflow_pipeline_provider.core.drift import MOST_FIELDS, FieldSet, JsonKind
+from airflow_pipeline_provider.core.drift import MOST_FIELDS, FieldSet, JsonKind, element_path
 
 ALL_UP_TO = 500
 EVERY = 64
@@ -26,6 +26,7 @@ Path = tuple[str, ...]
 _Object = dict[str, msgspec.Raw]
 
 _OBJECT = msgspec.json.Decoder(_Object)
+_ARRAY = msgspec.json.Decoder(list[_Object])
 _DIGITS, _NUMBER = frozenset(b"-0123456789"), ord(".")
 _KINDS: dict[int, JsonKind] = {
     **dict.fromkeys(_DIGITS, "integer"),
@@ -49,6 +50,7 @@ class FieldKinds:
         self._kinds: defaultdict[str, set[JsonKind]] = defaultdict(set)
         self._seen: defaultdict[Path, set[tuple[str, int]]] = defaultdict(set)  # what _kinds has, for speed
         self._levels = sorted({column.path[:end] for column in columns for end in range(1, len(column.path))})
+        self._rows = [column for column in columns if column.columns]
         self._awaited = {column.path for column in columns if column.required}
         self._documents = self._looked_at = 0
         self._cut = False
@@ -88,6 +90,10 @@ class FieldKinds:
             for value in _values(document, level):
                 if (inner := _decoded(value)) is not None:
                     self._note(level, inner)
+        for column in self._rows:
+            for value in _values(document, column.path):
+                for element in _elements(value):
+                    self._note(element_path(column), element)
         if self._awaited:
             self._awaited = {path for path in self._awaited if not _holds(document, path)}
 
@@ -134,6 +140,16 @@ def _decoded(data: object) -> _Object | None:
         return _OBJECT.decode(data)  # type: ignore[arg-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _elements(value: msgspec.Raw) -> list[_Object]:
+    """Return the objects of an array, or the one that stands for an array; none for other values."""
+    if (single := _decoded(value)) is not None:
+        return [single]
+    try:
+        return _ARRAY.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
 
 
 def _values(document: _Object, path: Path) -> Iterator[msgspec.Raw]:

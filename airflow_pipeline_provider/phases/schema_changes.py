@@ -33,8 +33,11 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
 
-LOOK_BACK = (timedelta(days=2), timedelta(days=40))
-"""How far before a window its predecessor is searched for; a pipeline that paused for longer begins again."""
+LOOK_BACK = (timedelta(hours=3), timedelta(days=2), timedelta(days=40))
+"""How far before a window its predecessor is searched for: not far first, so that short windows read few entries.
+
+A pipeline that paused for longer begins again.
+"""
 
 
 def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:

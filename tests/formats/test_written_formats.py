@@ -1,6 +1,7 @@
 """Files, variables and XComs that version 0.1 wrote are read, and written again as the same bytes.
 
-`written/` was made by that version and never changes; a new format adds a folder of its own.
+`written/` was made by that version and never changes; a new format adds a folder of its own: `written-fields/` has
+the fields of documents.
 """
 
 from __future__ import annotations
@@ -41,6 +42,17 @@ XCOMS = json.loads((WRITTEN / "xcoms.json").read_text())
 def test_a_file_is_read_and_written_as_the_same_text(name: str, read: Callable[[str], str]) -> None:
     text = (WRITTEN / name).read_text()
     assert read(text) == text
+
+
+@pytest.mark.parametrize(("name", "kind"), [("manifest.json", Manifest), ("receipt.json", Receipt)])
+def test_a_file_with_fields_is_read_and_written_as_the_same_text(
+    name: str, kind: type[Manifest | Receipt]
+) -> None:
+    text = (WRITTEN.with_name("written-fields") / name).read_bytes()
+    value = kind.from_bytes(text)
+    assert value.to_bytes() == text
+    assert value.fields is not None
+    assert (value.fields.looked_at, value.fields.kinds["dep.time"]) == (507, ("integer", "string"))
 
 
 def test_an_export_is_read_and_written_with_the_same_content() -> None:

@@ -105,6 +105,16 @@ def column(path: str, kind: str = "text", *, required: bool = False) -> Column:
             id="missing",
         ),
         pytest.param(
+            FieldSet({"legs": ("array",), "legs[].gate": ("string",)}),
+            FieldSet({"legs[].gate": ("object",), "legs[].x": ("null",), "legs[].at": ("object",)}, 1, 1),
+            (Column("LEGS", ("legs",), parse_type("rows"), columns=(column("gate"), column("at.time"))),),
+            SchemaChanges(
+                new=("legs[].x",),
+                changed=(("legs[].gate", ("boolean", "integer", "number", "string"), ("object",)),),
+            ),
+            id="elements of rows",
+        ),
+        pytest.param(
             None, fields(absent=("a",), x="null"), (column("a"),), NONE, id="no longer required"
         ),
     ],

@@ -67,6 +67,25 @@ def test_names_next_to_a_column_are_gathered_in_each_spelling(body: str) -> None
     assert (found["a.b.c"], found["a.b.d"]) == (("integer",), ("string",))
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            '{"legs":[{"gate":"A"},{"gate":1,"x":{}}]}',
+            {"legs[].gate": ("integer", "string"), "legs[].x": ("object",)},
+        ),
+        ('{"legs":{"gate":"A"}}', {"legs[].gate": ("string",)}),
+        ('{"legs":[]}', {}),
+        ('{"legs":[1,"x"]}', {}),
+        ('{"legs":null}', {}),
+    ],
+)
+def test_names_of_elements_are_gathered(body: str, expected: dict[str, tuple[str, ...]]) -> None:
+    rows = Column("LEGS", ("legs",), parse_type("rows"), columns=(column("gate"),))
+    found = gathered(batch(body), columns=[rows]).kinds
+    assert {field: kinds for field, kinds in found.items() if field != "legs"} == expected
+
+
 def test_kinds_of_documents_add_up() -> None:
     found = gathered(batch('{"a":1}', '{"a":"x"}'), batch('{"a":null}', '{"b":{}}'))
     assert found == FieldSet({"a": ("integer", "null", "string"), "b": ("object",)}, 4, 4)
