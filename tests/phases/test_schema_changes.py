@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace as with_fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest, Receipt
@@ -23,7 +25,11 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import Claim, RunKind, Staged
+from airflow_pipeline_provider.state.base import State
+from airflow_pipeline_provider.state.sql import SqlState
+from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
+from tests.doubles.memory_variables import DictVariables
 from tests.phases.conftest import Pipeline
 
 WINDOWS = [
@@ -88,6 +94,33 @@ def test_each_commit_records_the_changes_since_the_windows_before(
         "the documents changed: a holds string, expected integer",
         "the documents changed: 1 new field: d",
     ]
+
+
+def open_sql(pipeline: Pipeline, identity: Identity) -> State:
+    return SqlState.from_url(f"sqlite:///{pipeline.folder}/state.db", identity)
+
+
+def open_variable(_pipeline: Pipeline, identity: Identity) -> State:
+    options = VariableStateOptions.model_validate({"type": "variable"})
+    return VariableState(options, identity, variables=DictVariables(), pause_seconds=0.0)
+
+
+@pytest.mark.parametrize("open_state", [open_sql, open_variable])
+def test_each_kind_of_state_answers_alike(
+    pipeline: Pipeline, open_state: Callable[[Pipeline, Identity], State]
+) -> None:
+    """Written as JSON and read again by the next window."""
+    runtime = pipeline.runtime(contract={})
+    state = open_state(pipeline, runtime.state.identity)
+    runtime = with_fields(runtime, state=state)
+    bodies = ('{"a":1}', '{"a":"x","b":1}', '{"a":1}')
+    for window, body in zip(WINDOWS, bodies, strict=False):
+        put(pipeline, window, body)
+        assert move(pipeline, runtime, window).audited is not None
+    _, second, third = (e.detail["fields"] for e in state.entries() if e.kind is Kind.COMMITTED)
+    state.close()
+    assert (second["new"], second["changed"]) == (["b"], [["a", ["integer"], ["string"]]])
+    assert third == {"hash": second["hash"]}
 
 
 def test_the_fields_travel_in_receipt_and_manifest(pipeline: Pipeline) -> None:
