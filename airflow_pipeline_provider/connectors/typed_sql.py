@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from airflow_pipeline_provider.core.columns import (
     DATE_FORMATS,
@@ -26,7 +26,6 @@ from airflow_pipeline_provider.core.columns import (
 MOST_SPELLINGS = 16  # of a path's keys as {"a": {"b": 1}} and {"a.b": 1}
 LONGEST_NUMBER = 400  # characters; a double has at most 309 digits before its point
 SMALLEST_DOUBLE = "2.2250738585072014e-308"  # with all digits; what is smaller is 0
-PADDING = "0001-01-01T00:00:00.000000"  # what a text that ends earlier is completed with
 
 NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?"
 _EPOCH = "-?[0-9]{1,15}([.][0-9]*)?"
@@ -77,6 +76,9 @@ class TypedSql(ABC):
     """What databases call differently; `setup` are statements that run before a view is created."""
 
     setup: Sequence[str] = ()
+    padding: ClassVar[str] = (
+        "0001-01-01T00:00:00.000000"  # what completes a text that ends earlier; with all digits
+    )
 
     # --- to be defined: JSON
 
@@ -141,7 +143,7 @@ class TypedSql(ABC):
     def sha256(self, text: str) -> str:
         """Return the SHA-256 of a text in UTF-8, in lower-case hex digits."""
 
-    # --- to be defined: types, of texts that match NUMBER, or `PADDING` with an offset such as +0000
+    # --- to be defined: types, of texts that match NUMBER, or `padding` with an offset such as +0000
 
     @abstractmethod
     def number(self, text: str) -> str:
@@ -222,7 +224,7 @@ class TypedSql(ABC):
             return given
         single = self.is_kind(value, "object") if kind == "rows" else f"{given} IS NOT NULL"
         wrapped = f"WHEN {single} THEN {self.array_of(value)}"
-        return self.array(f"CASE WHEN {self.is_kind(value, 'array')} THEN {value} {wrapped} END")
+        return f"CASE WHEN {self.is_kind(value, 'array')} THEN {self.array(value)} {wrapped} END"
 
     def _scalar(self, column: Column, n: int) -> tuple[tuple[dict[str, str], ...], str]:
         kind, text = column.type.kind, f"t{n}"
@@ -257,7 +259,9 @@ class TypedSql(ABC):
         isos = {iso: f"CASE {branches} END"}
         # up to the offset, which only a text with a time has
         locals_ = {local: self.rewrite(iso, "^(.{10}T[0-9:.]*).*$", r"\1")}
-        padded = f"LEFT({local} || SUBSTR({self.literal(PADDING)}, LENGTH({local}) + 1), {len(PADDING)})"
+        padded = (
+            f"LEFT({local} || SUBSTR({self.literal(self.padding)}, LENGTH({local}) + 1), {len(self.padding)})"
+        )
         offset = f"SUBSTR({iso}, LENGTH({local}) + 1)"
         digits = f"LEFT(REPLACE({offset}, ':', '') || '00', 5)"
         offset = f"CASE WHEN LENGTH({offset}) > 1 THEN {digits} ELSE '+0000' END"

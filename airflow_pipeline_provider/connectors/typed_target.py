@@ -30,7 +30,6 @@ class FoundView(NamedTuple):
     name: ObjectName
     is_view: bool
     comment: str | None
-    columns: tuple[str, ...] = ()
 
 
 class TypedTarget(SqlHooks[S], ABC):
@@ -51,6 +50,10 @@ class TypedTarget(SqlHooks[S], ABC):
 
     def find_views(self, session: S, tables: TargetTables) -> list[FoundView]:
         """Return the views and tables whose names begin with the data table's and `_`."""
+        raise NotImplementedError
+
+    def view_columns(self, session: S, view: ObjectName) -> tuple[str, ...]:
+        """Return the names of a view's columns, in their order."""
         raise NotImplementedError
 
     def view_statements(self, session: S | None, view: ViewQuery, comment: str, *, exists: bool) -> list[str]:
@@ -98,7 +101,7 @@ class TypedTarget(SqlHooks[S], ABC):
             tables = protocol.tables
             main = self._same(tables.data.sibling("_TYPED").last)
             made = [
-                (found.name.last, comment, found.columns)
+                (found.name.last, comment, self.view_columns(session, found.name))
                 for found in self.find_views(session, tables)
                 if (comment := read_comment(found.comment)) is not None
             ]

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from demo.snowflake import dialect, stages
+from demo.snowflake import dialect, documents, stages
 
 # statements that are accepted and do nothing
 NO_OPERATION = [
@@ -184,6 +184,7 @@ def application(data_dir: Path) -> Starlette:
         env.get("AWS_DEFAULT_REGION", "us-east-1"),
     )
     dialect.install()
+    documents.install()
     stages.install(s3)
     databases = data_dir / "db"
     databases.mkdir(parents=True, exist_ok=True)

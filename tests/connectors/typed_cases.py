@@ -283,24 +283,36 @@ class TypedViewCases:
             name = COLUMNS[case._replace(document="", expected=None)].name
             seen[n, case[:2]] = parse(kinds[name], row[name])
             expected[n, case[:2]] = None if case.expected is UNCASTABLE else case.expected
-        assert seen == expected
+        different = [f"{case}: {seen[case]!r}" for case in expected if seen[case] != expected[case]]
+        assert not different, "\n".join(different)
 
     def test_what_does_not_cast_is_counted(self, make: MakeTarget, stage: Any) -> None:
-        identity = flights(*COLUMNS.values())
-        self.load_documents(make, stage, identity, *(case.document for case in CASES))
+        identity = flights(
+            column("N", "integer"),
+            column("T", "timestamp", "t%.it's"),
+            column("WORDS", "array"),
+            column("GONE", "integer", mask="drop"),
+        )
+        self.load_documents(
+            make,
+            stage,
+            identity,
+            '{"n": 1, "t%": {"it\'s": "2013-11-03"}, "words": 5, "gone": "x"}',
+            '{"n": "n/a", "t%.it\'s": "2013-02-30"}',
+            '{"n": [1, 2], "t%": null}',
+            '{"n": [], "words": [[]]}',
+            '{"n": null}',
+            '{"n": [null]}',
+            '{"n": {}}',
+        )
         target = make(identity)
-        counted = target.count_uncastable(HOUR)
-        assert counted == target.count_uncastable(HOUR, 1)
-        assert set(counted) == {column.name for column in COLUMNS.values()}
-        assert set(target.count_uncastable(HOUR, 2).values()) == {(0, 0)}
-        assert set(target.count_uncastable(hours(5, 6)).values()) == {(0, 0)}
+        counted = {"N": (4, 3), "T": (2, 1), "WORDS": (2, 0)}
+        nothing = dict.fromkeys(counted, (0, 0))
+        assert target.count_uncastable(HOUR) == counted
+        assert target.count_uncastable(HOUR, 1) == counted
+        assert target.count_uncastable(HOUR, 2) == nothing
+        assert target.count_uncastable(hours(5, 6)) == nothing
         target.close()
-        # documents of one path are values of all its columns, so the columns of a path of their own are exact
-        names = {column.path: column.name for column in COLUMNS.values()}
-        assert counted[names["a", "b", "c"]] == (4, 1)
-        assert counted[names["it's/a~key",]] == (1, 0)
-        same = [column.name for column in COLUMNS.values() if column.path == ("v",) and not column.mask]
-        assert all(0 < bad < given for given, bad in (counted[name] for name in same[:7]))
 
     def test_rows_become_a_child_view(self, make: MakeTarget, stage: Any, read: Read) -> None:
         identity = flights(

@@ -321,6 +321,7 @@ def test_names_of_other_views_are_free(tmp_path):
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
+        ("target: {type: snowflake, table: A.B.flights}", 255 - len("FLIGHTS_")),
         ("target: {type: postgres, table: raw.flights}", 63 - len("flights_")),
         ("target: {type: duckdb, path: /w.duckdb, table: raw.flights}", 255 - len("flights_")),
     ],

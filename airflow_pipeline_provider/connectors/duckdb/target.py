@@ -151,6 +151,15 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
     def find_views(self, session: DuckDBSession, tables: TargetTables) -> list[FoundView]:
         return find_views(session, tables)
 
+    def view_columns(self, session: DuckDBSession, view: ObjectName) -> tuple[str, ...]:
+        schema = view.parts[-2] if len(view.parts) > 1 else "main"
+        found = session.execute(  # DESCRIBE would write a name as the table does
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
+            "AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
+            [schema, view.last],
+        )
+        return tuple(str(row[0]) for row in found)
+
     def view_statements(
         self,
         session: DuckDBSession | None,  # noqa: ARG002

@@ -28,10 +28,6 @@ SELECT table_name, FALSE, comment FROM duckdb_tables()
 WHERE database_name = current_database() AND lower(schema_name) = lower(?)
   AND starts_with(lower(table_name), lower(?))
 """
-_COLUMNS = """
-SELECT column_name FROM duckdb_columns()
-WHERE database_name = current_database() AND lower(schema_name) = lower(?) AND table_name = ? ORDER BY column_index
-"""
 
 
 class DuckDBTyped(PatchingSql):
@@ -139,20 +135,11 @@ def find_views(session: DuckDBSession, tables: TargetTables) -> list[FoundView]:
     data = tables.data
     schema = data.parts[-2] if len(data.parts) > 1 else "main"
     found = session.execute(_FIND, [schema, f"{data.last}_"] * 2)
-    return [
-        FoundView(
-            _named(data, str(name)), is_view, comment, _columns(session, schema, name) if comment else ()
-        )
-        for name, is_view, comment in found
-    ]
+    return [FoundView(_named(data, str(name)), is_view, comment) for name, is_view, comment in found]
 
 
 def _named(data: ObjectName, name: str) -> ObjectName:
     return data.sibling(name[len(data.last) :])
-
-
-def _columns(session: DuckDBSession, schema: str, view: str) -> tuple[str, ...]:
-    return tuple(str(row[0]) for row in session.execute(_COLUMNS, [schema, view]))
 
 
 def create_view(view: ViewQuery, comment: str) -> list[str]:

@@ -79,7 +79,7 @@ def describe(table: ObjectName) -> tuple[str, list[Any]]:
     """Describe a table: rows of (column, type)."""
     return (
         "SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
-        "WHERE attrelid = CAST(%s AS regclass) AND attnum > 0 AND NOT attisdropped",
+        "WHERE attrelid = CAST(%s AS regclass) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         [str(table)],
     )
 

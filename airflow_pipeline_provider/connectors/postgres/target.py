@@ -161,8 +161,19 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             session.execute(statement)
         return counting
 
+    def typed_statements(self) -> list[str]:
+        """Return the statements that create the typed views, which depend on the server's version."""
+        if not self.identity.columns:
+            return []
+        with self.open_session("read the version") as session:
+            typed_views = self.typed(self.typed_sql(session), self.find_tables(session))
+            return self.statements_of(None, typed_views, typed_views.views(), set())
+
     def find_views(self, session: PostgresSession, tables: TargetTables) -> list[FoundView]:
         return typed.find_views(session, tables)
+
+    def view_columns(self, session: PostgresSession, view: ObjectName) -> tuple[str, ...]:
+        return tuple(self.column_types(session, view))
 
     def view_statements(
         self, session: PostgresSession | None, view: ViewQuery, comment: str, *, exists: bool

@@ -26,9 +26,7 @@ EXCEPTION WHEN OTHERS THEN
   RETURN NULL;
 END $$""".strip()
 _FIND = """
-SELECT c.relname::text, c.relkind IN ('v'), pg_catalog.obj_description(c.oid, 'pg_class'),
-  ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+SELECT c.relname::text, c.relkind = 'v', pg_catalog.obj_description(c.oid, 'pg_class')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND left(c.relname, length(%s)) = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -200,8 +198,8 @@ def find_views(session: PostgresSession, tables: TargetTables) -> list[FoundView
     schema, table = tables.data.parts
     prefix = f"{table}_"
     return [
-        FoundView(tables.data.sibling(name[len(table) :]), is_view, comment, tuple(columns))
-        for name, is_view, comment, columns in session.execute(_FIND, [schema, prefix, prefix])
+        FoundView(tables.data.sibling(name[len(table) :]), is_view, comment)
+        for name, is_view, comment in session.execute(_FIND, [schema, prefix, prefix])
     ]
 
 

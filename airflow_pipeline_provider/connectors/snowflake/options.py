@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from airflow_pipeline_provider.config.options import ByteCount, ConnId, DurationSeconds, TargetOptions
+from airflow_pipeline_provider.config.options import ByteCount, ConnId, DurationSeconds, Naming, TargetOptions
 from airflow_pipeline_provider.connectors.snowflake import sql
 
 
 class SnowflakeOptions(TargetOptions):
     """Options of `target: {type: snowflake, table: ANALYTICS.RAW.FLIGHTS, external_stage: ANALYTICS.RAW.LAKE}`."""
+
+    longest_column: ClassVar[int | None] = 255
 
     type: Literal["snowflake"] = "snowflake"
     conn_id: ConnId = Field(
@@ -42,6 +44,11 @@ class SnowflakeOptions(TargetOptions):
         ge=3,
         le=86_400,
         description="Time limit of a statement, on server and client, such as 1h; 3s to 1d.",
+    )
+
+    naming: Naming = Field(
+        default="upper",
+        description="Case of the typed views' names and of their columns: upper, lower or as_is.",
     )
 
     @field_validator("table", "external_stage")

@@ -115,6 +115,12 @@ def show(kind: str, name: ObjectName) -> str:
     return f"SHOW {kind} LIKE {literal(name.last)}{inside}"
 
 
+def show_below(kind: str, name: ObjectName) -> str:
+    """Return the statement that lists objects of a kind whose names begin with this one and `_`."""
+    inside = f" IN SCHEMA {name.schema}" if name.schema else ""
+    return f"SHOW {kind} LIKE {literal(f'{name.last}%')}{inside}"
+
+
 def list_file(stage: ObjectName, path: str) -> str:
     """Return the statement that lists a file of a stage, and files whose names begin with its path."""
     return f"LIST {literal(f'@{stage}/{path}')}"

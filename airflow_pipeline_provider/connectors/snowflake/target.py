@@ -22,9 +22,12 @@ from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.snowflake.options import SnowflakeOptions
 from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSession, connect
 from airflow_pipeline_provider.connectors.snowflake.staging import copy_parts, folder_in_stage
+from airflow_pipeline_provider.connectors.snowflake.typed import SnowflakeTyped, create_view
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
+from airflow_pipeline_provider.connectors.typed_target import FoundView
+from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
@@ -42,6 +45,7 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
 
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
     dialect = sql.DIALECT
+    has_typed_views = True
     # BODY goes through PARSE_JSON, which refuses a repeated key unless an option keeps the last one
     limits = TargetLimits(
         max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True, max_depth=sql.MAX_DEPTH
@@ -159,6 +163,33 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
     @staticmethod
     def _shown(session: SnowflakeSession, kind: str, name: ObjectName) -> list[dict[str, Any]]:
         return [row for row in session.execute_dicts(sql.show(kind, name)) if row["name"] == name.last]
+
+    # --- typed views
+
+    def typed_sql(self, session: SnowflakeSession | None) -> SnowflakeTyped:  # noqa: ARG002
+        return SnowflakeTyped(self.options.max_document_size)
+
+    def find_views(self, session: SnowflakeSession, tables: TargetTables) -> list[FoundView]:
+        data = tables.data
+        return [
+            FoundView(data.sibling(row["name"][len(data.last) :]), kind == "VIEWS", row["comment"])
+            for kind in ("TABLES", "VIEWS")
+            for row in session.execute_dicts(sql.show_below(kind, data))
+            if row["name"].startswith(f"{data.last}_")
+        ]
+
+    def view_columns(self, session: SnowflakeSession, view: ObjectName) -> tuple[str, ...]:
+        return tuple(row[0] for row in session.execute(f"DESC VIEW {view}"))
+
+    def view_statements(
+        self,
+        session: SnowflakeSession | None,  # noqa: ARG002
+        view: ViewQuery,
+        comment: str,
+        *,
+        exists: bool,
+    ) -> list[str]:
+        return [create_view(view, comment, exists=exists)]
 
     # --- sessions
 
