@@ -24,24 +24,26 @@ def local_window(interval: Interval, timezone: str | tzinfo) -> str:
     """
     zone = zone_of(timezone)
     start = in_zone(interval.start, zone)
-    end_clock, end_name = end_text(interval.end, start.date(), zone)
-    if start.tzname() == end_name:
-        return f"{start.date()} [{clock_text(start)}, {end_clock}) {start.tzname()}"
-    return f"{start.date()} [{clock_text(start)} {start.tzname()}, {end_clock} {end_name})"
+    text, end = end_clock(interval.end, start.date(), zone)
+    if start.tzname() == end.tzname():
+        return f"{start.date()} [{clock_text(start)}, {text}) {start.tzname()}"
+    return f"{start.date()} [{clock_text(start)} {start.tzname()}, {text} {end.tzname()})"
 
 
-def end_text(instant: datetime, day: date, timezone: str | tzinfo) -> tuple[str, str | None]:
-    """Return the clock at the end of an interval that starts on this date, and the zone's name.
+def end_clock(instant: datetime, day: date, zone: tzinfo) -> tuple[str, datetime]:
+    """Return the clock at the end of an interval that starts on this date, and the local time with its offset.
 
-    If the instant ends the date, it is what the clock before it leads to, such as `24:00`; a later date is written.
+    If the instant ends the date it is `24:00`, or what the clock leads to before a change; a later date is written.
     """
-    zone = zone_of(timezone)
     local, before = in_zone(instant, zone), in_zone(instant - _INSTANT, zone)
+    midnight = datetime.combine(day + timedelta(days=1), datetime.min.time())
+    if local.replace(tzinfo=None) == midnight:
+        return "24:00", local
     if before.date() == day < local.date():
         wall = before.replace(tzinfo=None) + _INSTANT
-        return clock_text(wall) if wall.date() == day else "24:00", before.tzname()
+        return "24:00" if wall == midnight else clock_text(wall), before
     date_text = "" if local.date() == day else f"{local.date()} "
-    return f"{date_text}{clock_text(local)}", local.tzname()
+    return f"{date_text}{clock_text(local)}", local
 
 
 def lease_holder(owner: str, installation: str | None) -> str:

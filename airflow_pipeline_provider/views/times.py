@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import (
     clock_text,
-    end_text,
+    end_clock,
     lease_holder,
     local_time,
     local_window,
@@ -50,13 +50,11 @@ def local_text(instant: datetime, timezone: str, day: date | None = None) -> str
     The date is left out when it is `day`; the end of `day` reads 24:00, also where the clock skips midnight.
     """
     zone = zone_of(timezone)
-    local, shown = in_zone(instant, zone), instant
+    shown = in_zone(instant, zone)
     if day is None:
-        clock = f"{local.date()} {clock_text(local)}"
+        clock = f"{shown.date()} {clock_text(shown)}"
     else:
-        clock, _ = end_text(instant, day, zone)
-        if local.date() > day == in_zone(instant - _INSTANT, zone).date():
-            shown = instant - _INSTANT
+        clock, shown = end_clock(instant, day, zone)
     name, offset = abbreviation(shown, timezone), offset_text(shown, timezone)
     return f"{clock} {name}" + ("" if name == offset else f" {offset}")
 

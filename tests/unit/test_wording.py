@@ -79,6 +79,13 @@ def test_local_window(start: str, end: str, text: str) -> None:
             id="a skipped date",
         ),
         pytest.param(
+            "Africa/Algiers",
+            "1971-04-25T21:00",
+            "1971-04-25T23:00",
+            "1971-04-25 [21:00 WET, 24:00 WEST)",
+            id="up to it",
+        ),
+        pytest.param(
             "America/St_Johns",
             "2006-10-29T01:31",
             "2006-10-29T03:30",
