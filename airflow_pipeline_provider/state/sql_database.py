@@ -77,8 +77,11 @@ def _sqlite_engine(uri: str) -> sa.Engine:
 
 
 def _bounded(engine: sa.Engine, seconds: int) -> sa.Engine:
-    """Add PostgreSQL's time limits: for locks and idle clients on the server, for answers in this process."""
-    settings = write_settings(seconds).items()
+    """Add PostgreSQL's time limits: for locks and idle clients on the server, for answers in this process.
+
+    Instants come in UTC: converting each from the server's zone takes as long as reading the row.
+    """
+    settings = {**write_settings(seconds), "TimeZone": "UTC"}.items()
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings)
     watches: dict[int, Watch] = {}
 
