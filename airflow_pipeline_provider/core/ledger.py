@@ -185,6 +185,21 @@ def rows_inside(entries: Iterable[Entry], interval: Interval) -> tuple[int | Non
     return rows, exact
 
 
+def tiling(entries: Iterable[Entry], interval: Interval) -> list[Entry] | None:
+    """Return the commits in the order of time if they are all entries, and follow each other through the interval."""
+    commits = sorted(entries, key=_start)
+    at = interval.start
+    for entry in commits:
+        if entry.interval.start != at or entry.kind is not Kind.COMMITTED:
+            return None
+        at = entry.interval.end
+    return commits if commits and at == interval.end else None
+
+
+def _start(entry: Entry) -> datetime:
+    return entry.interval.start
+
+
 def effective(
     entries: Iterable[Entry], kinds: tuple[Kind, ...] = (Kind.COMMITTED,)
 ) -> list[tuple[Interval, Entry, int]]:

@@ -135,8 +135,12 @@ def compare_counts(entries: Sequence[Entry], interval: Interval) -> tuple[Commit
 
     They agree if the four counts of each commit are equal; None where none differ and one is not known.
     """
-    drifts = ledger.drifted(entries)
-    columns = _counts_of_commits(entries, interval, dict(drifts))
+    commits = ledger.tiling(entries, interval)
+    drifts = ledger.drifted(entries) if commits is None else []
+    if commits is not None:
+        columns = _columns(commits, commits)
+    else:
+        columns = _counts_of_commits(entries, interval, dict(drifts))
     sums = CommitCounts(*map(_sum, columns))
     source, staged, target, distinct = columns
     if any(piece.overlaps(interval) for piece, _ in drifts):
@@ -155,7 +159,11 @@ def _counts_of_commits(
     if not all(piece == entry.interval and interval.covers(piece) for piece, entry, _ in effective):
         return [], [], [], []
     commits = [entry for _, entry, _ in effective]
-    newest = [checks.get(piece, entry) for piece, entry, _ in effective] if checks else commits
+    return _columns(commits, [checks.get(piece, entry) for piece, entry, _ in effective])
+
+
+def _columns(commits: Sequence[Entry], newest: Sequence[Entry]) -> tuple[list[int | None], ...]:
+    """Return source, staged, target and distinct of commits, of which these are the newest counts."""
     return (
         [_number(entry.detail.get("source")) for entry in newest],
         [entry.rows for entry in commits],

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.intervals import (
     gaps,
     intersect,
     iso_utc,
+    join_near,
     merge,
     parse_utc,
     subtract,
@@ -52,6 +53,20 @@ def hour(text: str) -> Interval:
 )
 def test_merge(given: str, merged: str) -> None:
     assert merge(hours(given)) == hours(merged)
+
+
+@pytest.mark.parametrize(
+    ("given", "gap", "most", "joined"),
+    [
+        pytest.param("", 1, 2, "", id="nothing"),
+        pytest.param("1-2 3-4 6-7", 1, 9, "1-4 6-7", id="near ones"),
+        pytest.param("3-4 1-2", 0, 9, "1-2 3-4", id="no gap is near"),
+        pytest.param("1-2 3-4 6-7 20-21", 0, 2, "1-7 20-21", id="the nearest of too many"),
+        pytest.param("1-2 100-101", 0, 1, "1-101", id="all of too many"),
+    ],
+)
+def test_join_near(given: str, gap: int, most: int, joined: str) -> None:
+    assert join_near(hours(given), timedelta(hours=gap), most) == hours(joined)
 
 
 @pytest.mark.parametrize(

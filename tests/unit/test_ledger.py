@@ -196,6 +196,28 @@ def test_effective_intervals(written: str, pieces: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "tiles"),
+    [
+        ("C0-2@1 C2-4@2", True),
+        ("C2-4@2 C0-2@1", True),  # in the order of writing
+        ("C0-4@1", True),
+        ("C0-2@1", False),
+        ("C0-2@1 C3-4@2", False),
+        ("C0-2@1 C2-5@2", False),
+        ("C0-2@1 C2-4@2 C2-4@3", False),
+        ("C0-2@1 C2-4@2 G2-4", False),
+        ("C0-2@1 W2-4", False),
+        ("R0-4@1", False),
+        ("", False),
+    ],
+)
+def test_commits_that_tile_an_interval(written: str, tiles: bool) -> None:
+    entries = history(written)
+    found = ledger.tiling(entries, hour("0-4"))
+    assert found == (sorted(entries, key=lambda entry: entry.interval) if tiles else None)
+
+
+@pytest.mark.parametrize(
     ("written", "end"),
     [
         pytest.param("", None, id="nothing"),
