@@ -6,6 +6,7 @@ compute what is complete, what is missing and why.
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,11 @@ class PipelineFacts(Struct, frozen=True, omit_defaults=True, dict=True):
             max_backlog_days=self.max_backlog_days,
             on_blocked=self.on_blocked,
         )
+
+    @cached_property
+    def store_key(self) -> str:
+        """Return a text that pipelines share whose state is in one store, for readers with the same connections."""
+        return json.dumps({k: v for k, v in self.state.items() if k != "lease"}, sort_keys=True)
 
     def dump(self) -> dict[str, Any]:
         """Return the facts as JSON values, for the state's record."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -201,7 +202,7 @@ def days_to_judge(
     """
     rules = config.rules
     shown = shown_days(rules, reference_time, days, read.first_day)
-    wholes = [day_interval(day, rules.timezone) for day in shown]
+    wholes = _wholes(tuple(shown), rules.timezone)
     whole = whole_of(rules, shown)
     odd = state.entries(whole) if whole is not None else []
     parts = list(zip(wholes, split(odd, wholes), split(read.missing, wholes), strict=True))
@@ -255,6 +256,17 @@ def whole_of(rules: PlanRules, shown: list[date]) -> Interval | None:
     return Interval(first.start, last.end)
 
 
+@lru_cache(maxsize=64)
+def _wholes(days: tuple[date, ...], timezone: str) -> tuple[Interval, ...]:
+    """Return the days; most pipelines of a list share them."""
+    return tuple(day_interval(day, timezone) for day in days)
+
+
+@lru_cache(maxsize=64)
+def _unread(seconds: float) -> DayReport:
+    return DayReport(DayStatus.COMPLETE, COMPLETE, seconds, 100.0, None, ())
+
+
 def _days(
     config: Described,
     shown: list[date],
@@ -263,12 +275,11 @@ def _days(
     missing: list[Missing],
 ) -> Iterator[Day]:
     rules = config.rules
-    wholes = [day_interval(day, rules.timezone) for day in shown]
+    wholes = _wholes(tuple(shown), rules.timezone)
     parts = zip(shown, wholes, split(entries, wholes), split(missing, wholes), strict=True)
     for day, whole, written, gaps in parts:
         if not written and not gaps and not whole.is_empty:  # its commits, which cover it, were not read
-            report = DayReport(DayStatus.COMPLETE, COMPLETE, whole.seconds, 100.0, None, ())
-            yield Day(day, whole, report, ())
+            yield Day(day, whole, _unread(whole.seconds), ())
             continue
         report = day_status(
             whole,

@@ -6,7 +6,6 @@ One that gives no answer is not waited for too long, and not asked again at once
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -58,8 +57,7 @@ class Owned(NamedTuple):
     @property
     def key(self) -> str:
         """Return a text that pipelines with one store share."""
-        shared = {k: v for k, v in self.facts.state.items() if k != "lease"}
-        return json.dumps([self.team, shared], sort_keys=True)
+        return f"{self.team!r} {self.facts.store_key}"
 
 
 class _Kept:
