@@ -28,7 +28,6 @@ from airflow_pipeline_provider.cli.runner import (
     WindowResult,
     signals_as_exceptions,
 )
-from airflow_pipeline_provider.connectors.airflow_connections import metadata_errors
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun
 from airflow_pipeline_provider.core.wording import counted, local_window
@@ -217,22 +216,15 @@ def _start_runs(runtime: Runtime, windows: Sequence[Interval], prefix: str, by: 
 
 
 def _trigger(dag_id: str, run_id: str, conf: dict[str, object]) -> None:
-    from airflow.api.client.local_client import Client
-    from airflow.exceptions import DagNotFound, DagRunAlreadyExists
-    from airflow.sdk.exceptions import AirflowException
+    from airflow_pipeline_provider.operators.start_run import start_run
 
     try:
-        with metadata_errors(f"run {run_id} cannot be started"):
-            Client().trigger_dag(dag_id, run_id=run_id, conf=conf)
-    except DagRunAlreadyExists:
-        return
-    except DagNotFound as error:
+        start_run(dag_id, run_id, conf, by="CLI")
+    except ConfigError as error:
         raise ConfigError(
-            f"PIPELINE: Airflow has no DAG {dag_id!r} yet: check that its file is in the DAGs folder and has no "
+            f"PIPELINE: {error.message} yet: check that its file is in the DAGs folder and has no "
             "import errors, or add --here to move the windows in this process"
         ) from error
-    except (AirflowException, ValueError) as error:
-        raise FatalError(f"run {run_id} could not be started: {error}") from error
 
 
 def print_reload_result(done: ReloadResult, timezone: str, screen: Screen) -> None:

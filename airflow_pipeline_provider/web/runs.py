@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from airflow.api.common.trigger_dag import trigger_dag
-from airflow.exceptions import DagNotFound, DagRunAlreadyExists
 from airflow.models.asset import AssetModel, DagScheduleAssetReference
 from airflow.models.backfill import (
     AlreadyRunningBackfill,
@@ -21,12 +18,12 @@ from airflow.models.backfill import (
 from airflow.models.dag import DagModel
 from airflow.sdk.exceptions import AirflowException
 from airflow.utils.session import create_session
-from airflow.utils.types import DagRunTriggeredByType
 from fastapi import HTTPException
 
 from airflow_pipeline_provider.connectors.airflow_connections import metadata_errors
-
-LONGEST_NOTE = 1000
+from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.operators.start_run import known_arguments
+from airflow_pipeline_provider.operators.start_run import start_run as start
 
 
 class RunnableDag(NamedTuple):
@@ -50,23 +47,11 @@ def runnable(dag_id: str) -> RunnableDag:
 
 
 def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], *, user: str, note: str = "") -> str:
-    """Start a run and return its id; one that exists already counts as started."""
-    arguments = {
-        "run_id": run_id,
-        "conf": dict(conf),
-        "triggered_by": DagRunTriggeredByType.UI,
-        "triggering_user_name": user,
-        "note": note[:LONGEST_NOTE] or None,
-    }
+    """Start a run and return its id; errors as of `operators.start_run`, but 404 for a DAG that Airflow lacks."""
     try:
-        with metadata_errors(f"run {run_id} cannot be started"):
-            trigger_dag(dag_id, **_known(trigger_dag, arguments))
-    except DagRunAlreadyExists:
-        return run_id
-    except DagNotFound as error:
-        raise HTTPException(404, f"Airflow has no DAG {dag_id!r}") from error
-    except (AirflowException, ValueError) as error:
-        raise HTTPException(409, f"run {run_id} could not be started: {error}") from error
+        start(dag_id, run_id, conf, by="UI", user=user, note=note)
+    except ConfigError as error:
+        raise HTTPException(404, error.message) from error
     return run_id
 
 
@@ -95,7 +80,7 @@ def start_backfill(
     }
     try:
         with metadata_errors("the backfill cannot be started"):
-            made: Backfill = _create_backfill(**_known(_create_backfill, arguments))
+            made: Backfill = _create_backfill(**known_arguments(_create_backfill, arguments))
         doing = f"backfill {made.id} was started, but its runs cannot be counted"
         with metadata_errors(doing), create_session(scoped=False) as session:
             rows = session.scalars(
@@ -123,9 +108,3 @@ def followers(asset: str) -> int:
     )
     with create_session(scoped=False) as session:
         return int(session.scalar(statement) or 0)
-
-
-def _known(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that this version of Airflow has."""
-    accepted = inspect.signature(inspect.unwrap(function)).parameters
-    return {name: value for name, value in arguments.items() if name in accepted}
