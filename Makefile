@@ -42,7 +42,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 constraints audit release-check clean services-stop
+.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 page-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -136,6 +136,7 @@ reliability: $(STAMP)  ## crashes at every point and at random times on every ba
 	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,RELIABILITY_EXAMPLES=2000 $(BIN)/pytest tests/property/test_machine.py)
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
+	$(if $(PYTEST_ARGS),,$(MAKE) page-airflow-3.2)
 
 UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py)
 reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once; LocalExecutor, then Celery with two workers
@@ -179,6 +180,9 @@ docs: $(STAMP)  ## build the documentation site into site/, strictly; open site/
 
 test-airflow-3.2: $(STAMP_3_2)  ## the DAG tests on the oldest supported Airflow
 	$(VENV_3_2)/bin/pytest tests/dags $(PYTEST_ARGS)
+
+page-airflow-3.2: $(STAMP_3_2)  ## the page in a browser in front of the oldest supported Airflow
+	$(VENV_3_2)/bin/pytest tests/integration/page $(PYTEST_ARGS)
 
 # The pins hold for every supported Python on every platform. Present pins stay where they can; delete the file first
 # for the newest of everything.

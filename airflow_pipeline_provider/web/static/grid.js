@@ -66,6 +66,7 @@ export function useCells({ keys, first, onOpen, onToggle }) {
   const [active, setActive] = useState(/** @type {string | null} */ (null));
   const [tip, setTip] = useState(/** @type {Tooltip | null} */ (null));
   const root = useRef(/** @type {HTMLElement | null} */ (null));
+  const pointer = useRef({ x: -1, y: -1 });
   const stop = active !== null && keys.includes(active) ? active : first && keys.includes(first) ? first : keys[0] ?? null;
 
   /** @param {EventTarget | null} target */
@@ -79,8 +80,8 @@ export function useCells({ keys, first, onOpen, onToggle }) {
   useLayoutEffect(follow);
   useEffect(() => {
     if (!tip) return undefined;
-    // The focus itself scrolls, and the event comes later: the tooltip goes along. One of the pointer is not its cell's any more.
-    const onScroll = tip.byFocus ? follow : hide;
+    // The focus itself scrolls, and the event comes later: the tooltip goes along, unless its cell has left the pointer.
+    const onScroll = () => (tip.byFocus || cellOf(document.elementFromPoint(pointer.current.x, pointer.current.y))?.dataset.cell === tip.cell ? follow() : hide());
     addEventListener("scroll", onScroll, { capture: true, passive: true });
     return () => removeEventListener("scroll", onScroll, { capture: true });
   }, [tip, hide]);
@@ -89,7 +90,9 @@ export function useCells({ keys, first, onOpen, onToggle }) {
     /** @param {any} event */
     onPointerMove: (event) => {
       // A browser also sends this when the page moves below a pointer that rests; it must not take the tooltip from the focus.
-      if (event.movementX || event.movementY) show(tipOf(cellOf(event.target), false));
+      if (tip?.byFocus && !event.movementX && !event.movementY) return;
+      pointer.current = { x: event.clientX, y: event.clientY };
+      show(tipOf(cellOf(event.target), false));
     },
     onPointerLeave: () => setTip((before) => (before?.byFocus ? before : null)),
     /** @param {any} event */

@@ -114,7 +114,7 @@ def test_reduced_motion_stops_the_animation(open_page: Open, answers: Answers) -
 PLACES = {
     "list": (NAV, "[data-pipeline]"),
     "pipeline": (TAB, ".pp-cell"),
-    "table": (f"{TAB}?view=table", "table"),
+    "table": (f"{TAB}?view=table", ".pp table"),
     "window": (f"{TAB}?window=2013-11-05T15:00:00Z/2013-11-05T16:00:00Z", ".pp-counts"),
 }
 

@@ -87,9 +87,8 @@ def test_preview_lists_what_would_be_moved(open_page: Open) -> None:
 
 
 def test_waiver_by_click_is_what_the_ledger_then_says(open_page: Open) -> None:
-    page = open_page(TAB, wait=".pp-look")
-    row = page.locator(".pp-look li").filter(has_text="no run has begun it").first
-    row.get_by_role("button", name="Open").click()
+    page = open_page(TAB, wait=".pp-cell")
+    page.locator(".pp-lanes .pp-cell.pp-missing").last.click()
     page.get_by_role("button", name="Waive…").click()
     box = page.get_by_role("alertdialog")
     box.get_by_label("Reason").fill("<b>lost</b> at the source")
