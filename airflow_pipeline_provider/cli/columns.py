@@ -25,8 +25,8 @@ def columns(args: Namespace, screen: Screen) -> int:
     in the target. A side that could not be asked is listed with the reason, and never counts as equal.
 
     `columns apply` creates the views, or replaces those that follow another contract; so does each load. `columns
-    sql` prints the statements without asking the target; with `--dbt` it prints or writes `sources.yml` and a
-    staging model for each view. A file that it did not write is never replaced.
+    sql` prints the statements; with `--dbt` it prints or writes `sources.yml` and a staging model for each view,
+    without asking the target. A file that it did not write is never replaced.
 
     Exit code 1 when `infer` finds no field, or when `diff` finds a difference. Without a difference, an error of a
     side that `diff` asked gives the exit code.

@@ -27,13 +27,17 @@ from airflow_pipeline_provider.phases.runtime import open_runtime
 
 
 class ProposedElementColumn(Struct, frozen=True):
-    """A proposed column of an array's elements; `guessed` where the source does not declare its type."""
+    """A proposed column of an array's elements; `guessed` where the source does not declare its type.
+
+    `present` counts the sampled documents, or elements, that have a value.
+    """
 
     name: str
     path: str
     type: str
     formats: tuple[str, ...]
     guessed: bool
+    present: int
     note: str | None
 
 
@@ -114,6 +118,7 @@ def _fields(one: Proposal) -> dict[str, Any]:
         "type": str(one.column.type),
         "formats": one.column.formats,
         "guessed": one.guessed,
+        "present": one.present,
         "note": one.note,
     }
 

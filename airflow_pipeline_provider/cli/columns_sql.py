@@ -63,7 +63,7 @@ def _print_applied(result: AppliedColumns, screen: Screen) -> None:
 
 
 def sql(args: Namespace, screen: Screen) -> int:
-    """Print the statements of the typed views, or dbt files for them; the target is not asked."""
+    """Print the statements of the typed views, or dbt files for them."""
     config = _with_columns(args)
     if args.into is not None and not args.dbt:
         raise ConfigError("--into: is the folder of the dbt files: add --dbt")
@@ -72,7 +72,7 @@ def sql(args: Namespace, screen: Screen) -> int:
     with open_runtime(config) as runtime:
         target = runtime.target
         if args.dbt:
-            *place, _ = str(target.dataset()["table"]).split(".")
+            *place, _ = str(target.dataset()["table"]).split(".")  # a name on a SQL target holds no dot
             files = dbt_files(config.pipeline_id, place, target.expected_views(), config.columns)
         else:
             statements = tuple(target.typed_statements())

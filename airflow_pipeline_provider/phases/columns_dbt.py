@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from airflow_pipeline_provider.connectors.values import TypedView
 from airflow_pipeline_provider.core.columns import Column, contract_hash, format_path
-from airflow_pipeline_provider.exceptions import ConfigError
 
 SOURCES = "sources.yml"
 MADE_BY = "made by airflow-pipeline-provider from the contract"
@@ -30,9 +29,6 @@ def dbt_files(
     """Return the files of the views by name: `sources.yml`, and `stg_<pipeline>.sql` and others.
 
     `place` are the parts of the table's name before the last one: database and schema.
-
-    Raises:
-        ConfigError: A name of a view would be read as a template by dbt.
     """
     base = re.sub(r"[^A-Za-z0-9_]+", "_", pipeline_id).lower()
     first = f"{MADE_BY} {contract_hash(columns)}; made again, it is replaced"
@@ -42,11 +38,6 @@ def dbt_files(
         StagingModel(f"{base}_{column.name.lower()}", view, column.columns)
         for column, view in zip(rows, views[1:], strict=True)
     ]
-    if _JINJA.search("".join([*place, views[0].name])):
-        raise ConfigError(
-            f"target.table: dbt reads braces in a name as a template, got {views[0].name!r}: rename the table, or "
-            "write the dbt files by hand"
-        )
     files = {SOURCES: "".join(f"{line}\n" for line in _sources(base, first, place, named))}
     for one in named:
         files[f"stg_{one.name}.sql"] = _model(base, first, one)

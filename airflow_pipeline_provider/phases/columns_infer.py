@@ -112,5 +112,5 @@ def _sample_found(sample: Sample) -> str:
     if sample.gone:
         text += f"; the stage no longer holds the files of {counted(len(sample.gone), 'window')}"
     if sample.cut_short:
-        text += "; the documents are large, so older windows were left out"
+        text += "; the documents are large, so each window gave fewer"
     return text

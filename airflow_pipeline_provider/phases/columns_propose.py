@@ -42,11 +42,15 @@ _LENGTHS = Lengths()
 
 @dataclass(frozen=True)
 class Proposal:
-    """A column, and a comment for a reader of the pipeline file; `guessed`: the source did not declare the type."""
+    """A column, and a comment for a reader of the pipeline file.
+
+    `guessed`: the source did not declare the type.  `present` counts the sampled documents with a value.
+    """
 
     column: Column
     note: str | None = None
     guessed: bool = False
+    present: int = 0
     columns: tuple[Proposal, ...] = ()
 
 
@@ -205,9 +209,8 @@ def _proposal(
     longest = lengths.view if columns else lengths.column
     name, collision = names.give(path, format_path(path), longest)
     column = Column(name, path, type_, formats, columns=tuple(one.column for one in columns))
-    return Proposal(
-        column, "; ".join(([collision] if collision else []) + notes) or None, declared is None, columns
-    )
+    comment = "; ".join(([collision] if collision else []) + notes) or None
+    return Proposal(column, comment, declared is None, 0 if seen is None else seen.values, columns)
 
 
 def _other_spellings(path: tuple[str, ...], seen: Field) -> str:

@@ -20,7 +20,7 @@ from airflow_pipeline_provider.phases.stage import find_manifest
 MOST_DOCUMENTS = 10_000
 MOST_WINDOWS = 48
 MOST_PARTS = 8  # of one window
-MOST_VALUES = 5_000_000  # about ten seconds
+MOST_VALUES = 2_000_000  # about five seconds
 MOST_BYTES = 256 * 2**20
 _ALWAYS = Interval(
     *(datetime.combine(day, datetime.min.time(), timezone.utc) for day in (FIRST_DAY, LAST_DAY))
@@ -64,22 +64,24 @@ def sample_documents(runtime: Runtime, days: int) -> Sample:
     commits = _commits(runtime, days)
     chosen = [commits[n] for n in evenly(len(commits), MOST_WINDOWS)]
     for number, entry in enumerate(reversed(chosen)):
-        wanted = max(1, (MOST_DOCUMENTS - sample.documents) // (len(chosen) - number))
+        left = len(chosen) - number
+        wanted = max(1, (MOST_DOCUMENTS - sample.documents) // left)
         parts = _parts(runtime, entry, min(MOST_PARTS, wanted))
         if not parts:
             sample.gone.append(entry.interval)
             continue
         sample.windows.append(entry.interval)
+        most_values, most_bytes = values + (MOST_VALUES - values) // left, size + (MOST_BYTES - size) // left
         for body in _bodies(runtime, parts, wanted, entry.interval):
+            if values > most_values or size > most_bytes:
+                sample.cut_short = True
+                break
             document = decode_document(body)
             size += len(body)
             if document is None:
                 sample.not_json += 1
             else:
                 values += sample.tree.add(document)
-            if values > MOST_VALUES or size > MOST_BYTES:
-                sample.cut_short = True
-                return sample
     return sample
 
 

@@ -123,6 +123,19 @@ def test_part_file_that_is_not_readable(place: Place, tmp_path: Path) -> None:
     assert "is not a readable Parquet file" in result.err
 
 
+def test_large_documents_are_sampled_in_every_window(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_pipeline_provider.phases import columns_sample
+
+    monkeypatch.setattr(columns_sample, "MOST_VALUES", 40)
+    moved(place, *({f"f{k}": k for k in range(10)} | {f"window{n % 20 // 5}": True} for n in range(400)))
+    answer = place("columns", "infer", "flights", "-o", "json").json
+    assert answer["documents"] < 20
+    assert "so each window gave fewer" in answer["looked_at"][1]["detail"]
+    present = {one["path"]: one["present"] for one in answer["columns"]}
+    assert present["f0"] == answer["documents"] == sum(present[f"window{n}"] for n in range(4))
+    assert all(present[f"window{n}"] for n in range(4))
+
+
 def test_sample_is_bounded_and_spread_over_windows(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_pipeline_provider.phases import columns_sample
 
@@ -356,6 +369,43 @@ def test_dbt_files_are_valid_and_read_the_views(place: Place) -> None:
     described = {one["name"]: one.get("description") for one in by_name["flights"]["columns"]}
     assert described["dep_time"] == "timestamp, from dep.time"
     assert described["token"] is None
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "identifier"),
+    [
+        pytest.param(
+            {"type": "postgres", "table": "raw.flights"}, {"schema": "raw"}, "flights_typed", id="schema"
+        ),
+        pytest.param(
+            {"type": "postgres", "table": '"my $raw".flights', "naming": "upper"},
+            {"schema": "my $raw"},
+            "flights_TYPED",
+            id="quoted",
+        ),
+        pytest.param(
+            {"type": "postgres", "table": "flights"},
+            {"schema": "{{ target.schema }}"},
+            "flights_typed",
+            id="no schema",
+        ),
+        pytest.param(
+            {"type": "snowflake", "table": "analytics.raw.flights"},
+            {"database": "ANALYTICS", "schema": "RAW"},
+            "FLIGHTS_TYPED",
+            id="database",
+        ),
+    ],
+)
+def test_dbt_files_need_no_connection(
+    place: Place, target: dict[str, str], source: dict[str, str], identifier: str
+) -> None:
+    place.write(target={"conn_id": "nowhere", **target}, columns=COLUMNS)
+    result = place("columns", "sql", "flights", "--dbt", "-o", "json")
+    assert result.code == 0, result.err
+    (found,) = yaml.safe_load(result.json["files"]["sources.yml"])["sources"]
+    assert {key: found[key] for key in ("database", "schema") if key in found} == source
+    assert found["tables"][0]["identifier"] == identifier
 
 
 def test_dbt_files_are_written_and_only_their_own_are_replaced(place: Place, tmp_path: Path) -> None:
