@@ -14,6 +14,7 @@ from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.typed_sql import TypedSql
 from airflow_pipeline_provider.connectors.typed_views import Comment, TypedViews, ViewQuery, read_comment
 from airflow_pipeline_provider.connectors.values import TypedView
+from airflow_pipeline_provider.core.command_line import apply_columns, shell_line
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError, PipelineError
 
@@ -150,9 +151,10 @@ class TypedTarget(SqlHooks[S], ABC):
         except PipelineError as error:
             log.warning(
                 "the typed views of %s do not follow the contract yet, and no load needs them: %s; the next load "
-                "tries again",
+                "tries again, and so does %s",
                 self.options.table,
                 error,
+                shell_line(apply_columns(self.identity.pipeline_id)),
             )
 
     # --- how
