@@ -1,14 +1,16 @@
-"""`columns infer` and `diff` for an index of the server that ELASTICSEARCH_URL names."""
+"""`columns infer` and `diff` for an index of the server that ELASTICSEARCH_URL names, also into POSTGRES_URL."""
 
 from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 import yaml
 
@@ -167,6 +169,30 @@ class TestColumns(ElasticsearchTests):
         _, out, _ = run("columns", "diff", "-o", "json", "FILE")
         differences = [(one["change"], one["side"], one["path"]) for one in json.loads(out)["differences"]]
         assert differences == [("new_field", "source", "later"), ("uncastable", "documents", "delay")]
+
+    def test_columns_are_applied_to_postgresql(
+        self, file: Path, run: Run, postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_COLUMNS_TARGET", postgres["POSTGRES_URL"])
+        schema = f"columns_{uuid.uuid4().hex[:8]}"
+        target = {"type": "postgres", "conn_id": "columns_target", "table": f"{schema}.flights"}
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "target": target}))
+        with psycopg.connect(postgres["POSTGRES_URL"], autocommit=True) as admin:
+            try:
+                assert run("run", "FILE")[0] == 0
+                assert run("columns", "infer", "--write", "FILE")[0] == 0
+                assert run("columns", "apply", "FILE")[0] == 0
+                _, out, _ = run("columns", "diff", "-o", "json", "FILE")
+                found = json.loads(out)
+                assert [(one["change"], one["path"]) for one in found["differences"]] == [
+                    ("uncastable", "delay")
+                ]
+                assert [one["looked_at"] for one in found["looked_at"]] == [True, True, True]
+                shown = admin.execute(f"SELECT delay, tags FROM {schema}.flights_typed ORDER BY record_id")  # type: ignore[arg-type]
+                assert shown.fetchall() == [(None, ["one"]), (5, ["one", "two"])]
+                assert run("columns", "sql", "FILE")[1].count("COMMENT ON VIEW") == 2
+            finally:
+                admin.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")  # type: ignore[arg-type]
 
     def test_types_are_proposed_before_the_first_window(self, run: Run) -> None:
         code, out, _ = run("columns", "infer", "FILE")
