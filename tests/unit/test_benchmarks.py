@@ -65,14 +65,25 @@ def rows_of(answer: Any) -> list[int]:
 # --- the same documents by every way -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize(("slices", "contract"), [(1, False), (3, False), (1, True)])
 def test_our_source_reads_the_replayed_documents(
-    server: Server, truth: tuple[int, str, int], slices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    truth: tuple[int, str, int],
+    slices: int,
+    contract: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register("state", "memory", "tests.doubles.memory_state:MemoryState", replace=True)
     monkeypatch.setenv("AIRFLOW_CONN_ELASTICSEARCH_DEFAULT", ours.connection(server.url))
     given = argparse.Namespace(
-        index="bench", docs=DOCS, out=tmp_path, slices=slices, page_size=700, limits="snowflake"
+        index="bench",
+        docs=DOCS,
+        out=tmp_path,
+        slices=slices,
+        page_size=700,
+        limits="snowflake",
+        contract=contract,
     )
 
     figures = ours.move(given)
