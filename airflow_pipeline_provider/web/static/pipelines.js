@@ -119,6 +119,7 @@ export function PipelinesPage() {
             h(C.Table.Header, null, h(C.Table.Row, null, HEAD.map(([name, width]) => h(C.Table.ColumnHeader, { key: name, scope: "col", whiteSpace: "nowrap", width }, name)))),
             h(C.Table.Body, null, rows.map((row) => h(Row, { key: row.dag_id ?? `file ${row.problem?.file}`, row, at: shown.at, strip: strip(row) }))))) })
         : h("div", { className: "pp-note" }, filtered ? "No pipeline matches." : "There is no pipeline yet that you may see. airflow-pipelines init writes a first file."),
+    shown && rows.length ? h(Quiet, null, "Drifted and unverified days are looked for in the last 14 days; the page of a pipeline covers all its days.") : null,
     shown && shown.total > PAGE ? h("div", { className: "pp-row" },
       h(C.Button, { size: "xs", variant: "outline", disabled: offset === 0, onClick: () => set({ offset: String(Math.max(0, offset - PAGE)) }) }, "Previous"),
       h(Quiet, null, `${offset + 1} to ${Math.min(offset + PAGE, shown.total)} of ${count(shown.total)}`),
