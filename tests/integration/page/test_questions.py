@@ -111,7 +111,7 @@ QUESTIONS = [
         0,
         nothing,
         "[data-pipeline=flights]",
-        (r"\d+ h.*caught up about \d{4}-\d\d-\d\d \d\d:\d\d E[SD]T",),
+        (r"\d+ [dh].*caught up about \d{4}-\d\d-\d\d \d\d:\d\d E[SD]T",),
     ),
     Question(
         "what will the next clock change do",
