@@ -103,8 +103,7 @@ def recheck(dag_id: str, body: bodies.RecheckBody, user: GetUserDep) -> Response
     note = f"recheck of {name}, {body.day}, by {_name(user)}" + (f": {body.reason}" if body.reason else "")
     conf = {"pipeline": name, "day": body.day.isoformat()}
     runs.start_run(maintenance, run_id, conf, user=_name(user), note=note)
-    wait = "; the DAG is paused, so it waits until it is not" if dag.is_paused else ""
-    detail = f"run {run_id} of {maintenance} counts {body.day} again{wait}"
+    detail = f"run {run_id} of {maintenance} counts {body.day} again{dag.pause_note()}"
     return written({"run_id": run_id, "run_dag_id": maintenance, "detail": detail})
 
 
@@ -152,10 +151,8 @@ def accept_shrink(dag_id: str, body: bodies.AcceptShrinkBody, user: GetUserDep) 
         runs.start_run(
             dag_id, run_id, conf, user=by, note=f"{counted(body.rows, 'row')} go, by {by}: {body.reason}"
         )
-    wait = "; the DAG is paused, so it waits until it is not" if dag.is_paused else ""
-    detail = (
-        f"run {run_id} loads {local_window(window, one.facts.timezone)}: {counted(body.rows, 'row')} go{wait}"
-    )
+    loads = f"run {run_id} loads {local_window(window, one.facts.timezone)}"
+    detail = f"{loads}: {counted(body.rows, 'row')} go{dag.pause_note()}"
     return written({"run_id": run_id, "detail": detail})
 
 

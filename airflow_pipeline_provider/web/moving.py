@@ -79,7 +79,6 @@ def start_move(
     dag = runs.runnable(dag_id)
     windows = [row.window.interval for row in rows]
     incomplete = {row.window.interval: row.state not in COMPLETE for row in rows}
-    wait = "; the DAG is paused, so they wait until it is not" if dag.is_paused else ""
     neighbours = all(before.end == after.start for before, after in pairwise(windows))
     if len(windows) > 1 and neighbours and facts.schedule == "auto":
         conf = {"by": user, "only_incomplete": all(incomplete.values())}
@@ -94,8 +93,8 @@ def start_move(
         busy = (
             f", {counted(made.in_flight, 'window')} with a run that is not finished" if made.in_flight else ""
         )
-        sentence = f"backfill {made.backfill_id} moves {counted(made.runs, 'window')}{busy}{wait}"
-        return StartedMove([], made.backfill_id, made.runs, sentence)
+        sentence = f"backfill {made.backfill_id} moves {counted(made.runs, 'window')}{busy}"
+        return StartedMove([], made.backfill_id, made.runs, sentence + dag.pause_note(made.runs))
     if len(windows) > MOST_RUNS:
         raise HTTPException(
             409,
@@ -123,7 +122,7 @@ def start_move(
         if len(started) == 1
         else f"{counted(len(started), 'run')} move the windows"
     )
-    return StartedMove(started, None, len(started), sentence + wait)
+    return StartedMove(started, None, len(started), sentence + dag.pause_note(len(started)))
 
 
 def window_conf(window: Interval, user: str) -> dict[str, Any]:

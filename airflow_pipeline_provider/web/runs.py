@@ -32,6 +32,11 @@ class RunnableDag(NamedTuple):
     is_paused: bool
     max_active_runs: int
 
+    def pause_note(self, runs: int = 1) -> str:
+        """Return what an answer adds for this number of new runs if the DAG is paused; "" if it is not."""
+        waiting = "the run waits" if runs == 1 else "the runs wait"
+        return f"; the DAG is paused, so {waiting} until it is unpaused" if self.is_paused else ""
+
 
 def runnable(dag_id: str) -> RunnableDag:
     """Return the DAG; raise HTTPException if Airflow would start no run of it."""

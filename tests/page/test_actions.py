@@ -86,6 +86,20 @@ def test_windows_with_holes_between_are_moved_by_a_run_each(place: Place, client
     assert len(answer.json()["run_ids"]) == 2
 
 
+def test_a_paused_dag_is_named_with_the_runs_that_wait_for_it(place: Place, client: Login) -> None:
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.query(DagModel).filter(DagModel.dag_id == place.dag_id).update({"is_paused": True})
+    one, both = (
+        post(place, client, "move", body_of(*windows)).json()["detail"]
+        for windows in ([place.missing[1]], [place.complete, place.failed])
+    )
+    assert one.endswith("; the DAG is paused, so the run waits until it is unpaused")
+    assert both.endswith("2 runs move the windows; the DAG is paused, so the runs wait until it is unpaused")
+
+
 def test_all_means_what_the_preview_chooses(place: Place, client: Login) -> None:
     assert post(place, client, "move", {"all": True}).json()["windows"] == 3
 
