@@ -57,7 +57,7 @@
 /**
  * @typedef {{at: string, window: Interval, window_id: string, state: State | null, reason?: string, drift?: string | null, failures?: number, max_attempts?: number, replaced?: number, waivers?: Record<string, any>[],
  *   attempts: Attempt[], counts?: Record<string, number | null> | null, manifest?: Record<string, any> | null, goes?: number | null,
- *   commit?: Record<string, any> | null, checks?: Record<string, any>[], quarantine?: Record<string, any> | null, fields?: Record<string, any> | null,
+ *   checks?: Record<string, any>[], quarantine?: Record<string, any> | null, fields?: Record<string, any> | null,
  *   by_hand?: Record<string, any>[], command: string}} WindowDetail
  */
 

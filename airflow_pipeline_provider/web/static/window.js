@@ -111,7 +111,6 @@ function Body({ detail, dagId, zone }) {
       rows: detail.waivers.map((one, i) => ({ key: String(i), cells: [instant(one.at), text(one.detail?.by), h("span", { className: "pp-text" }, one.detail?.reason ?? "")] })),
     })) : null,
     detail.manifest ? h(Part, { title: "Manifest" }, h(Facts, { facts: detail.manifest })) : null,
-    detail.commit ? h(Part, { title: "Commit row" }, h(Facts, { facts: detail.commit })) : null,
     detail.quarantine ? h(Part, { title: "Quarantine" }, h(Facts, { facts: detail.quarantine })) : null,
     detail.fields ? h(Part, { title: "Fields of the documents" },
       detail.fields.changes.length ? h("ul", null, detail.fields.changes.map((/** @type {string} */ change) => h("li", { key: change, className: "pp-text" }, change))) : null,
