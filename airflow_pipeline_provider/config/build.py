@@ -30,7 +30,7 @@ _SECTIONS: dict[str, type[Options]] = {
     "state": StateOptions,
 }
 _DEFAULT_STATE = {"type": "variable"}
-_EMPTY_MEANS_DEFAULT = (
+SECTIONS_WITH_DEFAULTS = (
     "state",
     "columns",
     "validate",
@@ -39,6 +39,7 @@ _EMPTY_MEANS_DEFAULT = (
     "default_record",
     "record_functions",
 )
+"""Keys that mean their defaults without a value, such as `audit:`."""
 
 Path = tuple[str | int, ...]
 Found = list[tuple[Path, str]]
@@ -53,7 +54,7 @@ def build_config(
     """
     data = plain(tree)
     found: Found = []
-    for name in _EMPTY_MEANS_DEFAULT:  # such as "audit:" without a value
+    for name in SECTIONS_WITH_DEFAULTS:
         if name in data and data[name] is None:
             del data[name]
     data.setdefault("state", _DEFAULT_STATE)

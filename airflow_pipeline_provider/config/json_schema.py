@@ -11,21 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from airflow_pipeline_provider.config.build import SECTIONS_WITH_DEFAULTS
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import DURATION_PATTERN
 from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_string
 
 SCHEMA_FILE = "pipeline.schema.json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SECTIONS_WITH_DEFAULTS = (
-    "state",
-    "columns",
-    "validate",
-    "audit",
-    "airflow",
-    "default_record",
-    "record_functions",
-)
 
 
 def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dict[str, object]:
@@ -40,7 +32,7 @@ def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dic
             references.append({"$ref": f"#/$defs/{key}"})
         section = root["properties"][kind]
         root["properties"][kind] = {"description": section["description"], "anyOf": references}
-    for name in _SECTIONS_WITH_DEFAULTS:  # "audit:" without a value means its defaults
+    for name in SECTIONS_WITH_DEFAULTS:
         section = root["properties"][name]
         description = section.pop("description")
         section.pop("default", None)
