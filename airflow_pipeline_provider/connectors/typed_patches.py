@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from airflow_pipeline_provider.connectors.typed_sql import HeldObject, TypedSql
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject
+from airflow_pipeline_provider.connectors.typed_sql import TypedSql
 
 
 class PatchingSql(TypedSql):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject, spellings
 from airflow_pipeline_provider.core.columns import (
     DATE_FORMATS,
     ISO,
@@ -23,8 +23,8 @@ from airflow_pipeline_provider.core.columns import (
     formats_of,
 )
 
-MOST_SPELLINGS = 16  # of a path's keys as {"a": {"b": 1}} and {"a.b": 1}
 LONGEST_NUMBER = 400  # characters; a double has at most 309 digits before its point
+LARGEST_DOUBLE = "1.7976931348623157e308"
 SMALLEST_DOUBLE = "2.2250738585072014e-308"  # with all digits; what is smaller is 0
 
 NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,3})?"
@@ -46,23 +46,6 @@ _PARTS = {
 _BETWEEN = ("", "-", "-", "T", ":", ":", ".")
 _PART = re.compile("|".join(sorted(_PARTS, key=len, reverse=True)))
 
-Tree = dict[str, "Tree"]
-
-
-class HeldObject(NamedTuple):
-    """An object of a document, of which columns hold the `keys` whole, and parts of the objects `below`."""
-
-    path: tuple[str, ...]
-    keys: tuple[str, ...]
-    below: tuple[HeldObject, ...]
-    is_masked: bool
-
-    def inner(self) -> Iterator[HeldObject]:
-        """Yield the objects below this one, the deepest first."""
-        for node in self.below:
-            yield from node.inner()
-            yield node
-
 
 class Typed(NamedTuple):
     """The steps of a column, names with their expressions; `given` is its JSON value, and `result` its typed one."""
@@ -76,9 +59,8 @@ class TypedSql(ABC):
     """What databases call differently; `setup` are statements that run before a view is created."""
 
     setup: Sequence[str] = ()
-    padding: ClassVar[str] = (
-        "0001-01-01T00:00:00.000000"  # what completes a text that ends earlier; with all digits
-    )
+    # completes ISO 8601 text that ends earlier, to all digits of the type
+    padding: ClassVar[str] = "0001-01-01T00:00:00.000000"
 
     # --- to be defined: JSON
 
@@ -299,50 +281,3 @@ def layout_pattern(layout: str) -> tuple[str, str]:
         between + rf"\{groups[place]}" for place, between in enumerate(_BETWEEN) if place in groups
     )
     return pattern, template
-
-
-def spellings(path: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the ways to write a path in a document, nested first: (a, b) and (a.b,)."""
-    if len(path) == 1:
-        return [path]
-    found = []
-    for joined in sorted(product((False, True), repeat=len(path) - 1), key=sum):
-        keys = [path[0]]
-        for key, join in zip(path[1:], joined, strict=True):
-            if join:
-                keys[-1] += f".{key}"
-            else:
-                keys.append(key)
-        found.append(tuple(keys))
-        if len(found) == MOST_SPELLINGS - 1:
-            break
-    whole = (".".join(path),)
-    return found if whole in found else [*found, whole]
-
-
-def held_keys(columns: Iterable[Column]) -> HeldObject:
-    """Return what columns hold of a document, in all spellings; a path below another one is a part of it."""
-    columns = list(columns)
-    tree: Tree = {}
-    for path in sorted((way for column in columns for way in spellings(column.path)), key=len):
-        node = tree
-        for i, key in enumerate(path):
-            if key in node and not node[key]:
-                break  # held whole
-            node = node.setdefault(key, {})
-            if i == len(path) - 1:
-                node.clear()
-    masked = {
-        way[:i]
-        for column in columns
-        if column.mask or any(part.mask for part in column.columns)
-        for way in spellings(column.path)
-        for i in range(len(way))
-    }
-    return _node((), tree, masked)
-
-
-def _node(path: tuple[str, ...], tree: Tree, masked: set[tuple[str, ...]]) -> HeldObject:
-    keys = tuple(key for key, below in tree.items() if not below)
-    inner = tuple(_node((*path, key), below, masked) for key, below in tree.items() if below)
-    return HeldObject(path, keys, inner, path in masked)

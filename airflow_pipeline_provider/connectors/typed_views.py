@@ -14,7 +14,8 @@ from airflow_pipeline_provider.config.options import Naming
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
-from airflow_pipeline_provider.connectors.typed_sql import Typed, TypedSql, held_keys
+from airflow_pipeline_provider.connectors.typed_rest import held_keys
+from airflow_pipeline_provider.connectors.typed_sql import Typed, TypedSql
 from airflow_pipeline_provider.core.columns import Column, contract_hash
 
 MADE_BY = "airflow-pipeline-provider"

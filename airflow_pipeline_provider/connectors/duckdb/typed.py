@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.typed_patches import PatchingSql
-from airflow_pipeline_provider.connectors.typed_sql import SMALLEST_DOUBLE, HeldObject
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject
+from airflow_pipeline_provider.connectors.typed_sql import SMALLEST_DOUBLE
 from airflow_pipeline_provider.connectors.typed_target import FoundView
 from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 

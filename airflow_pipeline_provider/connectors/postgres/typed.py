@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.typed_patches import PatchingSql
-from airflow_pipeline_provider.connectors.typed_sql import SMALLEST_DOUBLE, HeldObject
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject
+from airflow_pipeline_provider.connectors.typed_sql import LARGEST_DOUBLE, SMALLEST_DOUBLE
 from airflow_pipeline_provider.connectors.typed_target import FoundView
 from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 from airflow_pipeline_provider.exceptions import FatalError
@@ -16,7 +17,6 @@ from airflow_pipeline_provider.exceptions import FatalError
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.postgres.session import PostgresSession
 
-_LARGEST_DOUBLE = "1.7976931348623157e308"
 # PARALLEL UNSAFE, as by default: before PostgreSQL 17 a block with EXCEPTION is an error in a parallel query
 _TRY_JSONB = """
 CREATE OR REPLACE FUNCTION {}(body text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE STRICT AS $$
@@ -131,7 +131,7 @@ class PostgresTyped(PatchingSql):
     def double(self, number: str) -> str:
         return (
             f"CASE WHEN ABS({number}) < {SMALLEST_DOUBLE} THEN CAST(0 AS double precision) "
-            f"WHEN ABS({number}) <= {_LARGEST_DOUBLE} THEN CAST({number} AS double precision) END"
+            f"WHEN ABS({number}) <= {LARGEST_DOUBLE} THEN CAST({number} AS double precision) END"
         )
 
     def epoch(self, text: str, microseconds: int) -> str:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from airflow_pipeline_provider.connectors.snowflake import sql
-from airflow_pipeline_provider.connectors.typed_sql import SMALLEST_DOUBLE, HeldObject, TypedSql
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject
+from airflow_pipeline_provider.connectors.typed_sql import LARGEST_DOUBLE, SMALLEST_DOUBLE, TypedSql
 from airflow_pipeline_provider.connectors.typed_views import ViewQuery
 
-_LARGEST_DOUBLE = "1.7976931348623157e308"
 _LARGEST = 2**63
 
 
@@ -94,7 +94,7 @@ class SnowflakeTyped(TypedSql):
     def double(self, number: str) -> str:
         value = f"TRY_CAST({number} AS DOUBLE)"
         tiny = f"ABS({value}) < {SMALLEST_DOUBLE}"
-        return f"CASE WHEN {tiny} THEN 0::DOUBLE WHEN ABS({value}) <= {_LARGEST_DOUBLE} THEN {value} END"
+        return f"CASE WHEN {tiny} THEN 0::DOUBLE WHEN ABS({value}) <= {LARGEST_DOUBLE} THEN {value} END"
 
     def epoch(self, text: str, microseconds: int) -> str:
         whole = f"FLOOR(TRY_CAST({text} AS NUMBER(38, 6)) * {microseconds})"
