@@ -24,7 +24,7 @@ def columns(args: Namespace, screen: Screen) -> int:
     columns of the file with the types of the source, with sampled documents of recent windows, and with the views
     in the target. A side that could not be asked is listed with the reason, and never counts as equal.
 
-    `columns apply` creates the views, or replaces those that follow another contract; so does each load. `columns
+    `columns apply` creates the views, or replaces those that follow other columns; so does each load. `columns
     sql` prints the statements; with `--dbt` it prints or writes `sources.yml` and a staging model for each view,
     without asking the target. A file that it did not write is never replaced.
 

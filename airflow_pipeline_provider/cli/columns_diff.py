@@ -78,7 +78,7 @@ def _print(result: ColumnsDiff, screen: Screen) -> None:
         if any(one.change is Change.NOT_APPLIED for one in result.differences):
             name = command_line.name_of(result.pipeline_id)
             screen.print_line(
-                f"the next load makes the views, and so does: {shell_line(command_line.apply_columns(name))}"
+                f"the next load creates the views, and so does: {shell_line(command_line.apply_columns(name))}"
             )
         return
     sides = [one.side for one in result.looked_at if one.looked_at]

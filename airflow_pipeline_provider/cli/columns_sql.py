@@ -20,7 +20,7 @@ from airflow_pipeline_provider.phases.runtime import open_runtime
 
 
 class AppliedColumns(Struct, frozen=True):
-    """The statements that were executed, or with `--dry-run` would be; none where the views follow the contract."""
+    """The statements that were executed, or with `--dry-run` would be; none where the views follow the columns."""
 
     pipeline_id: str
     dry_run: bool
@@ -40,7 +40,7 @@ class ColumnsSql(Struct, frozen=True):
 
 
 def apply(args: Namespace, screen: Screen) -> int:
-    """Create or replace the typed views that do not follow the contract."""
+    """Create or replace the typed views that do not follow the columns."""
     config = _with_columns(args)
     with open_runtime(config) as runtime:
         try:
@@ -54,7 +54,7 @@ def apply(args: Namespace, screen: Screen) -> int:
 
 def _print_applied(result: AppliedColumns, screen: Screen) -> None:
     if not result.statements:
-        screen.print_line(f"{result.pipeline_id}: the views follow the contract", "green")
+        screen.print_line(f"{result.pipeline_id}: the views follow the columns", "green")
         return
     for statement in result.statements:
         screen.print_raw(_ended(statement))

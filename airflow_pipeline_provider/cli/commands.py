@@ -489,7 +489,7 @@ COMMANDS = (
         "key `columns` of the pipeline file, with a comment where a type was guessed. Fields that a column of the "
         "file holds are left out. diff: compare the columns of the file with the types of the source, with sampled "
         "documents, and with the views in the target; exit with 1 if they differ. apply: create the views, or "
-        "replace those that follow another contract. sql: print the statements of the views, or dbt files for them.",
+        "replace those that follow other columns. sql: print the statements of the views, or dbt files for them.",
         "airflow_pipeline_provider.cli.columns:columns",
         (
             _argument("action", choices=("infer", "diff", "apply", "sql"), help="select the action"),

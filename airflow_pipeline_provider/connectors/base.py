@@ -338,7 +338,7 @@ class Target(Connector):
     # --- typed views of `identity.columns`
 
     def apply_columns(self, *, dry_run: bool = False) -> list[str]:  # noqa: ARG002
-        """Create or replace the typed views that do not follow the contract; return the statements."""
+        """Create or replace the typed views that do not follow the columns; return the statements."""
         return []
 
     def typed_statements(self) -> list[str]:
@@ -346,7 +346,7 @@ class Target(Connector):
         return []
 
     def expected_views(self) -> tuple[TypedView, ...]:
-        """Return the typed views of the contract, the main one first; the target is not asked."""
+        """Return the typed views of the columns, the main one first; the target is not asked."""
         return ()
 
     def typed_views(self) -> tuple[TypedView, ...] | None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class ViewConflictError(FatalError):
-    """A view's name is in use, by another pipeline's contract or by an object of the user's own."""
+    """A view's name is in use, by a view of another pipeline or by an object of the user's own."""
 
 
 class FoundView(NamedTuple):
@@ -64,10 +64,10 @@ class TypedTarget(SqlHooks[S], ABC):
     def lock_views(self, session: S, tables: TargetTables, *, wait: bool) -> None:
         """Let no other worker change the views until the transaction ends; with `wait` wait long for readers."""
 
-    # --- the contract
+    # --- the views of the columns
 
     def apply_columns(self, *, dry_run: bool = False) -> list[str]:
-        """Create or replace the typed views that do not follow the contract; return the statements.
+        """Create or replace the typed views that do not follow the columns; return the statements.
 
         Raises:
             ViewConflictError: A name is in use.
@@ -83,7 +83,7 @@ class TypedTarget(SqlHooks[S], ABC):
         return self.statements_of(None, typed, typed.views(), set())
 
     def expected_views(self) -> tuple[TypedView, ...]:
-        """Return the typed views of the contract, the main one first; the target is not asked."""
+        """Return the typed views of the columns, the main one first; the target is not asked."""
         if not self.identity.columns:
             return ()
         typed = self.typed(self.typed_sql(None), self.tables)
@@ -150,7 +150,7 @@ class TypedTarget(SqlHooks[S], ABC):
             raise
         except PipelineError as error:
             log.warning(
-                "the typed views of %s do not follow the contract yet, and no load needs them: %s; the next load "
+                "the typed views of %s do not follow the columns yet, and no load needs them: %s; the next load "
                 "tries again, and so does %s",
                 self.options.table,
                 error,
@@ -184,7 +184,7 @@ class TypedTarget(SqlHooks[S], ABC):
         return self.retry(attempt)
 
     def typed(self, sql: TypedSql, tables: TargetTables) -> TypedViews:
-        """Return the views of the pipeline's contract."""
+        """Return the views of the pipeline's columns."""
         return TypedViews(tables, self.identity, sql, self.options.naming)
 
     def statements_of(
@@ -199,7 +199,7 @@ class TypedTarget(SqlHooks[S], ABC):
         return statements
 
     def _outdated(self, session: S, typed: TypedViews) -> list[ViewQuery]:
-        """Return the views that are missing or follow another contract.
+        """Return the views that are missing or follow other columns.
 
         Raises:
             ViewConflictError: A name is in use.
@@ -216,18 +216,18 @@ class TypedTarget(SqlHooks[S], ABC):
                         f"columns: {existing.name} is a {kind} that this package did not create: rename or drop it, "
                         "or give target.table another name"
                     )
-                self._check_contract(session, typed, existing.name, comment)
+                self._check_columns(session, typed, existing.name, comment)
             if comment is None or comment[1:] != typed.comment[1:]:
                 outdated.append(view)
         return outdated
 
-    def _check_contract(self, session: S, typed: TypedViews, view: ObjectName, found: Comment) -> None:
+    def _check_columns(self, session: S, typed: TypedViews, view: ObjectName, found: Comment) -> None:
         ours = typed.comment
         if found.pipeline_id == ours.pipeline_id or found.contract == ours.contract:
             return
         if found.pipeline_id in self.protocol(session, typed.tables).other_pipelines():
             raise ViewConflictError(
-                f"columns: {view} follows the contract of pipeline {found.pipeline_id}, which loads the same table: "
+                f"columns: {view} follows the columns of pipeline {found.pipeline_id}, which loads the same table: "
                 f"give both pipelines the same columns, or {ours.pipeline_id} another target.table"
             )
 

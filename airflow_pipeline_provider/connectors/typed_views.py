@@ -1,7 +1,7 @@
 # ruff: noqa: S608  (names are checked by `TargetDialect.parse_name` and quoted)
 """The typed views of a table: `<table>_TYPED`, and a child view of each column of type rows.
 
-A view's comment holds the hash of the contract that it was made from, so `prepare` notices another contract.
+A view's comment holds the hash of the columns that it was made from, so `prepare` notices other columns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTED_AT_ONCE = 400  # columns; PostgreSQL selects at most 1,664 expressions
 
 
 class Comment(NamedTuple):
-    """What the comment of a typed view holds."""
+    """What the comment of a typed view holds; `contract` is the hash of the columns."""
 
     pipeline_id: str
     contract: str
@@ -56,7 +56,7 @@ class ViewQuery(NamedTuple):
 
 
 class TypedViews:
-    """Build the typed views of a table from the contract of a pipeline."""
+    """Build the typed views of a table from the columns of a pipeline."""
 
     CONDITION = ":condition:"
 

@@ -115,7 +115,7 @@ class LoadResult(NamedTuple):
 
 
 class TypedView(NamedTuple):
-    """A typed view; its comment in the target holds the contract's hash and the pipeline."""
+    """A typed view; its comment in the target holds the hash of its columns (`contract`) and the pipeline."""
 
     name: str
     contract: str

@@ -1,4 +1,4 @@
-"""Typed columns of a target: types, paths into a document, formats of dates, and the hash of a contract.
+"""Typed columns of a target: types, paths into a document, formats of dates, and their hash.
 
 A path is a tuple of keys.  In text, dots separate the keys; a key that holds a dot or a quote is in double quotes,
 where `""` is one quote: `"a.b".c` is `("a.b", "c")`.

@@ -134,7 +134,7 @@ def infer_columns(name: str) -> Words:
 
 
 def apply_columns(name: str) -> Words:
-    """Make the target's typed views follow the contract."""
+    """Make the target's typed views follow the columns."""
     return ("columns", "apply", name)
 
 

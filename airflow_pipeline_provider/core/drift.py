@@ -1,4 +1,4 @@
-"""Field sets of documents, and how one window's set differs from those before and from the columns of the contract.
+"""Field sets of documents, and how one window's set differs from those before and from the columns.
 
 A field set maps a field's name as an index has it (`core.columns.indexed_path`, so `{"a": {"b": 1}}` and `{"a.b": 1}`
 are one field) to the JSON kinds of its values.  It holds the names of the top level, of every object that a column
@@ -60,7 +60,7 @@ class FieldSet(Struct, frozen=True, omit_defaults=True):
 
 
 class SchemaChanges(Struct, frozen=True, omit_defaults=True):
-    """How a window's documents differ from those before and from the contract.
+    """How a window's documents differ from those before and from the columns.
 
     `new` and `missing` are fields, `changed` are (field, expected kinds, other kinds), `uncastable` maps a column to
     its values and how many of them do not cast.

@@ -1,4 +1,4 @@
-"""Create the typed views of a pipeline, or replace those that follow another contract."""
+"""Create the typed views of a pipeline, or replace those that follow other columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 
 
 def apply_columns(runtime: Runtime, *, dry_run: bool) -> list[str]:
-    """Make the target's views follow the contract; return the statements, which `dry_run` does not execute.
+    """Make the target's views follow the columns; return the statements, which `dry_run` does not execute.
 
     Raises:
         ConfigError: The pipeline file names another source or target than the loads so far.

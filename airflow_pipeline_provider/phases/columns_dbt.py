@@ -11,12 +11,12 @@ from airflow_pipeline_provider.connectors.values import TypedView
 from airflow_pipeline_provider.core.columns import Column, contract_hash, format_path
 
 SOURCES = "sources.yml"
-MADE_BY = "made by airflow-pipeline-provider from the contract"
+MADE_BY = "made by airflow-pipeline-provider from columns"
 _JINJA = re.compile(r"[{}]")
 
 
 class StagingModel(NamedTuple):
-    """A view with its name in dbt, and the columns of the contract that it shows."""
+    """A view with its name in dbt, and the columns of the pipeline file that it shows."""
 
     name: str
     view: TypedView
@@ -31,7 +31,7 @@ def dbt_files(
     `place` are the parts of the table's name before the last one: database and schema.
     """
     base = re.sub(r"[^A-Za-z0-9_]+", "_", pipeline_id).lower()
-    first = f"{MADE_BY} {contract_hash(columns)}; made again, it is replaced"
+    first = f"{MADE_BY} {contract_hash(columns)}; writing it again replaces it"
     rows = [column for column in columns if column.type.kind == "rows" and column.mask != "drop"]
     named = [StagingModel(base, views[0], columns)]
     named += [

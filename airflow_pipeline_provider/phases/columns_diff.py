@@ -1,7 +1,7 @@
 """Compare the columns of a pipeline file with source, recent documents and target.
 
-A side that could not be asked is listed as such.  A difference that a contract chose is none: a field that the
-source declares as text may be an integer column, as long as its sampled values cast.
+A side that could not be asked is listed as such.  A type that the pipeline file chose is not a difference: a field
+that the source declares as text may be an integer column, as long as its sampled values cast.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Change(str, Enum):
     MISSING_FIELD = "missing_field"  # neither declared nor in a document
     TYPE_CHANGE = "type_change"  # declared or written as another type than the column's
     UNCASTABLE = "uncastable"  # values that are NULL in the view
-    NOT_APPLIED = "not_applied"  # the target's view follows another contract, or is missing
+    NOT_APPLIED = "not_applied"  # the target's view follows other columns, or is missing
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ColumnsCompared:
-    """The differences, and what was asked."""
+    """The differences, and what was asked; `contract` is the hash of the columns."""
 
     contract: str
     looked: tuple[Looked[Any], ...]
@@ -69,7 +69,7 @@ class ColumnsCompared:
 
 
 def diff_columns(runtime: Runtime, days: int) -> ColumnsCompared:
-    """Compare the contract with all three sides.
+    """Compare the columns with all three sides.
 
     Raises:
         ConfigError: The pipeline file has no columns.
@@ -232,19 +232,20 @@ def holds(column: ColumnType, declared: ColumnType) -> bool:
 def compare_views(
     views: Sequence[TypedView], columns: Sequence[Column], pipeline_id: str
 ) -> Iterator[Difference]:
-    """Yield the differences of the target's views to the contract; names are compared whatever their case."""
+    """Yield the differences of the target's views to the columns; names are compared whatever their case."""
 
     def difference(detail: str) -> Difference:
         return Difference(Change.NOT_APPLIED, "target", "", None, detail)
 
     if not views:
-        yield difference("no view was made from the contract")
+        yield difference("no typed view exists")
         return
     expected = contract_hash(columns)
     for view in views:
         if view.contract != expected:
-            owner = "" if view.pipeline_id == pipeline_id else f" of pipeline {view.pipeline_id}"
-            yield difference(f"view {view.name} follows the contract {view.contract}{owner}, not {expected}")
+            is_ours = view.pipeline_id == pipeline_id
+            followed = "other columns" if is_ours else f"the columns of pipeline {view.pipeline_id}"
+            yield difference(f"view {view.name} follows {followed} (hash {view.contract}, not {expected})")
     main, *children = views
     if main.contract == expected:
         shown = {name.casefold() for name in main.columns}
@@ -267,7 +268,7 @@ def compare_views(
                 "target",
                 format_path(column.path),
                 column.name,
-                "its view of rows is missing",
+                "the view of its elements is missing",
             )
 
 

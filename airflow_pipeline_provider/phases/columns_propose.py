@@ -95,7 +95,7 @@ def propose(
 
 
 class HeldFields:
-    """The fields that the columns of a contract hold."""
+    """The fields that the columns of a pipeline file hold."""
 
     def __init__(self, existing: Iterable[Column]) -> None:
         self._names = {indexed_path(column.path): column.name for column in existing}

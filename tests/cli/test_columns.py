@@ -294,7 +294,7 @@ def test_apply_executes_what_a_dry_run_prints(place: Place) -> None:
     assert done["statements"] == shown["statements"] != []
     assert differences(place) == []
     again = place("columns", "apply", "flights")
-    assert (again.code, again.out) == (0, "flights: the views follow the contract\n")
+    assert (again.code, again.out) == (0, "flights: the views follow the columns\n")
 
 
 def test_apply_before_the_first_load(place: Place) -> None:

@@ -393,7 +393,7 @@ class TypedViewCases:
         [row] = read("_typed", {"_REST": "json"})
         assert parse("json", row["_REST"]) == rest
 
-    def test_the_views_follow_the_contract(self, make: MakeTarget, read: Read) -> None:
+    def test_the_views_follow_the_columns(self, make: MakeTarget, read: Read) -> None:
         first = flights(column("A", "integer"), column("B", "rows", columns=(column("C", "text"),)))
         made = [self.names(first, make)]
         assert made == [["_TYPED", "_B"]]
@@ -438,13 +438,13 @@ class TypedViewCases:
         assert target.typed_views() == ()
         target.close()
 
-    def test_another_pipelines_contract_is_not_replaced(self, make: MakeTarget, stage: Any) -> None:
+    def test_views_of_another_pipeline_are_not_replaced(self, make: MakeTarget, stage: Any) -> None:
         one = flights(column("A", "integer"))
         self.load_documents(make, stage, one, '{"a": 1}')
         other = one._replace(pipeline_id="other")
         make(other).prepare()  # the same contract
         changed = other._replace(columns=(column("A", "text"),))
-        with pytest.raises(FatalError, match="follows the contract of pipeline flights"):
+        with pytest.raises(FatalError, match="follows the columns of pipeline flights"):
             make(changed).prepare()
 
     def test_a_pipeline_that_loads_nothing_has_no_contract(self, make: MakeTarget) -> None:

@@ -29,8 +29,8 @@ LEGS = column("LEGS", "legs", "rows", columns=(column("F", "f", "text"),))
         pytest.param([A], {}, [], [], id="nothing was looked at"),
         pytest.param([A], {}, [{"a": None}], [], id="only null"),
         pytest.param([A], {"a": "integer"}, [{}], [], id="declared and in no document"),
-        pytest.param([A], {"a": "integer", "b": "text"}, [], ["new_field source b"], id="declared anew"),
-        pytest.param([A], {}, [{"a": 1, "b": {"c": 2}}], ["new_field documents b.c"], id="written anew"),
+        pytest.param([A], {"a": "integer", "b": "text"}, [], ["new_field source b"], id="newly declared"),
+        pytest.param([A], {}, [{"a": 1, "b": {"c": 2}}], ["new_field documents b.c"], id="newly written"),
         pytest.param([A], {"b": "text"}, [], ["missing_field source a", "new_field source b"], id="renamed"),
         pytest.param([A], {}, [{"x": {}}], ["missing_field documents a", "new_field documents x"], id="gone"),
         pytest.param([A], {"a": "text"}, [], ["type_change source a"], id="declared as another type"),
@@ -105,19 +105,19 @@ CHILD = TypedView("t_legs", HASH, "flights", ("record_id", "ordinal", "event_tim
     ("views", "expected"),
     [
         pytest.param([MAIN, CHILD], [], id="equal"),
-        pytest.param([], ["no view was made from the contract"], id="none"),
-        pytest.param([MAIN], ["its view of rows is missing"], id="no child view"),
+        pytest.param([], ["no typed view exists"], id="none"),
+        pytest.param([MAIN], ["the view of its elements is missing"], id="no child view"),
         pytest.param(
             [MAIN._replace(columns=NAMES[:2]), CHILD], ["not in view t_typed"] * 2, id="edited by hand"
         ),
         pytest.param(
             [MAIN._replace(contract="0" * 16), CHILD],
-            [f"view t_typed follows the contract {'0' * 16}, not {HASH}"],
-            id="older contract",
+            [f"view t_typed follows other columns (hash {'0' * 16}, not {HASH})"],
+            id="older columns",
         ),
         pytest.param(
             [MAIN._replace(contract="0" * 16, pipeline_id="other"), CHILD],
-            [f"view t_typed follows the contract {'0' * 16} of pipeline other, not {HASH}"],
+            [f"view t_typed follows the columns of pipeline other (hash {'0' * 16}, not {HASH})"],
             id="another pipeline",
         ),
     ],

@@ -1,4 +1,4 @@
-"""How the fields of a window's documents differ from those before it and from the contract's columns."""
+"""How the fields of a window's documents differ from those before it and from the columns."""
 
 from __future__ import annotations
 

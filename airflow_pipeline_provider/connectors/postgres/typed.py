@@ -221,8 +221,8 @@ def view_statements(
         return create
     if dependents := [str(name) for (name,) in session.execute(_DEPENDENTS, [str(view.name)])]:
         raise FatalError(
-            f"{view.name} cannot follow the contract while {', '.join(dependents)} depend on it: drop them, apply "
-            "the columns, and create them again"
+            f"{view.name} cannot be replaced while {', '.join(dependents)} depend on it: drop them, apply the "
+            "columns, and create them again"
         )
     for role, privilege, may_grant in session.execute(_GRANTS, [str(view.name)]):
         more = " WITH GRANT OPTION" if may_grant else ""
