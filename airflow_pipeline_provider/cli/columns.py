@@ -37,7 +37,7 @@ def columns(args: Namespace, screen: Screen) -> int:
             users = " and ".join(
                 f"columns {action}" for action, (_, names) in _ACTIONS.items() if option in names
             )
-            raise ConfigError(f"--{option.replace('_', '-')}: is for {users}, not for columns {args.action}")
+            raise ConfigError(f"--{option.replace('_', '-')}: only works with {users}: remove it")
     module, _, function = place.partition(":")
     code: int = getattr(import_module(f"airflow_pipeline_provider.cli.{module}"), function)(args, screen)
     return code

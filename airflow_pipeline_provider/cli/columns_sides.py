@@ -1,4 +1,4 @@
-"""What `columns infer` and `columns diff` share: which sides they could ask."""
+"""Print which sides `columns infer` and `columns diff` could ask."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def sql(args: Namespace, screen: Screen) -> int:
     """Print the statements of the typed views, or dbt files for them."""
     config = _with_columns(args)
     if args.into is not None and not args.dbt:
-        raise ConfigError("--into: is the folder of the dbt files: add --dbt")
+        raise ConfigError("--into: only works with --dbt: add --dbt")
     statements: tuple[str, ...] = ()
     files: dict[str, str] = {}
     with open_runtime(config) as runtime:

@@ -167,7 +167,7 @@ class ColumnOptions(ElementColumnOptions):
     required: bool = Field(
         default=False,
         strict=True,
-        description="Some document of each window has a value; contract.missing_field says what happens otherwise.",
+        description="Some document of each window has a value; contract.missing_field is for a window without one.",
     )
     columns: Annotated[tuple[ElementColumnOptions, ...], AfterValidator(_count), _LIMIT] = Field(
         default=(), description="Columns of each element, for type rows."

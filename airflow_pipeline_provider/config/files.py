@@ -67,7 +67,7 @@ def include_columns(tree: Node, pipeline_file: Path) -> tuple[Node, list[Variabl
         listed = read_yaml(read_file(file), str(file))
     except ConfigFileError as error:
         what = f"{include.value} {error.problems[0].message}"
-        hint = "" if file.exists() else ": create it, empty for a start"
+        hint = "" if file.exists() else ": create it; it may be empty"
         raise _at_include(include, f"{what}{hint}", pipeline_file) from None
     except YamlError as error:
         found = [problem._replace(place=include.value) for problem in error.problems]

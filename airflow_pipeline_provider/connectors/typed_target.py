@@ -157,7 +157,7 @@ class TypedTarget(SqlHooks[S], ABC):
                 shell_line(apply_columns(self.identity.pipeline_id)),
             )
 
-    # --- how
+    # --- how they are applied
 
     def _apply(self, *, dry_run: bool, wait: bool) -> list[str]:
         def attempt() -> list[str]:

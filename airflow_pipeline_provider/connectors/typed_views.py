@@ -131,7 +131,7 @@ class TypedViews:
     def counts(self) -> Iterator[tuple[list[str], str]]:
         """Yield names of columns, and a query that counts for each its values and those that do not cast.
 
-        `CONDITION` in the query stands for the condition of the rows.
+        The caller replaces `CONDITION` in the query by the condition of the rows.
         """
         rows = f"(SELECT * FROM {self.tables.data} {self.CONDITION}) AS r"
         for some in _chunks(self._columns):

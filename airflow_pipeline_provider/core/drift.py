@@ -194,7 +194,7 @@ def detail_of(
 
 
 def _as_json(value: Struct) -> dict[str, Any]:
-    """Return the value as a ledger gives it back."""
+    """Return the value as a ledger returns it."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return found
 

@@ -1,9 +1,9 @@
 """Gather the fields of documents and the JSON kinds of their values while part files are written.
 
-To decode each document again would cost twice an extraction's CPU, to only scan it a tenth (docs/performance.md). So
-the first `ALL_UP_TO` documents of a reader are looked at, then one in `EVERY`: what is found is true, a field that
-few documents hold may be found in a later window.  That a required field is in no document is proved for all of them:
-the bytes of every batch are searched for its name until a document with a value is found.
+Decoding every document again would cost twice the CPU of an extraction, scanning it a tenth (docs/performance.md).
+So the first `ALL_UP_TO` documents of a reader are looked at, then one in `EVERY`: a field that is found is in a
+document, but one that few documents hold may only be found in a later window.  Whether a required field is absent is
+checked in all documents: the bytes of every batch are searched for its name until a document with a value is found.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _decoded(data: object) -> _Object | None:
 
 
 def _elements(value: msgspec.Raw) -> list[_Object]:
-    """Return the objects of an array, or the one that stands for an array; none for other values."""
+    """Return the objects of an array, or a single object in its place; none for other values."""
     if (single := _decoded(value)) is not None:
         return [single]
     try:

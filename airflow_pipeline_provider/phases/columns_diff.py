@@ -117,7 +117,7 @@ def _uncastable_rows(runtime: Runtime, window: Interval) -> Iterator[Difference]
 def no_columns(pipeline_id: str) -> ConfigError:
     """Return the error of a command that needs columns."""
     infer = shell_line(command_line.infer_columns(command_line.name_of(pipeline_id)))
-    return ConfigError(f"columns: {pipeline_id} has none; this proposes them: {infer}")
+    return ConfigError(f"columns: pipeline {pipeline_id} has none: propose them with `{infer}`")
 
 
 # --- fields

@@ -134,7 +134,7 @@ def decode_document(body: bytes) -> dict[str, Any] | None:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
         try:
-            value = json.loads(body, parse_int=_integer)  # accepts numbers beyond the range of a float
+            value = json.loads(body, parse_int=_integer)  # which accepts numbers beyond the range of a float
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""Infer columns: ask the source for its types, sample committed documents, and propose what both say."""
+"""Infer columns: ask the source for its types, sample committed documents, and propose columns from both."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def infer_columns(runtime: Runtime, days: int) -> Inferred:
 def look(
     side: str, ask: Callable[[], T], describe: Callable[[T], str], is_silent: Callable[[T], bool]
 ) -> Looked[T]:
-    """Ask one side; an error of it is its answer."""
+    """Ask one side; an error that it raises becomes its answer."""
     try:
         value = ask()
     except PipelineError as error:
@@ -81,7 +81,7 @@ def look_at_source(runtime: Runtime) -> Looked[list[FieldType] | None]:
 
 
 def look_at_documents(runtime: Runtime, days: int) -> Looked[Sample]:
-    """Sample documents, unless the file names another source or target than the ledger's windows are of."""
+    """Sample documents, unless the pipeline file names another source or target than that of the ledger."""
 
     def ask() -> Sample:
         refuse_changed(runtime.config.pipeline_id, runtime.state.about(), datasets_of(runtime))
@@ -108,7 +108,7 @@ def _sample_found(sample: Sample) -> str:
         return f"the stage holds no part file of {gone}" if sample.gone else "no window is committed yet"
     text = f"{counted(sample.documents, 'document')} of {counted(len(sample.windows), 'window')} were sampled"
     if sample.not_json:
-        text += f", and {sample.not_json:,} that are no JSON object were left out"
+        text += f", and {sample.not_json:,} that are not JSON objects were left out"
     if sample.gone:
         text += f"; the stage no longer holds the files of {counted(len(sample.gone), 'window')}"
     if sample.cut_short:

@@ -1,7 +1,7 @@
 """Propose columns from what the source declares and what sampled documents hold.
 
 The source's type is kept, except that only documents show arrays.  What the source does not declare is guessed from
-the documents, and the proposal says so.  A guess prefers the type that loses nothing: text or json.
+the documents, and the proposal notes it.  A guess prefers the type that loses nothing: text or json.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from airflow_pipeline_provider.phases.columns_fields import ARRAY, OBJECT, Field
 from airflow_pipeline_provider.phases.columns_guess import ARRAY_TYPE, JSON, count_misfits, guess_type
 from airflow_pipeline_provider.phases.columns_names import LONGEST_NAME, Names
 
-MOST_KEYS, FULL_SHARE = (
-    100,
-    0.05,
-)  # an object with more keys, each in few objects, is a map: its keys are data
+# an object with more keys, each in few objects, is a map: its keys are data
+MOST_KEYS, FULL_SHARE = 100, 0.05
 
 
 class Lengths(NamedTuple):
@@ -259,7 +257,7 @@ def _checked(declared: FieldType, seen: Field) -> tuple[ColumnType, list[str]]:
     if kind == "text" and seen.texts.all_dates():
         return declared.type, [f"every one of {counted(seen.texts.total, 'sampled text')} is a date"]
     misfits = count_misfits(declared.type, declared.formats, seen)
-    return declared.type, [f"NULL for {_share(misfits, seen)}, which no cast reads"] if misfits else []
+    return declared.type, [f"NULL for {_share(misfits, seen)}, which do not cast"] if misfits else []
 
 
 def _share(number: int, seen: Field) -> str:

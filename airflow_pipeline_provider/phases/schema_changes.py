@@ -1,4 +1,4 @@
-"""Compare the fields of a window's documents with those before, and refuse the commit where the contract asks for it.
+"""Compare the fields of a window's documents with those before, and refuse the commit where `contract` is fail.
 
 A commit records the hash of the known fields, the changes, and the fields themselves unless a commit of the days
 before records them already.  So the newest commits before a window suffice to know what was there.
@@ -34,9 +34,9 @@ from airflow_pipeline_provider.phases.values import Claim, Staged
 logger = logging.getLogger(__name__)
 
 LOOK_BACK = (timedelta(hours=3), timedelta(days=2), timedelta(days=40))
-"""How far before a window its predecessor is searched for: not far first, so that short windows read few entries.
+"""How far before a window the known fields are searched for: shortest first, so that short windows read few entries.
 
-A pipeline that paused for longer begins again.
+After a longer pause no field is known, as for a new pipeline.
 """
 
 
@@ -44,7 +44,7 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
     """Return what the commit records of the window's fields, `{}` without a contract.
 
     Raises:
-        DataError: The documents changed in a way for which the contract says fail.
+        DataError: The documents changed in a way that has the level fail.
     """
     contract = runtime.config.contract
     if contract is None:

@@ -176,7 +176,7 @@ def with_changed(view: Overview, changed: Iterable[ChangedDay]) -> Overview:
 
 
 def days_to_review(config: Described, view: Overview, changed: Iterable[ChangedDay]) -> int:
-    """Return how many of all days need a person; `changed` are the drifted and unverified ones."""
+    """Return how many of all days need review; `changed` are the drifted and unverified ones."""
     shown = {cell.day for cell in view.days}
     found = {cell.day for cell in view.days if cell.state in TO_REVIEW}
     found |= {one.day for one in changed} - shown

@@ -214,7 +214,7 @@ def windows(
 
 @of_pipeline.get("/gaps")
 def gaps(dag_id: str, request: Request) -> Response:
-    """Return all missing time with its reasons, worst first: what needs a person, then the oldest.
+    """Return all missing time with its reasons, worst first: what needs review, then the oldest.
 
     `changed_days` are all days that are drifted or unverified.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class StateAnswer(NamedTuple):
-    """What a store said of a pipeline; `state` is None where its `mark` is the known one. No mark: it has none."""
+    """A store's answer for a pipeline; `state` is None if its `mark` is the known one, `mark` if it has none."""
 
     state: ReadState | None
     mark: str | None

@@ -8,7 +8,7 @@ PATHS = ("level", "service.name", "http.response.status", "user.id")
 
 
 def columns() -> list[Column]:
-    """One of them is required."""
+    """Return the columns; one of them is required."""
     return [
         Column(path.replace(".", "_"), parse_path(path), parse_type("text"), required=path == "level")
         for path in PATHS

@@ -1,7 +1,7 @@
 """Ways to find the fields of every document of a page, each as CPU nanoseconds a document.
 
-`python -m benchmarks.columns.mechanisms` prints one JSON line.  Nothing is gained by reading pages: each way gets the
-documents as the page decoder leaves them.  The least of `--repeats` is shown, which other processes disturb least.
+`python -m benchmarks.columns.mechanisms` prints one JSON line.  Each way gets the documents as the
+page decoder leaves them.  The smallest of `--repeats` is shown, since other processes disturb it least.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HEAD = b'{"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"fai
 
 
 def ways() -> dict[str, Callable[[], Any]]:
-    """Each way by its name."""
+    """Return each way by its name."""
     lines = Lines(lambda number, millis, source: HIT % (number, source, millis, number))
     page = HEAD + b"".join(lines.write(0, DOCS))[:-1] + b"]}}"
     hits = page_decoder().decode(page).hits.hits
@@ -78,7 +78,7 @@ def _decoder(fields: list[Any]) -> Decoder[Any]:
 
 
 def measure(run: Callable[[], Any], repeats: int) -> float:
-    """CPU nanoseconds a document."""
+    """Return the CPU nanoseconds for each document."""
     taken = []
     for _ in range(repeats):
         began = time.process_time()

@@ -311,20 +311,20 @@ def test_apply_before_the_first_load(place: Place) -> None:
     [
         (
             ("diff", "flights"),
-            "columns: flights has none; this proposes them: airflow-pipelines columns infer flights",
+            "columns: pipeline flights has none: propose them with `airflow-pipelines columns infer flights",
         ),
         (
             ("apply", "flights"),
-            "columns: flights has none; this proposes them: airflow-pipelines columns infer flights",
+            "columns: pipeline flights has none: propose them with `airflow-pipelines columns infer flights",
         ),
         (
             ("sql", "flights"),
-            "columns: flights has none; this proposes them: airflow-pipelines columns infer flights",
+            "columns: pipeline flights has none: propose them with `airflow-pipelines columns infer flights",
         ),
-        (("infer", "flights", "--dry-run"), "--dry-run: is for columns apply, not for columns infer"),
+        (("infer", "flights", "--dry-run"), "--dry-run: only works with columns apply: remove it"),
         (
             ("apply", "flights", "--days", "3"),
-            "--days: is for columns infer and columns diff, not for columns apply",
+            "--days: only works with columns infer and columns diff: remove it",
         ),
         (("infer", "flights", "--days", "0"), "--days: expected a whole number between 1 and 10000"),
     ],

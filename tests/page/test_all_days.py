@@ -1,4 +1,4 @@
-"""What the page says of days long ago: drift and doubt are found over all days, not only those that it shows."""
+"""What the page shows of days long ago: drift and doubt are found over all days, not only those that it shows."""
 
 from __future__ import annotations
 

@@ -444,7 +444,7 @@ def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, exp
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        pytest.param(INCLUDE, "columns.include: columns/flights.yaml does not exist: create it, empty for a start (flights.yaml:5)", id="missing"),
+        pytest.param(INCLUDE, "columns.include: columns/flights.yaml does not exist: create it; it may be empty (flights.yaml:5)", id="missing"),
         pytest.param("columns: {include: columns/.}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got 'columns/.' (flights.yaml:5)", id="folder"),
         pytest.param("columns: {include: columns.yaml}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got 'columns.yaml' (flights.yaml:5)", id="next to pipelines"),
         pytest.param("columns: {include: ../columns/a.yaml}\n", "columns.include: must be a file in a folder below that of the pipeline file, such as columns/flights.yaml, got '../columns/a.yaml' (flights.yaml:5)", id="above"),
@@ -452,7 +452,7 @@ def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, exp
         pytest.param("columns: {include: 5}\n", "columns.include: must be text, got 5 (put it in quotes) (flights.yaml:5)", id="number"),
         pytest.param("columns: {includes: a}\n", "columns.includes: unknown key; did you mean 'include'? (flights.yaml:5)", id="misspelled"),
         pytest.param("columns: {include: linked/passwd}\n", "columns.include: 'linked/passwd' leads out of the folder of the pipeline file (flights.yaml:5)", id="link"),
-        pytest.param("columns: {include: loop/a}\n", "columns.include: loop/a does not exist: create it, empty for a start (flights.yaml:5)", id="loop"),
+        pytest.param("columns: {include: loop/a}\n", "columns.include: loop/a does not exist: create it; it may be empty (flights.yaml:5)", id="loop"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_included(tmp_path, columns, expected):

@@ -103,7 +103,7 @@ def open_window(open_page: Open, window: dict[str, Any], user: str = "admin") ->
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=IDS)
-def test_viewer_is_told_which_permission_is_missing(open_page: Open, ask: Ask, action: Action) -> None:
+def test_viewer_sees_which_permission_is_missing(open_page: Open, ask: Ask, action: Action) -> None:
     page, drawer = open_window(open_page, find_window(ask, action.state), "viewer")
     button = drawer.get_by_role("button", name=action.button)
     expect(button).to_have_attribute("aria-disabled", "true")
