@@ -118,10 +118,6 @@ class TypedSql(ABC):
         """Return whether the whole text matches."""
 
     @abstractmethod
-    def rewrite(self, text: str, pattern: str, template: str) -> str:
-        r"""Replace the match of a pattern; `\1` is its first group."""
-
-    @abstractmethod
     def sha256(self, text: str) -> str:
         """Return the SHA-256 of a text in UTF-8, in lower-case hex digits."""
 
@@ -158,12 +154,19 @@ class TypedSql(ABC):
     # --- to be defined: queries
 
     @abstractmethod
-    def extend(self, source: str, columns: Mapping[str, str]) -> str:
-        """Return what follows FROM: the rows of the source with computed columns; a filter must reach the source."""
-
-    @abstractmethod
     def explode(self, source: str, array: str, element: str, ordinal: str) -> str:
         """Return what follows FROM: a row for each element of an array column, numbered from 0."""
+
+    # --- what a database may change
+
+    def rewrite(self, text: str, pattern: str, template: str) -> str:
+        r"""Replace the match of a pattern; `\1` is its first group."""
+        return f"REGEXP_REPLACE({text}, {self.literal(pattern)}, {self.literal(template)})"
+
+    def extend(self, source: str, columns: Mapping[str, str]) -> str:
+        """Return what follows FROM: the rows of the source with computed columns; a filter must reach the source."""
+        computed = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+        return f"(SELECT *, {computed} FROM {source})"  # noqa: S608  (names are constants)
 
     # --- what a value means
 

@@ -36,7 +36,6 @@ class FoundView(NamedTuple):
 class TypedTarget(SqlHooks[S], ABC):
     """What a target with typed views implements, and what follows from it."""
 
-    has_typed_views: ClassVar[bool] = False
     ignores_case: ClassVar[bool] = False  # two names that differ in case only are one
 
     # --- what each database implements, if it has typed views

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
@@ -86,9 +86,6 @@ class DuckDBTyped(PatchingSql):
     def matches(self, text: str, pattern: str) -> str:
         return f"regexp_full_match({text}, {self.literal(pattern)})"
 
-    def rewrite(self, text: str, pattern: str, template: str) -> str:
-        return f"REGEXP_REPLACE({text}, {self.literal(pattern)}, {self.literal(template)})"
-
     def sha256(self, text: str) -> str:
         return f"SHA256({text})"
 
@@ -120,10 +117,6 @@ class DuckDBTyped(PatchingSql):
 
     def date(self, local: str, offset: str) -> str:
         return f"CAST(MAKE_TIMESTAMP(EPOCH_US({self.instant(local, offset)})) AS DATE)"
-
-    def extend(self, source: str, columns: Mapping[str, str]) -> str:
-        computed = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
-        return f"(SELECT *, {computed} FROM {source})"
 
     def explode(self, source: str, array: str, element: str, ordinal: str) -> str:
         elements = f"""unnest(from_json({array}, '["JSON"]'))"""

@@ -110,9 +110,6 @@ class PostgresTyped(PatchingSql):
     def matches(self, text: str, pattern: str) -> str:
         return f"{text} ~ {literal(f'^({pattern})$')}"
 
-    def rewrite(self, text: str, pattern: str, template: str) -> str:
-        return f"REGEXP_REPLACE({text}, {literal(pattern)}, {literal(template)})"
-
     def sha256(self, text: str) -> str:
         return f"ENCODE(SHA256(CONVERT_TO({text}, 'UTF8')), 'hex')"
 

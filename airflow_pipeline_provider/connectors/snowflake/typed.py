@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from airflow_pipeline_provider.connectors.snowflake import sql
 from airflow_pipeline_provider.connectors.typed_rest import HeldObject
@@ -74,9 +74,6 @@ class SnowflakeTyped(TypedSql):
     def matches(self, text: str, pattern: str) -> str:
         return f"REGEXP_LIKE({text}, {sql.literal(pattern)})"  # the whole text
 
-    def rewrite(self, text: str, pattern: str, template: str) -> str:
-        return f"REGEXP_REPLACE({text}, {sql.literal(pattern)}, {sql.literal(template)})"
-
     def sha256(self, text: str) -> str:
         return f"SHA2({text}, 256)"
 
@@ -107,10 +104,6 @@ class SnowflakeTyped(TypedSql):
 
     def date(self, local: str, offset: str) -> str:
         return f"TO_DATE(CONVERT_TIMEZONE('UTC', {self.instant(local, offset)}))"
-
-    def extend(self, source: str, columns: Mapping[str, str]) -> str:
-        computed = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
-        return f"(SELECT *, {computed} FROM {source})"
 
     def explode(self, source: str, array: str, element: str, ordinal: str) -> str:
         elements = f"LATERAL FLATTEN(INPUT => s.{array}) AS f"
