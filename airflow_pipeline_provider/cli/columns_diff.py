@@ -7,9 +7,8 @@ from argparse import Namespace
 from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.arguments import read_count
 from airflow_pipeline_provider.cli.catalog import load_one
-from airflow_pipeline_provider.cli.columns_sides import DEFAULT_DAYS, LookedAt, looked_at, print_silent
+from airflow_pipeline_provider.cli.columns_sides import LookedAt, looked_at, print_silent, read_days
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shell_line
@@ -43,7 +42,7 @@ class ColumnsDiff(Struct, frozen=True):
 def diff(args: Namespace, screen: Screen) -> int:
     """Compare the columns with source, recent documents and target."""
     config = load_one(args.pipeline, args.folder).config
-    days = read_count(args.days or DEFAULT_DAYS, "--days", least=1, most=10_000)
+    days = read_days(args)
     with open_runtime(config) as runtime:
         try:
             compared = diff_columns(runtime, days)

@@ -10,9 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.arguments import read_count
 from airflow_pipeline_provider.cli.catalog import PipelineFile, load_one
-from airflow_pipeline_provider.cli.columns_sides import DEFAULT_DAYS, LookedAt, looked_at, print_silent
+from airflow_pipeline_provider.cli.columns_sides import LookedAt, looked_at, print_silent, read_days
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.columns_file import add_columns
 from airflow_pipeline_provider.config.columns_text import Commented, column_lines
@@ -68,7 +67,7 @@ class InferredColumns(Struct, frozen=True):
 def infer(args: Namespace, screen: Screen) -> int:
     """Propose columns for the fields that no column of the pipeline file holds, and with `--write` add them."""
     found = load_one(args.pipeline, args.folder)
-    days = read_count(args.days or DEFAULT_DAYS, "--days", least=1, most=10_000)
+    days = read_days(args)
     with open_runtime(found.config) as runtime:
         try:
             inferred = infer_columns(runtime, days)

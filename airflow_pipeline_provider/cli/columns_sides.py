@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
+from airflow_pipeline_provider.cli.arguments import read_count
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.phases.columns_infer import Looked
 
-DEFAULT_DAYS = "7"
+_DEFAULT_DAYS = "7"
 
 
 class LookedAt(Struct, frozen=True):
@@ -19,6 +21,11 @@ class LookedAt(Struct, frozen=True):
     side: str
     looked_at: bool
     detail: str
+
+
+def read_days(args: Namespace) -> int:
+    """Parse `--days`: how many local days of windows are sampled."""
+    return read_count(args.days or _DEFAULT_DAYS, "--days", least=1, most=10_000)
 
 
 def looked_at(one: Looked[Any]) -> LookedAt:

@@ -198,7 +198,7 @@ def days_to_judge(
 ) -> tuple[list[Interval], list[Interval]]:
     """Return the days whose entries decide on their status, and the other ones, which are complete.
 
-    The state has no commits: a day is complete if nothing is missing of it, and it has no other entry.
+    The state was read without commits: a day is complete if nothing of it is missing and it has no other entry.
     """
     rules = config.rules
     shown = shown_days(rules, reference_time, days, read.first_day)
@@ -264,6 +264,7 @@ def _wholes(days: tuple[date, ...], timezone: str) -> tuple[Interval, ...]:
 
 @lru_cache(maxsize=64)
 def _unread(seconds: float) -> DayReport:
+    """Return the report of a complete day whose commits were not read, so that its rows are not known."""
     return DayReport(DayStatus.COMPLETE, COMPLETE, seconds, 100.0, None, ())
 
 
