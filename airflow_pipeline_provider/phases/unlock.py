@@ -85,9 +85,10 @@ def _listing(done: Sequence[Unlocked]) -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        removed = ", ".join(one.lease.holder for one in done if one.status != "held")
+        removed = [one.lease.holder for one in done if one.status != "held"]
         if removed:
-            error.append(f"removed before it: the lease of {removed}")
+            leases = "the lease" if len(removed) == 1 else "the leases"
+            error.append(f"removed before it: {leases} of {', '.join(removed)}")
         raise
 
 
