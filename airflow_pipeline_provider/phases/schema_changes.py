@@ -88,14 +88,17 @@ def _fields_of(runtime: Runtime, claim: Claim, staged: Staged) -> FieldSet | Non
 
 
 def _known_before(runtime: Runtime, window: Interval) -> tuple[FieldSet | None, set[str]]:
-    """Return the fields known before the window, and the hashes of the sets that are written near it."""
+    """Return the fields known before the window, and the hashes of the sets that are written near it.
+
+    A set that only the longest search finds counts as far: later windows need it after it is too old to be found.
+    """
     for length in LOOK_BACK:
         entries = runtime.state.entries(Interval(window.start - length, window.start))
         commits = [entry for entry in _with_fields(entries) if entry.interval.end <= window.start]
         sets = {found.hash: found for entry in commits if (found := set_in(entry.detail)) is not None}
         for entry in sorted(commits, key=lambda one: (one.interval.end, one.token or 0), reverse=True):
             if (known := sets.get(entry.detail["fields"]["hash"])) is not None:
-                return known, set(sets)
+                return known, set() if length == LOOK_BACK[-1] else set(sets)
     return None, set()
 
 

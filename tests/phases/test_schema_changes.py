@@ -310,3 +310,13 @@ def test_a_window_finds_the_fields_of_one_a_month_before(pipeline: Pipeline) -> 
     for window in (early, WINDOWS[0]):
         assert move(pipeline, runtime, window).audited is not None
     assert fields_of(pipeline)[-1]["new"] == ["b"]
+
+
+def test_fields_stay_known_for_as_long_as_windows_follow_each_other(pipeline: Pipeline) -> None:
+    runtime = pipeline.runtime(contract={"new_field": "fail"}, start_day="2013-09-01", end_day=None)
+    days = ("2013-09-01", "2013-09-26", "2013-10-21", "2013-10-22")
+    starts = [parse_utc(f"{day}T06:00:00Z") for day in days]
+    for start, body in zip(starts, ('{"a":1,"b":1}', '{"a":1}', '{"a":1}', '{"a":1,"b":1}'), strict=True):
+        window = Interval(start, start + timedelta(hours=2))
+        put(pipeline, window, body)
+        assert move(pipeline, runtime, window).audited is not None
