@@ -8,7 +8,7 @@ reads from, and of the elements of columns of type rows (`legs[].gate`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -128,25 +128,34 @@ def merged(sets: Iterable[FieldSet]) -> FieldSet | None:
 
 def known_after(before: FieldSet | None, now: FieldSet) -> FieldSet:
     """Return the fields that are known after a window: an optional field does not become new each time it returns."""
-    if before is None:
-        return FieldSet(now.kinds, cut=now.cut)
-    kinds = _union(before.kinds, now.kinds)
-    return FieldSet(kinds, cut=before.cut or now.cut or len(kinds) > MOST_FIELDS)
+    earlier = FieldSet({}) if before is None else before
+    kinds = _union(earlier.kinds, now.kinds)
+    cut = earlier.cut or now.cut or len(kinds) > MOST_FIELDS
+    if len(kinds) > MOST_FIELDS:  # keys that are data would make each commit larger than the one before
+        kept = set(
+            [*earlier.kinds, *(field for field in now.kinds if field not in earlier.kinds)][:MOST_FIELDS]
+        )
+        kinds = {field: each for field, each in kinds.items() if field in kept}
+    return FieldSet(kinds, cut=cut)
 
 
 def compare(now: FieldSet, before: FieldSet | None, columns: Sequence[Column]) -> SchemaChanges:
     """Compare a window's fields with those known before it (None: nothing is known) and with the columns.
 
-    A column's field is never new.  Where a set was cut, fields are not reported as new.
+    A column's field is never new.  Where a set was cut, fields are not reported as new; nor are those of an object
+    that no window before looked into, because no column read from it.
     """
     if not now.documents:
         return SchemaChanges()
+    if before is not None and not before.kinds:  # only windows without documents
+        before = None
     declared = _declared(columns)
+    unread = () if before is None else tuple(_unread(before, columns))
     new, changed = [], []
     for field, kinds in sorted(now.kinds.items()):
         column, seen = declared.get(field), () if before is None else before.kinds.get(field, ())
         if column is None and not seen:
-            complete = before is not None and not (before.cut or now.cut)
+            complete = before is not None and not (before.cut or now.cut) and not field.startswith(unread)
             if complete and not any(other.startswith(f"{field}.") for other in declared):
                 new.append(field)
             continue
@@ -164,6 +173,19 @@ def compare(now: FieldSet, before: FieldSet | None, columns: Sequence[Column]) -
 def element_path(column: Column) -> tuple[str, ...]:
     """Return the path of the elements of a column of type rows, as field sets name it."""
     return (*column.path[:-1], f"{column.path[-1]}[]")
+
+
+def _unread(before: FieldSet, columns: Iterable[Column]) -> Iterator[str]:
+    """Yield how the fields of objects and elements begin that held something before, of which no field is known."""
+    for column in columns:
+        objects = [indexed_path(column.path[:end]) for end in range(1, len(column.path))]
+        levels = dict(zip(objects, objects, strict=True))
+        if column.columns:
+            levels[indexed_path(element_path(column))] = indexed_path(column.path)
+        for level, field in levels.items():
+            held = {"array", "object"} & set(before.kinds.get(field, ()))
+            if held and not any(known.startswith(f"{level}.") for known in before.kinds):
+                yield f"{level}."
 
 
 def _declared(columns: Iterable[Column]) -> dict[str, Column]:

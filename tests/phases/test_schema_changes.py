@@ -320,3 +320,23 @@ def test_fields_stay_known_for_as_long_as_windows_follow_each_other(pipeline: Pi
         window = Interval(start, start + timedelta(hours=2))
         put(pipeline, window, body)
         assert move(pipeline, runtime, window).audited is not None
+
+
+def test_nothing_is_new_after_windows_without_documents(pipeline: Pipeline) -> None:
+    runtime = pipeline.runtime(**FAIL)
+    put(pipeline, WINDOWS[1], '{"a":1}')
+    for window in WINDOWS[:2]:
+        assert move(pipeline, runtime, window).audited is not None
+
+
+def test_a_column_in_an_object_that_no_column_read_makes_nothing_new(pipeline: Pipeline) -> None:
+    put(pipeline, WINDOWS[0], '{"dep":{"time":"2013-11-03","gate":"A"},"at":[{"x":1}]}')
+    put(pipeline, WINDOWS[1], '{"dep":{"time":"2013-11-03","gate":"A"},"at":[{"x":1}]}')
+    put(pipeline, WINDOWS[2], '{"dep":{"desk":1}}')
+    columns = [{"name": "TIME", "path": "dep.time", "type": "date"}]
+    columns += [{"name": "AT", "path": "at", "type": "rows", "columns": [{**columns[0], "path": "y"}]}]
+    assert move(pipeline, pipeline.runtime(**FAIL), WINDOWS[0]).audited is not None
+    runtime = pipeline.runtime(**FAIL, columns=columns)
+    assert move(pipeline, runtime, WINDOWS[1]).audited is not None
+    with pytest.raises(DataError, match=r"1 new field: dep\.desk"):
+        move(pipeline, runtime, WINDOWS[2])

@@ -45,7 +45,7 @@ def column(path: str, kind: str = "text", *, required: bool = False) -> Column:
         pytest.param(fields(x="string"), fields(0), (), NONE, id="a window without documents"),
         pytest.param(fields(x="string"), fields(y="object"), (column("y.z"),), NONE, id="leads to a column"),
         pytest.param(
-            fields(y="object"),
+            fields(y="object", y__z="string"),
             fields(y="object", y__b="string"),
             (column("y.z"),),
             SchemaChanges(new=("y.b",)),
@@ -117,6 +117,21 @@ def column(path: str, kind: str = "text", *, required: bool = False) -> Column:
         pytest.param(
             None, fields(absent=("a",), x="null"), (column("a"),), NONE, id="no longer required"
         ),
+        pytest.param(FieldSet({}), fields(a="string"), (), NONE, id="no document in the windows before"),
+        pytest.param(
+            fields(a="object", legs="array"),
+            FieldSet({"a": ("object",), "a.b": ("null",), "legs[].x": ("null",), "c": ("null",)}, 1, 1),
+            (column("a.b.d"), Column("LEGS", ("legs",), parse_type("rows"), columns=(column("gate"),))),
+            SchemaChanges(new=("c",)),
+            id="no column read from the object before",
+        ),
+        pytest.param(
+            fields(a="null"),
+            FieldSet({"a": ("object",), "a.x": ("null",)}, 1, 1),
+            (column("a.b"),),
+            SchemaChanges(new=("a.x",)),
+            id="the object is new",
+        ),
     ],
 )  # fmt: skip
 def test_compare(
@@ -135,7 +150,9 @@ def test_an_optional_field_is_new_once() -> None:
 def test_more_fields_than_the_ledger_keeps_are_cut() -> None:
     many = FieldSet({f"f{n}": ("null",) for n in range(MOST_FIELDS)})
     assert not known_after(None, many).cut
-    assert known_after(many, fields(one_more="null")).cut
+    after = known_after(many, fields(a_first_one="null", f0="string"))
+    assert after.cut
+    assert after.kinds == {**many.kinds, "f0": ("null", "string")}
 
 
 def test_readers_of_a_window_are_merged() -> None:
