@@ -93,9 +93,13 @@ class TypedTarget(SqlHooks[S], ABC):
         )
 
     def typed_views(self) -> tuple[TypedView, ...] | None:
-        """Return the typed views that exist, the main one first; None if the target has none."""
+        """Return the typed views of the table that exist, the main one first; None if the target has none.
+
+        A view that this pipeline neither made nor would make is left out: it may be of a table such as `<table>_EU`.
+        """
         if not self.has_typed_views:
             return None
+        expected = {self._same(view.name) for view in self.expected_views()}
 
         def read(session: S, protocol: LoadProtocol) -> tuple[TypedView, ...]:
             tables = protocol.tables
@@ -104,6 +108,10 @@ class TypedTarget(SqlHooks[S], ABC):
                 (found.name.last, comment, self.view_columns(session, found.name))
                 for found in self.find_views(session, tables)
                 if (comment := read_comment(found.comment)) is not None
+                and (
+                    comment.pipeline_id == self.identity.pipeline_id
+                    or self._same(found.name.last) in {*expected, main}
+                )
             ]
             made.sort(key=lambda view: (view[0].upper() != main.upper(), view[0]))
             return tuple(TypedView(name, c.contract, c.pipeline_id, columns) for name, c, columns in made)
@@ -167,14 +175,15 @@ class TypedTarget(SqlHooks[S], ABC):
                         f"table {tables.data} does not exist yet: the first load creates it, and the typed views"
                     )
                 typed = self.typed(self.typed_sql(session), tables)
-                if not self._outdated(session, typed):
+                if not self._outdated(session, typed) and not self._retired(session, typed):
                     return []
                 with session.transaction():
                     self.lock_views(session, tables, wait=wait)
                     # another worker may have replaced them before the lock
                     views = self._outdated(session, typed)
                     exist = {self._same(found.name.last) for found in self.find_views(session, tables)}
-                    statements = self.statements_of(session, typed, views, exist)
+                    statements = [f"DROP VIEW {name}" for name in self._retired(session, typed)]
+                    statements += self.statements_of(session, typed, views, exist)
                     for statement in () if dry_run else statements:
                         session.execute(statement)
                     session.execute("ROLLBACK" if dry_run else "COMMIT")
@@ -219,6 +228,18 @@ class TypedTarget(SqlHooks[S], ABC):
             if comment is None or comment[1:] != typed.comment[1:]:
                 outdated.append(view)
         return outdated
+
+    def _retired(self, session: S, typed: TypedViews) -> list[ObjectName]:
+        """Return the child views that this pipeline made of columns that have none now: they show what is masked."""
+        names = {self._same(name.last) for name in typed.retired()}
+        return [
+            found.name
+            for found in (self.find_views(session, typed.tables) if names else ())
+            if found.is_view
+            and self._same(found.name.last) in names
+            and (comment := read_comment(found.comment)) is not None
+            and comment.pipeline_id == self.identity.pipeline_id
+        ]
 
     def _check_columns(self, session: S, typed: TypedViews, view: ObjectName, found: Comment) -> None:
         ours = typed.comment

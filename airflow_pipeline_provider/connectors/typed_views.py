@@ -62,6 +62,7 @@ class TypedViews:
 
     def __init__(self, tables: TargetTables, identity: Identity, sql: TypedSql, naming: Naming) -> None:
         self.tables, self.sql, self._naming = tables, sql, naming
+        self._all = identity.columns
         self._columns = tuple(column for column in identity.columns if column.mask != "drop")
         self._held = held_keys(identity.columns)
         self.comment = Comment(identity.pipeline_id, contract_hash(identity.columns))
@@ -77,6 +78,13 @@ class TypedViews:
             self._main(),
             *(self._child(column) for column in self._columns if column.type.kind == "rows"),
         ]
+
+    def retired(self) -> list[ObjectName]:
+        """Return the names of child views that columns had when they were of type rows and not masked."""
+        rows = {column.name for column in self._columns if column.type.kind == "rows"}
+        kept = {self.spell("_TYPED"), *(self.spell(f"_{name}") for name in rows)}
+        suffixes = [self.spell(f"_{column.name}") for column in self._all]
+        return [self.tables.data.sibling(suffix) for suffix in suffixes if suffix not in kept]
 
     def _main(self) -> ViewQuery:
         c = self.tables.columns

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.base import Identity, Target
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
@@ -410,6 +411,26 @@ class TypedViewCases:
         assert changed.apply_columns() == []
         for each in (target, changed):
             each.close()
+
+    def test_a_child_view_goes_when_its_column_is_masked_or_of_another_type(self, make: MakeTarget) -> None:
+        rows = column("B", "rows", columns=(column("C", "text"),))
+        typed = column("TYPED", "text")  # named like the view itself
+        for changed in (replace(rows, mask="drop"), column("B", "json")):
+            assert self.names(flights(rows, typed), make) == ["_TYPED", "_B"]
+            assert self.names(flights(changed, typed), make) == ["_TYPED"]
+            target = make(flights(changed, typed))
+            assert target.apply_columns() == []
+            target.close()
+
+    def test_views_of_a_table_with_a_longer_name_are_not_of_this_table(self, make: MakeTarget) -> None:
+        other = make(Identity("other", "UTC", columns=(column("B", "rows", columns=(column("C", "text"),)),)))
+        other.prepare()  # <table>_B may be another table, and <table>_B_TYPED its view
+        other.close()
+        target = make(flights(column("A", "text")))
+        views = target.typed_views()
+        target.close()
+        assert [view.pipeline_id for view in views or ()] == ["other"]
+        assert [view.name.rpartition("_")[2].upper() for view in views or ()] == ["TYPED"]
 
     def names(self, identity: Identity, make: MakeTarget) -> list[str]:
         target = make(identity)
