@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.config.fields import cron_expression, shortest_tick_seconds
 from airflow_pipeline_provider.config.problems import Problem
+from airflow_pipeline_provider.core.columns import indexed_path
 from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, seconds_to_time_string
 from airflow_pipeline_provider.core.record_json import FIELDS
 
@@ -61,8 +62,28 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
         yield _warning(
             "schedule", f"runs at most every {every}, but a window is {config.granularity} long: {then}"
         )
+    for name, path, shown_by, key in _shown_masked(config):
+        yield _warning(
+            "columns",
+            f"{name} is masked, and {shown_by} of the views shows {path}, which is in source.{key}: grant rights on "
+            f"a view of your own without {shown_by}, or change the key",
+        )
     for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
+
+
+def _shown_masked(config: PipelineConfig) -> Iterator[tuple[str, str, str, str]]:
+    """Yield masked columns whose value is also in the record's id or time: name, path, column of the view, key."""
+    shown: dict[str, tuple[str, str]] = {}
+    for key in ("time_column", "time_field"):
+        if field := getattr(config.source, key, None):
+            shown[field] = ("EVENT_TIME", key)
+    for field in getattr(config.source, "key_columns", None) or ():
+        shown[field] = ("RECORD_ID", "key_columns")
+    for column in config.columns:
+        path = indexed_path(column.path)
+        if column.mask and path in shown:
+            yield (column.name, path, *shown[path])
 
 
 def _warning(path: str, message: str) -> Problem:

@@ -45,6 +45,28 @@ def problems(folder: Path, columns: str, head: str = HEAD, defaults: str | None 
     return [str(problem) for problem in raised.value.problems]
 
 
+def test_a_masked_column_that_the_record_id_or_time_shows_is_a_warning(tmp_path):
+    head = HEAD.replace(
+        "{type: elasticsearch, index: flights, time_field: at}",
+        "{type: sql, conn_id: db, table: flights, time_column: at, key_columns: [email, number]}",
+    )
+    config = load(
+        tmp_path,
+        """\
+        columns:
+          - {name: MAIL, path: email, type: text, mask: sha256}
+          - {name: NUMBER, path: number, type: text}
+          - {name: NAME, path: name, type: text, mask: last4}
+          - {name: AT, path: at, type: timestamp, mask: drop}
+        """,
+        head,
+    )
+    assert [str(warning) for warning in config.warnings] == [
+        "columns: MAIL is masked, and RECORD_ID of the views shows email, which is in source.key_columns: grant rights on a view of your own without RECORD_ID, or change the key (flights.yaml:5)",
+        "columns: AT is masked, and EVENT_TIME of the views shows at, which is in source.time_column: grant rights on a view of your own without EVENT_TIME, or change the key (flights.yaml:5)",
+    ]
+
+
 def test_columns_have_types_paths_formats_and_masks(tmp_path):
     config = load(
         tmp_path,
