@@ -142,7 +142,7 @@ def count_misfits(type_: ColumnType, formats: Sequence[str], seen: Field) -> int
     if type_.kind == "text":
         return kinds[OBJECT]
     if type_.kind in ("integer", "decimal", "double"):
-        readable = texts.integers + texts.padded + texts.numbers
+        readable = texts.integers + texts.padded + texts.numbers + texts.cast_numbers
         fractions = texts.fractions + seen.fractions if type_.kind == "integer" else 0
         return texts.total - readable + fractions + kinds[BOOLEAN] + kinds[OBJECT]
     if type_.kind == "boolean":

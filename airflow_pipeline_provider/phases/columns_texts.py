@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from airflow_pipeline_provider.connectors.typed_sql import NUMBER
 from airflow_pipeline_provider.core.columns import DATE_FORMATS, DEFAULT_FORMATS, ISO, MILLISECONDS, SECONDS
 
 ISO_DATE, ISO_TIME = "iso date", "iso time"
@@ -21,6 +22,13 @@ _ISO = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+# what the views also cast, and no proposal is based on
+_CAST_NUMBER = re.compile(NUMBER)
+_CAST_ISO = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](?:(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,]\d+)?)?)?"
+    r"(?:Z|[+-]\d\d(?::?\d\d)?)?)?)?)?)?",
+    re.ASCII,
+)
 _DIGITS = str.maketrans("123456789", "0" * 9)
 _TOKEN = re.compile(r"yyyy|MM|dd|HH|mm|ss|SSS")
 _TOKENS = ("yyyy", "MM", "dd", "HH", "mm", "ss")
@@ -56,8 +64,11 @@ class Texts:
     total: int = 0
     integers: int = 0
     padded: int = 0  # digits with a leading zero, such as a postal code
+    years: int = 0  # of the integers, those of four digits
+    cast_numbers: int = 0  # such as +5 and .5
+    cast_dates: int = 0  # such as 2013-11 and 2013-11-03 05:00:00+01
     numbers: int = 0  # with a fraction or an exponent
-    fractions: int = 0  # of them, those that are not whole
+    fractions: int = 0  # of them and of cast_numbers, those that are not whole
     booleans: int = 0
     longest_number: int = 0  # digits
     dates: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -67,19 +78,25 @@ class Texts:
         self.total += 1
         if not 0 < len(text) <= _LONGEST:
             return
-        if text[0] in "-0123456789":
+        if text[0] in "+-.0123456789":
             if match := _NUMBER.fullmatch(text):
                 if match[1] or match[2]:
                     self.numbers += 1
                     self.fractions += not float(text).is_integer()
                 else:
                     self.integers += 1
+                    self.years += len(text) == 4 and text.isdecimal()
                     self.longest_number = max(self.longest_number, len(text.lstrip("-")))
-            elif text.isdecimal():
+            elif text.isascii() and text.isdecimal():
                 self.padded += 1
             elif formats := _formats_of(text):
                 self.dates[formats] += 1
-        elif text in ("true", "false"):
+            elif _CAST_NUMBER.fullmatch(text):
+                self.cast_numbers += 1
+                self.fractions += not float(text).is_integer()
+            else:
+                self.cast_dates += _is_cast_date(text)
+        elif text.lower() in ("true", "false"):
             self.booleans += 1
 
     def all_dates(self) -> bool:
@@ -96,7 +113,7 @@ class Texts:
         return None if pairs else tuple(name for name, _ in clear.most_common())
 
     def dates_in(self, formats: Sequence[str]) -> int:
-        """Return the number of texts that one of the formats reads; digits count where one reads digits."""
+        """Return the number of texts that one of the formats casts; digits count where one reads digits."""
         names = formats or DEFAULT_FORMATS
         layouts = {DATE_FORMATS[name] for name in names}
         found = sum(
@@ -104,8 +121,12 @@ class Texts:
             for read_by, number in self.dates.items()
             if any(layouts & _layouts_of(one) for one in read_by)
         )
-        digits = any(layout.isalpha() and layout != ISO for layout in layouts) or reads_numbers(names)
-        return found + (self.integers + self.padded if digits else 0)
+        found += self.cast_dates if ISO in layouts else 0
+        if reads_numbers(names):
+            return found + self.integers + self.padded + self.numbers + self.cast_numbers
+        if any(layout.isalpha() and layout != ISO for layout in layouts):
+            return found + self.integers + self.padded
+        return found + (self.years if ISO in layouts else 0)
 
 
 def reads_numbers(formats: Sequence[str]) -> bool:
@@ -114,7 +135,8 @@ def reads_numbers(formats: Sequence[str]) -> bool:
 
 
 def _layouts_of(form: str) -> set[str]:
-    return {ISO, _ISO_FORMS[form]} if form in _ISO_FORMS else {DATE_FORMATS[form]}
+    layout = _ISO_FORMS[form] if form in _ISO_FORMS else DATE_FORMATS[form]
+    return {ISO, layout} if layout.startswith("yyyy-MM-dd") else {layout}
 
 
 def _pairs() -> list[tuple[str, ...]]:
@@ -131,6 +153,16 @@ def _formats_of(text: str) -> tuple[str, ...]:
         name
         for name, at in _LAYOUTS.get(text.translate(_DIGITS), ())
         if _is_date(*(int(text[at[t] : at[t] + len(t)]) if t in at else 0 for t in _TOKENS))
+    )
+
+
+def _is_cast_date(text: str) -> bool:
+    match = _CAST_ISO.fullmatch(text)
+    if match is None:
+        return False
+    year, month, day, hour, minute, second = match.groups()
+    return _is_date(
+        int(year), int(month or 1), int(day or 1), *map(int, (hour or 0, minute or 0, second or 0))
     )
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.values import TypedView
 from airflow_pipeline_provider.core.columns import Column, contract_hash, parse_path, parse_type
-from airflow_pipeline_provider.phases.columns_diff import compare_fields, compare_views, holds
+from airflow_pipeline_provider.phases.columns_diff import Change, compare_fields, compare_views, holds
+from airflow_pipeline_provider.phases.columns_fields import Tree
 from airflow_pipeline_provider.phases.columns_propose import propose
 from tests.unit.test_columns_infer import declared, tree_of
 
@@ -93,6 +94,47 @@ def test_proposed_columns_do_not_differ_from_what_they_were_proposed_from() -> N
     )
     columns = [one.column for one in propose(tree, types).columns]
     assert list(compare_fields(tree, types, columns)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "formats", "cast", "others"),
+    [
+        ("boolean", (), ["true", "False", "TRUE"], ["yes", "1", ""]),
+        ("integer", (), ["5", "+5", "5.", "-05", "1e3"], ["+", ".5", "5,0", "0x5"]),
+        ("double", (), [".5", "+.5e3", "-1."], ["NaN", "1e", "."]),
+        (
+            "timestamp",
+            (),
+            [
+                "2024",
+                "2024-05",
+                "2024-05-01T",
+                "2024-05-01 10:00",
+                "2024-05-01 10:00:00",
+                "2024-05-01 10:00:00.123456",
+                "2024-05-01 10:00:00,5+02:00",
+                "2024-05-01T10:00:00.1234567891Z",
+            ],
+            ["2024-13", "2024-02-30 10:00", "2024-05-01 25:00:00+02", "20240501", "05"],
+        ),
+        ("timestamp", ("epoch_second",), ["1700000000", "1700000000.5", "-5"], ["2024-05", "now"]),
+        ("date", ("dd/MM/yyyy",), ["31/12/2024"], ["2024-05-01 10:00:00", "2024"]),
+    ],
+)
+def test_values_that_the_view_casts_are_not_uncastable(
+    kind: Any, formats: tuple[str, ...], cast: list[str], others: list[str]
+) -> None:
+    column = Column("A", ("a",), parse_type(kind), formats)
+    for text in cast:
+        assert changes(column, text) == [], text
+    for text in others:
+        assert changes(column, text) == [Change.UNCASTABLE], text
+
+
+def changes(column: Column, value: object) -> list[Change]:
+    tree = Tree()
+    tree.add({"a": value})
+    return [one.change for one in compare_fields(tree, [], [column])]
 
 
 HASH = contract_hash([A, LEGS])
