@@ -26,7 +26,7 @@ def columns(args: Namespace, screen: Screen) -> int:
 
     `columns apply` creates the views, or replaces those that follow other columns; so does each load. `columns
     sql` prints the statements; with `--dbt` it prints or writes `sources.yml` and a staging model for each view,
-    without asking the target. A file that it did not write is never replaced.
+    without asking the target. A file that it did not write for the pipeline is never replaced.
 
     Exit code 1 when `infer` finds no field, or when `diff` finds a difference. Without a difference, an error of a
     side that `diff` asked gives the exit code.

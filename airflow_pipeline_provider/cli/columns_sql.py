@@ -14,7 +14,7 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, PipelineError
 from airflow_pipeline_provider.phases.columns_apply import apply_columns
-from airflow_pipeline_provider.phases.columns_dbt import MADE_BY, dbt_files
+from airflow_pipeline_provider.phases.columns_dbt import dbt_files, is_made_for
 from airflow_pipeline_provider.phases.columns_diff import no_columns
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
@@ -76,7 +76,7 @@ def sql(args: Namespace, screen: Screen) -> int:
             files = dbt_files(config.pipeline_id, place, target.expected_views(), config.columns)
         else:
             statements = tuple(target.typed_statements())
-    written = () if args.into is None else _write(Path(args.into), files)
+    written = () if args.into is None else _write(Path(args.into), files, config.pipeline_id)
     screen.print_result(ColumnsSql(config.pipeline_id, statements, files, written), _print_sql)
     return exit_codes.OK
 
@@ -104,14 +104,15 @@ def _ended(statement: str) -> str:
     return statement.rstrip().rstrip(";") + ";"
 
 
-def _write(folder: Path, files: dict[str, str]) -> tuple[str, ...]:
-    """Write the files; one that this command did not write before is kept, and nothing is written then."""
+def _write(folder: Path, files: dict[str, str], pipeline_id: str) -> tuple[str, ...]:
+    """Write the files; one that this command did not write for the pipeline is kept, and nothing is written then."""
     paths = [(folder / name, text) for name, text in files.items()]
     try:
         for path, _ in paths:
-            if path.exists() and MADE_BY not in path.read_text(encoding="utf-8").partition("\n")[0]:
+            if path.exists() and not is_made_for(pipeline_id, path.read_text(encoding="utf-8")):
                 raise ConfigError(
-                    f"--into: {path} was not written by this command: name another folder, or remove the file"
+                    f"--into: {path} was not written by this command for {pipeline_id}: name another folder, or "
+                    "remove the file"
                 )
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in paths:

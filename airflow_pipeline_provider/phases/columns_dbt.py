@@ -12,6 +12,7 @@ from airflow_pipeline_provider.core.columns import Column, contract_hash, format
 
 SOURCES = "sources.yml"
 MADE_BY = "made by airflow-pipeline-provider from columns"
+_FIRST = re.compile(rf"\S+ {MADE_BY} [0-9a-f]+ of (.+); writing it again replaces it")
 _JINJA = re.compile(r"[{}]")
 
 
@@ -31,7 +32,7 @@ def dbt_files(
     `place` are the parts of the table's name before the last one: database and schema.
     """
     base = re.sub(r"[^A-Za-z0-9_]+", "_", pipeline_id).lower()
-    first = f"{MADE_BY} {contract_hash(columns)}; writing it again replaces it"
+    first = f"{MADE_BY} {contract_hash(columns)} of {pipeline_id}; writing it again replaces it"
     rows = [column for column in columns if column.type.kind == "rows" and column.mask != "drop"]
     named = [StagingModel(base, views[0], columns)]
     named += [
@@ -42,6 +43,12 @@ def dbt_files(
     for one in named:
         files[f"stg_{one.name}.sql"] = _model(base, first, one)
     return files
+
+
+def is_made_for(pipeline_id: str, text: str) -> bool:
+    """Return whether a file was written for this pipeline."""
+    match = _FIRST.fullmatch(text.partition("\n")[0].rstrip("\r"))
+    return match is not None and match[1] == pipeline_id
 
 
 def _sources(base: str, first: str, place: Sequence[str], named: Sequence[StagingModel]) -> Iterator[str]:
@@ -63,7 +70,7 @@ def _sources(base: str, first: str, place: Sequence[str], named: Sequence[Stagin
             one = described.get(column.casefold())
             if one is not None:
                 yield f"            description: {json.dumps(_description(one))}"
-            if column.upper() == "RECORD_ID" or (one is not None and one.required):
+            if column.upper() == "RECORD_ID":  # a required column is NULL in some rows
                 yield "            data_tests: [not_null]"
 
 

@@ -419,3 +419,25 @@ def test_dbt_files_are_written_and_only_their_own_are_replaced(place: Place, tmp
     result = place(*arguments)
     assert (result.code, "was not written by this command" in result.err) == (2, True)
     assert not (into / "stg_flights.sql").exists()
+
+
+def test_dbt_files_of_another_pipeline_are_kept(place: Place, tmp_path: Path) -> None:
+    place.write(columns=COLUMNS)
+    sources = tmp_path / "sources.yml"
+    arguments = ("columns", "sql", "flights", "--dbt", "--into", str(tmp_path))
+    assert place(*arguments).code == 0
+    text = sources.read_text()
+    assert " of flights; made again" in text
+    sources.write_text(text.replace(" of flights;", ";"))  # as older versions wrote it
+    assert place(*arguments).code == 0
+    sources.write_text(text.replace(" of flights;", " of trains;"))
+    result = place(*arguments)
+    assert (result.code, "was not written by this command for flights" in result.err) == (2, True)
+
+
+def test_dbt_tests_no_column_for_null_but_the_record_id(place: Place) -> None:
+    place.write(columns=[{"name": "CARRIER", "path": "carrier", "type": "text", "required": True}])
+    files = place("columns", "sql", "flights", "--dbt", "-o", "json").json["files"]
+    (source,) = yaml.safe_load(files["sources.yml"])["sources"]
+    tested = [column["name"] for column in source["tables"][0]["columns"] if "data_tests" in column]
+    assert tested == ["record_id"]
