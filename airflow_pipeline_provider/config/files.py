@@ -66,9 +66,9 @@ def include_columns(tree: Node, pipeline_file: Path) -> tuple[Node, list[Variabl
     try:
         listed = read_yaml(read_file(file), str(file))
     except ConfigFileError as error:
-        what = f"{include.value} {error.problems[0].message}"
-        hint = "" if file.exists() else ": create it; it may be empty"
-        raise _at_include(include, f"{what}{hint}", pipeline_file) from None
+        message = error.problems[0].message
+        hint = ": create it; it may be empty" if message == "does not exist" else ""
+        raise _at_include(include, f"{include.value} {message}{hint}", pipeline_file) from None
     except YamlError as error:
         found = [problem._replace(place=include.value) for problem in error.problems]
         raise ConfigFileError(found, str(pipeline_file)) from None

@@ -427,7 +427,7 @@ def test_dbt_files_of_another_pipeline_are_kept(place: Place, tmp_path: Path) ->
     arguments = ("columns", "sql", "flights", "--dbt", "--into", str(tmp_path))
     assert place(*arguments).code == 0
     text = sources.read_text()
-    assert " of flights; made again" in text
+    assert " of flights; writing it again" in text
     sources.write_text(text.replace(" of flights;", ";"))  # as older versions wrote it
     assert place(*arguments).code == 0
     sources.write_text(text.replace(" of flights;", " of trains;"))

@@ -475,11 +475,13 @@ def test_a_problem_of_an_included_file_has_its_name_and_line(tmp_path, text, exp
         pytest.param("columns: {includes: a}\n", "columns.includes: unknown key; did you mean 'include'? (flights.yaml:5)", id="misspelled"),
         pytest.param("columns: {include: linked/passwd}\n", "columns.include: 'linked/passwd' leads out of the folder of the pipeline file (flights.yaml:5)", id="link"),
         pytest.param("columns: {include: loop/a}\n", "columns.include: loop/a does not exist: create it; it may be empty (flights.yaml:5)", id="loop"),
+        pytest.param(f"columns: {{include: columns/{'a' * 300}}}\n", f"columns.include: columns/{'a' * 300} cannot be read: File name too long (flights.yaml:5)", id="long name"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_included(tmp_path, columns, expected):
     (tmp_path / "linked").symlink_to("/etc")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "columns").mkdir()
     assert expected in problems(tmp_path, columns)
 
 
