@@ -226,6 +226,8 @@ CASES = [
     Case("text", '{"v": "4111111111111111"}', "****1111", mask="last4"),
     Case("text", '{"v": "1234"}', "****", mask="last4"),
     Case("text", '{"v": null}', None, mask="last4"),
+    Case("text", '{"v": ["an element is no key"]}', None, path="v.0"),
+    Case("text", '{"v": {"0": {"~1": "x"}}}', "x", path="v.0.~1"),
     Case(
         "text",
         '{"v": "é"}',

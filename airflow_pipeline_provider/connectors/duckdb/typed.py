@@ -41,8 +41,18 @@ class DuckDBTyped(PatchingSql):
         return f"TRY_CAST({body} AS JSON)"
 
     def field(self, document: str, path: Sequence[str]) -> str:
-        pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
-        return f"json_extract({document}, {self.literal(pointer)})"
+        value, pointer = document, ""
+        for key in path:
+            if key.isdigit():  # a pointer would also lead to an element of an array
+                value = self._at(value, pointer)
+                value = f"CASE WHEN {self.is_kind(value, 'object')} THEN {self._at(value, f'/{key}')} END"
+                pointer = ""
+            else:
+                pointer += "/" + key.replace("~", "~0").replace("/", "~1")
+        return self._at(value, pointer)
+
+    def _at(self, value: str, pointer: str) -> str:
+        return f"json_extract({value}, {self.literal(pointer)})" if pointer else value
 
     def is_kind(self, value: str, kind: str) -> str:
         return f"json_type({value}) = '{kind.upper()}'"
