@@ -170,16 +170,21 @@ class TypedSql(ABC):
 
     # --- what a value means
 
-    def column(self, column: Column, n: int, document: str) -> Typed:
-        """Return the steps of a column; `n` makes their names unique."""
-        kind, value = column.type.kind, self._find(document, column.path)
+    def column(self, column: Column, n: int, value: str) -> Typed:
+        """Return the steps of a column, given its JSON value; `n` makes their names unique."""
+        kind = column.type.kind
         if kind in ("json", "array", "rows"):
             return Typed((), self.without_null(value), self._structure(kind, value))
         text = {f"t{n}": self._text(value)}
         steps, result = self._scalar(column, n)
         return Typed((text, *steps), self._given(value), result)
 
-    def _find(self, document: str, path: tuple[str, ...]) -> str:
+    def find_all(self, document: str, columns: Sequence[Column]) -> tuple[dict[str, str], list[str]]:
+        """Return a step that finds the values of many columns at once, if that is cheaper, and each JSON value."""
+        return {}, [self.find(document, column.path) for column in columns]
+
+    def find(self, document: str, path: tuple[str, ...]) -> str:
+        """Return the JSON value at a path, in any spelling."""
         found = [self.field(document, keys) for keys in spellings(path)]
         return found[0] if len(found) == 1 else f"COALESCE({', '.join(found)})"
 

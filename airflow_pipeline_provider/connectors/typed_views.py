@@ -114,17 +114,33 @@ class TypedViews:
 
     # --- sources of rows with the steps of columns
 
-    def _typed(self, rows: str, columns: Sequence[Column]) -> tuple[str, list[Typed]]:
+    def _typed(
+        self, rows: str, columns: Sequence[Column], *, all_read: bool = False
+    ) -> tuple[str, list[Typed]]:
+        """Return the rows with the steps of the columns; `all_read`: the query reads every one of them."""
         source = self.sql.extend(rows, {"d": self.sql.document(self.tables.columns.body)})
-        typed = [self.sql.column(column, n, "d") for n, column in enumerate(columns)]
+        source, typed = self._columns_of(source, "d", columns, 0, all_read=all_read)
         return self._with_steps(source, typed), typed
 
-    def _elements(self, table: str, rows: Column, parts: Sequence[Column]) -> tuple[str, list[Typed]]:
+    def _elements(
+        self, table: str, rows: Column, parts: Sequence[Column], *, all_read: bool = False
+    ) -> tuple[str, list[Typed]]:
         source, [array] = self._typed(table, [rows])
         source = self.sql.extend(source, {"a": array.result})
         source = self.sql.explode(source, "a", "e", "o")
-        typed = [self.sql.column(part, n, "e") for n, part in enumerate(parts, start=1)]
+        source, typed = self._columns_of(source, "e", parts, 1, all_read=all_read)
         return self._with_steps(source, typed), typed
+
+    def _columns_of(
+        self, source: str, document: str, columns: Sequence[Column], first: int, *, all_read: bool
+    ) -> tuple[str, list[Typed]]:
+        found, values = self.sql.find_all(document, columns) if all_read else ({}, None)
+        if found:
+            source = self.sql.extend(source, found)
+        if values is None:
+            values = [self.sql.find(document, column.path) for column in columns]
+        made = enumerate(zip(columns, values, strict=True), start=first)
+        return source, [self.sql.column(column, n, value) for n, (column, value) in made]
 
     def _with_steps(self, source: str, typed: Sequence[Typed]) -> str:
         for step in range(max((len(made.steps) for made in typed), default=0)):
@@ -143,11 +159,11 @@ class TypedViews:
         """
         rows = f"(SELECT * FROM {self.tables.data} {self.CONDITION}) AS r"
         for some in _chunks(self._columns):
-            source, typed = self._typed(rows, some)
+            source, typed = self._typed(rows, some, all_read=True)
             yield [column.name for column in some], _counting(typed, source)
         for column in self._columns:
             for some in _chunks(column.columns):
-                source, typed = self._elements(rows, column, some)
+                source, typed = self._elements(rows, column, some, all_read=True)
                 yield [f"{column.name}.{part.name}" for part in some], _counting(typed, source)
 
 

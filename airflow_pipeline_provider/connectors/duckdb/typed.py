@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.typed_patches import PatchingSql
-from airflow_pipeline_provider.connectors.typed_rest import HeldObject
+from airflow_pipeline_provider.connectors.typed_rest import HeldObject, spellings
 from airflow_pipeline_provider.connectors.typed_sql import SMALLEST_DOUBLE
 from airflow_pipeline_provider.connectors.typed_target import FoundView
 from airflow_pipeline_provider.connectors.typed_views import ViewQuery
+from airflow_pipeline_provider.core.columns import Column
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.duckdb.session import DuckDBSession
@@ -48,8 +49,24 @@ class DuckDBTyped(PatchingSql):
                 value = f"CASE WHEN {self.is_kind(value, 'object')} THEN {self._at(value, f'/{key}')} END"
                 pointer = ""
             else:
-                pointer += "/" + key.replace("~", "~0").replace("/", "~1")
+                pointer += _pointer([key])
         return self._at(value, pointer)
+
+    def find_all(self, document: str, columns: Sequence[Column]) -> tuple[dict[str, str], list[str]]:
+        # one function for each path would parse each document as often, and keep 2,048 parsed ones in memory
+        pointers: dict[str, int] = {}
+        values = []
+        for column in columns:
+            found = []
+            for path in spellings(column.path):
+                if any(key.isdigit() for key in path):
+                    found.append(self.field(document, path))
+                else:
+                    found.append(f"x[{pointers.setdefault(_pointer(path), len(pointers) + 1)}]")
+            values.append(f"COALESCE({', '.join(found)})")
+        if not pointers:
+            return {}, values
+        return {"x": f"json_extract({document}, [{', '.join(map(self.literal, pointers))}])"}, values
 
     def _at(self, value: str, pointer: str) -> str:
         return f"json_extract({value}, {self.literal(pointer)})" if pointer else value
@@ -132,6 +149,10 @@ class DuckDBTyped(PatchingSql):
         elements = f"""unnest(from_json({array}, '["JSON"]'))"""
         ordinals = f"unnest(range(CAST(json_array_length({array}) AS BIGINT)))"
         return f"(SELECT *, {elements} AS {element}, {ordinals} AS {ordinal} FROM {source})"
+
+
+def _pointer(path: Iterable[str]) -> str:
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def find_views(session: DuckDBSession, tables: TargetTables) -> list[FoundView]:
