@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from airflow_pipeline_provider.core.columns import Contract
 from airflow_pipeline_provider.core.command_line import name_of, reprocess, shell_line
 from airflow_pipeline_provider.core.drift import (
     FieldSet,
@@ -25,7 +26,7 @@ from airflow_pipeline_provider.core.drift import (
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.escaping import visible
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest, read_manifest
@@ -57,7 +58,7 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
     columns = runtime.target.identity.columns
     found = SchemaChanges() if now is None else compare(now, before, columns)
     if contract.uncastable != "ignore":
-        found = replace(found, uncastable=_uncastable(runtime, claim.interval, staged.token))
+        found = replace(found, uncastable=_uncastable(runtime, claim.interval, staged.token, contract))
     found = found.by_level(contract, "warn", "fail")
     if found:
         metrics.count(metrics.SCHEMA_CHANGES, found.count, pipeline=runtime.config.pipeline_id)
@@ -71,8 +72,17 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
     return {"fields": detail} if detail else {}
 
 
-def _uncastable(runtime: Runtime, window: Interval, token: int) -> dict[str, tuple[int, int]]:
-    counts = runtime.target.count_uncastable(window, token)
+def _uncastable(
+    runtime: Runtime, window: Interval, token: int, contract: Contract
+) -> dict[str, tuple[int, int]]:
+    """Return what the target counts; none if it cannot count and the contract only warns: no load needs the count."""
+    try:
+        counts = runtime.target.count_uncastable(window, token)
+    except (DataError, FatalError) as error:  # others are tried again
+        if contract.uncastable == "fail":
+            raise
+        logger.warning("values that do not cast were not counted: %s", error)
+        return {}
     return {name: (values, wrong) for name, (values, wrong) in counts.items() if wrong}
 
 

@@ -14,7 +14,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.envelope.manifest import Manifest, Receipt
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
@@ -275,6 +275,27 @@ def test_changes_of_columns(pipeline: Pipeline, level: str, body: str, expected:
     assert move(pipeline, ignoring, WINDOWS[1]).audited is not None
     key = {"missing_field": "missing", "type_change": "changed", "new_field": "new"}.get(level, level)
     assert [key in found for found in fields_of(pipeline)[before - 1 :]] == [True, False]
+
+
+@pytest.mark.parametrize("level", ["warn", "fail"])
+def test_only_a_contract_that_fails_needs_the_count_of_values(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture, level: str
+) -> None:
+    runtime = pipeline.runtime(columns=COLUMNS, contract={"uncastable": level})
+    put(pipeline, WINDOWS[0], COMPLETE)
+    claim, staged = loaded(pipeline, runtime)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runtime.target, "count_uncastable", out_of_memory)
+        if level == "fail":
+            with pytest.raises(FatalError, match="memory"):
+                audit(runtime, claim, staged)
+            return
+        assert audit(runtime, claim, staged).token == staged.token
+    assert "values that do not cast were not counted: no memory" in caplog.messages
+
+
+def out_of_memory(*_: object) -> None:
+    raise FatalError("no memory")
 
 
 def test_columns_without_a_contract_warn(pipeline: Pipeline) -> None:
