@@ -26,7 +26,7 @@ Path = tuple[str, ...]
 _Object = dict[str, msgspec.Raw]
 
 _OBJECT = msgspec.json.Decoder(_Object)
-_ARRAY = msgspec.json.Decoder(list[_Object])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _DIGITS, _NUMBER = frozenset(b"-0123456789"), ord(".")
 _KINDS: dict[int, JsonKind] = {
     **dict.fromkeys(_DIGITS, "integer"),
@@ -147,9 +147,10 @@ def _elements(value: msgspec.Raw) -> list[_Object]:
     if (single := _decoded(value)) is not None:
         return [single]
     try:
-        return _ARRAY.decode(value)
+        elements = _ARRAY.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
+    return [found for element in elements if (found := _decoded(element)) is not None]
 
 
 def _values(document: _Object, path: Path) -> Iterator[msgspec.Raw]:

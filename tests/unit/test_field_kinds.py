@@ -74,6 +74,10 @@ def test_names_next_to_a_column_are_gathered_in_each_spelling(body: str) -> None
             '{"legs":[{"gate":"A"},{"gate":1,"x":{}}]}',
             {"legs[].gate": ("integer", "string"), "legs[].x": ("object",)},
         ),
+        (
+            '{"legs":[null,{"gate":"A"},[{"x":1}],5]}',
+            {"legs[].gate": ("string",)},
+        ),
         ('{"legs":{"gate":"A"}}', {"legs[].gate": ("string",)}),
         ('{"legs":[]}', {}),
         ('{"legs":[1,"x"]}', {}),
