@@ -81,6 +81,16 @@ def test_each_pipeline_is_a_row_and_the_worst_is_first(ask: Ask) -> None:
     assert [lease["run_id"] for lease in rows["flights"]["leases"]] == ["scheduled__held"]
 
 
+@pytest.fixture
+def one_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All answers are of one instant: an estimate to the minute is another one a minute later."""
+    from airflow_pipeline_provider.web import read
+
+    at = read.now()
+    monkeypatch.setattr(read, "now", lambda: at)
+
+
+@pytest.mark.usefixtures("one_instant")
 def test_a_row_shows_the_days_and_the_time_that_the_page_of_the_pipeline_shows(ask: Ask) -> None:
     """The list reads only the days that the coverage does not decide; the page reads all of them."""
     rows = {row["dag_id"]: row for row in ask("/pipelines")["pipelines"]}
@@ -94,6 +104,7 @@ def test_a_row_shows_the_days_and_the_time_that_the_page_of_the_pipeline_shows(a
             assert (row["state"], row["reason"]) == (page["state"], page["reason"])
 
 
+@pytest.mark.usefixtures("one_instant")
 def test_the_time_of_catching_up_is_the_same_on_each_page_of_the_list(ask: Ask) -> None:
     first = ask("/pipelines", limit=4)["pipelines"]
     whole = ask("/pipelines")["pipelines"]
