@@ -44,7 +44,11 @@ _WITH_COMMENT = """
 def rewrite(node: exp.Expr) -> exp.Expr:
     """Return what DuckDB calls a function on documents; any other node is returned as it is."""
     if isinstance(node, exp.GetExtract):
-        return call("json_extract", node.this, exp.Literal.string(pointer(node.expression)))
+        found = call("json_extract", node.this, exp.Literal.string(pointer(node.expression)))
+        if node.expression.is_string and node.expression.name.isdigit():
+            # DuckDB's pointer would also lead to an element of an array
+            return exp.Case().when(is_object(node.this), found)
+        return found
     if isinstance(node, exp.Cast) and node.to.this == exp.DType.VARCHAR and is_value(node.this):
         return call("json_extract_string", node.this, exp.Literal.string("$"))
     if isinstance(node, exp.Array) and len(node.expressions) == 1 and is_value(node.expressions[0]):
@@ -64,10 +68,9 @@ def rewrite(node: exp.Expr) -> exp.Expr:
 def anonymous(node: exp.Anonymous) -> exp.Expr:
     name, given = node.name.upper(), node.expressions
     if name == "IS_OBJECT":
-        return exp.paren(exp.EQ(this=call("json_type", *given), expression=exp.Literal.string("OBJECT")))
+        return is_object(given[0])
     if name == "AS_OBJECT":
-        is_object = exp.EQ(this=call("json_type", *given), expression=exp.Literal.string("OBJECT"))
-        return exp.Case().when(is_object, rewritten(given[0]))
+        return exp.Case().when(is_object(given[0]), rewritten(given[0]))
     if name == "OBJECT_DELETE":
         patch = json.dumps(dict.fromkeys(key.name for key in given[1:]), ensure_ascii=False)
         return call("json_merge_patch", given[0], as_json(exp.Literal.string(patch)))
@@ -95,6 +98,10 @@ def inserted(document: exp.Expr, key: exp.Expr, value: exp.Expr) -> exp.Expr:
             )
         )
     )
+
+
+def is_object(value: exp.Expr) -> exp.Expr:
+    return exp.paren(exp.EQ(this=call("json_type", value), expression=exp.Literal.string("OBJECT")))
 
 
 def pointer(key: exp.Expr) -> str:
