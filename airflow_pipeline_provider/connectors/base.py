@@ -283,7 +283,6 @@ class Target(Connector):
 
     limits: TargetLimits = NO_LIMITS  # what it cannot store; extract checks it before anything is loaded
     can_keep_history: ClassVar[bool] = False  # whether `identity.keeps_history` is supported
-    has_typed_views: ClassVar[bool] = False  # whether `identity.columns` is supported
 
     def probes(self) -> Probes:
         return target_probes(self)

@@ -41,7 +41,6 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
     Options: ClassVar[type[DuckDBOptions]] = DuckDBOptions
     dialect = DIALECT
-    has_typed_views = True
     ignores_case = True
 
     def __init__(self, options: DuckDBOptions, identity: Identity) -> None:

@@ -48,7 +48,6 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
 
     Options: ClassVar[type[PostgresOptions]] = PostgresOptions
     dialect = sql.DIALECT
-    has_typed_views = True
     limits = TargetLimits(max_body_bytes=MAX_BODY_BYTES, takes_nul=False, needs_json=True, needs_jsonb=True)
     _hook: Any = None
 

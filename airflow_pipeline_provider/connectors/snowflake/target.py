@@ -45,7 +45,6 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
 
     Options: ClassVar[type[SnowflakeOptions]] = SnowflakeOptions
     dialect = sql.DIALECT
-    has_typed_views = True
     # BODY goes through PARSE_JSON, which refuses a repeated key unless an option keeps the last one
     limits = TargetLimits(
         max_body_bytes=sql.MAX_BODY_BYTES, needs_json=True, unique_keys=True, max_depth=sql.MAX_DEPTH
