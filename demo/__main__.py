@@ -134,13 +134,13 @@ class Demo:
             state.close()
 
     def wait_for_the_lease(self, pipeline_id: str) -> None:
-        """Until the dead run's lease has expired, and the new Airflow is there."""
+        """Wait until the lease of the killed run has expired and the new Airflow is there."""
         state = self.state(pipeline_id)
         try:
             while leases := state.leases():
                 left = max((lease.until - state.now()).total_seconds() for lease in leases)
                 self.console.print(
-                    f"  the dead run's lease ends in {left:.0f} s; then another run may have the window"
+                    f"  the lease of the killed run expires in {left:.0f} s; then another run can take the window"
                 )
                 time.sleep(max(left, 0) + 0.2)
         finally:
@@ -178,7 +178,7 @@ def story(demo: Demo) -> bool:
     after = report.target_count(demo, "flights")
     console.print(f"  rows of the day in the target: {before} before, {after} after")
 
-    console.print("\n[bold]4. Killed[/] once more the same window, and kill -9 as the load begins")
+    console.print("\n[bold]4. Killed[/] by kill -9 as it begins to load the same window once more")
     demo.kill_while_loading("flights", window)
     report.day(console, demo, "flights")
     demo.wait_for_the_lease("flights")
