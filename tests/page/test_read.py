@@ -34,6 +34,17 @@ pytestmark = pytest.mark.usefixtures("world", "nothing_kept")
 @pytest.fixture(scope="module")
 def world(airflow_db: Path) -> Iterator[World]:
     """The world of this process's Airflow; its connections are those of the environment."""
+    from airflow.api.common.delete_dag import delete_dag
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        others = session.scalars(select(DagModel.dag_id)).all()
+    for (
+        dag_id
+    ) in others:  # of other modules, whose tests ran in this process before: the list would show them
+        delete_dag(dag_id)
     with pytest.MonkeyPatch.context() as patch:
         connect(airflow_db, patch)
         yield fill(airflow_db)
