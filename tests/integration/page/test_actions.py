@@ -108,6 +108,7 @@ def test_viewer_sees_which_permission_is_missing(open_page: Open, ask: Ask, acti
     button = drawer.get_by_role("button", name=action.button)
     expect(button).to_have_attribute("aria-disabled", "true")
     expect(button).to_have_attribute("title", re.compile(r"can (create|edit|read) on|lack"))
+    button.hover()  # waits until the drawer has slid in; a forced click does not
     button.click(force=True)
     page.wait_for_timeout(200)
     expect(page.locator(DIALOG)).to_have_count(0)
