@@ -192,7 +192,12 @@ def _add_duplicate_loads(checked: list[CheckedFile]) -> list[CheckedFile]:
 
 
 def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
-    return CheckedFile(file, config.pipeline_id, config.warnings, config)
+    problems = [*config.warnings]
+    if any(config.airflow.tasks.executor_configs()):
+        from airflow_pipeline_provider.operators.executor_config import pod_problems
+
+        problems += pod_problems(config, file)
+    return CheckedFile(file, config.pipeline_id, problems, config)
 
 
 def _add_schedule(one: CheckedFile, at: datetime) -> CheckedFile:

@@ -72,9 +72,9 @@ def build_config(
         found += problems
     config = _validate_pipeline(data, found)
     if config is None or found:
-        raise ConfigFileError(_sorted(_located(tree, file, *item) for item in found), file)
+        raise ConfigFileError(_sorted(located_in(tree, file, *item) for item in found), file)
     config._warnings = tuple(
-        _located(tree, file, tuple(warning.path.split(".")), warning.message)._replace(severity="warning")
+        located_in(tree, file, tuple(warning.path.split(".")), warning.message)._replace(severity="warning")
         for warning in config.warnings
     )
     return config
@@ -160,7 +160,7 @@ def _node_at(tree: Node, path: Path) -> Node:
     return node
 
 
-def _located(tree: Node, file: str | None, path: Path, message: str) -> Problem:
+def located_in(tree: Node, file: str | None, path: Path, message: str) -> Problem:
     """Return the problem with file and line of its value, or of the mapping that lacks it."""
     node = _node_at(tree, path)
     if node is tree:

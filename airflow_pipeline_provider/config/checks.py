@@ -68,8 +68,19 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
             f"{name} is masked, and {shown_by} of the views shows {path}, which is in source.{key}: grant rights on "
             f"a view of your own without {shown_by}, or change the key",
         )
+    settings = config.airflow
+    if settings.tasks.drain is not None and config.backlog == "wait":
+        yield _warning("airflow.tasks.drain", "is not used: backlog: wait has no task drain")
+    if settings.owner_links and not settings.owner_links.keys() & _owners(settings.owner):
+        who = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
+        yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {who}")
     for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
+
+
+def _owners(owner: str | None) -> set[str]:
+    """Return the owners as Airflow separates them."""
+    return {one.strip() for one in (owner or "").split(",")}
 
 
 def _shown_masked(config: PipelineConfig) -> Iterator[tuple[str, str, str, str]]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from airflow_pipeline_provider.config.build import build_config
+from airflow_pipeline_provider.config.build import build_config, located_in
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
 from airflow_pipeline_provider.config.files import include_columns, read_file, read_mapping
 from airflow_pipeline_provider.config.model import PipelineConfig
@@ -36,6 +36,7 @@ __all__ = [
     "find_file",
     "load_folder",
     "load_pipeline",
+    "located",
     "parse_pipeline",
     "pipeline_files",
 ]
@@ -152,6 +153,13 @@ def _id_of(path: Path) -> str | None:
         return None
     node = tree.value.get("pipeline_id") if tree is not None and isinstance(tree.value, dict) else None
     return node.value if node is not None and isinstance(node.value, str) else None
+
+
+def located(path: str | Path, where: Sequence[str | int], message: str) -> Problem:
+    """Return a problem of a valid file, with the file and line of the value at `where`."""
+    path = Path(path)
+    tree, defaults = read_mapping(path), _defaults_of(path.parent)
+    return located_in(tree if defaults is None else _merge(defaults, tree), str(path), tuple(where), message)
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

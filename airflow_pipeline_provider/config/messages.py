@@ -140,6 +140,7 @@ def _expectation(item: Any, path: tuple[str | int, ...], model: type[BaseModel])
         name, comparison, unit = _LENGTHS[kind]
         if ctx.get(name) == 1 and comparison == "at least":
             return "given, not empty"
+        unit = "characters" if isinstance(item["input"], str) else unit
         return f"{comparison} {ctx.get(name)} {unit} long"
     if kind == "string_pattern_mismatch":
         return f"text that matches {ctx.get('pattern')}"

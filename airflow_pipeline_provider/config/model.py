@@ -14,7 +14,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +28,7 @@ from pydantic import (
 )
 
 from airflow_pipeline_provider.config import fields
+from airflow_pipeline_provider.config.airflow_options import AirflowOptions
 from airflow_pipeline_provider.config.checks import cross_field_problems
 from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile, ContractOptions
 from airflow_pipeline_provider.config.options import (
@@ -39,7 +39,6 @@ from airflow_pipeline_provider.config.options import (
     StageOptions,
     StateOptions,
     TargetOptions,
-    printable,
     validate_duration,
 )
 from airflow_pipeline_provider.config.policy import function_problem, module_problem
@@ -63,7 +62,6 @@ CalendarDuration = Annotated[
 Day = Annotated[
     date, BeforeValidator(fields.validate_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
-Names = Annotated[tuple[str, ...], BeforeValidator(fields.validate_names)]
 
 
 class ValidateOptions(Section):
@@ -104,32 +102,6 @@ class AuditOptions(Section):
     on_reject: Literal["fail", "quarantine"] = Field(
         default="fail",
         description="When the target cannot accept a document: fail, or load the others and keep it in the stage.",
-    )
-
-
-class AirflowOptions(Section):
-    """Settings of the pipeline's DAG."""
-
-    retries: int = Field(
-        default=3, ge=0, le=100, strict=True, description="Number of Airflow retries of each task."
-    )
-    retry_delay: DurationSeconds = Field(
-        default=30,
-        description="Delay before the first retry, such as 30s; each further delay is about twice as long.",
-    )
-    pool: Annotated[str, AfterValidator(printable)] | None = Field(
-        default=None, min_length=1, max_length=256, description="Airflow pool of the tasks."
-    )
-    tags: Names = Field(default=(), description="Tags of the DAG, at most 100 characters each.")
-    max_active_runs: int = Field(
-        default=1,
-        ge=1,
-        le=1000,
-        strict=True,
-        description="Number of concurrent runs; more than 1 needs state.type sql.",
-    )
-    owner: Annotated[str, AfterValidator(printable)] | None = Field(
-        default=None, min_length=1, max_length=500, description="Owner shown by Airflow."
     )
 
 
@@ -213,7 +185,7 @@ class PipelineConfig(BaseModel):
         default="pass", description="pass: planning skips a blocked window; stop: planning stops at it."
     )
     airflow: AirflowOptions = Field(
-        default=AirflowOptions(), description="Retries, pool, tags and concurrent runs in Airflow."
+        default=AirflowOptions(), description="What Airflow is told about the DAG and its tasks."
     )
     default_record: dict[str, Any] = Field(
         default={}, description="Fields and values that every window's record starts with."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,13 @@ from airflow.sdk import DAG, Param, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_pipeline_provider import operators
-from airflow_pipeline_provider.config.loader import find_file, load_folder, load_pipeline
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    find_file,
+    load_folder,
+    load_pipeline,
+    located,
+)
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.days import day_interval
@@ -19,9 +24,11 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.broken import broken_pipeline
 from airflow_pipeline_provider.factory.documentation import describe, document
 from airflow_pipeline_provider.factory.graph import TaskSpec, pipeline_graph
+from airflow_pipeline_provider.factory.task_settings import dag_arguments, default_args, task_arguments
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
+from airflow_pipeline_provider.observability.redaction import redact_yaml
+from airflow_pipeline_provider.operators.executor_config import TaskSettingError
 
-LONGEST_RETRY_DELAY = timedelta(minutes=10)
 EARLIEST_START = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's start_date would have no tasks
 
 
@@ -46,7 +53,10 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
         return
     loaded = load_folder(path, options_model=options_model)
     for pipeline_id, (file, config) in loaded.pipelines.items():
-        namespace[pipeline_id] = build_dag(config, file)
+        try:
+            namespace[pipeline_id] = build_dag(config, file)
+        except TaskSettingError as wrong:
+            loaded.errors[file] = ConfigFileError([located(file, wrong.path, wrong.reason)], str(file))
     for file, error in loaded.errors.items():
         broken = broken_pipeline(file, str(Path(folder) / file.name), error)
         namespace[broken.dag_id] = broken
@@ -57,18 +67,16 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
     start = day_interval(config.start_day, config.timezone).start if config.start_day else EARLIEST_START
     # Airflow evaluates a cron expression in the time zone of the start date
     local_start = pendulum.instance(start).in_timezone(config.timezone)
-    settings = config.airflow
     description = describe(config)
     dag = DAG(
         dag_id=config.pipeline_id,
         schedule=_schedule(config),
         start_date=local_start,
         catchup=False,
-        max_active_runs=settings.max_active_runs,
-        tags=list(settings.tags),
         default_args=default_args(config),
-        description=description,
+        description=redact_yaml(config.airflow.description or description),
         doc_md=document(config, description, file),
+        **dag_arguments(config),
     )
     with dag:
         _add_tasks(config)
@@ -89,23 +97,6 @@ def _schedule(config: PipelineConfig) -> Any:
         start_day=config.start_day.isoformat() if config.start_day else None,
         end_day=config.end_day.isoformat() if config.end_day else None,
     )
-
-
-def default_args(config: PipelineConfig) -> dict[str, object]:
-    """Return the DAG's `default_args` from the `airflow` section: retries, pool and owner."""
-    settings = config.airflow
-    delay = timedelta(seconds=settings.retry_delay)
-    arguments: dict[str, object] = {
-        "retries": settings.retries,
-        "retry_delay": delay,
-        "retry_exponential_backoff": True,
-        "max_retry_delay": max(delay, LONGEST_RETRY_DELAY),
-    }
-    if settings.pool:
-        arguments["pool"] = settings.pool
-    if settings.owner:
-        arguments["owner"] = settings.owner
-    return arguments
 
 
 def _params() -> ParamsDict:
@@ -164,7 +155,8 @@ def _add_tasks(config: PipelineConfig) -> None:
 
 def _task(spec: TaskSpec, config: PipelineConfig, built: dict[str, Any]) -> Any:
     operator = getattr(operators, spec.operator)
+    arguments = {**spec.arguments, **task_arguments(config, spec.task_id)}
     if spec.mapped is None:
-        return operator(task_id=spec.task_id, pipeline=config, **spec.arguments)
-    partial = operator.partial(task_id=spec.task_id, pipeline=config, **spec.arguments)
+        return operator(task_id=spec.task_id, pipeline=config, **arguments)
+    partial = operator.partial(task_id=spec.task_id, pipeline=config, **arguments)
     return partial.expand(slice=built[spec.mapped].output)

@@ -14,7 +14,8 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
-from airflow_pipeline_provider.factory.dag import EARLIEST_START, default_args
+from airflow_pipeline_provider.factory.dag import EARLIEST_START
+from airflow_pipeline_provider.factory.task_settings import default_args
 from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOperator
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,

@@ -88,6 +88,10 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
     config: dict[str, Any] = {"pipeline_id": "flights"}
     for one, connector in used.items():
         config[one] = {"type": connector, **SECTIONS[f"{one}.{connector}"]}
+    if kind == "airflow" and name:
+        of_task = [part.replace("TASK", "extract") for part in name.split(".")[1:]]
+        config["airflow"] = {"tasks": {of_task[0]: {key: example}} if of_task else {key: example}}
+        return config
     if kind == "columns":
         types = {"columns": "rows", "format": "date"}
         column = {"name": "A", "path": "a", "type": types.get(key, "text"), key: example}

@@ -34,6 +34,7 @@ NOT_IMPORTED = ("airflow_pipeline_provider.state.migrations.env",)  # importing 
 
 # Constructors with other arguments than one message.
 EXAMPLES: dict[str, Callable[[type], BaseException]] = {
+    "TaskSettingError": lambda cls: cls(("airflow", "tasks", "load", "executor"), "no such executor"),
     "LeaseHeldError": lambda cls: cls("run 1", AT, AT, windows=((AT, AT),), follows=True),
     "ConfigFileError": lambda cls: cls(PROBLEMS, "dags/a.yaml"),
     "CrossFieldError": lambda cls: cls(PROBLEMS),
