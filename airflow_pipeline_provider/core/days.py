@@ -119,13 +119,27 @@ def _check_day(day: date) -> date:
 @lru_cache(maxsize=8192)
 def _first_instant(day: date, zone: tzinfo) -> datetime:
     """Return the first instant whose local date is `day` or later."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    start = midnight - _DAY  # offsets are shorter than a day
-    for change in _changes(start, midnight + _DAY, zone):
-        if midnight - offset_at(start, zone) < change:  # up to the change one offset holds
+    return _reached(datetime(day.year, day.month, day.day, tzinfo=UTC), zone)
+
+
+def _reached(wall: datetime, zone: tzinfo) -> datetime:
+    """Return the first instant at which the local clock shows `wall` or later; `wall` is written with UTC."""
+    start = wall - _DAY  # offsets are shorter than a day
+    for change in _changes(start, wall + _DAY, zone):
+        if wall - offset_at(start, zone) < change:  # up to the change one offset holds
             break
         start = change
-    return max(start, midnight - offset_at(start, zone))
+    return max(start, wall - offset_at(start, zone))
+
+
+def clock_reaches(day: date, minutes: int, timezone: str | tzinfo) -> datetime:
+    """Return the first instant at which the local clock shows `minutes` after midnight of `day`, or later.
+
+    So a time that exists twice is the first of the two, and one that a clock change skips is the end of the gap.
+    Raises ValueError for an unknown timezone and for a date in the first or last days of the calendar.
+    """
+    midnight = datetime.combine(_check_day(day), datetime.min.time(), UTC)
+    return _reached(midnight + timedelta(minutes=minutes), zone_of(timezone))
 
 
 def day_interval(day: date, timezone: str | tzinfo) -> Interval:

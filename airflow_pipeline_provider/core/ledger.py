@@ -6,7 +6,8 @@ functions of its entries and never stored as a second source of truth (`core.cov
 A window's life: ``attempt -> replacing(token) -> committed(token)``, with ``failed`` anywhere after the
 attempt and ``waived`` by hand at any time.  A committed window may be replaced: ``replacing`` with a
 newer token, then ``committed`` with that token.  A committed window may be ``checked`` later: late data is seen
-when source and target are counted again.
+when source and target are counted again.  A day or window that is not as the pipeline file expects is ``missed``
+(`core.expectations`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class Kind(str, Enum):
     FAILED = "failed"  # detail: {"error": class name, "message": ..., "phase": ...}
     WAIVED = "waived"  # left incomplete on purpose; detail: {"reason": ...}
     CHECKED = "checked"  # counted again; detail: {"source": n, "target": n, "verdict": one of Check}
+    MISSED = (
+        "missed"  # not as expected; detail: that of `expectations.Miss`; token: of the commit that is judged
+    )
 
 
 class Check(str, Enum):

@@ -21,6 +21,9 @@ from airflow_pipeline_provider.state.owners import (
 )
 
 KEYED = (Kind.REPLACING, Kind.COMMITTED)
+"""Kinds that need a token."""
+ONCE = (*KEYED, Kind.MISSED)
+"""Kinds of which a second entry of the same interval and token changes nothing."""
 
 
 def admit(entry: Entry, overlapping: Iterable[Entry]) -> bool:
@@ -31,7 +34,7 @@ def admit(entry: Entry, overlapping: Iterable[Entry]) -> bool:
     """
     written = list(overlapping)
     check_transition(written, entry)
-    if entry.kind not in KEYED:
+    if entry.kind not in ONCE:
         return True
     key = (entry.kind, entry.interval, entry.token)
     return not any((other.kind, other.interval, other.token) == key for other in written)

@@ -30,7 +30,7 @@ from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.state.about import NOTHING, About, read_about
 from airflow_pipeline_provider.state.base import Lease, Snapshot, State
 from airflow_pipeline_provider.state.owners import Execution, Owner
-from airflow_pipeline_provider.state.rules import KEYED, admit, claim, split_expired, to_release
+from airflow_pipeline_provider.state.rules import ONCE, admit, claim, split_expired, to_release
 from airflow_pipeline_provider.state.sql_coverage import UNSAVED_ENTRIES, read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_snapshot import entry_row, read_snapshot, write_snapshot
 
@@ -223,7 +223,7 @@ class SqlState(State):
 
     def _append(self, connection: sa.Connection, entry: Entry) -> None:
         longest_us = self._longest_us(connection) or 0
-        overlapping = self._entries(connection, entry.interval, longest_us) if entry.kind in KEYED else []
+        overlapping = self._entries(connection, entry.interval, longest_us) if entry.kind in ONCE else []
         if not admit(entry, overlapping):
             return
         database = self._database()
