@@ -49,6 +49,7 @@ ACTION_POINTS = {
     "rename.rows_renamed": "inside: the rows have the new id, the commit rows have the old one",
     "rename.target_committed": "the target's transaction is committed",
     "accept_shrink.recorded": "the acceptance is recorded, the run that it names is not started",
+    "expectations.recorded": "one more miss is in the ledger, no notice is sent",
     "waive.leased": "the interval is leased, no waiver is written",
     "waive.written": "one more interval is waived, its lease is still there",
 }

@@ -133,6 +133,10 @@ _ACCEPT_CHANGES = _flag(
     "--accept-changes",
     "also commit windows whose documents changed, as if `contract` were warn; requires --here",
 )
+_ACCEPT_UNUSUAL = _flag(
+    "--accept-unusual",
+    "also commit windows with other rows than `expect.rows`, and report them no longer; requires --here",
+)
 
 COMMANDS = (
     Command(
@@ -320,6 +324,7 @@ COMMANDS = (
             _HERE,
             _ACCEPT_SHRINK,
             _ACCEPT_CHANGES,
+            _ACCEPT_UNUSUAL,
             _flag("--dry-run", "show the windows and change nothing"),
             _WAIT,
             _RETRIES,
@@ -358,6 +363,7 @@ COMMANDS = (
             _HERE,
             _ACCEPT_SHRINK,
             _ACCEPT_CHANGES,
+            _ACCEPT_UNUSUAL,
             _flag("--no-reload", "report windows that grew without loading them again"),
             _WAIT,
             _RETRIES,

@@ -48,13 +48,18 @@ class ReloadOptions:
     here: bool = True
     accept_shrink: bool = False
     accept_changes: bool = False
+    accept_unusual: bool = False
     wait_seconds: int = 600
     retries: int = 3
 
 
 def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOptions:
     """Parse the options of a command that moves windows again."""
-    for flag, given in (("--accept-shrink", args.accept_shrink), ("--accept-changes", args.accept_changes)):
+    for flag, given in (
+        ("--accept-shrink", args.accept_shrink),
+        ("--accept-changes", args.accept_changes),
+        ("--accept-unusual", args.accept_unusual),
+    ):
         if given and not args.here and not dry_run:
             raise ConfigError(
                 f"{flag}: only works with --here, since DAG runs use the policy in the pipeline file: add --here"
@@ -63,6 +68,7 @@ def read_reload_options(args: Namespace, *, dry_run: bool = False) -> ReloadOpti
         here=args.here,
         accept_shrink=args.accept_shrink,
         accept_changes=args.accept_changes,
+        accept_unusual=args.accept_unusual,
         wait_seconds=read_seconds(args.wait, "--wait"),
         retries=read_count(args.retries, "--retries", least=0, most=1000),
         by=read_person(args.by),
@@ -108,14 +114,15 @@ def _reported(row: R, run_id: str | None, moved: WindowResult | None) -> R:
 
 
 def _accepting(runtime: Runtime, options: ReloadOptions) -> Runtime:
-    """Return the runtime with `audit.on_shrink: accept`, and with warn where `contract` fails, as the options ask."""
+    """Return the runtime that accepts what the options ask for: shrinkage, failing changes, unusual rows."""
     changed: dict[str, object] = {}
     if options.accept_shrink:
         changed["audit"] = runtime.config.audit.model_copy(update={"on_shrink": "accept"})
     if options.accept_changes and (contract := runtime.config.contract_) is not None:
         failing = [name for name, level in contract.model_dump().items() if level == "fail"]
         changed["contract_"] = contract.model_copy(update=dict.fromkeys(failing, "warn"))
-    return with_fields(runtime, config=runtime.config.model_copy(update=changed))
+    config = runtime.config.model_copy(update=changed)
+    return with_fields(runtime, config=config, accepts_unusual=options.accept_unusual)
 
 
 def reload_windows(

@@ -35,6 +35,7 @@ SECTIONS_WITH_DEFAULTS = (
     "columns",
     "validate",
     "audit",
+    "expect",
     "airflow",
     "default_record",
     "record_functions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from airflow_pipeline_provider.config.expectations import expectation_warnings
 from airflow_pipeline_provider.config.fields import cron_expression, shortest_tick_seconds
 from airflow_pipeline_provider.config.problems import Problem
 from airflow_pipeline_provider.core.columns import indexed_path
@@ -74,6 +75,7 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
     if settings.owner_links and not settings.owner_links.keys() & _owners(settings.owner):
         who = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
         yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {who}")
+    yield from expectation_warnings(config)
     for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
 

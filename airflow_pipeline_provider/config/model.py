@@ -31,6 +31,7 @@ from airflow_pipeline_provider.config import fields
 from airflow_pipeline_provider.config.airflow_options import AirflowOptions
 from airflow_pipeline_provider.config.checks import cross_field_problems
 from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile, ContractOptions
+from airflow_pipeline_provider.config.expectations import ExpectOptions
 from airflow_pipeline_provider.config.options import (
     DURATION_PATTERN,
     DurationSeconds,
@@ -46,6 +47,7 @@ from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.core.columns import Column, Contract
 from airflow_pipeline_provider.core.durations import Duration
+from airflow_pipeline_provider.core.expectations import Expectations
 from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -102,6 +104,10 @@ class AuditOptions(Section):
     on_reject: Literal["fail", "quarantine"] = Field(
         default="fail",
         description="When the target cannot accept a document: fail, or load the others and keep it in the stage.",
+    )
+    on_unusual: Literal["warn", "fail"] = Field(
+        default="warn",
+        description="When the window has other rows than expect.rows: commit it with a warning, or fail.",
     )
 
 
@@ -174,6 +180,9 @@ class PipelineConfig(BaseModel):
         default=ValidateOptions(), alias="validate", description="Checks before a window is read."
     )
     audit: AuditOptions = Field(default=AuditOptions(), description="Checks before a window is committed.")
+    expect: ExpectOptions | None = Field(
+        default=None, description="When days must be complete, and how many rows windows must have."
+    )
     max_attempts: int = Field(
         default=5,
         ge=1,
@@ -266,6 +275,11 @@ class PipelineConfig(BaseModel):
         if self.contract_ is not None:
             return self.contract_.contract()
         return Contract() if self.columns else None
+
+    @functools.cached_property
+    def expectations(self) -> Expectations:
+        """What is expected of days and windows."""
+        return Expectations() if self.expect is None else self.expect.expectations()
 
     @functools.cached_property
     def rules(self) -> PlanRules:

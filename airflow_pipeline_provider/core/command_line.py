@@ -75,10 +75,20 @@ def run_until_done(name: str) -> Words:
 
 
 def reprocess(
-    name: str, interval: Interval, *, accept_shrink: bool = False, accept_changes: bool = False
+    name: str,
+    interval: Interval,
+    *,
+    accept_shrink: bool = False,
+    accept_changes: bool = False,
+    accept_unusual: bool = False,
 ) -> Words:
     """Move the windows in the interval again."""
-    more = (("--accept-shrink",) if accept_shrink else ()) + (("--accept-changes",) if accept_changes else ())
+    flags = {
+        "--accept-shrink": accept_shrink,
+        "--accept-changes": accept_changes,
+        "--accept-unusual": accept_unusual,
+    }
+    more = tuple(flag for flag, given in flags.items() if given)
     return ("reprocess", name, *_span(interval), "--here", *more)
 
 

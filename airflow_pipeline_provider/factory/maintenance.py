@@ -20,6 +20,7 @@ from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOp
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,
     DriftOperator,
+    ExpectationsOperator,
     RecheckOperator,
     ReloadOperator,
 )
@@ -41,12 +42,12 @@ def load_maintenance(
 
     For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
     pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
-    attempts. The DAG file can also call `load_pipelines`. The Params `pipeline` and `day` limit a run that is started
-    by hand.
+    attempts. A pipeline with `expect` gets a task that judges the last `days` days by it. The DAG file can also call
+    `load_pipelines`. The Params `pipeline` and `day` limit a run that is started by hand.
 
     :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
     :param schedule: a cron expression in UTC, or None for manual runs only.
-    :param days: number of days to recheck, 1 or more.
+    :param days: number of days to recheck and to judge, 1 or more.
     :param on_shrink: ``fail``: the run fails if a window shrank at the source; ``warn``: the task logs a warning.
     :raises ConfigError: the folder is missing, or an argument is invalid.
     """
@@ -74,7 +75,7 @@ def build_maintenance(
     on_shrink: str,
     dag_id: str = DAG_ID,
 ) -> DAG:
-    """Build the DAG: a task group of four tasks for each pipeline; no pipeline waits for another."""
+    """Build the DAG: a task group of four or five tasks for each pipeline; no pipeline waits for another."""
     dag = DAG(
         dag_id=dag_id,
         schedule=schedule,
@@ -85,7 +86,7 @@ def build_maintenance(
         doc_md=(
             f"For each pipeline: count the committed windows of the last {counted(days, 'day')} again, start runs of "
             "the pipeline's own DAG to reload windows that grew, report windows that shrank (the target keeps its "
-            "rows), and remove files of crashed attempts."
+            "rows), and remove files of crashed attempts. Pipelines with `expect` are judged by it."
         ),
     )
     with dag:
@@ -144,4 +145,8 @@ def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> list[BaseOp
         )
         counted >> drift
         cleanup = CleanupOperator(task_id=f"cleanup__{name}", pipeline=config, day=day, **common)
-    return [counted, cleanup]
+        first: list[BaseOperator] = [counted, cleanup]
+        if config.expect is not None:
+            task_id = f"expectations__{name}"
+            first.append(ExpectationsOperator(task_id=task_id, pipeline=config, days=days, day=day, **common))
+    return first

@@ -30,6 +30,8 @@ ROWS_QUARANTINED = "pipeline.rows_quarantined"
 BYTES = "pipeline.bytes"
 SCHEMA_CHANGES = "pipeline.schema_changes"
 UNTIMED_ROWS = "pipeline.untimed_rows"
+LATE_DAYS = "pipeline.late_days"
+UNUSUAL_WINDOWS = "pipeline.unusual_windows"
 LAG_SECONDS = "pipeline.lag_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"
 
@@ -57,6 +59,11 @@ METRICS = {
         "changes of the documents that the audit found, one for each field or column (`contract`: warn, fail)",
     ),
     UNTIMED_ROWS: Metric("gauge", "rows of the source without a usable event time, counted by validate"),
+    LATE_DAYS: Metric("gauge", "late days (`expect.day_complete_by`) when the maintenance DAG looked last"),
+    UNUSUAL_WINDOWS: Metric(
+        "gauge",
+        "committed windows with other rows than expected (`expect.rows`) when the maintenance DAG looked last",
+    ),
     LAG_SECONDS: Metric(
         "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"
     ),

@@ -1,12 +1,13 @@
 """Maintain a pipeline after its commits: find and reload late data, remove leftover files.
 
-    recheck >> [reload (mapped over what grew), drift]        cleanup
+    recheck >> [reload (mapped over what grew), drift]        cleanup        expectations (with `expect`)
 
 `drift` is a task of its own: shrinkage fails the run, and what grew is reloaded nevertheless.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timezone
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
+from airflow_pipeline_provider.phases.expectations import check_expectations
 from airflow_pipeline_provider.phases.recheck import RecheckedWindow, recheck
 
 if TYPE_CHECKING:
@@ -145,6 +147,40 @@ class DriftOperator(PipelineOperator):
         if self.on_shrink == "fail":
             raise AirflowFailException(sentence)
         self.log.warning("%s", sentence)
+
+
+class ExpectationsOperator(PipelineOperator):
+    """Judge the last days by `expect`, record new misses in the ledger, and return sentences about these.
+
+    A day is judged at the time of the task, not at the run's.
+
+    :param days: number of days.
+    :param day: a run that only rechecks this day skips this task (templated).
+    """
+
+    template_fields: Sequence[str] = ("pipeline", "day")
+    operator_extra_links = ()
+
+    def __init__(self, *, days: int = 7, day: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.days = days
+        self.day = day
+
+    def execute(self, context: Context) -> list[str]:
+        if self.day:
+            raise AirflowSkipException(f"this run only rechecks {self.day}")
+        dag_run = context["dag_run"]
+        with self.runtime(context) as runtime:
+            found = check_expectations(runtime, self.days, f"{dag_run.dag_id}/{dag_run.run_id}")
+            zone = runtime.config.timezone
+        new = [miss.sentence(zone) for miss in found.new]
+        for miss in found.judgement.misses:
+            known = "" if miss in found.new else " (known)"
+            self.log.warning("not as expected%s: %s", known, miss.sentence(zone))
+        for reason, number in Counter(one.sentence for one in found.judgement.not_judged).items():
+            self.log.info("%s not judged: %s", counted(number, "window"), reason)
+        more = len(new) - MOST_LISTED
+        return new[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
 
 
 class CleanupOperator(PipelineOperator):

@@ -23,6 +23,7 @@ from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.attempt_files import remove_older_attempts
 from airflow_pipeline_provider.phases.commit_rows import loaded
 from airflow_pipeline_provider.phases.day_events import DayEvents
+from airflow_pipeline_provider.phases.expectations import judge_rows
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
@@ -43,7 +44,8 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
     """Commit the window if its counts agree; otherwise extract again or fail.
 
     The counts agree if source = manifest + quarantined and manifest = target = distinct ids.  A window whose
-    documents changed in a way that `contract` does not accept fails too (`phases.schema_changes`).
+    documents changed in a way that `contract` does not accept fails too (`phases.schema_changes`), and so does one
+    with other rows than expected, with `audit.on_unusual: fail` (`phases.expectations`).
 
     :param day_events: the `.days` events of the task that may send one; without it none becomes due.
     """
@@ -65,8 +67,8 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                     distinct=counts.distinct,
                 )
                 if result.ok:
-                    fields = judge_fields(runtime, claim, staged)
-                    return _commit(runtime, claim, staged, counts, fields, day_events)
+                    judged = {**judge_rows(runtime, claim, staged), **judge_fields(runtime, claim, staged)}
+                    return _commit(runtime, claim, staged, counts, judged, day_events)
                 again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
                 if not again:
                     raise DataError(
@@ -158,7 +160,7 @@ def _commit(
     claim: Claim,
     staged: Staged,
     counts: Counts,
-    fields: dict[str, Any],
+    judged: dict[str, Any],
     day_events: DayEvents | None,
 ) -> Audited:
     interval = claim.interval
@@ -169,7 +171,7 @@ def _commit(
         "distinct": counts.distinct,
         **quarantined,
         **_facts(runtime, claim, staged),
-        **fields,
+        **judged,
     }
     if runtime.target.identity.keeps_history:
         detail["outdated"] = counts.target - runtime.target.count_newest(interval, staged.token)

@@ -241,7 +241,7 @@ def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interva
 
 
 def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
-    return [entry for entry in entries if entry.interval.overlaps(piece)]
+    return [entry for entry in entries if entry.interval.overlaps(piece) and entry.kind is not Kind.MISSED]
 
 
 def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -> bool:
@@ -253,7 +253,7 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
     piece = finding.interval
     if any(_blocks(runtime, lease, piece) for lease in runtime.state.leases()):
         return False
-    if runtime.state.entries(piece) != seen:
+    if _touching(runtime.state.entries(piece), piece) != seen:
         return False
     nothing_to_clear = finding.verdict is Check.EQUAL and not _recorded_drift(seen, piece)
     if finding.kept or finding.known or nothing_to_clear:

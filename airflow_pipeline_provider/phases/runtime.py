@@ -32,6 +32,7 @@ def whole_run() -> Execution:
 class Runtime:
     """Configuration, connectors, state and clock of a phase; `clock` returns the current time, aware.
 
+    `accepts_unusual`: commit a window whose rows are not as expected, and record that it was accepted.
     `installation` and `execution` distinguish this process from others that work on a run of the same id.
     """
 
@@ -45,6 +46,7 @@ class Runtime:
     """Time, by `clock`, at which this process took or renewed each lease that it holds, by run and interval."""
     installation: str | None = None
     execution: Execution = field(default_factory=whole_run)
+    accepts_unusual: bool = False
 
     def owner(self, run: str) -> Owner:
         """Return this process as the owner of the run's lease."""

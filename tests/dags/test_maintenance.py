@@ -238,3 +238,19 @@ def test_a_dag_unknown_to_airflow_is_reported(
     place = (folder.pipeline_id, "--folder", str(folder.path / "dags" / "pipelines"))
     assert airflow_pipelines("reprocess", *place, "--from", "2013-11-03", "--to", "2013-11-03") == 2
     assert f"Airflow has no DAG '{folder.pipeline_id}' yet" in capsys.readouterr().err
+
+
+def test_a_late_day_is_reported_once(folder: Folder, run_dag: Callable[..., Any]) -> None:
+    """The day of 25 hours was never moved, and the time has come long ago."""
+    folder.write(granularity="1d", backlog="wait", expect='{day_complete_by: "09:00"}')
+    other = f"{folder.pipeline_id}.z"
+    folder.write(other, granularity="1d", backlog="wait")
+    maintenance = with_maintenance(folder)
+    task_id = f"expectations__{folder.pipeline_id}"
+    assert f"expectations__{other}" not in folder.dags()[maintenance].task_ids
+    returned = [
+        run_dag(folder.dags()[maintenance]).get_task_instance(task_id).xcom_pull(task_id) for _ in "12"
+    ]
+    assert returned == [["2013-11-03 is late: it was due to be complete by 2013-11-04 09:00 EST"], []]
+    skipped = run_dag(folder.dags()[maintenance], run_conf={"day": "2013-11-03"})
+    assert str(skipped.get_task_instance(task_id).state) == "skipped"

@@ -99,12 +99,15 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
         config["columns"] = [rows if name else column]
         return config
     place = config
-    for step in [kind, *name.split(".")[1:]] if section else []:
+    steps = [kind, *name.split(".")[1:]] if kind in used else section.split(".")
+    for step in steps if section else []:
         place = place.setdefault(step, {})
     if key == "kms_key_id":
         place["sse"] = "aws:kms"
     if (section, key) == ("source.sql", "query"):
         del place["table"]
+    if key == "band":
+        place["of_last"] = "4w"
     if key == "end_day":
         config["start_day"] = "2013-11-01"
     place[key] = example
