@@ -21,6 +21,7 @@ __all__ = [
     "PipelineError",
     "StageOperator",
     "ValidateWindowOperator",
+    "WholeDayMapper",
     "build_complete_pipeline_record",
     "build_window_record",
     "calculate_day_from_timestamp",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.exceptions import PipelineError
     from airflow_pipeline_provider.factory.dag import load_pipelines
     from airflow_pipeline_provider.factory.maintenance import load_maintenance
+    from airflow_pipeline_provider.factory.partition_mapper import WholeDayMapper
     from airflow_pipeline_provider.operators import (
         AuditOperator,
         DrainOperator,
@@ -79,6 +81,7 @@ else:
             "exceptions": ["PipelineError"],
             "factory.dag": ["load_pipelines"],
             "factory.maintenance": ["load_maintenance"],
+            "factory.partition_mapper": ["WholeDayMapper"],
             "operators": [
                 "AuditOperator",
                 "DrainOperator",

@@ -161,6 +161,7 @@ API = {
         "airflow_pipeline_provider.sensors.day_complete.DayCompleteSensor",
         "airflow_pipeline_provider.triggers.day_complete.DayCompleteTrigger",
     ],
+    "Partition mapper": ["airflow_pipeline_provider.factory.partition_mapper.WholeDayMapper"],
     "Windows and records": [
         *(
             f"airflow_pipeline_provider.core.record_generation.{name}"
@@ -638,6 +639,9 @@ def events_page() -> str:
         "day](../how-to/downstream.md).\n"
         + _table(("asset", "sent when"), [(f"`{name}`", when) for name, when in events.items()])
         + _table(("key of `extra`", "value"), [(f"`{name}`", meaning) for name, meaning in extra.items()])
+        + "\nAn asset with partition keys has these keys below `partitions` and the partition key, because Airflow "
+        "gives the events that one task sends for one asset the same `extra`: "
+        '`extra["partitions"]["2013-11-03"]["rows"]`.\n'
         + "\n## XComs\n\nEach value is JSON of at most a few kilobytes.\n"
         + _table(
             ("task", "key", "value"), [(f"`{task}`", f"`{key}`", what) for (task, key), what in xcoms.items()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timezone, tzinfo
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from airflow_pipeline_provider.core.days import in_zone, zone_of
 from airflow_pipeline_provider.core.intervals import Interval
 
 _ID = re.compile(r"(.+)\.([0-9]{8}T[0-9]{6}(?:\.[0-9]{6})?)Z-([0-9]{8}T[0-9]{6}(?:\.[0-9]{6})?)Z", re.ASCII)
@@ -35,6 +36,11 @@ def _compact(value: datetime) -> str:
 def window_id_of(pipeline_id: str, interval: Interval) -> str:
     """Return the `Window.window_id` of this interval."""
     return f"{pipeline_id}.{_compact(interval.start)}-{_compact(interval.end)}"
+
+
+def partition_key(start: datetime, timezone: str | tzinfo) -> str:
+    """Return `2013-11-03T01:00:00-05:00`: the partition key of the window that starts then, in its local time."""
+    return in_zone(start, zone_of(timezone)).isoformat()
 
 
 class NamedRun(NamedTuple):

@@ -43,6 +43,13 @@ class PipelinePlugin(AirflowPlugin):
     ]
 
     @property
+    def partition_mappers(self) -> list[type]:  # type: ignore[override]
+        """Return our mapper, imported where a partitioned DAG with it is read."""
+        from airflow_pipeline_provider.factory.partition_mapper import WholeDayMapper
+
+        return [WholeDayMapper]
+
+    @property
     def fastapi_apps(self) -> list[dict[str, object]]:  # type: ignore[override]
         """Return the page's application, built when the api-server asks for it.
 

@@ -5,6 +5,9 @@
 An asset is known by its name alone, ``Asset("flights.days")``, so that its URI cannot be wrong.  Instants are
 ISO 8601 in UTC, `day` is the local date.
 
+Each event is sent twice: by the alias, without a partition key, and to an asset whose events have one.  Airflow
+starts a partitioned DAG only by events with a key, and any other DAG only by events without.
+
 Events leave with the success of the audit task.  One that crashes between the commit and its success sends them
 when it is tried again or cleared, so they are sent at least once: by `token` a repeated event differs from that of
 a replaced window.  An event of ``<id>.days`` that no audit sent leaves with the generate task of the pipeline's
@@ -14,6 +17,7 @@ next run, or with the cleanup task of the maintenance DAG (`phases.day_events`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import tzinfo
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +25,14 @@ from airflow.sdk import Asset, AssetAlias
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.intervals import iso_utc
+from airflow_pipeline_provider.core.windows import partition_key
 from airflow_pipeline_provider.operators.base import run_of
 from airflow_pipeline_provider.operators.day_runs import DayRuns
+from airflow_pipeline_provider.operators.partition_events import (
+    add_partition,
+    day_partitions_asset,
+    window_partitions_asset,
+)
 from airflow_pipeline_provider.phases.day_events import DayEvents
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Audited, Claim, CompleteDay
@@ -35,6 +45,9 @@ if TYPE_CHECKING:
 EVENTS = {
     "<pipeline_id>.windows": "The audit committed a window.",
     "<pipeline_id>.days": "A day became complete, or the last of a complete day's windows was replaced.",
+    "<pipeline_id>.window_partitions": "With `<pipeline_id>.windows`. Partition key: the window's local start, "
+    "`2013-11-03T01:00:00-05:00`.",
+    "<pipeline_id>.day_partitions": "With `<pipeline_id>.days`. Partition key: the day, `2013-11-03`.",
 }
 EXTRA = {
     "pipeline": "`pipeline_id`",
@@ -59,7 +72,7 @@ def days_asset(pipeline_id: str) -> str:
 
 
 def assets_of(pipeline: str | PipelineConfig) -> list[Asset]:
-    """Both assets, as outlets of the DAG file: so Airflow knows them before their first event.
+    """All assets, as outlets of the DAG file: so Airflow knows them before their first event.
 
     Two runs whose first events came at the same moment would both try to make the asset, and Airflow would call the
     later run failed, after its commit.  While the task executes they are no outlets: one that is gets an event
@@ -67,11 +80,12 @@ def assets_of(pipeline: str | PipelineConfig) -> list[Asset]:
     """
     if not isinstance(pipeline, PipelineConfig):
         return []
-    return [Asset(windows_asset(pipeline.pipeline_id)), Asset(days_asset(pipeline.pipeline_id))]
+    names = (windows_asset, days_asset, window_partitions_asset, day_partitions_asset)
+    return [Asset(name(pipeline.pipeline_id)) for name in names]
 
 
 def alias_of(pipeline: str | PipelineConfig) -> AssetAlias:
-    """Return the alias that emits the events of both assets.
+    """Return the alias that emits the events without a partition key.
 
     It emits only events that are added to it, and needs no pipeline id while the DAG file is parsed.
     """
@@ -86,13 +100,21 @@ def day_events(context: Context, runtime: Runtime) -> DayEvents:
 
 
 def emit(
-    context: Context, alias: AssetAlias, claim: Claim, audited: Audited, complete: Iterable[CompleteDay]
+    context: Context,
+    alias: AssetAlias,
+    timezone: str | tzinfo,
+    claim: Claim,
+    audited: Audited,
+    complete: Iterable[CompleteDay],
 ) -> None:
     """Add the events of this commit, and of the days that are complete, to the task's outlets."""
+    pipeline_id = claim.pipeline_id
     committed = CompleteDay(claim.day, claim.interval, audited.target_rows, audited.token)
-    asset = windows_asset(claim.pipeline_id)
-    _add(context, alias, asset, claim.pipeline_id, committed, audited.schema_changes)
-    _add_days(context, alias, claim.pipeline_id, complete)
+    about = _about(pipeline_id, committed, audited.schema_changes)
+    context["outlet_events"][alias].add(Asset(windows_asset(pipeline_id)), extra=about)
+    key = partition_key(claim.start, timezone)
+    add_partition(context, window_partitions_asset(pipeline_id), key, about)
+    _add_days(context, alias, pipeline_id, complete)
 
 
 def emit_late(context: Context, alias: AssetAlias, runtime: Runtime) -> None:
@@ -104,21 +126,12 @@ def emit_late(context: Context, alias: AssetAlias, runtime: Runtime) -> None:
 
 def _add_days(context: Context, alias: AssetAlias, pipeline_id: str, complete: Iterable[CompleteDay]) -> None:
     for day in complete:
-        _add(context, alias, days_asset(pipeline_id), pipeline_id, day)
+        about = _about(pipeline_id, day)
+        context["outlet_events"][alias].add(Asset(days_asset(pipeline_id)), extra=about)
+        add_partition(context, day_partitions_asset(pipeline_id), day.day.isoformat(), about)
 
 
-def _add(
-    context: Context,
-    alias: AssetAlias,
-    asset: str,
-    pipeline_id: str,
-    what: CompleteDay,
-    changes: Sequence[str] = (),
-) -> None:
-    context["outlet_events"][alias].add(Asset(asset), extra=_about(pipeline_id, what, changes))
-
-
-def _about(pipeline_id: str, what: CompleteDay, changes: Sequence[str]) -> dict[str, Any]:
+def _about(pipeline_id: str, what: CompleteDay, changes: Sequence[str] = ()) -> dict[str, Any]:
     extra = {
         "pipeline": pipeline_id,
         "day": what.day.isoformat(),

@@ -23,7 +23,8 @@ class AuditOperator(PipelineOperator):
     Draw it below both validate and load: it runs if neither failed (trigger rule ``none_failed``).
 
     Its success sends asset events (`operators.asset_events`): ``<pipeline id>.windows`` for the window, and
-    ``<pipeline id>.days`` when the day is complete and no other run will replace a window of it.
+    ``<pipeline id>.days`` when the day is complete and no other run will replace a window of it; also with partition
+    keys (`operators.partition_events`).
 
     :param stage_task_id: the task that published the manifest (templated).
     :param validate_task_id: the task that gave the verdict (templated).
@@ -64,7 +65,9 @@ class AuditOperator(PipelineOperator):
             day_events = asset_events.day_events(context, runtime)
             audited = audit(runtime, claim, msgspec.convert(staged, Staged), day_events)
             self.result_label = counts_label(audited)
-            asset_events.emit(context, self._alias, claim, audited, day_events.complete)
+            asset_events.emit(
+                context, self._alias, runtime.config.timezone, claim, audited, day_events.complete
+            )
             report_commit(runtime, audited.quarantined_rows)
             self._lineage = lineage.describe(
                 runtime,

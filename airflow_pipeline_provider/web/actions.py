@@ -21,6 +21,10 @@ from airflow_pipeline_provider.core.windows import NamedRun, window_id_of
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError, LeaseHeldError, TransientError
 from airflow_pipeline_provider.operators.asset_events import days_asset, windows_asset
+from airflow_pipeline_provider.operators.partition_events import (
+    day_partitions_asset,
+    window_partitions_asset,
+)
 from airflow_pipeline_provider.phases.accept_shrink import record_acceptance
 from airflow_pipeline_provider.phases.unlock import release_lease
 from airflow_pipeline_provider.phases.waive import waive as waive_span
@@ -56,7 +60,10 @@ def preview(dag_id: str, body: bodies.SelectionBody) -> Response:
     one, at = _found(dag_id), _now()
     shown = _preview(one, at, body.overlapping)
     name = one.facts.pipeline_id
-    followers = {"window": runs.followers(windows_asset(name)), "day": runs.followers(days_asset(name))}
+    followers = {
+        "window": runs.followers(windows_asset(name), window_partitions_asset(name)),
+        "day": runs.followers(days_asset(name), day_partitions_asset(name)),
+    }
     return written(
         {
             "at": at,

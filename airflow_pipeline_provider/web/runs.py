@@ -103,13 +103,13 @@ def start_backfill(
     return StartedBackfill(made.id, len(started), len(rows) - len(started))
 
 
-def followers(asset: str) -> int:
-    """Return how many DAGs that are not paused are scheduled on the asset."""
+def followers(*assets: str) -> int:
+    """Return how many DAGs that are not paused are scheduled on one of the assets."""
     statement = (
         sa.select(sa.func.count(sa.distinct(DagScheduleAssetReference.dag_id)))
         .join(AssetModel, AssetModel.id == DagScheduleAssetReference.asset_id)
         .join(DagModel, DagModel.dag_id == DagScheduleAssetReference.dag_id)
-        .where(AssetModel.name == asset, sa.not_(DagModel.is_paused), sa.not_(DagModel.is_stale))
+        .where(AssetModel.name.in_(assets), sa.not_(DagModel.is_paused), sa.not_(DagModel.is_stale))
     )
     with create_session(scoped=False) as session:
         return int(session.scalar(statement) or 0)

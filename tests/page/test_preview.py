@@ -55,7 +55,8 @@ def test_runs_that_follow_are_counted(place: Place, client: Login) -> None:
     from sqlalchemy import select
 
     with create_session() as session:
-        for kind, number in (("windows", 2), ("days", 1)):
+        kinds = {"windows": 2, "days": 1, "window_partitions": 1, "day_partitions": 2}
+        for kind, number in kinds.items():
             name = f"{place.dag_id}.{kind}"
             asset = session.scalar(select(AssetModel).where(AssetModel.name == name))
             for n in range(number):
@@ -66,4 +67,4 @@ def test_runs_that_follow_are_counted(place: Place, client: Login) -> None:
                 session.flush()
                 session.add(DagScheduleAssetReference(asset_id=asset.id, dag_id=consumer))
     found = post(place, client, "preview", body_of(*place.missing)).json()
-    assert found["followers"] == {"window": 2, "day": 1}
+    assert found["followers"] == {"window": 3, "day": 3}

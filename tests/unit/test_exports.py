@@ -40,6 +40,7 @@ EXPORTS = {
         "DayCompleteSensor",
         "DayCompleteTrigger",
         "PipelineError",
+        "WholeDayMapper",
         "load_maintenance",
         "load_pipelines",
         *RECORD_FUNCTIONS,

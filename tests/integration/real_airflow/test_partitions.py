@@ -1,0 +1,145 @@
+"""DAGs that wait for a day by its partition key run once for it, over both clock changes, under a real scheduler.
+
+The pipelines run on embedded parts, so the test needs Airflow alone. With Airflow 3.2, from `make test-airflow-3.2`:
+
+    export AIRFLOW__CORE__ASSET_MANAGER_CLASS=airflow_pipeline_provider.factory.asset_manager.PartitionAssetManager
+    start="tests/services/airflow/start.sh --port 28480 --data-dir /tmp/airflow-3.2"
+    export $(PYTHON=.venv-airflow-3.2/bin/python $start)
+    .venv/bin/pytest tests/integration/real_airflow/test_partitions.py
+    tests/services/airflow/stop.sh --data-dir /tmp/airflow-3.2
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.real_airflow.lake import whole
+from tests.integration.real_airflow.rest import Airflow
+
+pytestmark = pytest.mark.integration
+
+# two windows of the 25 hours, two of the 23
+DAYS = {"long": (date(2013, 11, 3), "13h", 2), "short": (date(2013, 3, 10), "12h", 2)}
+
+PIPELINE = """
+pipeline_id: {id}
+timezone: America/New_York
+granularity: {granularity}
+x_time_back: 1d
+start_day: {day}
+end_day: {day}
+max_backlog_days: null
+source: {{type: sql, conn_id: {name}_events, table: events, time_column: at, key_columns: [id]}}
+stage: {{type: object_store, path: {data}/stage/{id}}}
+target: {{type: duckdb, path: {data}/{id}.duckdb, table: main.events}}
+state: {{type: sql, conn_id: {name}_{short}_state}}
+airflow: {{retries: 5, retry_delay: 1s}}
+"""
+
+DAG_FILE = '''"""A dag for each pipeline, and those downstream."""
+import airflow
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, task
+
+from airflow_pipeline_provider import WholeDayMapper, load_pipelines
+
+load_pipelines(globals(), "{name}")
+
+for pipeline_id, granularity in {pipelines}.items():
+    asset = Asset(f"{{pipeline_id}}.day_partitions")
+    with DAG(f"{{pipeline_id}}_of_days", schedule=PartitionedAssetTimetable(assets=asset)):
+
+        @task
+        def report(dag_run=None, triggering_asset_events=None):
+            events = triggering_asset_events[Asset(dag_run.dag_id.replace("_of_days", ".day_partitions"))]
+            return [event.extra["partitions"][dag_run.partition_key]["token"] for event in events]
+
+        report()
+    if airflow.__version__ >= "3.3":
+        asset = Asset(f"{{pipeline_id}}.window_partitions")
+        mapper = WholeDayMapper(timezone="America/New_York", granularity=granularity)
+        timetable = PartitionedAssetTimetable(assets=asset, default_partition_mapper=mapper)
+        with DAG(f"{{pipeline_id}}_of_windows", schedule=timetable):
+            EmptyOperator(task_id="report")
+'''
+
+
+class Downstream(NamedTuple):
+    """An installation with the pipelines, by short name, and their consumers, none of them begun."""
+
+    airflow: Airflow
+    ids: dict[str, str]
+    rolls_up: bool
+
+    def consumers(self, short: str) -> list[str]:
+        return [f"{self.ids[short]}_of_days", *([f"{self.ids[short]}_of_windows"] if self.rolls_up else [])]
+
+    def runs(self, dag_id: str) -> list[tuple[Any, str]]:
+        return [(run["partition_key"], run["state"]) for run in self.airflow.runs(dag_id)]
+
+
+@pytest.fixture
+def downstream(airflow: dict[str, str], tmp_path: Path) -> Iterator[Downstream]:
+    installation, name = Airflow(), f"keyed{uuid4().hex[:6]}"
+    folder = Path(installation.dags_folder) / name
+    ids = {short: f"{name}_{short}" for short in DAYS}
+    with sqlite3.connect(tmp_path / "events.db") as connection:
+        connection.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, at TEXT)")
+        for day, _, _ in DAYS.values():
+            at, end = whole(day, day)
+            while at < end:
+                connection.execute("INSERT INTO events (at) VALUES (?)", (f"{at:%Y-%m-%dT%H:%M:%SZ}",))
+                at += timedelta(minutes=30)
+    connection.close()
+    for conn, file in [("events", "events"), *((f"{short}_state", short) for short in DAYS)]:
+        installation.connection(f"{name}_{conn}", conn_type="sqlite", host=f"{tmp_path}/{file}.db")
+    folder.mkdir()
+    for short, (day, granularity, _) in DAYS.items():
+        text = PIPELINE.format(
+            id=ids[short], granularity=granularity, day=day, name=name, short=short, data=tmp_path
+        )
+        (folder / f"{short}.yaml").write_text(text)
+    pipelines = {ids[short]: granularity for short, (_, granularity, _) in DAYS.items()}
+    loader = folder.with_suffix(".py")
+    loader.write_text(DAG_FILE.format(name=name, pipelines=pipelines))
+    with closing(installation):
+        version = tuple(map(int, installation.get("version")["version"].split(".")[:2]))
+        yield Downstream(installation, ids, rolls_up=version >= (3, 3))
+    loader.unlink()
+    shutil.rmtree(folder)
+
+
+def test_a_dag_downstream_runs_once_for_each_day(downstream: Downstream) -> None:
+    airflow, ids = downstream.airflow, downstream.ids
+    consumers = {short: downstream.consumers(short) for short in DAYS}
+    for dag_id in [dag_id for short in DAYS for dag_id in (*consumers[short], ids[short])]:
+        airflow.unpause(dag_id)  # a pipeline after its consumers: Airflow keeps no event for a paused DAG
+    for short, (day, _, windows) in DAYS.items():
+        airflow.assert_succeeded(ids[short], airflow.quiet(ids[short], windows))
+        for dag_id in consumers[short]:
+            airflow.quiet(dag_id, 1)
+            assert downstream.runs(dag_id) == [(day.isoformat(), "success")]
+
+    # A replaced window: the day is complete again, while its other window was not sent again.
+    day, granularity, windows = DAYS["long"]
+    start, _ = whole(day, day)
+    end = start + timedelta(hours=int(granularity.removesuffix("h")))
+    airflow.trigger(ids["long"], {"window_start": start.isoformat(), "window_end": end.isoformat()})
+    airflow.assert_succeeded(ids["long"], airflow.quiet(ids["long"], windows + 1))
+    of_days, *of_windows = consumers["long"]
+    airflow.quiet(of_days, 2)
+    assert downstream.runs(of_days) == [(day.isoformat(), "success")] * 2
+    assert [downstream.runs(dag_id) for dag_id in of_windows] == [[(day.isoformat(), "success")]] * len(
+        of_windows
+    )
+    found = [airflow.xcom(of_days, run["dag_run_id"], "report") for run in airflow.runs(of_days)]
+    assert found == [[windows], [windows + 1]]
