@@ -13,11 +13,13 @@ from msgspec import Struct
 from airflow_pipeline_provider.config.airflow_settings import airflow_home, airflow_setting, expand_path
 from airflow_pipeline_provider.config.loader import (
     ConfigFileError,
-    Problem,
+    add_problem,
     find_file,
     load_folder,
     load_pipeline,
     pipeline_files,
+    split_name,
+    used_id_problem,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
@@ -152,10 +154,7 @@ def load_all(folder: str | None) -> Catalog:
         for pipeline_id, (file, config) in loaded.pipelines.items():
             first = catalog.pipelines.setdefault(pipeline_id, PipelineFile(file, config))
             if first.file != file:
-                problem = Problem(
-                    "pipeline_id", f"{pipeline_id!r} is used by {first.file}: choose another id", str(file)
-                )
-                catalog.errors[file] = ConfigFileError([problem], str(file))
+                add_problem(catalog.errors, file, used_id_problem(file, config, str(first.file)))
     if not catalog.pipelines and not catalog.errors:
         raise ConfigError(
             f"no pipeline file in or below {catalog.root}: name the pipelines' folder with --folder DIR"
@@ -175,17 +174,19 @@ def load_asked(pipeline: str | None, folder: str | None) -> tuple[list[PipelineF
 
 
 def load_one(pipeline: str, folder: str | None) -> PipelineFile:
-    """Load the pipeline with this id or in this file.
+    """Load the pipeline with this id, or in this file (`FILE::ID` for one of several).
 
     Raises ConfigError if it is unknown, with the closest ids, or if its file is broken.
     """
     if _is_path(pipeline):
-        path = _existing_path(pipeline)
+        name, pipeline_id = split_name(pipeline)
+        path = _existing_path(name)
         if not path.is_file():
             raise ConfigError(
-                f"PIPELINE: file {pipeline!r} does not exist: name a YAML file, or the id of a pipeline"
+                f"PIPELINE: file {name!r} does not exist: name a YAML file, or the id of a pipeline"
             )
-        return PipelineFile(path, load_pipeline(path, options_model=options_model))
+        config = load_pipeline(path, options_model=options_model, pipeline_id=pipeline_id)
+        return PipelineFile(path, config)
     root = root_folder(folder)
     folders = pipeline_folders(root, given=folder is not None)
     files = [file for place in folders if (file := find_file(place, pipeline)) is not None]
@@ -196,11 +197,12 @@ def load_one(pipeline: str, folder: str | None) -> PipelineFile:
         raise ConfigError(
             f"PIPELINE: {pipeline!r} is the id of several files, {places}: name one of the files instead"
         )
-    return PipelineFile(files[0], load_pipeline(files[0], options_model=options_model))
+    config = load_pipeline(files[0], options_model=options_model, pipeline_id=pipeline)
+    return PipelineFile(files[0], config)
 
 
 def _is_path(pipeline: str) -> bool:
-    return pipeline.endswith((".yaml", ".yml")) or os.sep in pipeline
+    return split_name(pipeline)[0].endswith((".yaml", ".yml")) or os.sep in pipeline
 
 
 def _unknown(pipeline: str, root: Path, folders: list[Path]) -> str:

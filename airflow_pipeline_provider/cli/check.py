@@ -23,9 +23,10 @@ from airflow_pipeline_provider.config.loader import (
     DEFAULTS,
     ConfigFileError,
     Problem,
+    load_file,
     load_folder,
-    load_pipeline,
     pipeline_files,
+    used_id_problem,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.variables import Variable
@@ -78,13 +79,14 @@ class NextRun(Struct, frozen=True):
 
 
 class ReportedProblem(Struct, frozen=True):
-    """Problem of a file; `path` is the key, empty for the whole file."""
+    """Problem of a file; `path` is the key, empty for the whole file; `variants` is text, null without `matrix`."""
 
     severity: Literal["error", "warning"]
     path: str
     message: str
     file: str | None
     line: int | None
+    variants: str | None
 
 
 class UsedVariable(Struct, frozen=True):
@@ -107,11 +109,16 @@ class ReportedService(Struct, frozen=True):
 
 
 class ReportedFile(Struct, frozen=True):
-    """Checked file, with its next five scheduled runs; `services` exists only with `--connect`."""
+    """Checked pipeline of a file, with its next five scheduled runs; a file with `matrix` has one for each variant.
+
+    Another one, without an id, has the problems of the variants that do not load.  `variant` has the values of the
+    variant, null for a file without `matrix`; `services` exists only with `--connect`.
+    """
 
     file: str
     pipeline_id: str | None
     ok: bool
+    variant: dict[str, str | int | float | bool | None] | None
     next_runs: tuple[NextRun, ...]
     problems: tuple[ReportedProblem, ...]
     variables: tuple[UsedVariable, ...]
@@ -166,29 +173,30 @@ def _probe_services(one: CheckedFile, screen: Screen) -> CheckedFile:
 
 def _check_catalog(catalog: Catalog) -> list[CheckedFile]:
     good = [_valid_file(found.file, found.config) for found in catalog.pipelines.values()]
-    bad = [CheckedFile(file, None, error.problems) for file, error in catalog.errors.items()]
+    bad = [_broken_file(file, error) for file, error in catalog.errors.items()]
     return sorted([*good, *bad], key=lambda one: str(one.file))
 
 
 def _add_duplicate_loads(checked: list[CheckedFile]) -> list[CheckedFile]:
     """Add a problem to two files that load the same source into the same table, which would store each row twice."""
-    tables: dict[str, list[tuple[Path, Datasets]]] = defaultdict(list)
+    tables: dict[str, list[tuple[CheckedFile, Datasets]]] = defaultdict(list)
     for one in checked:
         if one.config is not None:
             datasets = declared(one.config)
-            tables[datasets.target_key].append((one.file, datasets))
-    found: dict[Path, list[Problem]] = {}
+            tables[datasets.target_key].append((one, datasets))
+    found: dict[str | None, list[Problem]] = {}
     pairs = chain.from_iterable(combinations(files, 2) for files in tables.values())
     for (first, one_side), (second, other_side) in pairs:
         if not is_twin(one_side, other_side.entry):
             continue
-        for file, twin in ((first, second), (second, first)):
+        for mine, twin in ((first, second), (second, first)):
+            other, what = (twin.file, "files") if twin.file != mine.file else (twin.pipeline_id, "variants")
             message = (
-                f"is also the target of {twin}, which loads the same source, so each row would be stored twice: "
-                "remove one of the two files, or give one another target or days that do not overlap"
+                f"is also the target of {other}, which loads the same source, so each row would be stored twice: "
+                f"remove one of the two {what}, or give one another target or days that do not overlap"
             )
-            found.setdefault(file, []).append(Problem("target.table", message, str(file)))
-    return [replace(one, problems=[*one.problems, *found.get(one.file, ())]) for one in checked]
+            found.setdefault(mine.pipeline_id, []).append(Problem("target.table", message, str(mine.file)))
+    return [replace(one, problems=[*one.problems, *found.get(one.pipeline_id, ())]) for one in checked]
 
 
 def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
@@ -198,6 +206,10 @@ def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
 
         problems += pod_problems(config, file)
     return CheckedFile(file, config.pipeline_id, problems, config)
+
+
+def _broken_file(file: Path, error: ConfigFileError) -> CheckedFile:
+    return CheckedFile(file, None, error.problems)
 
 
 def _add_schedule(one: CheckedFile, at: datetime) -> CheckedFile:
@@ -223,7 +235,7 @@ def _backlog_warnings(file: Path, config: PipelineConfig, at: datetime) -> list[
 
 def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
     """Check the named files, and folders as Airflow would load them; no file twice."""
-    checked: dict[Path, CheckedFile] = {}
+    checked: dict[tuple[Path, str | None], CheckedFile] = {}
     files_by_id: dict[str, Path] = {}
     for name in names:
         path = Path(name)
@@ -233,17 +245,16 @@ def _check_named(names: Sequence[str], screen: Screen) -> list[CheckedFile]:
             screen.print_note(f"skipped {name}: it is checked with each file that it applies to")
             continue
         else:
-            results = [_check_file(path)]
+            results = _check_file(path)
         for one in results:
-            if one.file in checked:
+            key = one.file, one.pipeline_id
+            if key in checked:
                 continue
             first = files_by_id.setdefault(one.pipeline_id, one.file) if one.pipeline_id else one.file
-            if first != one.file:
-                problem = Problem(
-                    "pipeline_id", f"{one.pipeline_id!r} is used by {first}: choose another id", str(one.file)
-                )
+            if first != one.file and one.config is not None:
+                problem = used_id_problem(one.file, one.config, str(first))
                 one = replace(one, problems=[*one.problems, problem])
-            checked[one.file] = one
+            checked[key] = one
     return list(checked.values())
 
 
@@ -252,17 +263,17 @@ def _check_folder(path: Path) -> list[CheckedFile]:
         raise ConfigError(f"FILES: folder {path} has no pipeline file (*.yaml, *.yml): name another folder")
     loaded = load_folder(path, options_model=options_model)
     found = [_valid_file(file, config) for file, config in loaded.pipelines.values()]
-    found += [CheckedFile(file, None, error.problems) for file, error in loaded.errors.items()]
+    found += [_broken_file(file, error) for file, error in loaded.errors.items()]
     return sorted(found, key=lambda one: str(one.file))
 
 
-def _check_file(path: Path) -> CheckedFile:
+def _check_file(path: Path) -> list[CheckedFile]:
+    """Check each pipeline of a file; the problems of those that do not load are one more result."""
     if not path.exists():
         raise ConfigError(f"FILES: file {str(path)!r} does not exist: name an existing file or folder")
-    try:
-        return _valid_file(path, load_pipeline(path, options_model=options_model))
-    except ConfigFileError as error:
-        return CheckedFile(path, None, error.problems)
+    loaded = load_file(path, options_model=options_model)
+    good = [_valid_file(path, config) for config in loaded.pipelines]
+    return good if loaded.error is None else [*good, _broken_file(path, loaded.error)]
 
 
 def _print(checked: Sequence[CheckedFile], result: CheckResult, screen: Screen) -> None:
@@ -270,6 +281,8 @@ def _print(checked: Sequence[CheckedFile], result: CheckResult, screen: Screen) 
         if one.ok:
             screen.print_line(f"{one.file}: ok ({one.pipeline_id})", "green")
             if one.config is not None:
+                if one.config.variant is not None:
+                    screen.print_line(f"  variant {one.config.variant.variant}")
                 screen.print_line(f"  {_runs_text(one.config, one.next_runs)}")
         else:
             screen.print_line(f"{one.file}:", "bold")
@@ -281,8 +294,10 @@ def _print(checked: Sequence[CheckedFile], result: CheckResult, screen: Screen) 
         for probed in one.services or ():
             status, detail = probed.answer
             screen.print_line(f"  {status:<8} {probed.section}, {probed.what}: {detail}", _STYLES[status])
+    several = any(one.config is not None and one.config.variant is not None for one in checked)
     parts = [
-        counted(len(checked), "file"),
+        counted(len({one.file for one in checked}), "file"),
+        *([counted(sum(one.config is not None for one in checked), "pipeline")] if several else ()),
         counted(result.errors, "problem"),
         counted(result.warnings, "warning"),
     ]
@@ -299,6 +314,7 @@ def _runs_text(config: PipelineConfig, runs: Sequence[datetime]) -> str:
 
 def _reported(one: CheckedFile) -> ReportedFile:
     zone = one.config.timezone if one.config is not None else "UTC"
+    variant = one.config.variant if one.config is not None else None
     services = tuple(
         ReportedService(probed.section, probed.what, probed.answer.status, probed.answer.detail)
         for probed in one.services or ()
@@ -307,6 +323,7 @@ def _reported(one: CheckedFile) -> ReportedFile:
         file=str(one.file),
         pipeline_id=one.pipeline_id,
         ok=one.ok,
+        variant=dict(variant.variant.values) if variant is not None else None,
         next_runs=tuple(NextRun(run, local_iso(run, zone)) for run in one.next_runs),
         problems=tuple(
             ReportedProblem(
@@ -315,6 +332,7 @@ def _reported(one: CheckedFile) -> ReportedFile:
                 problem.message,
                 problem.file,
                 problem.line,
+                problem.variants,
             )
             for problem in one.problems
         ),

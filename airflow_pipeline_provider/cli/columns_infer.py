@@ -15,7 +15,7 @@ from airflow_pipeline_provider.cli.columns_sides import LookedAt, looked_at, pri
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.columns_file import add_columns
 from airflow_pipeline_provider.config.columns_text import Commented, column_lines
-from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.config.loader import load_file
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.columns import format_path
 from airflow_pipeline_provider.core.wording import counted
@@ -100,7 +100,9 @@ def _write(pipeline: PipelineFile, lines: list[str]) -> Path:
     """Add the columns to the pipeline's file, and return the file that was changed."""
 
     def check(path: Path) -> None:
-        load_pipeline(path, options_model=options_model)
+        loaded = load_file(path, options_model=options_model)
+        if loaded.error is not None:
+            raise loaded.error
 
     return add_columns(pipeline.file, lines, check, inherits=bool(pipeline.config.columns))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, format_value
-from airflow_pipeline_provider.config.variables import Variable, expand
+from airflow_pipeline_provider.config.variables import Scalar, Variable, expand
 from airflow_pipeline_provider.config.yaml_tree import MAX_BYTES, Node, YamlError, read_yaml
 
 
@@ -28,7 +29,7 @@ def read_file(path: Path) -> bytes:
         reason = error.strerror or type(error).__name__
         raise ConfigFileError([Problem("", f"cannot be read: {reason}", str(path))], str(path)) from None
     if len(data) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES:,} bytes: a pipeline file contains one pipeline"
+        message = f"is larger than {MAX_BYTES:,} bytes: split it into several files"
         raise ConfigFileError([Problem("", message, str(path))], str(path))
     return data
 
@@ -48,10 +49,13 @@ def read_mapping(path: Path) -> Node:
     return tree
 
 
-def include_columns(tree: Node, pipeline_file: Path) -> tuple[Node, list[Variable]]:
+def include_columns(
+    tree: Node, pipeline_file: Path, values: Mapping[str, Scalar] | None = None
+) -> tuple[Node, list[Variable]]:
     """Replace `columns: {include: PATH}` with the list in that file; return its variables too.
 
-    The path is relative to the file that has the key, which may be `defaults.yaml`.  Raises ConfigFileError.
+    The path is relative to the file that has the key, which may be `defaults.yaml`; `values` are those of the
+    variant.  Raises ConfigFileError.
     """
     columns = tree.value.get("columns")
     if columns is None or not isinstance(columns.value, dict) or set(columns.value) != {"include"}:
@@ -81,7 +85,7 @@ def include_columns(tree: Node, pipeline_file: Path) -> tuple[Node, list[Variabl
         raise ConfigFileError(
             [Problem("columns", message, str(file), listed.line, place=include.value)], str(pipeline_file)
         )
-    whole, used, problems = expand(Node({"columns": listed}, 1, str(file)), os.environ)
+    whole, used, problems = expand(Node({"columns": listed}, 1, str(file)), os.environ, values)
     if problems:
         found = [problem._replace(place=include.value) for problem in problems]
         raise ConfigFileError(found, str(pipeline_file))

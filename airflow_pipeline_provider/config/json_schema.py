@@ -12,11 +12,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from airflow_pipeline_provider.config.build import SECTIONS_WITH_DEFAULTS
+from airflow_pipeline_provider.config.matrix import KEY
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import DURATION_PATTERN
 from airflow_pipeline_provider.core.durations import Duration, seconds_to_time_string
 
 SCHEMA_FILE = "pipeline.schema.json"
+MATRIX = (
+    "Variants of the file, each of which is a pipeline: a list of their values, or a mapping of lists, for every "
+    "combination. {{ name }} in the other keys, also in pipeline_id, is a value of the variant."
+)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -38,12 +43,30 @@ def pipeline_schema(options: Mapping[str, Mapping[str, type[BaseModel]]]) -> dic
         section.pop("default", None)
         members = section.pop("anyOf", None) or [section]
         root["properties"][name] = {"description": description, "anyOf": [*members, {"type": "null"}]}
+    _add_matrix(root["properties"])
     used = _reachable(root, definitions)
     head = {"$schema": _DIALECT, "title": "Pipeline", "description": "One pipeline: source, stage, target."}
     return {
         **head,
         **_without(root, "title", "description"),
         "$defs": {key: definitions[key] for key in sorted(used)},
+    }
+
+
+def _add_matrix(properties: dict[str, Any]) -> None:
+    """Add the key `matrix`, which the model of one pipeline does not have, and its values in `pipeline_id`."""
+    pipeline_id = properties["pipeline_id"]
+    pattern = pipeline_id.pop("pattern")
+    pipeline_id["anyOf"] = [{"type": "string", "pattern": pattern}, {"type": "string", "pattern": r"\{\{"}]
+    del pipeline_id["type"]
+    scalar = {"type": ["string", "number", "boolean", "null"]}
+    properties[KEY] = {
+        "description": MATRIX,
+        "default": None,
+        "anyOf": [
+            {"type": "array", "minItems": 1, "items": {"type": "object", "additionalProperties": scalar}},
+            {"type": "object", "additionalProperties": {"type": "array", "minItems": 1, "items": scalar}},
+        ],
     }
 
 

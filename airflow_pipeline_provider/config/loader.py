@@ -1,5 +1,7 @@
 """Load pipeline files as `PipelineConfig`; report all problems of a file at once, with file and line.
 
+A file describes one pipeline, or several with `matrix` (`config.matrix`); then `FILE::ID` names one of them.
+
 Each file inherits from the `defaults.yaml` in its folder: mappings are merged recursively, lists are replaced, and a
 `null` in the file overrides a default. A section whose `type` differs from the one in `defaults.yaml` inherits
 nothing, because those keys belong to another connector.
@@ -10,47 +12,54 @@ ConfigError for an unknown name. This module reads no Airflow variable, no conne
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from airflow_pipeline_provider.config.build import build_config, located_in
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
-from airflow_pipeline_provider.config.files import include_columns, read_file, read_mapping
+from airflow_pipeline_provider.config.files import read_mapping
+from airflow_pipeline_provider.config.matrix import (
+    KEY,
+    SEPARATOR,
+    in_variants,
+)
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.config.one_file import (
+    DEFAULTS,
+    SUFFIXES,
+    OptionsModel,
+    PipelinesOfFile,
+    defaults_of,
+    ids_of,
+    load_all,
+    load_one,
+    load_variants,
+    merge_defaults,
+    needs_variant,
+    no_such_variant,
+)
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
-from airflow_pipeline_provider.config.variables import expand
-from airflow_pipeline_provider.config.yaml_tree import Node, YamlError, from_plain, read_yaml
+from airflow_pipeline_provider.config.yaml_tree import Node, from_plain
 from airflow_pipeline_provider.exceptions import ConfigError
 
 __all__ = [
+    "DEFAULTS",
     "ConfigFileError",
     "OptionsModel",
     "PipelineFolder",
     "Problem",
+    "add_problem",
     "find_file",
+    "load_file",
     "load_folder",
     "load_pipeline",
     "located",
     "parse_pipeline",
     "pipeline_files",
+    "split_name",
+    "used_id_problem",
 ]
-
-OptionsModel = Callable[[str, str], type[BaseModel]]
-
-DEFAULTS = ("defaults.yaml", "defaults.yml")
-SUFFIXES = (".yaml", ".yml")
-SECTIONS = ("source", "stage", "target", "state")
-_ID_LINE = re.compile(
-    rb"""^(?:pipeline_id|"pipeline_id"|'pipeline_id')[ \t]*:[ \t]+"""
-    rb"""(["']?)([A-Za-z0-9_.\-]+)\1[ \t]*(?:[ \t]#.*)?\r?$""",
-    re.M,
-)
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,47 @@ class PipelineFolder:
     errors: dict[Path, ConfigFileError] = field(default_factory=dict)
 
 
-def load_pipeline(path: str | Path, *, options_model: OptionsModel) -> PipelineConfig:
-    """Load one file with the `defaults.yaml` of its folder; raise ConfigFileError with all problems."""
+def split_name(name: str) -> tuple[str, str | None]:
+    """Return the path and the id of `FILE::ID`, None as the id of `FILE`."""
+    path, found, pipeline_id = name.rpartition(SEPARATOR)
+    return (path, pipeline_id) if found and path.endswith(SUFFIXES) else (name, None)
+
+
+def load_pipeline(
+    path: str | Path, *, options_model: OptionsModel, pipeline_id: str | None = None
+) -> PipelineConfig:
+    """Load one file with the `defaults.yaml` of its folder; raise ConfigFileError with all problems.
+
+    :param pipeline_id: the variant to load, for a file with `matrix`; problems of its other variants are ignored.
+    """
     path = Path(path)
-    return _load(path, _defaults_of(path.parent), options_model)
+    tree = read_mapping(path)
+    if KEY not in tree.value:
+        config = load_one(path, tree, defaults_of(path.parent), options_model)
+        if pipeline_id in (None, config.pipeline_id):
+            return config
+        raise no_such_variant(path, str(pipeline_id), [config.pipeline_id])
+    if pipeline_id is None:
+        raise needs_variant(path, tree)
+    loaded = load_variants(path, tree, defaults_of(path.parent), options_model, pipeline_id)
+    if loaded.error is not None:
+        raise loaded.error
+    return loaded.pipelines[0]
+
+
+def load_file(path: str | Path, *, options_model: OptionsModel) -> PipelinesOfFile:
+    """Load every pipeline of one file with the `defaults.yaml` of its folder."""
+    path = Path(path)
+    try:
+        return load_all(path, defaults_of(path.parent), options_model)
+    except ConfigFileError as error:
+        return PipelinesOfFile((), error)
 
 
 def parse_pipeline(data: Mapping[str, object], *, options_model: OptionsModel) -> PipelineConfig:
     """Load a pipeline from a mapping with the content of a file; no `defaults.yaml`, no lines in errors."""
+    if KEY in data:
+        raise ConfigFileError([Problem(KEY, "describes several pipelines: it must be in a file")])
     return build_config(from_plain(dict(data)), None, options_model)
 
 
@@ -83,7 +125,7 @@ def load_folder(folder: str | Path, *, options_model: OptionsModel) -> PipelineF
     files = pipeline_files(folder)
     defaults: Node | ConfigFileError | None
     try:
-        defaults = _defaults_of(Path(folder))
+        defaults = defaults_of(Path(folder))
     except ConfigFileError as error:
         defaults = error
         loaded.errors[Path(error.file or folder)] = error
@@ -91,18 +133,35 @@ def load_folder(folder: str | Path, *, options_model: OptionsModel) -> PipelineF
         try:
             if isinstance(defaults, ConfigFileError):
                 raise ConfigFileError(defaults.problems, str(path))
-            config = _load(path, defaults, options_model)
+            of_file = load_all(path, defaults, options_model)
         except ConfigFileError as error:
             loaded.errors[path] = error
-        else:
+            continue
+        if of_file.error is not None:
+            loaded.errors[path] = of_file.error
+        for config in of_file.pipelines:
             found.setdefault(config.pipeline_id, []).append((path, config))
     for pipeline_id, claims in found.items():
         first = next((claim for claim in claims if claim[0].stem == pipeline_id), claims[0])
         loaded.pipelines[pipeline_id] = first
-        for path, _ in claims:
+        for path, config in claims:
             if path != first[0]:
-                loaded.errors[path] = _duplicate_id_error(path, first[0], pipeline_id)
+                add_problem(loaded.errors, path, used_id_problem(path, config, first[0].name))
     return loaded
+
+
+def used_id_problem(path: Path, config: PipelineConfig, other: str) -> Problem:
+    """Return the problem of a pipeline whose id another file uses."""
+    line = read_mapping(path).value["pipeline_id"].line
+    what = "one of the two files" if config.variant is None else "the variant"
+    message = f"{config.pipeline_id!r} is used by {other}: choose another id, or remove {what}"
+    return _in_variant(config, Problem("pipeline_id", message, str(path), line))
+
+
+def add_problem(errors: dict[Path, ConfigFileError], path: Path, problem: Problem) -> None:
+    """Add a problem to those of a file."""
+    before = errors[path].problems if path in errors else []
+    errors[path] = ConfigFileError([*before, problem], str(path))
 
 
 def pipeline_files(folder: str | Path) -> list[Path]:
@@ -134,100 +193,22 @@ def find_file(folder: str | Path, pipeline_id: str) -> Path | None:
         return None
     named = [Path(folder) / f"{pipeline_id}{suffix}" for suffix in SUFFIXES]
     for path in named:  # usually one of these, so that no other file is read
-        if path.name not in DEFAULTS and _id_of(path) == pipeline_id:
+        if path.name not in DEFAULTS and pipeline_id in ids_of(path):
             return path
     return next(
-        (path for path in pipeline_files(folder) if path not in named and _id_of(path) == pipeline_id), None
+        (path for path in pipeline_files(folder) if path not in named and pipeline_id in ids_of(path)), None
     )
 
 
-def _id_of(path: Path) -> str | None:
-    """Return the `pipeline_id` in a file, None if it has none or cannot be read."""
-    try:
-        data = read_file(path)
-        lines = _ID_LINE.findall(data)
-        if len(lines) == 1 and data.count(b"pipeline_id") == 1:
-            return str(lines[0][1].decode())
-        tree = read_yaml(data)
-    except (ConfigFileError, YamlError):
-        return None
-    node = tree.value.get("pipeline_id") if tree is not None and isinstance(tree.value, dict) else None
-    return node.value if node is not None and isinstance(node.value, str) else None
-
-
-def located(path: str | Path, where: Sequence[str | int], message: str) -> Problem:
-    """Return a problem of a valid file, with the file and line of the value at `where`."""
+def located(path: str | Path, config: PipelineConfig, where: Sequence[str | int], message: str) -> Problem:
+    """Return a problem of a valid pipeline, with the file and line of the value at `where`."""
     path = Path(path)
-    tree, defaults = read_mapping(path), _defaults_of(path.parent)
-    return located_in(tree if defaults is None else _merge(defaults, tree), str(path), tuple(where), message)
+    tree, defaults = read_mapping(path), defaults_of(path.parent)
+    merged = tree if defaults is None else merge_defaults(defaults, tree)
+    return _in_variant(config, located_in(merged, str(path), tuple(where), message))
 
 
-# --- reading ------------------------------------------------------------------------------------------------------
-
-
-def _load(path: Path, defaults: Node | None, options_model: OptionsModel) -> PipelineConfig:
-    tree = read_mapping(path)
-    if not tree.value:
-        message = "is empty: a pipeline needs at least pipeline_id, source, stage and target"
-        raise ConfigFileError([Problem("", message, str(path))], str(path))
-    merged, used, problems = expand(tree if defaults is None else _merge(defaults, tree), os.environ)
-    if problems:
-        raise ConfigFileError(problems, str(path))
-    merged, more = include_columns(merged, path)
-    config = build_config(merged, str(path), options_model)
-    config._variables = (*used, *more)
-    config._file = path.name
-    return config
-
-
-# --- defaults -----------------------------------------------------------------------------------------------------
-
-
-def _defaults_of(folder: Path) -> Node | None:
-    for name in DEFAULTS:
-        path = folder / name
-        try:
-            stat = path.stat()
-        except OSError:
-            continue
-        return _read_defaults(path, stat.st_mtime_ns, stat.st_size)
-    return None
-
-
-@lru_cache(maxsize=8)
-def _read_defaults(path: Path, _modified: int, _size: int) -> Node:
-    tree = read_mapping(path)
-    if "pipeline_id" in tree.value:
-        message = "must be in each pipeline's own file: remove it from the defaults"
-        raise ConfigFileError(
-            [Problem("pipeline_id", message, str(path), tree.value["pipeline_id"].line)], str(path)
-        )
-    return tree
-
-
-def _merge(defaults: Node, node: Node, depth: int = 0) -> Node:
-    """Return the node with the defaults that it does not override; each node keeps its own file and line."""
-    if not (isinstance(defaults.value, dict) and isinstance(node.value, dict)):
-        return node
-    value = dict(defaults.value)
-    for key, child in node.value.items():
-        default = value.get(key)
-        if default is None or (depth == 0 and key in SECTIONS and _types_differ(default, child)):
-            value[key] = child
-        else:
-            value[key] = _merge(default, child, depth + 1)
-    return Node(value, node.line, node.file)
-
-
-def _types_differ(default: Node, node: Node) -> bool:
-    types = [
-        n.value["type"].value for n in (default, node) if isinstance(n.value, dict) and "type" in n.value
-    ]
-    return len(types) == 2 and types[0] != types[1]
-
-
-def _duplicate_id_error(path: Path, first: Path, pipeline_id: str) -> ConfigFileError:
-    tree = read_mapping(path)
-    line = tree.value["pipeline_id"].line
-    message = f"{pipeline_id!r} is used by {first.name}: choose another id, or remove one of the two files"
-    return ConfigFileError([Problem("pipeline_id", message, str(path), line)], str(path))
+def _in_variant(config: PipelineConfig, problem: Problem) -> Problem:
+    if config.variant is None:
+        return problem
+    return in_variants([(config.pipeline_id, config.variant.variant, problem)], config.variant.total)[0]

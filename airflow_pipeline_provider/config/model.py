@@ -32,6 +32,7 @@ from airflow_pipeline_provider.config.airflow_options import AirflowOptions
 from airflow_pipeline_provider.config.checks import cross_field_problems
 from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile, ContractOptions
 from airflow_pipeline_provider.config.expectations import ExpectOptions
+from airflow_pipeline_provider.config.matrix import OfFile
 from airflow_pipeline_provider.config.options import (
     DURATION_PATTERN,
     DurationSeconds,
@@ -208,6 +209,7 @@ class PipelineConfig(BaseModel):
     _warnings: tuple[Problem, ...] = PrivateAttr(())
     _variables: tuple[Variable, ...] = PrivateAttr(())
     _file: str | None = PrivateAttr(None)
+    _variant: OfFile | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -262,6 +264,11 @@ class PipelineConfig(BaseModel):
     def file(self) -> str | None:
         """Return the name of the pipeline file, None for a configuration without one."""
         return self._file
+
+    @property
+    def variant(self) -> OfFile | None:
+        """Return which variant of its file the pipeline is, None for a file without `matrix`."""
+        return self._variant
 
     @functools.cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -22,6 +22,7 @@ class Problem(NamedTuple):
 
     `path` is dotted: `source.page_size`, `airflow.tags[1]`, empty for the whole file. `line` counts from 1.
     `severity` is "error" or "warning".  `place` is the file as messages show it, by default its name.
+    `variants` names the variants of a file with `matrix` that have the problem: "in variant flights_us of line 4".
     """
 
     path: str
@@ -30,13 +31,15 @@ class Problem(NamedTuple):
     line: int | None = None
     severity: str = "error"
     place: str | None = None
+    variants: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.message}" if self.path else self.message
         if self.file is None:
             return text
         place = self.place or PurePath(self.file).name
-        return f"{text} ({place}:{self.line})" if self.line else f"{text} ({place})"
+        text = f"{text} ({place}:{self.line})" if self.line else f"{text} ({place})"
+        return f"{text}, {self.variants}" if self.variants else text
 
 
 class ConfigFileError(ConfigError):

@@ -1,7 +1,9 @@
-"""Replace environment variables in the values of pipeline files: `${NAME}` and `${NAME:-default}`.
+"""Replace variables in the values of pipeline files: `${NAME}` and `${NAME:-default}` of the environment.
+
+In a file with `matrix`, `{{ name }}` is a value of the variant. A value that is only `{{ name }}` has its type.
 
 A value without quotes is parsed as YAML after its variables are replaced, so `page_size: ${SIZE}` is a number. A
-variable cannot add a key, a list or another structure. `$${` is the text `${`.
+variable cannot add a key, a list or another structure. `$${` is the text `${`, and `{{ "{{" }}` is the text `{{`.
 """
 
 from __future__ import annotations
@@ -13,13 +15,23 @@ from typing import NamedTuple
 
 from airflow_pipeline_provider.config.problems import Problem, dotted, format_value, looks_secret, shorten
 from airflow_pipeline_provider.config.yaml_tree import Node, Template, plain_value
+from airflow_pipeline_provider.suggestions import did_you_mean
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|\$\{[^}]*\}?", re.ASCII)
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_ENVIRONMENT = rf"\$\$\{{|\$\{{({_NAME})(?::-([^{{}}]*))?\}}|\$\{{[^}}]*\}}?"
+_REFERENCE = re.compile(_ENVIRONMENT, re.ASCII)
+_REFERENCE_OR_VALUE = re.compile(
+    rf"""{_ENVIRONMENT}|\{{\{{\s*(?:({_NAME})|(["'])\{{\{{\4)\s*\}}\}}|\{{\{{.*?(?:\}}\}}|\Z)""",
+    re.ASCII | re.S,
+)
+_VALUE = re.compile(rf"\{{\{{\s*({_NAME})\s*\}}\}}", re.ASCII)
 # Airflow's connections and settings that contain passwords, although their names do not say so
 _AIRFLOW = re.compile(r"AIRFLOW_CONN_|AIRFLOW__.*(?:KEY|CONN|RESULT_BACKEND|BROKER_URL)", re.I)
 _PASSWORD_IN_URL = re.compile(r"://[^\s:/@]*:[^\s@]+@")
 
 Path = tuple[str | int, ...]
+Scalar = str | int | float | bool | None
+"""A value of a variant."""
 
 
 class Variable(NamedTuple):
@@ -40,8 +52,13 @@ class _InvalidReference(Exception):
     """A variable cannot be replaced, for the reason in the message."""
 
 
-def expand(tree: Node, environ: Mapping[str, str]) -> tuple[Node, list[Variable], list[Problem]]:
-    """Return the tree with its variables replaced, the variables, and a problem for each that is not replaced."""
+def expand(
+    tree: Node, environ: Mapping[str, str], values: Mapping[str, Scalar] | None = None
+) -> tuple[Node, list[Variable], list[Problem]]:
+    """Return the tree with its variables replaced, those of the environment, and a problem for each not replaced.
+
+    `values` are those of a variant; without them, `{{` is text.
+    """
     used: list[Variable] = []
     problems: list[Problem] = []
 
@@ -57,7 +74,9 @@ def expand(tree: Node, environ: Mapping[str, str]) -> tuple[Node, list[Variable]
             return node
         where = dotted(path)
         try:
-            text, origins = _substitute(node.value.text, path, environ)
+            if values is not None and (only := _VALUE.fullmatch(node.value.text)):
+                return Node(_value_of(only[1], values), node.line, node.file)
+            text, origins = _substitute(node.value.text, path, environ, values)
         except _InvalidReference as error:
             problems.append(Problem(where, str(error), node.file, node.line))
             return Node(None, node.line, node.file)
@@ -67,13 +86,17 @@ def expand(tree: Node, environ: Mapping[str, str]) -> tuple[Node, list[Variable]
     return expanded(tree, ()), used, problems
 
 
-def _substitute(text: str, path: Path, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _substitute(
+    text: str, path: Path, environ: Mapping[str, str], values: Mapping[str, Scalar] | None
+) -> tuple[str, dict[str, str]]:
     origins: dict[str, str] = {}
 
     def value_of(found: re.Match[str]) -> str:
         name, default = found[1], found[2]
         if found[0] == "$${":
             return "${"
+        if values is not None and found[0].startswith("{{"):
+            return "{{" if found[4] else _text_of(found[3], found[0], values)
         if name is None:
             raise _InvalidReference(
                 f"{format_value(found[0])} is not a variable: write ${{NAME}} or ${{NAME:-default}}, or $${{ for "
@@ -95,7 +118,30 @@ def _substitute(text: str, path: Path, environ: Mapping[str, str]) -> tuple[str,
             )
         return default
 
-    return _REFERENCE.sub(value_of, text), origins
+    reference = _REFERENCE if values is None else _REFERENCE_OR_VALUE
+    return reference.sub(value_of, text), origins
+
+
+def _value_of(name: str, values: Mapping[str, Scalar]) -> Scalar:
+    if name in values:
+        return values[name]
+    hint = did_you_mean(name, values) or f"it has {', '.join(values)}"
+    raise _InvalidReference(f"{{{{ {shorten(name)} }}}} is not a value of the variant; {hint}")
+
+
+def _text_of(name: str | None, written: str, values: Mapping[str, Scalar]) -> str:
+    """Return a value inside of a text, as it is written in `matrix`."""
+    if name is None:
+        raise _InvalidReference(
+            f'{format_value(written)} is not a variable: write {{{{ name }}}}, or {{{{ "{{{{" }}}} for the text {{{{'
+        )
+    value = _value_of(name, values)
+    if value is None or isinstance(value, float):  # 1.10 would become 1.1
+        raise _InvalidReference(
+            f"{{{{ {name} }}}} is {format_value(value)} in this variant, which cannot be a part of a text: put it in "
+            "quotes in matrix"
+        )
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _reject_ids_and_secrets(name: str, path: Path) -> None:

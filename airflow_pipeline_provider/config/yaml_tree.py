@@ -160,7 +160,7 @@ class _TreeBuilder:
             return
         value: object
         try:
-            if "${" in event.value and event.tag in (None, "!", _TAG + "str"):
+            if ("${" in event.value or "{{" in event.value) and event.tag in (None, "!", _TAG + "str"):
                 value = Template(event.value, event.tag is None and event.implicit[0])
             else:
                 value = _resolve(event)

@@ -11,7 +11,7 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_pipeline_provider import operators
 from airflow_pipeline_provider.config.loader import (
-    ConfigFileError,
+    add_problem,
     find_file,
     load_folder,
     load_pipeline,
@@ -33,7 +33,7 @@ EARLIEST_START = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's st
 
 
 def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
-    """Add a DAG for every pipeline file of `folder` to `namespace`, the ``globals()`` of the DAG file.
+    """Add a DAG for every pipeline of the files of `folder` to `namespace`, the ``globals()`` of the DAG file.
 
     When a task starts, Airflow requests a single DAG, and only the file of this pipeline is loaded.
 
@@ -49,14 +49,16 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
     if wanted is not None:
         file = find_file(path, wanted)
         if file is not None:
-            namespace[wanted] = build_dag(load_pipeline(file, options_model=options_model), file)
+            namespace[wanted] = build_dag(
+                load_pipeline(file, options_model=options_model, pipeline_id=wanted), file
+            )
         return
     loaded = load_folder(path, options_model=options_model)
     for pipeline_id, (file, config) in loaded.pipelines.items():
         try:
             namespace[pipeline_id] = build_dag(config, file)
         except TaskSettingError as wrong:
-            loaded.errors[file] = ConfigFileError([located(file, wrong.path, wrong.reason)], str(file))
+            add_problem(loaded.errors, file, located(file, config, wrong.path, wrong.reason))
     for file, error in loaded.errors.items():
         broken = broken_pipeline(file, str(Path(folder) / file.name), error)
         namespace[broken.dag_id] = broken

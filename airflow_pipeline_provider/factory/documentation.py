@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
+from airflow_pipeline_provider.config.matrix import OfFile
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.config.options import Options
 from airflow_pipeline_provider.core.time_utils import seconds_to_time_string
@@ -39,7 +41,7 @@ def document(config: PipelineConfig, description: str, file: Path | None) -> str
             "",
             "A run without Params moves the earliest gap. A run with `window_start` and `window_end` moves exactly "
             "that window, even if it is committed already. A backfill moves the windows of the chosen days again.",
-            *(_file(file) if file is not None else ()),
+            *(_file(file, config.variant) if file is not None else ()),
         ]
     )
 
@@ -56,12 +58,15 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", text)
 
 
-def _file(path: Path) -> list[str]:
+def _file(path: Path, variant: OfFile | None) -> list[str]:
     """Return the lines that show the file; none if it was removed meanwhile."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        stat = path.stat()
+        text = _text(path, stat.st_mtime_ns, stat.st_size, variant.lines if variant is not None else None)
     except (OSError, UnicodeDecodeError):
         return []
+    if variant is not None:  # the others would make a new version of this DAG whenever one of them changes
+        text = text.replace(_MATRIX, f"matrix: [{{{variant.variant}}}]", 1)
     text = redact_yaml(text)
     if len(text) > LONGEST_FILE:
         text = f"{text[:LONGEST_FILE].rpartition(chr(10))[0]}\n# … the rest of the file is left out"
@@ -74,3 +79,17 @@ def _file(path: Path) -> list[str]:
         text.rstrip(),
         fence,
     ]
+
+
+_MATRIX = "\0matrix"
+
+
+@lru_cache(maxsize=4)
+def _text(path: Path, _modified: int, _size: int, matrix: tuple[int, int | None] | None) -> str:
+    """Return a file, with a mark in place of the lines of `matrix`."""
+    text = path.read_text(encoding="utf-8-sig")
+    if matrix is None:
+        return text
+    lines = text.splitlines(keepends=True)
+    first, following = matrix[0] - 1, (matrix[1] or len(lines) + 1) - 1
+    return "".join([*lines[:first], f"{_MATRIX}\n", *lines[following:]])

@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.config.loader import load_pipeline, split_name
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.intervals import Interval
@@ -90,10 +90,11 @@ def _is_last_try(ti: Any) -> bool:
 
 def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
     """Load the configuration at a path that is absolute, or relative to the DAG's own file."""
-    path = Path(pipeline)
+    name, pipeline_id = split_name(pipeline)
+    path = Path(name)
     if not path.is_absolute() and dag_file:
         path = Path(dag_file).parent / path
-    return load_pipeline(path, options_model=options_model)
+    return load_pipeline(path, options_model=options_model, pipeline_id=pipeline_id)
 
 
 class Killed(SystemExit):
@@ -106,8 +107,8 @@ class Killed(SystemExit):
 class PipelineOperator(BaseOperator, SkipMixin):
     """Base class of the operators.
 
-    :param pipeline: path of a pipeline's YAML file, absolute or relative to the DAG's own file (templated), or a
-        configuration that is already loaded.
+    :param pipeline: path of a pipeline's YAML file, absolute or relative to the DAG's own file (templated), with
+        ``::`` and the id for a file of several pipelines; or a configuration that is already loaded.
     :param generate_task_id: the task whose window this one works on (templated).
     """
 

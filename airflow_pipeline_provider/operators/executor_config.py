@@ -59,7 +59,7 @@ def pod_problems(config: PipelineConfig, file: FilePath) -> list[Problem]:
         try:
             executor_config(value, path)
         except TaskSettingError as error:
-            problems.append(located(file, error.path, error.reason)._replace(severity=error.severity))
+            problems.append(located(file, config, error.path, error.reason)._replace(severity=error.severity))
     return problems
 
 

@@ -35,6 +35,7 @@ FACTS_KEY = "pipeline_facts"  # as `GenerateWindowOperator` serializes it
 _CHUNK = 200  # serialized DAGs a query
 _SUFFIXES = (".yaml", ".yml")
 _PLACE = re.compile(r"\((?P<file>[^()\n]+?\.ya?ml)(?::(?P<line>\d+))?\)")
+_WORD = re.compile(r"[A-Za-z0-9](?:\.?[A-Za-z0-9_\-])*")  # a pipeline id
 _RAISED = re.compile(r"^[\w.]*Error: (?:Failed to serialize DAG '[^'\n]*': )?", re.MULTILINE)
 _LONGEST_MESSAGE = 4000
 
@@ -237,7 +238,8 @@ def _broken_files(rows: Sequence[Any], listed: Mapping[str, ListedPipeline]) -> 
 
     A pipeline's facts hold the name of its file, not the folder. So an error is only attributed to a pipeline of the
     same DAG bundle that is stale, if no other pipeline and no other error there have this name: a bundle is of one
-    team, and a DAG that was parsed after the error has another file.
+    team, and a DAG that was parsed after the error has another file.  Of several pipelines of a file with `matrix` it
+    is attributed to the stale ones that it names.
     """
     held: dict[tuple[str | None, str | None], list[ListedPipeline]] = defaultdict(list)
     for one in listed.values():
@@ -248,15 +250,21 @@ def _broken_files(rows: Sequence[Any], listed: Mapping[str, ListedPipeline]) -> 
         lines = [int(at["line"]) for at in _PLACE.finditer(message) if at["line"]]
         line = min(lines, default=None)
         found = held[place]
-        before = found[0] if len(found) == places.count(place) == 1 and found[0].stale else None
-        yield BrokenFile(
-            filename,
-            line,
-            redact_text(message),
-            before.parsed_at if before else None,
-            before.dag_id if before else None,
-            bundle,
-        )
+        before: list[ListedPipeline | None] = [None]
+        if len(found) == places.count(place) == 1 and found[0].stale:
+            before = [found[0]]
+        elif len(found) > 1:
+            named = set(_WORD.findall(message))
+            before = [one for one in found if one.stale and one.dag_id in named] or [None]
+        for stale in before:
+            yield BrokenFile(
+                filename,
+                line,
+                redact_text(message),
+                stale.parsed_at if stale else None,
+                stale.dag_id if stale else None,
+                bundle,
+            )
 
 
 def _name(filename: str) -> str:

@@ -1,8 +1,9 @@
 """So many pipelines to so many DAGs, in one process, imports made before.
 
-    python -m benchmarks.control.parse --by ours|loop|dag-factory [--dags 1000]
+    python -m benchmarks.control.parse --by ours|variants|loop|dag-factory [--dags 1000]
 
-`ours` reads a YAML file a pipeline.  `loop` is what somebody would write who knows nothing of pipeline files: `DAG`,
+`ours` reads a YAML file a pipeline, `variants` one file that describes all of them by `matrix`.
+`loop` is what somebody would write who knows nothing of pipeline files: `DAG`,
 the package's operators with their arguments, `>>`, in a Python loop; nothing of the factory, and no YAML (the
 operators' configurations are there already).  `dag-factory` reads a YAML file a DAG that says the same: the same
 operators, arrows, timetable, Params and default arguments; its operators get the path of a pipeline's file, which
@@ -42,6 +43,7 @@ state: {{type: sql, conn_id: pipeline_state}}
 PARAMS = {
     "window_start": "Start of the window to move, with an offset; empty: the planner chooses.",
     "window_end": "End of the window to move, with an offset, in the same day.",
+    "exact": "Move exactly this window, even if it is not a window of the day plan.",
 }
 TIMETABLE = {"timezone": "UTC", "granularity": "1h", "x_time_back": "1d", "settle_seconds": 600}
 START_DAY = "2024-01-02"
@@ -76,6 +78,27 @@ def ours(folder: Path, dags: int) -> Built:
     load_pipelines({"__file__": str(folder / "dag.py")}, "warm")
     found: dict[str, Any] = {"__file__": str(folder / "dag.py")}
     return _timed(lambda: load_pipelines(found, files.name), found)
+
+
+def variants(folder: Path, dags: int) -> Built:
+    from airflow_pipeline_provider.factory import load_pipelines
+
+    _variants_file(folder / "pipelines", dags)
+    _variants_file(folder / "warm", 1)
+    load_pipelines({"__file__": str(folder / "dag.py")}, "warm")
+    found: dict[str, Any] = {"__file__": str(folder / "dag.py")}
+    return _timed(lambda: load_pipelines(found, "pipelines"), found)
+
+
+def _variants_file(folder: Path, dags: int) -> None:
+    """Write one file that says the same as the files of `ours`."""
+    folder.mkdir()
+    rows = "".join(f'  - {{n: {n}, id: "{n:04d}"}}\n' for n in range(dags))
+    text = (
+        PIPELINE.format(n=0).replace("bench_0000", "bench_{{ id }}").replace("flights-0", '"flights-{{ n }}"')
+    )
+    text = text.replace("/stage/0", "/stage/{{ n }}").replace("raw.flights_0", '"raw.flights_{{ n }}"')
+    (folder / "all.yaml").write_text(f"{text}matrix:\n{rows}")
 
 
 def loop(folder: Path, dags: int) -> Built:
@@ -210,12 +233,12 @@ def _timed(build: Callable[[], None], found: dict[str, Any]) -> Built:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--by", choices=["ours", "loop", "dag-factory"], required=True)
+    parser.add_argument("--by", choices=["ours", "variants", "loop", "dag-factory"], required=True)
     parser.add_argument("--dags", type=int, default=1000)
     args = parser.parse_args()
     logging.disable(logging.INFO)  # dag-factory tells of each file
     with tempfile.TemporaryDirectory() as name:
-        build = {"ours": ours, "loop": loop, "dag-factory": dag_factory}[args.by]
+        build = {"ours": ours, "variants": variants, "loop": loop, "dag-factory": dag_factory}[args.by]
         seconds, cpu, found = build(Path(name), args.dags)
     built = [dag for dag_id, dag in found.items() if dag_id.startswith("bench_")]
     assert len(built) == args.dags, f"expected {args.dags} DAGs, got {len(built)}"

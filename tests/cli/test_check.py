@@ -66,6 +66,7 @@ def test_json_of_a_problem(place: Place) -> None:
         "path": "granularity",
         "file": str(file),
         "line": 3,
+        "variants": None,
     }
 
 
@@ -224,3 +225,85 @@ def test_a_missing_variable_is_an_error_with_its_line(place: Place, monkeypatch:
     result = place("check")
     assert result.code == 1
     assert "airflow.pool: the environment variable POOL is not set" in result.out
+
+
+VARIANTS = [{"region": "us", "days": "2h"}, {"region": "eu", "days": "1h"}]
+
+
+def write_variants(place: Place, **changes: Any) -> None:
+    place.write(
+        "flights_{{ region }}",
+        file="flights.yaml",
+        **{
+            "matrix": VARIANTS,
+            "granularity": "{{ days }}",
+            "source": {"type": "memory", "table": "flights_{{ region }}"},
+            "target": {
+                "type": "duckdb",
+                "path": str(place.folder.parent / "{{ region }}.duckdb"),
+                "table": "main.moved",
+            },
+            **changes,
+        },
+    )
+
+
+def test_a_file_with_variants_lists_each_pipeline(place: Place) -> None:
+    write_variants(place)
+    result = place("check", "--reference-time", "2013-11-06T00:00:00Z")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    file = place.folder / "flights.yaml"
+    assert lines[::3] == [
+        f"{file}: ok (flights_us)",
+        f"{file}: ok (flights_eu)",
+        "1 file, 2 pipelines, no problems, no warnings",
+    ]
+    assert lines[1] == "  variant region: us, days: 2h"
+    files = place("check", str(file), "-o", "json", folder=False).json["files"]
+    assert [(one["pipeline_id"], one["variant"]) for one in files] == [
+        ("flights_us", VARIANTS[0]),
+        ("flights_eu", VARIANTS[1]),
+    ]
+
+
+def test_a_bad_variant_is_named_and_the_others_are_listed(place: Place) -> None:
+    write_variants(place, matrix=[*VARIANTS, {"region": "asia", "days": "1x"}])
+    for arguments in ((), (str(place.folder / "flights.yaml"),), (str(place.folder),)):
+        result = place("check", "-o", "json", *arguments, folder=not arguments)
+        assert result.code == 1
+        by_id = {one["pipeline_id"]: one for one in result.json["files"]}
+        assert {name: one["ok"] for name, one in by_id.items()} == {
+            "flights_us": True,
+            "flights_eu": True,
+            None: False,
+        }
+        (problem,) = by_id[None]["problems"]
+        assert problem["variants"].startswith("in variant flights_asia of line ")
+
+
+def test_two_variants_with_one_source_and_table_are_a_problem(place: Place) -> None:
+    target = {"type": "duckdb", "path": str(place.folder.parent / "all.duckdb"), "table": "main.moved"}
+    write_variants(place, target=target)
+    assert place("check").code == 0
+    write_variants(place, target=target, source={"type": "memory", "table": "flights"})
+    result = place("check")
+    assert result.code == 1
+    assert "target.table: is also the target of flights_eu, which loads the same source" in result.out
+    assert "remove one of the two variants, or give one another target" in result.out
+
+
+def test_commands_take_the_id_of_a_variant(place: Place) -> None:
+    write_variants(place)
+    file = place.folder / "flights.yaml"
+    for name, folder in (("flights_eu", True), (f"{file}::flights_eu", False)):
+        result = place("status", name, folder=folder)
+        assert (result.code, "flights_eu" in result.out) == (0, True), result.err
+    result = place("status", str(file), folder=False)
+    assert result.code == 2
+    assert (
+        "describes 2 pipelines: name one as flights.yaml::flights_us, of flights_us, flights_eu" in result.err
+    )
+    result = place("status", "flights_su")
+    assert result.code == 2
+    assert "did you mean 'flights_us'" in result.err

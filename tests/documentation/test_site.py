@@ -18,7 +18,7 @@ import airflow_pipeline_provider
 from airflow_pipeline_provider import exceptions
 from airflow_pipeline_provider.cli.commands import COMMANDS
 from airflow_pipeline_provider.cli.main import build_parser
-from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.config.loader import load_file
 from airflow_pipeline_provider.connectors.registry import BUILT_IN, options_model
 from airflow_pipeline_provider.core.record_json import FIELDS
 from airflow_pipeline_provider.observability import metrics
@@ -64,7 +64,7 @@ def test_every_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 example = reference._size(example)
             file = tmp_path / "flights.yaml"
             file.write_text(yaml.safe_dump(with_example(section, key, example)))
-            load_pipeline(file, options_model=options_model)
+            assert load_file(file, options_model=options_model).error is None
 
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
     kind, _, name = section.partition(".")
     if kind in used:
         used[kind] = name.partition(".")[0]
-    config: dict[str, Any] = {"pipeline_id": "flights"}
+    config: dict[str, Any] = {"pipeline_id": "flights_{{ region }}" if key == "matrix" else "flights"}
     for one, connector in used.items():
         config[one] = {"type": connector, **SECTIONS[f"{one}.{connector}"]}
     if kind == "airflow" and name:

@@ -37,3 +37,21 @@ def test_an_error_is_shown_at_a_pipeline_only_if_it_is_of_its_file(
     listed = {f"p{n}": pipeline(f"p{n}", *one) for n, one in enumerate(held)}
     rows = [(file, "ConfigError: the index is invalid", bundle) for file, bundle in errors]
     assert [broken.dag_id for broken in _broken_files(rows, listed)] == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("timezone: must be (flights.yaml:7), in variant p2 of line 4", ["p2"]),
+        ("timezone: must be (flights.yaml:7), in 2 variants: p2, p3.x", ["p2", "p3.x"]),
+        ("timezone: must be (flights.yaml:7), in variant p1 of line 3", [None]),  # its DAG is healthy
+        ("timezone: must be (flights.yaml:7), in variant new of line 9", [None]),  # never loaded
+    ],
+)
+def test_an_error_of_a_file_with_variants_is_shown_at_those_that_it_names(
+    message: str, expected: list[str | None]
+) -> None:
+    stale = {"p1": False, "p2": True, "p3.x": True}
+    listed = {name: pipeline(name, "flights.yaml", "a", gone) for name, gone in stale.items()}
+    rows = [("pipelines/flights.yaml", f"ConfigError: {message}", "a")]
+    assert [broken.dag_id for broken in _broken_files(rows, listed)] == expected

@@ -173,7 +173,7 @@ def test_an_invalid_section_is_reported(tmp_path, section, expected):
         pytest.param(LEAST + "x: " + "[" * 200_000, ["is nested deeper than 50 levels (flights.yaml:5)"], id="deep flow"),
         pytest.param(LEAST + "x:\n  " + "- " * 5_000, ["is nested deeper than 50 levels (flights.yaml:6)"], id="deep block"),
         pytest.param(LEAST + "x: " + "{a: " * 5_000, ["is nested deeper than 50 levels"], id="deep mappings"),
-        pytest.param(LEAST + "#" * 1_000_001, ["is larger than 1,000,000 bytes: a pipeline file contains one pipeline (flights.yaml)"], id="large"),
+        pytest.param(LEAST + "#" * 1_000_001, ["is larger than 1,000,000 bytes: split it into several files (flights.yaml)"], id="large"),
         pytest.param(
             "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40)),
             ["has more than 20000 values after its aliases are expanded"],
