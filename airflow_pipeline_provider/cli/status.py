@@ -15,6 +15,7 @@ from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_l
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.phases.source_facts import fact_warnings
+from airflow_pipeline_provider.views.misses import Unexpected
 from airflow_pipeline_provider.views.status import (
     CaughtUp,
     DayRow,
@@ -26,6 +27,7 @@ from airflow_pipeline_provider.views.status import (
 )
 from airflow_pipeline_provider.views.times import local_second_text, local_text, ranges_text
 
+MOST_MISSES = 10
 _NEEDS_REPAIR = (DayStatus.UNVERIFIED, DayStatus.BLOCKED, DayStatus.DRIFTED)
 _STYLES = {
     DayStatus.UNVERIFIED: "red",
@@ -124,8 +126,19 @@ def print_one(report: StatusReport, screen: Screen) -> None:
         for piece in day.waived:
             reason = piece.reason or "no reason given"
             screen.print_line(f"waived: {local_window(piece.interval, zone)}: {reason}", "yellow")
+    if report.unexpected is not None:
+        _print_unexpected(report.unexpected, screen)
     for sentence in _warnings(report):
         screen.print_line(f"source: {sentence}", "yellow")
+
+
+def _print_unexpected(found: Unexpected, screen: Screen) -> None:
+    for miss in found.misses[:MOST_MISSES]:
+        screen.print_line(f"not as expected: {miss.sentence}", "red")
+    if (more := len(found.misses) - MOST_MISSES) > 0:
+        screen.print_line(f"not as expected: {more:,} more (-o json lists all)", "red")
+    for one in found.not_judged:
+        screen.print_line(f"rows not judged: {counted(one.windows, 'window')}: {one.reason}")
 
 
 def print_all(result: AllStatus, screen: Screen) -> None:
@@ -153,6 +166,10 @@ def print_all(result: AllStatus, screen: Screen) -> None:
     if rows:
         screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in result.pipelines:
+        for miss in one.unexpected.misses[:1] if one.unexpected else ():
+            more = len(one.unexpected.misses) - 1 if one.unexpected else 0
+            and_more = f", and {more:,} more" if more else ""
+            screen.print_line(f"{one.pipeline_id}: not as expected: {miss.sentence}{and_more}", "red")
         for sentence in _warnings(one):
             screen.print_line(f"source of {one.pipeline_id}: {sentence}", "yellow")
 

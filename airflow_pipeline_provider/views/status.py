@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -12,15 +12,17 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.eta import Eta
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.planning import Plan, Reason
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.phases.expectations import judge, question
 from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import RenameNotice, find_rename
 from airflow_pipeline_provider.views.bulk_read import read_entries, read_states, relaxed_gc
+from airflow_pipeline_provider.views.misses import Unexpected, unexpected
 from airflow_pipeline_provider.views.pipeline_status import (
     Day,
     Readable,
@@ -99,7 +101,8 @@ class StatusReport(Struct, frozen=True):
     `untimed`, `elsewhere` and `body` are what the last validate within `days` recorded about the source, null if
     none did: the number of rows without a usable event time; `newest`, `side` (before or after) and `rows` of a
     source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`). `schema_changes` are the
-    changes of the documents in the window that was moved last, a sentence for each kind of change.
+    changes of the documents in the window that was moved last, a sentence for each kind of change. `unexpected` is
+    what is not as `expect` says; null without that key, and if the ledger could not be read for it.
     """
 
     pipeline_id: str
@@ -119,6 +122,7 @@ class StatusReport(Struct, frozen=True):
     elsewhere: dict[str, Any] | None
     body: str | None
     schema_changes: tuple[str, ...]
+    unexpected: Unexpected | None
     days: tuple[DayRow, ...]
     changes: tuple[str, ...]
     renamed: str | None
@@ -168,7 +172,8 @@ def read_pipeline(config: PipelineConfig, query: StatusQuery) -> Reading:
 def read_status_of(config: PipelineConfig, state: Readable, query: StatusQuery) -> Reading:
     """Report the status of one pipeline, whose state is open."""
     found = _Read(config, state, query)
-    return found.reading(find_eta(config, state, found.status, query.reference_time))
+    eta = find_eta(config, state, found.status, query.reference_time)
+    return found.reading(eta, state.entries_in(found.judged_spans))
 
 
 def read_pipelines(
@@ -194,14 +199,26 @@ def read_pipelines(
 
 
 def _add_estimates(read: Mapping[str, _Read], at: datetime) -> dict[str, Reading]:
-    """Return the reports of pipelines that were read together, with one query for all estimates."""
-    spans = {name: eta_spans(one.config, one.status, at) for name, one in read.items()}
+    """Return the reports of pipelines that were read together, with one query for all estimates and expectations."""
+    timed = {name: eta_spans(one.config, one.status, at) for name, one in read.items()}
+    spans = {name: merge([*timed[name], *one.judged_spans]) for name, one in read.items()}
     entries: dict[str, list[Entry]] = {name: [] for name, listed in spans.items() if not listed}
     entries |= read_entries((read[name].config, listed) for name, listed in spans.items() if listed)
-    return {
-        name: one.reading(eta_from(one.config, entries[name], one.status, at) if name in entries else None)
-        for name, one in read.items()
-    }
+
+    def reading(name: str, one: _Read) -> Reading:
+        if name not in entries:
+            return one.reading(None, None)
+        if not one.judged_spans:
+            return one.reading(eta_from(one.config, entries[name], one.status, at), [])
+        eta = eta_from(one.config, _inside(timed[name], entries[name]), one.status, at)
+        return one.reading(eta, _inside(one.judged_spans, entries[name]))
+
+    return {name: reading(name, one) for name, one in read.items()}
+
+
+def _inside(spans: Sequence[Interval], entries: list[Entry]) -> list[Entry]:
+    """Return the entries that overlap one of the spans, as a query for these alone does."""
+    return [entry for entry in entries if any(entry.interval.overlaps(span) for span in spans)]
 
 
 class _Read:
@@ -213,9 +230,11 @@ class _Read:
         about = state.about()
         self.changes = differences(about, declared(config))
         self.renamed = find_rename(config.pipeline_id, about)
+        self.asked = question(config, query.reference_time, query.days, self.status.first_day)
+        self.judged_spans = self.asked.spans(config)
 
-    def reading(self, eta: Eta | None) -> Reading:
-        """Return the report with the estimate."""
+    def reading(self, eta: Eta | None, entries: Sequence[Entry] | None) -> Reading:
+        """Return the report with the estimate; `entries` are those of `judged_spans`, None if they were not read."""
         config, status, limit = self.config, self.status, self.query.limit_seconds
         too_old = too_old_days(config.rules, status.too_old)
         late = limit is not None and (status.behind_seconds > limit or too_old is not None)
@@ -237,11 +256,18 @@ class _Read:
             elsewhere=status.facts.get("elsewhere"),
             body=status.facts.get("body"),
             schema_changes=tuple(changes_in(status.facts).sentences()),
+            unexpected=self._unexpected(entries),
             days=tuple(_day_row(day, config.timezone) for day in status.days),
             changes=tuple(self.changes),
             renamed=self.renamed.sentence if self.renamed else None,
         )
         return Reading(report, _problems(report, self.renamed, limit))
+
+    def _unexpected(self, entries: Sequence[Entry] | None) -> Unexpected | None:
+        if self.config.expect is None or entries is None:
+            return None
+        done, at = self.status.covered.done, self.query.reference_time
+        return unexpected(judge(self.config, self.asked, entries, done, at), self.config.timezone)
 
 
 def _problems(report: StatusReport, renamed: RenameNotice | None, limit: int | None) -> list[str]:

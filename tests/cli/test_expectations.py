@@ -94,3 +94,37 @@ def test_expectations_that_can_be_met_have_no_warning(place: Place) -> None:
     place.write(x_time_back="0d", expect={"day_complete_by": "09:00", "rows": {"min": 1}})
     result = place("check")
     assert (result.code, "day_complete_by" in result.out + result.err) == (0, False)
+
+
+def test_status_shows_what_is_not_as_expected(few: Place) -> None:
+    few.write(granularity="13h", expect={"day_complete_by": "09:00", "rows": {"min": 2, "of_last": "2w"}})
+    assert few("run", "flights", *AT).code == 0  # one of the two windows
+    lines = [" ".join(line.split()) for line in few("status", "flights", *AT).out.splitlines()]
+    assert "not as expected: 2013-11-03 is late: it was due to be complete by 2013-11-04 09:00 EST" in lines
+    assert "rows not judged: 1 window: 0 of the last 2 weeks have a committed window to compare with" in lines
+    listed = few("status", *AT).out.splitlines()[-1]
+    assert listed == (
+        "flights: not as expected: 2013-11-03 is late: it was due to be complete by 2013-11-04 09:00 EST"
+    )
+    assert few(*RUN).code == 0
+    (miss,) = few("status", "flights", *AT, "-o", "json").json["unexpected"]["misses"]
+    assert {key: miss[key] for key in ("what", "start", "rows", "least", "usual", "sentence")} == {
+        "what": "few",
+        "start": "2013-11-03T17:00:00Z",
+        "rows": 1,
+        "least": 2,
+        "usual": None,
+        "sentence": "2013-11-03 [12:00, 24:00) EST has 1 row, expected 2 or more",
+    }
+
+
+def test_status_at_an_earlier_time_has_no_late_day(few: Place) -> None:
+    few.write(granularity="13h", x_time_back="0d", expect={"day_complete_by": "09:00"})
+    for at, misses in (("2013-11-04T13:59:00Z", []), ("2013-11-04T14:01:00Z", ["late"])):
+        found = few("status", "flights", "--reference-time", at, "-o", "json").json["unexpected"]
+        assert [miss["what"] for miss in found["misses"]] == misses
+
+
+def test_a_pipeline_without_expectations_has_none(few: Place) -> None:
+    few.write(granularity="13h")
+    assert few("status", "flights", *AT, "-o", "json").json["unexpected"] is None

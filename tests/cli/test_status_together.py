@@ -19,7 +19,13 @@ from airflow_pipeline_provider.state.sql import SqlState
 from tests.cli.conftest import Place
 
 AT = ("--reference-time", "2013-11-06T12:00:00Z", "-o", "json")
-PACED = ["elsewhere", "folded", "lost", "plain"]  # their ledgers have finished windows near the gap
+PACED = [
+    "elsewhere",
+    "expecting",
+    "folded",
+    "lost",
+    "plain",
+]  # their ledgers have finished windows near the gap
 SQL = {"type": "sql", "conn_id": "kit_state"}
 START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
 
@@ -58,12 +64,20 @@ def fill(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "lost": wide,
         "plain": wide,
         "elsewhere": {**wide, "timezone": "Asia/Kolkata", "start_day": "2013-11-01"},
+        "expecting": {
+            **wide,
+            "start_day": "2013-10-01",
+            "expect": {"day_complete_by": "2d 09:00", "rows": {"min": 1, "of_last": "2w"}},
+        },
         "future": {**wide, "start_day": "2013-12-01"},
         "alone": {},
     }.items():
         place.write(name, **changes)
     state(url, "begun").first_day(parse_utc("2013-11-04T00:00:00Z").date())
-    for name in ("folded", "lost", "plain", "elsewhere"):
+    for token, day in ((11, "20"), (12, "27")):  # [07:00, 15:00) before the clock change
+        earlier = Interval(*(parse_utc(f"2013-10-{day}T{hour}:00:00Z") for hour in ("11", "19")))
+        commit(state(url, "expecting"), earlier, token, 20)
+    for name in ("folded", "lost", "plain", "elsewhere", "expecting"):
         one = state(url, name)
         commit(one, span("03T04", "03T09"), 1)
         one.append(Entry(Kind.WAIVED, span("03T09", "03T12"), START, detail={"reason": "gone"}))
@@ -82,7 +96,7 @@ def fill(place: Place, url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         connection.exec_driver_sql(
             "DELETE FROM pipeline_ledger WHERE pipeline_id = 'lost' AND kind = 'waived'"
         )
-    return ["alone", "begun", "elsewhere", "empty", "folded", "future", "lost", "plain"]
+    return ["alone", "begun", "elsewhere", "empty", "expecting", "folded", "future", "lost", "plain"]
 
 
 @pytest.mark.parametrize("days", ["1", "7"])
@@ -96,7 +110,11 @@ def test_a_bulk_read_equals_single_reads(
     assert all(one["eta"]["detail"] for one in alone)
     assert together["pipelines"] == alone
     assert [one["pipeline_id"] for one in alone if one["eta"]["windows"]] == PACED
-    assert [len(one["leases"]) for one in alone] == [0, 0, 1, 0, 1, 0, 1, 1]
+    assert [len(one["leases"]) for one in alone] == [0, 0, 1, 0, 1, 1, 0, 1, 1]
+    found = {one["pipeline_id"]: one["unexpected"] for one in alone}
+    assert [name for name in names if found[name] is not None] == ["expecting"]
+    whats = [miss["what"] for miss in found["expecting"]["misses"]]
+    assert whats == (["late"] if days == "1" else [*["late"] * 7, "few"])
 
 
 def test_the_number_of_queries_does_not_grow_with_the_pipelines(
