@@ -46,6 +46,7 @@ EXAMPLES: dict[str, Any] = {
     "timezone": "America/New_York",
     "x_time_back": "1d2h",
     "granularity": "2h",
+    "backlog_granularity": "1d",
     "settle": "30m",
     "schedule": "0 6 * * *",
     "max_attempts": 10,

@@ -11,6 +11,7 @@ from airflow_pipeline_provider.cli import exit_codes
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.core.backlog_windows import back_since
 from airflow_pipeline_provider.core.days import day_interval, parse_day
 from airflow_pipeline_provider.core.durations import seconds_to_time_string
 from airflow_pipeline_provider.core.intervals import Interval
@@ -143,6 +144,12 @@ def _notes(rules: PlanRules, day: date, whole: Interval) -> list[str]:
         found.append(f"the day is before start_day {rules.start_day}: no run moves it")
     if rules.end_day and day > rules.end_day:
         found.append(f"the day is after end_day {rules.end_day}: no run moves it")
+    if rules.backlog_granularity is not None and not whole.is_empty:
+        since = local_time(back_since(rules, day), rules.zone)
+        found.append(
+            f"from {since} on the day lies back: what is missing then is moved in windows of up to "
+            f"{rules.backlog_granularity} (backlog_granularity)"
+        )
     return found
 
 

@@ -9,7 +9,11 @@ from airflow_pipeline_provider.config.expectations import expectation_warnings
 from airflow_pipeline_provider.config.fields import cron_expression, shortest_tick_seconds
 from airflow_pipeline_provider.config.problems import Problem
 from airflow_pipeline_provider.core.columns import indexed_path
-from airflow_pipeline_provider.core.durations import SECONDS_OF_DAY, seconds_to_time_string
+from airflow_pipeline_provider.core.durations import (
+    SECONDS_OF_DAY,
+    backlog_granularity_problem,
+    seconds_to_time_string,
+)
 from airflow_pipeline_provider.core.record_json import FIELDS
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 COMPARED_FIELDS: dict[str, tuple[str, ...]] = {
     "start_day": ("start_day", "end_day"),
+    "backlog_granularity": ("backlog_granularity", "granularity"),
     "airflow": ("airflow", "state"),
 }
 """The fields that each cross-field error compares, by the first part of its path; all must be valid themselves."""
@@ -31,6 +36,9 @@ def _errors(config: PipelineConfig) -> Iterator[Problem]:
     start, end = config.start_day, config.end_day
     if start is not None and end is not None and start > end:
         yield Problem("start_day", f"must not be after end_day ({end}), got {start}")
+    longer = config.backlog_granularity
+    if longer is not None and (problem := backlog_granularity_problem(config.granularity, longer)):
+        yield Problem("backlog_granularity", problem)
     runs = config.airflow.max_active_runs
     if config.state.type == "variable" and runs > 1:
         yield Problem(
@@ -51,6 +59,10 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
     if granularity > SECONDS_OF_DAY:
         yield _warning(
             "granularity", f"{config.granularity} is longer than a day: every window ends with its day"
+        )
+    if config.backlog_granularity == config.granularity:
+        yield _warning(
+            "backlog_granularity", f"{config.backlog_granularity} is the granularity: it has no effect"
         )
     cron = cron_expression(config.schedule) if config.schedule not in (None, "auto") else None
     if cron is not None and (tick := shortest_tick_seconds(cron)) > granularity:

@@ -135,6 +135,10 @@ class PipelineConfig(BaseModel):
         default=Duration(0, 3600),
         description="Length of a window, at least 1m, such as 2h; 1d is the whole day.",
     )
+    backlog_granularity: CalendarDuration | None = Field(
+        default=None,
+        description="Longest window of a day that lies back, a multiple of granularity up to 1d; null: granularity.",
+    )
     settle: DurationSeconds = Field(
         default=600, description="Time that a window waits after its end for late rows, such as 10m."
     )
@@ -297,6 +301,7 @@ class PipelineConfig(BaseModel):
             timezone=self.timezone,
             x_time_back=self.x_time_back,
             granularity=self.granularity,
+            backlog_granularity=self.backlog_granularity,
             settle_seconds=self.settle,
             start_day=self.start_day,
             end_day=self.end_day,

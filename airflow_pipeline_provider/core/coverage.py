@@ -22,7 +22,8 @@ class Coverage(msgspec.Struct, frozen=True):
     """Coverage of a ledger.
 
     `done` was committed at any time, or waived: sorted and disjoint.  `failures` maps an interval to its number of
-    failures on data since the last commit or waiver that overlaps it; its order has no meaning.
+    failures on data since the last commit or waiver that overlaps it, 0 for what such a one left of a failed window;
+    its order has no meaning.
     """
 
     done: tuple[Interval, ...] = ()
@@ -44,6 +45,11 @@ class Coverage(msgspec.Struct, frozen=True):
     def dump(self) -> str:
         """Return `{"done": [[start, end], ...], "failures": [[[start, end], n], ...]}`."""
         return msgspec.json.encode(self).decode()
+
+    @property
+    def failed(self) -> tuple[Interval, ...]:
+        """Return where a window failed, or was part of a larger one that did, and is not done since."""
+        return tuple(window for window, _ in self.failures)
 
     @classmethod
     def parse(cls, text: str) -> Coverage:

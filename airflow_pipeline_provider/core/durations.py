@@ -75,3 +75,17 @@ def seconds_to_time_string(seconds: int) -> str:
     days, rest = divmod(seconds, SECONDS_OF_DAY)
     hours, rest = divmod(rest, 3600)
     return _join((days, hours, *divmod(rest, 60)))
+
+
+def backlog_granularity_problem(granularity: Duration, longer: Duration) -> str | None:
+    """Return what is wrong with a `backlog_granularity`, None if nothing is.
+
+    A calendar day is always whole windows of `granularity`, since the last one ends with the day.
+    """
+    if longer == Duration(1, 0):
+        return None
+    if longer.elapsed_seconds > SECONDS_OF_DAY:
+        return f"must be at most 1d, got {longer}: no window crosses midnight"
+    if granularity.days or longer.days or not longer.seconds or longer.seconds % granularity.seconds:
+        return f"must be 1d or a multiple of granularity ({granularity}), got {longer}"
+    return None

@@ -21,6 +21,7 @@ from airflow_pipeline_provider.core.readiness import PlanRules, ready_at
 from airflow_pipeline_provider.core.wording import counted
 
 SAMPLES = 20
+LARGER_SAMPLES = 5  # windows of backlog_granularity, as far back as entries are read for them
 LONGEST_PAUSE = timedelta(
     minutes=15
 )  # a longer one between drained runs was an outage, which is not part of the pace
@@ -64,6 +65,8 @@ def spans_of_interest(rules: PlanRules, missing: Iterable[Missing], until: datet
     if first is None:
         return []
     back = timedelta(seconds=max(SAMPLES * _granularity(rules), 24 * _HOUR))
+    if rules.backlog_granularity is not None:
+        back = max(back, LARGER_SAMPLES * timedelta(seconds=rules.backlog_granularity.elapsed_seconds))
     return merge([Interval(first - back, first), Interval(max(first, until - back), max(first, until))])
 
 
@@ -71,8 +74,13 @@ def _granularity(rules: PlanRules) -> int:
     return min(rules.granularity.elapsed_seconds, 24 * _HOUR)
 
 
-def pace_of(rules: PlanRules, entries: Iterable[Entry], *, drains: bool = True) -> Pace | None:
-    """Return how fast the last windows were moved; None when no commit is there with its attempt."""
+def pace_of(
+    rules: PlanRules, entries: Iterable[Entry], *, drains: bool = True, larger: bool = False
+) -> Pace | None:
+    """Return how fast the last windows were moved; None when no commit is there with its attempt.
+
+    `larger`: of the windows that `backlog_granularity` made longer than `granularity`, if there are any.
+    """
     began: dict[str | None, datetime] = {}
     commits: list[Entry] = []
     for entry in entries:
@@ -81,12 +89,16 @@ def pace_of(rules: PlanRules, entries: Iterable[Entry], *, drains: bool = True) 
         elif entry.kind is Kind.COMMITTED and entry.attempt in began:
             commits.append(entry)
     commits.sort(key=lambda entry: entry.at)
-    ratios, before = [], None
+    ratios: list[tuple[bool, float]] = []
+    before = None
     for entry in commits:
         took = _took(rules, entry, began[entry.attempt], before, drains=drains)
-        ratios.append(took.total_seconds() / entry.interval.seconds)
+        is_larger = entry.interval.seconds > _granularity(rules)
+        ratios.append((is_larger, took.total_seconds() / entry.interval.seconds))
         before = entry.at
-    return Pace(median(ratios[-SAMPLES:]), min(len(ratios), SAMPLES)) if ratios else None
+    chosen = [ratio for is_larger, ratio in ratios if is_larger] if larger else []
+    chosen = (chosen or [ratio for _, ratio in ratios])[-SAMPLES:]
+    return Pace(median(chosen), len(chosen)) if chosen else None
 
 
 def _took(
@@ -120,7 +132,8 @@ def estimate(
         return Eta(None, 0.0, "all that runs look at and that is ready is committed")
     if rules.on_blocked == "stop" and any(one.why is Why.BLOCKED for one in missing):
         return Eta(None, None, "no estimate: planning stops at a blocked window (on_blocked: stop)")
-    pace = pace_of(rules, entries, drains=habits.drains)
+    larger = rules.backlog_granularity is not None
+    pace = pace_of(rules, entries, drains=habits.drains, larger=larger)
     if pace is None:
         return Eta(None, None, "no estimate yet: the ledger has no finished window near the gap to judge by")
     backlog = sum(one.interval.seconds for one in work)

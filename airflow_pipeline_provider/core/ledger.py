@@ -103,13 +103,20 @@ def counts_as_failure(entry: Entry) -> bool:
 
 
 def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
-    """Return `failures` updated by these entries; a commit or waiver resets the windows that it overlaps."""
+    """Return `failures` updated by these entries; a commit or waiver resets the windows that it overlaps.
+
+    What it leaves of such a window stays with 0 failures: the planner does not join it into a larger window again.
+    """
     failures = dict(failures)
     for entry in entries:
         if counts_as_failure(entry):
             failures[entry.interval] = failures.get(entry.interval, 0) + 1
         elif entry.kind in (Kind.COMMITTED, Kind.WAIVED) and failures:
-            failures = {window: n for window, n in failures.items() if not window.overlaps(entry.interval)}
+            reset = [window for window in failures if window.overlaps(entry.interval)]
+            for window in reset:
+                del failures[window]
+            for rest in subtract(reset, [entry.interval]) if reset else ():
+                failures.setdefault(rest, 0)
     return failures
 
 

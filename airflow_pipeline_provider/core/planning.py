@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
+from airflow_pipeline_provider.core.backlog_windows import backlog_plan, next_window
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import (
     Interval,
@@ -74,12 +75,14 @@ class Known(NamedTuple):
     """What the ledger and the leases hold, in any order; only what is in `all_days` matters.
 
     `committed`: at any time, replaced or not.  `leased`: by other runs than the one that plans.
+    `failed`: windows that failed and are not done since, which no larger window may hold.
     """
 
     committed: tuple[Interval, ...] = ()
     waived: tuple[Interval, ...] = ()
     blocked: tuple[Interval, ...] = ()
     leased: tuple[Interval, ...] = ()
+    failed: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _plan_live(
     if rules.on_blocked == "stop" and blocked and (not free or blocked[0].start < free[0].start):
         return _blocked(rules, blocked, "planning stops there (on_blocked: stop)")
     if free:
-        window = first_window(rules, free[0])
+        window = next_window(rules, free[0], reference_time, known.failed)
         ready = ready_at(rules, window)
         if ready <= reference_time:
             text = f"{local_window(window, rules.zone)}, ready since {local_time(ready, rules.zone)}"
@@ -180,7 +183,7 @@ def plan_window(
 def _check_planned(rules: PlanRules, day: date, window: Interval) -> None:
     """Raise ConfigError for a window that is not in the day plan; the error names the nearest ones."""
     planned = day_plan(rules, day)
-    if window in planned:
+    if window in planned or _is_larger(rules, day, planned, window):
         return
     near = [one for one in planned if one.overlaps(window)]
     first = near if len(near) <= MOST_LISTED else near[: MOST_LISTED - 1]
@@ -190,6 +193,16 @@ def _check_planned(rules: PlanRules, day: date, window: Interval) -> None:
     raise ConfigError(
         f"window: expected a window of the day plan, got {_named(rules, window)}; the nearest: {'; '.join(listed)}. "
         "Name one of them, or move exactly what was asked for with the Param exact: true (command line: --exact)"
+    )
+
+
+def _is_larger(rules: PlanRules, day: date, planned: list[Interval], window: Interval) -> bool:
+    """Return whether these are whole windows of the day plan inside of one window of the `backlog_plan`."""
+    return (
+        rules.backlog_granularity is not None
+        and any(one.covers(window) for one in backlog_plan(rules, day))
+        and any(one.start == window.start for one in planned)
+        and any(one.end == window.end for one in planned)
     )
 
 

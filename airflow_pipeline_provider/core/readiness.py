@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from airflow_pipeline_provider.core import days
 from airflow_pipeline_provider.core.days import day_interval, day_of, shift_back, window_end
+from airflow_pipeline_provider.core.durations import backlog_granularity_problem
 from airflow_pipeline_provider.core.intervals import Interval, intersect, to_utc
 from airflow_pipeline_provider.core.time_utils import Duration
 from airflow_pipeline_provider.exceptions import ConfigError
@@ -29,6 +30,7 @@ class PlanRules:
 
     `x_time_back` is how far the target day is behind the reference time, `settle_seconds` how long after its end a
     window's data may still change, `max_backlog_days` how many days before the target day are planned (None: all).
+    `backlog_granularity` is the longest window of a day that `lies_back` (None: `granularity`).
     `zone` is the zone that `timezone` names.
     """
 
@@ -40,6 +42,7 @@ class PlanRules:
     end_day: date | None = None
     max_backlog_days: int | None = None
     on_blocked: str = "pass"
+    backlog_granularity: Duration | None = None
     zone: tzinfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,10 @@ class PlanRules:
                 raise ConfigError(f"{name}: expected a duration such as 1d2h, got {value!r}")
         if not self.granularity.days and self.granularity.seconds < MIN_GRANULARITY_SECONDS:
             raise ConfigError(f"granularity: expected 1m or more, got {self.granularity}")
+        if self.backlog_granularity is not None:
+            problem = backlog_granularity_problem(self.granularity, self.backlog_granularity)
+            if problem is not None:
+                raise ConfigError(f"backlog_granularity: {problem}")
         _check_count("settle_seconds", self.settle_seconds)
         if self.max_backlog_days is not None:
             _check_count("max_backlog_days", self.max_backlog_days)

@@ -24,7 +24,10 @@ LONGEST_NAME, LONGEST_FILE = 80, 20_000  # characters; the rest is cut
 def describe(config: PipelineConfig) -> str:
     """Return `elasticsearch flights-* → snowflake ANALYTICS.RAW.FLIGHTS, windows of 2h in America/New_York`."""
     source, target = (f"{each.type} {_name(each)}".strip() for each in (config.source, config.target))
-    text = f"{source} → {target}, windows of {config.granularity} in {config.timezone}"
+    longer = (
+        f" (up to {config.backlog_granularity} where a day lies back)" if config.backlog_granularity else ""
+    )
+    text = f"{source} → {target}, windows of {config.granularity}{longer} in {config.timezone}"
     return redact_yaml(text)
 
 

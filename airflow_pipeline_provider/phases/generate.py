@@ -193,6 +193,7 @@ def plan_next(runtime: Runtime, reference_time: datetime, owner: str) -> Plan:
         covered.done,
         blocked=tuple(covered.blocked(runtime.config.max_attempts)),
         leased=tuple(lease.interval for lease in leases if not lease.belongs_to(me)),
+        failed=covered.failed,
     )
     return plan_live(rules, reference_time, known, first_day)
 

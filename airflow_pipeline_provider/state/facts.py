@@ -50,6 +50,7 @@ class PipelineFacts(Struct, frozen=True, omit_defaults=True, dict=True):
     backlog: str = "drain"
     schedule: str | None = None
     file: str | None = None
+    backlog_granularity: str | None = None
 
     @cached_property
     def rules(self) -> PlanRules:
@@ -60,6 +61,9 @@ class PipelineFacts(Struct, frozen=True, omit_defaults=True, dict=True):
             timezone=self.timezone,
             x_time_back=parse_duration(self.x_time_back),
             granularity=parse_duration(self.granularity),
+            backlog_granularity=parse_duration(self.backlog_granularity)
+            if self.backlog_granularity
+            else None,
             settle_seconds=self.settle,
             start_day=self.start_day,
             end_day=self.end_day,
@@ -88,6 +92,7 @@ def facts_of(config: PipelineConfig) -> PipelineFacts:
         pipeline_id=config.pipeline_id,
         timezone=config.timezone,
         granularity=str(config.granularity),
+        backlog_granularity=str(config.backlog_granularity) if config.backlog_granularity else None,
         x_time_back=str(config.x_time_back),
         settle=config.settle,
         source=_names(config.source),

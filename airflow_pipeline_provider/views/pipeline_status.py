@@ -178,7 +178,8 @@ def read_status(
     if whole is not None:
         missing = [*_outside(missing, whole), *explain(within(missing, whole), entries)]
         missing.sort(key=lambda one: one.interval)
-    known = Known(covered.done, blocked=blocked, leased=tuple(lease.interval for lease in leases))
+    leased = tuple(lease.interval for lease in leases)
+    known = Known(covered.done, blocked=blocked, leased=leased, failed=covered.failed)
     return PipelineStatus(
         target_day(rules, reference_time),
         first_day,

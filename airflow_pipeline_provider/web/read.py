@@ -306,6 +306,7 @@ def _facts_json(one: Found, state: Readable) -> dict[str, Any]:
         "pipeline_id": facts.pipeline_id,
         "timezone": facts.timezone,
         "granularity": facts.granularity,
+        "backlog_granularity": facts.backlog_granularity,
         "x_time_back": facts.x_time_back,
         "settle_seconds": facts.settle,
         "start_day": facts.start_day,

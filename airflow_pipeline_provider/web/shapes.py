@@ -76,6 +76,7 @@ class PageFacts(Struct, forbid_unknown_fields=True):
     pipeline_id: str
     timezone: str
     granularity: str
+    backlog_granularity: str | None
     x_time_back: str
     settle_seconds: int
     start_day: date | None

@@ -140,6 +140,10 @@ class RunMachine(SourceMachine):
     def the_granularity_changes(self, granularity: str) -> None:
         self.world.change(granularity=granularity)
 
+    @rule(longest=st.sampled_from([None, "1d"]))
+    def the_backlog_granularity_changes(self, longest: str | None) -> None:
+        self.world.change(backlog_granularity=longest)
+
     @rule(slices=st.integers(1, 4), distribute=st.sampled_from(["threads", "tasks"]))
     def the_slices_change(self, slices: int, distribute: str) -> None:
         self.world.change(slices=slices, distribute=distribute)

@@ -51,6 +51,7 @@ class Settings:
     """What the pipeline's file says at the moment; a task reads it when it starts."""
 
     granularity: str = "5h"
+    backlog_granularity: str | None = None
     slices: int = 1
     distribute: str = "threads"
     settle: str = "10m"
@@ -120,6 +121,7 @@ class World:
                 "pipeline_id": PIPELINE,
                 "timezone": ZONE,
                 "granularity": settings.granularity,
+                "backlog_granularity": settings.backlog_granularity,
                 "x_time_back": "1d",
                 "settle": settings.settle,
                 "start_day": settings.start_day and str(settings.start_day),

@@ -42,19 +42,21 @@ others = st.builds(
 histories = st.lists(failures | others, max_size=30)
 
 rules = st.builds(
-    lambda zone, start, size, backlog, on_blocked: PlanRules(
+    lambda zone, start, size, backlog, on_blocked, larger: PlanRules(
         zone,
         Duration(0, 3600),
         Duration(0, size * 3600),
         start_day=date(2013, 11, start),
         max_backlog_days=backlog,
         on_blocked=on_blocked,
+        backlog_granularity=larger,
     ),
     st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata"]),
     st.integers(1, 4),
     st.sampled_from([1, 2, 24]),
     st.sampled_from([None, 0, 1]),
     st.sampled_from(["pass", "stop"]),
+    st.sampled_from([None, Duration(1, 0), Duration(0, 86_400)]),
 )
 
 
@@ -63,11 +65,12 @@ def from_all(entries: list[Entry]) -> Known:
         committed=tuple(ledger.committed(entries)),
         waived=tuple(ledger.waived(entries)),
         blocked=tuple(ledger.blocked(entries, MAX_ATTEMPTS)),
+        failed=tuple(ledger.failures_after({}, entries)),
     )
 
 
 def from_fold(coverage: Coverage) -> Known:
-    return Known(coverage.done, blocked=tuple(coverage.blocked(MAX_ATTEMPTS)))
+    return Known(coverage.done, blocked=tuple(coverage.blocked(MAX_ATTEMPTS)), failed=coverage.failed)
 
 
 @settings(max_examples=200)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.backlog_windows import back_since, backlog_plan, lies_back
 from airflow_pipeline_provider.core.days import day_interval, day_of, transitions
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.core.intervals import Interval, common, gaps, merge
@@ -113,6 +114,39 @@ def test_on_time_the_first_gap_is_the_window_that_became_ready(
             committed = merge([*committed, window])
 
 
+# --- in days that lie back
+
+
+multiples = st.tuples(st.sampled_from([1800, 3600, 5400]), st.integers(1, 16)).map(
+    lambda pair: (Duration(0, pair[0]), Duration(0, pair[0] * pair[1]))
+) | st.tuples(granularities.filter(lambda g: g.days or g.seconds > 1800), st.just(Duration(1, 0)))
+
+
+@settings(max_examples=60)
+@given(zones_and_days(), backs, multiples, settles)
+def test_larger_windows_wait_for_nothing_and_end_where_the_day_does(
+    zone_and_day: tuple[str, date], back: Duration, sizes: tuple[Duration, Duration], settle: int
+) -> None:
+    zone, day = zone_and_day
+    rules = PlanRules(zone, back, sizes[0], settle, start_day=day, backlog_granularity=sizes[1])
+    whole, windows = day_interval(day, zone), day_plan(rules, day)
+    since = back_since(rules, day)
+    for window in backlog_plan(rules, day):
+        assert whole.covers(window)
+        assert ready_at(rules, window) <= since
+        assert {window.start, window.end} <= {bound for one in windows for bound in (one.start, one.end)}
+    if not windows:
+        return
+    last = windows[-1]
+    before = plan_live(rules, since - MICROSECOND, Known((Interval(whole.start, last.start),))).interval
+    assert before in (last, None), "the live day keeps its granularity to its last window"
+    seen: list[Interval] = []
+    for window in backlog_plan(rules, day):
+        plan = plan_live(rules, since, Known(tuple(seen)))
+        assert plan.interval == window
+        seen.append(window)
+
+
 # --- driven to the end
 
 
@@ -157,6 +191,7 @@ class Driver:
             waived=tuple(ledger.waived(self.entries)),
             blocked=tuple(ledger.blocked(self.entries, self.max_attempts)),
             leased=tuple(self.leases),
+            failed=tuple(ledger.failures_after({}, self.entries)),
         )
 
     def check(self, window: Interval, now: datetime) -> None:
@@ -170,7 +205,14 @@ class Driver:
         assert ready_at(self.rules, window) <= now
         assert day <= target_day(self.rules, now)
         granularity = self.rules.granularity
-        assert granularity.days or window.seconds <= granularity.seconds
+        if granularity.days or window.seconds <= granularity.seconds:
+            return
+        assert self.rules.backlog_granularity is not None, "no window is longer than its granularity"
+        assert lies_back(self.rules, day, now)
+        assert not common([window], [*ledger.failures_after({}, self.entries)]), "what failed is not joined"
+        assert any(one.covers(window) for one in backlog_plan(self.rules, day)), (
+            "larger windows have common bounds"
+        )
 
 
 @st.composite
@@ -178,7 +220,10 @@ def drives(draw: st.DrawFn) -> tuple[Driver, list[Duration]]:
     zone, day = draw(zones_and_days())
     last = day + draw(st.integers(0, 2)) * DAY
     sizes = draw(st.lists(granularities.filter(lambda g: g.days or g.seconds > 5000), min_size=1, max_size=3))
-    rules = PlanRules(zone, draw(backs), sizes[0], draw(settles), start_day=day, end_day=last)
+    larger = draw(st.sampled_from([None, Duration(1, 0)]))
+    rules = PlanRules(
+        zone, draw(backs), sizes[0], draw(settles), start_day=day, end_day=last, backlog_granularity=larger
+    )
     span = Interval(day_interval(day, zone).start, day_interval(last, zone).end)
     driver = Driver(rules, span)
     parts = pieces_of(span).filter(lambda piece: not piece.is_empty)

@@ -69,6 +69,13 @@ def test_the_pace(entries: list[Entry], drains: bool, ratio: float, windows: int
     assert (round(pace.ratio, 6), pace.windows) == (ratio, windows)
 
 
+def test_the_pace_of_a_backlog_is_that_of_its_larger_windows() -> None:
+    entries = moved("0-1 1-2 2-3 3-13 13-25", minutes=6)
+    assert pace_of(HOURLY, entries, larger=True) == Pace(pytest.approx((6 / 600 + 6 / 720) / 2), 2)
+    assert pace_of(HOURLY, entries) == Pace(pytest.approx(0.1), 5)
+    assert pace_of(HOURLY, entries[:6], larger=True) == Pace(pytest.approx(0.1), 3)
+
+
 def test_commits_without_their_attempt_have_no_pace() -> None:
     """As `state rebuild` writes them."""
     assert pace_of(HOURLY, [Entry(Kind.COMMITTED, hours("0-1")[0], NOW, token=1, rows=1)]) is None

@@ -142,7 +142,7 @@ export function Lanes({ lanes, days, zone, pipelineZone, chosenDay, opened, sele
       );
     }),
     tip,
-    lanes.some((lane) => lane.commits?.some((commit) => commit.effective.length)) ? h("div", { className: "pp-row pp-small pp-quiet", style: { gap: 6 } }, h("span", { className: "pp-off", style: { width: 22, marginTop: 0 } }, h("span", { style: { left: 0, right: 0 } })), "committed with other bounds than those that are planned now, as after a change of the granularity") : null,
+    lanes.some((lane) => lane.commits?.some((commit) => commit.effective.length)) ? h("div", { className: "pp-row pp-small pp-quiet", style: { gap: 6 } }, h("span", { className: "pp-off", style: { width: 22, marginTop: 0 } }, h("span", { style: { left: 0, right: 0 } })), "committed with other bounds than those that are planned now, as after a change of the granularity, or with backlog_granularity") : null,
   );
 }
 

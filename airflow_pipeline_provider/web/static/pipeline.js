@@ -112,7 +112,7 @@ export function PipelinePage({ dagId, heading = null }) {
     { className: "pp", "data-page": "pipeline" },
     heading,
     h("div", { className: "pp-row pp-spread" },
-      h("div", { className: "pp-row" }, heading || page.facts.pipeline_id !== dagId ? h("h2", null, String(page.facts.pipeline_id ?? dagId)) : null, h("span", { className: "pp-quiet" }, [page.facts.source, page.facts.target].filter(Boolean).map(nameOf).join(" → "), page.facts.granularity ? ` · windows of ${granularityText(page.facts.granularity)}` : "")),
+      h("div", { className: "pp-row" }, heading || page.facts.pipeline_id !== dagId ? h("h2", null, String(page.facts.pipeline_id ?? dagId)) : null, h("span", { className: "pp-quiet" }, [page.facts.source, page.facts.target].filter(Boolean).map(nameOf).join(" → "), page.facts.granularity ? ` · windows of ${granularityText(page.facts.granularity)}` : "", page.facts.backlog_granularity ? `, up to ${page.facts.backlog_granularity} in days that lie back` : "")),
       h("div", { className: "pp-row pp-noprint" },
         h(Choice, { label: "Times in", options: zones, value: (zones.find((one) => one.zone === zone) ?? zones[0]).key, onChange: (key) => set({ zone: key === "pipeline" ? null : key }) }))),
     error ? h(Fault, { error, at: page.at }) : null,

@@ -173,6 +173,7 @@ def pipeline(**changes: Any) -> dict[str, Any]:
             "pipeline_id": "flights",
             "timezone": "America/New_York",
             "granularity": "1h",
+            "backlog_granularity": None,
             "x_time_back": "1d",
             "settle": "30m",
             "start_day": "2012-11-06",

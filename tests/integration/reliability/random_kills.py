@@ -78,6 +78,10 @@ class Campaign:
         # a run that was killed after its commit leaves a lease, and nothing to do
         self._until_it_ends(["--until-done"])
 
+    def move(self, window: Interval) -> None:
+        """Move this window, under the same kills."""
+        self._until_it_ends(self._named(window))
+
     def _named(self, window: Interval) -> list[str]:
         return ["--window-start", iso_utc(window.start), "--window-end", iso_utc(window.end)]
 

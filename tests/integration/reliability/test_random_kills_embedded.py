@@ -20,10 +20,17 @@ from .report import Results
 pytestmark = pytest.mark.integration
 
 KILLS, KILLS_FULL = 15, 200
+KILLS_LARGER = 6
 
 
 @pytest.fixture
-def campaign(folder: Path, fork_servers: ForkServers, seed: int, monkeypatch: pytest.MonkeyPatch) -> Campaign:
+def campaign(
+    folder: Path,
+    fork_servers: ForkServers,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Campaign:
     environment = {
         "AIRFLOW_CONN_RELIABILITY_WEATHER": sqlite(folder / "weather.sqlite"),
         "AIRFLOW_CONN_RELIABILITY_STATE": sqlite(folder / "state.sqlite"),
@@ -36,6 +43,7 @@ def campaign(folder: Path, fork_servers: ForkServers, seed: int, monkeypatch: py
         "pipeline_id": "weather",
         "timezone": "America/New_York",
         "granularity": "6h",
+        **(getattr(request, "param", None) or {}),
         "start_day": "2013-11-01",
         "end_day": "2013-11-04",
         "max_backlog_days": None,
@@ -84,6 +92,26 @@ def test_everything_is_moved_exactly_once(
     results.kills.append(campaign.summary("SQL table on SQLite, files, DuckDB, state on SQLite", seed))
     assert campaign.problems() == []
     assert campaign.kills >= KILLS
+
+
+LARGER = {"granularity": "1h", "backlog_granularity": "12h"}
+
+
+@pytest.mark.parametrize("campaign", [pytest.param(LARGER, id="larger windows")], indirect=True)
+def test_a_backlog_of_larger_windows_is_moved_exactly_once(
+    campaign: Campaign, results: Results, full: bool, seed: int
+) -> None:
+    begun = Interval(campaign.span.start + timedelta(hours=3), campaign.span.start + timedelta(hours=5))
+    campaign.move(begun)
+    campaign.run(KILLS_FULL if full else KILLS_LARGER)
+    results.kills.append(
+        campaign.summary("SQL table on SQLite, files, DuckDB, state on SQLite, larger windows", seed)
+    )
+    assert campaign.problems() == []
+    assert campaign.kills >= KILLS_LARGER
+    first, *rest = sorted(campaign.commits())
+    assert (first.seconds, rest[0]) == (3 * 3600, begun), "gaps are filled without overlap"
+    assert max(window.seconds for window in rest) == 12 * 3600
 
 
 def test_the_comparison_finds_a_lost_row(campaign: Campaign) -> None:
