@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import NamedTuple, Protocol
 
+from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.planning import PlanRules, horizon
+from airflow_pipeline_provider.core.readiness import first_window, ready_at, target_day
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ UNTIMED_ROWS = "pipeline.untimed_rows"
 LATE_DAYS = "pipeline.late_days"
 UNUSUAL_WINDOWS = "pipeline.unusual_windows"
 LAG_SECONDS = "pipeline.lag_seconds"
+DUE_TIMESTAMP_SECONDS = "pipeline.due_timestamp_seconds"
 PHASE_SECONDS = "pipeline.phase_seconds"
 
 
@@ -66,6 +69,11 @@ METRICS = {
     ),
     LAG_SECONDS: Metric(
         "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"
+    ),
+    DUE_TIMESTAMP_SECONDS: Metric(
+        "gauge",
+        "Unix time at which the first window that is neither committed nor waived was or will be ready, sent after a "
+        "commit; 0 after `end_day`. Now minus this value is how long a window has been due, also if no run starts",
     ),
     PHASE_SECONDS: Metric(
         "timer",
@@ -155,3 +163,25 @@ def lag_seconds(
     missing = gaps(span, done)
     end = missing[0].start if missing else span.end
     return max(0.0, (now - end).total_seconds())
+
+
+def due_timestamp(
+    rules: PlanRules, done: Iterable[Interval], now: datetime, first_day: date | None = None
+) -> float | None:
+    """Return the Unix time at which the first window that is neither committed nor waived was or will be ready.
+
+    The days and `done` are those of `lag_seconds`; if nothing is missing in them, the next day's first window counts.
+    Return 0 if `end_day` leaves no window, and None before the first day.
+    """
+    span = horizon(rules, now, first_day)
+    if span is None:
+        return 0.0 if rules.end_day is not None and rules.end_day < target_day(rules, now) else None
+    missing = gaps(span, done)
+    if missing:
+        gap = missing[0]
+    else:
+        following = day_of(span.end, rules.zone)
+        if rules.end_day is not None and following > rules.end_day:
+            return 0.0
+        gap = day_interval(following, rules.zone)
+    return ready_at(rules, first_window(rules, gap)).timestamp()

@@ -1,8 +1,8 @@
 """Send the metrics of `observability.metrics` through Airflow's stats: StatsD, Datadog or OpenTelemetry.
 
 Airflow's section ``[metrics]`` configures where they go; when it enables none, no metric is computed.  StatsD without
-tags has one series for all pipelines, so it also gets names that contain the tags, as Airflow's legacy metrics do:
-``pipeline.rows.flights``, ``pipeline.phase_seconds.flights.load`` (``[metrics] legacy_names_on``).
+tags (``statsd_influxdb_enabled``) has one series for all pipelines, so it also gets names that contain the tags, as
+Airflow's legacy metrics do: ``pipeline.rows.flights``, ``pipeline.phase_seconds.flights.load`` (``legacy_names_on``).
 """
 
 from __future__ import annotations
@@ -60,10 +60,16 @@ def airflow_stats() -> Iterator[None]:
     if not any(conf.getboolean("metrics", key, fallback=False) for key in _SWITCHES):
         yield
         return
-    plain_statsd = conf.getboolean("metrics", "statsd_on", fallback=False) and not conf.getboolean(
-        "metrics", "statsd_datadog_enabled", fallback=False
+    # where tags arrive, a second name would count everything twice
+    has_tags = any(
+        conf.getboolean("metrics", key, fallback=False)
+        for key in ("statsd_datadog_enabled", "statsd_influxdb_enabled")
     )
-    long_names = plain_statsd and conf.getboolean("metrics", "legacy_names_on", fallback=True)
+    long_names = (
+        not has_tags
+        and conf.getboolean("metrics", "statsd_on", fallback=False)
+        and conf.getboolean("metrics", "legacy_names_on", fallback=True)
+    )
     with metrics.sending_to(AirflowStats(long_names=long_names)):
         yield
 
@@ -79,7 +85,7 @@ def report_commit(runtime: Runtime, quarantined: int) -> None:
     if quarantined:
         metrics.count(metrics.ROWS_QUARANTINED, quarantined, pipeline=runtime.config.pipeline_id)
     try:
-        _report_lag(runtime)
+        _report_progress(runtime)
     except PipelineError as error:
         logger.warning("metric %s could not be computed: %s", metrics.LAG_SECONDS, error)
 
@@ -102,12 +108,15 @@ def report_failure(runtime: Runtime, run: str) -> None:
         logger.warning("metric %s could not be computed: %s", metrics.WINDOWS_FAILED, error)
 
 
-def _report_lag(runtime: Runtime) -> None:
+def _report_progress(runtime: Runtime) -> None:
     config = runtime.config
     now = runtime.clock()
     first_day = runtime.state.first_day(None) if config.rules.start_day is None else None
     span = horizon(config.rules, now, first_day)
     done = runtime.state.coverage(span).done if span is not None else ()
-    lag = metrics.lag_seconds(config.rules, done, now, first_day)
-    if lag is not None:
-        metrics.gauge(metrics.LAG_SECONDS, lag, pipeline=config.pipeline_id)
+    for name, value in (
+        (metrics.LAG_SECONDS, metrics.lag_seconds(config.rules, done, now, first_day)),
+        (metrics.DUE_TIMESTAMP_SECONDS, metrics.due_timestamp(config.rules, done, now, first_day)),
+    ):
+        if value is not None:
+            metrics.gauge(name, value, pipeline=config.pipeline_id)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.stats_client import start_stats
+
 from .conftest import Folder
 
 
@@ -28,20 +30,6 @@ class Listener:
                 found += self.socket.recv(65536).decode().splitlines()
         except TimeoutError:
             return [tuple(line.split(":", 1)) for line in found]  # type: ignore[misc]
-
-
-def start_stats() -> Any:
-    """Initialize stats as Airflow does at the start of a task's process, which `dag.test` does not have."""
-    from airflow.sdk.observability import stats
-    from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
-
-    if hasattr(stats, "initialize"):
-        client = get_stats_factory()()
-        stats.initialize(factory=lambda: client, export_legacy_names=True)
-    else:  # Airflow 3.2
-        client = get_stats_factory(stats.Stats)()
-        stats.Stats.initialize(factory=lambda: client)
-    return client
 
 
 @pytest.fixture
@@ -87,6 +75,9 @@ def test_a_committed_window_is_counted(folder: Folder, run_dag: Callable[..., An
     (lag,) = seen["lag_seconds"]
     assert re.fullmatch(r"\d+(\.\d+)?\|g", lag)
     assert float(lag.removesuffix("|g")) > 10 * 365 * 86_400  # November 2013
+    (due,) = seen["due_timestamp_seconds"]
+    assert seen[f"due_timestamp_seconds.{mine}"] == [due]
+    assert due == "1383584400.0|g"  # the second window begins 13 hours after midnight; x_time_back is a day
     phases = {name.rpartition(".")[2] for name in seen if name.startswith(f"phase_seconds.{mine}.")}
     assert phases == {"generate", "validate", "extract", "stage", "load", "audit"}
     assert all(re.fullmatch(r"\d+(\.\d+)?\|ms", value) for value in seen["phase_seconds"])
@@ -118,7 +109,7 @@ def test_failed_and_blocked_windows_are_counted(
         (
             {"STATSD_INFLUXDB_ENABLED": "True"},
             "ab",
-            ["airflow.pipeline.rows,pipeline=ab", "airflow.pipeline.rows.ab"],
+            ["airflow.pipeline.rows,pipeline=ab"],
         ),
     ],
     ids=["without long names", "a dot is no level", "tags as InfluxDB has them"],

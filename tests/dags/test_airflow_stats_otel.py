@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.stats_client import start_stats
+
 from .conftest import Folder
-from .test_airflow_stats import start_stats
 
 pytest.importorskip(
     "opentelemetry.exporter.otlp.proto.http", reason="this Airflow came without OTLP over HTTP"
@@ -28,19 +29,32 @@ class Collector(ThreadingHTTPServer):
 
     def points(self) -> dict[str, list[tuple[dict[str, str], Any]]]:
         """Map names without Airflow's prefix to (tags, data point) of the pipelines' metrics."""
+        found: dict[str, list[tuple[dict[str, str], Any]]] = {}
+        for metric in self.metrics():
+            if metric.name.startswith("airflow.pipeline."):
+                data = getattr(metric, metric.WhichOneof("data"))
+                found.setdefault(metric.name.removeprefix("airflow.pipeline."), []).extend(
+                    ({tag.key: tag.value.string_value for tag in point.attributes}, point)
+                    for point in data.data_points
+                )
+        return found
+
+    def metrics(self) -> Iterator[Any]:
+        """Yield each metric that was posted."""
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-        found: dict[str, list[tuple[dict[str, str], Any]]] = {}
         for body in self.bodies:
             for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-                for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
-                    if metric.name.startswith("airflow.pipeline."):
-                        data = getattr(metric, metric.WhichOneof("data"))
-                        found.setdefault(metric.name.removeprefix("airflow.pipeline."), []).extend(
-                            ({tag.key: tag.value.string_value for tag in point.attributes}, point)
-                            for point in data.data_points
-                        )
-        return found
+                for scope in resource.scope_metrics:
+                    yield from scope.metrics
+
+    def temporalities(self, name: str) -> set[int]:
+        """Return the aggregation temporalities of a counter: 1 is delta, 2 cumulative."""
+        return {
+            each.sum.aggregation_temporality
+            for each in self.metrics()
+            if each.name == f"airflow.pipeline.{name}"
+        }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+def collector(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Collector]:
+    """Start a collector for Airflow's stats; a test's parameter adds environment variables."""
     import airflow.sdk.serde  # noqa: F401  (starts the stats by itself when it is imported: with none yet)
     from opentelemetry import metrics
 
@@ -67,6 +82,8 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")  # the test flushes explicitly
+        for name, value in getattr(request, "param", {}).items():
+            monkeypatch.setenv(name, value)
         with monkeypatch.context() as patch:
             # its last flush comes after the collector stops
             patch.setattr(atexit, "register", lambda *_: None)
@@ -93,12 +110,34 @@ def test_a_committed_window(folder: Folder, run_dag: Callable[..., Any], collect
     ((its, lag),) = seen["lag_seconds"]
     assert its == tags
     assert lag.as_double > 10 * 365 * 86_400  # November 2013
+    ((its, due),) = seen["due_timestamp_seconds"]
+    assert its == tags
+    assert due.as_double > 1_383_000_000
     phases = {its["phase"]: point for its, point in seen["phase_seconds"]}
     assert phases.keys() == {"generate", "validate", "extract", "stage", "load", "audit"}
     assert all(taken(point) > 0 for point in phases.values())
     assert not [
         name for name in seen if folder.pipeline_id in name
     ]  # tags are tags here, not parts of a name
+
+
+@pytest.mark.parametrize(
+    ("collector", "temporality"),
+    [({}, 2), ({"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}, 1)],
+    ids=["cumulative", "delta"],
+    indirect=["collector"],
+)
+def test_tasks_send_deltas_if_the_environment_asks_for_them(collector: Collector, temporality: int) -> None:
+    """Each task is a process of its own: cumulative counters of all of them would stay at 1."""
+    from opentelemetry import metrics as otel
+
+    from airflow_pipeline_provider.observability import metrics
+    from airflow_pipeline_provider.operators.airflow_stats import airflow_stats
+
+    with airflow_stats():
+        metrics.count(metrics.WINDOWS_COMMITTED, pipeline="flights")
+    otel.get_meter_provider().force_flush()  # type: ignore[attr-defined]
+    assert collector.temporalities("windows_committed") == {temporality}
 
 
 def taken(point: Any) -> float:

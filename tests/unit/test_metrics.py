@@ -156,3 +156,45 @@ def test_the_lag_is_since_the_oldest_gap(
     entries: list[Entry], changes: dict[str, Any], expected: float | None
 ) -> None:
     assert metrics.lag_seconds(rules(**changes), Coverage().after(entries).done, NOON) == expected
+
+
+@pytest.mark.parametrize(
+    ("entries", "changes", "expected"),
+    [
+        ([THE_SECOND, THE_THIRD], {}, "2013-11-05T05:00:00Z"),
+        ([THE_SECOND], {}, "2013-11-04T05:00:00Z"),
+        ([THE_SECOND, done("2013-11-03T04:00:00Z", "2013-11-03T12:00:00Z")], {}, "2013-11-04T12:00:00Z"),
+        ([THE_THIRD], {}, "2013-11-03T04:00:00Z"),
+        ([THE_THIRD], {"max_backlog_days": 0}, "2013-11-05T05:00:00Z"),
+        (
+            [THE_SECOND, done("2013-11-03T04:00:00Z", "2013-11-04T05:00:00Z", Kind.WAIVED)],
+            {},
+            "2013-11-05T05:00:00Z",
+        ),
+        ([THE_SECOND, THE_THIRD], {"x_time_back": parse_duration("0s")}, "2013-11-04T07:10:00Z"),
+        ([THE_SECOND, THE_THIRD], {"end_day": date(2013, 11, 3)}, None),
+        ([THE_SECOND, THE_THIRD], {"end_day": date(2013, 11, 2), "max_backlog_days": 0}, None),
+        ([THE_SECOND], {"end_day": date(2013, 11, 3)}, "2013-11-04T05:00:00Z"),
+    ],
+    ids=[
+        "nothing missing: when the next day opens",
+        "the target day, since it opened",
+        "the first window that is missing",
+        "a gap of an older day",
+        "not one that is given up by max_backlog_days",
+        "waived is no gap",
+        "after the end of the window and settle",
+        "end_day is complete",
+        "end_day is too old",
+        "end_day is missing",
+    ],
+)
+def test_the_due_timestamp_is_when_the_first_missing_window_is_ready(
+    entries: list[Entry], changes: dict[str, Any], expected: str | None
+) -> None:
+    due = metrics.due_timestamp(rules(**changes), Coverage().after(entries).done, NOON)
+    assert due == (parse_utc(expected).timestamp() if expected else 0.0)
+
+
+def test_before_the_first_day_no_window_is_due() -> None:
+    assert metrics.due_timestamp(rules(start_day=date(2013, 11, 9)), (), NOON) is None
