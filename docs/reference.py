@@ -29,7 +29,7 @@ from airflow_pipeline_provider.core.columns import DATE_FORMATS
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.record_generation import build_window_record
 from airflow_pipeline_provider.core.record_json import FIELDS, json_safe
-from airflow_pipeline_provider.observability.metrics import METRICS
+from airflow_pipeline_provider.observability.metrics import METRICS, Metric
 from airflow_pipeline_provider.provider import get_provider_info
 
 PACKAGE = Path(exceptions.__file__).parent
@@ -618,18 +618,36 @@ def _argument(argument: Argument) -> tuple[str, str]:
 # --- metrics, events, errors, settings
 
 
+def prometheus_name(name: str, metric: Metric) -> str:
+    """Return the name of a metric in Prometheus, by `observability/statsd-mapping.yaml` and by OpenTelemetry.
+
+    A timer is a histogram; OpenTelemetry adds `_milliseconds` to its name.
+    """
+    suffix = "_total" if metric.kind == "counter" else ""
+    return "airflow_" + name.replace(".", "_") + suffix
+
+
 def metrics_page() -> str:
     """Return the page with every metric."""
     rows = [
-        (f"`{name}`", metric.kind, ", ".join(f"`{tag}`" for tag in metric.tags), metric.meaning)
+        (
+            f"`{name}`",
+            f"`{prometheus_name(name, metric)}`",
+            metric.kind,
+            ", ".join(f"`{tag}`" for tag in metric.tags),
+            metric.meaning,
+        )
         for name, metric in METRICS.items()
     ]
     return (
         "# Metrics\n\n"
         "Metrics go through Airflow's own `[metrics]` settings (StatsD, Datadog, OpenTelemetry). StatsD without tags "
-        "also gets a name for each pipeline, such as `pipeline.rows.<pipeline_id>` (`[metrics] legacy_names_on`). "
+        "(`statsd_influxdb_enabled`) also gets a name for each pipeline, such as `pipeline.rows.<pipeline_id>` "
+        "(`legacy_names_on`), in which a dot in an id is `__`. "
         "Counters count work that was done, so a task that runs again may count again. A metric that cannot be sent "
-        "never fails a task.\n" + _table(("metric", "kind", "tags", "meaning"), rows)
+        "never fails a task. [Monitor pipelines](../how-to/monitoring.md) has alerts and a dashboard. To the name of "
+        "a timer in Prometheus, OpenTelemetry adds `_milliseconds`.\n"
+        + _table(("metric", "in Prometheus", "kind", "tags", "meaning"), rows)
     )
 
 

@@ -27,6 +27,7 @@ NOT_RUN = {
     "tutorial.md": 2,
     "backfill.md": 1,
     "expectations.md": 1,
+    "monitoring.md": 1,
 }
 
 

@@ -65,6 +65,7 @@ KNOWN = {
         ("AIRFLOW_ENV_FILE",),
     ),
     "page": Service(("PAGE_URL",), ("PAGE_ENV_FILE",)),
+    "monitoring": Service(("PROMETHEUS_URL", "STATSD_EXPORTER_PORT")),
 }
 
 
@@ -104,6 +105,12 @@ def airflow(request: pytest.FixtureRequest) -> dict[str, str]:
     for other in ("elasticsearch", "s3", "postgres", "snowflake"):
         request.getfixturevalue(other)
     return provide(name, request, connections(os.environ))
+
+
+@pytest.fixture(scope="session")
+def monitoring(request: pytest.FixtureRequest) -> dict[str, str]:
+    """PROMETHEUS_URL and STATSD_EXPORTER_PORT: both run on the files of observability/."""
+    return provide("monitoring", request)
 
 
 @pytest.fixture(scope="module", autouse=True)

