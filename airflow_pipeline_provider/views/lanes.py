@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.days import day_interval, in_zone, zone_of
+from airflow_pipeline_provider.core.expectations import Miss, Unmet, open_misses
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.planning import day_plan
@@ -24,7 +25,8 @@ MOST_CELLS = 100  # of one day; a finer plan is shown in stretches of one state
 class Cell(Struct, frozen=True):
     """A window of the plan, or a stretch of `windows` of them in one state (`views.window_states`).
 
-    `repeated_hour`: the clock reads a time of this day for the second time.
+    `unexpected`: how its rows are not as expected, as the maintenance DAG recorded it.  `repeated_hour`: the clock
+    reads a time of this day for the second time.
     """
 
     window: LocalInterval
@@ -37,6 +39,7 @@ class Cell(Struct, frozen=True):
     max_attempts: int
     drift: str | None
     goes: int | None
+    unexpected: str | None
     repeated_hour: bool
 
 
@@ -66,15 +69,19 @@ def lane_of(planned: Planned, day: date, entries: Sequence[Entry], leases: Seque
     """Return the windows of the day with their states; `entries` are those that overlap the day."""
     zone = planned.rules.timezone
     whole, plan = day_interval(day, zone), day_plan(planned.rules, day)
-    cells = [cell_of(row, planned.max_attempts, zone) for row in judge_all(planned, plan, entries, leases)]
+    misses = [miss for miss in open_misses(entries, [whole]) if miss.what is not Unmet.LATE]
+    cells = [
+        cell_of(row, planned.max_attempts, zone, misses) for row in judge_all(planned, plan, entries, leases)
+    ]
     if len(cells) > MOST_CELLS:
         cells = _stretches(cells, zone)
     hours = round(whole.seconds / 3600, 4)
     return Lane(day, hours, whole.start, whole.end, tuple(cells), tuple(_odd_commits(plan, entries, zone)))
 
 
-def cell_of(row: WindowRow, max_attempts: int, zone: str) -> Cell:
-    """Return the window as a cell."""
+def cell_of(row: WindowRow, max_attempts: int, zone: str, misses: Sequence[Miss] = ()) -> Cell:
+    """Return the window as a cell; `misses` are those of the day's windows."""
+    unexpected = next((miss for miss in misses if miss.interval.overlaps(row.interval)), None)
     return Cell(
         local_interval(row.interval, zone),
         row.state,
@@ -86,6 +93,7 @@ def cell_of(row: WindowRow, max_attempts: int, zone: str) -> Cell:
         max_attempts,
         row.drift,
         row.goes,
+        None if unexpected is None else unexpected.sentence(zone),
         in_zone(row.interval.start, zone_of(zone)).fold == 1,
     )
 
@@ -111,7 +119,9 @@ def _odd_commits(plan: Sequence[Interval], entries: Sequence[Entry], zone: str) 
 def _stretches(cells: list[Cell], zone: str) -> list[Cell]:
     """Join neighbours in one state; a stretch has the reason of its first window."""
     joined = []
-    for _, group in groupby(cells, key=lambda cell: (cell.state, cell.drift, cell.repeated_hour)):
+    for _, group in groupby(
+        cells, key=lambda cell: (cell.state, cell.drift, cell.unexpected, cell.repeated_hour)
+    ):
         listed = list(group)
         span = Interval(listed[0].window.start, listed[-1].window.end)
         rows = [cell.rows for cell in listed]

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from airflow_pipeline_provider.core.expectations import Miss, Unmet
+from airflow_pipeline_provider.core.expectations import Miss, Unmet, open_misses
 from airflow_pipeline_provider.phases.expectations import Judgement
+from airflow_pipeline_provider.views.pipeline_status import PipelineStatus
 from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 
 
@@ -65,3 +66,12 @@ def miss_rows(misses: Iterable[Miss], zone: str) -> Iterable[MissRow]:
             usual=miss.usual,
             weeks=miss.weeks,
         )
+
+
+def recorded_misses(status: PipelineStatus, zone: str) -> tuple[MissRow, ...]:
+    """Return the misses of the shown days that the ledger has and that are not resolved.
+
+    Unlike `unexpected`, this needs no pipeline file: the maintenance DAG has judged.
+    """
+    found = [miss for day in status.days for miss in open_misses(day.entries, status.covered.done)]
+    return tuple(miss_rows(found, zone))

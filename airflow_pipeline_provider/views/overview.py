@@ -28,6 +28,7 @@ from airflow_pipeline_provider.views.day_cells import (
     day_cells,
 )
 from airflow_pipeline_provider.views.described import Described
+from airflow_pipeline_provider.views.misses import recorded_misses
 from airflow_pipeline_provider.views.pipeline_status import (
     MissingTime,
     PipelineStatus,
@@ -176,11 +177,15 @@ def with_changed(view: Overview, changed: Iterable[ChangedDay]) -> Overview:
 
 
 def days_to_review(config: Described, view: Overview, changed: Iterable[ChangedDay]) -> int:
-    """Return how many of all days need review; `changed` are the drifted and unverified ones."""
+    """Return how many of all days need review; `changed` are the drifted and unverified ones.
+
+    Of the shown days, those count too that are late or have unusual windows.
+    """
     shown = {cell.day for cell in view.days}
     found = {cell.day for cell in view.days if cell.state in TO_REVIEW}
     found |= {one.day for one in changed} - shown
     spans = [day.whole for day in view.status.days]
+    found |= {miss.day for miss in recorded_misses(view.status, config.timezone)}
     other = [one for one in view.status.missing if not common([one.interval], spans)]
     unmoved = split_next(config.rules, explain(other, []), view.planned.at)
     kinds = (Why.BLOCKED, Why.NEVER_RUN)  # the ledger of these days was not read: what failed is not known

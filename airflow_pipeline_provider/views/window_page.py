@@ -10,6 +10,7 @@ from msgspec import Struct
 from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shell_line
 from airflow_pipeline_provider.core.drift import changes_in
+from airflow_pipeline_provider.core.expectations import open_misses
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
 from airflow_pipeline_provider.core.windows import window_id_of
@@ -63,6 +64,7 @@ class DocumentFields(Struct, frozen=True):
 class WindowPage(Struct, frozen=True):
     """Everything that is recorded of a window.
 
+    `unexpected` are sentences about its rows and its day, as the maintenance DAG recorded them, until resolved.
     `manifest` is of its newest commit, `quarantine` of all commits that the target holds a part of.
     """
 
@@ -76,6 +78,7 @@ class WindowPage(Struct, frozen=True):
     max_attempts: int
     drift: str | None
     goes: int | None
+    unexpected: tuple[str, ...]
     attempts: tuple[Attempt, ...]
     counts: CommitCounts
     manifest: LoadedManifest | None
@@ -110,6 +113,7 @@ def window_page(
         max_attempts=config.max_attempts,
         drift=row.drift,
         goes=row.goes,
+        unexpected=tuple(miss.sentence(zone) for miss in open_misses(entries, state.coverage(window).done)),
         attempts=tuple(reversed(attempts_of(entries, zone))),
         counts=compare_counts(entries, window)[0],
         manifest=_manifest(commit, entries),

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.views.changed_days import changed_days, open_span
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
 from airflow_pipeline_provider.views.gaps import read_gaps
 from airflow_pipeline_provider.views.lanes import lane_of
+from airflow_pipeline_provider.views.misses import recorded_misses
 from airflow_pipeline_provider.views.overview import (
     BUSY_VALID,
     YEAR_DAYS,
@@ -127,6 +128,7 @@ def _broken_row(file: Any) -> dict[str, Any]:
         "days": [],
         "leases": [],
         "next": None,
+        "unexpected": [],
         "problem": broken_json(file),
     }
 
@@ -175,6 +177,7 @@ def pipeline(
         "target_day": view.status.target_day,
         "days_to_review": days_to_review(facts, view, changed),
         "next_clock_change": change,
+        "unexpected": recorded_misses(view.status, facts.timezone)[-MOST_CHANGED:],
         "first_day": facts.start_day or read.state.first_day(None),
         "days": days,
     }

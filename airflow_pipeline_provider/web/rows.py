@@ -19,6 +19,7 @@ from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.state.facts import PipelineFacts
 from airflow_pipeline_provider.views.bulk_read import relaxed_gc
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
+from airflow_pipeline_provider.views.misses import recorded_misses
 from airflow_pipeline_provider.views.overview import STRIP_DAYS, Overview, lead, lead_spans, overview
 from airflow_pipeline_provider.views.pipeline_status import (
     MissingTime,
@@ -205,6 +206,7 @@ def row_json(one: Found, view: Overview) -> dict[str, Any]:
         "days": view.days,
         "leases": view.leases,
         "next": view.next,
+        "unexpected": [miss.sentence for miss in recorded_misses(view.status, one.facts.timezone)],
         "problem": None,
     }
 
@@ -232,5 +234,6 @@ def _unreachable(one: Found, error: StateUnreachable) -> dict[str, Any]:
         "days": [],
         "leases": [],
         "next": None,
+        "unexpected": [],
         "problem": problem,
     }

@@ -12,6 +12,7 @@ from airflow_pipeline_provider.views.day_cells import CountedDay, DayCell
 from airflow_pipeline_provider.views.gaps import Gap
 from airflow_pipeline_provider.views.history import Attempt
 from airflow_pipeline_provider.views.lanes import Lane
+from airflow_pipeline_provider.views.misses import MissRow
 from airflow_pipeline_provider.views.overview import ComingClockChange, ComingWindow, Lead, PageLease
 from airflow_pipeline_provider.views.shell_commands import ShellCommand
 from airflow_pipeline_provider.views.window_page import WindowPage
@@ -37,7 +38,8 @@ class PipelineRow(Struct, forbid_unknown_fields=True):
     """One pipeline, or a file that never loaded: then only `pipeline_id`, `reason` and `problem` are known.
 
     `state` is null where it is not known. `behind_seconds` counts missing time that is ready; with `caught_up` there
-    is none, no day is drifted, unverified or too old, and the file loads.
+    is none, no day is drifted, unverified or too old, and the file loads. `unexpected` are sentences about late days
+    and unusual windows of the shown days.
     """
 
     dag_id: str | None
@@ -54,6 +56,7 @@ class PipelineRow(Struct, forbid_unknown_fields=True):
     days: list[DayCell]
     leases: list[PageLease]
     next: ComingWindow | None
+    unexpected: list[str]
     problem: PageProblem | None
 
 
@@ -99,7 +102,9 @@ class PageFacts(Struct, forbid_unknown_fields=True):
 class PipelinePage(Struct, forbid_unknown_fields=True):
     """One pipeline with up to 366 days; `may` is true for what the user may do, else the missing permission.
 
-    `state`, `caught_up` and `days_to_review` are of all days. `commands` are for a shell; some of them can lose data.
+    `state`, `caught_up` and `days_to_review` are of all days. `unexpected` are late days and unusual windows of the
+    shown days, as the maintenance DAG recorded them; the newest 200 are sent. `commands` are for a shell; some of
+    them can lose data.
     """
 
     at: datetime
@@ -118,6 +123,7 @@ class PipelinePage(Struct, forbid_unknown_fields=True):
     target_day: date
     days_to_review: int
     next_clock_change: ComingClockChange | None
+    unexpected: list[MissRow]
     first_day: date | None
     may: dict[str, Any]
     commands: list[ShellCommand]

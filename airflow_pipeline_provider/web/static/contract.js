@@ -13,8 +13,10 @@
 /**
  * @typedef {{dag_id: string | null, pipeline_id: string, timezone: string | null, tags?: string[], paused?: boolean | null, state: State | null,
  *   reason?: string, behind_seconds?: number | null, caught_up?: boolean, eta?: {at: string | null, reason: string | null} | null, days?: Day[],
- *   leases?: Lease[], next?: {window: Interval | null, ready_at: string | null} | null, problem?: Problem | null}} PipelineRow
+ *   leases?: Lease[], next?: {window: Interval | null, ready_at: string | null} | null, unexpected?: string[], problem?: Problem | null}} PipelineRow
  */
+
+/** @typedef {Interval & {what: "late" | "empty" | "few" | "many", sentence: string}} Miss */
 
 /** @typedef {{at: string, total: number, pipelines: PipelineRow[], states?: Record<string, number>, tags?: string[]}} Pipelines */
 
@@ -23,13 +25,13 @@
 /**
  * @typedef {{at: string, facts: Record<string, any>, behind_seconds: number, caught_up?: boolean, never_ran?: boolean, target_day?: string, eta?: {at: string | null, reason: string | null} | null,
  *   leases: Lease[], next?: {window: Interval | null, ready_at: string | null}, continuation?: string | null,
- *   days_to_review: number, first_day?: string | null, next_clock_change?: {day: string, hours: number, at: string} | null, days: Day[],
+ *   days_to_review: number, first_day?: string | null, next_clock_change?: {day: string, hours: number, at: string} | null, unexpected?: Miss[], days: Day[],
  *   may?: Record<string, boolean | string>, commands?: {purpose: string, command: string}[], problem?: Problem | null}} Pipeline
  */
 
 /**
  * @typedef {{window: Interval, state: State | null, replaced?: number, reason?: string, rows?: number | null, failures?: number,
- *   max_attempts?: number, repeated_hour?: boolean, windows?: number, drift?: "grew" | "shrank" | null}} Window
+ *   max_attempts?: number, repeated_hour?: boolean, windows?: number, drift?: "grew" | "shrank" | null, unexpected?: string | null}} Window
  */
 
 /** @typedef {{window: Interval, effective: Interval[], rows?: number | null, token?: number | null}} Commit */
@@ -56,7 +58,7 @@
 
 /**
  * @typedef {{at: string, window: Interval, window_id: string, state: State | null, reason?: string, drift?: string | null, failures?: number, max_attempts?: number, replaced?: number, waivers?: Record<string, any>[],
- *   attempts: Attempt[], counts?: Record<string, number | null> | null, manifest?: Record<string, any> | null, goes?: number | null,
+ *   attempts: Attempt[], counts?: Record<string, number | null> | null, manifest?: Record<string, any> | null, goes?: number | null, unexpected?: string[],
  *   checks?: Record<string, any>[], quarantine?: Record<string, any> | null, fields?: Record<string, any> | null,
  *   by_hand?: Record<string, any>[], command: string}} WindowDetail
  */

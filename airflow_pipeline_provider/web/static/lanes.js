@@ -20,6 +20,7 @@ export function windowTip(window, zone) {
   const lines = [`${spanOfDay(window.window, zone)}: ${stateText(window)}`];
   if (window.rows !== null && window.rows !== undefined) lines.push(counted(window.rows, "row"));
   if (window.reason) lines.push(window.reason);
+  if (window.unexpected) lines.push(`not as expected: ${window.unexpected}`);
   if (window.windows && window.windows > 1) lines.push(`${window.windows} windows in the same state`);
   if (window.repeated_hour) lines.push("the clock shows this time for the second time");
   if (zone !== "UTC") lines.push(span(window.window, "UTC"));

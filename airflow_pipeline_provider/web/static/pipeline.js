@@ -17,6 +17,7 @@ import { Year } from "./year.js";
 
 const SHOWN_DAYS = 7;
 const SOON = 180_000; // milliseconds after a change, in which its run shows up in the ledger
+const MISSES = { late: "late", empty: "no rows", few: "few rows", many: "many rows" };
 const WAITING = new Set(["leased", "running", "not_settled", "ready"]);
 
 /** The search parameters as one object with a setter that keeps the others. */
@@ -210,7 +211,8 @@ function Look({ gaps, more, changed, stale, page, zone, may, openWindow, onDay, 
   const [all, setAll] = useState(false);
   const open = (gaps ?? []).filter((gap) => !WAITING.has(gap.reason));
   if (gaps === null) return null;
-  const total = open.length + changed.length;
+  const misses = page.unexpected ?? [];
+  const total = open.length + changed.length + misses.length;
   const unsent = open.length === gaps.length ? more : 0; // worst first: behind one that waits, all wait
   if (!total && !unsent) {
     if (stale) return null;
@@ -232,7 +234,12 @@ function Look({ gaps, more, changed, stale, page, zone, may, openWindow, onDay, 
         h("span", null, h(Mark, { state: day.state, text: stateText(day) })),
         h("span", { className: "pp-when" }, day.day),
         h("span", { className: "pp-why", title: day.reason }, day.reason ?? ""),
-        h("span", { className: "pp-noprint" }, h(C.Button, { size: "xs", variant: "outline", onClick: () => onDay(day.day) }, "Show"))))),
+        h("span", { className: "pp-noprint" }, h(C.Button, { size: "xs", variant: "outline", onClick: () => onDay(day.day) }, "Show")))),
+      misses.slice(0, Math.max(0, most - open.length - changed.length)).map((miss) => h("li", { key: `${miss.what} ${keyOf(miss)}` },
+        h("span", null, h(Mark, { state: "missing", text: MISSES[miss.what] })),
+        h("span", { className: "pp-when" }, miss.what === "late" ? miss.day : h(When, { of: miss, zone })),
+        h("span", { className: "pp-why", title: miss.sentence }, miss.sentence),
+        h("span", { className: "pp-noprint" }, h(C.Button, { size: "xs", variant: "outline", onClick: () => (miss.what === "late" ? onDay(miss.day) : openWindow(keyOf(miss))) }, miss.what === "late" ? "Show" : "Open"))))),
     total > most ? h("div", { style: { padding: "4px 10px 10px" } }, h(C.Button, { size: "xs", variant: "ghost", onClick: () => setAll(true) }, `Show all ${count(total)}`)) : null);
 }
 

@@ -67,7 +67,8 @@ function Row({ row, at, strip }) {
         h(C.Table.Cell, null, strip),
         h(C.Table.Cell, null, lease ? h(Fragment, null, h(When, { of: lease.window, zone }), h("div", { className: "pp-quiet pp-small pp-text" }, `by ${lease.run_id ?? lease.holder ?? "an unknown holder"}`)) : h(Quiet, null, "no run")),
         h(C.Table.Cell, null, row.next?.window ? h(Fragment, null, h("div", null, h(When, { of: row.next.window, zone })), row.next.ready_at ? h(Quiet, null, row.next.ready_at <= at ? "ready now" : `ready ${ago(row.next.ready_at, at)}`) : null) : h(Quiet, null, "none")),
-        h(C.Table.Cell, null, problem ? h(Trouble, { problem, at }) : h("div", { className: "pp-text pp-clamp", title: row.reason }, row.reason ?? ""))));
+        h(C.Table.Cell, null, problem ? h(Trouble, { problem, at }) : h("div", { className: "pp-text pp-clamp", title: row.reason }, row.reason ?? ""),
+          row.unexpected?.length ? h("div", { className: "pp-text pp-small pp-clamp", title: row.unexpected.join("\n") }, h("strong", null, "not as expected: "), row.unexpected[0], row.unexpected.length > 1 ? `, and ${count(row.unexpected.length - 1)} more` : "") : null)));
 }
 
 /** All pipelines that the user may see. */

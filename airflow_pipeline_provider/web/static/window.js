@@ -99,6 +99,7 @@ function Body({ detail, dagId, zone }) {
   const instant = (/** @type {string | null | undefined} */ at) => (at ? moment(second(at), zone) : "–");
   return h(Fragment, null,
     detail.reason ? h("p", { className: "pp-text" }, detail.reason) : null,
+    detail.unexpected?.length ? h(Part, { title: "Not as expected" }, h("ul", null, detail.unexpected.map((one) => h("li", { key: one, className: "pp-text" }, one)))) : null,
     detail.counts && Object.values(detail.counts).some((one) => one !== null) ? h(Part, { title: detail.state === "unverified" ? "Rows at the last commit" : "Rows" }, h(Counts, { counts: detail.counts })) : null,
     h(Part, { title: attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts, newest first` },
       attempts.length ? h("ol", { style: { listStyle: "none", padding: 0, margin: 0, display: "grid", gap: 8 } }, attempts.map((attempt, i) => h(AttemptCard, { key: attempt.attempt ?? i, attempt, dagId, zone, at: detail.at, number: attempts.length - i, newest: i === 0 }))) : h(Quiet, null, "No run has tried this window.")),
