@@ -186,6 +186,32 @@ if TASKS_GIVE_KEYS:
         assert mapper.is_rollup
         assert len(mapper.to_upstream(NOVEMBER_3)) == 25
 
+    def test_the_documented_consumer_of_a_month_expects_all_its_days(
+        folder: Folder, run_dag: Callable[..., Any]
+    ) -> None:
+        module = load(folder, example(3))
+        folder.write(**WHOLE_DAYS)
+        run_dag(folder.dag())
+        assert waiting(module.dag.dag_id) == {"2013-11"}
+        mapper = rollup(module.MONTH)
+        assert len(mapper.to_upstream("2013-11")) == 30
+        assert NOVEMBER_3 in mapper.to_upstream("2013-11")
+
+    def test_the_documented_mapper_of_days_knows_their_midnight() -> None:
+        from airflow.partition_mappers.temporal import StartOfDayMapper
+
+        call = DOCS.read_text().partition("`default_partition_mapper=")[2].partition("`")[0]
+        mapper = eval(call, {"StartOfDayMapper": StartOfDayMapper})
+        assert mapper.to_downstream(NOVEMBER_3) == NOVEMBER_3
+        assert mapper.to_partition_date(NOVEMBER_3).isoformat() == "2013-11-03T00:00:00-04:00"
+
+    def rollup(mapper: Any) -> Any:
+        """Return the mapper as the scheduler sees it."""
+        from airflow.serialization.decoders import decode_partition_mapper
+        from airflow.serialization.encoders import encode_partition_mapper
+
+        return decode_partition_mapper(encode_partition_mapper(mapper))
+
     @pytest.mark.parametrize(
         ("day", "granularity", "windows"),
         [
