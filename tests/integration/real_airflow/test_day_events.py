@@ -55,3 +55,7 @@ def test_a_day_is_told_once_each_time_all_of_it_was_moved(world: World, replaced
     states, events = moved(world, replaced, runs + len(WINDOWS))
     assert (states, events[2:]) == (["success"], [about(world, replaced, 3 * len(WINDOWS))])
     assert len(world.airflow.events(f"{replaced}.windows")) == 3 * len(WINDOWS)
+    assert len(world.airflow.events(f"{replaced}.window_partitions")) == 3 * len(WINDOWS)
+    assert [event["partitions"] for event in world.airflow.events(f"{replaced}.day_partitions")] == [
+        {day: event} for event in events
+    ]

@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import pytest
 
+import airflow_pipeline_provider
 from tests.integration.real_airflow.lake import whole
 from tests.integration.real_airflow.rest import Airflow
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.integration
 
 # two windows of the 25 hours, two of the 23
 DAYS = {"long": (date(2013, 11, 3), "13h", 2), "short": (date(2013, 3, 10), "12h", 2)}
+EVERY = timedelta(minutes=30)  # a row
 
 PIPELINE = """
 pipeline_id: {id}
@@ -45,25 +47,16 @@ state: {{type: sql, conn_id: {name}_{short}_state}}
 airflow: {{retries: 5, retry_delay: 1s}}
 """
 
-DAG_FILE = '''"""A dag for each pipeline, and those downstream."""
+DAG_FILE = '''"""A dag for each pipeline, and one for each that waits for its windows."""
 import airflow
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, PartitionedAssetTimetable, task
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 
 from airflow_pipeline_provider import WholeDayMapper, load_pipelines
 
 load_pipelines(globals(), "{name}")
 
 for pipeline_id, granularity in {pipelines}.items():
-    asset = Asset(f"{{pipeline_id}}.day_partitions")
-    with DAG(f"{{pipeline_id}}_of_days", schedule=PartitionedAssetTimetable(assets=asset)):
-
-        @task
-        def report(dag_run=None, triggering_asset_events=None):
-            events = triggering_asset_events[Asset(dag_run.dag_id.replace("_of_days", ".day_partitions"))]
-            return [event.extra["partitions"][dag_run.partition_key]["token"] for event in events]
-
-        report()
     if airflow.__version__ >= "3.3":
         asset = Asset(f"{{pipeline_id}}.window_partitions")
         mapper = WholeDayMapper(timezone="America/New_York", granularity=granularity)
@@ -71,6 +64,7 @@ for pipeline_id, granularity in {pipelines}.items():
         with DAG(f"{{pipeline_id}}_of_windows", schedule=timetable):
             EmptyOperator(task_id="report")
 '''
+EXAMPLE = Path(airflow_pipeline_provider.__file__).parent / "example_dags" / "example_partitioned_consumer.py"
 
 
 class Downstream(NamedTuple):
@@ -80,8 +74,15 @@ class Downstream(NamedTuple):
     ids: dict[str, str]
     rolls_up: bool
 
-    def consumers(self, short: str) -> list[str]:
-        return [f"{self.ids[short]}_of_days", *([f"{self.ids[short]}_of_windows"] if self.rolls_up else [])]
+    def of_days(self, short: str) -> str:
+        return f"{self.ids[short]}_daily"
+
+    def of_both(self, short: str) -> str:
+        """Waits for a day that is complete in both pipelines."""
+        return f"{self.ids[short]}_and_flights_daily"
+
+    def of_windows(self, short: str) -> list[str]:
+        return [f"{self.ids[short]}_of_windows"] if self.rolls_up else []
 
     def runs(self, dag_id: str) -> list[tuple[Any, str]]:
         return [(run["partition_key"], run["state"]) for run in self.airflow.runs(dag_id)]
@@ -98,7 +99,7 @@ def downstream(airflow: dict[str, str], tmp_path: Path) -> Iterator[Downstream]:
             at, end = whole(day, day)
             while at < end:
                 connection.execute("INSERT INTO events (at) VALUES (?)", (f"{at:%Y-%m-%dT%H:%M:%SZ}",))
-                at += timedelta(minutes=30)
+                at += EVERY
     connection.close()
     for conn, file in [("events", "events"), *((f"{short}_state", short) for short in DAYS)]:
         installation.connection(f"{name}_{conn}", conn_type="sqlite", host=f"{tmp_path}/{file}.db")
@@ -111,35 +112,45 @@ def downstream(airflow: dict[str, str], tmp_path: Path) -> Iterator[Downstream]:
     pipelines = {ids[short]: granularity for short, (_, granularity, _) in DAYS.items()}
     loader = folder.with_suffix(".py")
     loader.write_text(DAG_FILE.format(name=name, pipelines=pipelines))
+    for orders, flights in (("long", "short"), ("short", "long")):
+        text = EXAMPLE.read_text().replace("example_orders", ids[orders])
+        consumer = folder.with_name(f"{name}_{orders}.py")
+        consumer.write_text(text.replace("example_flights", ids[flights]))
     with closing(installation):
         version = tuple(map(int, installation.get("version")["version"].split(".")[:2]))
         yield Downstream(installation, ids, rolls_up=version >= (3, 3))
-    loader.unlink()
+    for file in folder.parent.glob(f"{name}*.py"):
+        file.unlink()
     shutil.rmtree(folder)
 
 
 def test_a_dag_downstream_runs_once_for_each_day(downstream: Downstream) -> None:
     airflow, ids = downstream.airflow, downstream.ids
-    consumers = {short: downstream.consumers(short) for short in DAYS}
-    for dag_id in [dag_id for short in DAYS for dag_id in (*consumers[short], ids[short])]:
-        airflow.unpause(dag_id)  # a pipeline after its consumers: Airflow keeps no event for a paused DAG
+    for short in DAYS:
+        of_days, of_both = downstream.of_days(short), downstream.of_both(short)
+        for dag_id in (of_days, of_both, *downstream.of_windows(short)):
+            airflow.unpause(dag_id)
+    for dag_id in ids.values():  # after the DAGs downstream: Airflow keeps no event for a paused DAG
+        airflow.unpause(dag_id)
     for short, (day, _, windows) in DAYS.items():
         airflow.assert_succeeded(ids[short], airflow.quiet(ids[short], windows))
-        for dag_id in consumers[short]:
+        for dag_id in (downstream.of_days(short), *downstream.of_windows(short)):
             airflow.quiet(dag_id, 1)
             assert downstream.runs(dag_id) == [(day.isoformat(), "success")]
 
     # A replaced window: the day is complete again, while its other window was not sent again.
     day, granularity, windows = DAYS["long"]
-    start, _ = whole(day, day)
+    start, day_end = whole(day, day)
     end = start + timedelta(hours=int(granularity.removesuffix("h")))
     airflow.trigger(ids["long"], {"window_start": start.isoformat(), "window_end": end.isoformat()})
     airflow.assert_succeeded(ids["long"], airflow.quiet(ids["long"], windows + 1))
-    of_days, *of_windows = consumers["long"]
-    airflow.quiet(of_days, 2)
+    of_days = downstream.of_days("long")
+    runs = airflow.quiet(of_days, 2)
     assert downstream.runs(of_days) == [(day.isoformat(), "success")] * 2
-    assert [downstream.runs(dag_id) for dag_id in of_windows] == [[(day.isoformat(), "success")]] * len(
-        of_windows
-    )
-    found = [airflow.xcom(of_days, run["dag_run_id"], "report") for run in airflow.runs(of_days)]
-    assert found == [[windows], [windows + 1]]
+    rows = (day_end - start) // EVERY
+    assert [airflow.xcom(of_days, run["dag_run_id"], "summarize") for run in runs] == [
+        {"day": day.isoformat(), "rows": rows, "token": token} for token in (windows, windows + 1)
+    ]
+    for dag_id in downstream.of_windows("long"):
+        assert downstream.runs(dag_id) == [(day.isoformat(), "success")]
+    assert [downstream.runs(downstream.of_both(short)) for short in DAYS] == [[], []]
