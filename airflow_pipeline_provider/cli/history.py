@@ -14,6 +14,7 @@ from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.connectors.base import CommitRow
 from airflow_pipeline_provider.core.drift import changes_in
+from airflow_pipeline_provider.core.expectations import miss_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.wording import counted, local_window
@@ -27,6 +28,7 @@ _STYLES = {
     Kind.FAILED: "red",
     Kind.WAIVED: "yellow",
     Kind.CHECKED: "yellow",
+    Kind.MISSED: "yellow",
 }
 
 
@@ -115,7 +117,7 @@ def _below(entry: HistoryEntry, window: Interval, zone: str) -> Iterator[str]:
         yield f"manifest {entry.manifest[:12]}"
     if entry.run:
         yield f"run {entry.run}"
-    if detail := _detail(entry):
+    if detail := _detail(entry, zone):
         yield one_line(detail)
     if fields := entry.detail.get("fields"):
         if "hash" in fields:
@@ -136,7 +138,7 @@ def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _detail(entry: HistoryEntry) -> str:
+def _detail(entry: HistoryEntry, zone: str) -> str:
     """Return the detail of an entry as text."""
     detail = {key: value for key, value in entry.detail.items() if key != "fields"}
     if entry.kind is Kind.FAILED:
@@ -144,6 +146,8 @@ def _detail(entry: HistoryEntry) -> str:
     if entry.kind is Kind.WAIVED:
         by = f", waived by {detail['by']}" if "by" in detail else ""
         return f"{detail.get('reason', 'no reason given')}{by}"
+    if entry.kind is Kind.MISSED:
+        return miss_of(entry).sentence(zone)
     return ", ".join(_items(detail))
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -171,12 +171,28 @@ def always_late(rules: PlanRules, complete_by: CompleteBy) -> tuple[datetime, da
 # --- the ledger
 
 
+class Recorded(Protocol):
+    """The attributes of an entry that records a miss."""
+
+    @property
+    def interval(self) -> Interval:
+        """Return the day or window."""
+
+    @property
+    def token(self) -> int | None:
+        """Return the token of the commit that was judged."""
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """Return the detail of the miss."""
+
+
 def entry_of(miss: Miss, at: datetime, run: str | None) -> Entry:
     """Return the ledger's entry of the miss, which this run ("dag_id/run_id") found."""
     return Entry(Kind.MISSED, miss.interval, at, token=miss.token, run=run, detail=miss.detail)
 
 
-def miss_of(entry: Entry) -> Miss:
+def miss_of(entry: Recorded) -> Miss:
     """Return the miss that an entry records."""
     return msgspec.convert({**entry.detail, "interval": entry.interval, "token": entry.token}, Miss)
 

@@ -106,11 +106,10 @@ class CommittedRows:
 
     def within(self, interval: Interval) -> int | None:
         """Return the rows of the interval; None unless whole commits fill it."""
-        rows, at = 0, interval.start
-        for piece, entry in self._commits[bisect_left(self._starts, at) :]:
-            if at >= interval.end or piece.start != at:
-                break
-            rows, at = rows + (entry.rows or 0), piece.end
+        rows, at, number = 0, interval.start, bisect_left(self._starts, interval.start)
+        while at < interval.end and number < len(self._commits) and self._starts[number] == at:
+            piece, entry = self._commits[number]
+            rows, at, number = rows + (entry.rows or 0), piece.end, number + 1
         return rows if at == interval.end else None
 
 

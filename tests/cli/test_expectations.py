@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from datetime import date
 
 import pytest
 
+from airflow_pipeline_provider.core.days import day_interval
+from airflow_pipeline_provider.core.expectations import Miss, Unmet, entry_of
+from airflow_pipeline_provider.core.intervals import parse_utc
 from tests.cli.conftest import AFTER, Place
 
 AT = ("--reference-time", AFTER)
@@ -128,3 +132,13 @@ def test_status_at_an_earlier_time_has_no_late_day(few: Place) -> None:
 def test_a_pipeline_without_expectations_has_none(few: Place) -> None:
     few.write(granularity="13h")
     assert few("status", "flights", *AT, "-o", "json").json["unexpected"] is None
+
+
+def test_history_prints_what_was_missed(few: Place) -> None:
+    few.write(granularity="13h")
+    day = day_interval(date(2013, 11, 3), "America/New_York")
+    late = Miss(Unmet.LATE, day, due=parse_utc("2013-11-04T14:00:00Z"))
+    few.state().append(entry_of(late, day.end, "pipelines_maintenance/scheduled__1"))
+    lines = [line.strip() for line in few("history", "flights", "2013-11-03").out.splitlines()]
+    assert "2013-11-03 is late: it was due to be complete by 2013-11-04 09:00 EST" in lines
+    assert "run pipelines_maintenance/scheduled__1" in lines
