@@ -18,6 +18,8 @@ __all__ = [
     "ExtractOperator",
     "GenerateWindowOperator",
     "LoadOperator",
+    "OwnTaskOperator",
+    "OwnTaskWindow",
     "PipelineError",
     "StageOperator",
     "ValidateWindowOperator",
@@ -57,9 +59,11 @@ if TYPE_CHECKING:
         ExtractOperator,
         GenerateWindowOperator,
         LoadOperator,
+        OwnTaskOperator,
         StageOperator,
         ValidateWindowOperator,
     )
+    from airflow_pipeline_provider.phases.own_tasks import OwnTaskWindow
     from airflow_pipeline_provider.sensors import DayCompleteSensor
     from airflow_pipeline_provider.triggers import DayCompleteTrigger
 else:
@@ -88,9 +92,11 @@ else:
                 "ExtractOperator",
                 "GenerateWindowOperator",
                 "LoadOperator",
+                "OwnTaskOperator",
                 "StageOperator",
                 "ValidateWindowOperator",
             ],
+            "phases.own_tasks": ["OwnTaskWindow"],
             "sensors": ["DayCompleteSensor"],
             "triggers": ["DayCompleteTrigger"],
         },

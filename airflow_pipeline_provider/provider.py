@@ -9,8 +9,8 @@ from typing import Any
 
 _SETTINGS = {
     "allowed_modules": (
-        "Python modules (and their submodules) whose functions record_functions may name, separated by commas. "
-        "Empty: none.",
+        "Python modules (and their submodules) whose functions record_functions and own_tasks may name, "
+        "separated by commas; ./ allows Python files next to pipeline files. Empty: none.",
         "mycompany.records",
     ),
     "installation": (
@@ -38,6 +38,7 @@ _OPERATORS = (
     "extract",
     "generate",
     "load",
+    "own_task",
     "maintenance",
     "stage",
     "validate",

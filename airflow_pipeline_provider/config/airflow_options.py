@@ -164,6 +164,12 @@ class TasksOptions(Section):
     load: TaskSettings | None = Field(default=None, description="Settings of load.")
     audit: TaskSettings | None = Field(default=None, description="Settings of audit.")
     drain: TaskSettings | None = Field(default=None, description="Settings of drain.")
+    before_extract: TaskSettings | None = Field(
+        default=None, description="Settings of own_tasks.before_extract."
+    )
+    after_load: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_load.")
+    after_commit: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_commit.")
+    after_day: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_day.")
 
     def of(self, task_id: str) -> TaskSettings | None:
         """Return the settings of one task, None if it has none of its own."""

@@ -37,6 +37,7 @@ SECTIONS_WITH_DEFAULTS = (
     "audit",
     "expect",
     "airflow",
+    "own_tasks",
     "default_record",
     "record_functions",
 )

@@ -33,7 +33,7 @@ _ABBREVIATION = re.compile(r"[A-Z]{3,5}", re.ASCII)  # CEST, PDT
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _FIELD = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _NAME = r"[^\W\d]\w*"
-_FUNCTION = re.compile(rf"{_NAME}(?:\.{_NAME})*(?:\.|:){_NAME}(?:\.{_NAME})*")
+FUNCTION = re.compile(rf"{_NAME}(?:\.{_NAME})*(?:\.|:){_NAME}(?:\.{_NAME})*")
 # files in the system's tz folder that are not zones of a place: leap seconds, templates, links to the local zone
 _NOT_A_ZONE = ("right/", "posix/", "posixrules", "localtime", "Factory")
 
@@ -182,7 +182,7 @@ def _function_problem(field: str, path: str) -> str | None:
         return "the field's name must be UPPERCASE letters, digits and '_'"
     if field in WINDOW_FIELDS:
         return "is set from the window: choose another name"
-    if not _FUNCTION.fullmatch(path):
+    if not FUNCTION.fullmatch(path):
         return (
             "must be the dotted path of a function such as mycompany.records.partner_of, got "
             f"{format_value(path)}"

@@ -7,7 +7,6 @@ Editors show the field descriptions, which are part of the JSON Schema. The sect
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 from collections.abc import Callable
 from datetime import date
@@ -32,6 +31,7 @@ from airflow_pipeline_provider.config.airflow_options import AirflowOptions
 from airflow_pipeline_provider.config.checks import cross_field_problems
 from airflow_pipeline_provider.config.columns import ColumnList, ColumnsFile, ContractOptions
 from airflow_pipeline_provider.config.expectations import ExpectOptions
+from airflow_pipeline_provider.config.functions import import_function
 from airflow_pipeline_provider.config.matrix import OfFile
 from airflow_pipeline_provider.config.options import (
     DURATION_PATTERN,
@@ -43,13 +43,12 @@ from airflow_pipeline_provider.config.options import (
     TargetOptions,
     validate_duration,
 )
-from airflow_pipeline_provider.config.policy import function_problem, module_problem
+from airflow_pipeline_provider.config.own_tasks import OwnTasksOptions
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem
 from airflow_pipeline_provider.config.variables import Variable
 from airflow_pipeline_provider.core.columns import Column, Contract
 from airflow_pipeline_provider.core.durations import Duration
 from airflow_pipeline_provider.core.expectations import Expectations
-from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.core.planning import PlanRules
@@ -210,9 +209,15 @@ class PipelineConfig(BaseModel):
         "value; the module must be allowed.",
     )
 
+    own_tasks: OwnTasksOptions = Field(
+        default=OwnTasksOptions(),
+        description="Functions of your own, each of which runs in a task of its own at a place of the DAG.",
+    )
+
     _warnings: tuple[Problem, ...] = PrivateAttr(())
     _variables: tuple[Variable, ...] = PrivateAttr(())
     _file: str | None = PrivateAttr(None)
+    _folder: str | None = PrivateAttr(None)
     _variant: OfFile | None = PrivateAttr(None)
 
     @model_validator(mode="before")
@@ -270,6 +275,11 @@ class PipelineConfig(BaseModel):
         return self._file
 
     @property
+    def folder(self) -> str | None:
+        """Return the folder of the pipeline file, None for a configuration without one."""
+        return self._folder
+
+    @property
     def variant(self) -> OfFile | None:
         """Return which variant of its file the pipeline is, None for a file without `matrix`."""
         return self._variant
@@ -314,27 +324,7 @@ class PipelineConfig(BaseModel):
 
         Raise ConfigError with field, path and reason if one cannot be imported, is not callable or is not allowed.
         """
-        return {field: _resolve(field, path) for field, path in self.record_functions.items()}
-
-
-def _resolve(field: str, path: str) -> Callable[[dict[str, Any]], Any]:
-    module_name, attribute = fields.module_and_attribute(path)
-    place = f"record_functions.{field}: {path!r}"
-    if problem := module_problem(module_name):
-        raise ConfigError(f"{place}: {problem}")
-    try:
-        function = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{place} cannot be imported: there is no module {error.name!r} on the path"
-        ) from None
-    except AttributeError:
-        raise ConfigError(f"{place}: module {module_name!r} has no {attribute!r}") from None
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{place} cannot be imported: module {module_name!r} raised {what}") from error
-    if not callable(function):
-        raise ConfigError(f"{place} must be a function, got {type(function).__name__}")
-    if problem := function_problem(function, path):
-        raise ConfigError(f"{place}: {problem}")
-    return function
+        return {
+            field: import_function(f"record_functions.{field}", path)
+            for field, path in self.record_functions.items()
+        }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from airflow_pipeline_provider.config.build import build_config
+from airflow_pipeline_provider.config.build import build_config, located_in
 from airflow_pipeline_provider.config.files import include_columns, read_file, read_mapping
 from airflow_pipeline_provider.config.matrix import (
     KEY,
@@ -81,6 +81,12 @@ def load_one(
     config = build_config(merged, str(path), options_model)
     config._variables = (*used, *more)
     config._file = path.name
+    config._folder = str(path.parent)
+    wrong = list(config.own_tasks.file_problems(path.parent))
+    if wrong:
+        raise ConfigFileError(
+            [located_in(merged, str(path), ("own_tasks", place), text) for place, text in wrong], str(path)
+        )
     config._variant = of_file
     return config
 

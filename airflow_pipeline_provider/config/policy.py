@@ -2,7 +2,8 @@
 
 No pipeline file can change these settings.
 
-`allowed_modules`: Python modules whose functions `record_functions` may name; none by default. `stage_roots` and
+`allowed_modules`: Python modules whose functions `record_functions` and `own_tasks` may name, `./` for Python
+files next to the pipeline files; none by default. `stage_roots` and
 `target_roots`: folders and URLs below which `stage.path` and the path of a file target must be; no restriction by
 default.
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 from airflow_pipeline_provider.config.airflow_settings import airflow_setting
 
 SECTION = "pipelines"
+FILES = "./"
+"""The entry of `allowed_modules` for Python files next to the pipeline files."""
 
 
 def setting_name(key: str) -> str:
@@ -46,6 +49,16 @@ def function_problem(function: object, path: str) -> str | None:
     if not isinstance(module, str):
         return f"{path!r} has no module: define a function in an allowed module"
     return module_problem(module)
+
+
+def file_problem() -> str | None:
+    """Return why functions of Python files next to the pipeline files may not be named, None if they may."""
+    if FILES in _setting_list("allowed_modules"):
+        return None
+    return (
+        f"Python files next to pipeline files are not allowed: add {FILES} to the deployment's "
+        f"{setting_name('allowed_modules')}"
+    )
 
 
 def folder_problem(key: str, folder: str) -> str | None:

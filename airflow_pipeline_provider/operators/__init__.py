@@ -11,6 +11,7 @@ from airflow_pipeline_provider.operators.drain import DrainOperator
 from airflow_pipeline_provider.operators.extract import ExtractOperator
 from airflow_pipeline_provider.operators.generate import GenerateWindowOperator
 from airflow_pipeline_provider.operators.load import LoadOperator
+from airflow_pipeline_provider.operators.own_task import OwnTaskOperator
 from airflow_pipeline_provider.operators.stage import StageOperator
 from airflow_pipeline_provider.operators.validate import ValidateWindowOperator
 
@@ -20,6 +21,7 @@ __all__ = [
     "ExtractOperator",
     "GenerateWindowOperator",
     "LoadOperator",
+    "OwnTaskOperator",
     "StageOperator",
     "ValidateWindowOperator",
 ]

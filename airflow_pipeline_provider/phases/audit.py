@@ -69,8 +69,9 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                 if result.ok:
                     judged = {**judge_rows(runtime, claim, staged), **judge_fields(runtime, claim, staged)}
                     return _commit(runtime, claim, staged, counts, judged, day_events)
-                again = runtime.config.audit.on_mismatch == "reextract" and tries_left > 0
-                if not again:
+                # what is extracted again, `own_tasks.after_load` has not seen
+                may_extract = runtime.config.own_tasks.after_load is None and tries_left > 0
+                if runtime.config.audit.on_mismatch != "reextract" or not may_extract:
                     raise DataError(
                         f"{result.sentence}. The window is not committed: raise `settle`, or review the source"
                     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
+from airflow_pipeline_provider.config.own_tasks import Place
+from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.phases import own_tasks
 from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
@@ -12,6 +17,10 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import Audited, Claim, RunRequest
+
+P = ParamSpec("P")
+T = TypeVar("T")
+HELD = "a function of own_tasks returned False: the window is not moved now"
 
 
 @dataclass(frozen=True)
@@ -33,10 +42,31 @@ def run_window(runtime: Runtime, request: RunRequest) -> Outcome:
     validated = validate(runtime, claim)
     if validated.verdict == "skip":
         return Outcome(claim, None, validated.reason, validated.detail)
+    own, held = runtime.config.own_tasks, Outcome(claim, None, "own_tasks", HELD)
     staged = validated.staged
     if staged is None:
+        if own.before_extract and not _own(
+            "before_extract", own_tasks.before_extract, runtime, claim, validated
+        ):
+            return held
         attempt = validated.attempt or ""
         receipts = [extract(runtime, claim, attempt, slice_) for slice_ in validated.slices]
         staged = stage(runtime, claim, attempt, receipts)
         load(runtime, claim, staged)
-    return Outcome(claim, audit(runtime, claim, staged), None, generated.detail)
+    if own.after_load and not _own("after_load", own_tasks.after_load, runtime, claim, validated, staged):
+        return held
+    audited = audit(runtime, claim, staged)
+    if own.after_commit:
+        _own("after_commit", own_tasks.after_commit, runtime, claim, audited)
+    if own.after_day:
+        _own("after_day", own_tasks.after_day, runtime, claim)
+    return Outcome(claim, audited, None, generated.detail)
+
+
+def _own(place: Place, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    try:
+        return call(*arguments, **named)
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise own_tasks.without_airflow(error, place) from error

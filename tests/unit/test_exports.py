@@ -21,6 +21,7 @@ OPERATORS = [
     "ExtractOperator",
     "GenerateWindowOperator",
     "LoadOperator",
+    "OwnTaskOperator",
     "StageOperator",
     "ValidateWindowOperator",
 ]
@@ -39,6 +40,7 @@ EXPORTS = {
         *OPERATORS,
         "DayCompleteSensor",
         "DayCompleteTrigger",
+        "OwnTaskWindow",
         "PipelineError",
         "WholeDayMapper",
         "load_maintenance",
