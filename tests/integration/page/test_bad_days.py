@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from .answers import HOSTILE, LAST, NOW, day_row, gaps, pipeline, utc
+from .answers import HOSTILE, LAST, NOW, bounds, day_row, gaps, interval, pipeline, row, utc, window, windows
+from .answers import lanes as made_lanes
 from .conftest import NAV, TAB, Answers, Open, until
 
 UNREACHABLE = {
@@ -237,3 +240,41 @@ def test_gaps_that_were_not_sent_are_counted(open_page: Open, answers: Answers) 
     expect(page.locator("h2").filter(has_text="Gaps of all days")).to_contain_text(
         f"the first {len(found)} of {len(found) + 300}"
     )
+
+
+def test_late_days_and_unusual_windows_need_a_look(open_page: Open, answers: Answers) -> None:
+    one = windows(LAST)[3]["window"]
+    late = interval(*bounds(LAST)) | {"what": "late", "sentence": f"{LAST} is late: it was due"}
+    few = {**one, "what": "few", "sentence": "it has 3 rows, usual are 20"}
+    answers.changed |= {
+        "pipeline": pipeline(unexpected=[few, late]),
+        "gaps": {"at": utc(NOW), "gaps": []},
+        "windows": lambda query: with_unexpected(query, one["start"], few["sentence"]),
+        "window": window(one["start"], unexpected=[few["sentence"], late["sentence"]]),
+        "pipelines": {
+            "at": utc(NOW),
+            "total": 1,
+            "pipelines": [row("flights", "failed", unexpected=["x", "y"])],
+        },
+    }
+    page = open_page(TAB, answers, wait=".pp-look")
+    look = page.locator(".pp-look")
+    expect(look.locator("h3")).to_contain_text("2 things need a look")
+    expect(look.locator("li").nth(0)).to_contain_text("few rows")
+    expect(look.locator("li").nth(0)).to_contain_text("it has 3 rows, usual are 20")
+    expect(look.locator("li").nth(1)).to_contain_text(f"{LAST} is late")
+    cell = page.locator(f'[data-cell^="{one["start"]}/"]')
+    expect(cell).to_have_attribute("data-tip", re.compile("not as expected: it has 3 rows"))
+    look.get_by_role("button", name="Open").click()
+    drawer = page.get_by_role("dialog")
+    expect(drawer.locator("section").filter(has_text="Not as expected")).to_contain_text("usual are 20")
+    listed = open_page(NAV, answers, wait="table tbody tr")
+    expect(listed.locator("tbody")).to_contain_text("not as expected: x, and 1 more")
+
+
+def with_unexpected(query: dict[str, str], start: str, sentence: str) -> dict[str, Any]:
+    found = made_lanes(date.fromisoformat(query["from"]), date.fromisoformat(query["to"]))
+    for lane in found["days"]:
+        for one in lane["windows"]:
+            one["unexpected"] = sentence if one["window"]["start"] == start else None
+    return found
