@@ -136,7 +136,7 @@ class State(ABC):
     def append(self, entry: Entry) -> None:
         """Write one entry; `entry.at` is replaced by the store's clock.
 
-        A replacing or committed entry is keyed by (kind, interval, token): writing it again changes nothing.
+        A replacing, committed or missed entry is keyed by (kind, interval, token): writing it again changes nothing.
         What `ledger.check_transition` refuses is refused, so a newer token on an overlapping interval is a
         SupersededError, also for an entry that was written before it; check and write are one atomic step where
         `concurrent`.

@@ -194,6 +194,11 @@ class StateConformance(StateSharingConformance):
                 reopened.append(entry(kind, interval, 6))
         assert state.entries() == before
 
+    def test_a_miss_of_a_day_or_of_a_commit_is_written_once(self, state: State, reopened: State) -> None:
+        for token in (None, None, 1, 1, 2):
+            state.append(entry(Kind.MISSED, hours(0, 2), token))
+        assert [one.token for one in reopened.entries()] == [None, 1, 2]
+
     def test_an_older_token_is_refused_even_if_it_was_committed_before(self, state: State) -> None:
         state.append(entry(Kind.REPLACING, hours(0, 2), 1))
         state.append(entry(Kind.COMMITTED, hours(0, 2), 1))
