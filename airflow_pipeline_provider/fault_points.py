@@ -48,12 +48,20 @@ ACTION_POINTS = {
     "rename.fence_taken": "inside the target's transaction: the fence row is taken",
     "rename.rows_renamed": "inside: the rows have the new id, the commit rows have the old one",
     "rename.target_committed": "the target's transaction is committed",
+    "columns.fence_taken": "`columns apply`: inside the target's transaction: the fence row is taken",
+    "columns.added": "inside: the physical columns are added (Snowflake: about to be), and the fence row names them",
+    "columns.add_committed": "the transaction is committed, no row of the past is filled",
+    "columns.altered": "Snowflake only: the columns are added, and no load fills them yet",
+    "columns.rows_filled": "inside a transaction per window: its rows are filled, the fence row does not show it",
+    "columns.progress_written": "inside: the fence row records up to which time rows are filled",
+    "columns.window_committed": "that transaction is committed",
+    "columns.filled": "every row is filled, the views do not read the columns yet",
     "accept_shrink.recorded": "the acceptance is recorded, the run that it names is not started",
     "expectations.recorded": "one more miss is in the ledger, no notice is sent",
     "waive.leased": "the interval is leased, no waiver is written",
     "waive.written": "one more interval is waived, its lease is still there",
 }
-"""Points of commands that an operator runs: `tests/phases/test_identity.py` crashes at each."""
+"""Points of commands that an operator runs: `tests/phases/test_identity.py` and `physical_cases.py` crash at each."""
 
 Hook = Callable[[str], None]
 _hook: Hook | None = None

@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core import command_line
 from airflow_pipeline_provider.core.command_line import shell_line
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases.columns_diff import Change, diff_columns
+from airflow_pipeline_provider.phases.columns_diff import PHYSICAL, Change, diff_columns
 from airflow_pipeline_provider.phases.runtime import open_runtime
 
 _STYLES = {Change.NEW_FIELD: None, Change.NOT_APPLIED: "yellow"}
@@ -74,11 +74,12 @@ def _print(result: ColumnsDiff, screen: Screen) -> None:
         ]
         styles = [_STYLES.get(one.change, "red") for one in result.differences]
         screen.print_table(("change", "side", "path", "column", "detail"), rows, styles=styles)
-        if any(one.change is Change.NOT_APPLIED for one in result.differences):
+        not_applied = [one for one in result.differences if one.change is Change.NOT_APPLIED]
+        if not_applied:
             name = command_line.name_of(result.pipeline_id)
-            screen.print_line(
-                f"the next load creates the views, and so does: {shell_line(command_line.apply_columns(name))}"
-            )
+            only_physical = all(one.detail.startswith(PHYSICAL) for one in not_applied)
+            what = "this fills them" if only_physical else "the next load creates the views, and so does"
+            screen.print_line(f"{what}: {shell_line(command_line.apply_columns(name))}")
         return
     sides = [one.side for one in result.looked_at if one.looked_at]
     if sides:

@@ -19,6 +19,7 @@ from airflow_pipeline_provider.config.problems import dotted
 from airflow_pipeline_provider.core.columns import (
     CHILD_COLUMNS,
     SIBLINGS,
+    TABLE_COLUMNS,
     VIEW_COLUMNS,
     format_path,
     indexed_path,
@@ -102,6 +103,8 @@ def _unfit_names(columns: Sequence[ColumnOptions], target: TargetOptions) -> Fou
         problem = None
         if column.name.upper() in own:
             problem = f"{column.name} is a column of the view itself: choose another name"
+        elif isinstance(column, ColumnOptions) and column.physical and column.name.upper() in TABLE_COLUMNS:
+            problem = f"{column.name} is a column of the table itself: choose another name"
         elif len(column.name) > longest:
             problem = f"must be at most {longest} characters long for target.type {target.type}"
         elif column.type.kind == "rows":

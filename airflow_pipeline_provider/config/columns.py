@@ -169,6 +169,11 @@ class ColumnOptions(ElementColumnOptions):
         strict=True,
         description="Some document of each window has a value; contract.missing_field is for a window without one.",
     )
+    physical: bool = Field(
+        default=False,
+        strict=True,
+        description="A column of the table itself, filled by each load and for the past by columns apply.",
+    )
     columns: Annotated[tuple[ElementColumnOptions, ...], AfterValidator(_count), _LIMIT] = Field(
         default=(), description="Columns of each element, for type rows."
     )
@@ -178,6 +183,12 @@ class ColumnOptions(ElementColumnOptions):
         yield from super().misplaced()
         if self.type.kind == "rows" and not self.columns and self.mask != "drop":
             yield Problem("columns", "is missing: type rows needs the columns of each element")
+        if self.physical and self.type.kind == "rows":
+            yield Problem("physical", "is for columns of the table, and type rows is a view: remove it")
+        if self.physical and self.mask is not None:
+            yield Problem(
+                "physical", f"would keep the value that mask {self.mask} hides: remove one of the two"
+            )
         if self.type.kind != "rows" and self.columns:
             yield Problem("columns", f"is for the type rows, got type {self.type}")
 
@@ -189,6 +200,7 @@ class ColumnOptions(ElementColumnOptions):
             self.type,
             self.format,
             self.required,
+            self.physical,
             mask=self.mask,
             columns=tuple(each.column() for each in self.columns),
         )

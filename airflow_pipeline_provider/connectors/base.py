@@ -337,7 +337,10 @@ class Target(Connector):
     # --- typed views of `identity.columns`
 
     def apply_columns(self, *, dry_run: bool = False) -> list[str]:  # noqa: ARG002
-        """Create or replace the typed views that do not follow the columns; return the statements."""
+        """Make the typed views and physical columns follow the columns; return the statements.
+
+        It may take long; after an interruption, another call continues where it stopped.
+        """
         return []
 
     def typed_statements(self) -> list[str]:
@@ -351,6 +354,10 @@ class Target(Connector):
     def typed_views(self) -> tuple[TypedView, ...] | None:
         """Return the typed views that exist, the main one first; None if the target has none."""
         return None
+
+    def unfilled_columns(self) -> dict[str, str]:
+        """Return the physical columns that the views do not read yet, and why."""
+        return {}
 
     def count_uncastable(
         self,

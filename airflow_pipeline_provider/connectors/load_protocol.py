@@ -83,6 +83,14 @@ class LoadProtocol:
         [(token,)] = self.execute(newest, [self.pipeline_id])
         return int(token or 0)
 
+    def read_window_ends(self) -> list[str]:
+        """Return the ends of all windows of which the table has rows, of all pipelines, in order of time."""
+        end = self.tables.columns.window_end
+        found = self.execute(
+            f"SELECT DISTINCT {self.tables.dialect.read_instant.format(end)} FROM {self.tables.data}", []
+        )
+        return sorted(instant_text(_instant(row[0])) for row in found)
+
     def read_counts(self, interval: Interval) -> TargetCounts:
         """Count the pipeline's rows and distinct record ids in the interval."""
         [(rows, ids)] = self.execute(
@@ -156,6 +164,13 @@ class LoadProtocol:
                 "nothing loads, the next load creates it again"
             )
 
+    def take_fence(self) -> None:
+        """Let no other load of the table begin until the transaction ends; it must be the first statement."""
+        [(taken, *_)] = self.execute(
+            f"UPDATE {self.tables.fence} SET {self.tables.columns.taken_at} = {self.tables.dialect.now}", []
+        )
+        self.check_fence(taken)
+
     def replace_window(self, manifest: Manifest, copy: Callable[[], int]) -> LoadResult:
         """Replace a window inside the open transaction; the caller commits, or rolls back if `already` is set.
 
@@ -224,6 +239,13 @@ class LoadProtocol:
         """Return the condition of the pipeline's rows in an interval; bind its `bounds`."""
         c, at = self.tables.columns, self._at
         return f"WHERE {c.pipeline_id} = {self._mark} AND {c.event_time} >= {at} AND {c.event_time} < {at}"
+
+    def between(self, start: str, end: str | None) -> tuple[str, list[str]]:
+        """Return the condition of all pipelines' rows in a part of time, and what it binds; None: without an end."""
+        time = self.tables.columns.event_time
+        if end is None:
+            return f"WHERE {time} >= {self._at}", [start]
+        return f"WHERE {time} >= {self._at} AND {time} < {self._at}", [start, end]
 
     def bounds(self, interval: Interval) -> list[str]:
         """Return the values that `inside` binds."""

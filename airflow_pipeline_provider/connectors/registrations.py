@@ -12,19 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
-from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.fault_points import reach
 
 COLUMN = "PIPELINES"
 Pipelines = dict[str, dict[str, Any]]
 Check = Callable[[Pipelines], None]
-
-
-def add_column(tables: TargetTables) -> str:
-    """Return the statement that adds the column to a fence table of an earlier version."""
-    column = tables.columns.pipelines
-    return f"ALTER TABLE {tables.fence} ADD COLUMN IF NOT EXISTS {column} {tables.dialect.text}"
 
 
 def read_pipelines(protocol: LoadProtocol) -> Pipelines:
@@ -51,7 +44,7 @@ def read_pipelines(protocol: LoadProtocol) -> Pipelines:
 
 def register(protocol: LoadProtocol, entry: dict[str, Any], check: Check) -> None:
     """Register the pipeline inside the open transaction; `check` gets the other pipelines and may refuse."""
-    _take_fence(protocol)
+    protocol.take_fence()
     pipelines = read_pipelines(protocol)
     pipelines.pop(protocol.pipeline_id, None)
     check(pipelines)
@@ -68,7 +61,7 @@ def rename(protocol: LoadProtocol, old: str) -> int:
     """
     tables, new = protocol.tables, protocol.pipeline_id
     column, mark = tables.columns.pipeline_id, tables.dialect.placeholder
-    _take_fence(protocol)
+    protocol.take_fence()
     reach("rename.fence_taken")
     counts = {}
     for name in (old, new):
@@ -90,14 +83,6 @@ def rename(protocol: LoadProtocol, old: str) -> int:
         pipelines[new] = pipelines.pop(old)
         _write(protocol, pipelines)
     return int(rows)
-
-
-def _take_fence(protocol: LoadProtocol) -> None:
-    tables = protocol.tables
-    [(taken, *_)] = protocol.execute(
-        f"UPDATE {tables.fence} SET {tables.columns.taken_at} = {tables.dialect.now}", []
-    )
-    protocol.check_fence(taken)
 
 
 def _write(protocol: LoadProtocol, pipelines: Pipelines) -> None:

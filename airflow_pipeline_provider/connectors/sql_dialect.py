@@ -78,6 +78,7 @@ class TargetDialect(Dialect):
         bare_part, quoted_part: Patterns of a name's parts without and in quotes.  None may match a quote.
         folds_to_upper: The database stores parts without quotes in upper case.
         longest_part: Most characters of a part, suffixes such as `_COMMITS` not counted.
+        ddl_commits: A statement that changes a table's columns commits the open transaction first.
     """
 
     text: str
@@ -97,6 +98,7 @@ class TargetDialect(Dialect):
     )
     folds_to_upper: bool = False
     longest_part: int = 240  # with the suffixes below the 255 of Snowflake
+    ddl_commits: bool = False
 
     def parse_name(self, text: str) -> ObjectName:
         """Parse `ANALYTICS.RAW.FLIGHTS` or `ANALYTICS.raw."flights-2"`.

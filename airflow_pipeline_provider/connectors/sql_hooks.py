@@ -122,6 +122,9 @@ class SqlHooks(Target, Generic[S]):
     def allow_long_statements(self, session: S) -> None:
         """Raise the time limit of the statements that follow in the transaction."""
 
+    def limit_lock_wait(self, session: S) -> None:
+        """Let a statement that locks all readers out wait for them only briefly, since others wait behind it."""
+
     def retry(self, attempt: Callable[[], T]) -> T:
         """Run an operation in a session that it opens; a target may run it again after an error."""
         return attempt()
@@ -168,6 +171,10 @@ class SqlHooks(Target, Generic[S]):
         return self.retry(attempt)
 
     def change(self, doing: str, change: Callable[[LoadProtocol], T], *, is_long: bool = False) -> T:
+        """Run a change of rows in a transaction of its own, and commit it."""
+        return self.transact(doing, lambda _, protocol: change(protocol), is_long=is_long)
+
+    def transact(self, doing: str, change: Callable[[S, LoadProtocol], T], *, is_long: bool = False) -> T:
         """Run a change in a transaction of its own, and commit it."""
 
         def attempt() -> T:
@@ -179,7 +186,7 @@ class SqlHooks(Target, Generic[S]):
                     with session.transaction():
                         if is_long:
                             self.allow_long_statements(session)
-                        result = change(self.protocol(session, tables))
+                        result = change(session, self.protocol(session, tables))
                         session.execute("COMMIT")
                     return result
 

@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
+from airflow_pipeline_provider.core.columns import TABLE_COLUMNS
 from airflow_pipeline_provider.exceptions import FatalError
 
-ENVELOPE_COLUMNS = ("RECORD_ID", "EVENT_TIME", "SOURCE_NAME", "BODY")
-STAMP_COLUMNS = ("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT")
-DATA_COLUMNS = (*ENVELOPE_COLUMNS, *STAMP_COLUMNS)
+DATA_COLUMNS = TABLE_COLUMNS
+ENVELOPE_COLUMNS, STAMP_COLUMNS = DATA_COLUMNS[:4], DATA_COLUMNS[4:]  # of the part files, and of the load
+
+FENCE_COLUMNS = ("PIPELINES", "PHYSICAL")  # JSON in the one row: `registrations`, `physical`
 
 # _LATEST as the first versions created it, without quotes and qualifiers
 _FIRST_VIEW = re.compile(
@@ -50,6 +52,7 @@ class Columns(NamedTuple):
     committed_at: str
     taken_at: str
     pipelines: str
+    physical: str
 
 
 class TargetTables:
@@ -76,7 +79,7 @@ class TargetTables:
             return {**envelope, "BODY": self.dialect.body, **window, "LOADED_AT": instant}
         if table == self.commits:
             return {**window, "MANIFEST_SHA256": text, "ROW_COUNT": integer, "COMMITTED_AT": instant}
-        # and PIPELINES (`registrations`), which tables of earlier versions get with the next load
+        # and FENCE_COLUMNS, which tables of earlier versions get with the next load
         return {"PIPELINE_ID": text, "TOKEN": integer, "TAKEN_AT": instant}
 
     def create(self, table: ObjectName) -> str:
@@ -90,20 +93,31 @@ class TargetTables:
         return (
             f"CREATE TABLE IF NOT EXISTS {self.fence} AS SELECT CAST('' AS {d.text}) AS {c.pipeline_id}, "
             f"CAST(0 AS {d.integer}) AS {c.token}, CAST({d.now} AS {d.instant}) AS {c.taken_at}, "
-            f"CAST(NULL AS {d.text}) AS {c.pipelines}"
+            f"CAST(NULL AS {d.text}) AS {c.pipelines}, CAST(NULL AS {d.text}) AS {c.physical}"
         )
 
     def listed(self, names: Iterable[str]) -> str:
         """Return quoted column names with commas between them."""
         return ", ".join(self.dialect.quoted(name) for name in names)
 
-    def insert(self, rows: str) -> str:
-        """Return the statement that copies the envelope columns of `rows`; bind `LoadProtocol.stamps`."""
+    def add_to_fence(self, column: str) -> str:
+        """Return the statement that adds one of `FENCE_COLUMNS` to a fence table of an earlier version."""
+        name = self.dialect.quoted(column)
+        return f"ALTER TABLE {self.fence} ADD COLUMN IF NOT EXISTS {name} {self.dialect.text}"
+
+    def insert(self, rows: str, physical: Mapping[str, str] | None = None) -> str:
+        """Return the statement that copies the envelope columns of `rows`; bind `LoadProtocol.stamps`.
+
+        `physical` are further columns with their expressions.
+        """
         mark = self.dialect.placeholder
         at = f"CAST({mark} AS {self.dialect.instant})"
+        more = physical or {}
+        columns = self.listed([*DATA_COLUMNS, *more])
+        values = "".join(f", {expression}" for expression in more.values())
         return (
-            f"INSERT INTO {self.data} ({self.listed(DATA_COLUMNS)}) SELECT {self.listed(ENVELOPE_COLUMNS)}, "
-            f"{mark}, {at}, {at}, {mark}, {self.dialect.now} FROM {rows}"
+            f"INSERT INTO {self.data} ({columns}) SELECT {self.listed(ENVELOPE_COLUMNS)}, "
+            f"{mark}, {at}, {at}, {mark}, {self.dialect.now}{values} FROM {rows}"
         )
 
     # --- the view
@@ -126,18 +140,24 @@ class TargetTables:
         return found is not None and (found[1] or found[2]).upper() != self.newest_by[0]
 
     def create_view(self, *, replace: bool = False) -> str:
-        """Return the statement that creates `_LATEST`: the rows of which no newer row has the same record id.
+        """Return the statement that creates `_LATEST`."""
+        head = "CREATE OR REPLACE VIEW" if replace else self.dialect.create_view
+        grants = self.dialect.keep_grants if replace else ""
+        return f"{head} {self.latest}{grants} AS {self.newest_rows()}"
+
+    def newest_rows(self, more: Mapping[str, str] | None = None) -> str:
+        """Return the query of `_LATEST`: the rows of which no newer row has the same record id.
 
         Databases plan this join as an anti-join and apply a query's filter to `own` first. Every window function
-        would read the whole table first, since a filter must not choose among the versions of a record.
+        would read the whole table first, since a filter must not choose among the versions of a record.  `more` are
+        new names of further columns of the table.
         """
-        c = self.columns
-        first, second = (self.dialect.quoted(name) for name in self.newest_by)
-        head = "CREATE OR REPLACE VIEW" if replace else self.dialect.create_view
+        c, quoted = self.columns, self.dialect.quoted
+        first, second = (quoted(name) for name in self.newest_by)
+        shown = [f"own.{quoted(name)}" for name in DATA_COLUMNS]
+        shown += [f"own.{quoted(column)} AS {name}" for name, column in (more or {}).items()]
         return (
-            f"{head} {self.latest}{self.dialect.keep_grants if replace else ''} AS SELECT "
-            + ", ".join(f"own.{self.dialect.quoted(name)}" for name in DATA_COLUMNS)
-            + f" FROM {self.data} AS own LEFT JOIN {self.data} AS newer"
+            f"SELECT {', '.join(shown)} FROM {self.data} AS own LEFT JOIN {self.data} AS newer"
             f" ON newer.{c.record_id} = own.{c.record_id} AND newer.{c.pipeline_id} = own.{c.pipeline_id}"
             f" AND (newer.{first} > own.{first}"
             f" OR (newer.{first} = own.{first} AND newer.{second} > own.{second}))"

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 from airflow_pipeline_provider.connectors import registrations
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, TargetCounts
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.physical_target import PhysicalTarget
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_hooks import S
-from airflow_pipeline_provider.connectors.sql_tables import TargetTables, check_shape, check_sharing
-from airflow_pipeline_provider.connectors.typed_target import TypedTarget
+from airflow_pipeline_provider.connectors.sql_tables import (
+    FENCE_COLUMNS,
+    TargetTables,
+    check_shape,
+    check_sharing,
+)
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 
-class SqlTarget(TypedTarget[S]):
+class SqlTarget(PhysicalTarget[S]):
     """A table in a SQL database; `Options` has the key `table`, and `conn_id` unless it overrides `place`."""
 
     can_keep_history = True
@@ -55,7 +60,7 @@ class SqlTarget(TypedTarget[S]):
                 self.create_missing(session, self.find_tables(session))
 
         self.retry(attempt)
-        self.refresh_typed_views()
+        self.refresh_columns()
 
     def create_missing(self, session: S, tables: TargetTables) -> None:
         """Create what is missing, and nothing else: a role without CREATE can load into prepared tables."""
@@ -64,8 +69,9 @@ class SqlTarget(TypedTarget[S]):
             self.create_table(session, tables, table)
         for table in tables.names:
             seen = self.column_types(session, table)
-            if table == tables.fence and registrations.COLUMN not in seen:
-                session.execute(registrations.add_column(tables))
+            for column in FENCE_COLUMNS:
+                if table == tables.fence and column not in seen:
+                    session.execute(tables.add_to_fence(column))
             check_shape(f"table {table}", tables.types(table), seen)
         definition = self.view_definition(session, tables.latest)
         if definition is None:

@@ -59,6 +59,7 @@ class TypedSql(ABC):
     """What databases call differently; `setup` are statements that run before a view is created."""
 
     setup: Sequence[str] = ()
+    types: Mapping[str, str]  # of a table's columns, by kind; {0} and {1} are precision and scale
     # completes ISO 8601 text that ends earlier, to all digits of the type
     padding: ClassVar[str] = "0001-01-01T00:00:00.000000"
 
@@ -169,6 +170,10 @@ class TypedSql(ABC):
         return f"(SELECT *, {computed} FROM {source})"  # noqa: S608  (names are constants)
 
     # --- what a value means
+
+    def sql_type(self, kind: ColumnType) -> str:
+        """Return the type of a table's column, as the database calls it."""
+        return self.types[kind.kind].format(kind.precision, kind.scale)
 
     def column(self, column: Column, n: int, value: str) -> Typed:
         """Return the steps of a column, given its JSON value; `n` makes their names unique."""

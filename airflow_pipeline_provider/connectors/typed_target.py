@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from airflow_pipeline_provider.connectors import physical
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_hooks import S, SqlHooks
@@ -72,7 +73,7 @@ class TypedTarget(SqlHooks[S], ABC):
             ViewConflictError: A name is in use.
             FatalError: The table does not exist yet.
         """
-        return self._apply(dry_run=dry_run, wait=True) if self.identity.columns else []
+        return self.apply_views(dry_run=dry_run) if self.identity.columns else []
 
     def typed_statements(self) -> list[str]:
         """Return the statements that create the typed views."""
@@ -152,7 +153,7 @@ class TypedTarget(SqlHooks[S], ABC):
         if not self.identity.columns:
             return
         try:
-            self._apply(dry_run=False, wait=False)
+            self.apply_views(wait=False)
         except ViewConflictError:
             raise
         except PipelineError as error:
@@ -166,7 +167,14 @@ class TypedTarget(SqlHooks[S], ABC):
 
     # --- how they are applied
 
-    def _apply(self, *, dry_run: bool, wait: bool) -> list[str]:
+    def apply_views(
+        self, *, dry_run: bool = False, wait: bool = True, state: physical.State | None = None
+    ) -> list[str]:
+        """Create or replace the typed views that do not follow the columns; return the statements.
+
+        They read the table's columns as the fence row has them, or as the given state would.
+        """
+
         def attempt() -> list[str]:
             with self.open_session("apply columns") as session:
                 tables = self.find_tables(session)
@@ -174,7 +182,11 @@ class TypedTarget(SqlHooks[S], ABC):
                     raise FatalError(
                         f"table {tables.data} does not exist yet: the first load creates it, and the typed views"
                     )
-                typed = self.typed(self.typed_sql(session), tables)
+                columns = (
+                    self.read_physical(session, self.protocol(session, tables)) if state is None else state
+                )
+                read = physical.readable(columns, self.identity.columns)
+                typed = self.typed(self.typed_sql(session), tables, read)
                 if not self._outdated(session, typed) and not self._retired(session, typed):
                     return []
                 with session.transaction():
@@ -191,18 +203,27 @@ class TypedTarget(SqlHooks[S], ABC):
 
         return self.retry(attempt)
 
-    def typed(self, sql: TypedSql, tables: TargetTables) -> TypedViews:
-        """Return the views of the pipeline's columns."""
-        return TypedViews(tables, self.identity, sql, self.options.naming)
+    def read_physical(self, session: S, protocol: LoadProtocol) -> list[physical.PhysicalColumn]:
+        """Return the physical columns of the table, if the pipeline has any."""
+        if not physical.wanted(self.identity.columns):
+            return []
+        fence = protocol.tables.fence
+        if self.missing_tables(session, [fence]) or physical.COLUMN not in self.column_types(session, fence):
+            return []
+        return physical.read_state(protocol)
+
+    def typed(self, sql: TypedSql, tables: TargetTables, read: Mapping[str, str] | None = None) -> TypedViews:
+        """Return the views of the pipeline's columns, which read these columns of the table."""
+        return TypedViews(tables, self.identity, sql, self.options.naming, read)
 
     def statements_of(
         self, session: S | None, typed: TypedViews, views: Sequence[ViewQuery], exist: set[str]
     ) -> list[str]:
         """Return the statements that create the views, or replace those that exist."""
-        comment = typed.comment.text()
         statements = list(typed.sql.setup) if views else []
         for view in views:
             exists = self._same(view.name.last) in exist
+            comment = typed.comment_of(view).text()
             statements += self.view_statements(session, view, comment, exists=exists)
         return statements
 
@@ -225,7 +246,7 @@ class TypedTarget(SqlHooks[S], ABC):
                         "or give target.table another name"
                     )
                 self._check_columns(session, typed, existing.name, comment)
-            if comment is None or comment[1:] != typed.comment[1:]:
+            if comment is None or comment[1:] != typed.comment_of(view)[1:]:
                 outdated.append(view)
         return outdated
 
@@ -250,6 +271,11 @@ class TypedTarget(SqlHooks[S], ABC):
                 f"columns: {view} follows the columns of pipeline {found.pipeline_id}, which loads the same table: "
                 f"give both pipelines the same columns, or {ours.pipeline_id} another target.table"
             )
+
+    def existing_columns(self, session: S, protocol: LoadProtocol) -> Callable[[str], bool]:
+        """Return whether the data table has a column."""
+        names = {self._same(name) for name in self.column_types(session, protocol.tables.data)}
+        return lambda name: self._same(name) in names
 
     def _same(self, name: str) -> str:
         return name.lower() if self.ignores_case else name

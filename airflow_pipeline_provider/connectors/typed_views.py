@@ -24,15 +24,25 @@ COUNTED_AT_ONCE = 400  # columns; PostgreSQL selects at most 1,664 expressions
 
 
 class Comment(NamedTuple):
-    """What the comment of a typed view holds; `contract` is the hash of the columns."""
+    """What the comment of a typed view holds.
+
+    `contract` is the hash of the columns, `physical` the columns of the table that the view reads.
+    """
 
     pipeline_id: str
     contract: str
     version: int = VERSION
+    physical: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the comment."""
-        fields = {"pipeline_id": self.pipeline_id, "contract": self.contract, "version": self.version}
+        fields: dict[str, object] = {
+            "pipeline_id": self.pipeline_id,
+            "contract": self.contract,
+            "version": self.version,
+        }
+        if self.physical:
+            fields["physical"] = self.physical
         return json.dumps({**fields, "made_by": MADE_BY}, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -42,17 +52,23 @@ def read_comment(text: str | None) -> Comment | None:
         found = json.loads(text or "")
         if found["made_by"] != MADE_BY:
             return None
-        return Comment(str(found["pipeline_id"]), str(found["contract"]), int(found.get("version", 0)))
+        return Comment(
+            str(found["pipeline_id"]),
+            str(found["contract"]),
+            int(found.get("version", 0)),
+            tuple(map(str, found.get("physical", ()))),
+        )
     except (ValueError, TypeError, KeyError):
         return None
 
 
 class ViewQuery(NamedTuple):
-    """A typed view: its columns, and the query that it shows."""
+    """A typed view: its columns, the query that it shows, and the columns of the table that it reads."""
 
     name: ObjectName
     columns: tuple[str, ...]
     query: str
+    physical: tuple[str, ...] = ()
 
 
 class TypedViews:
@@ -60,9 +76,18 @@ class TypedViews:
 
     CONDITION = ":condition:"
 
-    def __init__(self, tables: TargetTables, identity: Identity, sql: TypedSql, naming: Naming) -> None:
+    def __init__(
+        self,
+        tables: TargetTables,
+        identity: Identity,
+        sql: TypedSql,
+        naming: Naming,
+        physical: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the table's columns that views read in place of an expression, by their declared names."""
         self.tables, self.sql, self._naming = tables, sql, naming
         self._all = identity.columns
+        self._physical = dict(physical or {})
         self._columns = tuple(column for column in identity.columns if column.mask != "drop")
         self._held = held_keys(identity.columns)
         self.comment = Comment(identity.pipeline_id, contract_hash(identity.columns))
@@ -88,13 +113,25 @@ class TypedViews:
 
     def _main(self) -> ViewQuery:
         c = self.tables.columns
-        source, typed = self._typed(str(self.tables.latest), self._columns)
+        # names of their own, since theirs may be those of steps
+        read = {name: f"p{n}" for n, name in enumerate(self._physical)}
+        rows = str(self.tables.latest)
+        if read:
+            more = {read[name]: column for name, column in self._physical.items()}
+            rows = f"({self.tables.newest_rows(more)}) AS latest"
+        computed = [column for column in self._columns if column.name not in read]
+        source, typed = self._typed(rows, computed)
+        values = read | {column.name: made.result for column, made in zip(computed, typed, strict=True)}
         shown = {"RECORD_ID": c.record_id, "EVENT_TIME": c.event_time}
-        for column, made in zip(self._columns, typed, strict=True):
+        for column in self._columns:
             if not any(part.mask for part in column.columns):
-                shown[column.name] = made.result
+                shown[column.name] = values[column.name]
         shown |= {"_REST": self.sql.without("d", self._held), "TOKEN": c.token}
-        return self._view("_TYPED", shown, source)
+        return self._view("_TYPED", shown, source)._replace(physical=tuple(self._physical.values()))
+
+    def comment_of(self, view: ViewQuery) -> Comment:
+        """Return the comment of a view."""
+        return self.comment._replace(physical=view.physical)
 
     def _child(self, rows: Column) -> ViewQuery:
         c = self.tables.columns
@@ -150,6 +187,36 @@ class TypedViews:
             source = self.sql.extend(source, added)
         return source
 
+    # --- columns of the table
+
+    def values(self, rows: str, columns: Sequence[Column]) -> tuple[str, list[str]]:
+        """Return what follows FROM, and the expression of each column, for rows with a BODY.
+
+        Percent signs are escaped, since values are bound in these statements.
+        """
+        source, typed = self._typed(rows, columns, all_read=True)
+        escape = self.tables.dialect.escape_percent
+        return escape(source), [escape(made.result) for made in typed]
+
+    def fill(self, columns: Mapping[str, Column]) -> str:
+        """Return the statement that fills columns of the table from BODY; bind what `CONDITION` binds, twice."""
+        tables, names = self.tables, ("PIPELINE_ID", "TOKEN", "RECORD_ID", "EVENT_TIME")
+        keys = {f"k{n}": tables.dialect.quoted(name) for n, name in enumerate(names)}
+        given = ", ".join(f"{column} AS {key}" for key, column in keys.items())
+        rows = f"(SELECT {given}, {tables.columns.body} FROM {tables.data} {self.CONDITION}) AS r"
+        source, values = self.values(rows, list(columns.values()))
+        results = {f"r{n}": value for n, value in enumerate(values)}
+        selected = ", ".join([*keys, *(f"{value} AS {result}" for result, value in results.items())])
+        filled = ", ".join(
+            f"{tables.dialect.quoted(name)} = f.{result}"
+            for name, result in zip(columns, results, strict=True)
+        )
+        same = " AND ".join(f"{column} = f.{key}" for key, column in keys.items())
+        return (
+            f"UPDATE {tables.data} SET {filled} FROM (SELECT {selected} FROM {source}) AS f "
+            f"{self.CONDITION} AND {same}"
+        )
+
     # --- values that do not cast
 
     def counts(self) -> Iterator[tuple[list[str], str]]:
@@ -157,7 +224,8 @@ class TypedViews:
 
         The caller replaces `CONDITION` in the query by the condition of the rows.
         """
-        rows = f"(SELECT * FROM {self.tables.data} {self.CONDITION}) AS r"
+        body = self.tables.columns.body
+        rows = f"(SELECT {body} FROM {self.tables.data} {self.CONDITION}) AS r"
         for some in _chunks(self._columns):
             source, typed = self._typed(rows, some, all_read=True)
             yield [column.name for column in some], _counting(typed, source)

@@ -24,6 +24,17 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 NAME_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
 MOST_COLUMNS = 1500  # with the view's own columns below the 1,600 of PostgreSQL
 VIEW_COLUMNS = ("RECORD_ID", "EVENT_TIME", "TOKEN", "_REST")
+TABLE_COLUMNS = (
+    "RECORD_ID",
+    "EVENT_TIME",
+    "SOURCE_NAME",
+    "BODY",
+    "PIPELINE_ID",
+    "WINDOW_START",
+    "WINDOW_END",
+    "TOKEN",
+    "LOADED_AT",
+)
 CHILD_COLUMNS = ("RECORD_ID", "ORDINAL", "EVENT_TIME")  # of the view of an array's elements
 # Objects of a target next to the table T are T_COMMITS, ...; the view of an array's elements must be another one.
 SIBLINGS = ("COMMITS", "FENCE", "LATEST", "QUARANTINE", "TYPED")

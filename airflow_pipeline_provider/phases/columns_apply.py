@@ -1,4 +1,4 @@
-"""Create the typed views of a pipeline, or replace those that follow other columns."""
+"""Make the typed views and physical columns of a pipeline's target follow its columns."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 
 
 def apply_columns(runtime: Runtime, *, dry_run: bool) -> list[str]:
-    """Make the target's views follow the columns; return the statements, which `dry_run` does not execute.
+    """Make the target's views and physical columns follow the columns; return the statements.
+
+    With `dry_run` nothing is executed.
 
     Raises:
         ConfigError: The pipeline file names another source or target than the loads so far.
-        FatalError: The table does not exist yet, or a view's name is in use.
+        FatalError: The table does not exist yet, or the name of a view or column is in use.
     """
     refuse_changed(runtime.config.pipeline_id, runtime.state.about(), datasets_of(runtime))
     return runtime.target.apply_columns(dry_run=dry_run)

@@ -37,6 +37,8 @@ from airflow_pipeline_provider.phases.columns_propose import HeldFields, element
 from airflow_pipeline_provider.phases.columns_sample import Sample
 from airflow_pipeline_provider.phases.runtime import Runtime
 
+PHYSICAL = "physical: "  # begins the detail of a column of the table
+
 
 class Change(str, Enum):
     """What differs."""
@@ -45,7 +47,7 @@ class Change(str, Enum):
     MISSING_FIELD = "missing_field"  # neither declared nor in a document
     TYPE_CHANGE = "type_change"  # declared or written as another type than the column's
     UNCASTABLE = "uncastable"  # values that are NULL in the view
-    NOT_APPLIED = "not_applied"  # the target's view follows other columns, or is missing
+    NOT_APPLIED = "not_applied"  # a view or physical column follows other columns, or is missing
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def diff_columns(runtime: Runtime, days: int) -> ColumnsCompared:
     found = list(compare_fields(sample.tree, source.value or [], columns))
     if target.value is not None:
         found += compare_views(target.value.views, columns, runtime.config.pipeline_id)
+        found += _unfilled(target.value.unfilled, columns)
         known = {one.column for one in found if one.change is Change.UNCASTABLE}
         found += [one for one in target.value.uncastable if one.column not in known]
     return ColumnsCompared(contract_hash(columns), (source, documents, target), tuple(found))
@@ -92,6 +95,7 @@ def diff_columns(runtime: Runtime, days: int) -> ColumnsCompared:
 
 class _TargetAnswer(NamedTuple):
     views: tuple[TypedView, ...]
+    unfilled: dict[str, str]
     uncastable: list[Difference]
 
 
@@ -100,7 +104,8 @@ def _ask_target(runtime: Runtime, window: Interval | None) -> _TargetAnswer | No
     views = runtime.target.typed_views()
     if views is None:
         return None
-    return _TargetAnswer(views, [] if window is None else list(_uncastable_rows(runtime, window)))
+    uncastable = [] if window is None else list(_uncastable_rows(runtime, window))
+    return _TargetAnswer(views, runtime.target.unfilled_columns(), uncastable)
 
 
 def _uncastable_rows(runtime: Runtime, window: Interval) -> Iterator[Difference]:
@@ -112,6 +117,14 @@ def _uncastable_rows(runtime: Runtime, window: Interval) -> Iterator[Difference]
             column = columns[name]
             detail = f"NULL as {column.type}: {wrong:,} of {counted(values, 'value')} in the newest window"
             yield Difference(Change.UNCASTABLE, "target", format_path(column.path), name, detail)
+
+
+def _unfilled(unfilled: dict[str, str], columns: Sequence[Column]) -> Iterator[Difference]:
+    """Yield the physical columns that the view computes."""
+    for column in columns:
+        if column.name in unfilled:
+            detail = f"{PHYSICAL}{unfilled[column.name]}"
+            yield Difference(Change.NOT_APPLIED, "target", format_path(column.path), column.name, detail)
 
 
 def no_columns(pipeline_id: str) -> ConfigError:

@@ -297,6 +297,20 @@ def test_apply_executes_what_a_dry_run_prints(place: Place) -> None:
     assert (again.code, again.out) == (0, "flights: the views follow the columns\n")
 
 
+def test_apply_fills_physical_columns(place: Place) -> None:
+    moved(place)
+    place.write(columns=[{**COLUMNS[0], "physical": True}, *COLUMNS[1:]])
+    shown = place("columns", "apply", "flights", "--dry-run", "-o", "json").json["statements"]
+    assert place("columns", "apply", "flights", "-o", "json").json["statements"] == shown
+    assert differences(place) == []
+    place.write(columns=[{**COLUMNS[0], "physical": True}, {**COLUMNS[1], "physical": True}, *COLUMNS[2:]])
+    place("columns", "apply", "flights", "--dry-run")
+    result = place("columns", "diff", "flights")
+    assert (result.code, "physical: not a column of the table yet" in result.out) == (1, True)
+    assert place("columns", "apply", "flights").code == 0
+    assert place("columns", "diff", "flights").code == 0
+
+
 def test_apply_before_the_first_load(place: Place) -> None:
     place.write(columns=COLUMNS)
     place.seed()

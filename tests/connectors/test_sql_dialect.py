@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
-from airflow_pipeline_provider.connectors.registrations import add_column, register, rename
+from airflow_pipeline_provider.connectors.registrations import register, rename
 from airflow_pipeline_provider.connectors.sql_dialect import TargetDialect
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.envelope.manifest import Manifest
@@ -50,7 +50,7 @@ def test_every_statement_quotes_as_the_dialect_does(keeps_history: bool) -> None
     tables = TargetTables(BACKTICKS.parse_name("p-1.raw.flights"), BACKTICKS, keeps_history=keeps_history)
     manifest = Manifest("flights", hours(0, 2), "a1", 7, parts=())
     statements = [*map(tables.create, tables.names), tables.create_view(), tables.create_view(replace=True)]
-    statements += [tables.insert("`staged`"), add_column(tables)]
+    statements += [tables.insert("`staged`", {"A": "1"}), tables.add_to_fence("PIPELINES")]
 
     def execute(statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         assert statement.count("%s") == len(parameters)

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.exceptions import FatalError
+from tests.connectors.physical_cases import N, PhysicalColumnCases, Stored
 from tests.connectors.typed_cases import HOUR, MakeTarget, Read, TypedViewCases, column, flights
 
 pytestmark = pytest.mark.integration
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.integration
 Admin = psycopg.Connection[Any]
 
 
-class TestPostgres(TypedViewCases):
+class TestPostgres(TypedViewCases, PhysicalColumnCases):
     @pytest.fixture
     def schema(self, postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
         parts = urlsplit(postgres["POSTGRES_URL"])
@@ -75,6 +76,39 @@ class TestPostgres(TypedViewCases):
             return [dict(zip(kinds, row, strict=True)) for row in rows]
 
         return read
+
+    @pytest.fixture
+    def stored(self, admin: Admin, schema: str) -> Stored:
+        def stored(name: str) -> list[str | None]:
+            query = f'SELECT CAST({name.lower()} AS text) FROM {schema}.flights ORDER BY "RECORD_ID"'
+            return [value for (value,) in admin.execute(query).fetchall()]  # type: ignore[arg-type]
+
+        return stored
+
+    @pytest.fixture
+    def run_on_table(self, run: Any, schema: str) -> Any:
+        return lambda statement: run(statement.format(f"{schema}.flights", n="n"))
+
+    def test_a_body_that_is_not_jsonb_fills_nothing(
+        self, make: MakeTarget, stage: Any, stored: Stored, read: Read
+    ) -> None:
+        identity = flights(N)
+        bodies = ['{"n": 1}', "{not json", '{"n": 1, "x": "\\u0000"}']
+        self.load_documents(lambda given: make(given, require_jsonb=False), stage, identity, *bodies)
+        assert stored("N") == ["1", None, None]
+        assert [row["N"] for row in read("_typed", {"N": "integer"})] == stored("N")
+
+    def test_a_physical_column_can_have_an_index_that_the_view_uses(
+        self, make: MakeTarget, stage: Any, admin: Admin, schema: str
+    ) -> None:
+        self.load_documents(make, stage, flights(N), *(f'{{"n": {n}}}' for n in range(3_000)))
+        table: Any = f"{schema}.flights"
+        admin.execute(f"CREATE INDEX by_n ON {table} (n)")  # type: ignore[arg-type]
+        admin.execute(f"ANALYZE {table}")  # type: ignore[arg-type]
+        query = f"SELECT record_id FROM {table}_typed WHERE n = 2345"
+        plan = admin.execute(f"EXPLAIN {query}").fetchall()  # type: ignore[arg-type]
+        assert "Index Scan using by_n" in str(plan)
+        assert admin.execute(query).fetchall() == [("r2345",)]  # type: ignore[arg-type]
 
     def test_a_body_that_is_not_jsonb_is_null_and_no_error(
         self, make: MakeTarget, stage: Any, read: Read

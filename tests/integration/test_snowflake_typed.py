@@ -16,7 +16,9 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.snowflake.target import SnowflakeTarget
-from tests.connectors.typed_cases import MakeTarget, Read, TypedViewCases
+from airflow_pipeline_provider.testing import faults
+from tests.connectors.physical_cases import N, PhysicalColumnCases, Stored, document
+from tests.connectors.typed_cases import MakeTarget, Read, TypedViewCases, column, flights
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,7 +38,7 @@ def connection() -> Iterator[Any]:
         yield connection
 
 
-class TestSnowflake(TypedViewCases):
+class TestSnowflake(TypedViewCases, PhysicalColumnCases):
     @pytest.fixture
     def table(self, connection: Any) -> Iterator[str]:
         schema = f"{os.environ['SNOWFLAKE_DATABASE']}.TYPED_{uuid4().hex[:8].upper()}"
@@ -79,3 +81,28 @@ class TestSnowflake(TypedViewCases):
             return [dict(zip(kinds, row, strict=True)) for row in found.fetchall()]
 
         return read
+
+    @pytest.fixture
+    def stored(self, connection: Any, table: str) -> Stored:
+        def stored(name: str) -> list[str | None]:
+            found = connection.cursor().execute(f'SELECT "{name}"::VARCHAR FROM {table} ORDER BY "RECORD_ID"')
+            return [value for (value,) in found.fetchall()]
+
+        return stored
+
+    @pytest.fixture
+    def run_on_table(self, connection: Any, table: str) -> Any:
+        return lambda statement: connection.cursor().execute(statement.format(table, n='"N"'))
+
+    @pytest.mark.parametrize("point", ["columns.added", "columns.add_committed", "columns.altered"])
+    @pytest.mark.parametrize("type_before", ["text", None])
+    def test_a_column_is_added_in_steps_of_which_each_may_be_the_last(
+        self, load: Any, apply: Any, stored: Stored, unfilled: Any, point: str, type_before: str | None
+    ) -> None:
+        before = flights() if type_before is None else flights(column("N", type_before, physical=True))
+        load(before, 0, document(0))
+        with faults.failing_at(point), pytest.raises(faults.Crash):
+            apply(flights(N))
+        load(flights(N), 3, document(3))
+        apply(flights(N))
+        assert (stored("N"), unfilled(flights(N))) == (["0", "3"], {})

@@ -73,7 +73,7 @@ def test_columns_have_types_paths_formats_and_masks(tmp_path):
         """\
         columns:
           - {name: CARRIER, path: carrier, type: text, required: true}
-          - {name: dep_time, path: dep.time, type: timestamp, format: strict_date_optional_time||epoch_millis}
+          - {name: dep_time, path: dep.time, type: timestamp, format: strict_date_optional_time||epoch_millis, physical: true}
           - {name: FARE, path: '"fare.usd".total', type: "decimal(12,2)"}
           - {name: SSN, path: passenger.ssn, type: text, mask: last4}
           - name: LEGS
@@ -92,6 +92,7 @@ def test_columns_have_types_paths_formats_and_masks(tmp_path):
             ("dep", "time"),
             ColumnType("timestamp"),
             ("strict_date_optional_time", "epoch_millis"),
+            physical=True,
         ),
         Column("FARE", ("fare.usd", "total"), ColumnType("decimal", 12, 2)),
         Column("SSN", ("passenger", "ssn"), text, mask="last4"),
@@ -167,7 +168,7 @@ ONE = "columns: [{{name: A, path: a, type: text, {}}}]\n"
         pytest.param("columns: [{name: A, path: [a], type: text}]\n", ["columns[0].path: must be a path such as dep.time, got a list (flights.yaml:5)"], id="list as path"),
         pytest.param("columns: [{name: A, path: a, type: intger}]\n", ["columns[0].type: must be one of text, integer, decimal(p,s), double, boolean, date, timestamp, json, array, rows, got 'intger'; did you mean 'integer'? (flights.yaml:5)"], id="unknown type"),
         pytest.param("columns: [{name: A, path: a, type: 5}]\n", ["columns[0].type: must be a type such as text, got 5 (flights.yaml:5)"], id="number as type"),
-        pytest.param("columns: [{name: A, path: a, type: decimal(12,2)}]\n", ["columns[0].type: must be in quotes inside of { }: \"decimal(12,2)\", got 'decimal(12' (flights.yaml:5)", "columns[0].2): unknown key; known: columns, format, mask, name, path, required, type (flights.yaml:5)"], id="decimal without quotes"),
+        pytest.param("columns: [{name: A, path: a, type: decimal(12,2)}]\n", ["columns[0].type: must be in quotes inside of { }: \"decimal(12,2)\", got 'decimal(12' (flights.yaml:5)", "columns[0].2): unknown key; known: columns, format, mask, name, path, physical, required, type (flights.yaml:5)"], id="decimal without quotes"),
         pytest.param("columns: [{name: A, path: a, type: 'decimal(40,2)'}]\n", ["columns[0].type: must have 1 to 38 digits, of which at most all are after the point, got 'decimal(40,2)' (flights.yaml:5)"], id="too many digits"),
         pytest.param("columns: [{name: A, path: a, type: date, format: yyyy-MM-DD}]\n", ["columns[0].format: unknown format 'yyyy-MM-DD'; did you mean 'yyyy-MM-dd'? (flights.yaml:5)"], id="misspelled format"),
         pytest.param("columns: [{name: A, path: a, type: date, format: 5}]\n", ["columns[0].format: must be formats such as yyyy-MM-dd||epoch_millis, got 5 (flights.yaml:5)"], id="number as format"),
@@ -176,6 +177,8 @@ ONE = "columns: [{{name: A, path: a, type: text, {}}}]\n"
         pytest.param(ONE.format("mask: md5"), ["columns[0].mask: must be one of sha256, last4, drop, got 'md5' (flights.yaml:5)"], id="unknown mask"),
         pytest.param(ONE.format("columns: [{name: B, path: b, type: text}]"), ["columns[0].columns: is for the type rows, got type text (flights.yaml:5)"], id="columns of a text"),
         pytest.param("columns: [{name: A, path: a, type: rows}]\n", ["columns[0].columns: is missing: type rows needs the columns of each element (flights.yaml:5)"], id="rows without columns"),
+        pytest.param("columns: [{name: A, path: a, type: rows, physical: true, columns: [{name: B, path: b, type: text}]}]\n", ["columns[0].physical: is for columns of the table, and type rows is a view: remove it (flights.yaml:5)"], id="physical rows"),
+        pytest.param(ONE.format("physical: true, mask: sha256"), ["columns[0].physical: would keep the value that mask sha256 hides: remove one of the two (flights.yaml:5)"], id="physical and masked"),
         pytest.param("columns: [{name: A, path: a, type: rows, columns: [{name: B, path: b, type: rows}]}]\n", ["columns[0].columns[0].type: must not be rows inside of rows: use json or array (flights.yaml:5)"], id="rows in rows"),
     ],
 )  # fmt: skip
@@ -327,12 +330,17 @@ ROWS = "columns: [{{name: {}, path: a, type: rows, columns: [{{name: B, path: b,
         *((f"columns: [{{name: {name}, path: a, type: text}}]\n", f"columns[0].name: {name} is a column of the view itself: choose another name") for name in ("RECORD_ID", "event_time", "Token", "_REST")),
         ("columns: [{name: A, path: a, type: rows, columns: [{name: Ordinal, path: a, type: text}]}]\n", "columns[0].columns[0].name: Ordinal is a column of the view itself: choose another name"),
         *((ROWS.format(name), f"columns[0].name: flights_{name} is another object of the target: choose another name") for name in ("TYPED", "latest", "COMMITS", "FENCE", "QUARANTINE")),
+        ("columns: [{name: body, path: a, type: text, physical: true}]\n", "columns[0].name: body is a column of the table itself: choose another name"),
         (f"columns: [{{name: {'A' * 64}, path: a, type: text}}]\n", "columns[0].name: must be at most 63 characters long for target.type postgres"),
         (ROWS.format("A" * 56), f"columns[0].name: the view flights_{'A' * 56} would have 64 characters, the target allows 63: choose a shorter name"),
     ],
 )  # fmt: skip
 def test_names_must_be_valid_on_the_target(tmp_path, columns, expected):
     assert problems(tmp_path, columns) == [f"{expected} (flights.yaml:5)"]
+
+
+def test_a_column_of_the_view_can_have_a_name_of_the_table(tmp_path):
+    assert load(tmp_path, "columns: [{name: BODY, path: body, type: text}]\n").columns
 
 
 def test_names_of_other_views_are_free(tmp_path):

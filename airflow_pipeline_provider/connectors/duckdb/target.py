@@ -113,13 +113,14 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
     def _copy(self, session: DuckDBSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage) -> int:
         if not manifest.parts:
             return 0
-        tables, stamps = protocol.tables, protocol.stamps(manifest)
+        stamps = protocol.stamps(manifest)
         urls = [stage.url(part.path) for part in manifest.parts]
         local = [url.removeprefix("file://") for url in urls if url.startswith("file:///")]
         if len(local) == len(urls) and not any(_GLOB & set(path) for path in local):
-            insert = tables.insert("read_parquet(?, hive_partitioning = false)")
+            insert = self.insert(session, protocol, "read_parquet(?, hive_partitioning = false)")
             return int(session.execute(insert, [*stamps, local])[0][0])
-        return _copy_stream(session, tables.insert('"staged_part"'), stamps, manifest, stage)
+        insert = self.insert(session, protocol, '"staged_part"')
+        return _copy_stream(session, insert, stamps, manifest, stage)
 
     # --- the file
 

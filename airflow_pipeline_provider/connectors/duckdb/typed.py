@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
@@ -34,6 +34,18 @@ WHERE database_name = current_database() AND lower(schema_name) = lower(?)
 
 class DuckDBTyped(PatchingSql):
     """Casts are TRY_CAST; steps are subqueries, which DuckDB merges, and computes common expressions once."""
+
+    types: Mapping[str, str] = {
+        "text": "VARCHAR",
+        "integer": "BIGINT",
+        "decimal": "DECIMAL({0},{1})",
+        "double": "DOUBLE",
+        "boolean": "BOOLEAN",
+        "date": "DATE",
+        "timestamp": "TIMESTAMP WITH TIME ZONE",
+        "json": "JSON",
+        "array": "JSON",
+    }
 
     def literal(self, text: str) -> str:
         return "'" + text.replace("'", "''") + "'"

@@ -6,12 +6,12 @@ Each function returns a statement, most of them with its parameters.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.connectors.postgres.network import write_settings
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
-from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
+from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS, TargetTables
 
 DIALECT = TargetDialect(
     name="postgres",
@@ -156,6 +156,28 @@ def describe_for_upgrade(table: ObjectName, view: ObjectName) -> tuple[str, list
         "WHERE t.oid = CAST(%s AS regclass) AND v.oid = CAST(%s AS regclass)",
         [str(table), str(view)],
     )
+
+
+STAGED = DIALECT.object_name("pg_temp", "staged_rows")
+
+
+def create_staged(tables: TargetTables) -> str:
+    """Return the statement that creates a table of this transaction for the rows of a load."""
+    columns = ", ".join(
+        f"{DIALECT.quoted(name)} {kind} NOT NULL" for name, kind in tables.types(tables.data).items()
+    )
+    return f"CREATE TEMPORARY TABLE {DIALECT.quoted(STAGED.last)} ({columns}) ON COMMIT DROP"
+
+
+def insert_staged(tables: TargetTables, source: str, physical: Mapping[str, str]) -> str:
+    """Return the statement that inserts the rows of `STAGED`, with these expressions over `source`.
+
+    It binds nothing, so percent signs are written once.
+    """
+    names = ", ".join([_COLUMNS, *map(DIALECT.quoted, physical)])
+    values = ", ".join([_COLUMNS, *physical.values()])
+    statement = f"INSERT INTO {tables.data} ({names}) SELECT {values} FROM {source}"  # noqa: S608
+    return statement.replace("%%", "%")
 
 
 def copy_statement(table: ObjectName) -> str:

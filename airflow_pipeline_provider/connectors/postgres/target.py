@@ -6,8 +6,10 @@ that the loads before it committed, newer tokens first of all.  REPEATABLE READ 
 the wait, and could only fail.
 
 The rows are streamed from the stage's parts straight into the table: a transient table in between would keep the
-fence shorter and write everything twice.  When the reply to COMMIT is lost the error is transient, and the next try
-reads the commit row, which decides.
+fence shorter and write everything twice.  Only where the table has physical columns, which COPY cannot compute, there
+is one: an UPDATE of the copied rows would leave as many dead ones, and their index entries, in the table.
+
+When the reply to COMMIT is lost the error is transient, and the next try reads the commit row, which decides.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         for step in upgrade:
             with closing(self._connect(step.doing, UPGRADE_SECONDS)) as session:
                 step.run(session)
-        self.refresh_typed_views()
+        self.refresh_columns()
 
     def find_tables(self, session: PostgresSession) -> TargetTables:
         """Return the tables with their schema: one further down the search_path is another table."""
@@ -182,14 +184,30 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
     def lock_views(self, session: PostgresSession, tables: TargetTables, *, wait: bool) -> None:
         session.execute(*sql.lock_for_creating(tables.data))
         if not wait:
-            session.execute(*sql.apply_settings({"lock_timeout": f"{VIEW_LOCK_MILLISECONDS}ms"}))
+            self.limit_lock_wait(session)
+
+    def limit_lock_wait(self, session: PostgresSession) -> None:
+        session.execute(*sql.apply_settings({"lock_timeout": f"{VIEW_LOCK_MILLISECONDS}ms"}))
 
     # --- rows
 
     def prepare_copy(
         self, session: PostgresSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
-        return lambda: _copy(session, protocol.tables, manifest, stage)
+        return lambda: self._copy(session, protocol, manifest, stage)
+
+    def _copy(
+        self, session: PostgresSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
+    ) -> int:
+        columns = self.fill_in_load(session, protocol) if manifest.parts else {}
+        if not columns:
+            return _copy(session, protocol.tables.data, manifest, stage)
+        session.execute(sql.create_staged(protocol.tables))
+        _copy(session, sql.STAGED, manifest, stage)
+        typed_views = self.typed(self.counting_sql(session), protocol.tables)
+        source, values = typed_views.values(str(sql.STAGED), list(columns.values()))
+        insert = sql.insert_staged(protocol.tables, source, dict(zip(columns, values, strict=True)))
+        return int(session.execute(insert)[0][0])
 
     # --- sessions
 
@@ -214,8 +232,8 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         session.allow_long_statements()
 
 
-def _copy(session: PostgresSession, tables: TargetTables, manifest: Manifest, stage: Stage) -> int:
-    """Stream the manifest's parts into the table; memory is bounded by a row group of a part."""
+def _copy(session: PostgresSession, table: ObjectName, manifest: Manifest, stage: Stage) -> int:
+    """Stream the manifest's parts into a table; memory is bounded by a row group of a part."""
     if not manifest.parts:
         return 0
     from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream, one_ahead
@@ -226,4 +244,4 @@ def _copy(session: PostgresSession, tables: TargetTables, manifest: Manifest, st
     stamps = (manifest.pipeline_id, interval.start, interval.end, manifest.token, now)
     batches = iter_parts(manifest.parts, stage.open_read)
     with one_ahead(copy_rows(batches, stamps)) as rows:  # the next rows are made while the server reads these
-        return session.copy(sql.copy_statement(tables.data), copy_stream(rows))
+        return session.copy(sql.copy_statement(table), copy_stream(rows))

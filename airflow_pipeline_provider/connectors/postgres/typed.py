@@ -57,6 +57,18 @@ class PostgresTyped(PatchingSql):
     on EVENT_TIME still reaches the table, and what a query does not select is not computed.
     """
 
+    types: Mapping[str, str] = {
+        "text": "text",
+        "integer": "bigint",
+        "decimal": "numeric({0},{1})",
+        "double": "double precision",
+        "boolean": "boolean",
+        "date": "date",
+        "timestamp": "timestamp with time zone",
+        "json": "jsonb",
+        "array": "jsonb",
+    }
+
     def __init__(self, has_valid_test: bool, function: str) -> None:
         """Use `function`, which `setup` creates, where the server cannot ask whether a text is valid."""
         self._function = None if has_valid_test else function

@@ -23,6 +23,7 @@ DIALECT = TargetDialect(
     integer="NUMBER(38,0)",
     keep_grants=" COPY GRANTS",
     folds_to_upper=True,
+    ddl_commits=True,
 )
 
 _COLUMNS = ", ".join(f'"{name}"' for name in ENVELOPE_COLUMNS)

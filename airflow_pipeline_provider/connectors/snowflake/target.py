@@ -122,11 +122,12 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
     ) -> Callable[[], int]:
         if is_loaded(protocol.read_commits(manifest.interval), manifest):  # checked again under the fence
             return lambda: 0
-        insert = protocol.tables.insert(str(copy_parts(session, self.options, manifest, stage)))
+        staged = str(copy_parts(session, self.options, manifest, stage))
 
         def copy() -> int:
             if not manifest.parts:
                 return 0
+            insert = self.insert(session, protocol, staged)
             return int(session.execute(insert, protocol.stamps(manifest))[0][0])
 
         return copy

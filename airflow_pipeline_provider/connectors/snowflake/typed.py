@@ -24,6 +24,17 @@ class SnowflakeTyped(TypedSql):
     def __init__(self, max_document_size: int) -> None:
         """Take the size of documents, since a text of the usual VARCHAR is too short for a large one."""
         self._length = f"({sql.MAX_BODY_BYTES})" if max_document_size > sql.OLD_MAX_BODY_BYTES else ""
+        self.types = {
+            "text": f"VARCHAR{self._length}",
+            "integer": "NUMBER(38,0)",
+            "decimal": "NUMBER({0},{1})",
+            "double": "DOUBLE",
+            "boolean": "BOOLEAN",
+            "date": "DATE",
+            "timestamp": "TIMESTAMP_TZ",
+            "json": "VARIANT",
+            "array": "ARRAY",
+        }
 
     def literal(self, text: str) -> str:
         return sql.literal(text)

@@ -8,10 +8,11 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from tests.connectors.physical_cases import N, PhysicalColumnCases, document
 from tests.connectors.typed_cases import TypedViewCases, column, flights
 
 
-class TestDuckDB(TypedViewCases):
+class TestDuckDB(TypedViewCases, PhysicalColumnCases):
     @pytest.fixture
     def path(self, tmp_path):
         return tmp_path / "warehouse.duckdb"
@@ -65,3 +66,26 @@ class TestDuckDB(TypedViewCases):
         target.close()
         assert [query.count("json_extract(d, ") for query in queries] == [1, 4]
         assert [query.count("json_extract(e, ") for query in queries] == [0, 1]
+
+    @pytest.fixture
+    def stored(self, path):
+        def stored(name):
+            with duckdb.connect(str(path)) as connection:
+                rows = connection.execute(
+                    f"SELECT CAST({name} AS VARCHAR) FROM raw.flights ORDER BY record_id"
+                )
+                return [value for (value,) in rows.fetchall()]
+
+        return stored
+
+    @pytest.fixture
+    def run_on_table(self, run):
+        return lambda sql: run(sql.format("raw.flights", n="n"))
+
+    def test_a_column_that_was_dropped_is_forgotten(self, load, run_on_table, stored, apply, unfilled):
+        load(flights(N), 0, document(0))
+        run_on_table("ALTER TABLE {} DROP COLUMN {n}")
+        load(flights(N), 3, document(3))
+        assert unfilled(flights(N)) == {"N": "not a column of the table yet"}
+        apply(flights(N))
+        assert stored("N") == ["0", "3"]

@@ -15,6 +15,9 @@ from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.database_errors import database_error
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.physical import FIRST
+from airflow_pipeline_provider.connectors.postgres import sql
 from airflow_pipeline_provider.connectors.postgres.copy import (
     CHUNK_BYTES,
     HEADER,
@@ -23,7 +26,10 @@ from airflow_pipeline_provider.connectors.postgres.copy import (
     copy_stream,
 )
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
-from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS, is_first_view
+from airflow_pipeline_provider.connectors.postgres.typed import PostgresTyped
+from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS, TargetTables, is_first_view
+from airflow_pipeline_provider.connectors.typed_views import TypedViews
+from airflow_pipeline_provider.core.columns import Column, parse_type
 from airflow_pipeline_provider.core.datasets import changes
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
@@ -190,3 +196,18 @@ def test_the_first_view_is_recognised_and_no_other(
         f'  ORDER BY {table}"PIPELINE_ID", {table}"RECORD_ID", {table}"TOKEN" DESC, {table}"EVENT_TIME" DESC;'
     )
     assert is_first_view(change(text)) is first
+
+
+def test_a_load_computes_physical_columns_from_a_table_of_its_transaction() -> None:
+    tables = TargetTables(sql.DIALECT.parse_name("raw.flights"), sql.DIALECT)
+    key = Column("N", ("100%",), parse_type("integer"), physical=True)
+    typed = TypedViews(tables, Identity("flights", "UTC"), PostgresTyped(True, ""), "lower")
+    source, values = typed.values(str(sql.STAGED), [key])
+    insert = sql.insert_staged(tables, source, {"n": values[0]})
+    assert insert.startswith('INSERT INTO "raw"."flights" ("RECORD_ID", ')
+    assert '"LOADED_AT", "n") SELECT "RECORD_ID"' in insert
+    assert (insert.count("'100%'"), insert.count("%%")) == (source.count("'100%%'"), 0)
+    condition, bounds = LoadProtocol(tables, lambda *_: [], "flights").between(FIRST, None)
+    fill = typed.fill({"n": key}).replace(TypedViews.CONDITION, condition)
+    assert (fill.count("%s"), len(bounds)) == (2, 1)
+    assert fill % ("a", "b")  # as a driver reads it
