@@ -29,6 +29,7 @@ COLUMNS = (
     *("RECORD_ID", "EVENT_TIME", "BODY"),
     *("PIPELINE_ID", "WINDOW_START", "WINDOW_END", "TOKEN", "LOADED_AT"),
 )
+TYPED = "VERSION"  # the physical column of some scenarios
 
 
 class World(NamedTuple):
@@ -49,6 +50,7 @@ class LoadedRow(NamedTuple):
     window_end: datetime
     token: int
     loaded_at: datetime
+    version: int | None = None
 
 
 class Backend(ABC):
@@ -117,6 +119,10 @@ class DuckDBTarget(Target):
                 "SELECT 1 FROM duckdb_tables() WHERE table_name = 'flights'"
             ).fetchall():
                 return []
+            if connection.execute(
+                "SELECT 1 FROM duckdb_columns() WHERE table_name = 'flights' AND lower(column_name) = 'version'"
+            ).fetchall():
+                columns += f", {TYPED}"
             found = connection.execute(f"SELECT {columns} FROM main.flights").fetchall()
         return [_row(values) for values in found]
 
@@ -202,6 +208,8 @@ class PostgresTarget(_PostgresDatabase, Target):
                 if cursor.fetchone() == (None,):
                     return []
                 columns = ", ".join(f'"{column}"' for column in COLUMNS)
+                cursor.execute("SELECT * FROM public.flights LIMIT 0")
+                columns += "".join(f", {one.name}" for one in cursor.description if one.name == TYPED.lower())
                 cursor.execute(f"SELECT {columns} FROM public.flights")
                 return [_row(values) for values in cursor.fetchall()]
         finally:
@@ -276,10 +284,9 @@ class SnowflakeTarget(Target):
     def rows(self, world: World) -> list[LoadedRow]:
         if "FLIGHTS" not in self._tables(world):
             return []
-        return [
-            _row(values)
-            for values in self.run(f"SELECT {', '.join(COLUMNS)} FROM {self.schema(world)}.FLIGHTS")
-        ]
+        table = f"{self.schema(world)}.FLIGHTS"
+        typed = [row[2] for row in self.run(f"SHOW COLUMNS IN TABLE {table}") if row[2] == TYPED]
+        return [_row(values) for values in self.run(f"SELECT {', '.join((*COLUMNS, *typed))} FROM {table}")]
 
     def body(self, text: str) -> str:
         return json.dumps(json.loads(text), sort_keys=True)
@@ -321,7 +328,9 @@ class Combination:
     def name(self) -> str:
         return f"{self.state.name} × {self.target.name}"
 
-    def config(self, world: World, history: str = "events", **changes: Any) -> dict[str, Any]:
+    def config(
+        self, world: World, history: str = "events", columns: tuple[dict[str, Any], ...] = (), **changes: Any
+    ) -> dict[str, Any]:
         """The pipeline file: three windows a day, and parts so small that the larger windows have several.
 
         `changes` are of the section `state`.
@@ -340,6 +349,7 @@ class Combination:
             "stage": {"type": "object_store", "path": str(world.folder / "stage"), "part_size": "1KB"},
             "target": self.target.section(world),
             "state": self.state.section(world) | changes,
+            **({"columns": list(columns)} if columns else {}),
         }
 
     def environment(self, world: World) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def after_crash(
             f"the {new.total()} of the source"
         )
     problems += others_changed(before, now, window)
+    problems += _typed(scenario, now)
     with opened(combination, world, scenario) as runtime:
         entries = runtime.state.entries(DAY_INTERVAL)
     sure = not ledger.unverified(entries) and any(i.covers(window) for i in ledger.committed(entries))
@@ -65,7 +67,16 @@ def after_rerun(
     covered = ledger.committed(entries)
     problems += _rows(combination, scenario, covered, rows)
     problems += _stamps(scenario, entries, rows)
+    problems += _typed(scenario, rows)
     return problems
+
+
+def _typed(scenario: Scenario, rows: list[LoadedRow]) -> list[str]:
+    """Check that the physical column of every row holds the value of its document."""
+    if not scenario.columns:
+        return []
+    wrong = [row for row in rows if row.version != json.loads(row.body)["version"]]
+    return [f"row {row.record_id} has version {row.version}, its document is {row.body}" for row in wrong[:3]]
 
 
 def _rows(
@@ -192,6 +203,8 @@ def opened(combination: Combination, world: World, scenario: Scenario) -> Iterat
     """Open the pipeline as any other process does."""
     register("source", "memory", MemorySource)
     os.environ.update(combination.environment(world))  # every world has connections of its own
-    config = parse_pipeline(combination.config(world, scenario.history), options_model=options_model)
+    config = parse_pipeline(
+        combination.config(world, scenario.history, scenario.columns), options_model=options_model
+    )
     with open_runtime(config) as runtime:
         yield runtime

@@ -335,12 +335,20 @@ def _keep_files() -> None:
     ObjectStoreStage.delete = lambda *_: None  # type: ignore[method-assign]
 
 
+def _skip_filling() -> None:
+    """A load that leaves the physical columns of its rows NULL."""
+    from airflow_pipeline_provider.connectors.physical_target import PhysicalTarget
+
+    PhysicalTarget.fill_in_load = lambda *_: {}  # type: ignore[method-assign]
+
+
 SABOTAGE = {
     "delete skipped": _skip_delete,
     "no transaction": _no_transaction,
     "committed early": _commit_early,
     "lease kept": _keep_lease,
     "files kept": _keep_files,
+    "columns not filled": _skip_filling,
 }
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ class Matrix:
 
     def _config(self, world: World) -> dict[str, object]:
         lease = {"lease": f"{EXPIRES_SECONDS}s"} if self.another_run else {}
-        return self.combination.config(world, self.scenario.history, **lease)
+        return self.combination.config(world, self.scenario.history, self.scenario.columns, **lease)
 
     def _order(self, world: World, run: str, crash_at: str | None = None) -> Order:
         return Order(

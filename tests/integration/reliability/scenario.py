@@ -38,7 +38,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenario:
-    """`prepared` windows are moved beforehand from `old` rows; the run that crashes moves `window` from `new`."""
+    """`prepared` windows are moved beforehand from `old` rows; the run that crashes moves `window` from `new`.
+
+    With `columns` the table has the physical column VERSION, which every load fills from BODY.
+    """
 
     name: str
     window: Interval
@@ -47,6 +50,7 @@ class Scenario:
     new: tuple[Row, ...]
     kind: str = "live"
     history: str = "events"
+    columns: tuple[dict[str, Any], ...] = ()
 
     def expected(self, window: Interval) -> tuple[Row, ...]:
         """Return what the target holds of the window after it was loaded from `new`.
@@ -101,6 +105,11 @@ def _moved(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return (*found, *(_row(f"late-{i}", MIDDLE.start + timedelta(minutes=7 * i), 1) for i in range(5)))
 
 
+PHYSICAL = (
+    {"name": "VERSION", "path": "version", "type": "integer", "physical": True},
+    {"name": "TEXT", "path": "text", "type": "text", "required": True},
+)
+
 _OUTSIDE = (*_rows(BEFORE, 5), *_rows(AFTER, 5), *_rows(NEXT_DAY, 3))
 _INSIDE = _rows(MIDDLE, 15)
 
@@ -125,6 +134,15 @@ SCENARIOS = {
             (*_OUTSIDE, *_moved(_INSIDE)),
             kind="window",
             history="changes",
+        ),
+        Scenario(
+            "replacement with physical columns",
+            MIDDLE,
+            (BEFORE, AFTER, MIDDLE),
+            (*_OUTSIDE, *_INSIDE),
+            (*_OUTSIDE, *_changed(_INSIDE)),
+            kind="window",
+            columns=PHYSICAL,
         ),
         Scenario("empty window", MIDDLE, (BEFORE, AFTER), _OUTSIDE, _OUTSIDE),
     )
