@@ -123,7 +123,7 @@ def _below(entry: HistoryEntry, window: Interval, zone: str) -> Iterator[str]:
         if "hash" in fields:
             yield one_line(_fields_text(fields))
         for sentence in changes_in(entry.detail).sentences():
-            yield f"documents changed: {one_line(sentence)}"
+            yield f"documents: {one_line(sentence)}"
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:

@@ -175,9 +175,7 @@ def print_all(result: AllStatus, screen: Screen) -> None:
 
 
 def _warnings(report: StatusReport) -> list[str]:
-    changes = [
-        f"the documents of the last window changed: {one_line(each)}" for each in report.schema_changes
-    ]
+    changes = [f"documents of the last window: {one_line(each)}" for each in report.schema_changes]
     return [*fact_warnings(report.facts), *changes]
 
 

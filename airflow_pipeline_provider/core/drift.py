@@ -63,13 +63,15 @@ class SchemaChanges(Struct, frozen=True, omit_defaults=True):
     """How a window's documents differ from those before and from the columns.
 
     `new` and `missing` are fields, `changed` are (field, expected kinds, other kinds), `uncastable` maps a column to
-    its values and how many of them do not cast.
+    its values and how many of them do not cast.  `not_counted` is why the target could not count those; it is not a
+    change, and is never 0 values.
     """
 
     new: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     changed: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
     uncastable: dict[str, tuple[int, int]] = {}
+    not_counted: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self.new or self.missing or self.changed or self.uncastable)
@@ -86,10 +88,11 @@ class SchemaChanges(Struct, frozen=True, omit_defaults=True):
             missing=self.missing if contract.missing_field in levels else (),
             changed=self.changed if contract.type_change in levels else (),
             uncastable=self.uncastable if contract.uncastable in levels else {},
+            not_counted=self.not_counted if contract.uncastable in levels else None,
         )
 
     def sentences(self) -> list[str]:
-        """Return a sentence, without a full stop, for each kind of change."""
+        """Return a sentence, without a full stop, for each kind of change, and for what was not counted."""
         found = []
         if self.new:
             found.append(f"{counted(len(self.new), 'new field')}: {_names(self.new)}")
@@ -108,6 +111,8 @@ class SchemaChanges(Struct, frozen=True, omit_defaults=True):
                 for name, (values, wrong) in self.uncastable.items()
             ]
             found.append(f"values that do not cast: {_listed(shares)}")
+        if self.not_counted is not None:
+            found.append(f"values that do not cast: not counted ({self.not_counted})")
         return found
 
 

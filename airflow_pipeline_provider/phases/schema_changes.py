@@ -28,6 +28,7 @@ from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.escaping import visible
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.observability import metrics
+from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest, read_manifest
 from airflow_pipeline_provider.phases.values import Claim, Staged
@@ -39,6 +40,7 @@ LOOK_BACK = (timedelta(hours=3), timedelta(days=2), timedelta(days=40))
 
 After a longer pause no field is known, as for a new pipeline.
 """
+LONGEST_REASON = 300  # characters of why values were not counted
 
 
 def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
     columns = runtime.target.identity.columns
     found = SchemaChanges() if now is None else compare(now, before, columns)
     if contract.uncastable != "ignore":
-        found = replace(found, uncastable=_uncastable(runtime, claim.interval, staged.token, contract))
+        uncastable, not_counted = _uncastable(runtime, claim.interval, staged.token, contract)
+        found = replace(found, uncastable=uncastable, not_counted=not_counted)
     found = found.by_level(contract, "warn", "fail")
     if found:
         metrics.count(metrics.SCHEMA_CHANGES, found.count, pipeline=runtime.config.pipeline_id)
@@ -67,23 +70,22 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
         detail = detail_of(found, known, now, whole=False)
         raise DataError(_refusal(runtime, claim.interval, failing), detail={"fields": detail})
     for sentence in found.sentences():
-        logger.warning("the documents changed: %s", visible(sentence))
+        logger.warning("documents of the window: %s", visible(sentence))
     detail = detail_of(found, known, now, whole=known is not None and known.hash not in near)
     return {"fields": detail} if detail else {}
 
 
 def _uncastable(
     runtime: Runtime, window: Interval, token: int, contract: Contract
-) -> dict[str, tuple[int, int]]:
-    """Return what the target counts; none if it cannot count and the contract only warns: no load needs the count."""
+) -> tuple[dict[str, tuple[int, int]], str | None]:
+    """Return what the target counts, and why it could not; then the contract only warns, and no load needs it."""
     try:
         counts = runtime.target.count_uncastable(window, token)
     except (DataError, FatalError) as error:  # others are tried again
         if contract.uncastable == "fail":
             raise
-        logger.warning("values that do not cast were not counted: %s", error)
-        return {}
-    return {name: (values, wrong) for name, (values, wrong) in counts.items() if wrong}
+        return {}, visible(redact_values(error.message))[:LONGEST_REASON]
+    return {name: (values, wrong) for name, (values, wrong) in counts.items() if wrong}, None
 
 
 def _fields_of(runtime: Runtime, claim: Claim, staged: Staged) -> FieldSet | None:

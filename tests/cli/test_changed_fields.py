@@ -34,15 +34,15 @@ def test_history_and_status_show_changes(changed: Place) -> None:
     changed.write(granularity="13h", contract={})
     assert changed(*RUN).code == 0
     shown = lines(changed("history", "flights", "2013-11-03").out)
-    assert "documents changed: 1 new field: b" in shown
-    assert "documents changed: a holds string, expected integer" in shown
+    assert "documents: 1 new field: b" in shown
+    assert "documents: a holds string, expected integer" in shown
     assert any(re.fullmatch("fields [0-9a-f]{16}", line) for line in shown)
     assert not any("integer" in line and "kinds" in line for line in shown), "not the whole set"
     status = changed("status", "flights", *AT)
-    assert "source: the documents of the last window changed: 1 new field: b" in lines(status.out)
+    assert "source: documents of the last window: 1 new field: b" in lines(status.out)
     result = changed("status", "flights", *AT, "-o", "json").json
     assert result["schema_changes"] == ["1 new field: b", "a holds string, expected integer"]
-    assert lines(changed("status", *AT).out)[-1].endswith("changed: a holds string, expected integer")
+    assert lines(changed("status", *AT).out)[-1].endswith("window: a holds string, expected integer")
 
 
 def test_a_refused_change_is_accepted_by_the_command_that_the_error_prints(changed: Place) -> None:

@@ -88,11 +88,11 @@ def test_each_commit_records_the_changes_since_the_windows_before(
     assert second["set"]["kinds"] == {"a": ["integer", "string"], "b": ["boolean"], "c": ["array"]}
     assert third == {"hash": second["hash"]}, "known since the windows before, and written there"
     assert (fourth["new"], "changed" in fourth) == (["d"], False)
-    said = [record.message for record in caplog.records if "the documents changed" in record.message]
+    said = [record.message for record in caplog.records if "documents of the window" in record.message]
     assert said == [
-        "the documents changed: 1 new field: c",
-        "the documents changed: a holds string, expected integer",
-        "the documents changed: 1 new field: d",
+        "documents of the window: 1 new field: c",
+        "documents of the window: a holds string, expected integer",
+        "documents of the window: 1 new field: d",
     ]
 
 
@@ -290,8 +290,11 @@ def test_only_a_contract_that_fails_needs_the_count_of_values(
             with pytest.raises(FatalError, match="memory"):
                 audit(runtime, claim, staged)
             return
-        assert audit(runtime, claim, staged).token == staged.token
-    assert "values that do not cast were not counted: no memory" in caplog.messages
+        audited = audit(runtime, claim, staged)
+    sentence = "values that do not cast: not counted (no memory)"
+    assert audited.schema_changes == (sentence,)
+    assert [fields["not_counted"] for fields in fields_of(pipeline)] == ["no memory"]
+    assert f"documents of the window: {sentence}" in caplog.messages
 
 
 def out_of_memory(*_: object) -> None:

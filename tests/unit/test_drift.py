@@ -173,6 +173,7 @@ CHANGES = SchemaChanges(
     changed=(("delay", ("integer",), ("object", "string")),),
     uncastable={"DELAY": (2000, 3)},
 )
+NOT_COUNTED = SchemaChanges(not_counted="out of memory")
 
 
 def test_changes_are_sentences() -> None:
@@ -187,6 +188,8 @@ def test_changes_are_sentences() -> None:
     ]
     assert SchemaChanges(new=("x" * 100,)).sentences() == [f"1 new field: {'x' * 57}..."]
     assert NONE.sentences() == []
+    assert NOT_COUNTED.sentences() == ["values that do not cast: not counted (out of memory)"]
+    assert (bool(NOT_COUNTED), NOT_COUNTED.count) == (False, 0), "it is not a change"
     assert (bool(CHANGES), CHANGES.count, bool(NONE), NONE.count) == (True, 10, False, 0)
 
 
@@ -195,6 +198,8 @@ def test_a_level_concerns_its_own_kind_of_change(name: str) -> None:
     left = CHANGES.by_level(replace(Contract(), **{name: "fail"}), "fail")
     assert len(left.sentences()) == 1
     assert len(CHANGES.by_level(replace(Contract(), **{name: "ignore"}), "warn", "fail").sentences()) == 3
+    not_counted = NOT_COUNTED.by_level(replace(Contract(), **{name: "ignore"}), "warn", "fail").not_counted
+    assert not_counted == (None if name == "uncastable" else "out of memory")
 
 
 def test_a_commit_records_what_the_next_window_needs() -> None:
