@@ -81,7 +81,7 @@ def _print(result: ColumnsDiff, screen: Screen) -> None:
             what = "this fills them" if only_physical else "the next load creates the views, and so does"
             screen.print_line(f"{what}: {shell_line(command_line.apply_columns(name))}")
         return
-    sides = [one.side for one in result.looked_at if one.looked_at]
+    sides = [f"{one.side} ({one.detail})" for one in result.looked_at if one.looked_at]
     if sides:
         screen.print_line(
             f"{result.pipeline_id}: no difference in {counted(len(sides), 'side')}: {', '.join(sides)}"

@@ -96,6 +96,7 @@ def diff_columns(runtime: Runtime, days: int) -> ColumnsCompared:
 class _TargetAnswer(NamedTuple):
     views: tuple[TypedView, ...]
     unfilled: dict[str, str]
+    counted: Interval | None
     uncastable: list[Difference]
 
 
@@ -105,7 +106,7 @@ def _ask_target(runtime: Runtime, window: Interval | None) -> _TargetAnswer | No
     if views is None:
         return None
     uncastable = [] if window is None else list(_uncastable_rows(runtime, window))
-    return _TargetAnswer(views, runtime.target.unfilled_columns(), uncastable)
+    return _TargetAnswer(views, runtime.target.unfilled_columns(), window, uncastable)
 
 
 def _uncastable_rows(runtime: Runtime, window: Interval) -> Iterator[Difference]:
@@ -288,4 +289,5 @@ def compare_views(
 def _views_found(found: _TargetAnswer | None) -> str:
     if found is None:
         return "the target has no typed views"
-    return f"the target has {counted(len(found.views), 'typed view')}"
+    text = f"the target has {counted(len(found.views), 'typed view')}"
+    return text if found.counted is None else f"{text}; values were counted in the newest window"

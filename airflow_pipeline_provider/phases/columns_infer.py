@@ -106,7 +106,10 @@ def _sample_found(sample: Sample) -> str:
     if not sample.windows:
         gone = counted(len(sample.gone), "committed window")
         return f"the stage holds no part file of {gone}" if sample.gone else "no window is committed yet"
-    text = f"{counted(sample.documents, 'document')} of {counted(len(sample.windows), 'window')} were sampled"
+    text = (
+        f"a sample of {sample.documents:,} of {counted(sample.of_documents, 'document')} in "
+        f"{len(sample.windows):,} of {counted(sample.of_windows, 'window')}"
+    )
     if sample.not_json:
         text += f", and {sample.not_json:,} that are not JSON objects were left out"
     if sample.gone:

@@ -32,11 +32,14 @@ class Sample:
     """What the sampled documents hold.
 
     `windows` were read, newest first; `gone` are committed windows whose files the stage no longer holds.
+    `of_windows` and `of_documents` are how many the days have.
     """
 
     tree: Tree = field(default_factory=Tree)
     windows: list[Interval] = field(default_factory=list)
     gone: list[Interval] = field(default_factory=list)
+    of_windows: int = 0
+    of_documents: int = 0
     not_json: int = 0
     cut_short: bool = False
 
@@ -62,6 +65,7 @@ def sample_documents(runtime: Runtime, days: int) -> Sample:
     """
     sample, values, size = Sample(), 0, 0
     commits = _commits(runtime, days)
+    sample.of_windows, sample.of_documents = len(commits), sum(entry.rows or 0 for entry in commits)
     chosen = [commits[n] for n in evenly(len(commits), MOST_WINDOWS)]
     for number, entry in enumerate(reversed(chosen)):
         left = len(chosen) - number

@@ -49,7 +49,7 @@ def test_columns_are_proposed_from_documents_of_the_stage(place: Place) -> None:
         ("DEP_DELAY", "dep_delay", "integer"),
     ]
     assert (
-        "# proposed on this basis: the source declares no types; 2 documents of 1 window were sampled"
+        "# proposed on this basis: the source declares no types; a sample of 2 of 2 documents in 1 of 1 window"
         in result.out
     )
     assert result.out.count("# guessed") == 6
@@ -227,7 +227,11 @@ def differences(place: Place) -> list[tuple[str, str, str | None]]:
 def test_loads_make_the_views_and_nothing_differs(place: Place) -> None:
     moved(place, columns=COLUMNS)
     result = place("columns", "diff", "flights")
-    assert (result.code, result.out) == (0, "flights: no difference in 2 sides: documents, target\n")
+    assert (result.code, result.out) == (
+        0,
+        "flights: no difference in 2 sides: documents (a sample of 2 of 2 documents in 1 of 1 window), "
+        "target (the target has 2 typed views; values were counted in the newest window)\n",
+    )
     assert result.err == "not looked at: source: the source declares no types\n"
 
 
