@@ -24,9 +24,10 @@ def columns(args: Namespace, screen: Screen) -> int:
     columns of the file with the types of the source, with sampled documents of recent windows, and with the views
     in the target. A side that could not be asked is listed with the reason, and never counts as equal.
 
-    `columns apply` creates the views, or replaces those that follow other columns; so does each load. It also adds
-    columns with `physical: true` to a table that has rows, and fills them for the past, one window in a
-    transaction. After an interruption, run it again: it continues from the first window that is not filled.
+    `columns apply` creates the views, or replaces those that follow other columns; so does each load. It also drops
+    the views of columns that are gone, adds columns with `physical: true` to a table that has rows, and fills them
+    for the past, one window in a transaction. After an interruption, run it again: it continues from the first window
+    that is not filled.
 
     `columns sql` prints the statements of the views; with `--dbt` it prints or writes `sources.yml` and a staging
     model for each view, without asking the target. A file that it did not write for the pipeline is never replaced.

@@ -104,13 +104,13 @@ class TypedTarget(SqlHooks[S], ABC):
 
         def read(session: S, protocol: LoadProtocol) -> tuple[TypedView, ...]:
             tables = protocol.tables
-            main = self._same(tables.data.sibling("_TYPED").last)
+            main, ours = self._same(tables.data.sibling("_TYPED").last), tables.data.last.lower()
             made = [
                 (found.name.last, comment, self.view_columns(session, found.name))
                 for found in self.find_views(session, tables)
                 if (comment := read_comment(found.comment)) is not None
                 and (
-                    comment.pipeline_id == self.identity.pipeline_id
+                    (comment.pipeline_id, comment.table or ours) == (self.identity.pipeline_id, ours)
                     or self._same(found.name.last) in {*expected, main}
                 )
             ]
@@ -172,7 +172,8 @@ class TypedTarget(SqlHooks[S], ABC):
     ) -> list[str]:
         """Create or replace the typed views that do not follow the columns; return the statements.
 
-        They read the table's columns as the fence row has them, or as the given state would.
+        They read the table's columns as the fence row has them, or as the given state would.  With `wait`, also drop
+        child views of columns that are gone: a load with an older pipeline file must not.
         """
 
         def attempt() -> list[str]:
@@ -187,14 +188,14 @@ class TypedTarget(SqlHooks[S], ABC):
                 )
                 read = physical.readable(columns, self.identity.columns)
                 typed = self.typed(self.typed_sql(session), tables, read)
-                if not self._outdated(session, typed) and not self._retired(session, typed):
+                if not self._outdated(session, typed) and not self._retired(session, typed, wait):
                     return []
                 with session.transaction():
                     self.lock_views(session, tables, wait=wait)
                     # another worker may have replaced them before the lock
                     views = self._outdated(session, typed)
                     exist = {self._same(found.name.last) for found in self.find_views(session, tables)}
-                    statements = [f"DROP VIEW {name}" for name in self._retired(session, typed)]
+                    statements = [f"DROP VIEW {name}" for name in self._retired(session, typed, wait)]
                     statements += self.statements_of(session, typed, views, exist)
                     for statement in () if dry_run else statements:
                         session.execute(statement)
@@ -250,16 +251,23 @@ class TypedTarget(SqlHooks[S], ABC):
                 outdated.append(view)
         return outdated
 
-    def _retired(self, session: S, typed: TypedViews) -> list[ObjectName]:
-        """Return the child views that this pipeline made of columns that have none now: they show what is masked."""
+    def _retired(self, session: S, typed: TypedViews, gone: bool) -> list[ObjectName]:
+        """Return the views that this pipeline made of columns that have none now: they show what is masked.
+
+        With `gone`, also those of columns that were removed or renamed.
+        """
         names = {self._same(name.last) for name in typed.retired()}
+        kept = {view.name.last.lower() for view in typed.views()}  # in the spelling of any `target.naming`
         return [
             found.name
-            for found in (self.find_views(session, typed.tables) if names else ())
+            for found in (self.find_views(session, typed.tables) if names or gone else ())
             if found.is_view
-            and self._same(found.name.last) in names
             and (comment := read_comment(found.comment)) is not None
             and comment.pipeline_id == self.identity.pipeline_id
+            and (
+                self._same(found.name.last) in names
+                or (gone and comment.table == typed.comment.table and found.name.last.lower() not in kept)
+            )
         ]
 
     def _check_columns(self, session: S, typed: TypedViews, view: ObjectName, found: Comment) -> None:

@@ -26,13 +26,15 @@ COUNTED_AT_ONCE = 400  # columns; PostgreSQL selects at most 1,664 expressions
 class Comment(NamedTuple):
     """What the comment of a typed view holds.
 
-    `contract` is the hash of the columns, `physical` the columns of the table that the view reads.
+    `contract` is the hash of the columns, `physical` the columns of the table that the view reads, and `table` the
+    last part of the table's name in lower case: `flights_eu_typed` may be of the table `flights_eu`.
     """
 
     pipeline_id: str
     contract: str
     version: int = VERSION
     physical: tuple[str, ...] = ()
+    table: str | None = None
 
     def text(self) -> str:
         """Return the comment."""
@@ -43,6 +45,8 @@ class Comment(NamedTuple):
         }
         if self.physical:
             fields["physical"] = self.physical
+        if self.table is not None:
+            fields["table"] = self.table
         return json.dumps({**fields, "made_by": MADE_BY}, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -57,6 +61,7 @@ def read_comment(text: str | None) -> Comment | None:
             str(found["contract"]),
             int(found.get("version", 0)),
             tuple(map(str, found.get("physical", ()))),
+            found.get("table"),
         )
     except (ValueError, TypeError, KeyError):
         return None
@@ -90,7 +95,9 @@ class TypedViews:
         self._physical = dict(physical or {})
         self._columns = tuple(column for column in identity.columns if column.mask != "drop")
         self._held = held_keys(identity.columns)
-        self.comment = Comment(identity.pipeline_id, contract_hash(identity.columns))
+        self.comment = Comment(
+            identity.pipeline_id, contract_hash(identity.columns), table=tables.data.last.lower()
+        )
 
     def spell(self, name: str) -> str:
         """Return a name in the case of `target.naming`."""

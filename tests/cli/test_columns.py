@@ -257,8 +257,7 @@ def test_each_side_that_differs_is_shown(place: Place, monkeypatch: pytest.Monke
         "source",
         "documents",
         "documents",
-        "target",
-    ]
+    ], "the view of the column that is gone was dropped"
 
 
 def test_target_counts_what_no_sample_shows(place: Place, tmp_path: Path) -> None:

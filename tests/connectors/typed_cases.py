@@ -424,6 +424,28 @@ class TypedViewCases:
             assert target.apply_columns() == []
             target.close()
 
+    def test_apply_drops_the_child_view_of_a_column_that_is_gone(self, make: MakeTarget) -> None:
+        rows = column("B", "rows", columns=(column("C", "text"),))
+        before, after = flights(rows), flights(replace(rows, name="D"))
+        target = make(before)
+        target.prepare()
+        longer = make(before, table=f"{target.options.table}_EU")  # its views also begin with <table>_
+        longer.prepare()
+        target.close()
+        assert self.names(after, make) == ["_TYPED", "_B", "_D"], "a load drops nothing"
+        target = make(after)
+        statements = target.apply_columns(dry_run=True)
+        assert [statement.split()[:2] for statement in statements] == [["DROP", "VIEW"]]
+        assert target.apply_columns() == statements
+        assert target.apply_columns() == []
+        target.close()
+        assert self.names(after, make) == ["_TYPED", "_D"]
+        assert [view.name.upper().rpartition("_EU")[2] for view in longer.typed_views() or ()] == [
+            "_TYPED",
+            "_B",
+        ]
+        longer.close()
+
     def test_views_of_a_table_with_a_longer_name_are_not_of_this_table(self, make: MakeTarget) -> None:
         other = make(Identity("other", "UTC", columns=(column("B", "rows", columns=(column("C", "text"),)),)))
         other.prepare()  # <table>_B may be another table, and <table>_B_TYPED its view

@@ -54,7 +54,7 @@ class TestSnowflake(TypedViewCases, PhysicalColumnCases):
     @pytest.fixture
     def make(self, table: str) -> MakeTarget:
         def make(identity: Identity, **options: Any) -> SnowflakeTarget:
-            return SnowflakeTarget(SnowflakeTarget.Options(table=table, **options), identity)
+            return SnowflakeTarget(SnowflakeTarget.Options(**{"table": table, **options}), identity)
 
         return make
 

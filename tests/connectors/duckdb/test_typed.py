@@ -25,8 +25,8 @@ class TestDuckDB(TypedViewCases, PhysicalColumnCases):
     @pytest.fixture
     def make(self, path):
         def make(identity, **options):
-            given = DuckDBTarget.Options(type="duckdb", path=str(path), table="raw.flights", **options)
-            return DuckDBTarget(given, identity)
+            given = {"path": str(path), "table": "raw.flights", **options}
+            return DuckDBTarget(DuckDBTarget.Options(type="duckdb", **given), identity)
 
         return make
 
