@@ -27,9 +27,15 @@ DAGS = {
     "example_pipelines": {"example_flights", "example_orders"},
     "example_maintenance": {"example_maintenance"},
     "example_by_hand": {"example_by_hand"},
+    "example_own_tasks": {"example_checked_orders"},
     "example_partitioned_consumer": {"example_orders_daily", "example_orders_and_flights_daily"},
 }
 NEW_YEAR = datetime(2026, 1, 1, 5, tzinfo=timezone.utc)  # midnight in New York
+
+
+@pytest.fixture(autouse=True)
+def files_of_functions_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__PIPELINES__ALLOWED_MODULES", "./")
 
 
 @pytest.fixture
@@ -120,3 +126,15 @@ def test_the_dag_by_hand_moves_a_day(examples: Path, run_dag: Callable[..., Any]
     assert {ti.task_id: str(ti.state) for ti in done.get_task_instances()} == dict.fromkeys(tasks, "success")
     assert rows(examples.parent / "order_days.duckdb", "main.order_days") == 24
     assert waiting(consumer.dag_id) == {"2026-01-01"}
+
+
+def test_own_tasks_check_each_window_and_build_the_day(examples: Path, airflow_db: Path) -> None:
+    for number in (1, 2):
+        due = NEW_YEAR + timedelta(days=2, hours=number)
+        done = run(
+            dags(examples, "example_own_tasks")["example_checked_orders"], logical_date=due, run_after=due
+        )
+        found = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
+        assert (found["after_load"], found["audit"]) == ("success", "success")
+        assert found["after_day"] == ("success" if number == 2 else "skipped")
+    assert rows(examples.parent / "checked_orders.duckdb", "main.orders") == 24
