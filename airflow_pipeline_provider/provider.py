@@ -9,8 +9,9 @@ from typing import Any
 
 _SETTINGS = {
     "allowed_modules": (
-        "Python modules (and their submodules) whose functions record_functions and own_tasks may name, "
-        "separated by commas; ./ allows Python files next to pipeline files. Empty: none.",
+        "Python modules (and their submodules) whose functions record_functions and own_tasks may name, and whose "
+        "notifiers airflow.on_failure and its siblings, separated by commas; ./ allows Python files next to pipeline "
+        "files. Empty: none.",
         "mycompany.records",
     ),
     "installation": (
@@ -33,6 +34,7 @@ _SETTINGS = {
 
 _OPERATORS = (
     "audit",
+    "broken_files",
     "choose_pipeline",
     "drain",
     "extract",

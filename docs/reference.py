@@ -81,6 +81,10 @@ EXAMPLES: dict[str, Any] = {
     "airflow.access_control": {"Analysts": ["can_read"]},
     "airflow.max_active_tasks": 8,
     "airflow.dagrun_timeout": "6h",
+    "airflow.on_failure": {"slack": {"channel": "#data"}},
+    "airflow.on_blocked": {"mycompany.notices.Pager": {"team": "data"}},
+    "airflow.on_drift": {"smtp": {"to": "data@example.com"}},
+    "airflow.on_late": {"slack": {"channel": "#data"}},
     **{f"airflow.tasks.{task}": {"execution_timeout": "1h"} for task in ("default", "generate_window")},
     **{f"airflow.tasks.{task}": {"priority_weight": 5} for task in ("validate", "stage", "audit", "drain")},
     **{

@@ -205,6 +205,10 @@ def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
         from airflow_pipeline_provider.operators.executor_config import pod_problems
 
         problems += pod_problems(config, file)
+    if config.airflow.notices():
+        from airflow_pipeline_provider.operators.notifiers import notifier_problems
+
+        problems += notifier_problems(config, file)
     return CheckedFile(file, config.pipeline_id, problems, config)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from airflow_pipeline_provider.config import fields
+from airflow_pipeline_provider.config.notices import Notices
 from airflow_pipeline_provider.config.options import DurationSeconds, Section, printable
 from airflow_pipeline_provider.config.problems import CrossFieldError, Problem, format_value
 from airflow_pipeline_provider.suggestions import did_you_mean
@@ -239,3 +240,27 @@ class AirflowOptions(Section):
         ge=1,
         description="Longest time of a run, such as 6h; then Airflow fails it and ends its tasks.",
     )
+    on_failure: Notices = Field(
+        default={},
+        description="Notifiers that are called when a task has failed and is not retried; in defaults.yaml also when "
+        "a pipeline file cannot be loaded.",
+    )
+    on_blocked: Notices = Field(
+        default={},
+        description="Notifiers that are called instead of on_failure when the window does not continue until a "
+        "person acts: max_attempts is reached, or a policy such as audit.on_shrink refused it.",
+    )
+    on_drift: Notices = Field(
+        default={},
+        description="Notifiers that the maintenance DAG calls when it finds that source and target differ since the "
+        "commit.",
+    )
+    on_late: Notices = Field(
+        default={},
+        description="Notifiers that the maintenance DAG calls when a day or a window is not as `expect` says.",
+    )
+
+    def notices(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the notifiers and their arguments, by key."""
+        keys = {key: getattr(self, key) for key in ("on_failure", "on_blocked", "on_drift", "on_late")}
+        return {key: notifiers for key, notifiers in keys.items() if notifiers}

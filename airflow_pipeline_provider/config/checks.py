@@ -84,6 +84,8 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
     settings = config.airflow
     if settings.tasks.drain is not None and config.backlog == "wait":
         yield _warning("airflow.tasks.drain", "is not used: backlog: wait has no task drain")
+    if settings.on_late and config.expect is None:
+        yield _warning("airflow.on_late", "is not used: the pipeline has no `expect`")
     if settings.owner_links and not settings.owner_links.keys() & _owners(settings.owner):
         who = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
         yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {who}")

@@ -12,9 +12,11 @@ ConfigError for an unknown name. This module reads no Airflow variable, no conne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from airflow_pipeline_provider.config.build import build_config, located_in
 from airflow_pipeline_provider.config.fields import PIPELINE_ID
@@ -25,6 +27,7 @@ from airflow_pipeline_provider.config.matrix import (
     in_variants,
 )
 from airflow_pipeline_provider.config.model import PipelineConfig
+from airflow_pipeline_provider.config.notices import validate_notices
 from airflow_pipeline_provider.config.one_file import (
     DEFAULTS,
     SUFFIXES,
@@ -40,7 +43,8 @@ from airflow_pipeline_provider.config.one_file import (
     no_such_variant,
 )
 from airflow_pipeline_provider.config.problems import ConfigFileError, Problem
-from airflow_pipeline_provider.config.yaml_tree import Node, from_plain
+from airflow_pipeline_provider.config.variables import expand
+from airflow_pipeline_provider.config.yaml_tree import Node, from_plain, plain
 from airflow_pipeline_provider.exceptions import ConfigError
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "PipelineFolder",
     "Problem",
     "add_problem",
+    "default_notices",
     "find_file",
     "load_file",
     "load_folder",
@@ -212,3 +217,24 @@ def _in_variant(config: PipelineConfig, problem: Problem) -> Problem:
     if config.variant is None:
         return problem
     return in_variants([(config.pipeline_id, config.variant.variant, problem)], config.variant.total)[0]
+
+
+def default_notices(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Return `airflow.on_failure` of the folder's `defaults.yaml`, for files that cannot be loaded.
+
+    Raise ConfigFileError if the file, or that key, is invalid.
+    """
+    defaults = defaults_of(Path(folder))
+    node: Node | None = defaults
+    for key in ("airflow", "on_failure"):
+        node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    if defaults is None or node is None or node.value is None:
+        return {}
+    found, _, problems = expand(node, os.environ)
+    where = f"{defaults.file or folder}"
+    if not problems:
+        try:
+            return validate_notices(plain(found))
+        except ValueError as error:
+            problems = [Problem("airflow.on_failure", str(error), where, node.line)]
+    raise ConfigFileError(problems, where)

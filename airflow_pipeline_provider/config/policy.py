@@ -2,10 +2,10 @@
 
 No pipeline file can change these settings.
 
-`allowed_modules`: Python modules whose functions `record_functions` and `own_tasks` may name, `./` for Python
-files next to the pipeline files; none by default. `stage_roots` and
-`target_roots`: folders and URLs below which `stage.path` and the path of a file target must be; no restriction by
-default.
+`allowed_modules`: Python modules whose functions `record_functions` and `own_tasks` may name, and whose notifiers
+`airflow.on_failure` and its siblings, `./` for Python files next to the pipeline files; none by default.
+`stage_roots` and `target_roots`: folders and URLs below which `stage.path` and the path of a file target must be; no
+restriction by default.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _setting_list(key: str) -> list[str]:
 
 
 def module_problem(module: str) -> str | None:
-    """Return why functions of the module may not be named, None if they may."""
+    """Return why functions and classes of the module may not be named, None if they may."""
     allowed = _setting_list("allowed_modules")
     if any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed):
         return None
@@ -41,13 +41,13 @@ def module_problem(module: str) -> str | None:
 
 
 def function_problem(function: object, path: str) -> str | None:
-    """Return why an imported function may not be called, None if it may.
+    """Return why an imported function or class may not be called, None if it may.
 
     An allowed module may have imported the function from a module that is not allowed.
     """
     module = getattr(function, "__module__", None)
     if not isinstance(module, str):
-        return f"{path!r} has no module: define a function in an allowed module"
+        return f"{path!r} has no module: define it in an allowed module"
     return module_problem(module)
 
 

@@ -1,6 +1,7 @@
 """Replace variables in the values of pipeline files: `${NAME}` and `${NAME:-default}` of the environment.
 
 In a file with `matrix`, `{{ name }}` is a value of the variant. A value that is only `{{ name }}` has its type.
+In the arguments of notifiers (`airflow.on_failure`), other `{{ … }}` stay: they are templates of Airflow.
 
 A value without quotes is parsed as YAML after its variables are replaced, so `page_size: ${SIZE}` is a number. A
 variable cannot add a key, a list or another structure. `$${` is the text `${`, and `{{ "{{" }}` is the text `{{`.
@@ -74,7 +75,8 @@ def expand(
             return node
         where = dotted(path)
         try:
-            if values is not None and (only := _VALUE.fullmatch(node.value.text)):
+            only = _VALUE.fullmatch(node.value.text) if values is not None else None
+            if values is not None and only and not _is_left_to_airflow(only[1], path, values):
                 return Node(_value_of(only[1], values), node.line, node.file)
             text, origins = _substitute(node.value.text, path, environ, values)
         except _InvalidReference as error:
@@ -96,6 +98,8 @@ def _substitute(
         if found[0] == "$${":
             return "${"
         if values is not None and found[0].startswith("{{"):
+            if not found[4] and _is_left_to_airflow(found[3], path, values):
+                return found[0]
             return "{{" if found[4] else _text_of(found[3], found[0], values)
         if name is None:
             raise _InvalidReference(
@@ -120,6 +124,12 @@ def _substitute(
 
     reference = _REFERENCE if values is None else _REFERENCE_OR_VALUE
     return reference.sub(value_of, text), origins
+
+
+def _is_left_to_airflow(name: str | None, path: Path, values: Mapping[str, Scalar]) -> bool:
+    """Return whether `{{ … }}` is a template that Airflow renders: of a notifier, and not a value of the variant."""
+    is_notifier = len(path) > 1 and path[0] == "airflow" and str(path[1]).startswith("on_")
+    return is_notifier and (name is None or name not in values)
 
 
 def _value_of(name: str, values: Mapping[str, Scalar]) -> Scalar:

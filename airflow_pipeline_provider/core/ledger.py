@@ -102,6 +102,14 @@ def counts_as_failure(entry: Entry) -> bool:
     return entry.detail.get("error") == DATA_ERROR or entry.detail.get("unexpected") is True
 
 
+DECISIONS = ("shrink", "fields", "unusual")
+
+
+def needs_decision(entry: Entry) -> bool:
+    """Return whether a policy refused the window: it fails again until someone accepts it or changes the file."""
+    return entry.kind is Kind.FAILED and any(key in entry.detail for key in DECISIONS)
+
+
 def failures_after(failures: dict[Interval, int], entries: Iterable[Entry]) -> dict[Interval, int]:
     """Return `failures` updated by these entries; a commit or waiver resets the windows that it overlaps.
 

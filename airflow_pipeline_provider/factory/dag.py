@@ -24,7 +24,12 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.broken import broken_pipeline
 from airflow_pipeline_provider.factory.documentation import describe, document
 from airflow_pipeline_provider.factory.graph import TaskSpec, pipeline_graph
-from airflow_pipeline_provider.factory.task_settings import dag_arguments, default_args, task_arguments
+from airflow_pipeline_provider.factory.task_settings import (
+    dag_arguments,
+    default_args,
+    notice_arguments,
+    task_arguments,
+)
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 from airflow_pipeline_provider.observability.redaction import redact_yaml
 from airflow_pipeline_provider.operators.executor_config import TaskSettingError
@@ -75,7 +80,7 @@ def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
         schedule=_schedule(config),
         start_date=local_start,
         catchup=False,
-        default_args=default_args(config),
+        default_args={**default_args(config), **notice_arguments(config)},
         description=redact_yaml(config.airflow.description or description),
         doc_md=document(config, description, file),
         **dag_arguments(config),

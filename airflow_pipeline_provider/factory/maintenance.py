@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 
-from airflow_pipeline_provider.config.loader import load_folder
+from airflow_pipeline_provider.config.loader import ConfigFileError, default_notices, load_folder
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
@@ -17,6 +17,7 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.dag import EARLIEST_START
 from airflow_pipeline_provider.factory.task_settings import default_args
 from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOperator
+from airflow_pipeline_provider.operators.executor_config import TaskSettingError
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,
     DriftOperator,
@@ -61,10 +62,30 @@ def load_maintenance(
     if get_parsing_context().dag_id not in (None, dag_id):
         return
     loaded = load_folder(path, options_model=options_model)
-    configs = [config for _, (_, config) in sorted(loaded.pipelines.items())]
-    namespace[dag_id] = build_maintenance(
-        configs, schedule=schedule, days=days, on_shrink=on_shrink, dag_id=dag_id
-    )
+    configs = [config for _, (_, config) in sorted(loaded.pipelines.items()) if _is_valid(config)]
+    dag = build_maintenance(configs, schedule=schedule, days=days, on_shrink=on_shrink, dag_id=dag_id)
+    if _reports_broken_files(path):
+        from airflow_pipeline_provider.operators.broken_files import BrokenFilesOperator
+
+        with dag:
+            BrokenFilesOperator(task_id="broken_files", folder=str(path))
+    namespace[dag_id] = dag
+
+
+def _is_valid(config: PipelineConfig) -> bool:
+    try:
+        default_args(config)
+    except TaskSettingError:
+        return False
+    return True
+
+
+def _reports_broken_files(folder: Path) -> bool:
+    """Return True also for a `defaults.yaml` that cannot be read: the task then fails with the reason."""
+    try:
+        return bool(default_notices(folder))
+    except ConfigFileError:
+        return True
 
 
 def build_maintenance(

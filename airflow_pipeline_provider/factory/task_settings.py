@@ -52,6 +52,23 @@ def default_args(config: PipelineConfig) -> dict[str, Any]:
     return {**arguments, **_arguments(settings.tasks.default, ("airflow", "tasks", "default"))}
 
 
+def notice_arguments(config: PipelineConfig) -> dict[str, Any]:
+    """Return the callback of the tasks of the pipeline's DAG, nothing without notifiers of failures.
+
+    Raise TaskSettingError for a notifier that is not installed or not allowed.
+    """
+    settings = config.airflow
+    if settings.notices() and get_parsing_context().dag_id is None:
+        from airflow_pipeline_provider.operators.notifiers import check_names
+
+        check_names(config)
+    if not settings.on_failure and not settings.on_blocked:
+        return {}
+    from airflow_pipeline_provider.operators.notices import FailureNotices
+
+    return {"on_failure_callback": FailureNotices(config)}
+
+
 def task_arguments(config: PipelineConfig, task_id: str) -> dict[str, Any]:
     """Return the arguments of one task that replace those of `default_args`.
 

@@ -70,6 +70,11 @@ XCOMS = {
     ("audit", "return_value"): "the four counts, quarantined rows and the fencing token",
     ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
     ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
+    ("recheck", "new_drift"): "maintenance DAG: number of windows that differ since this run, and sentences",
+    (
+        "broken_files",
+        "return_value",
+    ): "maintenance DAG: names of the pipeline files that a notice was sent of",
     (
         "cleanup",
         "return_value",

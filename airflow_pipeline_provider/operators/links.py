@@ -34,3 +34,13 @@ def window_path(dag_id: str, window: Interval | None) -> str:
     base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
     query = f"?window={iso_utc(window.start)}/{iso_utc(window.end)}" if window is not None else ""
     return f"{base}/dags/{quote(dag_id, safe='')}/plugin/windows{query}"
+
+
+def page_url(path: str = "") -> str:
+    """Return the address of a path of this Airflow for a message; the path alone without `[api] base_url`."""
+    from airflow.sdk.configuration import conf
+
+    base = urlsplit(conf.get("api", "base_url", fallback="") or "")
+    if not base.netloc:
+        return path
+    return f"{base.scheme}://{base.netloc}{path or base.path}"

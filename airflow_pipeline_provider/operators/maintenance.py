@@ -21,7 +21,8 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.operators import asset_events
-from airflow_pipeline_provider.operators.base import PipelineOperator
+from airflow_pipeline_provider.operators.base import PipelineOperator, run_of
+from airflow_pipeline_provider.operators.notices import report_drift, report_late
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.expectations import check_expectations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 DRIFT_KEY = "drift"
+NEW_DRIFT_KEY = "new_drift"
 MOST_RELOADS = 40  # windows of one run: its XCom stays small, and the next run takes the others
 MOST_LISTED = 5
 
@@ -55,7 +57,7 @@ class RecheckOperator(PipelineOperator):
     def execute(self, context: Context) -> list[list[str]]:
         with self.runtime(context) as runtime:
             day = parse_day(self.day, "day") if self.day else None
-            report = recheck(runtime, self.days, context["dag_run"].run_after, day=day)
+            report = recheck(runtime, self.days, context["dag_run"].run_after, day=day, run=run_of(context))
             zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
@@ -65,16 +67,21 @@ class RecheckOperator(PipelineOperator):
                 self.log.info(
                     "unchanged since the last recheck (audit.on_shrink: accept): %s", _shrunk(found, zone)
                 )
-        shrunk = [_shrunk(found, zone) for found in unanswered]
-        more = len(shrunk) - MOST_LISTED
-        sentences = shrunk[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
-        context["ti"].xcom_push(key=DRIFT_KEY, value=sentences)
+        context["ti"].xcom_push(key=DRIFT_KEY, value=_listed([_shrunk(found, zone) for found in unanswered]))
+        new = [_shrunk(found, zone) for found in report.new]
+        context["ti"].xcom_push(key=NEW_DRIFT_KEY, value={"number": len(new), "windows": _listed(new)})
         grown = report.grown
         if len(grown) > MOST_RELOADS:
             self.log.warning(
                 "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
             )
         return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
+
+
+def _listed(sentences: list[str]) -> list[str]:
+    """Return the first sentences, and how many more there are."""
+    more = len(sentences) - MOST_LISTED
+    return sentences[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
 
 
 def _shrunk(found: RecheckedWindow, zone: str) -> str:
@@ -136,6 +143,7 @@ class DriftOperator(PipelineOperator):
         self.recheck_task_id = recheck_task_id
 
     def execute(self, context: Context) -> None:
+        self._notify(context)
         sentences = context["ti"].xcom_pull(task_ids=self.recheck_task_id, key=DRIFT_KEY)
         if not self.one(sentences, self.recheck_task_id, DRIFT_KEY):
             raise AirflowSkipException("nothing shrank")
@@ -147,6 +155,14 @@ class DriftOperator(PipelineOperator):
         if self.on_shrink == "fail":
             raise AirflowFailException(sentence)
         self.log.warning("%s", sentence)
+
+    def _notify(self, context: Context) -> None:
+        config = self.load_config()
+        if not config.airflow.on_drift:
+            return
+        new = context["ti"].xcom_pull(task_ids=self.recheck_task_id, key=NEW_DRIFT_KEY)
+        if new and new["number"]:
+            report_drift(config, new["windows"], new["number"], context)
 
 
 class ExpectationsOperator(PipelineOperator):
@@ -169,9 +185,8 @@ class ExpectationsOperator(PipelineOperator):
     def execute(self, context: Context) -> list[str]:
         if self.day:
             raise AirflowSkipException(f"this run only rechecks {self.day}")
-        dag_run = context["dag_run"]
         with self.runtime(context) as runtime:
-            found = check_expectations(runtime, self.days, f"{dag_run.dag_id}/{dag_run.run_id}")
+            found = check_expectations(runtime, self.days, run_of(context))
             zone = runtime.config.timezone
         new = [miss.sentence(zone) for miss in found.new]
         for miss in found.judgement.misses:
@@ -179,8 +194,9 @@ class ExpectationsOperator(PipelineOperator):
             self.log.warning("not as expected%s: %s", known, miss.sentence(zone))
         for reason, number in Counter(one.sentence for one in found.judgement.not_judged).items():
             self.log.info("%s not judged: %s", counted(number, "window"), reason)
-        more = len(new) - MOST_LISTED
-        return new[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
+        if new and self.load_config().airflow.on_late:
+            report_late(self.load_config(), _listed(new), len(new), context)
+        return _listed(new)
 
 
 class CleanupOperator(PipelineOperator):

@@ -98,7 +98,7 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     if sentence is None:
         return
     if claim.accept_shrink is None:
-        raise DataError(sentence)
+        raise DataError(sentence, detail={"shrink": lost})
     check_loss(runtime.state, window, claim.run, claim.accept_shrink, lost)
     logger.warning("%s of %s are deleted: the loss was accepted", counted(lost, "row"), window)
 

@@ -51,6 +51,7 @@ class RecheckedWindow:
 
     `target`: its rows; where it keeps history, those of the effective load without a later version of their record.
     `kept`: more rows in the target than in the source, waived since the commit.  `known`: the ledger has it.
+    `by_this_run`: the ledger has it from an earlier try of the run that asks.
     """
 
     interval: Interval
@@ -59,6 +60,7 @@ class RecheckedWindow:
     verdict: Check
     kept: bool = False
     known: bool = False
+    by_this_run: bool = False
 
     @property
     def detail(self) -> dict[str, object]:
@@ -93,6 +95,14 @@ class RecheckReport:
         """Return the findings that need review."""
         return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
 
+    @property
+    def new(self) -> tuple[RecheckedWindow, ...]:
+        """Return the differences that this run was the first to find."""
+        found = (*self.grown, *self.shrunk)
+        return tuple(
+            sorted((one for one in found if not one.known or one.by_this_run), key=lambda one: one.interval)
+        )
+
     def unanswered(self, on_shrink: str) -> tuple[RecheckedWindow, ...]:
         """Return what shrank and must be reported as a failure.
 
@@ -102,13 +112,19 @@ class RecheckReport:
 
 
 def recheck(
-    runtime: Runtime, days: int, reference_time: datetime | None = None, *, day: date | None = None
+    runtime: Runtime,
+    days: int,
+    reference_time: datetime | None = None,
+    *,
+    day: date | None = None,
+    run: str | None = None,
 ) -> RecheckReport:
     """Compare source and target over the last `days` days up to the target day, and record the differences.
 
     `reference_time` determines the target day (default: now).  With `day` only that day is compared; ConfigError if
-    the pipeline has no such day.  Raises TransientError, DataError or FatalError of source or target; nothing is
-    written then.
+    the pipeline has no such day.  `run` ("dag_id/run_id") is the run that asks.
+
+    Raises TransientError, DataError or FatalError of source or target; nothing is written then.
     """
     at = at_most_now(runtime, reference_time or runtime.clock())
     shown = recent_days(runtime.config.rules, at, days) if day is None else [_checked(runtime, day, at)]
@@ -121,13 +137,13 @@ def recheck(
         counted: list[tuple[RecheckedWindow, list[Entry]]] = []
         left_out: list[NotCompared] = []
         for day in shown:
-            found, left = _count_day(runtime, day_interval(day, runtime.config.timezone))
+            found, left = _count_day(runtime, day_interval(day, runtime.config.timezone), run)
             counted += found
             left_out += left
         findings = []
         with exclusive(runtime, f"recheck/{uuid.uuid4()}") if counted else nullcontext():
             for finding, seen in counted:
-                if _write_down(runtime, finding, seen):
+                if _write_down(runtime, finding, seen, run):
                     findings.append(finding)
                 else:
                     why = "a run changed it meanwhile"
@@ -150,7 +166,7 @@ def _checked(runtime: Runtime, day: date, at: datetime) -> date:
 
 
 def _count_day(
-    runtime: Runtime, whole: Interval
+    runtime: Runtime, whole: Interval, run: str | None
 ) -> tuple[list[tuple[RecheckedWindow, list[Entry]]], list[NotCompared]]:
     """Return the findings with the entries known before the counting, and what was left out."""
     entries = runtime.state.entries(whole)
@@ -181,8 +197,10 @@ def _count_day(
             committed = ruler.rows or 0 if piece == ruler.interval else 0
             finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
         seen = _touching(entries, piece)
-        known = _recorded_drift(seen, piece) == [(piece, finding.detail)]
-        counted.append((replace(finding, known=known), seen))
+        drift = _recorded_drift(seen, piece)
+        known = [(where, check.detail) for where, check in drift] == [(piece, finding.detail)]
+        mine = known and run is not None and drift[0][1].run == run
+        counted.append((replace(finding, known=known, by_this_run=mine), seen))
     return counted, left_out
 
 
@@ -235,16 +253,16 @@ def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined
     return RecheckedWindow(piece, source, newest, verdict)
 
 
-def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, dict[str, object]]]:
+def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, Entry]]:
     """Return the drift of the piece that the ledger has."""
-    return [(where, check.detail) for where, check in drifted(entries) if where.overlaps(piece)]
+    return [(where, check) for where, check in drifted(entries) if where.overlaps(piece)]
 
 
 def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
     return [entry for entry in entries if entry.interval.overlaps(piece) and entry.kind is not Kind.MISSED]
 
 
-def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -> bool:
+def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry], run: str | None) -> bool:
     """Record a new finding; return False if a run was at work in between, because the counts are void then.
 
     A run that commits the piece holds a lease from its counting to its commit, so no older result can be written
@@ -258,7 +276,7 @@ def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry]) -
     nothing_to_clear = finding.verdict is Check.EQUAL and not _recorded_drift(seen, piece)
     if finding.kept or finding.known or nothing_to_clear:
         return True
-    runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), detail=finding.detail))
+    runtime.state.append(Entry(Kind.CHECKED, piece, runtime.clock(), run=run, detail=finding.detail))
     return True
 
 

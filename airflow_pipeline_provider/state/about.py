@@ -16,6 +16,7 @@ from airflow_pipeline_provider.core.intervals import Instant, Interval
 from airflow_pipeline_provider.exceptions import DataError
 
 KEPT_ACTS = 200  # older ones are dropped
+KEPT_NOTICES = 200  # of each pipeline; older ones are forgotten
 LONGEST_NAME = 200  # characters of `Act.by`
 
 
@@ -62,7 +63,7 @@ class About(Struct, frozen=True, omit_defaults=True):
 
     `days` are the pipeline's first and last day as they were registered with the target; `renamed_to` is the new id
     after `state rename`, `renaming_from` the old id while that is not finished; `acts` are oldest first; `facts`
-    (`state.facts`) are those of the newest load.
+    (`state.facts`) are those of the newest load; `notices` are the keys of the notices that were sent, oldest first.
     """
 
     source: dict[str, Any] | None
@@ -73,6 +74,15 @@ class About(Struct, frozen=True, omit_defaults=True):
     acts: tuple[Act, ...]
     day_events: tuple[DayEvent, ...] = ()
     facts: dict[str, Any] | None = None
+    notices: tuple[str, ...] = ()
+
+    def with_notice(self, key: str) -> About:
+        """Return the record with one more notice that was sent."""
+        return replace(self, notices=(*self.notices, key)[-KEPT_NOTICES:])
+
+    def without_notice(self, key: str) -> About:
+        """Return the record without a notice that could not be sent."""
+        return replace(self, notices=tuple(one for one in self.notices if one != key))
 
     def with_act(self, act: Act) -> About:
         """Return the record with one more manual change; the oldest beyond `KEPT_ACTS` are dropped."""
@@ -124,6 +134,7 @@ def merged(snapshot: About, present: About) -> About:
         renaming_from=present.renaming_from or snapshot.renaming_from,
         acts=tuple(known[key] for key in acts)[-KEPT_ACTS:],
         day_events=tuple(events[day] for day in sorted(events)),
+        notices=tuple(dict.fromkeys((*snapshot.notices, *present.notices)))[-KEPT_NOTICES:],
     )
 
 

@@ -10,8 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_pipeline_provider.config.airflow_options import TaskSettings
-from airflow_pipeline_provider.config.loader import located
-from tests.unit.config_examples import LEAST, load, problems, write
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    default_notices,
+    load_file,
+    load_pipeline,
+    located,
+)
+from tests.unit.config_examples import LEAST, load, options_model, problems, write
 
 SETTINGS = """\
 airflow:
@@ -77,6 +83,15 @@ def test_settings_of_the_dag_and_its_tasks(tmp_path: Path) -> None:
         pytest.param("access_control: {A: [can_raed]}", "airflow.access_control.A: must be actions on DAGs (can_read, can_edit, can_delete), got 'can_raed'; did you mean 'can_read'?", id="unknown action"),
         pytest.param("access_control: {A: {DAG runs: [can_read]}}", "airflow.access_control.A: must be about DAGs or DAG Runs, got 'DAG runs'", id="unknown resource"),
         pytest.param("access_control: {'': [can_read]}", "airflow.access_control: must have the names of roles as keys, got ''", id="no role"),
+        pytest.param("on_failure: slack", "airflow.on_failure: must be a mapping of notifiers such as {slack: {channel: \"#data\"}}, got 'slack'", id="notifier without arguments"),
+        pytest.param("on_failure: {slack: a}", "airflow.on_failure.slack: must be a mapping of arguments, got 'a' (flights.yaml:5)", id="text as arguments"),
+        pytest.param("on_failure: {'Not a name': {}}", "airflow.on_failure: must have names of notifiers such as slack, or the dotted path", id="no name"),
+        pytest.param("on_failure: {pager: {token: abc}}", "airflow.on_failure.pager.token: must not be written here: put it into an Airflow connection", id="secret"),
+        pytest.param("on_late: {acme.Pager: {api_key: abc}}", "airflow.on_late: acme.Pager: api_key: must not be written here", id="secret of a class"),
+        pytest.param("on_drift: {slack: {text: '{{ notice.pipelines }}'}}", "airflow.on_drift.slack.text: unknown notice.pipelines in its template; did you mean 'pipeline'?", id="unknown value"),
+        pytest.param("on_blocked: {slack: {blocks: [{a: '{% if notice.x %}'}]}}", "airflow.on_blocked.slack.blocks: unknown notice.x in its template; known: command, counts, end, html, kind, link, ", id="value in a list"),
+        pytest.param("on_failure: {slack: {context: {}}}", "airflow.on_failure.slack.context: is not an argument", id="context"),
+        pytest.param("on_broken: {slack: {}}", "airflow.on_broken: unknown key; did you mean 'on_blocked'?", id="unknown notice"),
     ],
 )  # fmt: skip
 def test_an_invalid_setting_is_reported(tmp_path: Path, text: str, expected: str) -> None:
@@ -93,6 +108,7 @@ def test_executor_config_holds_what_airflow_can_store() -> None:
     ("text", "expected"),
     [
         ("backlog: wait\nairflow: {tasks: {drain: {queue: a}}}", "airflow.tasks.drain: is not used: backlog: wait has no task drain (flights.yaml:6)"),
+        ("airflow: {on_late: {slack: {}}}", "airflow.on_late: is not used: the pipeline has no `expect` (flights.yaml:5)"),
         ("airflow: {owner_links: {data: 'https://a.example'}}", "airflow.owner_links: has no link of this pipeline's owner: set airflow.owner"),
         ("airflow: {owner: ops, owner_links: {data: 'https://a.example'}}", "airflow.owner_links: has no link of this pipeline's owner: 'ops' is not in it"),
     ],
@@ -110,7 +126,74 @@ def test_owner_links_may_name_other_owners_too(tmp_path: Path) -> None:
 def test_a_setting_of_the_defaults_is_found_in_its_own_file(tmp_path: Path) -> None:
     write(tmp_path, "defaults.yaml", "airflow:\n  tasks:\n    extract: {executor: Cube}\n")
     file = write(tmp_path, "flights.yaml", LEAST + "airflow:\n  tasks:\n    load: {queue: a}\n")
-    path = ("airflow", "tasks", "extract", "executor")
-    assert str(located(file, path, "wrong")) == "airflow.tasks.extract.executor: wrong (defaults.yaml:3)"
+    config = load_pipeline(file, options_model=options_model)
+    path: tuple[str, ...] = ("airflow", "tasks", "extract", "executor")
+    assert (
+        str(located(file, config, path, "wrong")) == "airflow.tasks.extract.executor: wrong (defaults.yaml:3)"
+    )
     path = ("airflow", "tasks", "load", "queue")
-    assert str(located(file, path, "wrong")) == "airflow.tasks.load.queue: wrong (flights.yaml:7)"
+    assert str(located(file, config, path, "wrong")) == "airflow.tasks.load.queue: wrong (flights.yaml:7)"
+
+
+def test_a_file_adds_to_the_notifiers_of_its_folder_and_removes_others(tmp_path: Path) -> None:
+    defaults = "airflow: {on_failure: {slack: {channel: '#all', username: bot}, smtp: {to: a@b.c}}}"
+    text = "airflow: {on_failure: {slack: {channel: '#flights'}, acme.Pager: null}}"
+    config = load(tmp_path, f"{LEAST}{text}\n", defaults)
+    assert config.airflow.on_failure == {
+        "slack": {"channel": "#flights", "username": "bot"},
+        "smtp": {"to": "a@b.c"},
+        "acme.Pager": {},
+    }
+    assert default_notices(tmp_path) == {
+        "slack": {"channel": "#all", "username": "bot"},
+        "smtp": {"to": "a@b.c"},
+    }
+
+
+def test_a_template_of_a_connection_is_no_secret(tmp_path: Path) -> None:
+    text = "airflow: {on_failure: {pager: {token: '{{ conn.pager.password }}'}}}"
+    assert load(tmp_path, f"{LEAST}{text}\n").airflow.on_failure["pager"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "expected"),
+    [
+        ("airflow: {on_failure: slack}", "airflow.on_failure: must be a mapping of notifiers"),
+        ("airflow: {on_failure: {slack: {channel: '${NOT_SET_CHANNEL}'}}}", "the environment variable NOT_SET_CHANNEL is not set"),
+        ("airflow: [", "is not valid YAML"),
+    ],
+)  # fmt: skip
+def test_invalid_notifiers_of_a_folder_are_reported(tmp_path: Path, defaults: str, expected: str) -> None:
+    write(tmp_path, "defaults.yaml", defaults)
+    with pytest.raises(ConfigFileError) as raised:
+        default_notices(tmp_path)
+    assert expected in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "defaults", ["airflow:", "airflow: {tags: [a]}", "airflow: {on_failure: null}", "timezone: UTC"]
+)
+def test_a_folder_may_have_no_notifiers(tmp_path: Path, defaults: str) -> None:
+    assert default_notices(tmp_path) == {}
+    write(tmp_path, "defaults.yaml", defaults)
+    assert default_notices(tmp_path) == {}
+
+
+def test_a_matrix_fills_its_values_into_notifiers_and_leaves_templates_to_airflow(tmp_path: Path) -> None:
+    write(tmp_path, "defaults.yaml", "airflow: {on_failure: {slack: {text: '{{ notice.text }}'}}}")
+    notifier = "{slack: {channel: '#{{ region }}', username: '{{ region }}', icon: '{{ ti.task_id }} of {{ region }}'}}"
+    text = LEAST.replace(
+        "pipeline_id: flights", "pipeline_id: flights_{{ region }}\nmatrix: {region: [us, eu]}"
+    )
+    file = write(tmp_path, "flights.yaml", f"{text}airflow: {{on_failure: {notifier}}}\n")
+    loaded = load_file(file, options_model=options_model)
+    assert loaded.error is None
+    assert [config.airflow.on_failure["slack"] for config in loaded.pipelines] == [
+        {
+            "channel": f"#{region}",
+            "username": region,
+            "icon": f"{{{{ ti.task_id }}}} of {region}",
+            "text": "{{ notice.text }}",
+        }
+        for region in ("us", "eu")
+    ]
