@@ -48,14 +48,6 @@ class Collector(ThreadingHTTPServer):
                 for scope in resource.scope_metrics:
                     yield from scope.metrics
 
-    def temporalities(self, name: str) -> set[int]:
-        """Return the aggregation temporalities of a counter: 1 is delta, 2 cumulative."""
-        return {
-            each.sum.aggregation_temporality
-            for each in self.metrics()
-            if each.name == f"airflow.pipeline.{name}"
-        }
-
 
 class Handler(BaseHTTPRequestHandler):
     server: Collector
@@ -122,14 +114,20 @@ def test_a_committed_window(folder: Folder, run_dag: Callable[..., Any], collect
 
 
 @pytest.mark.parametrize(
-    ("collector", "temporality"),
-    [({}, 2), ({"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}, 1)],
-    ids=["cumulative", "delta"],
-    indirect=["collector"],
+    "collector",
+    [
+        {
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=airflow",
+        }
+    ],
+    ids=[""],
+    indirect=True,
 )
-def test_tasks_send_deltas_if_the_environment_asks_for_them(collector: Collector, temporality: int) -> None:
+def test_tasks_send_increments_under_one_id_if_the_environment_asks_for_it(collector: Collector) -> None:
     """Each task is a process of its own: cumulative counters of all of them would stay at 1."""
     from opentelemetry import metrics as otel
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
     from airflow_pipeline_provider.observability import metrics
     from airflow_pipeline_provider.operators.airflow_stats import airflow_stats
@@ -137,7 +135,12 @@ def test_tasks_send_deltas_if_the_environment_asks_for_them(collector: Collector
     with airflow_stats():
         metrics.count(metrics.WINDOWS_COMMITTED, pipeline="flights")
     otel.get_meter_provider().force_flush()  # type: ignore[attr-defined]
-    assert collector.temporalities("windows_committed") == {temporality}
+    (body,) = collector.bodies
+    (sent,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    resource = {each.key: each.value.string_value for each in sent.resource.attributes}
+    assert resource["service.instance.id"] == "airflow"
+    (metric,) = [each for each in collector.metrics() if each.name == "airflow.pipeline.windows_committed"]
+    assert metric.sum.aggregation_temporality == 1  # delta; 2 is cumulative
 
 
 def taken(point: Any) -> float:
