@@ -118,6 +118,7 @@ EXAMPLES: dict[str, Any] = {
     "source.sql.columns": ["id", "time_hour", "temp"],
     "source.sql.name": "weather",
     "stage.object_store.path": "s3://aws_default@data-stage/flights",
+    "stage.object_store.keep": "30d",
     "stage.object_store.s3": {"sse": "aws:kms"},
     "stage.object_store.s3.kms_key_id": "alias/stage",
     "target.duckdb.path": "/data/warehouse.duckdb",

@@ -17,6 +17,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted, held_lease, lease_holder, local_window
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases import unlock as phase
+from airflow_pipeline_provider.phases.attempt_files import AttemptFiles
 from airflow_pipeline_provider.phases.cleanup import SAFE_AGE_SECONDS, Cleaned
 from airflow_pipeline_provider.phases.cleanup import cleanup as clean
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -31,7 +32,7 @@ from airflow_pipeline_provider.views.times import (
 
 
 class RemovedAttempt(Struct, frozen=True):
-    """Attempt whose files were removed."""
+    """Attempt whose files were removed, all or the part files."""
 
     folder: str
     attempt: str
@@ -43,7 +44,10 @@ class RemovedAttempt(Struct, frozen=True):
 
 
 class CleanupResult(Struct, frozen=True):
-    """What `cleanup` removed, or with `--dry-run` would remove; `kept` counts the attempts whose files stay."""
+    """What `cleanup` removed, or with `--dry-run` would remove; `kept` counts the attempts whose files stay.
+
+    `expired` are committed attempts whose part files are older than `stage.keep`; their manifest stays.
+    """
 
     pipeline_id: str
     dry_run: bool
@@ -51,12 +55,13 @@ class CleanupResult(Struct, frozen=True):
     files: int
     bytes: int
     attempts: tuple[RemovedAttempt, ...]
+    expired: tuple[RemovedAttempt, ...]
     leases: tuple[HeldLease, ...]
     unfinished: tuple[str, ...]
 
 
 def cleanup(args: Namespace, screen: Screen) -> int:
-    """Remove files of replaced and abandoned attempts, unfinished uploads and expired leases."""
+    """Remove files of replaced and abandoned attempts, old part files, unfinished uploads and expired leases."""
     safe_age = read_seconds(args.older_than, "--older-than")
     config = load_one(args.pipeline, args.folder).config
     return remove_files(config, screen, safe_age, dry_run=args.dry_run)
@@ -75,7 +80,7 @@ def remove_files(
 def _print(zone: str, done: CleanupResult, screen: Screen) -> None:
     rows = [
         (local_window(Interval(a.start, a.end), zone), a.attempt, str(a.files), f"{a.bytes:,}", a.why)
-        for a in done.attempts
+        for a in (*done.attempts, *done.expired)
     ]
     if rows:
         columns = ("window", "attempt", "files", "bytes", "why")
@@ -87,9 +92,10 @@ def _print(zone: str, done: CleanupResult, screen: Screen) -> None:
         )
     for what in done.unfinished:
         screen.print_line(what)
+    old = f" and {counted(len(done.expired), 'old commit')}" if done.expired else ""
     verb = "would be removed" if done.dry_run else "removed"
     screen.print_line(
-        f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'abandoned attempt')} "
+        f"{verb}: {counted(done.files, 'file')} of {counted(len(done.attempts), 'abandoned attempt')}{old} "
         f"({counted(done.bytes, 'byte')}), "
         f"{counted(len(done.leases), 'expired lease')}, {counted(len(done.unfinished), 'unfinished upload')}; "
         f"{counted(done.kept, 'attempt')} kept"
@@ -103,14 +109,16 @@ def _result(done: Cleaned, config: PipelineConfig) -> CleanupResult:
         kept=done.kept,
         files=done.files,
         bytes=done.size_bytes,
-        attempts=tuple(
-            RemovedAttempt(
-                a.folder, a.attempt, a.interval.start, a.interval.end, len(a.files), a.size_bytes, a.why
-            )
-            for a in done.attempts
-        ),
+        attempts=tuple(_removed(attempt) for attempt in done.attempts),
+        expired=tuple(_removed(attempt) for attempt in done.expired),
         leases=tuple(lease_row(lease) for lease in done.leases),
         unfinished=tuple(done.unfinished),
+    )
+
+
+def _removed(a: AttemptFiles) -> RemovedAttempt:
+    return RemovedAttempt(
+        a.folder, a.attempt, a.interval.start, a.interval.end, len(a.files), a.size_bytes, a.why
     )
 
 

@@ -29,6 +29,7 @@ _STYLES = {
     Kind.WAIVED: "yellow",
     Kind.CHECKED: "yellow",
     Kind.MISSED: "yellow",
+    Kind.FILES_REMOVED: "yellow",
 }
 
 
@@ -143,6 +144,9 @@ def _detail(entry: HistoryEntry, zone: str) -> str:
     detail = {key: value for key, value in entry.detail.items() if key != "fields"}
     if entry.kind is Kind.FAILED:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
+    if entry.kind is Kind.FILES_REMOVED:
+        size = f"{counted(detail.get('files', 0), 'part file')}, {counted(detail.get('bytes', 0), 'byte')}"
+        return f"{size}, removed by stage.keep ({detail.get('keep')}): the manifest stays"
     if entry.kind is Kind.WAIVED:
         by = f", waived by {detail['by']}" if "by" in detail else ""
         return f"{detail.get('reason', 'no reason given')}{by}"

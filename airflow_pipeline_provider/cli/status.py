@@ -128,6 +128,8 @@ def print_one(report: StatusReport, screen: Screen) -> None:
             screen.print_line(f"waived: {local_window(piece.interval, zone)}: {reason}", "yellow")
     if report.unexpected is not None:
         _print_unexpected(report.unexpected, screen)
+    if report.files_removed is not None:
+        screen.print_line(f"stage: {report.files_removed.sentence}")
     for sentence in _warnings(report):
         screen.print_line(f"source: {sentence}", "yellow")
 

@@ -20,7 +20,12 @@ from pydantic import (
 )
 
 from airflow_pipeline_provider.config.problems import format_value
-from airflow_pipeline_provider.core.durations import Duration, parse_duration, seconds_to_time_string
+from airflow_pipeline_provider.core.durations import (
+    SECONDS_OF_DAY,
+    Duration,
+    parse_duration,
+    seconds_to_time_string,
+)
 
 MAX_DAYS = 10_000  # subtracting a duration from an instant stays inside the calendar
 DURATION_PATTERN = r"^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
@@ -135,6 +140,12 @@ class SourceOptions(Options):
     )
 
 
+def _at_least_a_day(seconds: int) -> int:
+    if seconds < SECONDS_OF_DAY:
+        raise ValueError(f"must be 1d or more, got {seconds_to_time_string(seconds)}")
+    return seconds
+
+
 class StageOptions(Options):
     """Keys of every stage."""
 
@@ -148,6 +159,10 @@ class StageOptions(Options):
         le=1000,
         strict=True,
         description="Number of older attempts of a window whose files are kept after its commit.",
+    )
+    keep: Annotated[DurationSeconds, AfterValidator(_at_least_a_day)] | None = Field(
+        default=None,
+        description="How long cleanup keeps the part files of a committed window, such as 30d; null: for good.",
     )
 
 

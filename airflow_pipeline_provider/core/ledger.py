@@ -46,6 +46,7 @@ class Kind(str, Enum):
     MISSED = (
         "missed"  # not as expected; detail: that of `expectations.Miss`; token: of the commit that is judged
     )
+    FILES_REMOVED = "files_removed"  # the part files of a commit are deleted; detail: {"keep": "30d", ...}
 
 
 class Check(str, Enum):

@@ -200,7 +200,7 @@ class ExpectationsOperator(PipelineOperator):
 
 
 class CleanupOperator(PipelineOperator):
-    """Remove files of abandoned attempts, unfinished uploads and expired leases.
+    """Remove files of abandoned attempts, part files older than `stage.keep`, unfinished uploads and expired leases.
 
     Its success sends the ``<pipeline id>.days`` events that the pipeline's own runs left unsent.
 
@@ -222,10 +222,11 @@ class CleanupOperator(PipelineOperator):
         with self.runtime(context) as runtime:
             cleaned = cleanup(runtime)
             asset_events.emit_late(context, self._alias, runtime)
-        for attempt in cleaned.attempts:
+        for attempt in (*cleaned.attempts, *cleaned.expired):
             self.log.info("removed %s: %s", attempt.folder, attempt.why)
         return {
             "attempts": len(cleaned.attempts),
+            "expired": len(cleaned.expired),
             "files": cleaned.files,
             "unfinished": len(cleaned.unfinished),
             "leases": len(cleaned.leases),

@@ -3,7 +3,8 @@
 A file is deleted only if its name is one that this pipeline gives, and only by a process that has the right to:
 
 - after a commit: attempts whose entry in the ledger precedes that commit, once the lease was renewed;
-- by `cleanup`: attempts that a newer commit overtook, and abandoned ones under a lease on their window.
+- by `cleanup`: attempts that a newer commit overtook, and under a lease on their window abandoned ones and the part
+  files of old commits (`phases/retention.py`).
 
 A stale task deletes no file of an attempt that began after its lease expired.
 """
@@ -134,7 +135,7 @@ def remove_abandoned(runtime: Runtime, attempt: AttemptFiles, judged: datetime) 
     if attempt.overtaken:
         runtime.stage.delete([file.path for file in attempt.files])
         return True
-    with _hold_idle_window(runtime, attempt.interval) as free:
+    with hold_idle_window(runtime, attempt.interval) as free:
         idle = free and not any(entry.at > judged for entry in runtime.state.entries(attempt.interval))
         if idle:
             runtime.stage.delete([file.path for file in attempt.files])
@@ -142,7 +143,7 @@ def remove_abandoned(runtime: Runtime, attempt: AttemptFiles, judged: datetime) 
 
 
 @contextmanager
-def _hold_idle_window(runtime: Runtime, interval: Interval) -> Iterator[bool]:
+def hold_idle_window(runtime: Runtime, interval: Interval) -> Iterator[bool]:
     """Hold the window as if to move it; yield False if a run holds it."""
     owner = f"cleanup/{uuid.uuid4()}"
     try:

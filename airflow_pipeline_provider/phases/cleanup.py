@@ -1,4 +1,4 @@
-"""Remove the files of abandoned attempts once that is safe, never those of a live attempt.
+"""Remove the files of abandoned attempts, and old part files, once that is safe, never those of a live attempt.
 
 An attempt's folder may be removed in two cases:
 
@@ -6,9 +6,10 @@ An attempt's folder may be removed in two cases:
 - no run holds a lease there, and for the safe age neither ledger nor stage changed.  The safe age is long, because a
   run that waits for its retry holds no lease and needs its files.
 
-The files of effective commits stay, found by attempt, or by the manifest's name where the attempt is unknown.  An age
-is measured on one clock: of entries and leases on the state's, of files on the stage's.  Cleanup can be interrupted
-anywhere and repeated, also by two processes at once.
+The files of effective commits stay, found by attempt, or by the manifest's name where the attempt is unknown; their
+part files as long as `stage.keep` says (`phases/retention.py`).  An age is measured on one clock: of entries and
+leases on the state's, of files on the stage's.  Cleanup can be interrupted anywhere and repeated, also by two
+processes at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from airflow_pipeline_provider.phases.attempt_files import (
 )
 from airflow_pipeline_provider.phases.commit_rows import effective_rows
 from airflow_pipeline_provider.phases.fallback import check_current
+from airflow_pipeline_provider.phases.retention import find_expired, remove_expired
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.state.base import Lease
 
@@ -40,11 +42,13 @@ _CLOCK = re.compile(r"clock-[0-9a-f]{32}/now")  # what a killed process of an ea
 class Cleaned:
     """What was removed, or would be with `dry_run`; `kept` counts the attempts whose files stay.
 
+    `expired` are committed attempts with the part files that `stage.keep` no longer keeps; their other files stay.
     `unfinished` names incomplete files: parts of multipart uploads, half-written local files.
     """
 
     dry_run: bool
     attempts: tuple[AttemptFiles, ...] = ()
+    expired: tuple[AttemptFiles, ...] = ()
     leases: tuple[Lease, ...] = ()
     unfinished: tuple[str, ...] = ()
     kept: int = 0
@@ -52,18 +56,18 @@ class Cleaned:
     @property
     def files(self) -> int:
         """Return the number of files."""
-        return sum(len(attempt.files) for attempt in self.attempts)
+        return sum(len(attempt.files) for attempt in (*self.attempts, *self.expired))
 
     @property
     def size_bytes(self) -> int:
         """Return the size of all files."""
-        return sum(attempt.size_bytes for attempt in self.attempts)
+        return sum(attempt.size_bytes for attempt in (*self.attempts, *self.expired))
 
 
 def cleanup(
     runtime: Runtime, *, safe_age_seconds: float = SAFE_AGE_SECONDS, dry_run: bool = False
 ) -> Cleaned:
-    """Remove files of abandoned attempts, unfinished uploads and expired leases.
+    """Remove files of abandoned attempts, part files older than `stage.keep`, unfinished uploads and expired leases.
 
     The newest `stage.keep_attempts` abandoned attempts of each window stay.  Raises the errors of stage, state and
     target.
@@ -82,7 +86,11 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     )  # before the ledger: an attempt that is missing there then began without it
     found = find_attempts(runtime.config.pipeline_id, files)
     stage_now, judged = runtime.stage.now(), runtime.state.now()
-    removable = _removable(runtime, found, stage_now, safe_age)
+    entries = _entries(runtime, found)
+    removable = _removable(runtime, found, entries, stage_now, safe_age)
+    gone = {attempt.folder for attempt in removable}
+    left = [attempt for attempt in found if attempt.folder not in gone]
+    expired = find_expired(runtime, left, entries, runtime.state.leases(), judged)
     unfinished = runtime.stage.remove_unfinished(
         stage_now - safe_age, in_idle_window(runtime), dry_run=dry_run
     )
@@ -92,9 +100,28 @@ def _cleanup(runtime: Runtime, safe_age: timedelta, dry_run: bool) -> Cleaned:
     else:
         leases = runtime.state.drop_expired()
         removable = [attempt for attempt in removable if remove_abandoned(runtime, attempt, judged)]
+        expired = [
+            (attempt, commit) for attempt, commit in expired if remove_expired(runtime, attempt, commit)
+        ]
         probes = [f.path for f in files if _CLOCK.fullmatch(f.path) and f.modified < stage_now - safe_age]
         runtime.stage.delete(probes)
-    return Cleaned(dry_run, tuple(removable), tuple(leases), tuple(unfinished), len(found) - len(removable))
+    return Cleaned(
+        dry_run,
+        tuple(removable),
+        tuple(attempt for attempt, _ in expired),
+        tuple(leases),
+        tuple(unfinished),
+        len(found) - len(removable),
+    )
+
+
+def _entries(runtime: Runtime, found: list[AttemptFiles]) -> list[Entry]:
+    """Return the ledger's entries of the attempts' windows."""
+    if not found:
+        return []
+    return runtime.state.entries(
+        Interval(min(a.interval.start for a in found), max(a.interval.end for a in found))
+    )
 
 
 # --- which attempts are abandoned
@@ -122,13 +149,16 @@ class _Known:
 
 
 def _removable(
-    runtime: Runtime, found: list[AttemptFiles], stage_now: datetime, safe_age: timedelta
+    runtime: Runtime,
+    found: list[AttemptFiles],
+    entries: list[Entry],
+    stage_now: datetime,
+    safe_age: timedelta,
 ) -> list[AttemptFiles]:
     if not found:
         return []
-    span = Interval(min(a.interval.start for a in found), max(a.interval.end for a in found))
     now, leases = runtime.state.now(), runtime.state.leases()
-    known = _Known.read(runtime.state.entries(span))
+    known = _Known.read(entries)
     effective_commits = [entry for _, entry, _ in known.pieces]
     attempts = {commit.attempt for commit in effective_commits}
     manifests = {commit.manifest for commit in effective_commits}

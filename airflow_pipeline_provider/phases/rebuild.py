@@ -20,6 +20,7 @@ from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_l
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective
+from airflow_pipeline_provider.core.retention import removal_of, removal_text
 from airflow_pipeline_provider.exceptions import DataError, PipelineError, TransientError
 from airflow_pipeline_provider.phases.commit_rows import count_pieces, difference, effective_rows
 from airflow_pipeline_provider.phases.leases import exclusive
@@ -79,7 +80,9 @@ def write_missing(runtime: Runtime) -> Rebuilt:
             row, pieces[key], count_pieces(runtime.target, pieces[key], row.token)
         )
         if why is not None:
-            left_out.append((row, why))
+            removal = removal_of(entries, row.manifest_sha)
+            gone = f"; {removal_text(removal, runtime.config.rules.zone)}" if removal is not None else ""
+            left_out.append((row, f"{why}{gone}"))
             continue
         _write(runtime, row)
         written.append(row)

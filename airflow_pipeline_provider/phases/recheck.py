@@ -258,8 +258,12 @@ def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interva
     return [(where, check) for where, check in drifted(entries) if where.overlaps(piece)]
 
 
+NOT_OF_ROWS = (Kind.MISSED, Kind.FILES_REMOVED)
+"""Kinds of entries that say nothing about the rows of a window."""
+
+
 def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:
-    return [entry for entry in entries if entry.interval.overlaps(piece) and entry.kind is not Kind.MISSED]
+    return [entry for entry in entries if entry.interval.overlaps(piece) and entry.kind not in NOT_OF_ROWS]
 
 
 def _write_down(runtime: Runtime, finding: RecheckedWindow, seen: list[Entry], run: str | None) -> bool:

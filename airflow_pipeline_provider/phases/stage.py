@@ -17,6 +17,7 @@ from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.drift import FieldSet, merged
 from airflow_pipeline_provider.core.intervals import gaps
 from airflow_pipeline_provider.core.ledger import Entry, Kind, committed, overtaken_by
+from airflow_pipeline_provider.core.retention import removal_text
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
@@ -43,7 +44,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         receipts.sort(key=lambda receipt: receipt.index)
         parts = tuple(part for receipt in receipts for part in receipt.parts)
         quarantined = tuple(part for receipt in receipts for part in receipt.quarantined)
-        _verify(runtime, parts + quarantined)
+        _verify(runtime, claim, attempt, parts + quarantined)
         reach("stage.verified")
         token = runtime.state.mint_token(floor=check_current(runtime))
         reach("stage.token_minted")
@@ -213,12 +214,21 @@ def _check_complete(claim: Claim, receipts: Sequence[Receipt]) -> None:
         )
 
 
-def _verify(runtime: Runtime, parts: Sequence[Part]) -> None:
+def _verify(runtime: Runtime, claim: Claim, attempt: str, parts: Sequence[Part]) -> None:
     from airflow_pipeline_provider.envelope.parts import verify_part
 
     for part in parts:
         size = runtime.stage.size(part.path)
         if size is None:
-            raise DataError(f"part {runtime.stage.url(part.path)} is gone: {again('extract')}")
+            why = _why_gone(runtime, claim, attempt)
+            raise DataError(f"part {runtime.stage.url(part.path)} is gone{why}: {again('extract')}")
         with runtime.stage.open_read(part.path) as file:
             verify_part(part, file, size)
+
+
+def _why_gone(runtime: Runtime, claim: Claim, attempt: str) -> str:
+    """Return `, its files were removed on … by stage.keep` if the ledger records that, else nothing."""
+    for entry in runtime.state.entries(claim.interval):
+        if entry.kind is Kind.FILES_REMOVED and entry.attempt == attempt:
+            return f", {removal_text(entry, runtime.config.rules.zone)}"
+    return ""

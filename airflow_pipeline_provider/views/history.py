@@ -114,7 +114,7 @@ def attempts_of(entries: Iterable[Entry], timezone: str) -> list[Attempt]:
     """Return the attempts among a window's ledger entries, oldest first."""
     grouped: dict[object, list[Entry]] = {}
     for number, entry in enumerate(entries):
-        if entry.kind in (Kind.WAIVED, Kind.CHECKED, Kind.MISSED):
+        if entry.kind in (Kind.WAIVED, Kind.CHECKED, Kind.MISSED, Kind.FILES_REMOVED):
             continue
         grouped.setdefault(entry.attempt or (entry.run, entry.interval) if entry.run else number, []).append(
             entry

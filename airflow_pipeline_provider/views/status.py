@@ -22,6 +22,7 @@ from airflow_pipeline_provider.phases.identity import change_sentence, declared,
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import RenameNotice, find_rename
 from airflow_pipeline_provider.views.bulk_read import read_entries, read_states, relaxed_gc
+from airflow_pipeline_provider.views.files_removed import FilesRemoved, files_removed
 from airflow_pipeline_provider.views.misses import Unexpected, unexpected
 from airflow_pipeline_provider.views.pipeline_status import (
     Day,
@@ -123,6 +124,7 @@ class StatusReport(Struct, frozen=True):
     body: str | None
     schema_changes: tuple[str, ...]
     unexpected: Unexpected | None
+    files_removed: FilesRemoved | None
     days: tuple[DayRow, ...]
     changes: tuple[str, ...]
     renamed: str | None
@@ -257,6 +259,7 @@ class _Read:
             body=status.facts.get("body"),
             schema_changes=tuple(changes_in(status.facts).sentences()),
             unexpected=self._unexpected(entries),
+            files_removed=files_removed((e for day in status.days for e in day.entries), config.timezone),
             days=tuple(_day_row(day, config.timezone) for day in status.days),
             changes=tuple(self.changes),
             renamed=self.renamed.sentence if self.renamed else None,

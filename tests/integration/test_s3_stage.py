@@ -19,8 +19,15 @@ import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
+from airflow_pipeline_provider.connectors.registry import register
+from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
+from airflow_pipeline_provider.phases.cleanup import cleanup
+from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.testing.stage_kit import StageConformance
+from tests.doubles.memory_source import MemorySource
+from tests.doubles.memory_state import MemoryState
+from tests.phases.conftest import Pipeline
 
 pytestmark = pytest.mark.integration
 
@@ -150,6 +157,35 @@ class TestS3(StageConformance):
         assert uploads(client, folder) == [f"{folder}/a/b"]
         assert list(stage.remove_unfinished(now + hour, ours)) == expected
         assert uploads(client, folder) == []
+
+
+def test_part_files_older_than_keep_are_removed(monkeypatch, client, folder, tmp_path):
+    connection(monkeypatch, "kit_s3")
+    register("source", "memory", MemorySource)
+    register("state", "memory", MemoryState, replace=True)
+    MemorySource.clear()
+    pipeline = Pipeline(tmp_path)
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T08:00:00Z", timedelta(minutes=10))
+    path = f"s3://kit_s3@{setting('S3_BUCKET')}/{folder}"
+    runtime = pipeline.runtime(stage={"path": path, "keep": "30d"})
+    pipeline.move(runtime)
+    pipeline.now += timedelta(hours=1)
+    pipeline.move(runtime)
+    pipeline.now += timedelta(days=29, hours=23, minutes=30)
+    assert [len(one.files) for one in cleanup(runtime, dry_run=True).expired] == [1]
+    [expired] = cleanup(runtime).expired
+    assert [entry.interval for entry in pipeline.entries() if entry.kind is Kind.FILES_REMOVED] == [
+        expired.interval
+    ]
+    left = [
+        name["Key"] for name in client.list_objects_v2(Bucket=setting("S3_BUCKET"), Prefix=folder)["Contents"]
+    ]
+    assert sum("/part-" in name for name in left) == 1
+    assert sum("/manifest-" in name for name in left) == 2
+    assert cleanup(runtime).expired == ()
+    pipeline.move(runtime, kind=RunKind.WINDOW, interval=expired.interval)
+    pipeline.assert_target_is(*(e.interval for e in pipeline.entries() if e.kind is Kind.COMMITTED))
+    runtime.stage.delete([file.path for file in runtime.stage.list("")])
 
 
 def write_and_raise(stage, pieces, look) -> None:

@@ -131,7 +131,7 @@ source:
   slices: 2
   distribute: tasks
   keep_alive: 1m30s
-stage: {type: files, path: /stage, part_size: 64MiB, keep_attempts: 2}
+stage: {type: files, path: /stage, part_size: 64MiB, keep_attempts: 2, keep: 30d}
 target: {type: table, table: flights, schema: raw}
 validate: {on_unavailable: proceed, max_staleness: 6h}
 audit: {on_mismatch: fail, on_shrink: accept, on_empty: fail}

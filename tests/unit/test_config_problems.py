@@ -328,3 +328,19 @@ def test_probable_mistakes_are_warnings(tmp_path, text, expected):
 def test_a_warning_about_a_default_names_the_defaults(tmp_path):
     (warning,) = load(tmp_path, LEAST, "# hourly\nx_time_back: 10m\n").warnings
     assert str(warning).endswith("(defaults.yaml:2)")
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        pytest.param("12h", "stage.keep: must be 1d or more, got 12h (flights.yaml:3)", id="too short"),
+        pytest.param(
+            "month",
+            "stage.keep: must be a duration such as 30s, 10m, 2h or 1d2h30m, got 'month' (flights.yaml:3)",
+            id="no duration",
+        ),
+    ],
+)
+def test_an_invalid_age_of_part_files_is_reported(tmp_path, keep, expected):
+    text = LEAST.replace("path: /stage}", f"path: /stage, keep: {keep}}}")
+    assert problems(tmp_path, text) == [expected]
