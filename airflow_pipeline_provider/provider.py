@@ -42,6 +42,7 @@ _OPERATORS = (
     "load",
     "own_task",
     "maintenance",
+    "move",
     "stage",
     "validate",
 )

@@ -91,7 +91,10 @@ EXAMPLES: dict[str, Any] = {
         f"airflow.tasks.{task}": {"retries": 0}
         for task in ("before_extract", "after_load", "after_commit", "after_day")
     },
-    **{f"airflow.tasks.{task}": {"queue": "large", "pool": "elasticsearch"} for task in ("extract", "load")},
+    **{
+        f"airflow.tasks.{task}": {"queue": "large", "pool": "elasticsearch"}
+        for task in ("extract", "load", "move_window")
+    },
     **{
         f"{place}.{key}": value
         for place in ("airflow.tasks.default", TASK)
@@ -171,6 +174,7 @@ API = {
             ("own_task", "OwnTaskOperator"),
             ("audit", "AuditOperator"),
             ("drain", "DrainOperator"),
+            ("move", "MoveWindowOperator"),
         )
     ],
     "Sensors and triggers": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -171,11 +171,20 @@ class TasksOptions(Section):
     after_load: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_load.")
     after_commit: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_commit.")
     after_day: TaskSettings | None = Field(default=None, description="Settings of own_tasks.after_day.")
+    move_window: TaskSettings | None = Field(
+        default=None, description="Settings of move_window, the task of layout: single_task."
+    )
 
     def of(self, task_id: str) -> TaskSettings | None:
         """Return the settings of one task, None if it has none of its own."""
         found: TaskSettings | None = getattr(self, "validate_" if task_id == "validate" else task_id, None)
         return found
+
+    def of_phases(self) -> Iterator[str]:
+        """Yield the names of the tasks of single phases that have settings of their own."""
+        for name, field in type(self).model_fields.items():
+            if name not in ("default", "move_window") and getattr(self, name) is not None:
+                yield field.alias or name
 
     def executor_configs(self) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
         """Yield every `executor_config` with its path."""
@@ -188,6 +197,10 @@ class TasksOptions(Section):
 class AirflowOptions(Section):
     """Settings of the pipeline's DAG."""
 
+    layout: Literal["tasks", "single_task"] = Field(
+        default="tasks",
+        description="tasks: a task for each phase. single_task: one task moves a window, for many small pipelines.",
+    )
     retries: Retries = Field(default=3, description="Number of Airflow retries of each task.")
     retry_delay: DurationSeconds = Field(
         default=30,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COMPARED_FIELDS: dict[str, tuple[str, ...]] = {
     "start_day": ("start_day", "end_day"),
     "backlog_granularity": ("backlog_granularity", "granularity"),
-    "airflow": ("airflow", "state"),
+    "airflow": ("airflow", "state", "source", "own_tasks"),
 }
 """The fields that each cross-field error compares, by the first part of its path; all must be valid themselves."""
 
@@ -44,6 +44,17 @@ def _errors(config: PipelineConfig) -> Iterator[Problem]:
         yield Problem(
             "airflow.max_active_runs",
             f"must be 1 with state.type variable, which allows one run at a time, got {runs}: use state.type sql",
+        )
+    if config.airflow.layout == "single_task" and config.source.distribute == "tasks":
+        yield Problem(
+            "airflow.layout",
+            "must be tasks with source.distribute: tasks, which makes a task of each slice, got 'single_task': use "
+            "distribute: threads",
+        )
+    if config.airflow.layout == "single_task" and any(config.own_tasks.paths()):
+        yield Problem(
+            "airflow.layout",
+            "must be tasks with own_tasks, since each of them is a task of its own, got 'single_task'",
         )
 
 
@@ -82,8 +93,7 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
             f"a view of your own without {shown_by}, or change the key",
         )
     settings = config.airflow
-    if settings.tasks.drain is not None and config.backlog == "wait":
-        yield _warning("airflow.tasks.drain", "is not used: backlog: wait has no task drain")
+    yield from _unused_task_settings(config)
     if settings.on_late and config.expect is None:
         yield _warning("airflow.on_late", "is not used: the pipeline has no `expect`")
     if settings.owner_links and not settings.owner_links.keys() & _owners(settings.owner):
@@ -111,6 +121,20 @@ def _shown_masked(config: PipelineConfig) -> Iterator[tuple[str, str, str, str]]
         path = indexed_path(column.path)
         if column.mask and path in shown:
             yield (column.name, path, *shown[path])
+
+
+def _unused_task_settings(config: PipelineConfig) -> Iterator[Problem]:
+    settings = config.airflow
+    if settings.layout == "single_task":
+        for name in settings.tasks.of_phases():
+            yield _warning(
+                f"airflow.tasks.{name}", "is not used: layout: single_task has one task, move_window"
+            )
+        return
+    if settings.tasks.move_window is not None:
+        yield _warning("airflow.tasks.move_window", "is not used: layout: tasks has no task move_window")
+    if settings.tasks.drain is not None and config.backlog == "wait":
+        yield _warning("airflow.tasks.drain", "is not used: backlog: wait has no task drain")
 
 
 def _warning(path: str, message: str) -> Problem:

@@ -30,6 +30,7 @@ class Invocation(NamedTuple):
 
 
 _invocation: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
+_only_task: ContextVar[str | None] = ContextVar("only_task", default=None)
 
 
 @contextmanager
@@ -56,10 +57,22 @@ def name_of(pipeline_id: str) -> str:
     return called.pipeline if called is not None and called.pipeline is not None else pipeline_id
 
 
+@contextmanager
+def within_task(task: str) -> Iterator[None]:
+    """Make the messages of the block name the task that does the whole run."""
+    before = _only_task.set(task)
+    try:
+        yield
+    finally:
+        _only_task.reset(before)
+
+
 def again(task: str) -> str:
     """Return how this run begins again at `task`: by clearing it in Airflow, by running again on the command line."""
     if _invocation.get() is not None:
         return "run the command again"
+    if (only := _only_task.get()) is not None:
+        return f"clear this run's {only} task"
     return f"clear this run's {task} task and what follows it"
 
 

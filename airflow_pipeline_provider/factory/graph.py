@@ -29,13 +29,15 @@ class GraphSpec(NamedTuple):
 
 
 def pipeline_graph(config: PipelineConfig) -> GraphSpec:
-    """Return the graph of the phases, with drain only if `backlog` is drain.
+    """Return the graph of the phases, with drain only if `backlog` is drain; with `single_task` one task for all.
 
     Every task is directly downstream of generate_window: if there was nothing to do, a later task that is cleared
     alone is skipped again. Audit and `after_load` are also directly downstream of validate, for windows that are
     loaded already. Own tasks after the commit wait for audit only. No task has the trigger rule all_done, because as
     a leaf it would mark a failed run as successful.
     """
+    if config.airflow.layout == "single_task":
+        return GraphSpec((TaskSpec("move_window", "MoveWindowOperator"),), ())
     own = {place for place, _ in config.own_tasks.paths()}
     mapped = config.source.distribute == "tasks" and config.source.slices != 1
     tasks = (

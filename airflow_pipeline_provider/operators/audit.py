@@ -11,10 +11,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_pipeline_provider.operators import asset_events, lineage
 from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.operators.base import LABEL, VERDICT_KEY, PipelineOperator
-from airflow_pipeline_provider.phases.values import Audited, Staged
+from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_pipeline_provider.phases.runtime import Runtime
 
 
 class AuditOperator(PipelineOperator):
@@ -69,26 +71,31 @@ class AuditOperator(PipelineOperator):
                 context, self._alias, runtime.config.timezone, claim, audited, day_events.complete
             )
             report_commit(runtime, audited.quarantined_rows)
-            self._lineage = lineage.describe(
-                runtime,
-                claim,
-                audited.token,
-                audited.target_rows,
-                source_rows=audited.source_rows,
-                counts={
-                    "source": audited.source_rows,
-                    "staged": audited.staged_rows,
-                    "target": audited.target_rows,
-                    "distinct": audited.distinct_ids,
-                    "quarantined": audited.quarantined_rows,
-                },
-            )
+            self._lineage = audit_lineage(runtime, claim, audited)
         result: dict[str, Any] = msgspec.to_builtins(audited)
         return result
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
         """Asked by the OpenLineage provider, where it is installed."""
         return lineage.operator_lineage(self._lineage)
+
+
+def audit_lineage(runtime: Runtime, claim: Claim, audited: Audited) -> lineage.Lineage | None:
+    """Describe the commit; None without OpenLineage."""
+    return lineage.describe(
+        runtime,
+        claim,
+        audited.token,
+        audited.target_rows,
+        source_rows=audited.source_rows,
+        counts={
+            "source": audited.source_rows,
+            "staged": audited.staged_rows,
+            "target": audited.target_rows,
+            "distinct": audited.distinct_ids,
+            "quarantined": audited.quarantined_rows,
+        },
+    )
 
 
 def counts_label(audited: Audited) -> str:

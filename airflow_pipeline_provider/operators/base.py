@@ -68,6 +68,10 @@ XCOMS = {
         "_link_WindowLink",
     ): "path of the task's window on the page; Airflow shows it as the link *Window*",
     ("audit", "return_value"): "the four counts, quarantined rows and the fencing token",
+    (
+        "move_window",
+        "audit",
+    ): "`layout: single_task`: what `audit` returns; the other XComs are those of `generate_window`, and `verdict`",
     ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
     ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
     ("recheck", "new_drift"): "maintenance DAG: number of windows that differ since this run, and sentences",

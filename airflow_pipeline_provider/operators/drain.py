@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
+from airflow_pipeline_provider.phases.values import Claim, Next
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+logger = logging.getLogger(__name__)
 
 
 class DrainOperator(PipelineOperator):
@@ -37,11 +41,16 @@ class DrainOperator(PipelineOperator):
             following = drain(runtime, claim, audited["token"])
         if following.run_id is None:
             raise AirflowSkipException(following.detail)
-        self.log.info("another window is ready, run %s moves it: %s", following.run_id, following.detail)
-        reference = (following.reference_time or claim.reference_time).astimezone(timezone.utc)
-        trigger_run(
-            context["dag_run"].dag_id,
-            following.run_id,
-            {"reference_time": reference.isoformat()},
-            f"continues {claim.window_id}: {following.detail}",
-        )
+        start_follower(context, claim, following)
+
+
+def start_follower(context: Context, claim: Claim, following: Next) -> NoReturn:
+    """End the task by starting the run that moves the next window."""
+    logger.info("another window is ready, run %s moves it: %s", following.run_id, following.detail)
+    reference = (following.reference_time or claim.reference_time).astimezone(timezone.utc)
+    trigger_run(
+        context["dag_run"].dag_id,
+        following.run_id or "",
+        {"reference_time": reference.isoformat()},
+        f"continues {claim.window_id}: {following.detail}",
+    )

@@ -18,7 +18,7 @@ from airflow_pipeline_provider.operators import asset_events
 from airflow_pipeline_provider.operators.base import LABEL, WINDOW_KEY, PipelineOperator, run_of
 from airflow_pipeline_provider.operators.ended_runs import release_ended
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.values import Generated, RunKind, RunRequest
+from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
 from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
 from airflow_pipeline_provider.state.facts import facts_of
 
@@ -84,33 +84,38 @@ class GenerateWindowOperator(PipelineOperator):
             request = run_request(context, runtime.config)._replace(
                 follows=_starts_follower(context["ti"].task)
             )
-            generated = _generate(runtime, request, context["ti"])
+            generated = generate_for(runtime, request, context["ti"])
             asset_events.emit_late(context, self._alias, runtime)
             zone = runtime.config.timezone
-        ti = context["ti"]
         if generated.claim is None:
-            self._report_nothing(ti, generated)
-            if self.ignore_downstream_trigger_rules:
-                self.skip_below(context)
-            else:
-                self.skip(ti=ti, tasks=ti.task.downstream_list)
+            self._report_nothing(context, generated)
             return None
-        claim = generated.claim
-        self.shown_window = ti.dag_id, claim.interval
-        self.result_label = self.window = local_window(claim.interval, zone)
-        self.log.info("window %s (%s): %s", self.window, claim.window_id, generated.detail)
-        ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))
+        self._report_window(context, generated.claim, generated.detail, zone)
         return generated.record
 
-    def _report_nothing(self, ti: Any, generated: Generated) -> None:
+    def _report_window(self, context: Context, claim: Claim, detail: str, zone: str) -> None:
+        """Show and pass on the window."""
+        ti = context["ti"]
+        self.shown_window = ti.dag_id, claim.interval
+        self.result_label = self.window = local_window(claim.interval, zone)
+        self.log.info("window %s (%s): %s", self.window, claim.window_id, detail)
+        ti.xcom_push(key=WINDOW_KEY, value=msgspec.to_builtins(claim))
+
+    def _report_nothing(self, context: Context, generated: Generated) -> None:
+        """Show and pass on why there is no window, and skip the tasks below."""
+        ti = context["ti"]
         self.reason = generated.reason
         self.result_label = generated.reason or ""
         self.log.info("nothing to do: %s: %s", generated.reason, generated.detail)
         ti.xcom_push(key="reason", value=generated.reason)
         ti.xcom_push(key="detail", value=generated.detail)
+        if self.ignore_downstream_trigger_rules:
+            self.skip_below(context)
+        else:
+            self.skip(ti=ti, tasks=ti.task.downstream_list)
 
 
-def _generate(runtime: Runtime, request: RunRequest, ti: Any) -> Generated:
+def generate_for(runtime: Runtime, request: RunRequest, ti: Any) -> Generated:
     """Generate; a second time if ended runs held what this run needs."""
     from airflow_pipeline_provider.phases.generate import generate
 

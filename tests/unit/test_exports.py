@@ -21,6 +21,7 @@ OPERATORS = [
     "ExtractOperator",
     "GenerateWindowOperator",
     "LoadOperator",
+    "MoveWindowOperator",
     "OwnTaskOperator",
     "StageOperator",
     "ValidateWindowOperator",

@@ -17,7 +17,7 @@ const text = (value) => (value === null || value === undefined ? "–" : typeof 
 const detailText = (detail) => Object.entries(detail ?? {}).filter(([, value]) => value !== null && value !== undefined).map(([key, value]) => `${key.replaceAll("_", " ")} ${text(value)}`).join(", ");
 
 /** Where a phase runs in the DAG. */
-const TASKS = new Set(["generate_window", "validate", "extract", "stage", "load", "audit", "drain"]);
+const TASKS = new Set(["generate_window", "validate", "extract", "stage", "load", "audit", "drain", "move_window"]);
 
 /** @param {{dagId: string, attempt: Attempt}} props */
 function RunLinks({ dagId, attempt }) {

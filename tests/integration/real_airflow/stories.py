@@ -80,6 +80,10 @@ STORIES = {
     ),
     # scheduled once, for the last window of all; what lies before it is drained
     "flights": Story("flights", lake.NOVEMBER, {"granularity": "6h", "source": {"slices": 2}}),
+    # scheduled once and drained, a window in one task
+    "single_task": Story(
+        "weather", lake.NOVEMBER, {"granularity": "8h", "airflow": {"layout": "single_task", "retries": 3}}
+    ),
     # its source cannot be reached at first
     "flights_march": Story(
         "flights",

@@ -28,6 +28,18 @@ def test_one_scheduled_run_drains_all_that_was_missed(world: World, flights: str
     world.assert_complete(flights, "flights", *lake.NOVEMBER)
 
 
+def test_one_task_for_a_window_drains_all_that_was_missed(world: World, single_task: str) -> None:
+    planned = lake.windows(*lake.NOVEMBER, 8)
+    runs = world.airflow.quiet(single_task, len(planned))
+    assert len(runs) == len(planned)
+    world.airflow.assert_succeeded(single_task, runs)
+    for run in runs:
+        tasks = world.airflow.tasks(single_task, run["dag_run_id"])
+        assert {name: task["state"] for name, task in tasks.items()} == {"move_window": "success"}
+    assert sorted(world.committed(single_task)) == planned
+    world.assert_complete(single_task, "weather", *lake.NOVEMBER)
+
+
 def test_a_cron_is_a_tick_and_the_planner_chooses(world: World, cron: str) -> None:
     runs = world.airflow.quiet(cron, 1)
     assert len(runs) == 1
