@@ -100,6 +100,15 @@ def test_a_failed_window_sends_one_notice_that_says_what_to_do(
     )
 
 
+def test_a_window_of_a_single_task_sends_a_notice_too(
+    folder: Folder, run_dag: Callable[..., Any], receiver: Receiver
+) -> None:
+    empty(folder, hooks(receiver, "on_failure").replace("{", "{layout: single_task, ", 1))
+    assert str(run_dag(folder.dag()).state) == "failed"
+    (text,) = receiver.texts("failure")
+    assert text.split("\n")[0] == f"{folder.pipeline_id}, {WINDOW}: move_window failed"
+
+
 def test_templates_use_the_notice_and_the_connections_of_airflow(
     folder: Folder, run_dag: Callable[..., Any], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
