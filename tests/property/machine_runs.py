@@ -14,6 +14,7 @@ from airflow_pipeline_provider.core.durations import parse_duration
 from airflow_pipeline_provider.core.intervals import Interval, gaps
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import StateBehindError
+from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.values import RunKind
 from tests.property.machine_end import told
@@ -21,6 +22,8 @@ from tests.property.machine_process import Fault, What
 from tests.property.machine_servers import OnDisk
 from tests.property.machine_source import SourceMachine, days, recent
 from tests.property.machine_world import LEASE, PHASES, Run
+
+NEVER = 10**9  # seconds
 
 BOUNDS = ("0h", "5h", "7h30m", "10h", "13h37m", "15h", "20h", "end")
 
@@ -169,6 +172,16 @@ class RunMachine(SourceMachine):
                 process, _, _ = self.world.frozen.pop()
                 process.kill()
             self.world.lose_state()
+
+    @rule()
+    def old_part_files_are_removed(self) -> None:
+        """And those of overtaken attempts; a run that waits for days keeps its files."""
+        if self.world.is_behind():
+            with pytest.raises(StateBehindError):
+                cleanup(self.world.runtime(), safe_age_seconds=NEVER)
+            return
+        cleanup(self.world.runtime(), safe_age_seconds=NEVER)
+        self.world.observe()
 
     @rule()
     def late_data_is_looked_for(self) -> None:

@@ -24,7 +24,7 @@ PIPELINE, ZONE = "flights", "America/New_York"
 class Servers:
     """Stage, target and state in memory; `clock` is right, and the state's is ahead of it by `store_off`."""
 
-    stage_section: dict[str, Any] = {"type": "memory", "keep_attempts": 1}  # noqa: RUF012
+    stage_section: dict[str, Any] = {"type": "memory", "keep_attempts": 1, "keep": "1d"}  # noqa: RUF012
     target_section: dict[str, Any] = {"type": "memory", "busy_seconds": 0}  # noqa: RUF012
     state_section: dict[str, Any] = {"type": "memory", "lease": "30m"}  # noqa: RUF012
 
@@ -74,7 +74,7 @@ class OnDisk(Servers):
     def __init__(self, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
         self.folder = TemporaryDirectory(prefix="machine-")
-        self.stage_section = {"type": "object_store", "path": f"{self.folder.name}/stage"}
+        self.stage_section = {"type": "object_store", "path": f"{self.folder.name}/stage", "keep": "1d"}
         self.file = f"{self.folder.name}/lake.duckdb"
         self.target_section = {"type": "duckdb", "path": self.file, "table": "main.flights"}
 
