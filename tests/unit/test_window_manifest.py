@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.views.window_page import window_page
@@ -43,7 +44,12 @@ def test_the_manifest_is_of_the_newest_commit_and_all_quarantined_rows_count(
     entries: list[Entry], manifest: str | None, quarantined: int | None
 ) -> None:
     config = SimpleNamespace(pipeline_id="flights", timezone=RULES.timezone, rules=RULES, max_attempts=3)
-    state = SimpleNamespace(first_day=lambda _: None, leases=list, about=lambda: SimpleNamespace(acts=()))
+    state = SimpleNamespace(
+        first_day=lambda _: None,
+        leases=list,
+        about=lambda: SimpleNamespace(acts=()),
+        coverage=lambda _: Coverage(),
+    )
     page = window_page(cast("Any", config), cast("Any", state), entries, WINDOW, AT)
     assert (page.manifest.sha256 if page.manifest else None) == manifest
     assert (page.quarantine.rows if page.quarantine else None) == quarantined
