@@ -535,7 +535,7 @@ COMMANDS = (
         "Print the JSON Schema of pipeline files",
         "Print the JSON Schema of pipeline files, including installed connectors, for editors that complete and "
         "check YAML.",
-        "airflow_pipeline_provider.cli.check:schema",
+        "airflow_pipeline_provider.cli.schema:schema",
         (
             _option("--write", "FILE", "write the schema to FILE (default: standard output)"),
             _OUTPUT,
