@@ -1,4 +1,4 @@
-"""Define the section `airflow` of a pipeline file: what Airflow is told about the DAG and its tasks."""
+"""Define the section `airflow` of a pipeline file: settings of the DAG, its tasks and notifiers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class TaskDefaults(Section):
         ge=-INT32,
         le=INT32 - 1,
         strict=True,
-        description="A higher one starts first when tasks wait for slots. By default 1.",
+        description="Tasks with a higher value start first when slots are short; Airflow's default is 1.",
     )
     executor: Line | None = Field(
         default=None,

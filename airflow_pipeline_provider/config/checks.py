@@ -97,8 +97,8 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
     if settings.on_late and config.expect is None:
         yield _warning("airflow.on_late", "is not used: the pipeline has no `expect`")
     if settings.owner_links and not settings.owner_links.keys() & _owners(settings.owner):
-        who = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
-        yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {who}")
+        reason = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
+        yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {reason}")
     yield from expectation_warnings(config)
     for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")

@@ -136,7 +136,7 @@ class PipelineConfig(BaseModel):
     )
     backlog_granularity: CalendarDuration | None = Field(
         default=None,
-        description="Longest window of a day that lies back, a multiple of granularity up to 1d; null: granularity.",
+        description="Longest window of a day that lies back: a multiple of granularity, or 1d; null: granularity.",
     )
     settle: DurationSeconds = Field(
         default=600, description="Time that a window waits after its end for late rows, such as 10m."
@@ -198,7 +198,7 @@ class PipelineConfig(BaseModel):
         default="pass", description="pass: planning skips a blocked window; stop: planning stops at it."
     )
     airflow: AirflowOptions = Field(
-        default=AirflowOptions(), description="What Airflow is told about the DAG and its tasks."
+        default=AirflowOptions(), description="Settings of the DAG, its tasks and notifiers."
     )
     default_record: dict[str, Any] = Field(
         default={}, description="Fields and values that every window's record starts with."

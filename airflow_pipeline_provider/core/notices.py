@@ -1,4 +1,4 @@
-"""What a notice says: the values that templates of a pipeline file may use, and texts made of them."""
+"""Values of a notice, which templates of a pipeline file may use, and the texts made of them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class MoveWindowOperator(GenerateWindowOperator):
     """Plan a window, move it, commit it, and start the next run while windows are ready.
 
-    The phases are those of the six tasks, with the same leases, ledger entries and asset events.  What differs is
+    The phases are those of `layout: tasks`, with the same leases, ledger entries and asset events.  What differs is
     what Airflow can repeat: a try that ended before the load was committed begins again at the extraction.
 
     Returns the window's record and pushes the XComs ``window``, ``verdict`` and ``audit``; with nothing to do, it

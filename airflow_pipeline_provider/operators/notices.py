@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LONGEST_REASON = 2000
-NO_ERROR = "the task ended without an error of its own: its process was killed, or Airflow lost contact to it"
+NO_ERROR = (
+    "the task ended without an error of its own: its process was killed, or Airflow lost contact with it"
+)
 
 
 class FailureNotices:

@@ -39,7 +39,7 @@ MESSAGES: dict[str, dict[str, str]] = {
     "slack_webhook": {"text": "{{ notice.text }}"},
     "smtp": {"subject": "{{ notice.title }}", "html_content": "{{ notice.html }}"},
 }
-"""What notifiers send unless the pipeline file says otherwise; other notifiers need their message in the file."""
+"""Message of each notifier if the pipeline file has none; other notifiers need their message in the file."""
 PACKAGES = {
     "apprise": "apprise",
     "chime": "amazon",

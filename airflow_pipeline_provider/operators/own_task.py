@@ -22,7 +22,7 @@ class OwnTaskOperator(PipelineOperator):
 
     The function is imported when the task runs.  If it returns False or raises AirflowSkipException,
     ``before_extract`` and ``after_load`` release the window and skip every task below; at the other places, this task
-    is skipped.  Any other error fails the try, and before the commit it counts to `max_attempts`.
+    is skipped.  Any other error fails the try, and before the commit it counts towards `max_attempts`.
 
     Draw ``after_load`` below validate and load, and above audit; it runs if neither failed (trigger rule
     ``none_failed``), since a window that is loaded already skips the phases between.  With ``before_extract``, pass

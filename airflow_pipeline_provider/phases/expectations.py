@@ -1,6 +1,6 @@
 """Evaluate what a pipeline file expects (`expect`) from the ledger, record each miss in it once, or refuse a commit.
 
-A miss that the ledger has is not written again, so the same day or commit is one finding however often it is judged.
+A miss that the ledger has is not written again, so the same day or commit is one miss however often it is judged.
 It is new to the run that wrote it, also when a task of that run is tried again: a crash after the write loses no
 notice.
 """
@@ -181,7 +181,7 @@ def judge_rows(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, Any]
         return {}
     entries = runtime.state.entries(window)
     if any(entry.kind is Kind.COMMITTED and entry.token == staged.token for entry in entries):
-        return {}  # by an audit that crashed after it; the commit stays as it is
+        return {}  # an earlier try committed it and crashed: its commit stays as it is
     spans = evidence_spans(window, expected.weeks, zone) if expected.weeks is not None else []
     known = CommittedRows(runtime.state.entries_in(spans))
     found = judge_window(window, staged.rows, staged.token, expected, known, zone)

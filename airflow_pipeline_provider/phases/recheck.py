@@ -259,7 +259,7 @@ def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interva
 
 
 NOT_OF_ROWS = (Kind.MISSED, Kind.FILES_REMOVED)
-"""Kinds of entries that say nothing about the rows of a window."""
+"""Kinds of entries that do not concern the rows of a window."""
 
 
 def _touching(entries: list[Entry], piece: Interval) -> list[Entry]:

@@ -4,7 +4,7 @@ Manifest, receipts and quarantined rows stay: `state rebuild` reads the manifest
 place than the source.  A window whose part files are gone is read from the source when it is moved again.
 
 The ledger's entry `files_removed` is written before the first file is deleted.  After a crash between the two the
-files are there although the ledger says that they go; the next cleanup deletes them and writes no second entry.
+files exist although the ledger records them as removed; the next cleanup deletes them and writes no second entry.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _give_up(
     """Record the failure in the ledger and release the lease.
 
     Any exception counts: otherwise a window that no run can move would stay first in every plan.  An unexpected
-    one is retried by Airflow, and each try counts to `max_attempts`.
+    one is retried by Airflow, and each try counts towards `max_attempts`.
     """
     detail: dict[str, object] = {"phase": name, **runtime.execution.recorded()}
     if isinstance(error, PipelineError):

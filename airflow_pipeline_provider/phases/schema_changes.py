@@ -53,7 +53,7 @@ def judge_fields(runtime: Runtime, claim: Claim, staged: Staged) -> dict[str, An
     if contract is None:
         return {}
     written = [entry.token for entry in runtime.state.entries(claim.interval) if entry.kind is Kind.COMMITTED]
-    if staged.token in written:  # by an audit that crashed after it; the commit stays as it is
+    if staged.token in written:  # an earlier try committed it and crashed: its commit stays as it is
         return {}
     now = _fields_of(runtime, claim, staged)
     before, near = _known_before(runtime, claim.interval)
