@@ -81,7 +81,7 @@ def empty(folder: Folder, airflow: str, **changes: Any) -> None:
     folder.write(granularity="1d", backlog="wait", audit=EMPTY, airflow=airflow, **changes)
 
 
-def test_a_failed_window_sends_one_notice_that_says_what_to_do(
+def test_a_failed_window_sends_one_notice_with_the_command_to_run(
     folder: Folder, run_dag: Callable[..., Any], receiver: Receiver
 ) -> None:
     empty(folder, hooks(receiver, "on_failure"))

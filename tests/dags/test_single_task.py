@@ -1,4 +1,4 @@
-"""`layout: single_task`: one task moves a window, with the promises of six."""
+"""`layout: single_task`: one task moves a window, with the promises of seven."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_try_after_it_started_the_next_run_sends_its_events(
         "audit.counted",
     ],
 )
-def test_a_killed_task_gives_its_lease_back(folder: Folder, run_dag: Callable[..., Any], point: str) -> None:
+def test_a_killed_task_releases_its_lease(folder: Folder, run_dag: Callable[..., Any], point: str) -> None:
     folder.write(backlog="wait", airflow=SINGLE)
     dag = folder.dag()
     with terminated_at(point):
@@ -180,7 +180,7 @@ def test_a_failure_is_in_the_ledger_with_its_task(folder: Folder, run_dag: Calla
         ),
     ],
 )
-def test_check_says_what_does_not_fit(
+def test_check_reports_what_does_not_fit(
     folder: Folder, capsys: pytest.CaptureFixture[str], changes: dict[str, str], problem: str
 ) -> None:
     from airflow_pipeline_provider.cli.main import main

@@ -145,7 +145,7 @@ def open_variable(_pipeline: Pipeline, identity: Identity) -> State:
 
 
 @pytest.mark.parametrize("open_state", [open_sql, open_variable])
-def test_each_kind_of_state_has_one_finding_a_day(
+def test_each_kind_of_state_records_a_late_day_once(
     pipeline: Pipeline, open_state: Callable[[Pipeline, Identity], State]
 ) -> None:
     runtime = pipeline.runtime(**BY_NINE)
@@ -173,7 +173,7 @@ def test_a_crash_after_the_write_loses_no_notice(pipeline: Pipeline) -> None:
     assert len(of_kind(pipeline, Kind.MISSED)) == 1
 
 
-def test_a_day_that_completes_resolves_its_finding(pipeline: Pipeline) -> None:
+def test_a_day_that_completes_resolves_its_miss(pipeline: Pipeline) -> None:
     sent = Gauges()
     with metrics.sending_to(sent):
         runtime = pipeline.runtime(**BY_NINE)
@@ -203,7 +203,7 @@ def test_a_window_that_is_replaced_is_judged_again(pipeline: Pipeline) -> None:
     assert open_misses(pipeline.entries(), []) == []
 
 
-def test_a_finding_between_count_and_write_does_not_void_a_recheck(pipeline: Pipeline) -> None:
+def test_a_miss_between_count_and_write_does_not_void_a_recheck(pipeline: Pipeline) -> None:
     runtime = pipeline.runtime(**USUAL)
     put(pipeline, WINDOW, 1)
     move(pipeline, runtime, WINDOW)
