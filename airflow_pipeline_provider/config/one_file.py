@@ -98,11 +98,11 @@ def load_variants(
     matrix = read_matrix(tree, str(path))
     count = len(matrix.variants)
     body = Node({key: child for key, child in tree.value.items() if key != KEY}, tree.line, tree.file)
-    first_of: dict[object, Variant] = {}
+    first_of: dict[str, Variant] = {}
     configs: list[PipelineConfig] = []
     found: list[tuple[str, Variant, Problem]] = []
     ids = _variants_by_id(body, matrix)
-    if count > 1 and isinstance(ids[0][0], str) and len({name for name, _ in ids}) == 1:
+    if count > 1 and isinstance(ids[0][0], str) and all(name == ids[0][0] for name, _ in ids):
         name = next(iter(matrix.variants[0].values))
         message = (
             f"must differ between the {count:,} variants of matrix, write a value of each in it, such as "
@@ -113,9 +113,10 @@ def load_variants(
     if wanted is not None:
         ids = [pair for pair in ids if pair[0] == wanted]
     for pipeline_id, variant in ids:
-        name = pipeline_id if isinstance(pipeline_id, str) else str(variant.number)
-        first = first_of.setdefault(pipeline_id, variant)
-        if first is not variant and isinstance(pipeline_id, str):
+        is_text = isinstance(pipeline_id, str)  # else `load_one` reports it, and it may have no hash
+        name = str(pipeline_id) if is_text else str(variant.number)
+        first = first_of.setdefault(name, variant) if is_text else variant
+        if first is not variant:
             message = (
                 f"is the same as that of the variant in line {first.line}: write a value of the variant in it"
             )

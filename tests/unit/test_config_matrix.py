@@ -147,6 +147,8 @@ def test_without_a_matrix_braces_are_text(tmp_path: Path) -> None:
         pytest.param("pipeline_id: f_{{ a }}\nmatrix: [{a: 1.5}]\n" + REST, "pipeline_id: {{ a }} is 1.5 in this variant, which cannot be a part of a text: put it in quotes in matrix (flights.yaml:1), in variant 1 of line 2", id="a float in a text"),
         pytest.param("pipeline_id: f_{{ b }}\nmatrix: [{a: 1}, {a: 2}]\n" + REST, "pipeline_id: {{ b }} is not a value of the variant; it has a (flights.yaml:1), in each of the 2 variants", id="unknown name in the id"),
         pytest.param("pipeline_id: f_${HOME}{{ a }}\nmatrix: [{a: 1}]\n" + REST, "pipeline_id: must not contain a variable, got ${HOME}: it names the DAG and the state (flights.yaml:1), in variant 1 of line 2", id="environment in the id"),
+        pytest.param("pipeline_id: [f]\nmatrix: [{a: 1}, {a: 2}]\n" + REST, "pipeline_id: must be text, got a list (flights.yaml:1), in each of the 2 variants", id="a list as the id"),
+        pytest.param("pipeline_id: {f: 1}\nmatrix: [{a: 1}, {a: 2}]\n" + REST, "pipeline_id: must be text, got a mapping (flights.yaml:1), in each of the 2 variants", id="a mapping as the id"),
         pytest.param("matrix:\n- {a: 1}\n- {a: 2}\n" + REST, "pipeline_id: is missing (flights.yaml), in each of the 2 variants", id="no id"),
         pytest.param(HEAD + "matrix: [{a: 1}]\ndefault_record: {A: '{{ a | upper }}'}\n" + REST, """default_record.A: '{{ a | upper }}' is not a variable: write {{ name }}, or {{ "{{" }} for the text {{ (flights.yaml:3), in variant f_1 of line 2""", id="an expression"),
     ],
