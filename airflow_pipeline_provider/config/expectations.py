@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _WEEKS = re.compile(r"([1-9][0-9]?)w", re.ASCII)
 _PERCENT = re.compile(r"([1-9][0-9]{0,3})%", re.ASCII)
 MOST_WEEKS, WIDEST = 52, 1000
+MOST_DAYS = 99  # `parse_complete_by` reads two digits
 
 
 def _complete_by(value: object) -> CompleteBy:
@@ -127,12 +128,17 @@ def expectation_warnings(config: PipelineConfig) -> Iterator[Problem]:
     if expected.complete_by is not None and (late := always_late(config.rules, expected.complete_by)):
         due, ready = (local_time(instant.replace(second=0), config.timezone) for instant in late)
         later = expected.complete_by
-        while always_late(config.rules, later):
+        while later.days < MOST_DAYS and always_late(config.rules, later):
             later = later._replace(days=later.days + 1)
+        advice = (
+            f"no time up to {MOST_DAYS} days after is late enough, remove the key"
+            if always_late(config.rules, later)
+            else f'choose a later time such as "{later}"'
+        )
         yield Problem(
             "expect.day_complete_by",
             f'"{expected.complete_by}" makes every day late: 2023-01-18, for one, would be due by {due}, and its '
-            f'last window is ready at {ready}: choose a later time such as "{later}"',
+            f"last window is ready at {ready}: {advice}",
             severity="warning",
         )
     if config.audit.on_unusual == "fail" and expected.rows is None:

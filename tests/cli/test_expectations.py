@@ -83,6 +83,10 @@ def test_check_reports_wrong_expectations(place: Place, expect: object, problem:
             'expect.day_complete_by: "09:00" makes every day late',
         ),
         ({"x_time_back": "3d", "expect": {"day_complete_by": "09:00"}}, 'a later time such as "4d 09:00"'),
+        (
+            {"x_time_back": "99d", "expect": {"day_complete_by": "09:00"}},
+            "no time up to 99 days after is late enough, remove the key",
+        ),
         ({"audit": {"on_unusual": "fail"}}, "audit.on_unusual: has no effect without expect.rows"),
     ],
 )
