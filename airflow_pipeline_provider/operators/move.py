@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+from msgspec import structs
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import within_task
@@ -16,7 +17,15 @@ from airflow_pipeline_provider.operators.day_runs import DayRuns
 from airflow_pipeline_provider.operators.drain import start_follower
 from airflow_pipeline_provider.operators.generate import GenerateWindowOperator, generate_for, run_request
 from airflow_pipeline_provider.operators.validate import verdict_label
-from airflow_pipeline_provider.phases.values import Audited, Claim, Next, Validated
+from airflow_pipeline_provider.phases.values import (
+    Audited,
+    Claim,
+    Generated,
+    Next,
+    RunKind,
+    RunRequest,
+    Validated,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +57,7 @@ class MoveWindowOperator(GenerateWindowOperator):
         audited = follower = None
         with within_task(ti.task_id), self.runtime(context) as runtime:
             request = run_request(context, runtime.config)._replace(follows=runtime.config.backlog == "drain")
-            generated = generate_for(runtime, request, ti)
+            generated = _generate(runtime, request, ti)
             asset_events.emit_late(context, self._alias, runtime)
             claim = generated.claim
             if claim is not None:
@@ -106,3 +115,24 @@ class MoveWindowOperator(GenerateWindowOperator):
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
         """Return the lineage; the OpenLineage provider calls this."""
         return lineage.operator_lineage(self._lineage)
+
+
+def _generate(runtime: Runtime, request: RunRequest, ti: Any) -> Generated:
+    """Generate; after a try that committed the window, resume it, or wait until that is possible.
+
+    Otherwise a named window would be moved a second time.  With `only_incomplete`, or where a live run may leave its
+    turn to another, there would be nothing to do, and the events of the commit would never be sent.
+    """
+    from airflow_pipeline_provider.phases.run import committed_since
+
+    # a live run never moves its window again, a named one does when its task is cleared
+    first_try = 0 if request.kind is RunKind.LIVE else ti.max_tries - ti.task.retries + 1
+    if not committed_since(runtime, request.run, first_try):
+        return generate_for(runtime, request, ti)
+    resumed = request._replace(
+        kind=RunKind.WINDOW, only_drifted=False, only_incomplete=False, accept_shrink=None
+    )
+    generated = generate_for(runtime, resumed, ti)
+    if generated.claim is None:
+        return generated
+    return generated._replace(claim=structs.replace(generated.claim, kind=request.kind, replace=False))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from airflow_pipeline_provider.config.own_tasks import Place
 from airflow_pipeline_provider.core.drift import changes_in
-from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases import own_tasks
 from airflow_pipeline_provider.phases.audit import audit
@@ -78,9 +78,7 @@ def move_window(
 
 def own_commit(runtime: Runtime, claim: Claim) -> Audited | None:
     """Return the counts of the window's newest commit if this run made it: an earlier try ended after its commit."""
-    entries = runtime.state.entries(claim.interval)
-    commits = [entry for entry in entries if entry.kind is Kind.COMMITTED]
-    newest = max(commits, key=lambda entry: entry.token or 0, default=None)
+    newest = _newest_commit(runtime.state.entries(claim.interval))
     if newest is None or (newest.run, newest.interval) != (claim.run, claim.interval):
         return None
     counts = newest.detail
@@ -93,6 +91,31 @@ def own_commit(runtime: Runtime, claim: Claim) -> Audited | None:
         counts.get("quarantined") or 0,
         tuple(changes_in(counts).sentences()),
     )
+
+
+def committed_since(runtime: Runtime, run: str, first_try: int) -> bool:
+    """Return whether the newest commit of the run's window is its own, of data that it read in this or a later try.
+
+    With 0, whoever read the data.
+    """
+    window = runtime.state.bound(run)
+    if window is None:
+        return False
+    entries = runtime.state.entries(window)
+    newest = _newest_commit(entries)
+    if newest is None or (newest.run, newest.interval) != (run, window):
+        return False
+    return first_try == 0 or any(
+        entry.kind is Kind.ATTEMPT
+        and (entry.attempt, entry.run) == (newest.attempt, run)
+        and entry.detail.get("try_number", 0) >= first_try
+        for entry in entries
+    )
+
+
+def _newest_commit(entries: Iterable[Entry]) -> Entry | None:
+    commits = [entry for entry in entries if entry.kind is Kind.COMMITTED]
+    return max(commits, key=lambda entry: entry.token or 0, default=None)
 
 
 def _own(place: Place, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

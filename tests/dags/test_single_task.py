@@ -194,3 +194,34 @@ def test_settings_of_the_single_task(folder: Folder) -> None:
     folder.write(airflow="{layout: single_task, tasks: {default: {queue: slow}, move_window: {retries: 7}}}")
     task = folder.dag().get_task("move_window")
     assert (task.queue, task.retries) == ("slow", 7)
+
+
+@pytest.mark.parametrize("run_type", ["manual", "backfill"])
+@pytest.mark.parametrize("more", [{}, {"only_incomplete": True}], ids=["", "only_incomplete"])
+def test_a_try_after_the_commit_of_a_named_window_moves_it_no_second_time(
+    folder: Folder,
+    run_dag: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    more: dict[str, Any],
+    run_type: str,
+) -> None:
+    from airflow_pipeline_provider.operators import move
+    from airflow_pipeline_provider.phases.values import RunKind
+
+    folder.write(**{**HALF_DAYS, "granularity": "1d", "airflow": RETRIED})
+    dag = folder.dag()
+    dag.get_task("move_window").retry_delay = timedelta(0)
+    if run_type == "backfill":  # `dag.test` makes manual runs only
+        request_of = move.run_request
+        monkeypatch.setattr(move, "run_request", lambda *of: request_of(*of)._replace(kind=RunKind.BACKFILL))
+
+    def crash() -> None:
+        raise RuntimeError("the worker crashed")
+
+    with hooked(at("audit.released", 1, crash)):
+        run = run_dag(dag, run_conf={"window_start": DAY["start"], "window_end": DAY["end"], **more})
+    assert states(run) == {"move_window": "success"}
+    assert [entry.token for entry in state_of(folder).entries() if entry.kind is Kind.COMMITTED] == [1]
+    assert [extra["token"] for extra in events(folder, "windows")] == [1]
+    assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
+    assert xcom(run, "move_window", "window")["kind"] == ("window" if run_type == "manual" else run_type)

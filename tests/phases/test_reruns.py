@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,10 +16,11 @@ from airflow_pipeline_provider.phases.audit import audit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
-from airflow_pipeline_provider.phases.run import run_window
+from airflow_pipeline_provider.phases.run import committed_since, run_window
 from airflow_pipeline_provider.phases.stage import read_manifest, stage
 from airflow_pipeline_provider.phases.validate import validate
 from airflow_pipeline_provider.phases.values import Claim, RunKind, Staged
+from airflow_pipeline_provider.state.owners import Execution
 
 from .conftest import Pipeline
 
@@ -230,3 +232,23 @@ def test_the_lease_is_held_until_older_attempts_are_removed(
     seeded.move(runtime)
     assert held == [1]
     assert runtime.state.leases() == []
+
+
+@pytest.mark.parametrize(
+    ("first_try", "committed"),
+    [
+        pytest.param(0, True, id="whoever read it"),
+        pytest.param(1, True, id="a retry"),
+        pytest.param(2, True, id="a retry of the second try"),
+        pytest.param(3, False, id="cleared since"),
+    ],
+)
+def test_a_commit_of_the_run_since_it_was_cleared(seeded: Pipeline, first_try: int, committed: bool) -> None:
+    runtime = replace(seeded.runtime(), execution=Execution("move_window -1", 2, "p"))
+    named = {"kind": RunKind.WINDOW, "interval": FIRST}
+    assert not committed_since(runtime, "flights/a", first_try)
+    assert run_window(runtime, seeded.request("flights/a", **named)).audited is not None
+    assert committed_since(runtime, "flights/a", first_try) is committed
+    assert not committed_since(runtime, "flights/b", first_try)
+    assert run_window(runtime, seeded.request("flights/b", **named)).audited is not None
+    assert not committed_since(runtime, "flights/a", first_try)
