@@ -7,6 +7,7 @@ may be called again for the same window: after a crash, by a retry, and when the
 
 from __future__ import annotations
 
+import inspect
 import logging
 from datetime import date, datetime
 
@@ -18,7 +19,7 @@ from airflow_pipeline_provider.core.day_status import is_complete
 from airflow_pipeline_provider.core.days import day_interval, in_zone, zone_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import committed_token, rows_inside
-from airflow_pipeline_provider.exceptions import DataError, PipelineError
+from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -129,16 +130,26 @@ def _gate(runtime: Runtime, claim: Claim, window: OwnTaskWindow) -> bool:
 
 
 def _call(runtime: Runtime, window: OwnTaskWindow) -> bool:
-    """Call the function; return False if it returned False or raised Airflow's AirflowSkipException."""
+    """Call the function; return False if it returned a false bool or raised Airflow's AirflowSkipException."""
     own_tasks = runtime.config.own_tasks
     function = own_tasks.resolve(window.place, runtime.config.folder)
     try:
-        return function(window) is not False
+        answer = function(window)
     except Exception as error:
         if any(kind.__name__ == _SKIP for kind in type(error).__mro__):  # Airflow is not imported here
             logger.info("own_tasks.%s: %s", window.place, error)
             return False
         raise
+    if inspect.iscoroutine(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        if not inspect.isasyncgen(answer):
+            answer.close()
+        path = getattr(own_tasks, window.place)
+        raise ConfigError(
+            f"own_tasks.{window.place}: {path!r} must be a plain function: one with async or yield does not run when "
+            "it is called"
+        )
+    is_bool = type(answer).__name__ in ("bool", "bool_")  # also numpy's, which comparisons of pandas return
+    return not is_bool or bool(answer)
 
 
 def without_airflow(error: Exception, place: Place) -> PipelineError:

@@ -14,7 +14,7 @@ import pytest
 from airflow_pipeline_provider import OwnTaskWindow
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.core.ledger import Kind
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.factory.dag import options_model
 from airflow_pipeline_provider.phases.run import Outcome, run_window
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -88,6 +88,13 @@ def states(run: Any) -> dict[str, str]:
 
 
 COMMITTED = (Kind.COMMITTED, None)
+
+
+def moved(own: Own) -> Outcome:
+    """Move the first window as the command line does."""
+    at = datetime.fromisoformat("2013-11-06T12:00:00+00:00")
+    with open_runtime(load_pipeline(own.file, options_model=options_model)) as runtime:
+        return run_window(runtime, RunRequest(f"cli/{uuid4()}", RunKind.LIVE, at))
 
 
 def test_each_function_is_called_at_its_place(folder: Folder, run_dag: RunDag) -> None:
@@ -251,6 +258,27 @@ def test_a_missing_function_is_an_import_error_with_its_line_and_nothing_is_impo
     assert f"({own.file.name}:" in text
     own.file.write_text(own.file.read_text().replace(":note", ":gate"))
     assert parsed(folder) == ([folder.pipeline_id], {})
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_function_that_does_not_run_when_it_is_called_commits_nothing(folder: Folder, kind: str) -> None:
+    own = Own(folder, "after_load")
+    body = f"{kind} _gate(window):\n    {'yield' if kind == 'def' else 'return'} False\n\nnote = _gate\n"
+    (own.file.parent / "tasks.py").write_text(body)
+    with pytest.raises(ConfigError, match=r"own_tasks.after_load: .* must be a plain function"):
+        moved(own)
+    assert COMMITTED not in own.kinds()
+
+
+@pytest.mark.parametrize(
+    ("answer", "commits"),
+    [("numpy.bool_(False)", False), ("numpy.bool_(True)", True), ("None", True), ("0", True)],
+)
+def test_only_a_false_bool_means_not_now(folder: Folder, answer: str, commits: bool) -> None:
+    own = Own(folder, "after_load")
+    (own.file.parent / "tasks.py").write_text(f"import numpy\n\ndef note(window):\n    return {answer}\n")
+    assert (moved(own).audited is not None) is commits
+    assert (COMMITTED in own.kinds()) is commits
 
 
 def test_the_record_is_frozen() -> None:
