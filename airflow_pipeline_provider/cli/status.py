@@ -16,15 +16,8 @@ from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.wording import counted, local_time, local_window
 from airflow_pipeline_provider.phases.source_facts import fact_warnings
 from airflow_pipeline_provider.views.misses import Unexpected
-from airflow_pipeline_provider.views.status import (
-    CaughtUp,
-    DayRow,
-    Reading,
-    StatusQuery,
-    StatusReport,
-    read_pipeline,
-    read_pipelines,
-)
+from airflow_pipeline_provider.views.status import Reading, StatusQuery, read_pipeline, read_pipelines
+from airflow_pipeline_provider.views.status_report import CaughtUp, DayRow, StatusReport
 from airflow_pipeline_provider.views.times import local_second_text, local_text, ranges_text
 
 MOST_MISSES = 10
