@@ -23,12 +23,9 @@ from airflow_pipeline_provider.phases.run import Outcome
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.state.base import State
-from airflow_pipeline_provider.state.sql import SqlState
-from airflow_pipeline_provider.state.variable import VariableState, VariableStateOptions
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
-from tests.doubles.memory_variables import DictVariables
 from tests.phases.conftest import Pipeline
-from tests.phases.test_schema_changes import loaded
+from tests.phases.test_schema_changes import loaded, open_sql, open_variable
 
 DAY = day_interval(parse_day("2013-11-03", "day"), "America/New_York")  # 25 hours
 WEEKS = [
@@ -133,15 +130,6 @@ def test_a_day_of_25_hours_is_late_from_nine_on(pipeline: Pipeline, at: str, lat
     found = check_expectations(runtime, 7, "m/1")
     assert [miss.what for miss in found.new] == late
     assert [miss.interval for miss in found.new] == [DAY] * len(late)
-
-
-def open_sql(pipeline: Pipeline, identity: Identity) -> State:
-    return SqlState.from_url(f"sqlite:///{pipeline.folder}/state.db", identity)
-
-
-def open_variable(_pipeline: Pipeline, identity: Identity) -> State:
-    options = VariableStateOptions.model_validate({"type": "variable"})
-    return VariableState(options, identity, variables=DictVariables(), pause_seconds=0.0)
 
 
 @pytest.mark.parametrize("open_state", [open_sql, open_variable])
