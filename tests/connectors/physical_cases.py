@@ -57,7 +57,7 @@ def texts(read: Read, name: str) -> list[str | None]:
 
 
 class PhysicalColumnCases:
-    """Fixtures: see the module."""
+    """Cases for each target with physical columns; the module lists the fixtures."""
 
     @pytest.fixture
     def load(self, make: MakeTarget, stage: Any) -> Callable[..., None]:

@@ -241,7 +241,7 @@ def test_a_dag_unknown_to_airflow_is_reported(
 
 
 def test_a_late_day_is_reported_once(folder: Folder, run_dag: Callable[..., Any]) -> None:
-    """The day of 25 hours was never moved, and the time has come long ago."""
+    """The day of 25 hours was never moved, and was due long ago."""
     folder.write(granularity="1d", backlog="wait", expect='{day_complete_by: "09:00"}')
     other = f"{folder.pipeline_id}.z"
     folder.write(other, granularity="1d", backlog="wait")

@@ -43,7 +43,7 @@ def window_of(place: Place, interval: Interval, ask: Ask) -> list[str]:
     return found
 
 
-def test_recorded_misses_are_shown_where_a_person_looks(place: Place, ask: Ask) -> None:
+def test_recorded_misses_are_shown_in_each_view(place: Place, ask: Ask) -> None:
     before = ask(f"/pipelines/{place.dag_id}")
     assert before["unexpected"] == []
     late, few = record(place)
