@@ -137,7 +137,7 @@ def due_at(day: date, complete_by: CompleteBy, timezone: str) -> datetime:
 def days_due(
     rules: PlanRules, complete_by: CompleteBy, at: datetime, first: date | None, most: int
 ) -> list[date]:
-    """Return the last `most` days of the pipeline whose time has come, oldest first; none if no day is known yet."""
+    """Return the last `most` days of the pipeline that are due, oldest first; none if no day is known yet."""
     begin = max((day for day in (first, rules.start_day) if day is not None), default=None)
     if begin is None:
         return []
@@ -153,7 +153,7 @@ def days_due(
 def late_days(
     days: Iterable[date], complete_by: CompleteBy, at: datetime, done: Sequence[Interval], timezone: str
 ) -> Iterator[Miss]:
-    """Yield the days whose time has come and of which a part is not `done`: neither committed nor waived."""
+    """Yield the days that are due and of which a part is not `done`: neither committed nor waived."""
     for day in days:
         whole, due = day_interval(day, timezone), due_at(day, complete_by, timezone)
         if at >= due and gaps(whole, done):

@@ -1,7 +1,7 @@
 """Build one DAG that maintains all pipelines of the folder `pipelines`, every morning at 6 UTC.
 
 It counts the committed windows of the last 14 days again, reloads those that grew, reports those that shrank, and
-removes what crashed attempts left in the stage.
+removes what crashed attempts left in the stage. It judges the days of pipelines that have `expect`.
 """
 
 from airflow_pipeline_provider import load_maintenance

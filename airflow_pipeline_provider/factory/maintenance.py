@@ -43,8 +43,9 @@ def load_maintenance(
 
     For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
     pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
-    attempts. A pipeline with `expect` gets a task that judges the last `days` days by it. The DAG file can also call
-    `load_pipelines`. The Params `pipeline` and `day` limit a run that is started by hand.
+    attempts and part files older than `stage.keep`. A pipeline with `expect` gets a task that judges the last `days`
+    days by it. The DAG file can also call `load_pipelines`. The Params `pipeline` and `day` limit a run that is
+    started by hand.
 
     :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
     :param schedule: a cron expression in UTC, or None for manual runs only.
@@ -107,7 +108,8 @@ def build_maintenance(
         doc_md=(
             f"For each pipeline: count the committed windows of the last {counted(days, 'day')} again, start runs of "
             "the pipeline's own DAG to reload windows that grew, report windows that shrank (the target keeps its "
-            "rows), and remove files of crashed attempts. Pipelines with `expect` are judged by it."
+            "rows), and remove files of crashed attempts and part files older than `stage.keep`. "
+            "Pipelines with `expect` are judged by it."
         ),
     )
     with dag:

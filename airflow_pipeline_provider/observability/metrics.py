@@ -62,10 +62,10 @@ METRICS = {
         "changes of the documents that the audit found, one for each field or column (`contract`: warn, fail)",
     ),
     UNTIMED_ROWS: Metric("gauge", "rows of the source without a usable event time, counted by validate"),
-    LATE_DAYS: Metric("gauge", "late days (`expect.day_complete_by`) when the maintenance DAG looked last"),
+    LATE_DAYS: Metric("gauge", "late days (`expect.day_complete_by`) at the last run of the maintenance DAG"),
     UNUSUAL_WINDOWS: Metric(
         "gauge",
-        "committed windows with other rows than expected (`expect.rows`) when the maintenance DAG looked last",
+        "committed windows with other rows than expected (`expect.rows`) at the last run of the maintenance DAG",
     ),
     LAG_SECONDS: Metric(
         "gauge", "seconds after a commit from the first instant that is neither committed nor waived to now"

@@ -74,11 +74,11 @@ XCOMS = {
     ): "`layout: single_task`: what `audit` returns; the other XComs are those of `generate_window`, and `verdict`",
     ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
     ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
-    ("recheck", "new_drift"): "maintenance DAG: number of windows that differ since this run, and sentences",
+    ("recheck", "new_drift"): "maintenance DAG: number of windows newly found to differ, and sentences",
     (
         "broken_files",
         "return_value",
-    ): "maintenance DAG: names of the pipeline files that a notice was sent of",
+    ): "maintenance DAG: names of the pipeline files of which a notice was sent",
     (
         "cleanup",
         "return_value",

@@ -25,7 +25,7 @@ VARIABLE = "pipelines.broken_files"
 class BrokenFilesOperator(BaseOperator):
     """Call the notifiers of `airflow.on_failure` in the folder's `defaults.yaml` for files that do not load.
 
-    The Variable ``pipelines.broken_files.<dag id>`` lists the files that a notice was sent of; a file that loads
+    The Variable ``pipelines.broken_files.<dag id>`` lists the files of which a notice was sent; a file that loads
     again, or is removed, leaves it.
 
     :param folder: path of the folder of pipeline files.
