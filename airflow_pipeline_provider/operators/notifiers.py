@@ -133,7 +133,7 @@ def build(name: str, arguments: dict[str, Any]) -> BaseNotifier:
 
 
 def check_names(config: PipelineConfig) -> None:
-    """Raise TaskSettingError for the first notifier that is not there; nothing is imported."""
+    """Raise TaskSettingError for the first notifier that is not there; its module is not imported."""
     for path, name, _ in _notifiers(config):
         try:
             module = class_path(name).rpartition(".")[0]
@@ -184,7 +184,13 @@ def _notifiers(config: PipelineConfig) -> list[tuple[Path, str, dict[str, Any]]]
 
 
 def _is_missing(module: str) -> bool:
+    """Return whether there is no such module; raise ConfigError if that cannot be found out.
+
+    The packages above it are imported, and a file that raises there must not break the other pipelines.
+    """
     try:
         return find_spec(module) is None
     except ModuleNotFoundError:  # a package above it
         return True
+    except Exception as error:  # noqa: BLE001  whatever a package raises when it is imported
+        raise ConfigError(f"{module} cannot be imported: {type(error).__name__}: {error}") from None

@@ -336,6 +336,20 @@ UNKNOWN = {
 }  # fmt: skip
 
 
+def test_a_package_that_raises_breaks_its_file_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"raising_{folder.pipeline_id}"
+    (folder.path / "python" / name).mkdir(parents=True)
+    (folder.path / "python" / name / "__init__.py").write_text("raise RuntimeError('no token')\n")
+    monkeypatch.syspath_prepend(folder.path / "python")
+    monkeypatch.setenv("AIRFLOW__PIPELINES__ALLOWED_MODULES", name)
+    folder.write("good")
+    folder.write(airflow=f"{{on_failure: {{{name}.pager.Pager: {{}}}}}}")
+    dags = folder.dags()
+    assert "good" in dags
+    with pytest.raises(ConfigError, match=rf"{name}\.pager cannot be imported: RuntimeError: no token"):
+        dags[f"broken__{folder.pipeline_id}"].get_serialized_fields()
+
+
 @pytest.mark.usefixtures("receiver")
 @pytest.mark.parametrize(("text", "expected"), UNKNOWN.values(), ids=UNKNOWN)
 def test_an_unknown_notifier_is_an_import_error_of_its_file(folder: Folder, text: str, expected: str) -> None:
