@@ -81,12 +81,20 @@ def _actions_problem(resource: str, actions: object) -> str | None:
     return None
 
 
+def _is_link(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # such as http://[
+        return False
+    return bool(
+        parts.path if parts.scheme == "mailto" else parts.scheme in ("http", "https") and parts.netloc
+    )
+
+
 def _owner_links(value: dict[str, str]) -> dict[str, str]:
     problems = []
     for owner, link in value.items():
-        parts = urlsplit(printable(link))
-        is_mail = parts.scheme == "mailto" and parts.path
-        if not is_mail and not (parts.scheme in ("http", "https") and parts.netloc):
+        if not _is_link(printable(link)):
             message = f"must be a link with http://, https:// or mailto:, got {format_value(link)}"
             problems.append(Problem(owner, message))
     if problems:

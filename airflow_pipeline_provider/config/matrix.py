@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, dotted, format_value
+from airflow_pipeline_provider.config.problems import ConfigFileError, Problem, dotted, format_value, shorten
 from airflow_pipeline_provider.config.variables import Scalar
 from airflow_pipeline_provider.config.yaml_tree import MAX_PROBLEMS, Node, Template
 
@@ -137,10 +137,10 @@ def in_variants(found: Iterable[tuple[str, Variant, Problem]], count: int) -> li
 def _named(named: Sequence[tuple[str, Variant]], count: int) -> str:
     if len(named) == 1:
         (name, variant), *_ = named
-        return f"in variant {name} of line {variant.line}"
+        return f"in variant {shorten(name)} of line {variant.line}"
     if len(named) == count:
         return f"in each of the {count:,} variants"
-    names = ", ".join(name for name, _ in named[:_MOST_NAMES])
+    names = ", ".join(shorten(name) for name, _ in named[:_MOST_NAMES])
     more = f" and {len(named) - _MOST_NAMES:,} more" if len(named) > _MOST_NAMES else ""
     return f"in {len(named):,} variants: {names}{more}"
 

@@ -77,6 +77,7 @@ def test_settings_of_the_dag_and_its_tasks(tmp_path: Path) -> None:
         pytest.param("max_active_tasks: 0", "airflow.max_active_tasks: must be between 1 and 10000, got 0", id="no tasks"),
         pytest.param("owner_links: {data: 'javascript:alert(1)'}", "airflow.owner_links.data: must be a link with http://, https:// or mailto:, got 'javascript:alert(1)' (flights.yaml:5)", id="script as a link"),
         pytest.param("owner_links: {data: 'mailto:'}", "airflow.owner_links.data: must be a link", id="mail to nowhere"),
+        pytest.param("owner_links: {data: 'http://['}", "airflow.owner_links.data: must be a link with http://, https:// or mailto:, got 'http://['", id="half an address"),
         pytest.param("owner_links: {data: wiki/data}", "airflow.owner_links.data: must be a link", id="relative link"),
         pytest.param("access_control: [can_read]", "airflow.access_control: must be a mapping such as {Analysts: [can_read]}, got a list", id="actions without a role"),
         pytest.param("access_control: {A: can_read}", "airflow.access_control.A: must be a list of actions such as [can_read], got 'can_read'", id="one action"),

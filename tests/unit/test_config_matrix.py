@@ -149,6 +149,7 @@ def test_without_a_matrix_braces_are_text(tmp_path: Path) -> None:
         pytest.param("pipeline_id: f_${HOME}{{ a }}\nmatrix: [{a: 1}]\n" + REST, "pipeline_id: must not contain a variable, got ${HOME}: it names the DAG and the state (flights.yaml:1), in variant 1 of line 2", id="environment in the id"),
         pytest.param("pipeline_id: [f]\nmatrix: [{a: 1}, {a: 2}]\n" + REST, "pipeline_id: must be text, got a list (flights.yaml:1), in each of the 2 variants", id="a list as the id"),
         pytest.param("pipeline_id: {f: 1}\nmatrix: [{a: 1}, {a: 2}]\n" + REST, "pipeline_id: must be text, got a mapping (flights.yaml:1), in each of the 2 variants", id="a mapping as the id"),
+        pytest.param(HEAD + f"matrix: [{{a: {'x' * 500}}}]\n" + REST, f"pipeline_id: must be at most 120 characters long, got 502 (flights.yaml:1), in variant f_{'x' * 57}… of line 2", id="a long id"),
         pytest.param("matrix:\n- {a: 1}\n- {a: 2}\n" + REST, "pipeline_id: is missing (flights.yaml), in each of the 2 variants", id="no id"),
         pytest.param(HEAD + "matrix: [{a: 1}]\ndefault_record: {A: '{{ a | upper }}'}\n" + REST, """default_record.A: '{{ a | upper }}' is not a variable: write {{ name }}, or {{ "{{" }} for the text {{ (flights.yaml:3), in variant f_1 of line 2""", id="an expression"),
     ],
