@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowRescheduleException
 
+from airflow_pipeline_provider.config.loader import load_pipeline
+from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.ledger import Kind
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError
+from airflow_pipeline_provider.operators.base import PipelineOperator
+from airflow_pipeline_provider.phases.leases import exclusive
+from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.testing.faults import at, hooked
 
 from .conftest import Folder, stored_runs
@@ -225,3 +232,29 @@ def test_a_try_after_the_commit_of_a_named_window_moves_it_no_second_time(
     assert [extra["token"] for extra in events(folder, "windows")] == [1]
     assert events(folder, "days") == [{**DAY, "rows": 75, "token": 1}]
     assert xcom(run, "move_window", "window")["kind"] == ("window" if run_type == "manual" else run_type)
+
+
+def test_a_try_after_the_commit_waits_for_its_turn_to_send_the_events(
+    folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live run that has not begun ends as skipped there, and leaves its window to the holder of the turn."""
+    file = folder.write(airflow=RETRIED, state="{type: variable, verify_after: 1s}")
+    dag = folder.dag()
+    dag.get_task("move_window").retry_delay = timedelta(0)
+    stack, waited = ExitStack(), []
+
+    def crash() -> None:
+        other = stack.enter_context(open_runtime(load_pipeline(file, options_model=options_model)))
+        stack.enter_context(exclusive(other, "other/run", follows=True))
+        raise RuntimeError("the worker crashed")
+
+    def wait(_: Any, error: LeaseHeldError) -> None:
+        waited.append(error.owner)
+        stack.close()
+        raise AirflowRescheduleException(datetime.now(timezone.utc))
+
+    monkeypatch.setattr(PipelineOperator, "wait_for_lease", wait)
+    with hooked(at("audit.released", 1, crash)):
+        assert states(run_dag(dag)) == {"move_window": "success"}
+    assert waited == ["other/run"]
+    assert [extra["token"] for extra in events(folder, "windows")] == [1]
