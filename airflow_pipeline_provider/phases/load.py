@@ -112,12 +112,14 @@ def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]
     entries = runtime.state.entries(window)
     begun = {entry.attempt for entry in entries if entry.kind is ledger.Kind.ATTEMPT}
     known = {
-        entry.token for entry in entries if entry.attempt in begun or entry.kind is ledger.Kind.COMMITTED
+        (entry.token, entry.manifest)
+        for entry in entries
+        if entry.attempt in begun or entry.kind is ledger.Kind.COMMITTED
     }
     unknown = [
         ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token, rows=row.rows)
         for row in runtime.target.commits(window)
-        if row.token not in known
+        if (row.token, row.manifest_sha) not in known
     ]
     ruling = [(intersect(piece, window), entry) for piece, entry, _ in ledger.effective([*entries, *unknown])]
     return {

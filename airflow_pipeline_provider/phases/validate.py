@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.connectors.base import CommitRow, Slice
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
@@ -87,6 +87,15 @@ def begin_attempt(
     return attempt, slices
 
 
+def _began_other_load(entry: ledger.Entry, row: CommitRow) -> bool:
+    """Return whether the entry is of a newer load than the commit row's, or of another one with the same token.
+
+    Two loads have the same token only if the state fell back to an older copy while one of them got it.
+    """
+    is_other = entry.token == row.token and entry.manifest not in (None, row.manifest_sha)
+    return is_other or (entry.token or 0) > row.token
+
+
 def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged | None, SourceFacts]:
     """Return the verdict, the source's rows if counted, what the target holds of exactly this window, and facts."""
     config, interval = runtime.config, claim.interval
@@ -121,8 +130,8 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     # A window requested by hand is read again, whatever an unfinished run left in the target.
     newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim, newest) if newest and newest.interval == interval else None
-    if newest is not None and any((entry.token or 0) > newest.token for entry in entries):
-        newest = None  # a newer load was begun and not finished: the audit would refuse the older one
+    if newest is not None and any(_began_other_load(entry, newest) for entry in entries):
+        newest = None  # the audit would refuse what the target holds
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     staleness = config.validate_.max_staleness_seconds

@@ -61,6 +61,7 @@ class Model(Observer):
         self.committed: list[Interval] = []  # ever, and by a ledger that was lost too
         self.first_day: date | None = None
         self.state_was_lost = False  # or fell back to an older copy
+        self.fallbacks = 0
 
     # --- what processes do
 
@@ -90,8 +91,19 @@ class Model(Observer):
         rows = {name: row for view in views for name, row in view.rows.items()}
         return Version(interval, rows, min(view.moment for view in views))
 
+    def compares_tokens(self, process: Process) -> None:
+        process.compared_at = self.fallbacks
+
     def minted(self, process: Process, token: int) -> None:
-        newest = max([self.newest_token, *(row.token for row in self.commits)])
+        """A token is greater than each token of the state, and than each loaded token.
+
+        No store compares state and target in one step.  If the state falls back after a process compared them and
+        before it mints, the token may repeat a loaded one that the older copy lacks.  `_observe_target` still
+        requires that no window is loaded over the same or a newer token.
+        """
+        fell_back_since = process.compared_at not in (None, self.fallbacks)
+        loaded = [] if fell_back_since else [row.token for row in self.commits]
+        newest = max([self.newest_token, *loaded])
         assert token > newest, f"{process.name} got the token {token} after {newest}"
         self.newest_token = token
 
@@ -123,6 +135,7 @@ class Model(Observer):
         self.committed = [left for piece in self.committed for left in subtract([piece], forgotten)]
         self.newest_token, self.ledger, self.state_was_lost = copy.token, list(copy.entries), True
         self.first_day = copy.first_day
+        self.fallbacks += 1
 
     # --- what is there
 

@@ -54,6 +54,7 @@ class Observer:
     def writes(self, process: Process, path: str, data: bytes) -> None: ...
     def reads(self, process: Process, path: str) -> None: ...
     def deletes(self, process: Process, paths: Sequence[str]) -> None: ...
+    def compares_tokens(self, process: Process) -> None: ...
     def minted(self, process: Process, token: int) -> None: ...
 
 
@@ -70,7 +71,7 @@ class Process:
             runtime,
             source=_Source(self, runtime.source),  # type: ignore[arg-type]
             stage=_Stage(self, runtime.stage),  # type: ignore[arg-type]
-            target=_Wire(self, "target", runtime.target),  # type: ignore[arg-type]
+            target=_Target(self, "target", runtime.target),  # type: ignore[arg-type]
             state=_State(self, "state", runtime.state),  # type: ignore[arg-type]
         )
         self.alive = True
@@ -78,6 +79,7 @@ class Process:
         self.files: set[str] = set()  # that it has written
         self.view: Any = None  # the observer's: what the last `open` saw
         self.receipts_read: list[str] = []  # the observer's
+        self.compared_at: int | None = None  # the observer's: when it read the target's newest token
         self.frozen = False
         self.outcome: Any = None
         self._thread: threading.Thread | None = None
@@ -202,6 +204,16 @@ class _Wire:
             return result
 
         return call
+
+
+class _Target(_Wire):
+    def newest_token(self) -> int:
+        lost = self._process.reach("target.newest_token")
+        self._process.observer.compares_tokens(self._process)
+        token: int = self._inner.newest_token()
+        if lost:
+            raise lost_reply()
+        return token
 
 
 class _State(_Wire):
