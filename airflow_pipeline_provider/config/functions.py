@@ -76,25 +76,29 @@ def file_function_problem(folder: Path, file: str, function: str) -> str | None:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"{file}{line} is not valid Python: {reason}"
+    if names.get(function) is ast.AsyncFunctionDef:
+        return f"function {format_value(function)} of file {format_value(file)} must be a plain function, not async"
     if function not in names:
         return f"file {format_value(file)} defines no function {format_value(function)}"
     return None
 
 
 @functools.lru_cache(maxsize=64)
-def _functions(path: Path, _modified: int, size: int) -> frozenset[str]:
-    """Return the names that the file defines at its top level, or imports there."""
+def _functions(path: Path, _modified: int, size: int) -> dict[str, type[ast.stmt]]:
+    """Return what the file defines at its top level, or imports there, by name."""
     if size > LARGEST:
         raise ValueError(f"larger than {LARGEST:,} bytes")
-    names: set[str] = set()
+    names: dict[str, type[ast.stmt]] = {}
     for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
+        found: list[str] = []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found = [node.name]
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+            found = [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
         elif isinstance(node, ast.Assign):
-            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return frozenset(names)
+            found = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        names.update(dict.fromkeys(found, type(node)))
+    return names
 
 
 def import_file_function(key: str, folder: Path, file: str, function: str) -> Function:

@@ -36,6 +36,7 @@ def problem(folder: Path, path: str) -> str:
         ("link.py:a", "'link.py' leads out of the folder of the pipeline file"),
         ("gone.py:a", "file 'gone.py' cannot be read: No such file or directory"),
         ("checks.py:other", "file 'checks.py' defines no function 'other'"),
+        ("checks.py:later", "function 'later' of file 'checks.py' must be a plain function, not async"),
         ("bad.py:a", "bad.py:2 is not valid Python: invalid syntax"),
     ],
 )  # fmt: skip
@@ -47,7 +48,7 @@ def test_a_function_that_cannot_be_used_is_an_error_with_its_line(
     folder.mkdir()
     (tmp_path / "outside.py").write_text("def a(w): ...\n")
     (folder / "link.py").symlink_to(tmp_path / "outside.py")
-    (folder / "checks.py").write_text("def a(w): ...\n")
+    (folder / "checks.py").write_text("def a(w): ...\nasync def later(w): ...\n")
     (folder / "bad.py").write_text("\nx = = 1\n")
     assert problem(folder, path) == f"own_tasks.after_load: {expected} (flights.yaml:6)"
 
