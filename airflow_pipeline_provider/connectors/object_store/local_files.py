@@ -13,6 +13,7 @@ import errno
 import io
 import logging
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -165,6 +166,7 @@ class LocalFiles:
             except FileNotFoundError:  # a process that deletes pruned the still empty folder in between
                 if not left:
                     raise
+                time.sleep(random.uniform(0, 0.01))  # noqa: S311  (else both may go on in step)
         folder = os.open(final.parent, os.O_RDONLY)  # the name must outlive a power cut as well
         try:
             os.fsync(folder)
