@@ -51,10 +51,10 @@ def comparable(window: Interval, weeks: int, timezone: str) -> list[Interval | N
     since_midnight = in_zone(window.start, zone).replace(tzinfo=None) - _midnight(day)
     found: list[Interval | None] = []
     for week in range(1, weeks + 1):
-        other = day - week * _WEEK
-        if other < FIRST_DAY:
+        if day - FIRST_DAY < week * _WEEK:
             found.append(None)
             continue
+        other = day - week * _WEEK
         before = day_interval(other, zone)
         start: datetime | None = before.start
         if window.start != whole.start:

@@ -85,6 +85,8 @@ def test_what_to_do_about_windows_that_shrank(number: int) -> None:
 
 
 def test_how_a_run_begins_again_depends_on_where_it_runs() -> None:
+    with command_line.within_task("move_window"):
+        assert command_line.again("extract") == "clear this run's move_window task"
     assert command_line.again("extract") == "clear this run's extract task and what follows it"
     with invoked_as(Invocation(PROGRAM, "folder", "a.yaml")):
         assert command_line.again("extract") == "run the command again"

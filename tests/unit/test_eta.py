@@ -8,7 +8,15 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from airflow_pipeline_provider.core.durations import parse_duration
-from airflow_pipeline_provider.core.eta import Eta, Habits, Pace, estimate, pace_of, spans_of_interest
+from airflow_pipeline_provider.core.eta import (
+    LARGER_SAMPLES,
+    Eta,
+    Habits,
+    Pace,
+    estimate,
+    pace_of,
+    spans_of_interest,
+)
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.missing import Missing, Why
@@ -234,6 +242,16 @@ def test_which_entries_are_needed(
 ) -> None:
     found = spans_of_interest(rules(granularity=parse_duration(granularity)), missing, at(until))
     assert found == [Interval(at(first), at(last)) for first, last in spans]
+
+
+def test_larger_windows_of_a_backlog_need_older_entries() -> None:
+    found = spans_of_interest(
+        rules(granularity=parse_duration("1h"), backlog_granularity=parse_duration("1d")),
+        pieces("200-201"),
+        at(201),
+    )
+    assert found[0].end == at(201)
+    assert found[0].start == at(200) - LARGER_SAMPLES * timedelta(days=1)
 
 
 def test_nothing_is_behind() -> None:

@@ -295,3 +295,19 @@ def test_what_resolves_a_recorded_miss() -> None:
     assert [miss.what for miss in open_misses([*written, commit(WINDOW, 90, 8)], [WINDOW])] == [Unmet.LATE]
     waived = Entry(Kind.WAIVED, WINDOW, AT, detail={"reason": "holiday"})
     assert open_misses([*written, waived], [day]) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        (3, "3 of the last 4 weeks have a committed window to compare with"),
+        (4, "windows of the last 4 weeks are usually empty"),
+    ],
+)
+def test_why_a_window_is_not_judged(known: int, sentence: str) -> None:
+    assert NotJudged(WINDOW, 4, known).sentence == sentence
+
+
+def test_weeks_before_the_first_day_of_the_calendar_have_no_window() -> None:
+    window = Interval(parse_utc("0001-01-10T10:00:00Z"), parse_utc("0001-01-10T11:00:00Z"))
+    assert comparable(window, 2, "UTC") == [None, None]
