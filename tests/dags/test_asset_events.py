@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from itertools import count, pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -220,8 +221,17 @@ def test_the_documented_example_is_started_by_a_complete_day(
     page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "downstream.md").read_text()
     example = page.partition("```python")[2].partition("```")[0]
     assert 'Asset("flights.days")' in example
+    module = load_downstream(folder, example)
+    folder.write(**{**HALF_DAYS, "granularity": "1d"})
+    assert waiting(module.dag.dag_id) == 0
+    run_dag(folder.dag())
+    assert waiting(module.dag.dag_id) == 1
+
+
+def load_downstream(folder: Folder, text: str) -> ModuleType:
+    """Load a documented DAG file that waits for `flights`, for the folder's pipeline, and unpause its DAG."""
     file = folder.path / "dags" / "downstream.py"
-    file.write_text(example.replace("flights", folder.pipeline_id))
+    file.write_text(text.replace("flights", folder.pipeline_id))
     spec = importlib.util.spec_from_file_location("downstream", file)
     assert spec is not None
     assert spec.loader is not None
@@ -229,10 +239,7 @@ def test_the_documented_example_is_started_by_a_complete_day(
     spec.loader.exec_module(module)
     sync(module.dag)
     unpause(module.dag.dag_id)
-    folder.write(**{**HALF_DAYS, "granularity": "1d"})
-    assert waiting(module.dag.dag_id) == 0
-    run_dag(folder.dag())
-    assert waiting(module.dag.dag_id) == 1
+    return module
 
 
 def unpause(dag_id: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +20,18 @@ from airflow_pipeline_provider.core.windows import partition_key
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.operators.partition_events import MANAGER, add_partition
 
-from .conftest import Folder, sync
-from .test_asset_events import DAY, EARLY, FIRST, HALF_DAYS, LATE, SECOND, events, maintenance, unpause
+from .conftest import Folder, stored_runs
+from .test_asset_events import (
+    DAY,
+    EARLY,
+    FIRST,
+    HALF_DAYS,
+    LATE,
+    SECOND,
+    events,
+    load_downstream,
+    maintenance,
+)
 from .test_asset_events import run_dated as run_dated
 from .test_generated_dag import states
 
@@ -81,6 +90,16 @@ def test_windows_and_days_have_keys(folder: Folder, run_dag: Callable[..., Any])
     assert keyed(folder, "day_partitions") == [(NOVEMBER_3, {**name, **DAY, "rows": 75, "token": 2})]
     assert len(events(folder, "windows")) == 2
     assert len(events(folder, "days")) == 1
+
+
+def test_a_single_task_that_starts_the_next_run_sends_the_keys(
+    folder: Folder, run_dag: Callable[..., Any]
+) -> None:
+    """Airflow ends a task that starts a run in another way than one that returns."""
+    folder.write(**{**HALF_DAYS, "backlog": "drain"}, airflow="{layout: single_task}")
+    run_dag(folder.dag())
+    assert any(run.run_id.startswith("drain__") for run in stored_runs(folder.pipeline_id))
+    assert [key for key, _ in keyed(folder, "window_partitions")] == ["2013-11-03T00:00:00-04:00"]
 
 
 def test_a_run_without_a_commit_sends_no_event(folder: Folder, run_dated: Callable[..., Any]) -> None:
@@ -146,23 +165,10 @@ def example(number: int) -> str:
     return DOCS.read_text().split("```python")[number + 1].partition("```")[0]
 
 
-def load(folder: Folder, text: str) -> ModuleType:
-    file = folder.path / "dags" / "downstream.py"
-    file.write_text(text.replace("flights", folder.pipeline_id))
-    spec = importlib.util.spec_from_file_location("downstream", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sync(module.dag)
-    unpause(module.dag.dag_id)
-    return module
-
-
 def test_the_documented_consumer_of_days_waits_for_the_whole_day(
     folder: Folder, run_dag: Callable[..., Any]
 ) -> None:
-    dag_id = load(folder, example(1)).dag.dag_id
+    dag_id = load_downstream(folder, example(1)).dag.dag_id
     folder.write(**HALF_DAYS)
     run_dag(folder.dag())
     assert waiting(dag_id) == set()
@@ -177,7 +183,7 @@ if TASKS_GIVE_KEYS:
     ) -> None:
         from airflow.models.serialized_dag import SerializedDagModel
 
-        dag_id = load(folder, example(2)).dag.dag_id
+        dag_id = load_downstream(folder, example(2)).dag.dag_id
         folder.write(**HALF_DAYS)
         run_dag(folder.dag())
         assert waiting(dag_id) == {NOVEMBER_3}
@@ -189,7 +195,7 @@ if TASKS_GIVE_KEYS:
     def test_the_documented_consumer_of_a_month_expects_all_its_days(
         folder: Folder, run_dag: Callable[..., Any]
     ) -> None:
-        module = load(folder, example(3))
+        module = load_downstream(folder, example(3))
         folder.write(**WHOLE_DAYS)
         run_dag(folder.dag())
         assert waiting(module.dag.dag_id) == {"2013-11"}
