@@ -18,6 +18,7 @@ from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.notices import Notice, NoticeKind
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.escaping import visible
+from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.observability.redaction import redact_text
 from airflow_pipeline_provider.operators.links import page_url, window_path
 from airflow_pipeline_provider.operators.notifiers import send
@@ -144,8 +145,11 @@ def _deliver(
             if not claim_notice(runtime.state, key):
                 logger.info("this notice was sent before: %s", key)
                 return
-    except Exception as error:  # noqa: BLE001
+    except PipelineError as error:
         logger.warning("the state does not answer, so the notice is not recorded in it: %s", error)
+        key, notice = None, otherwise
+    except Exception:
+        logger.exception("the notice could not be made or recorded; it is sent without its window")
         key, notice = None, otherwise
     notifiers = config.airflow.notices()
     name = f"on_{notice.kind}"
