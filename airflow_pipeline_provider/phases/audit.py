@@ -69,7 +69,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                 if result.ok:
                     judged = {**judge_rows(runtime, claim, staged), **judge_fields(runtime, claim, staged)}
                     return _commit(runtime, claim, staged, counts, judged, day_events)
-                # what is extracted again, `own_tasks.after_load` has not seen
+                # `own_tasks.after_load` has not checked what would be extracted again
                 may_extract = runtime.config.own_tasks.after_load is None and tries_left > 0
                 if runtime.config.audit.on_mismatch != "reextract" or not may_extract:
                     raise DataError(

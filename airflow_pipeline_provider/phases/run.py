@@ -94,9 +94,9 @@ def own_commit(runtime: Runtime, claim: Claim) -> Audited | None:
 
 
 def committed_since(runtime: Runtime, run: str, first_try: int) -> bool:
-    """Return whether the newest commit of the run's window is its own, of data that it read in this or a later try.
+    """Return whether the newest commit of the run's window is the run's own.
 
-    With 0, whoever read the data.
+    :param first_try: count only a commit whose data was read in this try or a later one; 0: count every commit.
     """
     window = runtime.state.bound(run)
     if window is None:
