@@ -374,6 +374,39 @@ COMMANDS = (
         results={"": "airflow_pipeline_provider.cli.recheck:Rechecked"},
     ),
     Command(
+        "diff",
+        "Find records that differ between source and target",
+        "Compare the records of committed windows in source and target, and print which are missing, extra, "
+        "different or repeated. Only ids and event times are compared, unless --content is given. Time that could "
+        "not be compared is listed with the reason. Exit with 0 only if all of it was compared and nothing differs.",
+        "airflow_pipeline_provider.cli.diff:diff",
+        (
+            _PIPELINE,
+            *_SPAN,
+            _flag("--content", "also compare the bodies of the records, by a hash"),
+            _option(
+                "--limit",
+                "N",
+                "print at most N records for each window (default: %(default)s)",
+                default="10",
+            ),
+            _option("--records", "FILE", "write every record that differs to this new file, as JSON Lines"),
+            _flag(
+                "--repair",
+                "move the windows that differ again, except those whose extra rows would go without --accept-shrink",
+            ),
+            _HERE,
+            _ACCEPT_SHRINK,
+            _ACCEPT_CHANGES,
+            _ACCEPT_UNUSUAL,
+            _WAIT,
+            _RETRIES,
+            _BY,
+            *_COMMON,
+        ),
+        results={"": "airflow_pipeline_provider.cli.diff_output:DiffResult"},
+    ),
+    Command(
         "doctor",
         "Compare ledger, stage and target, and repair differences",
         "Compare the ledger with the target's commit rows and counts, with the files in the stage and with the "

@@ -41,7 +41,9 @@ from airflow_pipeline_provider.connectors.values import (
     TargetCounts,
     TypedView,
 )
+from airflow_pipeline_provider.core.comparison import Row
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.canonical_json import Digest, digest_of_bytes
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
@@ -199,6 +201,15 @@ class Source(Connector):
                 under it and opens another one.
         """
 
+    def open_ids(
+        self, slice_: Slice, readers: int = 1
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
+        """Open the slice as `open` does, for batches of which only RECORD_ID and EVENT_TIME are used.
+
+        A source that reads these with less work than whole rows overrides it.
+        """
+        return self.open(slice_, readers)
+
 
 # --- stage --------------------------------------------------------------------------------------------------------
 
@@ -333,6 +344,29 @@ class Target(Connector):
 
         Without a table there are none.
         """
+
+    # --- records, for `diff`
+
+    def records(
+        self,
+        interval: Interval,  # noqa: ARG002
+        *,
+        content: bool = False,  # noqa: ARG002
+    ) -> AbstractContextManager[Iterator[Sequence[Row]]]:
+        """Open one consistent view of this pipeline's rows in the interval, in portions that fit into memory.
+
+        Without `content` the digests are None; with it they are those of `digest`.  Without a table there are none.
+        """
+        raise ConfigError(
+            f"target {self.options.type!r} cannot list its records, so `diff` cannot compare them"
+        )
+
+    def digest(self, body: bytes) -> Digest:
+        """Return the digest that `records` returns for a row that was loaded with this BODY.
+
+        A target that does not keep BODY byte for byte returns one of its content.
+        """
+        return digest_of_bytes(body)
 
     # --- typed views of `identity.columns`
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement; a statement that changes rows returns their number in its first column."""
 
@@ -125,6 +126,14 @@ class LoadProtocol:
             [pipeline_id, start, pipeline_id, start, end, token],
         )
         return int(rows)
+
+    def list_records(self, interval: Interval, *, content: bool) -> tuple[str, list[str]]:
+        """Return the statement that reads (record id, event time[, content]) of the pipeline's rows."""
+        c, dialect = self.tables.columns, self.tables.dialect
+        columns = [c.record_id, dialect.read_instant.format(c.event_time)]
+        if content:
+            columns.append((dialect.body_json or dialect.body_hash or "{}").format(c.body))
+        return f"SELECT {', '.join(columns)} FROM {self.tables.data} {self.inside}", self.bounds(interval)
 
     def other_pipelines(self) -> set[str]:
         """Return the other pipelines that have commit rows in these tables."""
@@ -296,9 +305,16 @@ def instant_text(value: datetime) -> str:
     return to_utc(value, "value").isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def micros_of(value: Any) -> int:
+    """Return a selected instant (`TargetDialect.read_instant`) as microseconds since 1970."""
+    if isinstance(value, int):
+        return value
+    return (_instant(value) - _EPOCH) // timedelta(microseconds=1)
+
+
 def _instant(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if isinstance(value, str):
         return parse_utc(value)
-    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(value))
+    return _EPOCH + timedelta(microseconds=int(value))

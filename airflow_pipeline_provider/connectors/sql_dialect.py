@@ -78,6 +78,8 @@ class TargetDialect(Dialect):
         bare_part, quoted_part: Patterns of a name's parts without and in quotes.  None may match a quote.
         folds_to_upper: The database stores parts without quotes in upper case.
         longest_part: Most characters of a part, suffixes such as `_COMMITS` not counted.
+        body_hash: Format of the hexadecimal SHA-256 of BODY's bytes; without one BODY is read and hashed.
+        body_json: Format of BODY as JSON text, in a database that keeps its content and not its bytes.
         ddl_commits: A statement that changes a table's columns commits the open transaction first.
     """
 
@@ -90,6 +92,8 @@ class TargetDialect(Dialect):
     keep_grants: str = ""
     read_instant: str = "{}"
     now: str = "CURRENT_TIMESTAMP"
+    body_hash: str = ""
+    body_json: str = ""
     bare_part: str = r"[A-Za-z_][A-Za-z0-9_$]*"
     quoted_part: str = r"[A-Za-z0-9_$-](?:[A-Za-z0-9_$ -]*[A-Za-z0-9_$-])?"
     name_rule: str = (

@@ -6,7 +6,7 @@ Every method with a session is called inside `open_session`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,12 +17,14 @@ from airflow_pipeline_provider.connectors.probes import Answer
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.exceptions import FatalError
+from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 T = TypeVar("T")
+
+PORTION_ROWS = 10_000  # that `stream` yields at once
 
 
 class SqlSession(Protocol):
@@ -136,6 +138,18 @@ class SqlHooks(Target, Generic[S]):
     def commit_load(self, session: S, manifest: Manifest) -> None:  # noqa: ARG002
         """Commit the transaction of a load; where a reply can be lost, find out whether it was committed."""
         session.execute("COMMIT")
+
+    def stream(
+        self,
+        session: S,  # noqa: ARG002
+        statement: str,  # noqa: ARG002
+        parameters: Sequence[object],  # noqa: ARG002
+    ) -> Generator[Sequence[tuple[object, ...]], None, None]:
+        """Yield the rows of one statement in portions of about `PORTION_ROWS`, without all of them in memory."""
+        raise ConfigError(
+            f"target {self.options.type!r} cannot list its records, so `diff` cannot compare them: its class has "
+            "no method `stream`"
+        )
 
     # --- sessions
 

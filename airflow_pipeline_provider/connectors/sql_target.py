@@ -6,13 +6,15 @@ a default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors import registrations
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, TargetCounts
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, micros_of
 from airflow_pipeline_provider.connectors.physical_target import PhysicalTarget
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
@@ -23,7 +25,9 @@ from airflow_pipeline_provider.connectors.sql_tables import (
     check_shape,
     check_sharing,
 )
+from airflow_pipeline_provider.core.comparison import Row
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.canonical_json import Digest, digest_of_json
 from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
@@ -118,6 +122,30 @@ class SqlTarget(PhysicalTarget[S]):
 
     def count_newest(self, interval: Interval, token: int) -> int:
         return self.read("count", lambda _, p: p.count_newest(interval, token), 0, _data, interval)
+
+    @contextmanager
+    def records(self, interval: Interval, *, content: bool = False) -> Iterator[Iterator[Sequence[Row]]]:
+        with ExitStack() as stack:
+            session = self.retry(lambda: stack.enter_context(self.open_session("list records", interval)))
+            tables = self.find_tables(session)
+            if self.missing_tables(session, [tables.data]):
+                yield iter(())
+                return
+            statement, parameters = self.protocol(session, tables).list_records(interval, content=content)
+            portions = stack.enter_context(closing(self.stream(session, statement, parameters)))
+            yield ([self._record(*row) for row in portion] for portion in portions)
+
+    def _record(self, record_id: Any, time: Any, content: Any = None) -> Row:
+        if content is None:
+            return record_id, micros_of(time), None, False
+        if self.dialect.body_json:
+            return record_id, micros_of(time), *digest_of_json(content)
+        if self.dialect.body_hash:
+            return record_id, micros_of(time), bytes.fromhex(content), True
+        return record_id, micros_of(time), hashlib.sha256(content.encode()).digest(), True
+
+    def digest(self, body: bytes) -> Digest:
+        return digest_of_json(body) if self.dialect.body_json else super().digest(body)
 
     def commits(self, within: Interval | None = None) -> list[CommitRow]:
         return self.read("read commits", lambda _, p: p.read_commits(within), [], _commits, within)

@@ -29,6 +29,9 @@ ENVELOPE = pa.schema(
     ]
 )
 
+IDS = pa.schema([ENVELOPE.field("RECORD_ID"), ENVELOPE.field("EVENT_TIME")])
+"""Columns of a row that is only compared by its id and time."""
+
 QUARANTINE = ENVELOPE.append(pa.field("REASON", pa.string(), nullable=False))
 """Columns of a row that the target cannot accept: all of its values, and the reason."""
 

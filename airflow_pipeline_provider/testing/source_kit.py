@@ -223,6 +223,24 @@ class SourceConformance:
         assert len(loaded.expected) == 2
         assert_rows(read_all(loaded.source, WINDOW), loaded, WINDOW)
 
+    # --- ids without bodies
+
+    @pytest.mark.parametrize("readers", [1, 3])
+    def test_ids_are_those_of_the_rows(self, load: Load, readers: int) -> None:
+        loaded = load([*spread(230), KitRow("ü ✈", END - self.precision, "x"), KitRow("out", END)])
+        with loaded.source.open_ids(Slice(0, 1, WINDOW), readers) as iterators:
+            batches = [batch for iterator in iterators for batch in iterator]
+        seen = Counter(
+            row
+            for batch in batches
+            for row in zip(
+                batch.column("RECORD_ID").to_pylist(), batch.column("EVENT_TIME").to_pylist(), strict=True
+            )
+        )
+        assert seen == Counter((key, time) for key, time, _ in expected_within(loaded, WINDOW))
+        with loaded.source.open_ids(Slice(0, 1, Interval(START, START)), readers) as iterators:
+            assert [batch for iterator in iterators for batch in iterator] == []
+
     # --- slices
 
     @pytest.mark.parametrize("n", [1, 2, 3, 7])

@@ -32,6 +32,7 @@ from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stag
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part
+from airflow_pipeline_provider.envelope.part_writer import micros
 from airflow_pipeline_provider.exceptions import (
     ConfigError,
     DataError,
@@ -52,13 +53,21 @@ from airflow_pipeline_provider.testing.sample_rows import (
 Fetch = Callable[[str], list[dict[str, Any]]]
 
 
+def listed(target: Target, interval: Interval, *, content: bool) -> list[Any]:
+    """Return what `records` yields, in the order of record ids."""
+    with target.records(interval, content=content) as portions:
+        return sorted(row for portion in portions for row in portion)
+
+
 class TargetConformance:
     """Tests of the contract `connectors.base.Target`.
 
     `body_exact` is true if bodies are stored byte for byte, false if only their JSON value is kept.
+    `lists_records` is false for a target that does not implement `records`.
     """
 
     body_exact: ClassVar[bool] = True
+    lists_records: ClassVar[bool] = True
 
     @pytest.fixture
     def make_target(self) -> MakeTarget:
@@ -413,6 +422,51 @@ class TargetConformance:
         assert len([r for r in fetch("") if r["RECORD_ID"] == "moved"]) == 3
         [moved] = [r for r in fetch("_LATEST") if (r["PIPELINE_ID"], r["RECORD_ID"]) == ("flights", "moved")]
         assert moved["EVENT_TIME"] == MIDNIGHT + timedelta(hours=3)
+
+    # --- records
+
+    def test_records_are_the_rows_of_the_interval(
+        self, load: Loader, target: Target, make_target: MakeTarget
+    ) -> None:
+        if not self.lists_records:
+            with pytest.raises(ConfigError, match="diff"):
+                listed(target, hours(0, 2), content=False)
+            return
+        edge = MIDNIGHT + timedelta(hours=2) - MICRO
+        bodies = {
+            "ü ✈/1": '{"b": 1.50, "a": "ü🛫\\u00fc", "c": [1, {"d": null}]}',
+            "a'b": "{}",
+            'a"b': '{"n": 12345678901234567, "e": 1e5}',
+        }
+        load(hours(0, 2), [Row(name, edge, body) for name, body in bodies.items()], token=1)
+        load(hours(2, 4), rows(hours(2, 4), 2), token=2)
+        load(hours(0, 2), rows(hours(0, 2), 2), token=1, pipeline_id="weather")
+        assert listed(target, hours(0, 2), content=False) == [
+            (name, micros(edge), None, False) for name in sorted(bodies)
+        ]
+        digests = {name: target.digest(body.encode()) for name, body in bodies.items()}
+        assert all(proves and digest is not None for digest, proves in digests.values())
+        assert target.digest(bodies["ü ✈/1"].replace("1.50", "1.51").encode()) not in digests.values()
+        assert listed(target, hours(0, 2), content=True) == [
+            (name, micros(edge), *digests[name]) for name in sorted(bodies)
+        ]
+        first = rows(hours(2, 4), 2)[0]
+        assert listed(target, hours(1.5, 3), content=False) == sorted(
+            [(name, micros(edge), None, False) for name in bodies]
+            + [(first.record_id, micros(first.event_time), None, False)]
+        )
+        assert listed(target, hours(6, 8), content=True) == []
+        other = make_target("flights")
+        with other.records(hours(0, 4), content=True) as portions:
+            assert next(iter(portions))  # left early
+        assert other.count(hours(0, 2)) == (3, 3)
+        other.close()
+
+    def test_before_prepare_there_are_no_records(self, make_target: MakeTarget) -> None:
+        if self.lists_records:
+            target = make_target("flights")
+            assert listed(target, hours(0, 2), content=True) == []
+            target.close()
 
     # --- registered pipelines
 

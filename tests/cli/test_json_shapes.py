@@ -44,6 +44,7 @@ STEPS: Sequence[tuple[str, tuple[str, ...]]] = (  # what the document is of, and
     ("", ("reprocess", "flights", *DAY, "--dry-run")),
     ("", ("reprocess", "flights", *DAY, "--here")),
     ("", ("recheck", "flights", "--here", *AT)),
+    ("", ("diff", "flights", *DAY)),
     ("", ("doctor", "flights", *AT)),
     ("", ("cleanup", "flights", "--older-than", "0s")),
     ("", ("unlock", "flights")),

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "status": ("status", "flights", "--reference-time", AFTER),
     "gaps": ("gaps", "flights", "--reference-time", AFTER),
     "history": ("history", "flights", "2013-11-03"),
+    "diff": ("diff", "flights", "--from", "2013-11-03", "--to", "2013-11-03"),
     "recheck": ("recheck", "flights", "--days", "1", "--here", "--reference-time", AFTER),
     "reprocess": ("reprocess", "flights", "--from", "2013-11-03", "--to", "2013-11-03", "--here"),
     "waive": ("waive", "flights", "--from", "2013-11-03", "--to", "2013-11-03", "--reason", "lost"),

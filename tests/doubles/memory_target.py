@@ -30,8 +30,10 @@ from airflow_pipeline_provider.connectors.base import (
 )
 from airflow_pipeline_provider.connectors.load_protocol import WriteConflictError, check_counts, is_loaded
 from airflow_pipeline_provider.connectors.sql_tables import check_shape, check_sharing
+from airflow_pipeline_provider.core.comparison import Row
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted
+from airflow_pipeline_provider.envelope.part_writer import micros
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.fault_points import reach
 
@@ -235,6 +237,21 @@ class MemoryTarget(Target):
         return sum(
             row.token == token and interval.holds(row.event_time) and newest[row.record_id] == row.event_time
             for row in mine
+        )
+
+    @contextmanager
+    def records(self, interval: Interval, *, content: bool = False) -> Iterator[Iterator[list[Row]]]:
+        with self.warehouse.lock:
+            rows = [row for row in self.warehouse.rows if _inside(row, self.identity.pipeline_id, interval)]
+        yield iter(
+            [
+                (
+                    row.record_id,
+                    micros(row.event_time),
+                    *(self.digest(row.body.encode()) if content else (None, False)),
+                )
+            ]
+            for row in rows
         )
 
     def commits(self, within: Interval | None = None) -> list[CommitRow]:

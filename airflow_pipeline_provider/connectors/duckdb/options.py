@@ -18,6 +18,7 @@ DIALECT = TargetDialect(
     body="VARCHAR",  # not JSON: text stays as it is, byte for byte
     integer="BIGINT",
     read_instant="epoch_us({})",  # a datetime would need pytz
+    body_hash="sha256({})",
 )
 
 

@@ -7,7 +7,7 @@ the file for each operation and detaches it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from airflow_pipeline_provider.connectors.registry import require
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 
 _ATTACHED = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?"
+STREAM_MEMORY = "96MB"  # DuckDB caches what it reads of the file, up to its limit
 _NO_PARQUET = ("magic bytes", "too small to be a Parquet", "Parquet reader")
 _FATAL_IO = ("not a valid", "Cannot open", "Permission", "Is a directory", "Not a directory", "Read-only")
 
@@ -32,6 +33,23 @@ class DuckDBSession:
         with mapped(self._path):
             rows: list[tuple[object, ...]] = self.connection.execute(statement, list(parameters)).fetchall()
             return rows
+
+    def stream(
+        self, statement: str, parameters: Sequence[object], rows: int
+    ) -> Generator[list[tuple[Any, ...]], None, None]:
+        """Yield the rows of a query in portions; until its end the engine keeps little of the file in memory."""
+        self.execute(f"SET memory_limit = '{STREAM_MEMORY}'")
+        try:
+            with mapped(self._path):
+                self.connection.execute(statement, list(parameters))
+            while True:
+                with mapped(self._path):
+                    portion = self.connection.fetchmany(rows)
+                if not portion:
+                    return
+                yield portion
+        finally:
+            self.execute("RESET memory_limit")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ that another process has open is tried again, then it is a TransientError.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -20,10 +20,12 @@ from airflow_pipeline_provider.connectors.duckdb.typed import DuckDBTyped, creat
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, retry_conflicts
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_hooks import PORTION_ROWS
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables, is_first_view
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.connectors.typed_target import FoundView
 from airflow_pipeline_provider.connectors.typed_views import ViewQuery
+from airflow_pipeline_provider.core.comparison import Row
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
@@ -96,6 +98,19 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
             self._complete = False
             return nothing
         return super().read(doing, question, nothing, table, interval)
+
+    @contextmanager
+    def records(self, interval: Interval, *, content: bool = False) -> Iterator[Iterator[Sequence[Row]]]:
+        if not Path(self.options.path).exists():  # opening it would create it
+            yield iter(())
+            return
+        with super().records(interval, content=content) as portions:
+            yield portions
+
+    def stream(
+        self, session: DuckDBSession, statement: str, parameters: Sequence[object]
+    ) -> Generator[Sequence[tuple[object, ...]], None, None]:
+        return session.stream(statement, parameters, PORTION_ROWS)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         if not Path(self.options.path).exists():

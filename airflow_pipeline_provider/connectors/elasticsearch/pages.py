@@ -159,9 +159,16 @@ def _is_page(answer: object) -> bool:
 
 
 def read_pages(
-    fetch: FetchPage, time_field: str, sizes: PageSizes, prefetch: Executor, *, with_routing: bool = False
+    fetch: FetchPage,
+    time_field: str,
+    sizes: PageSizes,
+    prefetch: Executor,
+    *,
+    with_routing: bool = False,
+    with_source: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches until the end; the server works on the next page while the caller uses this one."""
+    make = to_batch if with_source else to_ids
     coming = prefetch.submit(_next_page, fetch, sizes, None)
     last = False
     while not last:
@@ -170,7 +177,7 @@ def read_pages(
         if not last:
             coming = prefetch.submit(_next_page, fetch, sizes, json.loads(bytes(hits[-1].sort)))
         if hits:
-            batch = to_batch(hits, time_field, with_routing=with_routing)
+            batch = make(hits, time_field, with_routing=with_routing)
             del page, hits  # frees the response before the caller uses the batch
             yield batch
 
@@ -215,20 +222,39 @@ def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) ->
         _refuse_document(hits, time_field)
     try:
         indices = text(hit.index for hit in hits)
-        ids = text(
-            f"{hit.id}?routing={quote(hit.routing, safe='')}" if with_routing else hit.id for hit in hits
-        )
         documents = utf8(bodies)
         if not pc.all(pc.starts_with(documents, b"{")).as_py():
             _refuse_document(hits, time_field)
-        names = pc.binary_join_element_wise(indices, ids, text(["/"])[0])
+        names = _names(hits, indices, with_routing=with_routing)
         return pa.record_batch([names, _times(hits, time_field), indices, documents], schema=ENVELOPE)
     except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
         _refuse_document(hits, time_field)
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
 
 
-def _times(hits: list[Any], time_field: str) -> pa.Array:
+def to_ids(hits: list[Any], time_field: str, *, with_routing: bool = False) -> pa.RecordBatch:
+    """Return the record ids and event times of hits that came without `_source`, as `to_batch` does."""
+    import pyarrow as pa
+
+    from airflow_pipeline_provider.envelope.schema import IDS, text
+
+    try:
+        names = _names(hits, text(hit.index for hit in hits), with_routing=with_routing)
+        return pa.record_batch([names, _times(hits, time_field, with_source=False)], schema=IDS)
+    except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
+        raise DataError(f"a page of documents does not fit the envelope: {error}") from error
+
+
+def _names(hits: list[Any], indices: pa.StringArray, *, with_routing: bool) -> pa.Array:
+    import pyarrow.compute as pc
+
+    from airflow_pipeline_provider.envelope.schema import text
+
+    ids = text(f"{hit.id}?routing={quote(hit.routing, safe='')}" if with_routing else hit.id for hit in hits)
+    return pc.binary_join_element_wise(indices, ids, text(["/"])[0])
+
+
+def _times(hits: list[Any], time_field: str, *, with_source: bool = True) -> pa.Array:
     """Parse `fields` as the server writes them, `{"<time_field>":["1383436800001"]}`, by column."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -243,7 +269,7 @@ def _times(hits: list[Any], time_field: str) -> pa.Array:
             return millis.cast(pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC"))
     texts = [_times_of(hit, time_field) for hit in hits]
     if any(len(dates) != 1 for dates in texts):
-        _refuse_document(hits, time_field)
+        _refuse_document(hits, time_field, with_source=with_source)
     return instants(to_micros(dates[0]) for dates in texts)
 
 
@@ -267,7 +293,7 @@ def to_micros(epoch_millis: str) -> int:
     return micros + int(f"{fraction:0<3.3}") if fraction else micros
 
 
-def _refuse_document(hits: list[Any], time_field: str) -> None:
+def _refuse_document(hits: list[Any], time_field: str, *, with_source: bool = True) -> None:
     """Raise a DataError for the first document that the envelope cannot hold."""
     for hit in hits:
         name, times = f"document {hit.index}/{hit.id}", _times_of(hit, time_field)
@@ -279,6 +305,8 @@ def _refuse_document(hits: list[Any], time_field: str) -> None:
             raise DataError(
                 f"{name}: {time_field} has no doc value, so its event time is not known; expected one date"
             )
+        if not with_source:
+            continue
         body = bytes(hit.source)
         if not body:
             raise FatalError(

@@ -27,6 +27,7 @@ class PointInTime:
         time_field: str,
         keep_alive: str,
         what: str,
+        with_source: bool = True,
     ) -> None:
         self._client, self._what, self._keep_alive = client, what, keep_alive
         self._clusters = remote_clusters(indices)
@@ -35,7 +36,7 @@ class PointInTime:
             "sort": client.server.page_order,
             "track_total_hits": False,
             "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
-            **source_request(client, indices, what),
+            **(source_request(client, indices, what) if with_source else {"_source": False}),
         }
         self._pit_id = client.open_point_in_time(indices, keep_alive, what)
         self.stop = threading.Event()

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -226,9 +226,22 @@ class ElasticsearchSource(Source):
 
     # --- reading
 
-    @contextmanager
-    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+    def open(
+        self, slice_: Slice, readers: int = 1
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
         """Open one point in time; each of several readers takes one of the server's slices of it."""
+        return self._open(slice_, readers, with_source=True)
+
+    def open_ids(
+        self, slice_: Slice, readers: int = 1
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
+        """Open one point in time as `open` does; the server does not read `_source`."""
+        return self._open(slice_, readers, with_source=False)
+
+    @contextmanager
+    def _open(
+        self, slice_: Slice, readers: int, *, with_source: bool
+    ) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
         if slice_.interval.is_empty:
             yield [iter(()) for _ in range(readers)]
             return
@@ -239,6 +252,7 @@ class ElasticsearchSource(Source):
             time_field=self.options.time_field,
             keep_alive=f"{self.options.keep_alive}s",
             what=self._what,
+            with_source=with_source,
         )
         sizes = PageSizes(self.options.page_size)
         with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
@@ -250,6 +264,7 @@ class ElasticsearchSource(Source):
                         sizes,
                         prefetch,
                         with_routing=slice_.record_id == "id_routing",
+                        with_source=with_source,
                     )
                     for reader in range(readers)
                 ]

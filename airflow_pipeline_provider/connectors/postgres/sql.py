@@ -20,6 +20,7 @@ DIALECT = TargetDialect(
     instant="timestamp with time zone",
     body="text",  # not jsonb: text stays as it is, byte for byte
     integer="bigint",
+    body_hash="encode(sha256(convert_to({}, 'UTF8')), 'hex')",
     create_view="CREATE VIEW",  # two sessions cannot create it at once: see `lock_for_creating`
     counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )

@@ -14,7 +14,7 @@ When the reply to COMMIT is lost the error is transient, and the next try reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,7 @@ from airflow_pipeline_provider.connectors.postgres.upgrade import (
 )
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_hooks import PORTION_ROWS
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.connectors.typed_target import FoundView
@@ -208,6 +209,14 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         source, values = typed_views.values(str(sql.STAGED), list(columns.values()))
         insert = sql.insert_staged(protocol.tables, source, dict(zip(columns, values, strict=True)))
         return int(session.execute(insert)[0][0])
+
+    def stream(
+        self, session: PostgresSession, statement: str, parameters: Sequence[object]
+    ) -> Generator[Sequence[tuple[object, ...]], None, None]:
+        """Read through a cursor of the server, whose rows are of the moment at which it was declared."""
+        session.execute(f"DECLARE records NO SCROLL CURSOR FOR {statement}", parameters)
+        while rows := session.execute(f"FETCH FORWARD {PORTION_ROWS} FROM records"):
+            yield rows
 
     # --- sessions
 

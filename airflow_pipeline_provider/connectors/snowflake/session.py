@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,28 @@ class SnowflakeSession:
     def copy(self, statement: str) -> int:
         """Run a COPY and return the number of rows; one that finds no file succeeds in Snowflake, without a count."""
         return sum(int(row.get("rows_loaded") or 0) for row in self.execute_dicts(statement))
+
+    def stream(
+        self, statement: str, parameters: Sequence[Any], rows: int
+    ) -> Generator[list[tuple[Any, ...]], None, None]:
+        """Yield the rows of a query in portions; the driver downloads the result in pieces."""
+        doing = f"{self.phase} ({statement.split(' (')[0][:80]})"
+        what = f"Snowflake, while {doing}"
+        with mapped(doing):
+            cursor = self._connection.cursor()
+        try:
+            with mapped(doing):
+                within(self._seconds, what, lambda: cursor.execute(statement, list(parameters) or None))
+                self._log(statement, cursor)
+            while True:
+                with mapped(doing):
+                    portion = within(self._seconds, what, lambda: cursor.fetchmany(rows))
+                if not portion:
+                    return
+                yield portion
+        finally:
+            with mapped(doing):
+                cursor.close()
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], list[str]]:
         doing = f"{self.phase} ({statement.split(' (')[0][:80]})"

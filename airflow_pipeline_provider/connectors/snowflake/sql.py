@@ -21,6 +21,7 @@ DIALECT = TargetDialect(
     instant="TIMESTAMP_TZ",  # an instant whatever the reader's session timezone is
     body="VARIANT",
     integer="NUMBER(38,0)",
+    body_json="TO_JSON({})",
     keep_grants=" COPY GRANTS",
     folds_to_upper=True,
     ddl_commits=True,

@@ -8,7 +8,7 @@ in SQL.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -24,6 +24,7 @@ from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSess
 from airflow_pipeline_provider.connectors.snowflake.staging import copy_parts, folder_in_stage
 from airflow_pipeline_provider.connectors.snowflake.typed import SnowflakeTyped, create_view
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
+from airflow_pipeline_provider.connectors.sql_hooks import PORTION_ROWS
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.connectors.typed_target import FoundView
@@ -147,6 +148,11 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
                 raise TransientError(
                     f"{error}; the target holds no commit row of it, so nothing was changed"
                 ) from error
+
+    def stream(
+        self, session: SnowflakeSession, statement: str, parameters: Sequence[object]
+    ) -> Generator[Sequence[tuple[object, ...]], None, None]:
+        return session.stream(statement, parameters, PORTION_ROWS)
 
     # --- tables
 

@@ -11,7 +11,8 @@ meanwhile should be in WAL mode: otherwise writers wait until the slice is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,15 +118,32 @@ class SqlSource(Source):
 
     # --- rows
 
-    @contextmanager
-    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:  # noqa: ARG002
+    def open(
+        self,
+        slice_: Slice,
+        readers: int = 1,  # noqa: ARG002
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
         """Open one iterator: the pages of one transaction can only be read in turn (use `slices` for more)."""
+        return self._open(slice_, with_columns=True)
+
+    def open_ids(
+        self,
+        slice_: Slice,
+        readers: int = 1,  # noqa: ARG002
+    ) -> AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]:
+        """Open one iterator as `open` does; only the time and the keys are selected."""
+        return self._open(slice_, with_columns=False)
+
+    @contextmanager
+    def _open(self, slice_: Slice, *, with_columns: bool) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
         if slice_.interval.is_empty:
             yield [iter(())]
             return
         with self._reader() as reader:
             reader.begin()
             shape = reader.shape()
+            if not with_columns:
+                shape = replace(shape, columns=(), json_columns=frozenset())
             expected = self._count_readable(reader, shape, slice_.interval)
             yield [self._batches(reader, shape, slice_.interval, expected)]
 

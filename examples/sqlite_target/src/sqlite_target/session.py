@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,15 @@ class SqliteSession:
         with mapped(self._doing):
             cursor = self._connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else [(cursor.rowcount,)]
+
+    def stream(
+        self, statement: str, parameters: Sequence[Any], rows: int
+    ) -> Generator[list[tuple[Any, ...]], None, None]:
+        """Yield the rows of a query in portions."""
+        with mapped(self._doing):
+            cursor = self._connection.execute(statement, parameters)
+            while portion := cursor.fetchmany(rows):
+                yield portion
 
     def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> int:
         """Run a statement that inserts for each row, and return the number of rows."""

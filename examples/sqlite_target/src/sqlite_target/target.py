@@ -7,7 +7,7 @@ statements after the fence see what was committed before.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -128,6 +128,11 @@ class SqliteTarget(SqlTarget[SqliteSession]):
             )
 
         return copy
+
+    def stream(
+        self, session: SqliteSession, statement: str, parameters: Sequence[object]
+    ) -> Generator[Sequence[tuple[Any, ...]], None, None]:
+        return session.stream(statement, parameters, 10_000)
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
