@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PORTION_ROWS = 10_000  # that `stream` yields at once
+LARGE_PORTION_ROWS = 100  # of rows that hold documents
 
 
 class SqlSession(Protocol):
@@ -144,8 +145,13 @@ class SqlHooks(Target, Generic[S]):
         session: S,  # noqa: ARG002
         statement: str,  # noqa: ARG002
         parameters: Sequence[object],  # noqa: ARG002
+        *,
+        content: bool,  # noqa: ARG002
     ) -> Generator[Sequence[tuple[object, ...]], None, None]:
-        """Yield the rows of one statement in portions of about `PORTION_ROWS`, without all of them in memory."""
+        """Yield the rows of one statement in portions, without all of them in memory.
+
+        Rows are small, except with `content` where BODY is selected or hashed: then `LARGE_PORTION_ROWS` fit.
+        """
         raise ConfigError(
             f"target {self.options.type!r} cannot list its records, so `diff` cannot compare them: its class has "
             "no method `stream`"

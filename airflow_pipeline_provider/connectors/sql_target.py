@@ -132,7 +132,9 @@ class SqlTarget(PhysicalTarget[S]):
                 yield iter(())
                 return
             statement, parameters = self.protocol(session, tables).list_records(interval, content=content)
-            portions = stack.enter_context(closing(self.stream(session, statement, parameters)))
+            portions = stack.enter_context(
+                closing(self.stream(session, statement, parameters, content=content))
+            )
             yield ([self._record(*row) for row in portion] for portion in portions)
 
     def _record(self, record_id: Any, time: Any, content: Any = None) -> Row:

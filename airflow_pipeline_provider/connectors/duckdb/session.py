@@ -35,10 +35,11 @@ class DuckDBSession:
             return rows
 
     def stream(
-        self, statement: str, parameters: Sequence[object], rows: int
+        self, statement: str, parameters: Sequence[object], rows: int, memory: str | None
     ) -> Generator[list[tuple[Any, ...]], None, None]:
-        """Yield the rows of a query in portions; until its end the engine keeps little of the file in memory."""
-        self.execute(f"SET memory_limit = '{STREAM_MEMORY}'")
+        """Yield the rows of a query in portions; until its end the engine uses at most so much memory."""
+        if memory is not None:
+            self.execute(f"SET memory_limit = '{memory}'")
         try:
             with mapped(self._path):
                 self.connection.execute(statement, list(parameters))
@@ -49,7 +50,8 @@ class DuckDBSession:
                     return
                 yield portion
         finally:
-            self.execute("RESET memory_limit")
+            if memory is not None:
+                self.execute("RESET memory_limit")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage
 from airflow_pipeline_provider.connectors.datasets import DatasetName, with_parents
 from airflow_pipeline_provider.connectors.duckdb.options import DIALECT, DuckDBOptions
-from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, DuckDBSession, mapped
+from airflow_pipeline_provider.connectors.duckdb.session import (
+    STREAM_MEMORY,
+    DuckDBFile,
+    DuckDBSession,
+    mapped,
+)
 from airflow_pipeline_provider.connectors.duckdb.typed import DuckDBTyped, create_view, find_views
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, retry_conflicts
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_path
@@ -108,9 +113,10 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
             yield portions
 
     def stream(
-        self, session: DuckDBSession, statement: str, parameters: Sequence[object]
+        self, session: DuckDBSession, statement: str, parameters: Sequence[object], *, content: bool
     ) -> Generator[Sequence[tuple[object, ...]], None, None]:
-        return session.stream(statement, parameters, PORTION_ROWS)
+        memory = None if content else STREAM_MEMORY  # 2,048 documents at a time may need more than any limit
+        return session.stream(statement, parameters, PORTION_ROWS, memory)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         if not Path(self.options.path).exists():

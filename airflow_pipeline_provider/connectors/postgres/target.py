@@ -211,7 +211,12 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         return int(session.execute(insert)[0][0])
 
     def stream(
-        self, session: PostgresSession, statement: str, parameters: Sequence[object]
+        self,
+        session: PostgresSession,
+        statement: str,
+        parameters: Sequence[object],
+        *,
+        content: bool,  # noqa: ARG002
     ) -> Generator[Sequence[tuple[object, ...]], None, None]:
         """Read through a cursor of the server, whose rows are of the moment at which it was declared."""
         session.execute(f"DECLARE records NO SCROLL CURSOR FOR {statement}", parameters)

@@ -24,7 +24,7 @@ from airflow_pipeline_provider.connectors.snowflake.session import SnowflakeSess
 from airflow_pipeline_provider.connectors.snowflake.staging import copy_parts, folder_in_stage
 from airflow_pipeline_provider.connectors.snowflake.typed import SnowflakeTyped, create_view
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
-from airflow_pipeline_provider.connectors.sql_hooks import PORTION_ROWS
+from airflow_pipeline_provider.connectors.sql_hooks import LARGE_PORTION_ROWS, PORTION_ROWS
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.connectors.typed_target import FoundView
@@ -150,9 +150,9 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
                 ) from error
 
     def stream(
-        self, session: SnowflakeSession, statement: str, parameters: Sequence[object]
+        self, session: SnowflakeSession, statement: str, parameters: Sequence[object], *, content: bool
     ) -> Generator[Sequence[tuple[object, ...]], None, None]:
-        return session.stream(statement, parameters, PORTION_ROWS)
+        return session.stream(statement, parameters, LARGE_PORTION_ROWS if content else PORTION_ROWS)
 
     # --- tables
 

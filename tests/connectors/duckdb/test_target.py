@@ -56,6 +56,25 @@ class TestDuckDB(SqlTargetConformance):
 
         return make
 
+    def test_contents_of_large_documents_are_hashed(self, target, load):
+        """DuckDB works on 2,048 rows at a time, for which the memory that suffices for ids is too little."""
+        body = '"' + "x" * 200_000 + '"'
+        load(hours(0, 2), [Row(f"r{n}", MIDNIGHT, body) for n in range(700)], token=1)
+        with target.records(hours(0, 2), content=True) as portions:
+            found = [row for portion in portions for row in portion]
+        assert len(found) == 700
+        assert {row[2:] for row in found} == {target.digest(body.encode())}
+
+    def test_the_limit_of_memory_ends_with_the_records(self, target, load):
+        limit = "SELECT current_setting('memory_limit')"
+        load(hours(0, 2), rows(hours(0, 2), 3), token=1)
+        with target.open_session("check") as session:
+            before = session.execute(limit)
+        with target.records(hours(0, 2)) as portions:
+            assert next(iter(portions))
+        with target.open_session("check") as session:
+            assert session.execute(limit) == before
+
     def test_parts_of_a_stage_that_is_not_local_are_streamed(self, target, load, stage, fetch):
         class Far(ObjectStoreStage):
             base = "s3://far/away"

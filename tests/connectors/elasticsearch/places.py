@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_pipeline_provider.connectors.base import Identity
+from airflow_pipeline_provider.connectors.base import Identity, Slice
 from airflow_pipeline_provider.connectors.elasticsearch.source import ElasticsearchSource
+from airflow_pipeline_provider.envelope.schema import IDS
 from airflow_pipeline_provider.testing.source_kit import (
     START,
     WINDOW,
@@ -112,6 +113,14 @@ def make(index: str | list[str], **options: Any) -> ElasticsearchSource:
         {"type": "elasticsearch", "conn_id": CONN_ID, "index": index, **chosen}
     )
     return ElasticsearchSource(parsed, Identity("kit", "UTC"))
+
+
+def read_ids(source: ElasticsearchSource) -> list[str]:
+    """The ids of the window, in order, as `diff` reads them."""
+    with source.open_ids(Slice(0, 1, WINDOW)) as iterators:
+        batches = [batch for iterator in iterators for batch in iterator]
+    assert all(batch.schema.equals(IDS) for batch in batches)
+    return sorted(one for batch in batches for one in batch.column("RECORD_ID").to_pylist())
 
 
 class ElasticsearchTests:
@@ -301,6 +310,7 @@ class ElasticsearchBehaviour(ElasticsearchTests):
         self.refused(
             lambda source: read_all(source, WINDOW), make(index), "DataError", f"{index}/two", "2 dates"
         )
+        self.refused(read_ids, make(index), "DataError", f"{index}/two", "2 dates")
 
     # --- documents
 
@@ -334,6 +344,13 @@ class ElasticsearchBehaviour(ElasticsearchTests):
         self.refused(
             lambda source: read_all(source, WINDOW), make(index), "FatalError", f"{index}/", "_source"
         )
+
+    def test_ids_are_read_without_source(self, server: Server) -> None:
+        index = server.index(_source={"enabled": False})
+        server.put(index, documents(30))
+        source = make(index, page_size=7)
+        assert read_ids(source) == sorted(f"{index}/{key}" for key in documents(30))
+        source.close()
 
     # --- which documents have a time
 

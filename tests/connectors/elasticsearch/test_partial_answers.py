@@ -12,7 +12,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.source import Elasticsea
 from airflow_pipeline_provider.exceptions import DataError, FatalError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.testing.source_kit import WINDOW, read_all, rows_of
 from tests.connectors.elasticsearch.answers import DOCUMENTS, Replay, whole
-from tests.connectors.elasticsearch.places import make
+from tests.connectors.elasticsearch.places import make, read_ids
 
 INDICES = ["i", "far:i"]
 PATH = "/i,far:i"
@@ -115,6 +115,23 @@ def test_a_partial_page_is_refused(replay: Replay, source: ElasticsearchSource, 
     replay.faults = [None] * page + [(200, answer)] * 100
     with pytest.raises(kind, match=words):
         read_all(source, WINDOW)
+    assert len(replay.closed()) == 1
+
+
+@pytest.mark.parametrize("case", ["cluster down", "a shard failed", "timed out", "ended early"])
+def test_a_partial_page_of_ids_is_refused(replay: Replay, source: ElasticsearchSource, case: str) -> None:
+    more, kind, words = PARTIAL[case]
+    replay.faults = [None] + [(200, whole(0, **{"_clusters": clusters(), **more}))] * 100
+    with pytest.raises(kind, match=words):
+        read_ids(source)
+    assert {body["_source"] for body in replay.searches() if "pit" in body} == {False}
+
+
+def test_ids_are_asked_for_without_documents(replay: Replay, source: ElasticsearchSource) -> None:
+    assert len(read_ids(source)) == DOCUMENTS
+    pages = [body for body in replay.searches() if "pit" in body]
+    assert len(pages) > 1
+    assert all(body["_source"] is False for body in pages)
     assert len(replay.closed()) == 1
 
 

@@ -130,9 +130,9 @@ class SqliteTarget(SqlTarget[SqliteSession]):
         return copy
 
     def stream(
-        self, session: SqliteSession, statement: str, parameters: Sequence[object]
+        self, session: SqliteSession, statement: str, parameters: Sequence[object], *, content: bool
     ) -> Generator[Sequence[tuple[Any, ...]], None, None]:
-        return session.stream(statement, parameters, 10_000)
+        return session.stream(statement, parameters, 100 if content else 10_000)
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
