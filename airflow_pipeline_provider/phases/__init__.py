@@ -4,10 +4,8 @@ generate -> validate -> extract (per slice) -> stage -> load -> audit -> drain; 
 process.  Each module's docstring describes what a crash at each of its steps leaves behind and why a rerun converges.
 """
 
-import os
+from airflow_pipeline_provider.phases.allocator import choose_arrow_pool
 
-# Arrow reads this once, when it is imported, which only phases do. Its own choice keeps what threads have freed:
-# 50 MB more at the peak of an extraction, and no faster.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+choose_arrow_pool()  # before Arrow is imported, which only phases do
 
 __all__: list[str] = []

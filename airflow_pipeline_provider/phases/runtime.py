@@ -14,6 +14,7 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.windows import Window
+from airflow_pipeline_provider.phases.allocator import share_one_arena
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.owners import Execution, Owner
 
@@ -75,6 +76,7 @@ def open_runtime(
     execution: Execution | None = None,
 ) -> Iterator[Runtime]:
     """Build the connectors that the configuration names; they are closed when the block ends."""
+    share_one_arena()
     identity = identity_of(config)
     with ExitStack() as stack:
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -63,23 +62,6 @@ def test_scalars() -> None:
 def test_values_out_of_range_are_refused(make, values, error) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error):
         make(values)
-
-
-def test_phases_use_the_allocator_that_returns_memory() -> None:
-    """It saves 50 MB at the peak of an extraction with two readers; an allocator set by the user is kept."""
-    code = "from airflow_pipeline_provider.phases import extract; import pyarrow as pa\n"
-    code += "print(pa.default_memory_pool().backend_name)"
-    free = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
-    pools = []
-    for chosen in ({}, {"ARROW_DEFAULT_MEMORY_POOL": "system"}):
-        command = [sys.executable, "-c", code]
-        pools.append(
-            subprocess.run(command, env={**free, **chosen}, capture_output=True, text=True, check=True)
-        )
-    expected = (
-        "jemalloc" if "jemalloc" in pa.supported_memory_backends() else pa.default_memory_pool().backend_name
-    )
-    assert [pool.stdout.strip() for pool in pools] == [expected, "system"]
 
 
 def test_pandas_is_not_imported() -> None:

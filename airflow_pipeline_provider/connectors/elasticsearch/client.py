@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Answer = bytes | bytearray  # an uncompressed one is a bytearray, which was received in one piece
 ATTEMPTS = 6
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0
 
@@ -94,7 +95,10 @@ class Client:
     def _find_server(self) -> ServerVersion:
         try:
             return self.request(
-                "GET", "/", what="the server's version", read=lambda body: read_version(body, self.where)
+                "GET",
+                "/",
+                what="the server's version",
+                read=lambda body: read_version(bytes(body), self.where),
             )
         except _ForbiddenError as error:
             # this login may read indices but not ask for the version, or the service has no such page (OpenSearch
@@ -134,7 +138,7 @@ class Client:
         *,
         params: dict[str, str] | None = None,
         what: str,
-        read: Callable[[bytes], T],
+        read: Callable[[Answer], T],
         in_snapshot: bool = False,
         stop: threading.Event | None = None,
         most_bytes: int = LARGEST_ANSWER_BYTES,
@@ -188,8 +192,8 @@ class Client:
         "failures".
         """
 
-        def read(answer: bytes) -> dict[str, object]:
-            found = read_json(answer, what)
+        def read(answer: Answer) -> dict[str, object]:
+            found = read_json(bytes(answer), what)
             if by_index:
                 return found
             if found.get("terminated_early") and self.server.is_opensearch:
@@ -208,7 +212,7 @@ class Client:
         what: str,
         in_snapshot: bool,
         most_bytes: int = LARGEST_ANSWER_BYTES,
-    ) -> bytes:
+    ) -> Answer:
         from elastic_transport import TlsError, TransportError
         from urllib3.exceptions import LocationParseError
 
@@ -248,14 +252,15 @@ class Client:
                 f"{what}: {self.where} cannot be reached ({excerpt_of(_innermost(error))}); check host, port and "
                 "schema of the connection, and that the server runs"
             ) from error
-        answer = response.body if isinstance(response.body, bytes) else str(response.body or "").encode()
+        body = response.body
+        answer = body if isinstance(body, bytes | bytearray) else str(body or "").encode()
         if response.meta.status == 200:
             return answer
         if 300 <= response.meta.status < 400:
             raise redirected(response.meta.status, response.meta.headers.get("location"), what, self.where)
         if response.meta.status in (403, 404) and target == "/":
             raise _ForbiddenError("x-elastic-product" in response.meta.headers)
-        refused = error_of(response.meta.status, answer, what, self.where, in_snapshot=in_snapshot)
+        refused = error_of(response.meta.status, bytes(answer), what, self.where, in_snapshot=in_snapshot)
         if self._signer is not None and self._signer.has_expired(response.meta.status, refused.message):
             raise TransientError(refused.message)
         raise refused
@@ -276,7 +281,7 @@ class Client:
         if self.server.is_opensearch:
             path, body = "/_search/point_in_time", {"pit_id": [pit_id]}  # type: ignore[dict-item]
         try:
-            answer = read_json(self._once("DELETE", path, json.dumps(body).encode(), what, True), what)
+            answer = read_json(bytes(self._once("DELETE", path, json.dumps(body).encode(), what, True)), what)
             logger.debug("the point in time is closed: %s", answer)
         except SnapshotLostError:
             logger.debug("the point in time was gone already")

@@ -26,7 +26,8 @@ from airflow_pipeline_provider.connectors.elasticsearch.credentials import SIGN
 SLACK = 1.5  # after `request_timeout` the library itself reports a silence, in more detail
 READ_AT_ONCE = 1 << 20
 GZIP_OR_ZLIB = 47  # for zlib: 15 bits of window, the format by its first bytes
-_here = threading.local()  # of the request that this thread makes: .watch, .most_bytes
+# of the request that this thread makes: .watch, .most_bytes; and .last_bytes, the size of the response before
+_here = threading.local()
 
 
 class TooSlowError(TransportError):
@@ -143,22 +144,44 @@ class _BoundedResponse(http.client.HTTPResponse):
         for name in ("content-encoding", "content-length"):  # of what is sent, not of what is read here
             del self.headers[name]
 
-    def read(self, amt: int | None = None) -> bytes:
+    def read(self, amt: int | None = None) -> bytes | bytearray:  # type: ignore[override]
+        """Return the whole body, or `amt` bytes of it; a whole one that came uncompressed is a bytearray."""
         if amt is not None:
             return super().read(amt)
         most: int | None = getattr(_here, "most_bytes", None)
         if most is not None and self.length is not None and self.length > most:  # announced
             raise _TooLong
-        if self.length is not None and not self._compressed:
-            return super().read()
+        if not self._compressed:
+            return self._received(most)
         pieces, size = [], 0
-        for piece in self._inflated() if self._compressed else self._pieces():
+        for piece in self._inflated():
             pieces.append(piece)
             size += len(piece)
             if most is not None and size > most:
                 pieces.clear()  # the error keeps this frame
                 raise _TooLong
         return b"".join(pieces)
+
+    def _received(self, most: int | None) -> bytearray:
+        """Receive into one buffer: Elasticsearch sends a page in chunks of a few KB, which are costly to join."""
+        expected = self.length if self.length is not None else getattr(_here, "last_bytes", 0)
+        body, size = bytearray(expected + READ_AT_ONCE // 16), 0
+        while True:
+            with memoryview(body) as view, view[size:] as free:
+                received = self.readinto(free)
+            if not received:
+                break
+            size += received
+            if most is not None and size > most:
+                body.clear()  # the error keeps this frame
+                raise _TooLong
+            if size == len(body):
+                body.extend(bytes(max(size, READ_AT_ONCE)))
+        if self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+        del body[size:]
+        _here.last_bytes = size
+        return body
 
     def _pieces(self) -> Iterator[bytes]:
         while piece := super().read(READ_AT_ONCE):

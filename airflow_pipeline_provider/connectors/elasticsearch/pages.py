@@ -75,7 +75,9 @@ def page_decoder() -> Any:
     return Decoder(page)
 
 
-def decode_page(body: bytes, what: str, where: str = "the server", clusters: Sequence[str] = ()) -> object:
+def decode_page(
+    body: bytes | bytearray, what: str, where: str = "the server", clusters: Sequence[str] = ()
+) -> object:
     """Return the page if it is complete, also from each of the remote `clusters`."""
     import msgspec
 
@@ -83,9 +85,9 @@ def decode_page(body: bytes, what: str, where: str = "the server", clusters: Seq
         try:
             page = page_decoder().decode(body)
         except RecursionError:
-            page = _decode_deep(body)
+            page = _decode_deep(bytes(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(body, error, what) from error
+        raise _unreadable(bytes(body), error, what) from error
     judged = {
         "timed_out": page.timed_out,
         "terminated_early": page.terminated_early,

@@ -6,6 +6,9 @@ import threading
 
 FIRST_PAGE = 10  # documents, of unknown size
 PAGE_BYTES = 4_000_000  # aim for a page: larger ones are hardly faster and cost memory
+SHARED_PAGE_BYTES = (
+    8_000_000  # of a page of each reader together, so that memory does not grow with the readers
+)
 LARGEST_PAGE_BYTES = 16_000_000  # the rest of a larger answer is not even received
 LARGEST_DOCUMENT_BYTES = 512 * 2**20  # a page of one document; no target stores more
 LARGEST_ANSWER_BYTES = 64 * 2**20  # of anything but documents
@@ -17,12 +20,14 @@ ROWS_A_READER, MOST_READERS = 25_000, 8  # with fewer rows, another reader costs
 class PageSizes:
     """The number of documents of the next page: few at first, then as many as make about `PAGE_BYTES`.
 
-    It is shared by the readers of a slice, from any thread.  A size that the server could not answer (a time-out, a
-    circuit breaker) is not used again; one whose response was too long may be, once documents are smaller.
+    With many readers pages are smaller (`SHARED_PAGE_BYTES`).  It is shared by the readers of a slice, from any
+    thread.  A size that the server could not answer (a time-out, a circuit breaker) is not used again; one whose
+    response was too long may be, once documents are smaller.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, readers: int = 1) -> None:
         self._most = most
+        self._page_bytes = min(PAGE_BYTES, SHARED_PAGE_BYTES // readers)
         self._next = min(FIRST_PAGE, most)
         self._lock = threading.Lock()
 
@@ -33,7 +38,7 @@ class PageSizes:
     def record(self, documents: int, answer_bytes: int) -> None:
         """Adapt the size to a page that was received."""
         if documents:
-            fitting = PAGE_BYTES * documents // max(1, answer_bytes)
+            fitting = self._page_bytes * documents // max(1, answer_bytes)
             with self._lock:
                 self._next = max(1, min(self._most, fitting, _GROWTH * documents))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from airflow_pipeline_provider.connectors.elasticsearch.client import Client
+from airflow_pipeline_provider.connectors.elasticsearch.client import Answer, Client
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
 from airflow_pipeline_provider.connectors.elasticsearch.fields import source_request
 from airflow_pipeline_provider.connectors.elasticsearch.pages import FetchPage, decode_page
@@ -47,7 +47,7 @@ class PointInTime:
         if readers > 1:
             search["slice"] = {"id": reader, "max": readers}
 
-        def read(body: bytes) -> tuple[Any, int]:
+        def read(body: Answer) -> tuple[Any, int]:
             return decode_page(body, self._what, where=self._client.where, clusters=self._clusters), len(body)
 
         def fetch(size: int, after: list[object] | None) -> tuple[object, int]:

@@ -254,7 +254,7 @@ class ElasticsearchSource(Source):
             what=self._what,
             with_source=with_source,
         )
-        sizes = PageSizes(self.options.page_size)
+        sizes = PageSizes(self.options.page_size, readers)
         with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:
             try:
                 yield [

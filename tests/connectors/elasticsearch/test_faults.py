@@ -250,6 +250,19 @@ def test_no_more_of_an_answer_is_received_than_fits_the_memory(
     assert len(sizes) < readers * (DOCUMENTS + 12)  # this server knows no slices
 
 
+def test_responses_of_very_different_sizes_are_received_whole(
+    replay: Replay, source: ElasticsearchSource
+) -> None:
+    """In chunks no size is announced; a response may have a fraction or a multiple of the size of the one before."""
+    replay.chunked = True
+    for size in (300_000, 0, 10_000, 90_000, 1):
+        replay.padding = "x" * size
+        batches = read_all(source, WINDOW)
+        bodies = [json.loads(body) for batch in batches for body in batch.column("BODY").to_pylist()]
+        assert sorted(body["n"] for body in bodies) == list(range(DOCUMENTS))
+        assert {len(body["p"]) for body in bodies} == {size}
+
+
 def test_leaving_ends_the_pauses_between_tries(
     replay: Replay, source: ElasticsearchSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

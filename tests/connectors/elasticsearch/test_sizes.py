@@ -7,6 +7,7 @@ import pytest
 from airflow_pipeline_provider.connectors.elasticsearch.sizes import (
     FIRST_PAGE,
     PAGE_BYTES,
+    SHARED_PAGE_BYTES,
     PageSizes,
     readers_for,
 )
@@ -32,6 +33,15 @@ def test_pages_grow_until_they_have_their_bytes(most: int, document_bytes: int, 
         seen.append(sizes.next())
         sizes.record(sizes.next(), sizes.next() * document_bytes)
     assert seen == expected
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 5, 8])
+def test_pages_of_all_readers_share_their_bytes(readers: int) -> None:
+    sizes = PageSizes(10**6, readers)
+    for _ in range(4):
+        sizes.record(sizes.next(), sizes.next() * 700)
+    assert sizes.next() == min(PAGE_BYTES, SHARED_PAGE_BYTES // readers) // 700
+    assert sizes.next() * 700 * readers <= SHARED_PAGE_BYTES
 
 
 def test_documents_that_become_large_and_small_again() -> None:
