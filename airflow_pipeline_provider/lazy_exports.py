@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
+
 _ROOT = __name__.partition(".")[0]
 
 
@@ -26,7 +28,8 @@ def lazy_exports(
     def load(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(module_of[name]), name)
+        with relaxed_gc():
+            value = getattr(import_module(module_of[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 

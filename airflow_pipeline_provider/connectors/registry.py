@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from airflow_pipeline_provider import __version__
 from airflow_pipeline_provider.exceptions import ConfigError, FatalError
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
 from airflow_pipeline_provider.suggestions import did_you_mean
 
 ENTRY_POINT_GROUP = "airflow_pipeline_provider.connectors"
@@ -164,7 +165,8 @@ def options_model(kind: str, name: str) -> Any:
 def require(module: str, extra: str, why: str) -> Any:
     """Import a vendor library; raise FatalError that names its extra if it is missing."""
     try:
-        return import_module(module)
+        with relaxed_gc():
+            return import_module(module)
     except ImportError as error:
         raise FatalError(
             f"{why} needs the library {module.partition('.')[0]!r}, which cannot be imported ({error}): "

@@ -31,6 +31,7 @@ from airflow_pipeline_provider.factory.task_settings import (
     task_arguments,
 )
 from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
+from airflow_pipeline_provider.garbage_collection import freeze_imports
 from airflow_pipeline_provider.observability.redaction import redact_yaml
 from airflow_pipeline_provider.operators.executor_config import TaskSettingError
 
@@ -52,6 +53,7 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
         raise ConfigError(f"folder: there is no folder {path}; pass the folder of the pipeline files")
     wanted = get_parsing_context().dag_id
     if wanted is not None:
+        freeze_imports()
         file = find_file(path, wanted)
         if file is not None:
             namespace[wanted] = build_dag(

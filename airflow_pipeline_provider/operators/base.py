@@ -30,6 +30,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
+from airflow_pipeline_provider.garbage_collection import freeze_imports
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.observability.vendor_logs import vendor_warnings_only
 from airflow_pipeline_provider.operators.airflow_stats import airflow_stats, report_failure
@@ -148,6 +149,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
         """Open the pipeline's connectors for the block; map its errors to what Airflow should do about them."""
         from airflow_pipeline_provider.phases.leases import release_all
 
+        freeze_imports()
         try:
             with airflow_stats(), vendor_warnings_only(), self._open(context["ti"]) as runtime:
                 try:

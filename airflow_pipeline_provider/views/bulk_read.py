@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,39 +21,6 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.state.sql import SqlState
 
 logger = logging.getLogger(__name__)
-
-
-class _Collector:
-    """The thresholds of the garbage collector before the first of the blocks that run now."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.blocks = 0
-        self.before = gc.get_threshold()
-
-
-_collector = _Collector()
-
-
-@contextmanager
-def relaxed_gc() -> Iterator[None]:
-    """Run the garbage collector rarely inside the block; blocks of several threads may overlap.
-
-    What is read of many pipelines is kept until the end. By default the collector scans it again and again, with
-    everything that Airflow imported; that takes a quarter of the time and frees nothing.
-    """
-    with _collector.lock:
-        if not _collector.blocks:
-            _collector.before = gc.get_threshold()
-            gc.set_threshold(100_000, *_collector.before[1:])
-        _collector.blocks += 1
-    try:
-        yield
-    finally:
-        with _collector.lock:
-            _collector.blocks -= 1
-            if not _collector.blocks:
-                gc.set_threshold(*_collector.before)
 
 
 def read_states(

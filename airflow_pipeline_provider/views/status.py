@@ -13,11 +13,12 @@ from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry
 from airflow_pipeline_provider.core.wording import local_time
 from airflow_pipeline_provider.exceptions import PipelineError
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
 from airflow_pipeline_provider.phases.expectations import judge, question
 from airflow_pipeline_provider.phases.identity import change_sentence, declared, differences
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.state.about import RenameNotice, find_rename
-from airflow_pipeline_provider.views.bulk_read import read_entries, read_states, relaxed_gc
+from airflow_pipeline_provider.views.bulk_read import read_entries, read_states
 from airflow_pipeline_provider.views.files_removed import files_removed
 from airflow_pipeline_provider.views.misses import Unexpected, unexpected
 from airflow_pipeline_provider.views.pipeline_status import (

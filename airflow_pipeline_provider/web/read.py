@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import target_day
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
 from airflow_pipeline_provider.state.facts import PipelineFacts
-from airflow_pipeline_provider.views.bulk_read import relaxed_gc
 from airflow_pipeline_provider.views.changed_days import changed_days, open_spans
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
 from airflow_pipeline_provider.views.gaps import read_gaps

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_pipeline_provider.core.days import FIRST_DAY
 from airflow_pipeline_provider.core.intervals import Interval, common, merge
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
 from airflow_pipeline_provider.state.facts import PipelineFacts
-from airflow_pipeline_provider.views.bulk_read import relaxed_gc
 from airflow_pipeline_provider.views.day_cells import WORST_FIRST
 from airflow_pipeline_provider.views.misses import recorded_misses
 from airflow_pipeline_provider.views.overview import STRIP_DAYS, Overview, lead, lead_spans, overview

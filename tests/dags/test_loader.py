@@ -73,7 +73,16 @@ def test_only_the_needed_file_is_read_when_a_task_starts(
         folder.write(name)
     folder.write("broken", text="][")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "two")
+    opened: list[str] = []
+    open_file = Path.open
+
+    def record(path: Path, *arguments: Any, **named: Any) -> Any:
+        opened.append(path.name)
+        return open_file(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", record)
     assert list(folder.dags()) == ["two"]
+    assert {name for name in opened if name.endswith(".yaml")} == {"two.yaml"}
 
 
 def test_parsing_reads_no_variable_and_no_connection(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

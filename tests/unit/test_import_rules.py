@@ -16,14 +16,23 @@ import airflow_pipeline_provider
 PACKAGE = "airflow_pipeline_provider"
 ROOT = Path(airflow_pipeline_provider.__file__).parent
 
-LOWEST = {"escaping", "core", "exceptions", "fault_points", "lazy_exports", "suggestions"}
+LOWEST = {
+    "escaping",
+    "core",
+    "exceptions",
+    "fault_points",
+    "garbage_collection",
+    "lazy_exports",
+    "suggestions",
+}
 VALUES = LOWEST | {"config", "envelope", "observability"}
 PARTS = VALUES | {"connectors", "state"}
 ALLOWED = {  # package -> the other packages of ours that it may import
     "escaping": set(),
     "exceptions": {"escaping"},
     "fault_points": set(),
-    "lazy_exports": set(),
+    "garbage_collection": set(),
+    "lazy_exports": {"garbage_collection"},
     "provider": set(),
     "suggestions": set(),
     "core": {"escaping", "exceptions", "lazy_exports"},
@@ -47,6 +56,7 @@ WITHOUT_AIRFLOW = {
     "escaping",
     "exceptions",
     "fault_points",
+    "garbage_collection",
     "lazy_exports",
     "core",
     "config",

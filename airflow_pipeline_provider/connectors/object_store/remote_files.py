@@ -17,6 +17,7 @@ from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.object_store import s3
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.garbage_collection import relaxed_gc
 from airflow_pipeline_provider.observability.redaction import redact_text
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class RemoteFiles:
         settings = {} if self._conn_id is None else get_connection(self._conn_id).extra_dejson
         client = self._options.client if self._options is not None else {}
         try:
-            with metadata_for_hooks():
+            with metadata_for_hooks(), relaxed_gc():
                 fs = get_fs(self._scheme, self._conn_id, client)
         except ImportError as error:
             raise FatalError(

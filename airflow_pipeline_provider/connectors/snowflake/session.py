@@ -122,9 +122,10 @@ class SnowflakeSession:
 def _open(conn_id: str) -> Any:
     """Open a connection with the parameters of Airflow's hook, and time limits, for which it has no extras."""
     module = require("airflow.providers.snowflake.hooks.snowflake", "snowflake", "target snowflake")
-    from snowflake.connector import connect
-
     connection = get_connection(conn_id)
     params = bind_hook(module.SnowflakeHook(snowflake_conn_id=conn_id), connection)._get_conn_params
     limits = {name: int(connection.extra_dejson.get(name) or seconds) for name, seconds in _LIMITS.items()}
-    return connect(**{**(params() if callable(params) else params), **limits})  # a property in older hooks
+    connector = require("snowflake.connector", "snowflake", "target snowflake")
+    return connector.connect(
+        **{**(params() if callable(params) else params), **limits}
+    )  # a property in older hooks
