@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from airflow_pipeline_provider.connectors.database_errors import database_error
+from airflow_pipeline_provider.connectors.environment_connections import read_environment
 from airflow_pipeline_provider.exceptions import FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.observability.redaction import (
     forms_of,
@@ -39,6 +40,10 @@ def get_connection(conn_id: str) -> Any:
         FatalError: The connection is not defined, or cannot be read as one.
         TransientError: Airflow's API does not answer.
     """
+    if _team.get() is None:
+        plain = read_environment(conn_id)
+        if plain is not None and not any(_secrets(plain)):
+            return plain
     connection = _find_connection(conn_id)
     _hide_secrets(connection)
     return connection
@@ -105,13 +110,19 @@ def metadata_for_hooks() -> Iterator[None]:
                 os.environ[_CONTEXT] = before
 
 
+_hidden: set[tuple[int, str]] = set()
+
+
 def hide(secret: str) -> None:
     """Mask the value, in every form it may have, in this package's texts and in the logs of Airflow's tasks."""
+    register_secret(secret)
+    if (os.getpid(), secret) in _hidden:  # each form is a message to the task's supervisor
+        return
     from airflow.sdk.log import mask_secret
 
-    register_secret(secret)
     for form in forms_of(secret):
         mask_secret(form)
+    _hidden.add((os.getpid(), secret))
 
 
 def _hide_secrets(connection: object) -> None:

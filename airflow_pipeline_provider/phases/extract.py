@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_pipeline_provider.connectors.base import Slice
@@ -114,9 +115,6 @@ def _write_all(
     iterators: Sequence[Iterator[pa.RecordBatch]],
     written: _Written,
 ) -> None:
-    from airflow_pipeline_provider.envelope.field_kinds import FieldKinds
-    from airflow_pipeline_provider.envelope.parts import write_parts
-
     columns = runtime.target.identity.columns
     gathers = runtime.config.contract is not None
 
@@ -140,10 +138,17 @@ def _write_all(
         limits = limits._replace(needs_json=False, unique_keys=False)
 
     def read(batches: Iterator[pa.RecordBatch]) -> None:
-        fields = FieldKinds(columns) if gathers else None
         try:
+            rows = watched(batches)
+            first = list(islice(rows, 1))
+            if not first and not gathers:
+                return  # no part to write: before the import of Arrow
+            from airflow_pipeline_provider.envelope.field_kinds import FieldKinds
+            from airflow_pipeline_provider.envelope.parts import write_parts
+
+            fields = FieldKinds(columns) if gathers else None
             files = write_parts(
-                watched(batches),
+                chain(_given_away(first), rows),
                 open_write=open_write,
                 folder=folder,
                 index=slice_.index,
@@ -177,6 +182,12 @@ def _write_all(
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
         raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
+
+
+def _given_away(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches without keeping one in memory while it is used."""
+    while batches:
+        yield batches.pop(0)
 
 
 def _discard(runtime: Runtime, paths: Sequence[str]) -> None:

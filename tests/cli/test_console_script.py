@@ -167,6 +167,28 @@ def test_what_needs_no_airflow_imports_none(machine: Machine, arguments: list[st
     assert "events" in out
 
 
+@pytest.mark.parametrize(
+    ("has_rows", "imported"),
+    [
+        pytest.param(False, ["duckdb", "sqlalchemy"], id="an empty window"),
+        pytest.param(True, ["duckdb", "pyarrow", "sqlalchemy"], id="rows"),
+    ],
+)
+def test_run_imports_neither_airflow_nor_what_only_rows_need(
+    machine: Machine, has_rows: bool, imported: list[str]
+) -> None:
+    at = ("--folder", str(machine.folder / "p"), "--reference-time", "2013-11-05T12:00:00Z")
+    assert machine.run("run", "events", *at)[0] == 0  # makes the tables
+    if not has_rows:
+        with sqlite3.connect(machine.folder / "events.db") as events:
+            events.execute("DELETE FROM events")
+        events.close()
+    code, out, err = machine.run("run", "events", *at, code=IMPORTED)
+    assert code == 0, err
+    assert ("no rows" in out) == (not has_rows)
+    assert err.splitlines()[-1] == str(imported)
+
+
 def test_help_and_version_import_next_to_nothing(machine: Machine) -> None:
     code, out, err = machine.run("--version")
     assert (code, err) == (0, "")
