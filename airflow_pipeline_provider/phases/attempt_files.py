@@ -109,13 +109,15 @@ def remove_older_attempts(runtime: Runtime, claim: Claim, staged: Staged) -> Non
         return
     interval = claim.interval
     try:
-        renew(runtime, claim.run, interval)
         entries = runtime.state.entries(interval)
         own = (Kind.COMMITTED, interval, staged.token)
         commit = next(
             n for n, entry in enumerate(entries) if (entry.kind, entry.interval, entry.token) == own
         )
-        before = {entry.attempt for entry in entries[:commit]} - {staged.attempt}
+        before = {entry.attempt for entry in entries[:commit]} - {staged.attempt, None}
+        if not before:  # the usual case: the stage is not opened
+            return
+        renew(runtime, claim.run, interval)
         files = runtime.stage.list(claim.stage_path)
         found = [a for a in find_attempts(runtime.config.pipeline_id, files) if a.attempt in before]
         found.sort(key=lambda attempt: attempt.newest, reverse=True)

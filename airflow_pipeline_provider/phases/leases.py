@@ -151,11 +151,16 @@ def _lost(error: LeaseHeldError, interval: Interval | None) -> PipelineError:
 
 @contextmanager
 def hold(runtime: Runtime, claim: Claim) -> Iterator[Held]:
-    """Hold the claim's lease during the block; it is kept afterwards, for the next phase."""
+    """Hold the claim's lease during the block; it is kept afterwards, for the next phase.
+
+    Raise SupersededError before the lease is taken if the run is bound to another window.
+    """
     ttl = runtime.config.state.lease_seconds
     held = Held(claim.interval)
     try:
-        renew(runtime, claim.run, claim.interval)
+        with runtime.state.session():  # one connection for both
+            check_binding(runtime, claim)  # before the lease: another run's window must not be held
+            renew(runtime, claim.run, claim.interval)
     except LeaseHeldError as error:
         raise _lost(error, held.interval) from error
 

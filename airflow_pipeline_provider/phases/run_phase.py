@@ -20,7 +20,7 @@ from airflow_pipeline_provider.exceptions import (
 )
 from airflow_pipeline_provider.observability.log_generator import PhaseRecord, phase_log
 from airflow_pipeline_provider.observability.redaction import redact_values
-from airflow_pipeline_provider.phases.leases import Held, check_binding, hold, release
+from airflow_pipeline_provider.phases.leases import Held, hold, release
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
 
@@ -70,10 +70,11 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
         phase=name,
     ) as record:
         try:
-            with failures_counted(runtime, claim.run, claim.interval, name, attempt):
-                check_binding(runtime, claim)  # before the lease: another run's window must not be held
-                with hold(runtime, claim) as held:
-                    yield Phase(record, held)
+            with (
+                failures_counted(runtime, claim.run, claim.interval, name, attempt),
+                hold(runtime, claim) as held,
+            ):
+                yield Phase(record, held)
         except PipelineError as error:
             error.add_context(f"pipeline {claim.pipeline_id}, window {claim.interval}, {name}")
             if isinstance(error, SupersededError):

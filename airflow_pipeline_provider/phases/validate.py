@@ -115,8 +115,10 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
             f"source.history: target {config.target.type!r} cannot keep the history of changing records; "
             "use history: events, or another target"
         )
-    entries = runtime.state.entries(interval)
-    now, committed = runtime.now(), ledger.committed(entries)
+    with runtime.state.session():
+        entries = runtime.state.entries(interval)
+        now = runtime.now()
+    committed = ledger.committed(entries)
     early = needs_no_probe(
         interval,
         now=now,

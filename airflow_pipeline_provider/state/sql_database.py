@@ -194,11 +194,11 @@ class Database:
         if getattr(self._session, "connection", None) is not None:  # inside of another one
             yield
             return
-        self._prepare()
         with database_errors(self.what):
             connection = self.engine.connect()
         self._session.connection = connection
         try:
+            self._prepare()
             yield
         finally:
             self._session.connection = None

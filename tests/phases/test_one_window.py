@@ -220,6 +220,22 @@ def test_drain_names_a_run_by_window_and_token(pipeline: Pipeline) -> None:
     assert drain(pipeline.runtime(backlog="wait"), outcome.claim, 1).run_id is None
 
 
+def test_an_audit_lists_the_stage_only_if_there_were_older_attempts(
+    pipeline: Pipeline, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening an object store takes longer than all else that the audit of a small window does."""
+    pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z", timedelta(minutes=1))
+    named = window("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z")
+    listed = []
+    for _ in range(2):
+        runtime = pipeline.runtime()
+        seen: list[str] = []
+        monkeypatch.setattr(runtime.stage, "list", lambda folder, seen=seen: seen.append(folder) or [])
+        pipeline.move(runtime, kind=RunKind.WINDOW, interval=named)
+        listed.append(len(seen))
+    assert listed == [0, 1]
+
+
 def test_files_of_older_attempts_go_with_the_commit(pipeline: Pipeline, window: Window) -> None:
     pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z", timedelta(minutes=1))
     named = window("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z")

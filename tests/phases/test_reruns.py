@@ -221,6 +221,8 @@ def test_the_lease_is_held_until_older_attempts_are_removed(
 ) -> None:
     """Let go before, the next run's first files would be taken for those of an older attempt."""
     runtime = seeded.runtime()
+    named = {"kind": RunKind.WINDOW, "interval": FIRST}
+    seeded.move(runtime, **named)
     held: list[int] = []
     remove = runtime.stage.delete
 
@@ -229,7 +231,7 @@ def test_the_lease_is_held_until_older_attempts_are_removed(
         remove(paths)
 
     monkeypatch.setattr(runtime.stage, "delete", delete)
-    seeded.move(runtime)
+    seeded.move(runtime, **named)
     assert held == [1]
     assert runtime.state.leases() == []
 

@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.planning import target_day
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.phases import audit as audit_phase
-from airflow_pipeline_provider.phases import fallback, run_phase
+from airflow_pipeline_provider.phases import fallback, leases, run_phase
 from airflow_pipeline_provider.phases import generate as generate_phase
 from airflow_pipeline_provider.phases import load as load_phase
 from airflow_pipeline_provider.phases import stage as stage_phase
@@ -214,7 +214,7 @@ SAFEGUARDS = [
         "a claim is of the run",
         stories.another_windows_claim,
         "validate works with values of another run",
-        [(run_phase, "check_binding", nothing)],
+        [(leases, "check_binding", nothing)],
     ),
     Safeguard(
         "receipts are of the attempt",
