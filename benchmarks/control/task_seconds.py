@@ -61,12 +61,16 @@ class _NoSupervisor:
         """Accept a secret to mask."""
 
 
-def run_task(phase: str, folder: Path, run: str) -> dict[str, Any]:
+def run_task(phase: str, folder: Path, run: str, *, preloads: bool = False) -> dict[str, Any]:
     """Run one task of the window; what it passes on to the next is in a file of the folder."""
     import airflow.dag_processing.dagbag  # noqa: F401
     from airflow.sdk.execution_time import task_runner
 
     task_runner.SUPERVISOR_COMMS = cast(Any, _NoSupervisor())  # as in a task's process
+    if preloads:
+        from airflow_pipeline_provider.preload import preload
+
+        preload("elasticsearch", "object_store", "snowflake", "sql")
     before, begun = set(sys.modules), cpu_seconds()
     namespace: dict[str, Any] = {"__file__": str(folder / "dag.py")}
     exec(compile(DAG_FILE, namespace["__file__"], "exec"), namespace)
@@ -179,21 +183,22 @@ def _work(phase: str) -> Callable[[Any, Path, str], None]:
 # --- all tasks
 
 
-def measure(folder: Path, layout: str, windows: int, importtime: str | None) -> dict[str, Any]:
+def measure(folder: Path, layout: str, windows: int, *, preloads: bool) -> dict[str, Any]:
     """Move the windows by processes; return the medians of each task."""
     tasks = PHASES if layout == "tasks" else ("move",)
     seen: dict[str, list[dict[str, Any]]] = {task: [] for task in tasks}
     for number in range(windows + 1):
         for task in tasks:
-            options = ["-X", "importtime"] if task == importtime and number == windows else []
-            command = [sys.executable, *options, "-m", "benchmarks.control.task_seconds", "--task", task]
-            done = subprocess.run(
-                [*command, "--folder", str(folder), "--run", f"bench/{number}"],
-                stdout=subprocess.PIPE,
-                stderr=(folder / f"{task}.log").open("w"),
-                check=True,
-                text=True,
-            )
+            command = [sys.executable, "-m", "benchmarks.control.task_seconds", "--task", task]
+            command += ["--preload"] if preloads else []
+            with (folder / f"{task}.log").open("w") as log:
+                done = subprocess.run(
+                    [*command, "--folder", str(folder), "--run", f"bench/{number}"],
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    check=True,
+                    text=True,
+                )
             if number:
                 seen[task].append(json.loads(done.stdout.splitlines()[-1]))
     return {
@@ -206,16 +211,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--layout", choices=["tasks", "single"], default="tasks")
     parser.add_argument("--windows", type=int, default=3)
-    parser.add_argument(
-        "--importtime", metavar="TASK", help="write the import times of this task to TASK.log"
-    )
+    parser.add_argument("--preload", action="store_true", help="import the connectors before the task begins")
     parser.add_argument("--task", help="run this one task (the processes that are measured)")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--run")
     args = parser.parse_args()
     logging.disable(logging.INFO)
     if args.task:
-        print(json.dumps(run_task(args.task, args.folder, args.run)))
+        print(json.dumps(run_task(args.task, args.folder, args.run, preloads=args.preload)))
         return
     from demo.servers import DemoServers
 
@@ -227,7 +230,7 @@ def main() -> None:
         with DemoServers(folder / "servers") as servers:
             os.environ.update(servers.env)
             os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "bench"
-            tasks = measure(folder, args.layout, args.windows, args.importtime)
+            tasks = measure(folder, args.layout, args.windows, preloads=args.preload)
     seconds = sum(one["dag"] + one["phase"] for one in tasks.values())
     print(json.dumps({"rows": len(tasks), "seconds": seconds, "tasks": tasks}))
 

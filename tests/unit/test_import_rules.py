@@ -33,6 +33,7 @@ ALLOWED = {  # package -> the other packages of ours that it may import
     "fault_points": set(),
     "garbage_collection": set(),
     "lazy_exports": {"garbage_collection"},
+    "preload": {"exceptions", "garbage_collection", "suggestions"},
     "provider": set(),
     "suggestions": set(),
     "core": {"escaping", "exceptions", "lazy_exports"},
