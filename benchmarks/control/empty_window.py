@@ -4,7 +4,8 @@
 
 Source in memory, stage in files, target DuckDB, state SQLite; all phases of a window one after the other in this
 process, imports and tables made before.  `seconds` is the median window, `first` the one that still had to import and
-to create everything; `phases` is the median of each phase by its own log line.
+to create everything; `cpu` and `first_cpu` are the same in CPU seconds; `phases` is the median of each phase by its
+own log line.
 """
 
 from __future__ import annotations
@@ -72,18 +73,21 @@ def main() -> None:
             options_model=options_model,
         )
         sink = PhaseSeconds()
-        seconds = []
+        seconds, cpu = [], []
         with metrics.sending_to(sink), open_runtime(config, clock=lambda: NOW) as runtime:
             for number in range(args.windows + 1):
                 request = RunRequest(f"bench/{number}", RunKind.LIVE, NOW)
-                begun = time.perf_counter()
+                begun, begun_cpu = time.perf_counter(), time.process_time()
                 outcome = run_window(runtime, request)
                 seconds.append(time.perf_counter() - begun)
+                cpu.append(time.process_time() - begun_cpu)
                 assert outcome.audited is not None, f"expected a committed window, got {outcome.detail}"
     figures = {
         "rows": args.windows,
         "seconds": statistics.median(seconds[1:]),
         "first": seconds[0],
+        "cpu": statistics.median(cpu[1:]),
+        "first_cpu": cpu[0],
         "phases": {phase: round(statistics.median(seen[1:]), 5) for phase, seen in sink.seen.items()},
     }
     print(json.dumps(figures))
