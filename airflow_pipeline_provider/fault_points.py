@@ -56,12 +56,16 @@ ACTION_POINTS = {
     "columns.progress_written": "inside: the fence row records up to which time rows are filled",
     "columns.window_committed": "that transaction is committed",
     "columns.filled": "every row is filled, the views do not read the columns yet",
+    "load.quarantined": "inside the target's transaction: the window's quarantined rows are replaced",
     "accept_shrink.recorded": "the acceptance is recorded, the run that it names is not started",
     "expectations.recorded": "one more miss is in the ledger, no notice is sent",
     "waive.leased": "the interval is leased, no waiver is written",
     "waive.written": "one more interval is waived, its lease is still there",
 }
-"""Points of commands that an operator runs: `tests/phases/test_identity.py` and `physical_cases.py` crash at each."""
+"""Points that not every run reaches, most of them of commands that an operator runs.
+
+`tests/phases/test_identity.py`, `test_quarantine.py` and `physical_cases.py` crash at them.
+"""
 
 Hook = Callable[[str], None]
 _hook: Hook | None = None

@@ -35,6 +35,8 @@ from airflow_pipeline_provider.connectors.values import (
     FieldType,
     Identity,
     LoadResult,
+    QuarantinedCount,
+    QuarantinedRow,
     RecordIdForm,
     Slice,
     StageFile,
@@ -315,7 +317,8 @@ class Target(Connector):
         It takes the fence row, reads the newest token of any overlapping interval, deletes `manifest.interval`,
         copies exactly the manifest's parts, counts rows and distinct ids, and writes the commit row.  With
         `identity.keeps_history` it deletes only what the manifest holds again (id and time), and counts the token's
-        own rows.  If the interval has a commit row with this token and SHA-256, nothing changes.
+        own rows.  If the interval has a commit row with this token and SHA-256, nothing changes.  A target with a
+        table of quarantined rows replaces those of the interval by the manifest's, in the same transaction.
 
         Raises:
             SupersededError: A newer token, or this one with another SHA-256, overlaps the interval.
@@ -367,6 +370,30 @@ class Target(Connector):
         A target that does not keep BODY byte for byte returns one of its content.
         """
         return digest_of_bytes(body)
+
+    # --- the table of quarantined rows
+
+    def quarantine_table(self) -> str | None:
+        """Return the name of the table that holds the quarantined rows of loads; None if the target keeps none."""
+        return None
+
+    def quarantined(self, within: Interval | None = None) -> list[QuarantinedCount] | None:  # noqa: ARG002
+        """Count the pipeline's quarantined rows by load, in order of time; None if there is no such table.
+
+        With `within` only rows in this interval are counted.
+        """
+        return None
+
+    def quarantined_rows(self, token: int, most: int) -> list[QuarantinedRow]:  # noqa: ARG002
+        """Return up to `most` quarantined rows of a load, in order of time."""
+        return []
+
+    def restore_quarantine(self, manifest: Manifest, stage: Stage) -> int:  # noqa: ARG002
+        """Write the quarantined rows of a loaded manifest again, where no newer load replaced it; return how many.
+
+        It is one transaction, which changes nothing else.  If the table is missing, it is created.
+        """
+        raise FatalError(f"target {self.options.type!r} has no table of quarantined rows")
 
     # --- typed views of `identity.columns`
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
+from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc, to_utc
 from airflow_pipeline_provider.core.wording import counted
@@ -69,7 +70,7 @@ class LoadProtocol:
             [self.pipeline_id, *bounds],
         )
         rows = [
-            CommitRow(Interval(_instant(start), _instant(end)), int(token), sha, int(n))
+            CommitRow(Interval(read_instant(start), read_instant(end)), int(token), sha, int(n))
             for start, end, token, sha, n in found
         ]
         return [row for row in rows if within is None or row.interval.overlaps(within)]
@@ -90,7 +91,7 @@ class LoadProtocol:
         found = self.execute(
             f"SELECT DISTINCT {self.tables.dialect.read_instant.format(end)} FROM {self.tables.data}", []
         )
-        return sorted(instant_text(_instant(row[0])) for row in found)
+        return sorted(instant_text(read_instant(row[0])) for row in found)
 
     def read_counts(self, interval: Interval) -> TargetCounts:
         """Count the pipeline's rows and distinct record ids in the interval."""
@@ -156,9 +157,9 @@ class LoadProtocol:
             manifest.token,
         ]
 
-    def try_rights(self) -> None:
-        """Run every kind of statement of a load on no rows; the caller rolls back."""
-        for table in (self.tables.data, self.tables.commits):
+    def try_rights(self, more: Sequence[ObjectName] = ()) -> None:
+        """Run every kind of statement of a load on no rows, also of `more` tables; the caller rolls back."""
+        for table in (self.tables.data, self.tables.commits, *more):
             self.execute(f"DELETE FROM {table} WHERE 1 = 0", [])
             names = self.tables.listed(self.tables.types(table))
             self.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {table} WHERE 1 = 0", [])
@@ -180,10 +181,16 @@ class LoadProtocol:
         )
         self.check_fence(taken)
 
-    def replace_window(self, manifest: Manifest, copy: Callable[[], int]) -> LoadResult:
+    def replace_window(
+        self,
+        manifest: Manifest,
+        copy: Callable[[], int],
+        replace_quarantined: Callable[[bool], None] = lambda _: None,
+    ) -> LoadResult:
         """Replace a window inside the open transaction; the caller commits, or rolls back if `already` is set.
 
-        `copy` inserts the manifest's rows and returns their number.
+        `copy` inserts the manifest's rows and returns their number.  `replace_quarantined` replaces the quarantined
+        rows; its argument is whether an earlier load overlaps the window, and so may have left some.
 
         Raises:
             SupersededError: A newer token, or another manifest of this one, overlaps the window.
@@ -198,13 +205,15 @@ class LoadProtocol:
         )
         self.check_fence(fenced)
         reach("load.fence_taken")
-        already = is_loaded(self.read_commits(manifest.interval), manifest)
+        overlapping = self.read_commits(manifest.interval)
+        already = is_loaded(overlapping, manifest)
         if not already:
             self._replace_rows(manifest, copy)
         counts = self._loaded(manifest)
         if already:
             return LoadResult(counts.rows, counts.distinct_ids, already=True)
         check_counts(str(self.tables.data), manifest, counts)
+        replace_quarantined(bool(overlapping))
         self.execute(
             f"INSERT INTO {self.tables.commits} ({self.tables.listed(self.tables.types(self.tables.commits))}) "
             f"SELECT {mark}, {self._at}, {self._at}, {mark}, {mark}, {mark}, {self.tables.dialect.now}",
@@ -309,10 +318,11 @@ def micros_of(value: Any) -> int:
     """Return a selected instant (`TargetDialect.read_instant`) as microseconds since 1970."""
     if isinstance(value, int):
         return value
-    return (_instant(value) - _EPOCH) // timedelta(microseconds=1)
+    return (read_instant(value) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _instant(value: Any) -> datetime:
+def read_instant(value: Any) -> datetime:
+    """Return an instant that was selected in the dialect's form."""
     if isinstance(value, datetime):
         return value
     if isinstance(value, str):

@@ -80,6 +80,7 @@ class TargetDialect(Dialect):
         longest_part: Most characters of a part, suffixes such as `_COMMITS` not counted.
         body_hash: Format of the hexadecimal SHA-256 of BODY's bytes; without one BODY is read and hashed.
         body_json: Format of BODY as JSON text, in a database that keeps its content and not its bytes.
+        longest_name: Most characters of a part, suffixes counted.
         ddl_commits: A statement that changes a table's columns commits the open transaction first.
     """
 
@@ -102,6 +103,7 @@ class TargetDialect(Dialect):
     )
     folds_to_upper: bool = False
     longest_part: int = 240  # with the suffixes below the 255 of Snowflake
+    longest_name: int = 255
     ddl_commits: bool = False
 
     def parse_name(self, text: str) -> ObjectName:

@@ -2,7 +2,8 @@
 """The tables of a SQL target: names, columns, and the statements that create them.
 
 Next to a data table `T` are `T_COMMITS` (one row per load, append-only), `T_FENCE` (one row that every load changes
-first, so that loads run one after the other) and the view `T_LATEST` (one row per record id).
+first, so that loads run one after the other) and the view `T_LATEST` (one row per record id).  The first load that
+has quarantined rows creates `T_QUARANTINE` (`quarantine`).
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Columns(NamedTuple):
     row_count: str
     committed_at: str
     taken_at: str
+    reason: str
+    stage_file: str
     pipelines: str
     physical: str
 
@@ -63,11 +66,14 @@ class TargetTables:
         self.commits = data.sibling("_COMMITS")
         self.fence = data.sibling("_FENCE")
         self.latest = data.sibling("_LATEST")
+        self.quarantine = data.sibling("_QUARANTINE")
+        if len(self.quarantine.last) > dialect.longest_name:
+            self.quarantine = data.sibling("_QUARANT")  # as long as `_COMMITS`
         self.columns = Columns(*(dialect.quoted(name.upper()) for name in Columns._fields))
 
     @property
     def names(self) -> tuple[ObjectName, ObjectName, ObjectName]:
-        """Return the three tables, without the view."""
+        """Return the three tables that every load needs, without the view."""
         return self.data, self.commits, self.fence
 
     def types(self, table: ObjectName) -> dict[str, str]:
@@ -79,6 +85,9 @@ class TargetTables:
             return {**envelope, "BODY": self.dialect.body, **window, "LOADED_AT": instant}
         if table == self.commits:
             return {**window, "MANIFEST_SHA256": text, "ROW_COUNT": integer, "COMMITTED_AT": instant}
+        if table == self.quarantine:
+            row = {"RECORD_ID": text, "EVENT_TIME": instant, "REASON": text, "STAGE_FILE": text}
+            return {**row, **window, "LOADED_AT": instant}
         # and FENCE_COLUMNS, which tables of earlier versions get with the next load
         return {"PIPELINE_ID": text, "TOKEN": integer, "TAKEN_AT": instant}
 
@@ -191,18 +200,26 @@ def check_sharing(view: str, identity: Identity, others: Collection[str]) -> Non
 
 def check_shape(table: str, expected: Mapping[str, str], seen: Mapping[str, str]) -> None:
     """Raise FatalError that names each missing or differently typed column; further columns are allowed."""
-    mismatches = [
+    if mismatches := _mismatches(expected, seen):
+        raise FatalError(
+            f"{table} exists and has another shape: {'; '.join(mismatches)}. Give target.table another name, "
+            "or rename that table; a missing table is created"
+        )
+
+
+def has_shape(expected: Mapping[str, str], seen: Mapping[str, str]) -> bool:
+    """Return whether a table has all of these columns."""
+    return not _mismatches(expected, seen)
+
+
+def _mismatches(expected: Mapping[str, str], seen: Mapping[str, str]) -> list[str]:
+    return [
         f"column {name} is {seen[name]}, expected {kind}"
         if name in seen
         else f"column {name} {kind} is missing"
         for name, kind in expected.items()
         if _base_type(seen.get(name, "")) != _base_type(kind)
     ]
-    if mismatches:
-        raise FatalError(
-            f"{table} exists and has another shape: {'; '.join(mismatches)}. Give target.table another name, "
-            "or rename that table; a missing table is created"
-        )
 
 
 def _base_type(kind: str) -> str:

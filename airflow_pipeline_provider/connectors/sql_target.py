@@ -17,6 +17,8 @@ from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Sta
 from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, micros_of
 from airflow_pipeline_provider.connectors.physical_target import PhysicalTarget
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
+from airflow_pipeline_provider.connectors.quarantine import QuarantineTable
+from airflow_pipeline_provider.connectors.quarantine_target import QuarantineTarget
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
 from airflow_pipeline_provider.connectors.sql_hooks import S
 from airflow_pipeline_provider.connectors.sql_tables import (
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 
-class SqlTarget(PhysicalTarget[S]):
+class SqlTarget(QuarantineTarget[S], PhysicalTarget[S]):
     """A table in a SQL database; `Options` has the key `table`, and `conn_id` unless it overrides `place`."""
 
     can_keep_history = True
@@ -51,8 +53,9 @@ class SqlTarget(PhysicalTarget[S]):
                     return self.describe_missing(session, missing)
                 for table in tables.names:
                     check_shape(f"table {table}", tables.types(table), self.column_types(session, table))
+                more = [tables.quarantine] if self.has_quarantine(session, tables) else []
                 with session.transaction():
-                    self.protocol(session, tables).try_rights()
+                    self.protocol(session, tables).try_rights(more)
                     session.execute("ROLLBACK")
                 return Answer("ok", f"{self.options.table} exists and may be changed")
 
@@ -93,20 +96,28 @@ class SqlTarget(PhysicalTarget[S]):
         self.create_view(session, tables, replace=True)
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
+        self.prepare_quarantine(manifest)
+
         def attempt() -> LoadResult:
             with self.open_session("load", manifest.interval) as session:
                 protocol = self.protocol(session, self.find_tables(session))
                 self.require_tables(session, protocol.tables)
                 copy = self.prepare_copy(session, protocol, manifest, stage)
-                return self.retry_transaction(partial(self._replace, session, protocol, manifest, copy))
+                keep = partial(self.replace_quarantined, session, protocol, manifest, stage)
+                return self.retry_transaction(partial(self._replace, session, protocol, manifest, copy, keep))
 
         return self.retry(attempt)
 
     def _replace(
-        self, session: S, protocol: LoadProtocol, manifest: Manifest, copy: Callable[[], int]
+        self,
+        session: S,
+        protocol: LoadProtocol,
+        manifest: Manifest,
+        copy: Callable[[], int],
+        keep: Callable[[bool], None],
     ) -> LoadResult:
         with session.transaction():
-            result = protocol.replace_window(manifest, copy)
+            result = protocol.replace_window(manifest, copy, keep)
             if result.already:
                 session.execute("ROLLBACK")
             else:
@@ -167,9 +178,13 @@ class SqlTarget(PhysicalTarget[S]):
         self.change("register pipeline", lambda protocol: registrations.register(protocol, entry, check))
 
     def rename_pipeline(self, old: str) -> int:
-        return self.change(
-            f"rename pipeline {old}", lambda protocol: registrations.rename(protocol, old), is_long=True
-        )
+        def rename(session: S, protocol: LoadProtocol) -> int:
+            rows = registrations.rename(protocol, old)
+            if self.has_quarantine(session, protocol.tables):
+                QuarantineTable(protocol).rename(old)
+            return rows
+
+        return self.transact(f"rename pipeline {old}", rename, is_long=True)
 
 
 def _data(tables: TargetTables) -> ObjectName:

@@ -103,6 +103,33 @@ class CommitRow(NamedTuple):
     rows: int
 
 
+class QuarantinedCount(NamedTuple):
+    """The rows that one load quarantined and that no newer load replaced.
+
+    `reasons` has the most frequent reasons with their numbers of rows.
+    """
+
+    interval: Interval
+    token: int
+    rows: int
+    reasons: tuple[tuple[str, int], ...] = ()
+
+
+class QuarantinedRow(NamedTuple):
+    r"""A row of the target's table of quarantined rows; `interval` and `token` are those of its load.
+
+    `record_id` has the six characters `\u0000` for each NUL character.  `stage_file` is the URL of the file that
+    holds the document.
+    """
+
+    record_id: str
+    event_time: datetime
+    reason: str
+    stage_file: str
+    interval: Interval
+    token: int
+
+
 class LoadResult(NamedTuple):
     """What a load left in the window.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from airflow_pipeline_provider.connectors.base import LoadResult, Stage, Target
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.envelope.parts import write_parts
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
@@ -51,17 +52,22 @@ class Loader:
         token: int,
         pipeline_id: str = "flights",
         part_bytes: int = 10**6,
+        limits: TargetLimits = NO_LIMITS,
     ) -> Manifest:
+        """Write the rows to part files, and those that exceed the limits to files of quarantined rows."""
         folder = f"{pipeline_id}/{hashlib.sha256(str(interval).encode()).hexdigest()[:8]}/{token}"
-        parts = write_parts(
+        written = write_parts(
             _batches(list(of)),
             open_write=self._stage.open_write,
             folder=folder,
             index=0,
             interval=interval,
             part_bytes=part_bytes,
-        ).parts
-        return Manifest(pipeline_id, interval, f"a{token}", token, parts=tuple(parts))
+            limits=limits,
+            on_reject="quarantine",
+        )
+        parts, quarantined = tuple(written.parts), tuple(written.quarantined)
+        return Manifest(pipeline_id, interval, f"a{token}", token, parts=parts, quarantined=quarantined)
 
     def load(self, manifest: Manifest) -> LoadResult:
         target = self._make_target(manifest.pipeline_id)

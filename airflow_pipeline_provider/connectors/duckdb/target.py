@@ -146,7 +146,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
     # --- the file
 
     def missing_tables(self, session: DuckDBSession, names: Sequence[ObjectName]) -> list[ObjectName]:
-        if self._complete:
+        if self._complete and all(name in self.tables.names for name in names):
             return []
         found = session.execute(
             "SELECT lower(database_name), lower(schema_name), lower(table_name) FROM duckdb_tables()"

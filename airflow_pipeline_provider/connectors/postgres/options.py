@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from airflow_pipeline_provider.config.options import ConnId, DurationSeconds, Naming, TargetOptions
 from airflow_pipeline_provider.connectors.postgres import sql
 
-_LONGEST = 63  # PostgreSQL cuts longer names off, and only notes it
+_LONGEST = sql.DIALECT.longest_name
 
 
 class PostgresOptions(TargetOptions):

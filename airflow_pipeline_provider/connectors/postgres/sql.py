@@ -22,6 +22,7 @@ DIALECT = TargetDialect(
     integer="bigint",
     body_hash="encode(sha256(convert_to({}, 'UTF8')), 'hex')",
     create_view="CREATE VIEW",  # two sessions cannot create it at once: see `lock_for_creating`
+    longest_name=63,  # PostgreSQL cuts longer names off, and only notes it
     counted_id='"RECORD_ID" COLLATE "C"',  # by its bytes: exact, and twice as fast as by a language's rules
 )
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -126,6 +127,11 @@ INDEXES = (
     # of a filter without PIPELINE_ID; a few pages, since rows arrive almost in the order of time
     Index("_EVENTS", 'USING brin ("EVENT_TIME") WITH (autosummarize = on)', (("EVENT_TIME",),)),
 )
+
+
+def index_quarantine(table: ObjectName) -> str:
+    """Return the statement that indexes a new table of quarantined rows; PostgreSQL chooses a name."""
+    return f'CREATE INDEX ON {table} ("PIPELINE_ID", "EVENT_TIME")'
 
 
 def missing_indexes(found: Sequence[tuple[Any, ...]]) -> list[Index]:

@@ -134,6 +134,13 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
             for index in sql.INDEXES:
                 session.execute(index.create(table))
 
+    def create_quarantine(self, session: PostgresSession, tables: TargetTables) -> None:
+        session.execute(*sql.lock_for_creating(tables.data))
+        if self.missing_tables(session, [tables.quarantine]):
+            super().create_quarantine(session, tables)
+            session.execute(sql.index_quarantine(tables.quarantine))
+        session.execute("COMMIT")
+
     def missing_tables(self, session: PostgresSession, names: Sequence[ObjectName]) -> list[ObjectName]:
         return [name for name in names if not session.execute(*sql.find(name))]
 
