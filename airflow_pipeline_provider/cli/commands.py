@@ -108,6 +108,9 @@ _SPAN = (
         required=True,
     ),
 )
+_OPTIONAL_SPAN = tuple(
+    replace(bound, options={**bound.options, "required": False, "default": None}) for bound in _SPAN
+)
 _BY = _option(
     "--by",
     "NAME",
@@ -313,10 +316,7 @@ COMMANDS = (
         "airflow_pipeline_provider.cli.reprocess:reprocess",
         (
             _PIPELINE,
-            *(
-                replace(bound, options={**bound.options, "required": False, "default": None})
-                for bound in _SPAN
-            ),
+            *_OPTIONAL_SPAN,
             _flag(
                 "--all",
                 "move every committed window again, also from a changed source or into a changed target",
@@ -332,6 +332,43 @@ COMMANDS = (
             *_COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.reprocess:Reprocessed"},
+    ),
+    Command(
+        "quarantine",
+        "List, show and load again the rows that the target rejected",
+        "Work with the rows that the target rejected (audit.on_reject: quarantine). list: print each window with such "
+        "rows, their number and the reasons. show: print the rows, and with --body their documents. load: move these "
+        "windows again, after the documents or the limit were corrected. rebuild: write the rows that the target's "
+        "table of quarantined rows lacks from the files of the stage. Without --window, --from and --to, all windows "
+        "are meant. Exit with 1 when rows are gone or still rejected.",
+        "airflow_pipeline_provider.cli.quarantine:quarantine",
+        (
+            _argument("action", choices=("list", "show", "load", "rebuild"), help="select the action"),
+            _PIPELINE,
+            _option(
+                "--window",
+                "WINDOW",
+                "select windows that overlap a window id, a day, or START/END with offsets (default: all)",
+            ),
+            *_OPTIONAL_SPAN,
+            _option("--limit", "N", "for show: print at most N rows (default: 100)"),
+            _flag("--body", "for show: also print the documents, each up to 10,000 characters"),
+            _HERE,
+            _ACCEPT_SHRINK,
+            _ACCEPT_CHANGES,
+            _ACCEPT_UNUSUAL,
+            _flag("--dry-run", "for load: show the windows and change nothing"),
+            _WAIT,
+            _RETRIES,
+            _BY,
+            *_COMMON,
+        ),
+        results={
+            "list": "airflow_pipeline_provider.cli.quarantine:QuarantineList",
+            "show": "airflow_pipeline_provider.cli.quarantine:QuarantineRows",
+            "load": "airflow_pipeline_provider.cli.quarantine_load:QuarantineLoaded",
+            "rebuild": "airflow_pipeline_provider.cli.quarantine_load:QuarantineRebuilt",
+        },
     ),
     Command(
         "waive",

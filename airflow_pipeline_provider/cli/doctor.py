@@ -19,6 +19,7 @@ from airflow_pipeline_provider.cli.arguments import (
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.cleanup import remove_files, remove_leases
 from airflow_pipeline_provider.cli.output import Screen
+from airflow_pipeline_provider.cli.quarantine_load import restore_rows
 from airflow_pipeline_provider.cli.reload import ReloadOptions
 from airflow_pipeline_provider.cli.reprocess import reload_span
 from airflow_pipeline_provider.cli.run import move_windows
@@ -164,6 +165,7 @@ class _Repairer:
             return self._load(action.loading)
         functions = {
             Repair.REBUILD_LEDGER: lambda: rebuild_ledger(self.config, self.by, self.screen),
+            Repair.FILL_QUARANTINE: lambda: restore_rows(self.config, self.screen),
             Repair.REMOVE_LEASES: lambda: remove_leases(self.config, self.by, self.screen),
             Repair.REMOVE_FILES: lambda: remove_files(self.config, self.screen),
         }

@@ -14,7 +14,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.core.planning import PlanRules, recent_days, target_day
 from airflow_pipeline_provider.exceptions import PipelineError
-from airflow_pipeline_provider.phases import doctor_target, doctor_upkeep
+from airflow_pipeline_provider.phases import doctor_quarantine, doctor_target, doctor_upkeep
 from airflow_pipeline_provider.phases.findings import Finding, View
 from airflow_pipeline_provider.phases.runtime import Runtime
 
@@ -28,6 +28,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     doctor_target.overlaps,
     doctor_target.counts,
     doctor_target.uncovered,
+    doctor_quarantine.quarantined,
     doctor_upkeep.first_day,
     doctor_upkeep.blocked,
     doctor_upkeep.drifted,

@@ -171,6 +171,7 @@ class Repair(Enum):
     REBUILD_LEDGER = "write missing ledger entries from the target's commit rows", True
     MOVE_MISSING = "move windows that are neither committed nor waived", True
     LOAD_AGAIN = "load a window again whose rows the source still holds", True
+    FILL_QUARANTINE = "write rows that the table of quarantined rows lacks from the files of the stage", True
     REMOVE_LEASES = "remove expired leases", True
     REMOVE_FILES = "remove files of abandoned attempts and unfinished uploads", True
     LOAD_AFTER_REVIEW = "load a window again, which may lose rows or fail again", False
