@@ -336,10 +336,10 @@ COMMANDS = (
     Command(
         "quarantine",
         "List, show and load again the rows that the target rejected",
-        "Work with the rows that the target rejected (audit.on_reject: quarantine). list: print each window with such "
-        "rows, their number and the reasons. show: print the rows, and with --body their documents. load: move these "
-        "windows again, after the documents or the limit were corrected. rebuild: write the rows that the target's "
-        "table of quarantined rows lacks from the files of the stage. Without --window, --from and --to, all windows "
+        "Work with the rows that the target rejected (audit.on_reject: quarantine). list: print each window that has "
+        "any, their number and the reasons. show: print the rows, and with --body their documents. load: move these "
+        "windows again, after the documents or the limit were corrected. rebuild: write what the target's table of "
+        "quarantined rows lacks, from the files of the stage. Without --window, --from and --to, all windows "
         "are meant. Exit with 1 when rows are gone or still rejected.",
         "airflow_pipeline_provider.cli.quarantine:quarantine",
         (

@@ -25,8 +25,7 @@ def quarantined(view: View) -> Iterator[Finding]:
     loads = [
         load
         for load in compare(view.before, counts)
-        if load.rows is not None
-        and load.in_table != load.rows
+        if (load.outdated or load.rows not in (None, load.in_table))
         and view.span.covers(load.interval)
         and view.idle([load.interval]) == [load.interval]
         and not common([load.interval], in_doubt)
@@ -49,6 +48,7 @@ def quarantined(view: View) -> Iterator[Finding]:
             "quarantine_differs",
             load.interval,
             f"the ledger has {counted(load.rows, 'quarantined row')} there, and {table} has {load.in_table:,}"
+            + (f" and {load.outdated:,} of older loads" if load.outdated else "")
             + ("" if is_staged else f"; {GONE}"),
             _rebuild(view) if is_staged else view.load_again(load.interval, _committed(view, load)),
         )

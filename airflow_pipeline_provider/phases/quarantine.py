@@ -6,6 +6,7 @@ loaded by an earlier version, or by a role that may not create it.  The files of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class QuarantinedLoad:
 
     `pieces` are its effective intervals.  `rows` is the ledger's number: None where the ledger does not know it,
     because only a part of the load is effective, it is not committed, or the state was rebuilt.  `in_table` is what
-    the target's table has of its interval; None without a table.
+    the target's table has of it; None without a table.  `outdated` counts rows of older loads that are still in the
+    table: a version without the table loaded the window again.
     """
 
     interval: Interval
@@ -36,6 +38,7 @@ class QuarantinedLoad:
     in_table: int | None
     reasons: tuple[tuple[str, int], ...] = ()
     manifest: str | None = None
+    outdated: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -48,6 +51,11 @@ class QuarantinedLoad:
         if self.in_table is None or self.rows is None:
             return not self.in_table
         return self.in_table < self.rows
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the table does not have exactly the load's rows, as far as the ledger knows."""
+        return bool(self.outdated) or self.needs_stage or self.rows not in (None, self.in_table)
 
 
 def find_loads(runtime: Runtime, within: Interval | None = None) -> list[QuarantinedLoad]:
@@ -70,11 +78,17 @@ def compare(entries: Iterable[Entry], counts: Sequence[QuarantinedCount] | None)
     for piece, entry, number in effective(entries):
         pieces.setdefault(number, []).append(piece)
         commits[number] = entry
+    own = {number: by_token.pop(entry.token or 0, None) for number, entry in commits.items()}
+    outdated: Counter[int] = Counter()
+    for count in list(by_token.values()):
+        for number, entry in commits.items():
+            if (entry.token or 0) > count.token and any(p.overlaps(count.interval) for p in pieces[number]):
+                outdated[number] += count.rows
+                by_token.pop(count.token, None)
     loads = []
     for number, entry in commits.items():
-        count = by_token.pop(entry.token or 0, None)
-        rows = entry.detail.get("quarantined")
-        if not rows and count is None:
+        count, rows = own[number], entry.detail.get("quarantined")
+        if not rows and count is None and not outdated[number]:
             continue
         mine = tuple(pieces[number])
         loads.append(
@@ -86,6 +100,7 @@ def compare(entries: Iterable[Entry], counts: Sequence[QuarantinedCount] | None)
                 None if counts is None else count.rows if count else 0,
                 count.reasons if count else (),
                 entry.manifest,
+                outdated[number],
             )
         )
     loads += [
@@ -107,7 +122,7 @@ def staged_manifest(runtime: Runtime, load: QuarantinedLoad) -> Manifest | None:
 
 @dataclass(frozen=True)
 class RestoredRows:
-    """Loads whose rows were written to the table, with their numbers; and those that were left out, with the reason."""
+    """Loads whose rows were written to the table, with their numbers; and those left out, with the reason."""
 
     written: tuple[tuple[QuarantinedLoad, int], ...]
     left_out: tuple[tuple[QuarantinedLoad, str], ...]
@@ -124,11 +139,11 @@ def restore(runtime: Runtime) -> RestoredRows:
     try:
         if runtime.target.quarantine_table() is None:
             raise ConfigError(
-                f"target {runtime.config.target.type!r} has no table of quarantined rows: there is nothing to rebuild"
+                f"target {runtime.config.target.type!r} has no table of quarantined rows, so none can be rebuilt"
             )
         written, left_out = [], []
         for load in find_loads(runtime):
-            if not _differs(load):
+            if not load.differs:
                 continue
             manifest = staged_manifest(runtime, load)
             if manifest is None:
@@ -142,7 +157,3 @@ def restore(runtime: Runtime) -> RestoredRows:
     except PipelineError as error:
         error.add_context(f"pipeline {pipeline_id}, quarantine rebuild")
         raise
-
-
-def _differs(load: QuarantinedLoad) -> bool:
-    return load.needs_stage or (load.rows is not None and load.in_table != load.rows)

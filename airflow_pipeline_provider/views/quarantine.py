@@ -91,8 +91,10 @@ def _window(runtime: Runtime, load: QuarantinedLoad) -> QuarantinedWindow | None
             rows, known_in, detail = load.rows, "ledger", f"{GONE}"
             if load.in_table:
                 detail += f"; the table has {load.in_table:,} of them"
-    elif load.rows is not None and load.in_table != load.rows:
+    elif load.rows not in (None, load.in_table):
         detail = f"the ledger has {counted(load.rows, 'row')}; doctor shows what to do"
+    elif load.outdated:
+        detail = f"the table also has {counted(load.outdated, 'row')} of older loads; doctor shows what to do"
     elif load.manifest is None:
         detail = "the ledger has no commit of this load"
     zone, known = runtime.config.timezone, sum(number for _, number in reasons)

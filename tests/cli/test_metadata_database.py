@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "reprocess": ("reprocess", "flights", "--from", "2013-11-03", "--to", "2013-11-03", "--here"),
     "waive": ("waive", "flights", "--from", "2013-11-03", "--to", "2013-11-03", "--reason", "lost"),
     "doctor": ("doctor", "flights", "--reference-time", AFTER),
+    "quarantine list": ("quarantine", "list", "flights"),
     "unlock": ("unlock", "flights"),
     "cleanup": ("cleanup", "flights"),
     "columns infer": ("columns", "infer", "flights"),

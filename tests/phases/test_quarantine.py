@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import duckdb
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from airflow_pipeline_provider.connectors.base import TargetLimits
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Check
-from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.exceptions import DataError, FatalError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
+from airflow_pipeline_provider.phases.quarantine import restore
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.run import run_window
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -262,6 +265,86 @@ def test_a_changed_quarantine_file_is_noticed(seeded: Pipeline) -> None:
         file.write(b"x")
     with pytest.raises(DataError, match=r"stage: part .*quarantine-0-0-.*size"):
         stage(runtime(seeded), claim, validated.attempt, receipts)
+
+
+# --- the target's table
+
+
+def in_table(pipeline: Pipeline) -> set[str]:
+    """The record ids of the target's table of quarantined rows, which has each once."""
+    with duckdb.connect(str(pipeline.folder / "lake.duckdb")) as connection:
+        found = [
+            name for (name,) in connection.execute("SELECT RECORD_ID FROM main.flights_QUARANTINE").fetchall()
+        ]
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+INSIDE = ("load.fence_taken", "load.deleted", "load.copied", "load.quarantined", "load.commit_row_written")
+
+
+@pytest.mark.parametrize(
+    "point", [*INSIDE, "load.prepared", "load.recorded", "load.committed", "audit.committed"]
+)
+def test_after_a_crash_the_table_has_exactly_the_documents_that_are_not_loaded(
+    seeded: Pipeline, point: str
+) -> None:
+    seeded.move(runtime(seeded))
+    assert in_table(seeded) == set(BIG)
+    grow(seeded, BIG[0], '"short now"')
+    grow(seeded, "r00002")
+    new = {"r00002", *BIG[1:]}
+    everything = set(seeded.target_rows()) | set(BIG)
+    with failing_at(point), pytest.raises(Crash):
+        seeded.move(runtime(seeded), **AGAIN)
+    assert in_table(seeded) == everything - set(seeded.target_rows())
+    assert in_table(seeded) == (new if point in ("load.committed", "audit.committed") else set(BIG))
+    seeded.now += timedelta(minutes=3)  # its lease has ended
+    seeded.move(runtime(seeded), **AGAIN)
+    assert in_table(seeded) == everything - set(seeded.target_rows()) == new
+
+
+def test_a_window_without_rejected_documents_empties_its_part_of_the_table(seeded: Pipeline) -> None:
+    seeded.move(runtime(seeded))
+    seeded.move(runtime(seeded))  # another window
+    for record_id in BIG:
+        grow(seeded, record_id, '"short now"')
+    seeded.move(runtime(seeded), **AGAIN)
+    assert in_table(seeded) == set()
+
+
+def test_a_load_that_creates_the_table_after_an_upgrade_keeps_what_was_there(seeded: Pipeline) -> None:
+    """The first window was loaded by a version without the table: nothing of it changes."""
+    seeded.move(runtime(seeded))
+    with duckdb.connect(str(seeded.folder / "lake.duckdb")) as connection:
+        connection.execute("DROP TABLE main.flights_QUARANTINE")
+    before = seeded.target_rows()
+    seeded.rows.put("late", "2013-11-03T06:30:00Z", '"' + "x" * 60 + '"')
+    seeded.move(runtime(seeded))
+    assert in_table(seeded) == {"late"}
+    assert {name: row for name, row in seeded.target_rows().items() if name in before} == before
+    assert set(quarantined(seeded)) == {*BIG, "late"}
+
+
+def test_a_table_that_cannot_be_created_is_no_reason_to_stop(
+    seeded: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise FatalError("permission denied for schema main")
+
+    monkeypatch.setattr(DuckDBTarget, "create_quarantine", refuse)
+    outcome = seeded.move(runtime(seeded))
+    assert outcome.audited is not None
+    assert outcome.audited.quarantined_rows == 3
+    [warning] = [
+        record.getMessage() for record in caplog.records if "cannot be created" in record.getMessage()
+    ]
+    assert "main.flights_QUARANTINE is missing and cannot be created (permission denied" in warning
+    assert 'CREATE TABLE IF NOT EXISTS "main"."flights_QUARANTINE"' in warning
+    assert "quarantine rebuild flights" in warning
+    seeded.move(runtime(seeded), **AGAIN)
+    with pytest.raises(FatalError, match=r"flights_QUARANTINE\" is missing: create it as a role that may"):
+        restore(runtime(seeded))
 
 
 # --- counted again later
