@@ -64,6 +64,24 @@ def withdrawn_row(shell: Shell) -> None:
     assert shell.program(["recheck", "flights", "--days", "2", "--no-reload"])[0] == 4
 
 
+def rejected(shell: Shell) -> None:
+    """Commit all windows of a target with a small limit, which rejects one document."""
+    from airflow_pipeline_provider.connectors.base import TargetLimits
+    from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
+
+    new(shell)
+    shell.environment.setattr(DuckDBTarget, "limits", TargetLimits(max_body_bytes=100))
+    with Path("dags/pipelines/flights.yaml").open("a") as file:
+        file.write("audit: {on_reject: quarantine}\n")
+    change(f"UPDATE flights SET delay = '{'unknown, ' * 10}' WHERE id = 20")
+    assert shell.program(["run", "flights", "--until-done"])[0] == 0
+
+
+def corrected_document(_: Shell) -> None:
+    """Correct the document that the target rejected."""
+    change("UPDATE flights SET delay = 20 WHERE id = 20")
+
+
 def empty_state(_: Shell) -> None:
     """Lose the state, as a new store has none."""
     Path("data/state.db").unlink()
@@ -77,5 +95,8 @@ def change(statement: str) -> None:
 
 SETUPS: dict[str, Callable[[Shell], None]] = {
     function.__name__: function
-    for function in (new, half, complete, changed_source, withdrawn_row, empty_state)
+    for function in (
+        *(new, half, complete, changed_source, withdrawn_row, empty_state),
+        *(rejected, corrected_document),
+    )
 }
