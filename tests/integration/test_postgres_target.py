@@ -7,6 +7,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -23,6 +24,7 @@ from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreS
 from airflow_pipeline_provider.connectors.postgres import session as postgres_session
 from airflow_pipeline_provider.connectors.postgres.target import PostgresTarget
 from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_rows import (
@@ -309,6 +311,64 @@ def test_a_role_that_may_not_create_loads_into_what_is_there(admin, stage, role)
     admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA raw TO {role}")
     load = loader(stage, conn_id="loader")
     assert load(hours(0, 2), rows(hours(0, 2), 3), token=1).rows == 3
+
+
+REJECTED = [Row("a\0b", MIDNIGHT), Row("long", MIDNIGHT, '{"text":"too long"}')]
+LIMITS = TargetLimits(max_body_bytes=10, takes_nul=False)
+
+
+def test_a_role_that_may_not_create_loads_without_the_quarantine_table(admin, stage, role, caplog):
+    """It is told what to create; the rows come from the stage when the table is there."""
+    test_a_role_that_may_not_create_loads_into_what_is_there(admin, stage, role)
+    load = loader(stage, conn_id="loader")
+    manifest = load.manifest(hours(0, 2), [*rows(hours(0, 2), 3), *REJECTED], token=2, limits=LIMITS)
+    assert load.load(manifest) == LoadResult(3, 3)
+    [message] = [r.getMessage() for r in caplog.records if "cannot be created" in r.getMessage()]
+    assert "permission denied for schema raw" in message
+    target = target_of(conn_id="loader")
+    assert target.quarantined() is None
+    admin.execute(message.rpartition(": CREATE")[1].strip(": ") + message.rpartition(": CREATE")[2])
+    with pytest.raises(FatalError, match="permission denied"):
+        load_once(load.manifest(hours(0, 2), REJECTED, token=3, limits=LIMITS), stage, conn_id="loader")
+    admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA raw TO {role}")
+    assert target.restore_quarantine(manifest, stage) == 2
+    assert [row.record_id for row in target.quarantined_rows(2, 10)] == [r"a\u0000b", "long"]
+    assert dict(target.probes())["tables and rights"]().status == "ok"
+    admin.execute(f'REVOKE DELETE ON raw."Flights_QUARANTINE" FROM {role}')
+    with pytest.raises(FatalError, match="permission denied for table Flights_QUARANTINE"):
+        dict(target.probes())["tables and rights"]()
+
+
+@pytest.mark.parametrize(
+    ("length", "suffix"), [(52, "_QUARANTINE"), (53, "_QUARANT"), (55, "_QUARANT")], ids=str
+)
+def test_the_quarantine_table_of_a_long_name_is_not_cut_off(admin, stage, length, suffix):
+    table = "t" * length
+    load = loader(stage, table=f"raw.{table}")
+    manifest = load.manifest(hours(0, 2), [*rows(hours(0, 2), 3), *REJECTED], token=1, limits=LIMITS)
+    assert load.load(manifest) == LoadResult(3, 3)
+    assert target_of(table=f"raw.{table}").quarantine_table() == f"raw.{table}{suffix}"
+    assert f"{table}{suffix}" in tables_of(admin, "raw")
+    load(hours(0, 2), rows(hours(0, 2), 2), token=2)
+    assert target_of(table=f"raw.{table}").quarantined() == []
+
+
+def test_of_two_loads_that_create_the_quarantine_table_at_once_both_succeed(admin, stage):
+    load = loader(stage)
+    manifests = [
+        load.manifest(
+            hours(n, n + 1),
+            [Row(f"r{n}", MIDNIGHT + timedelta(hours=n), '"too long for it"')],
+            token=n + 1,
+            limits=LIMITS,
+        )
+        for n in range(4)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load.load, manifests))
+    assert [count.rows for count in target_of().quarantined() or []] == [1, 1, 1, 1]
+    found = admin.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'Flights_QUARANTINE'").fetchall()
+    assert len(found) == 1
 
 
 def test_what_a_role_may_not_is_fatal(admin, stage, role):

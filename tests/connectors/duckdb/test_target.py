@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.duckdb import target as duckdb_target
+from airflow_pipeline_provider.connectors.duckdb.session import DuckDBSession
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
+from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, Row, hours, rows
 from airflow_pipeline_provider.testing.sql_target_kit import SqlTargetConformance
@@ -121,6 +123,34 @@ class TestDuckDB(SqlTargetConformance):
         query(path, f"CREATE TABLE raw.events{name} (a INTEGER)")
         with pytest.raises(FatalError, match=f"Events{name}.*PIPELINE_ID VARCHAR is missing"):
             make_target("flights").prepare()
+
+    def test_loads_without_quarantined_rows_run_no_statement_for_them(
+        self, path, make_target, load, monkeypatch
+    ):
+        """The first load of a window runs none, with or without the table; a later one looks for the table."""
+        statements: list[str] = []
+        execute = DuckDBSession.execute
+
+        def recorded(session, statement, parameters=()):
+            statements.append(statement)
+            return execute(session, statement, parameters)
+
+        def of_quarantine(window, token, **changes) -> list[str]:
+            manifest = load.manifest(window, rows(window, 3, f"r{token}"), token=token, **changes)
+            target = make_target("flights")
+            target.prepare()
+            statements.clear()
+            target.load(manifest, load._stage)
+            target.close()
+            words = ("quarantine", "duckdb_tables()")
+            return [one.split()[0] for one in statements if any(word in one.lower() for word in words)]
+
+        monkeypatch.setattr(DuckDBSession, "execute", recorded)
+        assert of_quarantine(hours(0, 2), 1) == []
+        assert of_quarantine(hours(0, 2), 2) == ["SELECT"]
+        assert of_quarantine(hours(2, 4), 3, limits=TargetLimits(max_body_bytes=1))[-1] == "INSERT"
+        assert of_quarantine(hours(4, 6), 4) == []
+        assert of_quarantine(hours(4, 6), 5) == ["SELECT", "DESCRIBE", "DELETE"]
 
     def test_columns_of_ones_own_are_welcome(self, path, make_target, target, load):
         query(path, "ALTER TABLE raw.events ADD COLUMN note VARCHAR")
