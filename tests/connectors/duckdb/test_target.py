@@ -152,6 +152,14 @@ class TestDuckDB(SqlTargetConformance):
         assert of_quarantine(hours(4, 6), 4) == []
         assert of_quarantine(hours(4, 6), 5) == ["SELECT", "DESCRIBE", "DELETE"]
 
+    def test_quarantined_rows_of_several_statements(self, target, load):
+        window = hours(0, 2)
+        many = [Row(f"{n:06}" + "i" * 300, window.start, "rejected") for n in range(1_700)]
+        manifest = load.manifest(window, many, token=1, limits=TargetLimits(max_body_bytes=1))
+        assert load.load(manifest) == LoadResult(0, 0)
+        assert [count.rows for count in target.quarantined()] == [1_700]
+        assert [row.record_id for row in target.quarantined_rows(1, 2_000)] == [row.record_id for row in many]
+
     def test_columns_of_ones_own_are_welcome(self, path, make_target, target, load):
         query(path, "ALTER TABLE raw.events ADD COLUMN note VARCHAR")
         target.prepare()
