@@ -80,11 +80,11 @@ def compare(entries: Iterable[Entry], counts: Sequence[QuarantinedCount] | None)
         commits[number] = entry
     own = {number: by_token.pop(entry.token or 0, None) for number, entry in commits.items()}
     outdated: Counter[int] = Counter()
-    for count in list(by_token.values()):
+    for left in list(by_token.values()):
         for number, entry in commits.items():
-            if (entry.token or 0) > count.token and any(p.overlaps(count.interval) for p in pieces[number]):
-                outdated[number] += count.rows
-                by_token.pop(count.token, None)
+            if (entry.token or 0) > left.token and any(p.overlaps(left.interval) for p in pieces[number]):
+                outdated[number] += left.rows
+                by_token.pop(left.token, None)
     loads = []
     for number, entry in commits.items():
         count, rows = own[number], entry.detail.get("quarantined")
