@@ -117,6 +117,7 @@ EXAMPLES: dict[str, Any] = {
     "source.sql.query": "SELECT id, at, body FROM weather",
     "source.sql.time_column": "time_hour",
     "source.sql.time_column_zone": "America/New_York",
+    "source.sql.change_column": "updated_at",
     "source.sql.key_columns": ["id"],
     "source.sql.columns": ["id", "time_hour", "temp"],
     "source.sql.name": "weather",

@@ -389,10 +389,10 @@ COMMANDS = (
     ),
     Command(
         "recheck",
-        "Find late data in committed windows",
-        "Count the committed windows of the last days again, in the source and in the target. Load windows that grew "
-        "again, by a run of the DAG or in this process; report windows that shrank without changing them (exit code "
-        "4).",
+        "Find late and changed data in committed windows",
+        "Compare the committed windows of the last days with the source again, by change markers and by counts, and "
+        "count the target. Load windows that grew or whose rows changed in place again, by a run of the DAG or in "
+        "this process; report windows that shrank without changing them (exit code 4).",
         "airflow_pipeline_provider.cli.recheck:recheck",
         (
             _PIPELINE,
@@ -401,7 +401,7 @@ COMMANDS = (
             _ACCEPT_SHRINK,
             _ACCEPT_CHANGES,
             _ACCEPT_UNUSUAL,
-            _flag("--no-reload", "report windows that grew without loading them again"),
+            _flag("--no-reload", "report windows that grew or changed without loading them again"),
             _WAIT,
             _RETRIES,
             _BY,

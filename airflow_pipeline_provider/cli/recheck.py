@@ -1,4 +1,4 @@
-"""Run `recheck`: count committed windows again, load those that grew, and report those that shrank."""
+"""Run `recheck`: count committed windows again, load those that grew or changed, and report those that shrank."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_pipeline_provider.core.command_line import shrink_commands
 from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.phases import recheck as phase
-from airflow_pipeline_provider.phases.recheck import Left, RecheckedWindow, RecheckReport
+from airflow_pipeline_provider.phases.recheck_findings import Left, RecheckedWindow, RecheckReport
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 
@@ -34,9 +34,9 @@ from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 class RecheckFinding(LocalInterval, frozen=True):
     """Window in which source and target differ.
 
-    `kept`: the window was waived since. `known`: the last recheck found the same. `status` is started, committed,
-    skipped or failed, null where nothing was done; `reason`, `detail`, `rows` and `token` exist where the window was
-    moved in this process.
+    `changed` rows of the source were written since the window was read. `kept`: the window was waived since. `known`:
+    the last recheck found the same. `status` is started, committed, skipped or failed, null where nothing was done;
+    `reason`, `detail`, `rows` and `token` exist where the window was moved in this process.
     """
 
     source: int
@@ -44,6 +44,7 @@ class RecheckFinding(LocalInterval, frozen=True):
     verdict: Check
     kept: bool
     known: bool
+    changed: int
     run_id: str | None = None
     status: str | None = None
     reason: str | UnsetType | None = UNSET
@@ -60,7 +61,10 @@ class NotRechecked(LocalInterval, frozen=True):
 
 
 class Rechecked(Struct, frozen=True):
-    """What `recheck` found in the windows of these days, and what it did about it."""
+    """What `recheck` found in the windows of these days, and what it did about it.
+
+    `not_seen` maps each reason why updates in place are not seen to its number of windows.
+    """
 
     pipeline_id: str
     timezone: str
@@ -69,6 +73,7 @@ class Rechecked(Struct, frozen=True):
     equal: int
     findings: tuple[RecheckFinding, ...]
     left_out: tuple[NotRechecked, ...]
+    not_seen: dict[str, int]
     error: ErrorText | None
 
 
@@ -88,7 +93,7 @@ def recheck(args: Namespace, screen: Screen) -> int:
         report = phase.recheck(runtime, days, at)
         if not screen.as_json:
             _print(config, report, screen)
-        again = [*report.grown, *(report.shrunk if args.accept_shrink else ())]
+        again = [*report.stale, *(report.shrunk if args.accept_shrink else ())]
         windows = sorted(found.interval for found in again)
         if windows and not args.no_reload:
             done = reload_windows(runtime, windows, screen, options, "recheck", at)
@@ -116,9 +121,13 @@ def _print(config: PipelineConfig, report: RecheckReport, screen: Screen) -> Non
     equal = len(report.findings) - len(differing)
     screen.print_line(
         f"{config.pipeline_id}, {days}: {counted(len(report.findings), 'committed window')} counted again, "
-        f"{equal} equal, {len(report.grown)} grown, {len(report.shrunk)} shrunk",
+        f"{equal} equal, {len(report.grown)} grown, {_changed(report)}{len(report.shrunk)} shrunk",
         "bold",
     )
+    for reason, windows in report.not_seen.items():
+        screen.print_line(
+            f"updates in place are not seen in {counted(windows, 'window')}: {reason}", "yellow"
+        )
     for left in report.left_out:
         screen.print_line(f"left out: {left.reason.value}: {left.detail}", "yellow")
     if differing:
@@ -133,7 +142,13 @@ def _print(config: PipelineConfig, report: RecheckReport, screen: Screen) -> Non
         )
 
 
+def _changed(report: RecheckReport) -> str:
+    return f"{len(report.changed)} changed, " if report.changed else ""
+
+
 def _verdict(one: RecheckedWindow) -> str:
+    if one.verdict is Check.CHANGED:
+        return f"changed in place: {counted(one.changed, 'row')} written since: will be loaded again"
     if one.verdict is Check.GREW:
         return f"grew by {one.source - one.target:,}: will be loaded again"
     rows = f"shrank by {one.target - one.source:,}"
@@ -153,6 +168,7 @@ def _finding(one: RecheckedWindow, zone: str) -> RecheckFinding:
         verdict=one.verdict,
         kept=one.kept,
         known=one.known,
+        changed=one.changed,
     )
 
 
@@ -170,5 +186,6 @@ def _result(config: PipelineConfig, report: RecheckReport, done: ReloadResult) -
             NotRechecked(**local_fields(left.interval, zone), reason=left.reason, detail=left.detail)
             for left in report.left_out
         ),
+        not_seen=report.not_seen,
         error=done.error,
     )

@@ -123,6 +123,8 @@ def print_one(report: StatusReport, screen: Screen) -> None:
         _print_unexpected(report.unexpected, screen)
     if report.files_removed is not None:
         screen.print_line(f"stage: {report.files_removed.sentence}")
+    if report.not_seen is not None:
+        screen.print_line(f"source: updates in place are not seen: {report.not_seen}")
     for sentence in _warnings(report):
         screen.print_line(f"source: {sentence}", "yellow")
 

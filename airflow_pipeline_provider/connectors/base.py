@@ -43,6 +43,13 @@ from airflow_pipeline_provider.connectors.values import (
     TargetCounts,
     TypedView,
 )
+from airflow_pipeline_provider.core.change_markers import (
+    NOT_SUPPORTED,
+    ChangeMarker,
+    MarkedWindow,
+    Seen,
+    WindowChanges,
+)
 from airflow_pipeline_provider.core.comparison import Row
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.canonical_json import Digest, digest_of_bytes
@@ -58,12 +65,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Body",
     "BodyReport",
+    "ChangeMarker",
     "CommitRow",
     "Connector",
     "FieldType",
     "Identity",
     "LoadResult",
+    "MarkedWindow",
     "RecordIdForm",
+    "Seen",
     "Slice",
     "Source",
     "Stage",
@@ -71,6 +81,7 @@ __all__ = [
     "Target",
     "TargetCounts",
     "TargetLimits",
+    "WindowChanges",
 ]
 
 
@@ -187,6 +198,22 @@ class Source(Connector):
             return [Slice(0, 1, interval)]
         bounds = [interval.start + i * step for i in range(n)] + [interval.end]
         return [Slice(i, n, Interval(bounds[i], bounds[i + 1])) for i in range(n)]
+
+    def change_marker(self) -> ChangeMarker | None:
+        """Return a marker of everything that a view opened from now on shows; None if the source has none.
+
+        It is small, since every commit keeps one.  A source that may have one but cannot ask for it now returns the
+        reason in `ChangeMarker.unknown`.
+        """
+        return None
+
+    def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
+        """Return for each window what was written since its marker; not windows without one.
+
+        An answer other than unknown covers the whole source: a shard that did not answer, or answered for other data,
+        makes it unknown.  With few requests, whatever the number of windows.
+        """
+        return [WindowChanges(Seen.UNKNOWN, reason=NOT_SUPPORTED) for _ in windows]
 
     @abstractmethod
     def open(

@@ -173,7 +173,7 @@ def _named(pieces: Sequence[Interval], timezone: str) -> str:
 
 
 def drift_sentence(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
-    """Return `drifted (shrunk): …`; shrinkage comes first because it needs review."""
+    """Return `drifted (shrunk | grown | changed): …`; shrinkage comes first because it needs review."""
     shrunk = [found for found in drift if found[1].detail.get("verdict") == Check.SHRANK.value]
     interval, check = (shrunk or drift)[0]
     more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
@@ -184,7 +184,15 @@ def drift_sentence(drift: list[tuple[Interval, Entry]], timezone: str) -> str:
     if shrunk:
         hint = "look at the source, then reprocess with --accept-shrink or waive"
         return f"drifted (shrunk): {place} has {counts}{more}: {hint}"
-    return f"drifted (grown): {place} has {counts}{more}: reload it (recheck, reprocess)"
+    if check.detail.get("verdict") == Check.CHANGED.value:
+        changed = counted(check.detail.get("changed"), "row")
+        return (
+            f"drifted (changed): {place} has {counts}, {changed} written since it was loaded{more}: {RELOAD}"
+        )
+    return f"drifted (grown): {place} has {counts}{more}: {RELOAD}"
+
+
+RELOAD = "reload it (recheck, reprocess)"
 
 
 def _rows(check: Entry, name: str) -> str:

@@ -42,7 +42,7 @@ class Kind(str, Enum):
     COMMITTED = "committed"  # audited: source = manifest = target = distinct ids
     FAILED = "failed"  # detail: {"error": class name, "message": ..., "phase": ...}
     WAIVED = "waived"  # left incomplete on purpose; detail: {"reason": ...}
-    CHECKED = "checked"  # counted again; detail: {"source": n, "target": n, "verdict": one of Check}
+    CHECKED = "checked"  # counted again; detail: {"source": n, "target": n, "verdict": Check[, "changed": n]}
     MISSED = (
         "missed"  # not as expected; detail: that of `expectations.Miss`; token: of the commit that is judged
     )
@@ -54,6 +54,7 @@ class Check(str, Enum):
 
     EQUAL = "equal"  # written only where it resolves an older finding
     GREW = "grew"  # late data: the source has rows that the target lacks
+    CHANGED = "changed"  # equal counts, but rows of the source were written since they were read
     SHRANK = "shrank"  # the target holds more rows than the source: deleting them needs review
 
 

@@ -24,6 +24,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from airflow_pipeline_provider.core.change_markers import ChangeMarker
 from airflow_pipeline_provider.core.drift import FieldSet
 from airflow_pipeline_provider.core.intervals import Instant, Interval
 
@@ -44,11 +45,15 @@ class Part(Struct, frozen=True, omit_defaults=True):
 
 
 class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="version", tag=1):
-    """Files to load, files of rows that the target cannot accept, and the fields of their documents if gathered."""
+    """Files to load, files of rows that the target cannot accept, and the fields of their documents if gathered.
+
+    `marker` is the source's change marker from before their rows were read.
+    """
 
     parts: tuple[Part, ...]
     quarantined: tuple[Part, ...] = ()
     fields: FieldSet | None = None
+    marker: ChangeMarker | None = None
 
     @property
     def rows(self) -> int:

@@ -26,7 +26,8 @@ from airflow_pipeline_provider.operators.notices import report_drift, report_lat
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.expectations import check_expectations
-from airflow_pipeline_provider.phases.recheck import RecheckedWindow, recheck
+from airflow_pipeline_provider.phases.recheck import recheck
+from airflow_pipeline_provider.phases.recheck_findings import RecheckedWindow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,7 +39,7 @@ MOST_LISTED = 5
 
 
 class RecheckOperator(PipelineOperator):
-    """Count the committed windows of the last days again; return what grew as ``[[start, end], …]``.
+    """Count the committed windows of the last days again; return what to load again as ``[[start, end], …]``.
 
     The XCom ``drift`` holds sentences about what shrank.
 
@@ -61,6 +62,8 @@ class RecheckOperator(PipelineOperator):
             zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
+        for reason, windows in report.not_seen.items():
+            self.log.info("updates in place are not seen in %s: %s", counted(windows, "window"), reason)
         unanswered = report.unanswered(on_shrink)
         for found in report.shrunk:
             if found not in unanswered:
@@ -70,12 +73,14 @@ class RecheckOperator(PipelineOperator):
         context["ti"].xcom_push(key=DRIFT_KEY, value=_listed([_shrunk(found, zone) for found in unanswered]))
         new = [_shrunk(found, zone) for found in report.new]
         context["ti"].xcom_push(key=NEW_DRIFT_KEY, value={"number": len(new), "windows": _listed(new)})
-        grown = report.grown
-        if len(grown) > MOST_RELOADS:
+        stale = report.stale
+        if len(stale) > MOST_RELOADS:
             self.log.warning(
-                "%d windows grew: %d are reloaded now, the next run takes more", len(grown), MOST_RELOADS
+                "%d windows grew or changed: %d are reloaded now, the next run takes more",
+                len(stale),
+                MOST_RELOADS,
             )
-        return [msgspec.to_builtins(found.interval) for found in grown[:MOST_RELOADS]]
+        return [msgspec.to_builtins(found.interval) for found in stale[:MOST_RELOADS]]
 
 
 def _listed(sentences: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from airflow_pipeline_provider.phases.expectations import judge_rows
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.load import load
+from airflow_pipeline_provider.phases.recheck_changes import marker_of_load
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.schema_changes import judge_fields
@@ -172,6 +173,7 @@ def _commit(
         "distinct": counts.distinct,
         **quarantined,
         **_facts(runtime, claim, staged),
+        **marker_of_load(runtime.state.entries(interval), staged),
         **judged,
     }
     if runtime.target.identity.keeps_history:

@@ -118,13 +118,20 @@ def drifted(view: View) -> Iterator[Finding]:
         if not piece.overlaps(view.span):
             continue
         source, target = check.detail.get("source"), check.detail.get("target")
-        grew = check.detail.get("verdict") == Check.GREW.value
+        verdict = check.detail.get("verdict")
+        grew = verdict in (Check.GREW.value, Check.CHANGED.value)
+        written = (
+            f", {counted(check.detail['changed'], 'row')} of them written since the load"
+            if verdict == Check.CHANGED.value
+            else ""
+        )
         committed = [entry.rows or 0 for there, entry in view.commits if there == piece == entry.interval]
         part_of = "" if piece == check.interval else f"it is part of {check.interval}, where "
         yield Finding(
             "drifted",
             piece,
-            f"{part_of}the source had {counted(source, 'row')} and the target {target} when they were counted again",
+            f"{part_of}the source had {counted(source, 'row')}{written}, and the target {target} when they were "
+            "counted again",
             view.load_again(piece, max(view.runtime.target.count(piece).rows, *committed, 0), Loading(piece))
             if grew
             else view.delete_rows(piece),

@@ -18,10 +18,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_pipeline_provider.connectors.base import Slice
+from airflow_pipeline_provider.core.change_markers import ChangeMarker
 from airflow_pipeline_provider.core.drift import FieldSet, merged
 from airflow_pipeline_provider.envelope.manifest import Part, Receipt
 from airflow_pipeline_provider.exceptions import PipelineError, SnapshotLostError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.recheck_changes import take_marker
 from airflow_pipeline_provider.phases.run_phase import Phase, run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim
@@ -53,6 +55,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
             parts=tuple(written.parts),
             quarantined=tuple(written.quarantined),
             fields=merged(written.fields),
+            marker=written.marker,
         )
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
@@ -75,6 +78,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
 def _read_whole(runtime: Runtime, phase: Phase, folder: str, slice_: Slice) -> _Written:
     for tries_left in reversed(range(SNAPSHOT_TRIES)):
         written = _Written()
+        written.marker = take_marker(runtime, slice_)
         try:
             with runtime.source.open(slice_, slice_.readers) as iterators:
                 reach("extract.opened")
@@ -99,6 +103,7 @@ class _Written:
         self.parts: list[Part] = []
         self.quarantined: list[Part] = []
         self.fields: list[FieldSet] = []
+        self.marker: ChangeMarker | None = None
         self.paths: list[str] = []
         self.stop = threading.Event()
 

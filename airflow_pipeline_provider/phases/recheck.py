@@ -1,9 +1,12 @@
 """Recheck: count the committed windows of recent days again in source and target, and record where they differ.
 
-The effective intervals are compared.  An interval that grew must be loaded again by an ordinary run of exactly that
-interval; one that shrank is recorded and left unchanged, because retention at the source must not delete rows of the
-warehouse.  Everything is counted before the first write, so a source that does not answer leaves no trace.  A crash
-between two writes leaves findings that are true; the next commit resolves a finding.
+The effective intervals are compared.  An interval that grew, or whose rows changed in place, must be loaded again by
+an ordinary run of exactly that interval; one that shrank is recorded and left unchanged, because retention at the
+source must not delete rows of the warehouse.  Everything is counted before the first write, so a source that does not
+answer leaves no trace.  A crash between two writes leaves findings that are true; the next commit resolves a finding.
+
+The source's change markers are asked first (`phases.recheck_changes`): where nothing was written since the
+extraction, the source is not asked for the window.  The target is always counted, since its rows may be lost there.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from enum import Enum
 
+from airflow_pipeline_provider.core.change_markers import Seen, WindowChanges
 from airflow_pipeline_provider.core.days import FIRST_DAY, LAST_DAY, day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
 from airflow_pipeline_provider.core.ledger import Check, Entry, Kind, drifted, effective, unverified
@@ -27,6 +30,13 @@ from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.first_day import at_most_now
 from airflow_pipeline_provider.phases.identity import datasets_of, refuse_changed
 from airflow_pipeline_provider.phases.leases import exclusive
+from airflow_pipeline_provider.phases.recheck_changes import ask_changes
+from airflow_pipeline_provider.phases.recheck_findings import (
+    Left,
+    NotCompared,
+    RecheckedWindow,
+    RecheckReport,
+)
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.stage import find_manifest
 from airflow_pipeline_provider.state.base import Lease
@@ -34,81 +44,6 @@ from airflow_pipeline_provider.state.base import Lease
 logger = logging.getLogger(__name__)
 
 RULERS = (Kind.REPLACING, Kind.COMMITTED)
-
-
-class Left(str, Enum):
-    """Reason why an interval was not compared."""
-
-    LEASED = "leased"
-    UNVERIFIED = "unverified"
-    NOT_SETTLED = "not_settled"
-    CHANGED = "changed"  # by a run, while it was counted
-
-
-@dataclass(frozen=True)
-class RecheckedWindow:
-    """One effective interval, counted at both ends.
-
-    `target`: its rows; where it keeps history, those of the effective load without a later version of their record.
-    `kept`: more rows in the target than in the source, waived since the commit.  `known`: the ledger has it.
-    `by_this_run`: the ledger has it from an earlier try of the run that asks.
-    """
-
-    interval: Interval
-    source: int
-    target: int
-    verdict: Check
-    kept: bool = False
-    known: bool = False
-    by_this_run: bool = False
-
-    @property
-    def detail(self) -> dict[str, object]:
-        """Return the detail for the ledger."""
-        return {"source": self.source, "target": self.target, "verdict": self.verdict.value}
-
-
-@dataclass(frozen=True)
-class NotCompared:
-    """An interval that was not compared; `detail` is a sentence without a full stop."""
-
-    interval: Interval
-    reason: Left
-    detail: str
-
-
-@dataclass(frozen=True)
-class RecheckReport:
-    """Result of a recheck; findings in order of time, equal ones included."""
-
-    days: tuple[date, ...]
-    findings: tuple[RecheckedWindow, ...]
-    left_out: tuple[NotCompared, ...]
-
-    @property
-    def grown(self) -> tuple[RecheckedWindow, ...]:
-        """Return the findings to load again."""
-        return tuple(found for found in self.findings if found.verdict is Check.GREW)
-
-    @property
-    def shrunk(self) -> tuple[RecheckedWindow, ...]:
-        """Return the findings that need review."""
-        return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
-
-    @property
-    def new(self) -> tuple[RecheckedWindow, ...]:
-        """Return the differences that this run was the first to find."""
-        found = (*self.grown, *self.shrunk)
-        return tuple(
-            sorted((one for one in found if not one.known or one.by_this_run), key=lambda one: one.interval)
-        )
-
-    def unanswered(self, on_shrink: str) -> tuple[RecheckedWindow, ...]:
-        """Return what shrank and must be reported as a failure.
-
-        With `audit.on_shrink: accept` a finding is a failure only the first time.
-        """
-        return tuple(found for found in self.shrunk if on_shrink != "accept" or not found.known)
 
 
 def recheck(
@@ -133,13 +68,13 @@ def recheck(
     with phase_log(logger, pipeline=name, window=span, attempt=None, phase="recheck") as log:
         check_current(runtime)
         refuse_changed(name, runtime.state.about(), datasets_of(runtime))
-        runtime.source.check()
-        counted: list[tuple[RecheckedWindow, list[Entry]]] = []
+        pieces: list[_Piece] = []
         left_out: list[NotCompared] = []
         for day in shown:
-            found, left = _count_day(runtime, day_interval(day, runtime.config.timezone), run)
-            counted += found
+            found, left = _pieces_of(runtime, day_interval(day, runtime.config.timezone))
+            pieces += found
             left_out += left
+        counted = _count_all(runtime, pieces, run)
         findings = []
         with exclusive(runtime, f"recheck/{uuid.uuid4()}") if counted else nullcontext():
             for finding, seen in counted:
@@ -152,7 +87,11 @@ def recheck(
             tuple(shown), tuple(findings), tuple(sorted(left_out, key=lambda left: left.interval))
         )
         log.counts.update(
-            checked=len(findings), grown=len(report.grown), shrunk=len(report.shrunk), left_out=len(left_out)
+            checked=len(findings),
+            grown=len(report.grown),
+            changed=len(report.changed),
+            shrunk=len(report.shrunk),
+            left_out=len(left_out),
         )
         return report
 
@@ -165,13 +104,22 @@ def _checked(runtime: Runtime, day: date, at: datetime) -> date:
     return day
 
 
-def _count_day(
-    runtime: Runtime, whole: Interval, run: str | None
-) -> tuple[list[tuple[RecheckedWindow, list[Entry]]], list[NotCompared]]:
-    """Return the findings with the entries known before the counting, and what was left out."""
+@dataclass(frozen=True)
+class _Piece:
+    """An effective interval to count: its commit, the ledger's entries there, quarantined rows, whether waived."""
+
+    interval: Interval
+    ruler: Entry
+    seen: list[Entry]
+    quarantined: int
+    kept: bool
+
+
+def _pieces_of(runtime: Runtime, whole: Interval) -> tuple[list[_Piece], list[NotCompared]]:
+    """Return what is to be counted in the day, with the entries known before the counting, and what is left out."""
     entries = runtime.state.entries(whole)
     leases = runtime.state.leases()
-    counted, left_out = [], []
+    pieces, left_out = [], []
     for doubtful in common(unverified(entries), [whole]):
         why = "a replacement was begun and never committed: run it again"
         left_out.append(_left(runtime, doubtful, Left.UNVERIFIED, why))
@@ -191,17 +139,43 @@ def _count_day(
             )
             left_out.append(_left(runtime, piece, Left.UNVERIFIED, why))
             continue
-        if runtime.target.identity.keeps_history:
-            finding = _count_versions(runtime, piece, ruler, aside)
-        else:
-            committed = ruler.rows or 0 if piece == ruler.interval else 0
-            finding = _count(runtime, piece, committed, aside, kept=not subtract([piece], waived))
-        seen = _touching(entries, piece)
-        drift = _recorded_drift(seen, piece)
-        known = [(where, check.detail) for where, check in drift] == [(piece, finding.detail)]
+        kept = not subtract([piece], waived)
+        pieces.append(_Piece(piece, ruler, _touching(entries, piece), aside, kept))
+    return pieces, left_out
+
+
+def _count_all(
+    runtime: Runtime, pieces: list[_Piece], run: str | None
+) -> list[tuple[RecheckedWindow, list[Entry]]]:
+    """Return the findings with the entries known before the counting."""
+    answers = ask_changes(runtime, [(piece.interval, piece.ruler) for piece in pieces])
+    if not pieces or any(answer.rows is None or answer.seen is not Seen.UNCHANGED for answer in answers):
+        runtime.source.check()
+    counted = []
+    for piece, answer in zip(pieces, answers, strict=True):
+        source = runtime.source.count(piece.interval) if answer.rows is None else answer.rows
+        count = _count_versions if runtime.target.identity.keeps_history else _count
+        finding = _judge_changes(count(runtime, piece, source), answer, piece)
+        drift = _recorded_drift(piece.seen, piece.interval)
+        known = [(where, check.detail) for where, check in drift] == [(piece.interval, finding.detail)]
         mine = known and run is not None and drift[0][1].run == run
-        counted.append((replace(finding, known=known, by_this_run=mine), seen))
-    return counted, left_out
+        counted.append((replace(finding, known=known, by_this_run=mine), piece.seen))
+    return counted
+
+
+def _judge_changes(finding: RecheckedWindow, answer: WindowChanges, piece: _Piece) -> RecheckedWindow:
+    """Add what the markers show: equal counts may hide updated rows, and deleted ones that new ones cancel out.
+
+    Where they show nothing any more, a change that an earlier check found is not resolved.
+    """
+    changed = answer.changed
+    if answer.seen is Seen.UNKNOWN and not changed:
+        changed = sum(
+            check.detail.get("changed", 0) for _, check in _recorded_drift(piece.seen, piece.interval)
+        )
+    verdict = Check.CHANGED if changed and finding.verdict is Check.EQUAL else finding.verdict
+    reason = answer.reason if answer.seen is Seen.UNKNOWN else None
+    return replace(finding, verdict=verdict, changed=changed, not_seen=reason)
 
 
 def _why_not(runtime: Runtime, piece: Interval, leases: Sequence[Lease]) -> NotCompared | None:
@@ -224,33 +198,30 @@ def _left(runtime: Runtime, piece: Interval, reason: Left, why: str) -> NotCompa
     return NotCompared(piece, reason, f"{local_window(piece, runtime.config.timezone)}: {why}")
 
 
-def _count(
-    runtime: Runtime, piece: Interval, committed: int, quarantined: int, *, kept: bool
-) -> RecheckedWindow:
+def _count(runtime: Runtime, piece: _Piece, source: int) -> RecheckedWindow:
     """Compare the counts: ids that the target lacks are growth, unless it has more rows than the source in total.
 
     Rows that were quarantined count as present.
     """
-    source = runtime.source.count(piece)
-    target = runtime.target.count(piece)
-    if source < max(target.rows, committed) + quarantined:
-        return RecheckedWindow(piece, source, target.rows, Check.SHRANK, kept)
-    verdict = Check.GREW if source > target.distinct_ids + quarantined else Check.EQUAL
-    return RecheckedWindow(piece, source, target.rows, verdict)
+    target = runtime.target.count(piece.interval)
+    committed = piece.ruler.rows or 0 if piece.interval == piece.ruler.interval else 0
+    if source < max(target.rows, committed) + piece.quarantined:
+        return RecheckedWindow(piece.interval, source, target.rows, Check.SHRANK, piece.kept)
+    verdict = Check.GREW if source > target.distinct_ids + piece.quarantined else Check.EQUAL
+    return RecheckedWindow(piece.interval, source, target.rows, verdict)
 
 
-def _count_versions(runtime: Runtime, piece: Interval, ruler: Entry, quarantined: int) -> RecheckedWindow:
+def _count_versions(runtime: Runtime, piece: _Piece, source: int) -> RecheckedWindow:
     """Compare the counts where records move to later windows, which shrinks a window and is not a finding.
 
     The effective load read everything that the source had here.  Its rows without a later version are still at the
     source; rows whose later version is not loaded yet count among them.  More rows than these are late data.  A load
     may contain `outdated` rows from the beginning: records whose time was set back.
     """
-    source = runtime.source.count(piece)
-    newest = runtime.target.count_newest(piece, ruler.token or 0)
-    outdated = ruler.detail.get("outdated", 0) if piece == ruler.interval else 0
-    verdict = Check.GREW if source > newest + outdated + quarantined else Check.EQUAL
-    return RecheckedWindow(piece, source, newest, verdict)
+    newest = runtime.target.count_newest(piece.interval, piece.ruler.token or 0)
+    outdated = piece.ruler.detail.get("outdated", 0) if piece.interval == piece.ruler.interval else 0
+    verdict = Check.GREW if source > newest + outdated + piece.quarantined else Check.EQUAL
+    return RecheckedWindow(piece.interval, source, newest, verdict)
 
 
 def _recorded_drift(entries: list[Entry], piece: Interval) -> list[tuple[Interval, Entry]]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.connectors.probes import EPOCH_SECONDS, count_unusable
+from airflow_pipeline_provider.core.change_markers import why_not_seen
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
@@ -132,7 +133,10 @@ def recorded(entries: Iterable[Entry], attempt: str | None) -> dict[str, object]
 
 
 def latest(entries: Iterable[Entry]) -> dict[str, object]:
-    """Return each fact as the last commit or failure recorded it, in the order of `entries`."""
+    """Return each fact as the last commit or failure recorded it, in the order of `entries`.
+
+    `not_seen` is why updates in place of the last commit are not seen, None if they are.
+    """
     found: dict[str, object] = {}
     for entry in entries:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
@@ -141,6 +145,8 @@ def latest(entries: Iterable[Entry]) -> dict[str, object]:
             for name in SHOWN:
                 if name in entry.detail:
                     found[name] = entry.detail[name]
+        if entry.kind is Kind.COMMITTED:
+            found["not_seen"] = why_not_seen(entry.detail)
     return found
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.change_markers import earliest, to_detail
 from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.drift import FieldSet, merged
 from airflow_pipeline_provider.core.intervals import gaps
@@ -56,6 +57,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
             parts=parts,
             quarantined=quarantined,
             fields=_fields(receipts),
+            marker=earliest([receipt.marker for receipt in receipts]),
         )
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
@@ -159,12 +161,13 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
     return None
 
 
-def recorded_of(manifest: Manifest) -> dict[str, int]:
+def recorded_of(manifest: Manifest) -> dict[str, Any]:
     """Return what `replacing` records of a manifest, for audits that know only the commit row, and for the page."""
     return {
         "quarantined": manifest.quarantined_rows,
         "parts": len(manifest.parts),
         "bytes": manifest.size_bytes,
+        **to_detail(manifest.marker),
     }
 
 

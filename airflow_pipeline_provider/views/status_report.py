@@ -81,7 +81,8 @@ class StatusReport(Struct, frozen=True):
 
     `untimed`, `elsewhere` and `body` are what the last validate within `days` recorded about the source, null if
     none did: the number of rows without a usable event time; `newest`, `side` (before or after) and `rows` of a
-    source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`). `schema_changes` are the
+    source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`). `not_seen` is why
+    updates in place are not seen in the window that was committed last, null if they are. `schema_changes` are the
     changes of the documents in the window that was moved last, a sentence for each kind of change. `unexpected` is
     what is not as `expect` says; null without that key, and if the ledger could not be read for it.
     """
@@ -102,6 +103,7 @@ class StatusReport(Struct, frozen=True):
     untimed: int | None
     elsewhere: dict[str, Any] | None
     body: str | None
+    not_seen: str | None
     schema_changes: tuple[str, ...]
     unexpected: Unexpected | None
     files_removed: FilesRemoved | None

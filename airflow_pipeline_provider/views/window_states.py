@@ -59,7 +59,7 @@ class WindowRow(NamedTuple):
     rows: int | None = None
     replaced: int = 0
     failures: int = 0
-    drift: Literal["grew", "shrank"] | None = None
+    drift: Literal["grew", "changed", "shrank"] | None = None
     goes: int | None = None
 
 
@@ -159,7 +159,9 @@ def _drifted(row: WindowRow, entries: list[Entry], drift: list[tuple[Interval, E
     counts = (
         f"{counted(check.detail['source'], 'row')} in the source, {check.detail['target']:,} in the target"
     )
-    what: Literal["grew", "shrank"] = "shrank" if shrunk else "grew"
+    what: Literal["grew", "changed", "shrank"] = "shrank" if shrunk else "grew"
+    if not shrunk and check.detail.get("verdict") == Check.CHANGED.value:
+        what, counts = "changed", f"{counts}, {counted(check.detail['changed'], 'row')} written since"
     where = "" if row.interval.covers(check.interval) else f", counted over {check.interval}"
     more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
     goes = rows_that_go(entries, row.interval) if shrunk else None

@@ -21,6 +21,15 @@ from pydantic import Field
 
 from airflow_pipeline_provider.config.options import SourceOptions
 from airflow_pipeline_provider.connectors.base import Slice, Source
+from airflow_pipeline_provider.core.change_markers import (
+    ChangeMarker,
+    Comparison,
+    MarkedWindow,
+    Place,
+    Seen,
+    WindowChanges,
+    compare,
+)
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc, to_utc
 from airflow_pipeline_provider.exceptions import FatalError, PipelineError, SnapshotLostError, TransientError
 
@@ -36,6 +45,27 @@ class Row(NamedTuple):
     body: str
 
 
+class Rows(dict[str, Row]):
+    """Rows by record id, which number their writes, as a shard does."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.written: dict[str, int] = {}  # the number of each row's last write
+
+    def __setitem__(self, record_id: str, row: Row) -> None:
+        self.writes += 1
+        self.written[record_id] = self.writes
+        super().__setitem__(record_id, row)
+
+    def __delitem__(self, record_id: str) -> None:
+        self.writes += 1
+        super().__delitem__(record_id)
+
+    def pop(self, record_id: str, *default: Row) -> Row:  # type: ignore[override]
+        self.writes += 1
+        return super().pop(record_id, *default)
+
+
 @dataclass
 class MemoryTable:
     """Rows by record id; a view shows the rows at the time of its `open`.
@@ -44,7 +74,8 @@ class MemoryTable:
     page, `fail_pages` pages and `fail_counts` counts raise TransientError. `on_page` is called before each page.
     """
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: Rows = field(default_factory=Rows)
+    marks: bool = True  # whether views come with a change marker
     lose_snapshots: int = 0
     fail_pages: int = 0
     fail_counts: int = 0
@@ -117,6 +148,27 @@ class MemorySource(Source):
         if rows.strikes("fail_counts"):
             raise TransientError("the count failed on demand")
         return len(rows.within(interval))
+
+    def change_marker(self) -> ChangeMarker | None:
+        rows = self._rows()
+        return ChangeMarker((Place(self.options.table, "", (rows.rows.writes,)),)) if rows.marks else None
+
+    def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
+        now = self.change_marker() or ChangeMarker(unknown="the table has no marker now")
+        return [
+            self._changes(window.interval, compare(window.marker, now)) for window in windows if window.marker
+        ]
+
+    def _changes(self, interval: Interval, found: Comparison) -> WindowChanges:
+        if found.unknown:
+            return WindowChanges(Seen.UNKNOWN, reason=found.unknown)
+        if found.proves_unchanged:
+            return WindowChanges(Seen.UNCHANGED)
+        table = self._rows()
+        rows = table.within(interval)
+        [shard] = found.written
+        changed = sum(table.rows.written[row.record_id] > shard.checkpoint for row in rows)
+        return WindowChanges(Seen.COUNTED, changed, len(rows))
 
     def count_untimed(self) -> int:
         return sum(row.event_time is None for row in self._rows().rows.values())

@@ -31,7 +31,7 @@
 
 /**
  * @typedef {{window: Interval, state: State | null, replaced?: number, reason?: string, rows?: number | null, failures?: number,
- *   max_attempts?: number, repeated_hour?: boolean, windows?: number, drift?: "grew" | "shrank" | null, unexpected?: string | null}} Window
+ *   max_attempts?: number, repeated_hour?: boolean, windows?: number, drift?: "grew" | "changed" | "shrank" | null, unexpected?: string | null}} Window
  */
 
 /** @typedef {{window: Interval, effective: Interval[], rows?: number | null, token?: number | null}} Commit */
