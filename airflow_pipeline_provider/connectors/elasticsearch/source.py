@@ -26,6 +26,11 @@ from airflow_pipeline_provider.connectors.base import (
     Source,
 )
 from airflow_pipeline_provider.connectors.datasets import DatasetName, authority, place_of
+from airflow_pipeline_provider.connectors.elasticsearch.changed_documents import (
+    SequenceCounter,
+    find_changes,
+)
+from airflow_pipeline_provider.connectors.elasticsearch.changes import read_marker, take_marker
 from airflow_pipeline_provider.connectors.elasticsearch.client import (
     EVERY_INDEX,
     Client,
@@ -56,6 +61,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.times import (
     time_range,
     untimed,
 )
+from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWindow, WindowChanges
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
@@ -223,6 +229,20 @@ class ElasticsearchSource(Source):
         bounds.append(interval.end)
         pieces = [Interval(start, end) for start, end in itertools.pairwise(bounds)]
         return [Slice(i, len(pieces), piece) for i, piece in enumerate(pieces)]
+
+    # --- changes
+
+    def change_marker(self) -> ChangeMarker:
+        return take_marker(self._client, self._indices, self.options.query, self._what)
+
+    def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
+        client, what = self._client, self._what
+        return find_changes(
+            windows,
+            lambda: read_marker(client, self._indices, self.options.query, what),
+            SequenceCounter(client, self._indices, what).count,
+            self._filter,
+        )
 
     # --- reading
 
