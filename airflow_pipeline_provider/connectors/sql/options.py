@@ -40,6 +40,12 @@ class SqlSourceOptions(SourceOptions):
     key_columns: Names = Field(
         min_length=1, description="Columns that together identify a row and are never NULL."
     )
+    change_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column that grows with every change of a row, such as updated_at; null: updates in place are "
+        "not seen.",
+    )
     columns: Names | None = Field(
         None, min_length=1, description="Columns of BODY, in this order; null: all."
     )

@@ -133,6 +133,7 @@ class Reader:
         relation.require([options.time_column], "time_column")
         relation.require(options.key_columns, "key_columns")
         relation.require(options.columns or (), "columns")
+        relation.require([options.change_column] if options.change_column else (), "change_column")
         zone = None if options.time_column_zone is None else zone_of(options.time_column_zone)
         time = TimeColumn(options.time_column, self._kind(relation), zone)
         self._check_zone(relation, time)

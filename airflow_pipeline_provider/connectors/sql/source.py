@@ -20,6 +20,14 @@ from airflow_pipeline_provider.connectors.base import FieldType, Identity, Slice
 from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.databases import opener
 from airflow_pipeline_provider.connectors.datasets import place_of
+from airflow_pipeline_provider.connectors.sql.changes import (
+    CHANGED,
+    UNKNOWN,
+    marker_of,
+    maximum,
+    why_unknown,
+    with_changes,
+)
 from airflow_pipeline_provider.connectors.sql.field_types import field_types
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape
@@ -27,6 +35,7 @@ from airflow_pipeline_provider.connectors.sql.rows import RowWriter
 from airflow_pipeline_provider.connectors.sql.statements import Statement
 from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
+from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWindow, Seen, WindowChanges
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted
@@ -77,13 +86,25 @@ class SqlSource(Source):
             return self._counts(reader, shape, interval)[0]
 
     def _counts(
-        self, reader: Reader, shape: Shape, interval: Interval, keys: Sequence[str] = ()
+        self,
+        reader: Reader,
+        shape: Shape,
+        interval: Interval,
+        keys: Sequence[str] = (),
+        before: Sequence[Any] = (),
     ) -> list[int]:
-        """Return the rows of the interval, and for each key column those where it is not NULL."""
-        if shape.time.kind is not TimeKind.TEXT:
-            return [int(count) for count in reader.one(shape.relation.count(shape.time, interval, keys))]
+        """Return the rows of the interval, and for each key column those where it is not NULL.
+
+        `before` are the parameters of the relation itself.
+        """
+        is_text = shape.time.kind is TimeKind.TEXT
+        build = shape.relation.count_by_time if is_text else shape.relation.count
+        sql, parameters = build(shape.time, interval, keys)
+        statement = sql, [*before, *parameters]
+        if not is_text:
+            return [int(count) for count in reader.one(statement)]
         totals = [0] * (1 + len(keys))
-        for value, *counts in reader.rows(shape.relation.count_by_time(shape.time, interval, keys)):
+        for value, *counts in reader.rows(statement):
             if shape.time.instant_inside(value, interval) is not None:
                 totals = [total + count for total, count in zip(totals, counts, strict=True)]
         return totals
@@ -101,6 +122,36 @@ class SqlSource(Source):
     def field_types(self) -> list[FieldType] | None:
         with self._reader() as reader:
             return field_types(reader, reader.shape())
+
+    # --- changes
+
+    def change_marker(self) -> ChangeMarker | None:
+        """Return the greatest value of `change_column`; None without one."""
+        column = self.options.change_column
+        if column is None:
+            return None
+        with self._reader() as reader:
+            relation = reader.shape().relation
+            return marker_of(column, reader.one(maximum(relation, column))[0])
+
+    def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
+        """Count the rows of each window, and those beyond its marker, with one statement for each."""
+        with self._reader() as reader:
+            shape = reader.shape()
+            return [self._changes(reader, shape, window) for window in windows]
+
+    def _changes(self, reader: Reader, shape: Shape, window: MarkedWindow) -> WindowChanges:
+        column = self.options.change_column
+        reason = why_unknown(window, column)
+        if window.marker is None or column is None or reason is not None:
+            return WindowChanges(Seen.UNKNOWN, reason=reason)
+        relation, values = with_changes(shape.relation, column, window.marker)
+        counted_in = replace(shape, relation=relation)
+        rows, changed, nulls = self._counts(reader, counted_in, window.interval, (CHANGED, UNKNOWN), values)
+        if nulls and not changed:
+            reason = f"change_column {column!r} is NULL in {counted(nulls, 'row')} of the window"
+            return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
+        return WindowChanges(Seen.COUNTED, changed, rows)
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
