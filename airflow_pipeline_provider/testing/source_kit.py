@@ -31,10 +31,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Slice, Source
+from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWindow, Seen
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError
@@ -64,12 +66,14 @@ class Expected(NamedTuple):
 class Loaded:
     """A source with exactly the requested rows, and the expected rows with an event time by record id.
 
-    `delete_all` removes every row; a new reader must see this immediately.
+    `delete_all` removes every row; a new reader must see this immediately.  `update_all` writes every row again and
+    keeps its time; a source with change markers needs it.
     """
 
     source: Source
     expected: dict[str, Expected]
     delete_all: Callable[[], None] | None = None
+    update_all: Callable[[], None] | None = None
 
 
 Load = Callable[[Sequence[KitRow]], Loaded]
@@ -267,6 +271,49 @@ class SourceConformance:
         assert [slices[0].interval.start, slices[-1].interval.end] == [START, END]
         assert all(a.interval.end == b.interval.start for a, b in itertools.pairwise(slices))
         assert sum(loaded.source.count(s.interval) for s in slices) == len(times)
+
+    # --- changes
+
+    def test_without_a_write_no_row_is_changed(self, load: Load) -> None:
+        source = load(spread(3)).source
+        marker = source.change_marker()
+        json = msgspec.json.encode(marker)
+        assert msgspec.json.decode(json, type=ChangeMarker | None) == marker
+        assert len(json) < 4096
+        found = source.changes([MarkedWindow(WINDOW, marker)] * 3)
+        assert [one.changed for one in found] == [0, 0, 0]
+        assert all(one.rows in (3, None) for one in found)
+        assert all((one.reason is not None) is (one.seen is Seen.UNKNOWN) for one in found)
+        if marker is None:
+            assert {one.seen for one in found} == {Seen.UNKNOWN}
+
+    def test_an_update_in_place_is_never_unchanged(self, load: Load) -> None:
+        loaded = load(spread(3))
+        if loaded.update_all is None:
+            assert loaded.source.change_marker() is None, "set Loaded.update_all for a source with markers"
+            return
+        marker = loaded.source.change_marker()
+        assert marker is not None
+        loaded.update_all()
+        found, elsewhere = loaded.source.changes(
+            [MarkedWindow(WINDOW, marker), MarkedWindow(Interval(END, END + SECOND), marker)]
+        )
+        assert found.seen is Seen.UNKNOWN or (found.seen, found.changed) == (Seen.COUNTED, 3)
+        assert elsewhere.changed == 0
+        later = loaded.source.change_marker()
+        assert later is not None
+        assert [one.changed for one in loaded.source.changes([MarkedWindow(WINDOW, later)])] == [0]
+
+    def test_a_deletion_is_never_unchanged(self, load: Load) -> None:
+        loaded = load(spread(3))
+        marker = loaded.source.change_marker()
+        if loaded.delete_all is None or marker is None:
+            return
+        loaded.delete_all()
+        [found] = loaded.source.changes([MarkedWindow(WINDOW, marker)])
+        assert found.seen is not Seen.UNCHANGED
+        assert found.rows in (0, None)
+        assert found.changed == 0
 
     # --- empty and missing
 

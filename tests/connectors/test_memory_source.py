@@ -47,7 +47,12 @@ class TestMemorySource(SnapshotConformance):
                 for row in rows
                 if row.event_time
             }
-            return Loaded(make("kit"), expected, table.rows.clear)
+
+            def update_all() -> None:
+                for row in list(table.rows.values()):
+                    table.put(*row)
+
+            return Loaded(make("kit"), expected, table.rows.clear, update_all)
 
         return load
 

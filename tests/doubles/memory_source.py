@@ -61,6 +61,10 @@ class Rows(dict[str, Row]):
         self.writes += 1
         super().__delitem__(record_id)
 
+    def clear(self) -> None:
+        self.writes += 1
+        super().clear()
+
     def pop(self, record_id: str, *default: Row) -> Row:  # type: ignore[override]
         self.writes += 1
         return super().pop(record_id, *default)

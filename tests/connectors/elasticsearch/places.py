@@ -164,7 +164,12 @@ class ElasticsearchConformance(ElasticsearchTests, SnapshotConformance):
                 for row in rows
                 if row.event_time
             }
-            return Loaded(sources[-1], expected, lambda: server.remove(index, list(documents)))
+            return Loaded(
+                sources[-1],
+                expected,
+                lambda: server.remove(index, list(documents)),
+                lambda: server.put(index, documents),
+            )
 
         yield load
         for source in sources:
