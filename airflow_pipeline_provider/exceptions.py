@@ -21,16 +21,21 @@ from __future__ import annotations
 
 import copyreg
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_pipeline_provider.escaping import visible
+
+E = TypeVar("E", bound="PipelineError")
 
 
 class PipelineError(Exception):
     """Base class of all errors; `str()` starts with the context once a phase has added it.
 
-    `detail` is a JSON object that the ledger stores with the failure.
+    `detail` is a JSON object that the ledger stores with the failure. `without_content` is the message without
+    anything that a row of the source may hold, for pipelines with `source.redact`; None if that is not known.
     """
+
+    without_content: str | None = None
 
     def __init__(self, message: str, *, detail: dict[str, Any] | None = None) -> None:
         self.message = visible(message)  # it may contain text from a server, a document or a name
@@ -42,6 +47,11 @@ class PipelineError(Exception):
         """Add where the error happened ("pipeline flights, window 2013-…, extract"); the innermost call wins."""
         if self.context is None:
             self.context = visible(context)
+
+    def quotes_nothing(self: E) -> E:
+        """Declare that the message holds nothing of a row, and return the error."""
+        self.without_content = self.message
+        return self
 
     def append(self, sentence: str) -> None:
         """Append what the caller knows, such as what was written before the error, to the message."""

@@ -13,6 +13,7 @@ from airflow_pipeline_provider.cli.arguments import read_window_words, split_win
 from airflow_pipeline_provider.cli.catalog import load_one
 from airflow_pipeline_provider.cli.output import Screen, one_line
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.body_rules import KEY, rewritten_text
 from airflow_pipeline_provider.core.drift import changes_in
 from airflow_pipeline_provider.core.expectations import miss_of
 from airflow_pipeline_provider.core.intervals import Interval
@@ -120,6 +121,8 @@ def _below(entry: HistoryEntry, window: Interval, zone: str) -> Iterator[str]:
         yield f"run {entry.run}"
     if detail := _detail(entry, zone):
         yield one_line(detail)
+    if KEY in entry.detail:
+        yield f"documents are {rewritten_text(entry.detail)}"
     if fields := entry.detail.get("fields"):
         if "hash" in fields:
             yield one_line(_fields_text(fields))
@@ -141,7 +144,7 @@ def _number(value: int | None) -> str:
 
 def _detail(entry: HistoryEntry, zone: str) -> str:
     """Return the detail of an entry as text."""
-    detail = {key: value for key, value in entry.detail.items() if key != "fields"}
+    detail = {key: value for key, value in entry.detail.items() if key not in ("fields", KEY)}
     if entry.kind is Kind.FAILED:
         return f"{detail.get('error')} in {detail.get('phase')}: {detail.get('message')}"
     if entry.kind is Kind.FILES_REMOVED:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.config.expectations import expectation_warnings
+from airflow_pipeline_provider.config.field_control import field_control_errors, field_control_warnings
 from airflow_pipeline_provider.config.fields import cron_expression, shortest_tick_seconds
 from airflow_pipeline_provider.config.problems import Problem
 from airflow_pipeline_provider.core.columns import indexed_path
@@ -23,6 +24,7 @@ COMPARED_FIELDS: dict[str, tuple[str, ...]] = {
     "start_day": ("start_day", "end_day"),
     "backlog_granularity": ("backlog_granularity", "granularity"),
     "airflow": ("airflow", "state", "source", "own_tasks"),
+    "source": ("source",),
 }
 """The fields that each cross-field error compares, by the first part of its path; all must be valid themselves."""
 
@@ -56,6 +58,7 @@ def _errors(config: PipelineConfig) -> Iterator[Problem]:
             "airflow.layout",
             "must be tasks with own_tasks, since each of them is a task of its own, got 'single_task'",
         )
+    yield from field_control_errors(config)
 
 
 def _warnings(config: PipelineConfig) -> Iterator[Problem]:
@@ -100,6 +103,7 @@ def _warnings(config: PipelineConfig) -> Iterator[Problem]:
         reason = f"{settings.owner!r} is not in it" if settings.owner else "set airflow.owner"
         yield _warning("airflow.owner_links", f"has no link of this pipeline's owner: {reason}")
     yield from expectation_warnings(config)
+    yield from field_control_warnings(config)
     for field in sorted(config.default_record.keys() & FIELDS.keys()):
         yield _warning(f"default_record.{field}", "is overwritten by the value of each window")
 

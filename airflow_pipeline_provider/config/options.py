@@ -19,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from airflow_pipeline_provider.config.field_control import FieldsOptions, RedactList
 from airflow_pipeline_provider.config.problems import format_value
 from airflow_pipeline_provider.core.durations import (
     SECONDS_OF_DAY,
@@ -123,7 +124,9 @@ class Options(BaseModel):
 
 
 class SourceOptions(Options):
-    """Keys of every source."""
+    """Keys of every source; `takes_fields`: the source itself can leave fields out, by `fields`."""
+
+    takes_fields: ClassVar[bool] = False
 
     slices: Literal["auto"] | Annotated[int, Field(ge=1, le=64, strict=True)] = Field(
         default="auto",
@@ -137,6 +140,22 @@ class SourceOptions(Options):
     history: Literal["events", "changes"] = Field(
         default="events",
         description="events: a record keeps its time; changes: an update gives it a later time (updated_at).",
+    )
+    fields: FieldsOptions | None = Field(
+        default=None,
+        description="Fields that the source returns; null: all. Only for sources that can leave fields out.",
+        examples=[{"exclude": ["passenger"]}],
+    )
+    redact: RedactList = Field(
+        default=(),
+        description="Fields whose values are dropped, hashed or masked before anything is written to the stage.",
+        examples=[[{"path": "user.email", "how": "hash"}]],
+    )
+    redact_conn_id: ConnId | None = Field(
+        default=None,
+        min_length=1,
+        description="Airflow connection whose password is the secret key of hashes, at least 16 characters.",
+        examples=["redact_key"],
     )
 
 

@@ -43,6 +43,7 @@ from airflow_pipeline_provider.connectors.values import (
     TargetCounts,
     TypedView,
 )
+from airflow_pipeline_provider.core.body_rules import Rewritten, rewritten_by
 from airflow_pipeline_provider.core.change_markers import (
     NOT_SUPPORTED,
     ChangeMarker,
@@ -161,6 +162,22 @@ class Source(Connector):
     def body_report(self) -> BodyReport | None:
         """Return how BODY relates to the stored document; None where the source builds BODY itself."""
         return None
+
+    def rewritten(self) -> Rewritten | None:
+        """Return what the pipeline file makes of documents (`fields`, `redact`); None if they stay as they are.
+
+        Raise FatalError for a source with rules of `redact` that nothing applies (`connectors.redacted_source`).
+        """
+        if getattr(self.options, "redact", ()):
+            raise FatalError(
+                "source.redact is not applied to this source: build it by phases.runtime.open_runtime"
+            )
+        fields = getattr(self.options, "fields", None)
+        return rewritten_by(fields.include, fields.exclude, ()) if fields else None
+
+    def redacted_ids(self, record_ids: Sequence[str]) -> list[str]:
+        """Return record ids of the source as rows of `open` have them (`redact` may hash them)."""
+        return list(record_ids)
 
     def field_types(self) -> list[FieldType] | None:
         """Return the fields with the types that the source knows, in its order; None if it knows none."""

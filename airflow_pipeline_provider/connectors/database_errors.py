@@ -57,7 +57,12 @@ def database_error(error: BaseException, doing: str) -> PipelineError | None:
     text = redact_text(" ".join(str(primary or error).split()))
     kind = _kind(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None), text.lower(), names)
     shown = text if len(text) <= 400 else f"{text[:397]}..."
-    return kind(f"{doing}: the database answered {shown!r}; {_advice(kind, text.lower())}")
+    mapped = kind(f"{doing}: the database answered {shown!r}; {_advice(kind, text.lower())}")
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "no SQLSTATE"
+    mapped.without_content = (
+        f"{doing}: the database answered {type(error).__name__} ({state}); {_ADVICE[kind]}"
+    )
+    return mapped
 
 
 def _advice(kind: type[PipelineError], text: str) -> str:

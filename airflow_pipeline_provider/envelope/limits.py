@@ -16,7 +16,8 @@ class TargetLimits(NamedTuple):
     without lone surrogates), because the target parses it. `unique_keys`: no object in BODY may repeat a key.
     `needs_jsonb`: BODY must be JSON that PostgreSQL can cast to jsonb (`envelope.jsonb`). `max_depth`: maximum
     number of nested objects and arrays in BODY. `takes_nul`: RECORD_ID, SOURCE_NAME and BODY may contain the
-    character U+0000 itself; the six characters ``\u0000`` in a document's JSON are not this character.
+    character U+0000 itself; the six characters ``\u0000`` in a document's JSON are not this character. `needs_body`:
+    BODY must not be empty, as the redactor leaves what it cannot search.
     """
 
     max_body_bytes: int | None = None
@@ -25,6 +26,7 @@ class TargetLimits(NamedTuple):
     needs_jsonb: bool = False
     max_depth: int | None = None
     takes_nul: bool = True
+    needs_body: bool = False
 
 
 NO_LIMITS = TargetLimits()

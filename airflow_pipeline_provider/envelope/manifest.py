@@ -12,7 +12,8 @@ File names in the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/
 
 The number of extracted rows is `rows` (to load) + `quarantined_rows`. The JSON has no key for quarantined rows if
 there are none, so that files written before quarantine existed keep their hash. Nor has it a key for the fields of
-the documents unless they were gathered (`columns`, `contract`).
+the documents unless they were gathered (`columns`, `contract`), nor for what was made of the documents (`fields` and
+`redact` of the source) if they are as the source returned them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
+from airflow_pipeline_provider.core.body_rules import Rewritten
 from airflow_pipeline_provider.core.change_markers import ChangeMarker
 from airflow_pipeline_provider.core.drift import FieldSet
 from airflow_pipeline_provider.core.intervals import Instant, Interval
@@ -48,12 +50,14 @@ class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v
     """Files to load, files of rows that the target cannot accept, and the fields of their documents if gathered.
 
     `marker` is the source's change marker from before their rows were read.
+    `rewritten` is what was made of the documents, None for those of the source.
     """
 
     parts: tuple[Part, ...]
     quarantined: tuple[Part, ...] = ()
     fields: FieldSet | None = None
     marker: ChangeMarker | None = None
+    rewritten: Rewritten | None = None
 
     @property
     def rows(self) -> int:

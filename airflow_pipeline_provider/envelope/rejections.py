@@ -44,6 +44,13 @@ def split(batch: pa.RecordBatch, rejected: dict[int, str]) -> tuple[pa.RecordBat
 
 def _reasons(batch: pa.RecordBatch, limits: TargetLimits) -> Iterator[tuple[int, str]]:
     bodies = batch.column("BODY")
+    if limits.needs_body:
+        for row in pc.indices_nonzero(pc.equal(pc.binary_length(bodies), integer_scalar(0))).to_pylist():
+            yield (
+                row,
+                "its body is not valid JSON, or is nested too deeply, so source.redact could not be applied and "
+                "nothing of it was kept",
+            )
     if limits.max_body_bytes is not None:
         lengths = pc.binary_length(bodies)
         for row in pc.indices_nonzero(pc.greater(lengths, integer_scalar(limits.max_body_bytes))).to_pylist():

@@ -32,7 +32,7 @@ from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.schema_changes import judge_fields
 from airflow_pipeline_provider.phases.source_facts import recorded
-from airflow_pipeline_provider.phases.stage import stage, staged_by
+from airflow_pipeline_provider.phases.stage import rules_of_load, stage, staged_by
 from airflow_pipeline_provider.phases.validate import begin_attempt
 from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
 
@@ -166,14 +166,18 @@ def _commit(
     day_events: DayEvents | None,
 ) -> Audited:
     interval = claim.interval
-    quarantined = {"quarantined": counts.quarantined}
+    entries = runtime.state.entries(interval)
+    quarantined = {
+        "quarantined": counts.quarantined,
+        **rules_of_load(runtime, claim, entries, staged.token, staged.sha256),
+    }
     detail = {
         "source": counts.source,
         "target": counts.target,
         "distinct": counts.distinct,
         **quarantined,
-        **_facts(runtime, claim, staged),
-        **marker_of_load(runtime.state.entries(interval), staged),
+        **recorded(entries, staged.attempt),
+        **marker_of_load(entries, staged),
         **judged,
     }
     if runtime.target.identity.keeps_history:

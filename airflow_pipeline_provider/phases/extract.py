@@ -45,6 +45,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
     """Read the slice, write its parts and its receipt; returns the receipt's path."""
     folder = attempt_folder(claim, attempt)
     with run_phase(runtime, "extract", claim, attempt) as phase:
+        rewritten = runtime.source.rewritten()
         written = _read_whole(runtime, phase, folder, slice_)
         reach("extract.read")
         phase.check_lease()
@@ -56,6 +57,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
             quarantined=tuple(written.quarantined),
             fields=merged(written.fields),
             marker=written.marker,
+            rewritten=rewritten,
         )
         path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
         runtime.stage.write(path, receipt.to_bytes())
@@ -141,6 +143,8 @@ def _write_all(
     limits = runtime.target.limits
     if runtime.source.gives_strict_json:
         limits = limits._replace(needs_json=False, unique_keys=False)
+    if runtime.config.source.redact:
+        limits = limits._replace(needs_body=True)
 
     def read(batches: Iterator[pa.RecordBatch]) -> None:
         try:

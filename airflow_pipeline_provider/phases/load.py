@@ -16,6 +16,7 @@ from airflow_pipeline_provider.envelope.manifest import Manifest
 from airflow_pipeline_provider.exceptions import DataError, RepeatedIdsError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.phases.accept_shrink import check_loss
+from airflow_pipeline_provider.phases.body_rules import check_rules
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.identity import record_identity
 from airflow_pipeline_provider.phases.record_ids import explained
@@ -32,6 +33,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
     with run_phase(runtime, "load", claim, staged.attempt) as phase:
         check_attempt(runtime, claim, staged.attempt)  # `append` checks again; the files may be gone by now
         manifest = read_manifest(runtime, claim, staged)
+        check_rules(runtime, manifest, "the window")
         check_current(runtime, staged.token)
         runtime.target.prepare()
         reach("load.prepared")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.body_rules import UNKNOWN
 from airflow_pipeline_provider.core.command_line import doctor, name_of, shell_line
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
@@ -126,7 +127,7 @@ def _write(runtime: Runtime, row: CommitRow) -> None:
         token=row.token,
         rows=row.rows,
         manifest=row.manifest_sha,
-        detail={**REBUILT, **(recorded_of(found[1]) if found else {})},
+        detail={**REBUILT, **(recorded_of(found[1]) if found else UNKNOWN)},
     )
     runtime.state.append(entry)
     runtime.state.append(replace(entry, kind=Kind.COMMITTED))

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity, Source, Stage, Target
+from airflow_pipeline_provider.connectors.redacted_source import redacted
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
@@ -88,7 +89,7 @@ def open_runtime(
 
         yield Runtime(
             config,
-            build("source"),  # type: ignore[arg-type]
+            redacted(build("source")),  # type: ignore[arg-type]
             build("stage"),  # type: ignore[arg-type]
             build("target"),  # type: ignore[arg-type]
             build("state"),  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.connectors.probes import EPOCH_SECONDS, count_unusable
+from airflow_pipeline_provider.core.body_rules import KEY as REWRITTEN
 from airflow_pipeline_provider.core.change_markers import why_not_seen
 from airflow_pipeline_provider.core.days import day_interval, day_of
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
@@ -31,7 +32,7 @@ Probe = Callable[[str, Callable[[], T]], "T | None"]
 RECORDED = ("body", "untimed", "elsewhere", "record_id")
 """Keys of an attempt's detail that its commit repeats."""
 
-SHOWN = (*RECORDED, "fields")
+SHOWN = (*RECORDED, "fields", REWRITTEN)
 """Keys of the detail of commits and failures that views show as they were recorded last."""
 
 _FIRST, _LAST = datetime(1000, 1, 1, tzinfo=timezone.utc), datetime(9999, 1, 1, tzinfo=timezone.utc)
@@ -142,6 +143,8 @@ def latest(entries: Iterable[Entry]) -> dict[str, object]:
         if entry.kind in (Kind.COMMITTED, Kind.FAILED):
             if "untimed" in entry.detail:  # a later look without this finding takes it back
                 found.pop("elsewhere", None)
+            if entry.kind is Kind.COMMITTED:  # one without it has the documents as the source returned them
+                found.pop(REWRITTEN, None)
             for name in SHOWN:
                 if name in entry.detail:
                     found[name] = entry.detail[name]

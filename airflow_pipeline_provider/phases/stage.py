@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow
+from airflow_pipeline_provider.core.body_rules import UNKNOWN
 from airflow_pipeline_provider.core.change_markers import earliest, to_detail
 from airflow_pipeline_provider.core.command_line import again
 from airflow_pipeline_provider.core.drift import FieldSet, merged
@@ -24,6 +25,7 @@ from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.envelope.manifest import Manifest, Part, Receipt
 from airflow_pipeline_provider.exceptions import DataError, SupersededError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.body_rules import check_rules, loaded_under
 from airflow_pipeline_provider.phases.extract import attempt_folder
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.run_phase import run_phase
@@ -42,6 +44,8 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         receipts = [_read(runtime, path, Receipt.from_bytes) for path in receipt_paths]
         _check_attempts(attempt_folder(claim, attempt), receipt_paths, receipts)
         _check_complete(claim, receipts)
+        for receipt in receipts:
+            check_rules(runtime, receipt, f"slice {receipt.index}")
         receipts.sort(key=lambda receipt: receipt.index)
         parts = tuple(part for receipt in receipts for part in receipt.parts)
         quarantined = tuple(part for receipt in receipts for part in receipt.quarantined)
@@ -58,6 +62,7 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
             quarantined=quarantined,
             fields=_fields(receipts),
             marker=earliest([receipt.marker for receipt in receipts]),
+            rewritten=runtime.source.rewritten(),
         )
         path = f"{attempt_folder(claim, attempt)}/manifest-{manifest.sha256}.json"
         phase.check_lease()
@@ -161,6 +166,20 @@ def find_manifest(runtime: Runtime, window: Window, sha256: str) -> tuple[str, M
     return None
 
 
+def rules_of_load(
+    runtime: Runtime, window: Window, entries: Sequence[Entry], token: int, sha256: str
+) -> dict[str, Any]:
+    """Return what a commit records about the rules of its load; where the state was lost, the manifest is asked."""
+    found = loaded_under(entries, token, sha256)
+    if found is not None:
+        return found
+    manifest = find_manifest(runtime, window, sha256)
+    if manifest is None:
+        return UNKNOWN
+    rewritten = manifest[1].rewritten
+    return rewritten.detail() if rewritten else {}
+
+
 def recorded_of(manifest: Manifest) -> dict[str, Any]:
     """Return what `replacing` records of a manifest, for audits that know only the commit row, and for the page."""
     return {
@@ -168,6 +187,7 @@ def recorded_of(manifest: Manifest) -> dict[str, Any]:
         "parts": len(manifest.parts),
         "bytes": manifest.size_bytes,
         **to_detail(manifest.marker),
+        **(manifest.rewritten.detail() if manifest.rewritten else {}),
     }
 
 

@@ -18,6 +18,7 @@ from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.record_validation import Verdict, VerdictKind, judge, needs_no_probe
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+from airflow_pipeline_provider.phases.body_rules import follows_rules
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
@@ -134,6 +135,8 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     loaded = staged_by(runtime, claim, newest) if newest and newest.interval == interval else None
     if newest is not None and any(_began_other_load(entry, newest) for entry in entries):
         newest = None  # the audit would refuse what the target holds
+    if newest is not None and not follows_rules(runtime, entries, newest.token, newest.manifest_sha):
+        newest = None  # it has documents under other rules than the file has now
     probe("exists", runtime.source.check)
     source_rows = probe("count", lambda: runtime.source.count(interval))
     staleness = config.validate_.max_staleness_seconds

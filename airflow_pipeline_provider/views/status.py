@@ -145,6 +145,7 @@ class _Read:
             elsewhere=status.facts.get("elsewhere"),
             body=status.facts.get("body"),
             not_seen=status.facts.get("not_seen"),
+            rewritten=status.facts.get("rewritten"),
             schema_changes=tuple(changes_in(status.facts).sentences()),
             unexpected=self._unexpected(entries),
             files_removed=files_removed((e for day in status.days for e in day.entries), config.timezone),

@@ -82,7 +82,9 @@ class StatusReport(Struct, frozen=True):
     `untimed`, `elsewhere` and `body` are what the last validate within `days` recorded about the source, null if
     none did: the number of rows without a usable event time; `newest`, `side` (before or after) and `rows` of a
     source whose newest row is in no planned day; the type of BODY (`connectors.base.Body`). `not_seen` is why
-    updates in place are not seen in the window that was committed last, null if they are. `schema_changes` are the
+    updates in place are not seen in the window that was committed last, null if they are. `rewritten` is what the
+    newest commit within `days` recorded about fields that were left out or redacted (`core.body_rules.Rewritten`),
+    null for documents as the source returned them. `schema_changes` are the
     changes of the documents in the window that was moved last, a sentence for each kind of change. `unexpected` is
     what is not as `expect` says; null without that key, and if the ledger could not be read for it.
     """
@@ -104,6 +106,7 @@ class StatusReport(Struct, frozen=True):
     elsewhere: dict[str, Any] | None
     body: str | None
     not_seen: str | None
+    rewritten: dict[str, Any] | None
     schema_changes: tuple[str, ...]
     unexpected: Unexpected | None
     files_removed: FilesRemoved | None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
+from airflow_pipeline_provider.connectors.redacted_source import redacted
 from airflow_pipeline_provider.connectors.registry import connector_class, options_model, register
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
@@ -71,7 +72,7 @@ class Pipeline:
             for kind in ("source", "stage", "target")
         )
         state = MemoryState(config.state, identity, store=self.store)
-        return Runtime(config, source, stage, target, state, clock=lambda: self.now)
+        return Runtime(config, redacted(source), stage, target, state, clock=lambda: self.now)
 
     def request(self, run: str | None = None, **changes: Any) -> RunRequest:
         """A live run by the wall clock; each call is another run unless it is named."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from airflow_pipeline_provider.connectors.content_free import call
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import check_complete
 from airflow_pipeline_provider.connectors.elasticsearch.connection import node_configs, url_of
 from airflow_pipeline_provider.connectors.elasticsearch.credentials import SIGN, AwsSigner
@@ -53,7 +54,7 @@ class Client:
     """A client of one cluster, for several threads.
 
     `timeout` is that of a request, in seconds; `compress` asks for gzip, which only pays off over a slow network;
-    `signer` signs requests to OpenSearch on AWS.
+    `signer` signs requests to OpenSearch on AWS; `quotes`: errors and log lines may quote the server's answers.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Client:
         compress: bool,
         threads: int,
         signer: AwsSigner | None = None,
+        quotes: bool = True,
     ) -> None:
         nodes = node_configs(conn_id, connection, timeout=timeout, compress=compress, threads=threads)
         if signer is not None:
@@ -74,7 +76,7 @@ class Client:
                     "of them"
                 )
             nodes = [node.replace(_extras={**node._extras, SIGN: signer}) for node in nodes]
-        self._signer = signer
+        self._signer, self._quotes = signer, quotes
         self.where = ", ".join(url_of(node.scheme, node.host, node.port, node.path_prefix) for node in nodes)
         self._transport, self._timeout = _transport(nodes), timeout
         self._server: ServerVersion | None = None
@@ -172,8 +174,12 @@ class Client:
         )
         for attempt in retrying:  # called as a function it would keep the answer until garbage is collected
             with attempt:
-                answer = read(self._once(method, target, data, what, in_snapshot, most_bytes))
+                asked = (method, target, data, what, in_snapshot, most_bytes)
+                answer = self._read(read, *asked) if self._quotes else call(self._read, read, *asked)
         return answer
+
+    def _read(self, read: Callable[[bytes], T], *asked: Any) -> T:
+        return read(self._once(*asked))
 
     def ask(
         self,
@@ -232,26 +238,26 @@ class Client:
             large: type[PipelineError] = AnswerTooLargeError if in_snapshot else FatalError
             raise large(
                 f"{what}: the answer has more than {most_bytes:,} bytes, more than is held in memory at once"
-            ) from error
+            ).quotes_nothing() from error
         except TooSlowError as error:
             slow = PageTooLargeError if in_snapshot else TransientError
             raise slow(
                 f"{what}: {self.where} did not answer whole within {self._timeout} s; if it stays so, look at the "
                 "network, lower `source.page_size`, or raise `source.request_timeout`"
-            ) from error
+            ).quotes_nothing() from error
         except LocationParseError:  # of a redirect; the error quotes the location, which may hold a secret
-            raise redirected("3xx", None, what, self.where) from None
+            raise redirected("3xx", None, what, self.where).quotes_nothing() from None
         except TlsError as error:
             raise FatalError(
                 f"{what}: TLS with {self.where} failed ({excerpt_of(_innermost(error))}); give the "
                 "connection's extra ca_certs, or verify_certs false for a server with a self-signed certificate, or "
                 "the schema http for one that speaks no TLS"
-            ) from error
+            ).quotes_nothing() from error
         except TransportError as error:
             raise TransientError(
                 f"{what}: {self.where} cannot be reached ({excerpt_of(_innermost(error))}); check host, port and "
                 "schema of the connection, and that the server runs"
-            ) from error
+            ).quotes_nothing() from error
         body = response.body
         answer = body if isinstance(body, bytes | bytearray) else str(body or "").encode()
         if response.meta.status == 200:

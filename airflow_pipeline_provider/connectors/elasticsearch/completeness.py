@@ -68,6 +68,14 @@ def check_complete(
 
 def _error_of(place: str, failure: ErrorBody, what: str, in_snapshot: bool) -> PipelineError:
     seen = f"{what}: {place} did not answer whole ({failure.reason}), so rows would be missing"
+    error = _failure_error(failure, seen, what, place, in_snapshot)
+    error.without_content = (
+        f"{what}: {place} did not answer whole ({failure.named}), so rows would be missing"
+    )
+    return error
+
+
+def _failure_error(failure: ErrorBody, seen: str, what: str, place: str, in_snapshot: bool) -> PipelineError:
     known = error_by_kind(failure, seen, what, place, in_snapshot=in_snapshot)
     if known is not None:
         return known

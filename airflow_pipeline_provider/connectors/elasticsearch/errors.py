@@ -86,11 +86,24 @@ class ErrorBody:
     index: str
     permanent: bool = False
 
+    @property
+    def named(self) -> str:
+        """Return the exception types alone: a reason may quote a document."""
+        return ", ".join(sorted(self.kinds)) or "no exception type"
+
 
 def error_of(status: int, body: bytes, what: str, where: str, *, in_snapshot: bool) -> PipelineError:
     """Return the error of any answer but 200; `what` was asked for ("the documents of index x") of server `where`."""
     answer = read_answer(body)
     seen = f"{what}: {where} answered {status} ({answer.reason})"
+    error = _error_of(answer, seen, status, what, where, in_snapshot=in_snapshot)
+    error.without_content = f"{what}: {where} answered {status} ({answer.named})"
+    return error
+
+
+def _error_of(
+    answer: ErrorBody, seen: str, status: int, what: str, where: str, *, in_snapshot: bool
+) -> PipelineError:
     known = error_by_kind(answer, seen, what, where, in_snapshot=in_snapshot)
     if known is not None:
         return known

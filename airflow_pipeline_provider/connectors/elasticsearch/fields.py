@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from airflow_pipeline_provider.config.field_control import FieldsOptions
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.connectors.elasticsearch.client import EVERY_INDEX, Client, index_path
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
@@ -86,11 +87,16 @@ def read_documents(client: Client, indices: Sequence[str], what: str) -> Documen
     return Documents(BodyReport(Body.AS_INDEXED), tuple(routing))
 
 
-def source_request(client: Client, indices: Sequence[str], what: str) -> dict[str, object]:
-    """Return the search option that includes all of `_source`: none, or the vectors that newer servers omit."""
+def source_request(
+    client: Client, indices: Sequence[str], what: str, fields: FieldsOptions | None = None
+) -> dict[str, object]:
+    """Return the search option for `_source`: none for all of it, the vectors that newer servers omit, `fields`."""
+    wanted: dict[str, object] = {}
+    if fields is not None:
+        wanted = {"includes": list(fields.include), "excludes": list(fields.exclude)}
     if vector_fields(client, indices, what):
-        return {"_source": {"exclude_vectors": False}}
-    return {}
+        wanted["exclude_vectors"] = False
+    return {"_source": wanted} if wanted else {}
 
 
 def vector_fields(client: Client, indices: Sequence[str], what: str) -> tuple[str, ...]:

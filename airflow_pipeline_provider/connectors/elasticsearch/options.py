@@ -52,6 +52,8 @@ def _time_field(value: str) -> str:
 class ElasticsearchOptions(SourceOptions):
     """The section `source` of type elasticsearch."""
 
+    takes_fields = True
+
     type: Literal["elasticsearch"] = Field("elasticsearch", description="Name of the connector.")
     conn_id: ConnId = Field(
         "elasticsearch_default", min_length=1, description="Airflow connection to the cluster."

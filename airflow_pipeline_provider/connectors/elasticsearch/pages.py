@@ -127,9 +127,10 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
         *_, last = (None, *_HIT.finditer(text, 0, failure.pos))
         if last is None:
             return UnexpectedAnswerError(what, "a page of documents", body)
-        return DataError(
-            f"document {last[1]}/{last[2]} is not valid JSON ({failure.msg}), which no target could read; "
-            "correct it, or leave it out by `source.query`"
+        return _refused(
+            f"document {last[1]}/{last[2]}",
+            f" is not valid JSON ({failure.msg}), which no target could read; correct it, or leave it out by "
+            "`source.query`",
         )
     if not _is_page(answer):
         return UnexpectedAnswerError(what, "a page of documents", answer)
@@ -137,9 +138,10 @@ def _unreadable(body: bytes, error: Exception, what: str) -> PipelineError:
         try:
             json.dumps(hit, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return DataError(
-                f"document {hit['_index']}/{hit['_id']} holds half a surrogate pair (\\ud800 alone, say), "
-                "which is no text to any target; correct it, or leave it out by `source.query`"
+            return _refused(
+                f"document {hit['_index']}/{hit['_id']}",
+                " holds half a surrogate pair (\\ud800 alone, say), which is no text to any target; correct it, or "
+                "leave it out by `source.query`",
             )
     return DataError(f"{what}: a page of documents cannot be read ({error})")
 
@@ -300,31 +302,41 @@ def _refuse_document(hits: list[Any], time_field: str, *, with_source: bool = Tr
     for hit in hits:
         name, times = f"document {hit.index}/{hit.id}", _times_of(hit, time_field)
         if len(times) > 1:
-            raise DataError(
-                f"{name}: {time_field} holds {len(times)} dates, so it belongs to several windows; expected one date"
+            raise _refused(
+                name,
+                f": {time_field} holds {len(times)} dates, so it belongs to several windows; expected one date",
             )
         if not times:
-            raise DataError(
-                f"{name}: {time_field} has no doc value, so its event time is not known; expected one date"
+            raise _refused(
+                name, f": {time_field} has no doc value, so its event time is not known; expected one date"
             )
         if not with_source:
             continue
         body = bytes(hit.source)
         if not body:
-            raise FatalError(
-                f"{name} comes without _source; the index must store it (mapping `_source.enabled`)"
+            raise _refused(
+                name,
+                " comes without _source; the index must store it (mapping `_source.enabled`)",
+                FatalError,
             )
         try:
             body.decode()
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name} is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
+            raise _refused(
+                name, f" is not UTF-8 ({error.reason} at byte {error.start}), which JSON must be"
             ) from error
         if not body.lstrip(b" \t\r\n").startswith(b"{"):
-            raise DataError(f"{name} is not a JSON object; got {excerpt_of(body, 100)}")
+            raise _refused(name, " is not a JSON object", got=f"; got {excerpt_of(body, 100)}")
         try:
             to_micros(times[0])
         except ValueError:
-            raise DataError(
-                f"{name}: {time_field} is {times[0]!r}; expected milliseconds since 1970"
+            raise _refused(
+                name, f": expected {time_field} as milliseconds since 1970", got=f", got {times[0]!r}"
             ) from None
+
+
+def _refused(name: str, what: str, kind: type[PipelineError] = DataError, *, got: str = "") -> PipelineError:
+    """Return the error of a document; without content it has neither the document's name nor what it holds."""
+    error = kind(f"{name}{what}{got}")
+    error.without_content = f"a document{what}"
+    return error

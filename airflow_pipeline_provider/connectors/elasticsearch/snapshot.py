@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from airflow_pipeline_provider.config.field_control import FieldsOptions
 from airflow_pipeline_provider.connectors.elasticsearch.client import Answer, Client
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import remote_clusters
 from airflow_pipeline_provider.connectors.elasticsearch.fields import source_request
@@ -28,6 +29,7 @@ class PointInTime:
         keep_alive: str,
         what: str,
         with_source: bool = True,
+        fields: FieldsOptions | None = None,
     ) -> None:
         self._client, self._what, self._keep_alive = client, what, keep_alive
         self._clusters = remote_clusters(indices)
@@ -36,7 +38,7 @@ class PointInTime:
             "sort": client.server.page_order,
             "track_total_hits": False,
             "docvalue_fields": [{"field": time_field, "format": "epoch_millis"}],
-            **(source_request(client, indices, what) if with_source else {"_source": False}),
+            **(source_request(client, indices, what, fields) if with_source else {"_source": False}),
         }
         self._pit_id = client.open_point_in_time(indices, keep_alive, what)
         self.stop = threading.Event()

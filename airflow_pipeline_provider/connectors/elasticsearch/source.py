@@ -116,6 +116,7 @@ class ElasticsearchSource(Source):
                     compress=self.options.compress,
                     threads=MOST_READERS if self.options.slices == "auto" else self.options.slices,
                     signer=signer_of(self.options.aws_conn_id, self.options.aws_service),
+                    quotes=not self.options.redact,
                 )
             return self._made
 
@@ -273,6 +274,7 @@ class ElasticsearchSource(Source):
             keep_alive=f"{self.options.keep_alive}s",
             what=self._what,
             with_source=with_source,
+            fields=self.options.fields,
         )
         sizes = PageSizes(self.options.page_size, readers)
         with ThreadPoolExecutor(readers, thread_name_prefix="elasticsearch-page") as prefetch:

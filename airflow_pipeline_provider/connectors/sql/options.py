@@ -25,6 +25,8 @@ class SqlSourceOptions(SourceOptions):
     `source: {type: sql, conn_id: warehouse, table: public.weather, time_column: time_hour, key_columns: [id]}`
     """
 
+    takes_fields = True
+
     type: Literal["sql"]
     conn_id: ConnId = Field(min_length=1, description="Airflow connection of any type with a DB-API hook.")
     table: str | None = Field(

@@ -16,6 +16,7 @@ from airflow_pipeline_provider.connectors.sql.statements import Relation, Statem
 from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
 from airflow_pipeline_provider.core.days import zone_of
+from airflow_pipeline_provider.core.field_patterns import glob_matches
 from airflow_pipeline_provider.exceptions import (
     DataError,
     FatalError,
@@ -137,10 +138,31 @@ class Reader:
         zone = None if options.time_column_zone is None else zone_of(options.time_column_zone)
         time = TimeColumn(options.time_column, self._kind(relation), zone)
         self._check_zone(relation, time)
-        columns = options.columns or tuple(relation.types)
+        columns = self._kept(relation, options.columns or tuple(relation.types))
         is_postgres = self.dialect.name == "postgres"
         documents = {name for name in columns if is_postgres and relation.types[name] in _POSTGRES_JSON}
         return Shape(relation, time, columns, frozenset(documents))
+
+    def _kept(self, relation: Relation, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns that `source.fields` leaves in BODY."""
+        fields = self.options.fields
+        if fields is None:
+            return columns
+        relation.require([name for name in (*fields.include, *fields.exclude) if "*" not in name], "fields")
+
+        def matches(column: str, patterns: tuple[str, ...]) -> bool:
+            return any(glob_matches(pattern, column) for pattern in patterns)
+
+        kept = tuple(
+            column
+            for column in columns
+            if (not fields.include or matches(column, fields.include)) and not matches(column, fields.exclude)
+        )
+        if not kept:
+            raise FatalError(
+                f"source.fields: {self.what} has no column left for BODY, of {', '.join(columns)}"
+            )
+        return kept
 
     def _relation(self) -> Relation:
         options = self.options
