@@ -33,6 +33,7 @@ _MOST_KEYS = 10_000  # remembered below one place; keys may be values, such as a
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SPACE = rb"[ \t\r\n]*"
 _SCALAR = rb'%s|[^ \t\r\n"{}\[\],:]+' % _STRING
+_FLAT = rb'[{\[][^"{}\[\]]*(?:%s[^"{}\[\]]*)*[}\]]' % _STRING  # an object or array of scalars
 # a key; a scalar and what follows it, or the bracket that opens another value
 _MEMBER = re.compile(
     rb"%s(%s)%s:%s(?:(%s)%s([,}])|([{\[]))" % (_SPACE, _STRING, _SPACE, _SPACE, _SCALAR, _SPACE)
@@ -51,12 +52,17 @@ class HashKey:
     """The secret key of hashes; `id` tells keys apart and reveals nothing of them."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-        self.id = hmac.digest(secret, b"key id", "sha256").hex()[:8]
+        self._begun = hmac.new(secret, digestmod="sha256")  # copied for each value: the key is hashed once
+        self.id = self._digest(b"key id")[:8]
 
     def hashed(self, value: bytes) -> str:
         """Return `hmac:<key id>:<HMAC-SHA-256 in hexadecimal digits>`, which is equal for equal values."""
-        return f"hmac:{self.id}:{hmac.digest(self._secret, value, 'sha256').hex()}"
+        return f"hmac:{self.id}:{self._digest(value)}"
+
+    def _digest(self, value: bytes) -> str:
+        mac = self._begun.copy()
+        mac.update(value)
+        return mac.hexdigest()
 
 
 class Redactor:
@@ -114,6 +120,8 @@ class Redactor:
         """Collect the edits of an object from behind its `{` on; return the position behind its `}`."""
         kept = False  # whether a member before this one stays, and with it the comma between them
         while True:
+            if place.others is not None and (passed := _found(place.others.match(body, at)).end()) > at:
+                kept, at = True, passed
             member = _MEMBER.match(body, at)
             if member is None:
                 return _end_of_empty(body, at)
@@ -189,8 +197,19 @@ class Redactor:
     def _place(self, step: KeyWalk) -> _Place:
         place = self._places.get(step.positions)
         if place is None:
-            place = self._places[step.positions] = _Place(step)
+            place = self._places[step.positions] = _Place(step, self._others(step))
         return place
+
+    def _others(self, step: KeyWalk) -> re.Pattern[bytes] | None:
+        """Return an expression that passes members which no rule is for, many at once; None for wildcards."""
+        wanted = {self._patterns[number][at] for number, at in step.positions}
+        if any("*" in key for key in wanted):
+            return None
+        names = b"|".join(re.escape(key.encode()) for key in sorted(wanted))
+        # a key that is escaped somehow is not passed, nor one that begins like a wanted one and goes on with a dot
+        key = rb'"(?!(?:%s)["\\.])[^"\\]*"' % names
+        value = rb"(?:%s|%s)" % (_SCALAR, _FLAT)
+        return re.compile(rb"(?:%s%s%s:%s%s%s,)*" % (_SPACE, key, _SPACE, _SPACE, value, _SPACE))
 
     def _below(self, place: _Place, key: bytes) -> tuple[_Place | None, RedactRule | None]:
         step = advance(self._patterns, place.step, _TEXT.decode(key))
@@ -206,12 +225,12 @@ class Redactor:
 
 
 class _Place:
-    """A place in documents: what is below each key, as the key is written."""
+    """A place in documents: what is below each key, as the key is written; `others` passes what no rule is for."""
 
-    __slots__ = ("below", "step")
+    __slots__ = ("below", "others", "step")
 
-    def __init__(self, step: KeyWalk) -> None:
-        self.step = step
+    def __init__(self, step: KeyWalk, others: re.Pattern[bytes] | None) -> None:
+        self.step, self.others = step, others
         self.below: dict[bytes, tuple[_Place | None, RedactRule | None]] = {}
 
 
