@@ -81,7 +81,7 @@ class RedactOptions(BaseModel):
     )
     how: Literal["drop", "hash", "mask"] = Field(
         description="drop: remove the field; hash: a keyed hash, equal for equal values; mask: asterisks.",
-        examples=["hash"],
+        examples=["drop"],
     )
     keep: int = Field(
         default=0,

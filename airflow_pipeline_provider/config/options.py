@@ -149,7 +149,7 @@ class SourceOptions(Options):
     redact: RedactList = Field(
         default=(),
         description="Fields whose values are dropped, hashed or masked before anything is written to the stage.",
-        examples=[[{"path": "user.email", "how": "hash"}]],
+        examples=[[{"path": "user.email", "how": "drop"}]],
     )
     redact_conn_id: ConnId | None = Field(
         default=None,

@@ -34,6 +34,8 @@ _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SPACE = rb"[ \t\r\n]*"
 _SCALAR = rb'%s|[^ \t\r\n"{}\[\],:]+' % _STRING
 _FLAT = rb'[{\[][^"{}\[\]]*(?:%s[^"{}\[\]]*)*[}\]]' % _STRING  # an object or array of scalars
+_NESTED = rb'[{\[][^"{}\[\]]*(?:(?:%s|%s)[^"{}\[\]]*)*[}\]]' % (_STRING, _FLAT)  # or of objects or arrays of scalars
+_WHOLE = re.compile(_NESTED)
 # a key; a scalar and what follows it, or the bracket that opens another value
 _MEMBER = re.compile(
     rb"%s(%s)%s:%s(?:(%s)%s([,}])|([{\[]))" % (_SPACE, _STRING, _SPACE, _SPACE, _SCALAR, _SPACE)
@@ -208,7 +210,7 @@ class Redactor:
         names = b"|".join(re.escape(key.encode()) for key in sorted(wanted))
         # a key that is escaped somehow is not passed, nor one that begins like a wanted one and goes on with a dot
         key = rb'"(?!(?:%s)["\\.])[^"\\]*"' % names
-        value = rb"(?:%s|%s)" % (_SCALAR, _FLAT)
+        value = rb"(?:%s|%s)" % (_SCALAR, _NESTED)
         return re.compile(rb"(?:%s%s%s:%s%s%s,)*" % (_SPACE, key, _SPACE, _SPACE, value, _SPACE))
 
     def _below(self, place: _Place, key: bytes) -> tuple[_Place | None, RedactRule | None]:
@@ -254,6 +256,9 @@ def _end_of_empty(body: bytes, at: int) -> int:
 
 def _skip(body: bytes, at: int) -> int:
     """Return the position behind the value whose opening bracket was read."""
+    whole = _WHOLE.match(body, at - 1)
+    if whole is not None:
+        return whole.end()
     depth = 1
     while depth:
         bracket = _found(_BRACKET.match(body, at))

@@ -98,6 +98,9 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
         rows = {"name": "R", "path": "r", "type": "rows", "columns": [column]}
         config["columns"] = [rows if name else column]
         return config
+    if name.endswith(".redact"):
+        config["source"]["redact"] = [{"path": "a", "how": "mask", key: example}]
+        return config
     place = config
     steps = [kind, *name.split(".")[1:]] if kind in used else section.split(".")
     for step in steps if section else []:

@@ -201,6 +201,32 @@ def documents(count: int, prefix: str = "") -> dict[str, str]:
 class ElasticsearchBehaviour(ElasticsearchTests):
     """What is peculiar to Elasticsearch, on whatever server the subclass names."""
 
+    # --- fields
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"include": ["user.*", "n"]}, {"n": 1, "user": {"email": "e", "name": "x"}}),
+            ({"include": ["user"], "exclude": ["*.name"]}, {"user": {"email": "e"}}),
+            ({"exclude": ["user", "items.name", "ts"]}, {"n": 1, "items": [{"kg": 2}, {"kg": 3}]}),
+            ({"include": ["no_such_field"]}, {}),
+        ],
+    )
+    def test_the_server_leaves_fields_out(
+        self, server: Server, fields: dict[str, list[str]], expected: dict[str, Any]
+    ) -> None:
+        index = server.index()
+        items = '[{"name":"a","kg":2},{"name":"b","kg":3}]'
+        text = f'{{"ts":"{iso(START)}","n":1,"user":{{"email":"e","name":"x"}},"items":{items}}}'
+        server.put(index, {"one": text})
+        source = make(index, fields=fields)
+        try:
+            ((record_id, event_time, body),) = rows_of(read_all(source, WINDOW))
+            assert source.rewritten() is not None
+        finally:
+            source.close()
+        assert (record_id, event_time, json.loads(body)) == (f"{index}/one", START, expected)
+
     # --- several indices
 
     @pytest.mark.parametrize("readers", [1, 2, 3])

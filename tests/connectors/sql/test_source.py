@@ -715,3 +715,39 @@ def test_a_wall_time_of_another_zone_is_noted(database: sqlite3.Connection) -> N
         "at": ("timestamp", "wall time of Europe/Berlin: the view reads it as UTC; use EVENT_TIME"),
         "made": ("timestamp", None),
     }
+
+
+# --- fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns", "expected"),
+    [
+        ({"include": ["no*"]}, None, '{"note":"x"}'),
+        ({"include": ["id", "note"], "exclude": ["id"]}, None, '{"note":"x"}'),
+        ({"exclude": ["at", "mail"]}, None, '{"id":1,"note":"x"}'),
+        ({"exclude": ["mail"]}, ["mail", "note"], '{"note":"x"}'),
+    ],
+)
+def test_fields_choose_the_columns_of_a_body_and_not_of_its_time_and_id(
+    database: sqlite3.Connection, fields: dict[str, Any], columns: list[str] | None, expected: str
+) -> None:
+    rows = [(1, "2013-11-03T05:00:00Z", "m", "x")]
+    source = source_over(database, rows, "id, at, mail, note", fields=fields, columns=columns)
+    ((record_id, event_time, body),) = rows_of(read_all(source, WINDOW))
+    assert (record_id, event_time.hour, body) == ("events/[1]", 5, expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"exclude": ["mial"]}, "source.fields: .* has no column 'mial'.*did you mean 'mail'"),
+        ({"exclude": ["*"]}, "source.fields: .* has no column left for BODY, of id, at, mail"),
+    ],
+)
+def test_fields_that_no_column_has_are_an_error(
+    database: sqlite3.Connection, fields: dict[str, Any], message: str
+) -> None:
+    source = source_over(database, [], "id, at, mail", fields=fields)
+    with pytest.raises(FatalError, match=message):
+        source.check()
