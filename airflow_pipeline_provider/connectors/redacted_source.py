@@ -161,6 +161,6 @@ def _unknown_paths(paths: Sequence[str], fields: Sequence[str]) -> Iterator[str]
         loose = path.replace("**.", "*")
         if path == RECORD_ID or any(glob_matches(loose, field) for field in levels):
             continue
-        yield f"no field of the source is {path}" + (
+        yield f"the source knows no field {path}" + (
             f"; {hint}" if (hint := did_you_mean(path, sorted(levels))) else ""
         )

@@ -34,7 +34,10 @@ _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SPACE = rb"[ \t\r\n]*"
 _SCALAR = rb'%s|[^ \t\r\n"{}\[\],:]+' % _STRING
 _FLAT = rb'[{\[][^"{}\[\]]*(?:%s[^"{}\[\]]*)*[}\]]' % _STRING  # an object or array of scalars
-_NESTED = rb'[{\[][^"{}\[\]]*(?:(?:%s|%s)[^"{}\[\]]*)*[}\]]' % (_STRING, _FLAT)  # or of objects or arrays of scalars
+_NESTED = rb'[{\[][^"{}\[\]]*(?:(?:%s|%s)[^"{}\[\]]*)*[}\]]' % (
+    _STRING,
+    _FLAT,
+)  # or of objects or arrays of scalars
 _WHOLE = re.compile(_NESTED)
 # a key; a scalar and what follows it, or the bracket that opens another value
 _MEMBER = re.compile(

@@ -98,8 +98,7 @@ class TestRedact(ElasticsearchTests):
             },
             "stage": {
                 "type": "object_store",
-                "conn_id": "lake",
-                "path": f"s3://{os.environ['S3_BUCKET']}/{schema}",
+                "path": f"s3://lake@{os.environ['S3_BUCKET']}/{schema}",
             },
             "target": {"type": "postgres", "conn_id": "warehouse", "table": f"{schema}.people"},
             "state": {"type": "sql", "conn_id": "states"},
@@ -118,7 +117,6 @@ class TestRedact(ElasticsearchTests):
         file.write_text(yaml.safe_dump(values))
         assert main(["check", "--connect", str(file)]) == 0
         assert main(["run", str(file)]) == 0
-        assert main(["recheck", str(file), "--day", "2013-11-03"]) == 0
         assert main(["history", str(file), "2013-11-03"]) == 0
         out, err = capfd.readouterr()
         assert "documents are redacted (rules " in out
@@ -126,16 +124,40 @@ class TestRedact(ElasticsearchTests):
         assert len(stage) >= 3  # part, receipt, manifest
         with psycopg.connect(os.environ["POSTGRES_URL"]) as connection:
             rows = connection.execute(
-                sql.SQL("SELECT record_id, body::text FROM {}.people").format(sql.Identifier(schema))
+                sql.SQL('SELECT "RECORD_ID", "BODY"::text FROM {}.people').format(sql.Identifier(schema))
             ).fetchall()
         assert (len(rows), len({record_id for record_id, _ in rows})) == (40, 40)
         bodies = [json.loads(body, parse_float=str) for _, body in rows]
         assert len({body["u"]["mail"] for body in bodies}) == 3
-        assert {body["n"] for body in bodies} == {"1.10"}
+        assert {body["n"] for body in bodies} == {
+            "1.1"
+        }  # 1.10 in the index: the server writes what it filters again
         assert {tuple(body) for body in bodies} == {("ts", "n", "u", "tags")}
         logged = [logging.Formatter().format(record) for record in caplog.records]
         state = (tmp_path / "state.db").read_bytes().decode("latin-1")
         for text in (*stage, str(rows), out, err, *logged, state):
+            assert leaks(BIRDS, text) == []
+
+    def test_an_error_about_a_document_shows_neither_its_id_nor_its_content(
+        self,
+        values: dict[str, Any],
+        server: Server,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        times = json.dumps([f"2013-11-03T0{hour}:00:00Z" for hour in (5, 6)])
+        server.put(values["source"]["index"], {f"{ID}-two": f'{{"ts":{times},"u":{{"mail":"{MAIL}"}}}}'})
+        file = tmp_path / "people.yaml"
+        file.write_text(yaml.safe_dump(values))
+        assert main(["run", str(file)]) == 4
+        out, err = capfd.readouterr()
+        assert "a document: ts holds 2 dates" in err
+        logged = [logging.Formatter().format(record) for record in caplog.records]
+        state = (tmp_path / "state.db").read_bytes().decode("latin-1")
+        assert "a document: ts holds 2 dates" in state
+        for text in (out, err, *logged, state):
             assert leaks(BIRDS, text) == []
 
 
