@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from airflow_pipeline_provider.connectors.content_free import call
+from airflow_pipeline_provider.connectors.content_free import content_free
 from airflow_pipeline_provider.connectors.elasticsearch.completeness import check_complete
 from airflow_pipeline_provider.connectors.elasticsearch.connection import node_configs, url_of
 from airflow_pipeline_provider.connectors.elasticsearch.credentials import SIGN, AwsSigner
@@ -174,12 +174,17 @@ class Client:
         )
         for attempt in retrying:  # called as a function it would keep the answer until garbage is collected
             with attempt:
-                asked = (method, target, data, what, in_snapshot, most_bytes)
-                answer = self._read(read, *asked) if self._quotes else call(self._read, read, *asked)
+                answer = self._read(read, method, target, data, what, in_snapshot, most_bytes)
         return answer
 
     def _read(self, read: Callable[[bytes], T], *asked: Any) -> T:
-        return read(self._once(*asked))
+        try:
+            return read(self._once(*asked))
+        except PipelineError as error:
+            if self._quotes:
+                raise
+            hidden = content_free(error)
+        raise hidden  # outside of the handler, so that it has no context
 
     def ask(
         self,
