@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.config.field_control import rules_of
@@ -22,10 +22,14 @@ from airflow_pipeline_provider.exceptions import ConfigError, FatalError, Pipeli
 from airflow_pipeline_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import pyarrow as pa
 
     from airflow_pipeline_provider.connectors.base import Source
     from airflow_pipeline_provider.envelope.redactor import HashKey, Redactor
+
+    View: TypeAlias = AbstractContextManager[Sequence[Iterator[pa.RecordBatch]]]
 
 SHORTEST_KEY = 16
 
@@ -66,14 +70,26 @@ class RedactedSource:
         """Ask the source, unless it does not know the ids because they are hashed."""
         return None if self._hashes_ids else _asked(self._source.explain_repeated, record_ids)
 
-    @contextmanager
-    def open(self, slice_: Slice, readers: int = 1) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+    def open(self, slice_: Slice, readers: int = 1) -> View:
         """Open the slice of the source; its iterators yield redacted batches."""
-        redactor = self._redactor
-        view = call(self._source.open, slice_, readers)
+        return self._opened(self._source.open, self._redactor.batch, slice_, readers)
+
+    def open_ids(self, slice_: Slice, readers: int = 1) -> View:
+        """Open the slice for its record ids, which are those of redacted rows, and event times."""
+        return self._opened(self._source.open_ids, self._redactor.ids, slice_, readers)
+
+    @contextmanager
+    def _opened(
+        self,
+        opened: Callable[[Slice, int], View],
+        redact: Callable[[pa.RecordBatch], pa.RecordBatch],
+        slice_: Slice,
+        readers: int,
+    ) -> Iterator[Sequence[Iterator[pa.RecordBatch]]]:
+        view = call(opened, slice_, readers)
         iterators = call(view.__enter__)
         try:
-            yield [_redacted(iterator, redactor) for iterator in iterators]
+            yield [_redacted(iterator, redact) for iterator in iterators]
         except BaseException as error:
             if not call(view.__exit__, type(error), error, error.__traceback__):
                 raise
@@ -143,9 +159,11 @@ def _raise(error: PipelineError) -> None:
     raise error
 
 
-def _redacted(iterator: Iterator[pa.RecordBatch], redactor: Redactor) -> Iterator[pa.RecordBatch]:
+def _redacted(
+    iterator: Iterator[pa.RecordBatch], redact: Callable[[pa.RecordBatch], pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     while (batch := call(next, iterator, None)) is not None:
-        yield call(redactor.batch, batch)
+        yield call(redact, batch)
 
 
 def _unknown_paths(paths: Sequence[str], fields: Sequence[str]) -> Iterator[str]:

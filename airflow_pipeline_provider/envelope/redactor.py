@@ -88,6 +88,10 @@ class Redactor:
         if self._rules:
             bodies = batch.column("BODY").cast(pa.binary()).to_pylist()
             batch = _with(batch, "BODY", utf8([self.body(body) or b"" for body in bodies]))
+        return self.ids(batch)
+
+    def ids(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the batch with its record ids as they may be stored."""
         if self.hashes_ids:
             ids = batch.column("RECORD_ID").to_pylist()
             batch = _with(batch, "RECORD_ID", text_column(map(self.record_id, ids)))

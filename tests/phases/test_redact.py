@@ -29,6 +29,7 @@ from airflow_pipeline_provider.exceptions import (
     SnapshotLostError,
     TransientError,
 )
+from airflow_pipeline_provider.phases.diff import diff
 from airflow_pipeline_provider.phases.extract import extract
 from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.load import load
@@ -145,6 +146,15 @@ def test_source_and_target_agree_with_hashed_ids_when_counted_again(pipeline: Pi
     run_window(pipeline.runtime(source=REDACT), pipeline.request(**AGAIN))
     report = recheck(pipeline.runtime(source=REDACT), 7)
     assert [(one.verdict.value, one.source, one.target) for one in report.findings] == [("equal", 20, 20)]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_diff_compares_the_rows_as_they_were_loaded(pipeline: Pipeline, content: bool) -> None:
+    seed(pipeline)
+    runtime = pipeline.runtime(source=REDACT)
+    run_window(runtime, pipeline.request(**AGAIN))
+    report = diff(pipeline.runtime(source=REDACT), FIRST, content=content)
+    assert [(one.verdict.value, one.tally.source) for one in report.windows] == [("equal", 20)]
 
 
 def quoting(kind: type[Exception]) -> Any:
