@@ -274,7 +274,7 @@ def _skip(body: bytes, at: int) -> int:
     return at
 
 
-class _Number(str):
+class _NumberText(str):
     """The text of a number, which must not become a float."""
 
     __slots__ = ()
@@ -284,7 +284,7 @@ def _canonical(value: bytes) -> bytes:
     """Return a value as JSON without spaces, with sorted keys and plain characters; numbers as they are written."""
     if value[:1] not in b"{[":
         return value
-    found = json.loads(value, parse_int=_Number, parse_float=_Number, object_pairs_hook=_sorted_pairs)
+    found = json.loads(value, parse_int=_NumberText, parse_float=_NumberText, object_pairs_hook=_sorted_pairs)
     return _written(found).encode()
 
 
@@ -294,7 +294,7 @@ def _sorted_pairs(pairs: list[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, _Number):
+    if isinstance(value, _NumberText):
         return str(value)
     if isinstance(value, tuple):
         return "{" + ",".join(f"{_quoted(key)}:{_written(inner)}" for key, inner in value) + "}"

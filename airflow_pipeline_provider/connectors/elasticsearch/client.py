@@ -177,7 +177,7 @@ class Client:
                 answer = self._read(read, method, target, data, what, in_snapshot, most_bytes)
         return answer
 
-    def _read(self, read: Callable[[bytes], T], *asked: Any) -> T:
+    def _read(self, read: Callable[[Answer], T], *asked: Any) -> T:
         try:
             return read(self._once(*asked))
         except PipelineError as error:
