@@ -171,6 +171,8 @@ def _shown_elsewhere(
     for key in ("time_column", "time_field"):
         if field := getattr(source, key, None):
             shown.append((field, key, "EVENT_TIME"))
+    if field := getattr(source, "change_column", None):
+        shown.append((field, "change_column", "the ledger"))
     if RECORD_ID not in paths:
         shown += [(field, "key_columns", "RECORD_ID") for field in getattr(source, "key_columns", None) or ()]
     for field, key, column in shown:

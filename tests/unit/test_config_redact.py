@@ -94,6 +94,10 @@ def test_what_cannot_be_meant_is_refused_with_its_line(
         ({**KEY, "redact": [{"path": "a", "how": "drop"}]}, ["source.redact_conn_id: is not used"]),
         ({"redact": [{"path": "@timestamp", "how": "drop"}]}, ["EVENT_TIME still shows it"]),
         ({**SQL, "redact": [{"path": "id", "how": "drop"}]}, ["RECORD_ID still shows it"]),
+        (
+            {**SQL, "change_column": "c", "redact": [{"path": "c", "how": "drop"}]},
+            ["the ledger still shows it"],
+        ),
         ({**SQL, **KEY, "redact": [{"path": "id", "how": "drop"}, {"path": "_id", "how": "hash"}]}, []),
     ],
 )
