@@ -116,23 +116,25 @@ def _judge(
     """Return how a record of the source differs, and whether its content does; count what is explained."""
     there, kept = list(held), list(aside)
     if not there:
-        explained = len(kept) >= len(rows) and not (len(rows) == 1 and _changed(rows[0], kept[0]))
-        if not explained:
+        if len(kept) < len(rows) or (len(rows) == 1 and _was_changed(rows[0], kept[0])):
             return DifferenceKind.MISSING, False
         tally.quarantined += 1
         return None, False
     if len(there) > 1 or len(rows) - len(kept) > 1:
         return DifferenceKind.REPEATED, False
     one, other = rows[0], there[0]
-    changed = _changed(one, other)
-    if changed or one[1] != other[1]:
-        return DifferenceKind.DIFFERENT, changed
+    if _was_changed(one, other):
+        return DifferenceKind.DIFFERENT, _content_changed(one, other)
     if content and (one[2] is None or one[2] != other[2]):
         tally.unproven += 1
     return None, False
 
 
-def _changed(one: Row, other: Row) -> bool:
+def _was_changed(one: Row, other: Row) -> bool:
+    return one[1] != other[1] or _content_changed(one, other)
+
+
+def _content_changed(one: Row, other: Row) -> bool:
     """Return whether the digests prove that the contents differ."""
     comparable = one[2] is not None and other[2] is not None and one[3] and other[3]
     return comparable and one[2] != other[2]

@@ -257,7 +257,9 @@ def _changed_since(runtime: Runtime, piece: Interval, before: Sequence[CommitRow
 def _read_source(runtime: Runtime, commit: Entry, piece: Interval, content: bool) -> RecordBuckets:
     """Return the rows of the source under one view; what was read under a lost one is discarded."""
     slice_ = Slice(0, 1, piece, record_id=_form_of(runtime, commit))
-    opened = runtime.source.open if content else runtime.source.open_ids
+    # rules that hide values act on whole rows, and may change ids
+    reads_rows = content or getattr(runtime.config.source, "redact", ())
+    opened = runtime.source.open if reads_rows else runtime.source.open_ids
     for tries_left in reversed(range(SNAPSHOT_TRIES)):
         buckets = RecordBuckets()
         try:

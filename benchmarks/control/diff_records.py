@@ -25,7 +25,7 @@ from airflow_pipeline_provider.connectors.base import CommitRow, Slice
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.load_protocol import instant_text
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
-from airflow_pipeline_provider.connectors.registry import options_model, register
+from airflow_pipeline_provider.connectors.registry import connector_class, options_model, register
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.phases.diff import diff
@@ -110,7 +110,7 @@ def runtime(folder: Path) -> Runtime:
         config,
         MadeUpSource(config.source, identity),
         ObjectStoreStage(config.stage, identity),
-        DuckDBTarget(config.target, identity),
+        connector_class("target", "duckdb")(config.target, identity),
         state,
     )
 

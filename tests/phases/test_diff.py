@@ -343,6 +343,15 @@ def test_a_quarantined_record_that_was_corrected_is_missing(
     assert tallies(diff(limited(), FIRST, content=True)) == [Tally(119, 117, quarantined=1, missing=1)]
 
 
+def test_quarantined_rows_of_another_part_of_the_window_explain_nothing(
+    pipeline: Pipeline, limited: Callable[[], Runtime]
+) -> None:
+    half = Interval(FIRST.start, FIRST.start + timedelta(hours=1))
+    for record_id in ("r00070", "r00080"):
+        pipeline.rows.put(record_id, FIRST.start, '"' + "x" * 60 + '"')
+    assert tallies(diff(limited(), half)) == [Tally(62, 58, missing=2, quarantined=2)]
+
+
 def test_without_the_files_of_quarantined_rows_a_window_is_not_compared(
     pipeline: Pipeline, limited: Callable[[], Runtime]
 ) -> None:

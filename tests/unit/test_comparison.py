@@ -48,6 +48,7 @@ CASES = {
     "quarantined": ([row("x")], [], [row("x")], {"quarantined": 1}),
     "quarantined, and gone from the source": ([], [], [row("x")], {}),
     "quarantined, and corrected since": ([row("x", 1, A)], [], [row("x", 1, B)], {"missing": 1}),
+    "quarantined, and moved since": ([row("x", 2)], [], [row("x", 1)], {"missing": 1}),
     "quarantined, and unchanged": ([row("x", 1, A)], [], [row("x", 1, A)], {"quarantined": 1}),
     "one of two is quarantined": ([row("x", 1, A), row("x", 1, B)], [row("x", 1, A)], [row("x", 1, B)], {}),
     "one of two is quarantined, the other is missing": (
