@@ -76,6 +76,12 @@ def test_contents_that_are_not_compared_are_not_unproven() -> None:
     assert compare([row("x")], [row("x")]) == (Tally(1, 1), [])
 
 
+def test_the_numbers_of_all_buckets_are_added() -> None:
+    tally = Tally(1, 2, 3, 4, 5, 6, 7, 8)
+    tally.add(Tally(10, 20, 30, 40, 50, 60, 70, 80))
+    assert tally == Tally(11, 22, 33, 44, 55, 66, 77, 88)
+
+
 def test_a_difference_names_both_sides() -> None:
     _, found = compare([row("x", 1, A), row("m", 5)], [row("x", 2, B), row("e", 7)], content=True)
     assert found == [
