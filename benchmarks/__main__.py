@@ -54,7 +54,8 @@ def main() -> None:
             except FailedError as error:
                 failed.append(name)
                 say(f"error: {error}")
-    write(given.out, results, common, failed)
+    narrowed = bool(given.only or given.races or given.names)
+    write(given.out, results, common, failed, narrowed=narrowed)
     say(f"written: {given.out}")
     raise SystemExit(1 if failed else 0)
 

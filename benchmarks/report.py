@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks import earlier
 from benchmarks.contract import Column, Goal, Results, Settings
 
 Group = tuple[ModuleType, Results]
@@ -31,29 +32,70 @@ MEDIANS = (
 )  # fmt: skip
 
 
-def write(path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str]) -> None:
-    """Write the whole page at once."""
+def write(
+    path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str], *, narrowed: bool = False
+) -> None:
+    """Write the page; if the run was `narrowed`, keep what an earlier one measured of other groups and races."""
+    page = earlier.read(path) if narrowed else earlier.Page()
+    if not settings.races and not settings.names:
+        page = page.without([_name(group) for group, _ in groups], [group.TITLE for group, _ in groups])
+    for group, results in groups:
+        for goal in group.goals(results):
+            row = _goal(_name(group), goal)
+            key = earlier.goal_key(row)
+            if (
+                goal.reached is not None or key not in page.goals
+            ):  # a part of the group may not have been measured
+                page.goals[key] = row
+        columns = getattr(group, "COLUMNS", {})
+        for race in results.races():
+            lines = _table(race, results, columns.get(race))
+            page.groups.setdefault(group.TITLE, {})[race] = [*lines, _measured(settings)]
+    page.medians |= _medians(groups)
+    page.machines = [
+        *(line for line in page.machines if not line.startswith(f"- {_today()}:")),
+        _machine(settings),
+    ]
+    path.write_text("\n".join(_page(page, failed)) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(page.medians, indent=1) + "\n")
+
+
+def _page(page: earlier.Page, failed: Sequence[str]) -> list[str]:
     lines = [
         "# Results",
         "",
-        f"Written by `make bench`, {datetime.now(timezone.utc):%Y-%m-%d}: {settings.rounds} rounds, interleaved,",
-        f"each run in a process of its own, with {settings.docs:,} documents unless a table has another number. A",
-        "figure is the median, with the smallest and the largest in parentheses. docs/performance.md explains them.",
+        "Written by `make bench`. Contestants run interleaved, each run in a process of its own. A figure is the",
+        "median, with the smallest and the largest in parentheses if there were several rounds. docs/performance.md",
+        "explains them.",
         "",
-        "## Goals",
+        f"## {earlier.GOALS}",
         "",
-        *_goals([goal for group, results in groups for goal in group.goals(results)]),
+        "| group | work | goal | measured | |",
+        "|---|---|---|---|---|",
+        *(row for _, row in sorted(page.goals.items(), key=lambda item: item[0][0])),
     ]
     if failed:
         lines += ["", f"**Not finished because of an error: {', '.join(failed)}.**"]
-    for group, results in groups:
-        lines += ["", f"## {group.TITLE}"]
-        columns = getattr(group, "COLUMNS", {})
-        for race in results.races():
-            lines += ["", f"### {race}", "", *_table(race, results, columns.get(race))]
-    lines += ["", "## Machine and versions", "", *_machine(settings)]
-    path.write_text("\n".join(lines) + "\n")
-    path.with_suffix(".json").write_text(json.dumps(_medians(groups), indent=1) + "\n")
+    for title, races in page.groups.items():
+        lines += ["", f"## {title}"]
+        for race, shown in races.items():
+            lines += ["", f"### {race}", "", *shown]
+    return [*lines, "", f"## {earlier.MACHINE}", "", *page.machines]
+
+
+def _name(group: ModuleType) -> str:
+    return str(getattr(group, "__name__", group.TITLE)).rpartition(".")[2]
+
+
+def _today() -> str:
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}"
+
+
+def _measured(settings: Settings) -> str:
+    rounds = f"{settings.rounds} round{'s' if settings.rounds > 1 else ''}"
+    options = "".join(f", {name}={value}" for name, value in settings.options.items())
+    what = f"{rounds}, {settings.docs:,} documents unless the table has another number{options}"
+    return f"Measured {_today()}: {what}; at the end the load was {os.getloadavg()[2]:.1f} on {os.cpu_count()} CPUs."
 
 
 def _medians(groups: Sequence[Group]) -> dict[str, Any]:
@@ -73,10 +115,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _goals(goals: Sequence[Goal]) -> list[str]:
+def _goal(group: str, goal: Goal) -> str:
     words = {True: "reached", False: "**not reached**", None: "not measured"}
-    rows = [f"| {goal.work} | {goal.goal} | {goal.seen} | {words[goal.reached]} |" for goal in goals]
-    return ["| work | goal | measured | |", "|---|---|---|---|", *rows]
+    return f"| {group} | {goal.work} | {goal.goal} | {goal.seen} | {words[goal.reached]} |"
 
 
 def _table(race: str, results: Results, columns: Sequence[Column] | None) -> list[str]:
@@ -138,7 +179,7 @@ def _cell(results: Results, race: str, name: str, column: Column) -> str:
     return f"{middle} ({format(min(values), form)}–{format(max(values), form)})"
 
 
-def _machine(settings: Settings) -> list[str]:
+def _machine(settings: Settings) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = []
     for name in VERSIONS:
@@ -150,10 +191,10 @@ def _machine(settings: Settings) -> list[str]:
     versions.append(
         f"elasticdump {json.loads(package.read_text())['version'] if package.exists() else 'not installed'}"
     )
-    return [
-        f"{os.cpu_count()} CPUs ({_cpu_model()}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}; " + ", ".join(versions) + ".",
-    ]
+    return (
+        f"- {_today()}: {os.cpu_count()} CPUs ({_cpu_model()}), {memory:.0f} GiB, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}; {', '.join(versions)}."
+    )
 
 
 def _cpu_model() -> str:
