@@ -8,6 +8,7 @@
 #   CELERY_WORKERS      worker processes (default 2), each with WORKER_CONCURRENCY task slots (default 4)
 #   AIRFLOW_ADMIN, AIRFLOW_ADMIN_PASSWORD   the login (default admin / admin)
 #   TRIGGERER=0         leaves the triggerer out (deferrable operators then do not resume)
+#   PRELOAD             folder with the airflow_local_settings.py of the scheduler (default: preload/)
 #   RESET=1             begins with an empty metadata database
 # Every AIRFLOW__* and AIRFLOW_CONN_* variable of the caller is passed on and wins over what is set here.
 # An own PostgreSQL (port N+1) and, for Celery, an own Redis (port N+2) are started, unless
@@ -113,7 +114,7 @@ component() { local name="$1"; shift; launch "$run/$name.pid" "$run/$name.log" "
 component api-server api-server
 wait_for 120 "$run/api-server.pid" "$run/api-server.log" curl -fsS --noproxy '*' "http://127.0.0.1:$PORT/api/v2/version"
 # LocalExecutor forks tasks from the scheduler
-PYTHONPATH="$here/preload${PYTHONPATH:+:$PYTHONPATH}" component scheduler scheduler
+PYTHONPATH="${PRELOAD:-$here/preload}${PYTHONPATH:+:$PYTHONPATH}" component scheduler scheduler
 component dag-processor dag-processor
 want=(metadatabase scheduler dag_processor)
 if [ "${TRIGGERER:-1}" = 1 ]; then component triggerer triggerer; want+=(triggerer); fi
