@@ -46,11 +46,13 @@ def waive(
     owner: str,
     names: tuple[str, str] = ("start", "end"),
     clock: Callable[[], datetime] = utc_now,
+    unless: Callable[[], str | None] = lambda: None,
 ) -> Waived:
     """Append a waiver for each uncommitted interval of each day.
 
     :param owner: the name under which the leases are held meanwhile.
     :param names: how the caller names the bounds of the span, for errors.
+    :param unless: called under the lease of each interval; a reason leaves the interval out.
     :raises ConfigError: the span ends in the future, or begins before the pipeline can.
     :raises LeaseHeldError: a run holds part of it. Nothing is waived then, unless the message states otherwise.
     :raises PipelineError: the state failed; the message states how many intervals were waived before.
@@ -72,7 +74,7 @@ def waive(
                 pieces, left_out = waivable(state.entries(part), part)
                 done.left_out += left_out
                 for piece in pieces:
-                    _waive_piece(state, piece, {"reason": reason, "by": by}, owner, done)
+                    _waive_piece(state, piece, {"reason": reason, "by": by}, owner, done, unless)
     except PipelineError as error:
         if done.pieces:
             error.append(f"waived before it: {counted(len(done.pieces), 'interval')}")
@@ -108,7 +110,14 @@ def _refuse_leased(state: State, span: Interval) -> None:
             )
 
 
-def _waive_piece(state: State, piece: Interval, detail: dict[str, str], owner: str, done: Waived) -> None:
+def _waive_piece(
+    state: State,
+    piece: Interval,
+    detail: dict[str, str],
+    owner: str,
+    done: Waived,
+    unless: Callable[[], str | None],
+) -> None:
     """Append the waiver under the interval's lease, so that no run starts on it meanwhile."""
     try:
         state.acquire(piece, owner, state.options.lease_seconds)
@@ -125,6 +134,9 @@ def _waive_piece(state: State, piece: Interval, detail: dict[str, str], owner: s
         ) from error
     try:
         reach("waive.leased")
+        if (why := unless()) is not None:
+            done.left_out.append((piece, why))
+            return
         still, left_out = waivable(state.entries(piece), piece)
         done.left_out += left_out
         for one in still:
