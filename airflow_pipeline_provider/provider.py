@@ -36,6 +36,7 @@ _OPERATORS = (
     "audit",
     "broken_files",
     "choose_pipeline",
+    "decide_shrinkage",
     "drain",
     "extract",
     "generate",

@@ -85,6 +85,8 @@ EXAMPLES: dict[str, Any] = {
     "airflow.on_blocked": {"mycompany.notices.Pager": {"team": "data"}},
     "airflow.on_drift": {"smtp": {"to": "data@example.com"}},
     "airflow.on_late": {"slack": {"channel": "#data"}},
+    "airflow.decide_shrinkage": {"timeout": "20h"},
+    "airflow.decide_shrinkage.assigned_users": ["ann"],
     **{f"airflow.tasks.{task}": {"execution_timeout": "1h"} for task in ("default", "generate_window")},
     **{f"airflow.tasks.{task}": {"priority_weight": 5} for task in ("validate", "stage", "audit", "drain")},
     **{

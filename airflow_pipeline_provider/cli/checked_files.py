@@ -98,6 +98,10 @@ def _valid_file(file: Path, config: PipelineConfig) -> CheckedFile:
         from airflow_pipeline_provider.operators.notifiers import notifier_problems
 
         problems += notifier_problems(config, file)
+    if config.airflow.decide_shrinkage is not None:
+        from airflow_pipeline_provider.operators.hitl import form_problems
+
+        problems += form_problems(config, file)
     return CheckedFile(file, config.pipeline_id, problems, config)
 
 

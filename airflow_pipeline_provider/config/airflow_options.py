@@ -202,6 +202,21 @@ class TasksOptions(Section):
                 yield ("airflow", "tasks", field.alias or name, "executor_config"), settings.executor_config
 
 
+class ShrinkageForm(Section):
+    """Form of Airflow in which a person decides about windows that shrank at the source."""
+
+    timeout: DurationSeconds = Field(
+        default=72_000,
+        ge=60,
+        description="How long a form waits for an answer, such as 20h; then it counts as answered by later.",
+    )
+    assigned_users: Names = Field(
+        default=(),
+        description="Ids of the users who may answer, as Airflow's auth manager has them; empty: all who may edit "
+        "runs of the DAG.",
+    )
+
+
 class AirflowOptions(Section):
     """Settings of the pipeline's DAG."""
 
@@ -279,6 +294,12 @@ class AirflowOptions(Section):
     on_late: Notices = Field(
         default={},
         description="Notifiers that the maintenance DAG calls when a day or a window is not as `expect` says.",
+    )
+
+    decide_shrinkage: ShrinkageForm | None = Field(
+        default=None,
+        description="Ask in a form of Airflow what becomes of rows that the source lost: accept, keep or later; {} "
+        "uses the defaults.",
     )
 
     def notices(self) -> dict[str, dict[str, dict[str, Any]]]:

@@ -34,6 +34,7 @@ from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
 from airflow_pipeline_provider.garbage_collection import freeze_imports
 from airflow_pipeline_provider.observability.redaction import redact_yaml
 from airflow_pipeline_provider.operators.executor_config import TaskSettingError
+from airflow_pipeline_provider.operators.hitl import check_form
 
 EARLIEST_START = pendulum.datetime(1970, 1, 1)  # runs of days before a DAG's start_date would have no tasks
 
@@ -73,6 +74,8 @@ def load_pipelines(namespace: dict[str, Any], folder: str) -> None:
 
 def build_dag(config: PipelineConfig, file: Path | None = None) -> DAG:
     """Build the DAG of one pipeline; its documentation shows `file`."""
+    if get_parsing_context().dag_id is None:
+        check_form(config)
     start = day_interval(config.start_day, config.timezone).start if config.start_day else EARLIEST_START
     # Airflow evaluates a cron expression in the time zone of the start date
     local_start = pendulum.instance(start).in_timezone(config.timezone)

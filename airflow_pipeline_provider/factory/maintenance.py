@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 
-from airflow_pipeline_provider.config.loader import ConfigFileError, default_notices, load_folder
+from airflow_pipeline_provider.config.loader import (
+    ConfigFileError,
+    default_notices,
+    find_file,
+    load_folder,
+    load_pipeline,
+)
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
@@ -18,6 +24,7 @@ from airflow_pipeline_provider.factory.dag import EARLIEST_START
 from airflow_pipeline_provider.factory.task_settings import default_args
 from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOperator
 from airflow_pipeline_provider.operators.executor_config import TaskSettingError
+from airflow_pipeline_provider.operators.hitl import FORM_SUFFIX, check_form
 from airflow_pipeline_provider.operators.maintenance import (
     CleanupOperator,
     DriftOperator,
@@ -44,8 +51,8 @@ def load_maintenance(
     For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
     pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
     attempts and part files older than `stage.keep`. A pipeline with `expect` gets a task that judges the last `days`
-    days by it. The DAG file can also call `load_pipelines`. The Params `pipeline` and `day` limit a run that is
-    started by hand.
+    days by it, one with `airflow.decide_shrinkage` a DAG `<pipeline id>.shrinkage` with a form. The DAG file can also
+    call `load_pipelines`. The Params `pipeline` and `day` limit a run that is started by hand.
 
     :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
     :param schedule: a cron expression in UTC, or None for manual runs only.
@@ -60,10 +67,15 @@ def load_maintenance(
     path = Path(namespace["__file__"]).parent / folder
     if not path.is_dir():
         raise ConfigError(f"folder: there is no folder {path}; pass the folder of the pipeline files")
-    if get_parsing_context().dag_id not in (None, dag_id):
+    wanted = get_parsing_context().dag_id
+    if wanted not in (None, dag_id):
+        _add_wanted_form(namespace, path, str(wanted))
         return
     loaded = load_folder(path, options_model=options_model)
     configs = [config for _, (_, config) in sorted(loaded.pipelines.items()) if _is_valid(config)]
+    if wanted is None:
+        for config in configs:
+            _add_form(namespace, config, loaded.pipelines)
     dag = build_maintenance(configs, schedule=schedule, days=days, on_shrink=on_shrink, dag_id=dag_id)
     if _reports_broken_files(path):
         from airflow_pipeline_provider.operators.broken_files import BrokenFilesOperator
@@ -73,9 +85,34 @@ def load_maintenance(
     namespace[dag_id] = dag
 
 
+def _add_form(namespace: dict[str, Any], config: PipelineConfig, pipeline_ids: Container[str]) -> None:
+    """Add the DAG of the pipeline's form, if it has one."""
+    form = config.airflow.decide_shrinkage
+    if form is None:
+        return
+    from airflow_pipeline_provider.factory.shrinkage import build_shrinkage_dag
+
+    dag = build_shrinkage_dag(config, form, EARLIEST_START)
+    if dag.dag_id in pipeline_ids:
+        raise ConfigError(
+            f"pipeline_id: {dag.dag_id} is the id of the DAG that decides about {config.pipeline_id}: choose another "
+            f"id, or remove airflow.decide_shrinkage of {config.pipeline_id}"
+        )
+    namespace[dag.dag_id] = dag
+
+
+def _add_wanted_form(namespace: dict[str, Any], folder: Path, dag_id: str) -> None:
+    """Add the DAG of one form, which a task of it requests; only the file of its pipeline is loaded."""
+    pipeline_id = dag_id.removesuffix(FORM_SUFFIX)
+    file = find_file(folder, pipeline_id) if pipeline_id != dag_id else None
+    if file is not None:
+        _add_form(namespace, load_pipeline(file, options_model=options_model, pipeline_id=pipeline_id), ())
+
+
 def _is_valid(config: PipelineConfig) -> bool:
     try:
         default_args(config)
+        check_form(config)
     except TaskSettingError:
         return False
     return True
@@ -97,7 +134,7 @@ def build_maintenance(
     on_shrink: str,
     dag_id: str = DAG_ID,
 ) -> DAG:
-    """Build the DAG: a task group of four or five tasks for each pipeline; no pipeline waits for another."""
+    """Build the DAG: a task group of four to six tasks for each pipeline; no pipeline waits for another."""
     dag = DAG(
         dag_id=dag_id,
         schedule=schedule,
@@ -167,6 +204,12 @@ def _add_tasks(config: PipelineConfig, days: int, on_shrink: str) -> list[BaseOp
             **common,
         )
         counted >> drift
+        if config.airflow.decide_shrinkage is not None:
+            from airflow_pipeline_provider.operators.decide_shrinkage import AskShrinkageOperator
+
+            counted >> AskShrinkageOperator(
+                task_id=f"ask__{name}", pipeline=config, recheck_task_id=recheck_id, **common
+            )
         cleanup = CleanupOperator(task_id=f"cleanup__{name}", pipeline=config, day=day, **common)
         first: list[BaseOperator] = [counted, cleanup]
         if config.expect is not None:

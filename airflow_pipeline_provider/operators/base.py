@@ -75,11 +75,18 @@ XCOMS = {
     ): "`layout: single_task`: what `audit` returns; the other XComs are those of `generate_window`, and `verdict`",
     ("recheck", "return_value"): "maintenance DAG: windows that grew, as `[start, end]`",
     ("recheck", "drift"): "maintenance DAG: windows that shrank, as sentences",
+    (
+        "recheck",
+        "shrunk",
+    ): "maintenance DAG, with `airflow.decide_shrinkage`: the windows that the form asks about",
     ("recheck", "new_drift"): "maintenance DAG: number of windows newly found to differ, and sentences",
     (
         "broken_files",
         "return_value",
     ): "maintenance DAG: names of the pipeline files of which a notice was sent",
+    ("decide", "return_value"): "`<id>.shrinkage`: the windows to change, `[]` for later",
+    ("decide", "asked"): "`<id>.shrinkage`: the windows of the form, with their counts",
+    ("decide", "answer"): "`<id>.shrinkage`: choice, by, reason and at",
     (
         "cleanup",
         "return_value",

@@ -65,6 +65,11 @@ class DayRuns(NamedTuple):
         with _transient():
             return bool(self.ti.get_dr_count(dag_id, run_ids=run_ids, states=UNFINISHED) > 0)
 
+    def has_unfinished(self, dag_id: str) -> bool:
+        """Return whether any run of the DAG is queued or running."""
+        with _transient():
+            return bool(self.ti.get_dr_count(dag_id, states=UNFINISHED) > 0)
+
 
 def _questions(run_id: str, windows: Sequence[Interval]) -> Iterator[dict[str, Any]]:
     """Yield arguments that find the runs of the windows: backfill runs by date, those of one command by id."""

@@ -2,7 +2,8 @@
 
     recheck >> [reload (mapped over what grew), drift]        cleanup        expectations (with `expect`)
 
-`drift` is a task of its own: shrinkage fails the run, and what grew is reloaded nevertheless.
+`drift` is a task of its own: shrinkage fails the run, and what grew is reloaded nevertheless.  With
+`airflow.decide_shrinkage`, recheck is also followed by `ask` (`operators.decide_shrinkage`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from airflow_pipeline_provider.operators.base import PipelineOperator, run_of
 from airflow_pipeline_provider.operators.notices import report_drift, report_late
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
+from airflow_pipeline_provider.phases.decide_shrinkage import find_shrunk
 from airflow_pipeline_provider.phases.expectations import check_expectations
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.recheck_findings import RecheckedWindow
+from airflow_pipeline_provider.state.base import State
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,11 +63,13 @@ class RecheckOperator(PipelineOperator):
             day = parse_day(self.day, "day") if self.day else None
             report = recheck(runtime, self.days, context["dag_run"].run_after, day=day, run=run_of(context))
             zone, on_shrink = runtime.config.timezone, runtime.config.audit.on_shrink
+            unanswered = report.unanswered(on_shrink)
+            if runtime.config.airflow.decide_shrinkage is not None:
+                self._push_shrunk(context["ti"], runtime.state, unanswered)
         for left in report.left_out:
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
         for reason, windows in report.not_seen.items():
             self.log.info("updates in place are not seen in %s: %s", counted(windows, "window"), reason)
-        unanswered = report.unanswered(on_shrink)
         for found in report.shrunk:
             if found not in unanswered:
                 self.log.info(
@@ -81,6 +86,18 @@ class RecheckOperator(PipelineOperator):
                 MOST_RELOADS,
             )
         return [msgspec.to_builtins(found.interval) for found in stale[:MOST_RELOADS]]
+
+    def _push_shrunk(self, ti: Any, state: State, found: Sequence[RecheckedWindow]) -> None:
+        """Push what the form asks about."""
+        from airflow_pipeline_provider.operators.decide_shrinkage import MOST_ASKED, SHRUNK_KEY
+
+        read = (find_shrunk(state.entries(one.interval), one.interval) for one in found)
+        shrunk = [one for one in read if one is not None]
+        if len(shrunk) > MOST_ASKED:
+            self.log.warning(
+                "%d windows shrank: the form has the first %d, the next one has more", len(shrunk), MOST_ASKED
+            )
+        ti.xcom_push(key=SHRUNK_KEY, value=msgspec.to_builtins(shrunk[:MOST_ASKED]))
 
 
 def _listed(sentences: list[str]) -> list[str]:

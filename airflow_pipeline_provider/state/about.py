@@ -25,6 +25,12 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= LONGEST_NAME and text.isprintable()
 
 
+def author_name(name: str, user_id: object) -> str:
+    """Return the name of a user of Airflow as it is recorded; one that cannot be recorded becomes `user ID`."""
+    shown = " ".join(str(name).split())[:LONGEST_NAME]
+    return shown if is_name(shown) else f"user {user_id}"[:LONGEST_NAME]
+
+
 class Act(Struct, frozen=True, omit_defaults=True):
     """Manual change; `interval` is None when it concerns the whole pipeline."""
 

@@ -28,7 +28,7 @@ from airflow_pipeline_provider.operators.partition_events import (
 from airflow_pipeline_provider.phases.accept_shrink import record_acceptance
 from airflow_pipeline_provider.phases.unlock import release_lease
 from airflow_pipeline_provider.phases.waive import waive as waive_span
-from airflow_pipeline_provider.state.about import LONGEST_NAME, is_name
+from airflow_pipeline_provider.state.about import author_name
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.views.move_preview import MovePreview, Selection, preview_move
 from airflow_pipeline_provider.web import bodies, runs
@@ -191,8 +191,7 @@ def _found(dag_id: str) -> Found:
 
 def _name(user: Any) -> str:
     """Return the user's name as the ledger keeps it."""
-    name = " ".join(str(user.get_name()).split())[:LONGEST_NAME]
-    return name if is_name(name) else f"user {user.get_id()}"[:LONGEST_NAME]
+    return author_name(user.get_name(), user.get_id())
 
 
 def _preview(one: Found, at: datetime, selection: Selection) -> MovePreview:

@@ -25,7 +25,7 @@ from .test_partition_events import waiting
 EXAMPLES = Path(airflow_pipeline_provider.__file__).parent / "example_dags"
 DAGS = {
     "example_pipelines": {"example_flights", "example_orders"},
-    "example_maintenance": {"example_maintenance"},
+    "example_maintenance": {"example_maintenance", "example_flights.shrinkage"},
     "example_by_hand": {"example_by_hand"},
     "example_own_tasks": {"example_checked_orders"},
     "example_partitioned_consumer": {"example_orders_daily", "example_orders_and_flights_daily"},

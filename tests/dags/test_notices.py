@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +19,7 @@ from airflow_pipeline_provider.operators import notifiers
 from airflow_pipeline_provider.operators.notices import FailureNotices
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from tests.doubles.notifiers import Failing
+from tests.doubles.receiver import Receiver
 
 from .conftest import Folder
 from .test_maintenance import states, with_maintenance
@@ -27,34 +27,6 @@ from .test_maintenance import states, with_maintenance
 WEBHOOK = "tests.doubles.notifiers.Webhook"
 EMPTY = "{on_empty: fail}"
 WINDOW = "2013-11-03 [00:00 EDT, 24:00 EST)"
-
-
-class Receiver:
-    """A Slack-shaped receiver on loopback."""
-
-    def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
-        self.tokens: list[str] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.received.append(json.loads(body))
-                receiver.tokens.append(self.headers["Authorization"])
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            def log_message(self, *_: Any) -> None:
-                """Keep the test's output clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/services/T0/B0"
-
-    def texts(self, kind: str) -> list[str]:
-        return [one["text"] for one in self.received if one["kind"] == kind]
 
 
 @pytest.fixture

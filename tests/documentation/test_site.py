@@ -88,10 +88,6 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
     config: dict[str, Any] = {"pipeline_id": "flights_{{ region }}" if key == "matrix" else "flights"}
     for one, connector in used.items():
         config[one] = {"type": connector, **SECTIONS[f"{one}.{connector}"]}
-    if kind == "airflow" and name:
-        of_task = [part.replace("TASK", "extract") for part in name.split(".")[1:]]
-        config["airflow"] = {"tasks": {of_task[0]: {key: example}} if of_task else {key: example}}
-        return config
     if kind == "columns":
         types = {"columns": "rows", "format": "date"}
         column = {"name": "A", "path": "a", "type": types.get(key, "text"), key: example}
@@ -102,7 +98,7 @@ def with_example(section: str, key: str, example: Any) -> dict[str, Any]:
         config["source"]["redact"] = [{"path": "a", "how": "mask", key: example}]
         return config
     place = config
-    steps = [kind, *name.split(".")[1:]] if kind in used else section.split(".")
+    steps = [kind, *name.split(".")[1:]] if kind in used else section.replace("TASK", "extract").split(".")
     for step in steps if section else []:
         place = place.setdefault(step, {})
     if key == "kms_key_id":

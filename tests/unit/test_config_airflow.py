@@ -92,6 +92,10 @@ def test_settings_of_the_dag_and_its_tasks(tmp_path: Path) -> None:
         pytest.param("on_drift: {slack: {text: '{{ notice.pipelines }}'}}", "airflow.on_drift.slack.text: unknown notice.pipelines in its template; did you mean 'pipeline'?", id="unknown value"),
         pytest.param("on_blocked: {slack: {blocks: [{a: '{% if notice.x %}'}]}}", "airflow.on_blocked.slack.blocks: unknown notice.x in its template; known: command, counts, end, html, kind, link, ", id="value in a list"),
         pytest.param("on_failure: {slack: {context: {}}}", "airflow.on_failure.slack.context: is not an argument", id="context"),
+        pytest.param("decide_shrinkage: yes", "airflow.decide_shrinkage: must be a mapping, got 'yes'", id="form without settings"),
+        pytest.param("decide_shrinkage: {timeout: 5s}", "airflow.decide_shrinkage.timeout: must be at least 60, got '5s'", id="form for seconds"),
+        pytest.param("decide_shrinkage: {assigned_users: ann}", "airflow.decide_shrinkage.assigned_users: must be a list of text such as [a, b], got 'ann'", id="users of a form"),
+        pytest.param("decide_shrinkage: {time_out: 1d}", "airflow.decide_shrinkage.time_out: unknown key; did you mean 'timeout'?", id="unknown key of a form"),
         pytest.param("on_broken: {slack: {}}", "airflow.on_broken: unknown key; did you mean 'on_blocked'?", id="unknown notice"),
     ],
 )  # fmt: skip
