@@ -138,8 +138,8 @@ reliability: $(STAMP)  ## crashes at every point and at random times on every ba
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
 	$(if $(PYTEST_ARGS),,$(MAKE) page-airflow-3.2)
 
-UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py)
-reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once; LocalExecutor, then Celery with two workers
+UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py decisions.py)
+reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once, gates and forms; LocalExecutor, then Celery with two workers
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 
