@@ -8,11 +8,13 @@ from typing import Any
 from airflow_pipeline_provider.core.day_status import DayStatus, day_status
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.ledger import Check, Kind
 from airflow_pipeline_provider.exceptions import PipelineError, StateBehindError
 from airflow_pipeline_provider.phases.doctor import examine
 from airflow_pipeline_provider.phases.rebuild import rebuild
+from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.values import RunKind
+from tests.property.machine_model import inside
 from tests.property.machine_process import ENDINGS, Process
 from tests.property.machine_servers import PIPELINE, ZONE
 from tests.property.machine_world import LEASE, World
@@ -58,6 +60,7 @@ class End:
         if world.is_behind():
             self.it_asks_for_an_operator()
         self.it_catches_up()
+        self.a_recheck_finds_what_changed()
         self.a_person_reloads()
         self.stale_tasks_resume()
 
@@ -104,6 +107,19 @@ class End:
             max_attempts=3,
             timezone=ZONE,
         )
+
+    def a_recheck_finds_what_changed(self) -> None:
+        """After what it finds is loaded again, windows that are equal have the source's rows, contents included."""
+        world = self.world
+        world.now += LEASE + timedelta(minutes=1)
+        for found in recheck(world.runtime(), 9).stale:
+            world.finish(world.new_run(RunKind.WINDOW, found.interval))
+        report = recheck(world.runtime(), 9)
+        world.observe()
+        for found in report.findings:
+            if found.verdict is Check.EQUAL and found.not_seen is None and not world.model.keeps_history:
+                there = world.model.source_rows([found.interval])
+                assert inside(world.model.target, found.interval) == there, f"{found} differs by content"
 
     def a_person_reloads(self) -> None:
         world = self.world

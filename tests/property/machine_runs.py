@@ -12,12 +12,14 @@ from hypothesis.stateful import precondition, rule
 
 from airflow_pipeline_provider.core.durations import parse_duration
 from airflow_pipeline_provider.core.intervals import Interval, gaps
-from airflow_pipeline_provider.core.ledger import Kind
+from airflow_pipeline_provider.core.ledger import Check, Kind
 from airflow_pipeline_provider.exceptions import StateBehindError
 from airflow_pipeline_provider.phases.cleanup import cleanup
 from airflow_pipeline_provider.phases.recheck import recheck
+from airflow_pipeline_provider.phases.recheck_findings import RecheckReport
 from airflow_pipeline_provider.phases.values import RunKind
 from tests.property.machine_end import told
+from tests.property.machine_model import inside
 from tests.property.machine_process import Fault, What
 from tests.property.machine_servers import OnDisk
 from tests.property.machine_source import SourceMachine, days, recent
@@ -192,5 +194,28 @@ class RunMachine(SourceMachine):
             return
         report = recheck(self.world.runtime(), 7)
         self.world.observe()
-        for found in report.grown:
+        self.what_is_equal_has_the_sources_content(report)
+        for found in report.stale:
             self.world.finish(self.world.new_run(RunKind.WINDOW, found.interval))
+
+    def what_is_equal_has_the_sources_content(self, report: RecheckReport) -> None:
+        """With a marker that shows updates, equal counts are equal rows."""
+        model = self.world.model
+        for found in report.findings:
+            if found.verdict is Check.EQUAL and found.not_seen is None and not model.keeps_history:
+                there = model.source_rows([found.interval])
+                assert inside(model.target, found.interval) == there, f"{found} differs by content"
+
+    @rule(which=recent)
+    def a_document_is_exchanged(self, which: int) -> None:
+        """A delete that an insert at the same time cancels out."""
+        name = self.document(which)
+        if name is not None:
+            self.documents += 1
+            moment = self.world.source.rows[name].event_time
+            self.world.source.delete(name)
+            self.world.source.put(f"d{self.documents}", moment, f'{{"version":{self.documents}}}')
+
+    @rule(marks=st.booleans())
+    def the_source_gives_markers_or_not(self, marks: bool) -> None:
+        self.world.source.marks = marks
