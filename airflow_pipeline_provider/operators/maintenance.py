@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shell_line
 from airflow_pipeline_provider.core.days import day_of, parse_day
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
+from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.operators import asset_events
@@ -73,10 +74,12 @@ class RecheckOperator(PipelineOperator):
         for found in report.shrunk:
             if found not in unanswered:
                 self.log.info(
-                    "unchanged since the last recheck (audit.on_shrink: accept): %s", _shrunk(found, zone)
+                    "unchanged since the last recheck (audit.on_shrink: accept): %s", _difference(found, zone)
                 )
-        context["ti"].xcom_push(key=DRIFT_KEY, value=_listed([_shrunk(found, zone) for found in unanswered]))
-        new = [_shrunk(found, zone) for found in report.new]
+        context["ti"].xcom_push(
+            key=DRIFT_KEY, value=_listed([_difference(found, zone) for found in unanswered])
+        )
+        new = [_difference(found, zone) for found in report.new]
         context["ti"].xcom_push(key=NEW_DRIFT_KEY, value={"number": len(new), "windows": _listed(new)})
         stale = report.stale
         if len(stale) > MOST_RELOADS:
@@ -106,9 +109,10 @@ def _listed(sentences: list[str]) -> list[str]:
     return sentences[:MOST_LISTED] + ([f"and {more} more"] if more > 0 else [])
 
 
-def _shrunk(found: RecheckedWindow, zone: str) -> str:
+def _difference(found: RecheckedWindow, zone: str) -> str:
     rows = f"{counted(found.source, 'row')} in the source, {found.target:,} in the target"
-    return f"{local_window(found.interval, zone)} has {rows}"
+    written = f", {counted(found.changed, 'row')} written since" if found.verdict is Check.CHANGED else ""
+    return f"{local_window(found.interval, zone)} has {rows}{written}"
 
 
 class ReloadOperator(PipelineOperator):

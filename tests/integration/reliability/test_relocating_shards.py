@@ -1,4 +1,4 @@
-"""Shards that move to another node while a window is read: a cluster of two nodes.
+"""Shards that move to another node while a window is read, and primaries that are lost: a cluster of two nodes.
 
 A point in time stays with the shard copies that it was opened on, and a page asked for by it finds them.
 """
@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.phases.recheck_findings import RecheckReport
 from tests.connectors.elasticsearch.places import Server
 from tests.integration.conftest import SERVICES, plain_environment
 
+from .changing import Place, places, update
 from .moving import Moving, move, source_at
 
 pytestmark = pytest.mark.integration
@@ -120,3 +123,58 @@ def test_the_same_ids(
     move(monkeypatch, folder, moving, slices, distribute)
     assert moving.done["relocated"] == shards * len(RELOCATED_BEFORE)
     assert moving.lost > 0
+
+
+def lose_a_primary(server: Server, index: str, shard: int) -> None:
+    """The copy on the other node becomes the primary, under a new primary term."""
+
+    def primary() -> str:
+        copies = server.must("GET", f"/_cat/shards/{index}?format=json")
+        return next(one["node"] for one in copies if (one["shard"], one["prirep"]) == (str(shard), "p"))
+
+    before = primary()
+    cancel = {"index": index, "shard": shard, "node": before, "allow_primary": True}
+    server.must("POST", "/_cluster/reroute", {"commands": [{"cancel": cancel}]})
+    green = f"/_cluster/health/{index}?wait_for_status=green&timeout=50s"
+    assert not server.must("GET", green)["timed_out"]
+    assert primary() != before
+
+
+def replicated(server: Server, seed: int) -> Moving:
+    moving = Moving(server, 2, random.Random(seed))
+    index = f"{moving.prefix}-0"
+    server.must("PUT", f"/{index}/_settings", {"index": {"number_of_replicas": 1}})
+    green = f"/_cluster/health/{index}?wait_for_status=green&timeout=50s"
+    assert not server.must("GET", green)["timed_out"]
+    return moving
+
+
+def changed(place: Place) -> set[tuple[str, bool]]:
+    """Return each verdict of a recheck, and whether updates in place are seen."""
+    return {(one.verdict.value, one.not_seen is None) for one in place.recheck().findings}
+
+
+def test_updates_are_found_after_a_failover(
+    server: Server, monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int
+) -> None:
+    """Windows without a changed document are not called unchanged: their views may have had writes that were lost."""
+    moving = replicated(server, seed)
+    with places(folder, monkeypatch) as open_place:
+        place = open_place(moving)
+        place.move_all()
+        assert changed(place) == {("equal", True)}
+        lose_a_primary(server, f"{moving.prefix}-0", 0)
+        assert changed(place) == {("equal", False)}
+        update(moving)
+        report = place.recheck()
+        assert {one.verdict.value for one in report.findings} == {"equal", "changed"}
+        place.reload(report)
+        place.assert_equal_by_content()
+        assert all("another primary" in reason for reason in place.recheck().not_seen)
+        assert {one.not_seen for one in place.recheck().findings if one.interval in reloaded(report)} == {
+            None
+        }
+
+
+def reloaded(report: RecheckReport) -> set[Interval]:
+    return {one.interval for one in report.stale}
