@@ -501,10 +501,10 @@ def commands_page() -> str:
     text = [
         "# Commands\n\n"
         "`airflow-pipelines COMMAND` runs anywhere. `airflow pipelines COMMAND` is the same command inside of "
-        "Airflow's command line; there `reprocess`, `recheck` and `diff` can start DAG runs. With `-o json` a "
-        "command prints one JSON document on standard output and everything else on standard error. In the shapes "
-        "below an *instant* is ISO 8601 in UTC (`2013-11-03T05:00:00Z`), a *day* is a local date, and a key with `?` "
-        "may be missing. Keys that begin with `local_` are in the pipeline's time zone.\n\n"
+        "Airflow's command line; there `reprocess`, `recheck`, `diff` and `quarantine load` can start DAG runs. "
+        "With `-o json` a command prints one JSON document on standard output and everything else on standard error. "
+        "In the shapes below an *instant* is ISO 8601 in UTC (`2013-11-03T05:00:00Z`), a *day* is a local date, and "
+        "a key with `?` may be missing. Keys that begin with `local_` are in the pipeline's time zone.\n\n"
         "## Exit codes\n\n"
     ]
     codes = re.findall(r"(\d+) ([^;]+?)(?:;|$)", " ".join(EXIT_CODES.partition(":")[2].split()))

@@ -176,11 +176,6 @@ def rebuild_state(name: str) -> Words:
     return ("state", "rebuild", name)
 
 
-def show_quarantine(name: str, window_id: str) -> Words:
-    """Show the rows of a window that the target rejected."""
-    return ("quarantine", "show", name, "--window", window_id)
-
-
 def rebuild_quarantine(name: str) -> Words:
     """Write the target's table of quarantined rows again from the stage."""
     return ("quarantine", "rebuild", name)

@@ -43,7 +43,7 @@ class LoadedManifest(Struct, frozen=True):
 
 
 class Quarantine(Struct, frozen=True):
-    """Rows that the target cannot accept, which are kept in the stage."""
+    """Rows that the target cannot accept; `quarantine show` prints them."""
 
     rows: int
 
