@@ -5,6 +5,7 @@
 #   make types-page         the types of the page's JavaScript; needs npm, or fetches one through uv
 #   make test-integration   the same code against real servers (tests/services/README.md)
 #   make reliability        crashes at every point and at random times, on every backend; writes docs/reliability.md
+#   make test-snowflake     certify, kit and a part of the crash matrix on a real Snowflake account
 #   make bench              comparisons with its peers and the limits; writes benchmarks/results.md
 #   make profile            where an extraction's time goes, function by function
 #   make docs               the documentation site in site/
@@ -42,7 +43,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow bench profile demo docs test-airflow-3.2 page-airflow-3.2 constraints audit release-check clean services-stop
+.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow test-snowflake bench profile demo docs test-airflow-3.2 page-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -142,6 +143,17 @@ UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py kill
 reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once, gates and forms; LocalExecutor, then Celery with two workers
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
+
+SNOWFLAKE_NEEDS := AIRFLOW_CONN_SNOWFLAKE_DEFAULT SNOWFLAKE_HOST SNOWFLAKE_PORT SNOWFLAKE_ACCOUNT SNOWFLAKE_USER \
+	SNOWFLAKE_PASSWORD SNOWFLAKE_DATABASE SNOWFLAKE_SCHEMA SNOWFLAKE_SCRATCH REQUESTS_CA_BUNDLE
+test-snowflake: $(STAMP)  ## certify, the kit and the cut of the crash matrix on a real Snowflake account
+	@for name in $(SNOWFLAKE_NEEDS); do printenv $$name >/dev/null || { \
+		echo "error: $$name is not set; make test-snowflake needs $(SNOWFLAKE_NEEDS)" \
+		     "(SNOWFLAKE_SCRATCH: an empty schema, such as ANALYTICS.SCRATCH)" >&2; exit 2; }; done
+	$(BIN)/airflow-pipelines certify target snowflake_default --schema "$$SNOWFLAKE_SCRATCH" \
+		$(if $(SNOWFLAKE_STAGE),--stage "$(SNOWFLAKE_STAGE)" --set external_stage="$(SNOWFLAKE_EXTERNAL_STAGE)",--without "COPY from the external stage")
+	$(BIN)/pytest tests/integration/test_snowflake_target.py -k TestPut $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration/reliability/test_matrix_servers.py -k Snowflake $(PYTEST_ARGS)
 
 bench: $(STAMP_BENCH) $(ELASTICDUMP)  ## this package beside its peers and the limits; writes benchmarks/results.md
 	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH_ARGS)

@@ -592,6 +592,58 @@ COMMANDS = (
         },
     ),
     Command(
+        "certify",
+        "Test that a service has the properties of the promise",
+        "Run the properties on which exactly-once rests against a service of yours, print what was seen, and remove "
+        "everything that was created. target: transactions, two sessions at the fence row, lost replies to COMMIT, "
+        "part files, names, sizes and times. source: a window that is there is read whole; with --scratch also rows "
+        "of its own. stage: files. state: compare-and-set by threads and processes. The exit code is 0 if every "
+        "property that applies was tested and passed, or was left out by --without.",
+        "airflow_pipeline_provider.cli.certify:certify",
+        (
+            _argument("kind", choices=("target", "source", "stage", "state"), help="select what is tested"),
+            _argument(
+                "conn",
+                metavar="CONN",
+                help="id of the Airflow connection; for a stage or a DuckDB file its path, such as "
+                "s3://aws_default@bucket/folder",
+            ),
+            _option("--type", "TYPE", "type of the connector (default: by the connection)"),
+            _option(
+                "--schema",
+                "SCHEMA",
+                "for target and state: create the tables in this schema, which must hold no others",
+            ),
+            _option(
+                "--scratch", "PREFIX", "for source: create and delete an index whose name begins with PREFIX"
+            ),
+            _option(
+                "--stage",
+                "PATH",
+                "for target: stage the part files there (default: a temporary folder of this machine)",
+            ),
+            _option(
+                "--set",
+                "KEY=VALUE",
+                "set a key of the connector's section, such as index=flights; may be repeated",
+                action="append",
+                dest="settings",
+            ),
+            _option("--from", "T", "for source: read a window from this instant, ISO 8601", dest="first"),
+            _option("--to", "T", "for source: up to this instant", dest="last"),
+            _option(
+                "--without",
+                "PROPERTY",
+                "leave a property out; it is listed as not tested; may be repeated",
+                action="append",
+            ),
+            _flag("--dry-run", "print what would be created and tested, and change nothing"),
+            _OUTPUT,
+            _VERBOSE,
+        ),
+        results={"": "airflow_pipeline_provider.cli.certify:Certification"},
+    ),
+    Command(
         "connectors",
         "List the installed connectors",
         "List the sources, stages, targets and state stores that a pipeline file can name, with the package that "

@@ -60,6 +60,7 @@ from airflow_pipeline_provider.exceptions import ConfigError, FatalError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_pipeline_provider.connectors.scratch import Scratch
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 
@@ -127,6 +128,10 @@ class Connector(ABC):
 
         The function returns an `Answer` or raises a PipelineError, and leaves nothing behind in the service.
         """
+
+    def scratch(self) -> Scratch | None:
+        """Return the place of `certify` that the options name; None if the connector cannot have one."""
+        return None
 
     def unsafe_settings(self) -> Sequence[str]:
         """Return a sentence for each setting of the connection that lets another machine pose as the server.

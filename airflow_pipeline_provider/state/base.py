@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, clock_answer
+from airflow_pipeline_provider.connectors.scratch import Scratch
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
 from airflow_pipeline_provider.core.days import day_interval, day_of
@@ -91,6 +92,10 @@ class State(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Close the connections; may be called twice."""
+
+    def scratch(self) -> Scratch | None:
+        """Return the place of `certify` that the options name; None if the store cannot have one."""
+        return None
 
     def probes(self) -> Probes:
         """Yield the questions of `check --connect`, as `connectors.base.Connector.probes`; nothing is created."""

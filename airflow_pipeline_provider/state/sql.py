@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from airflow_pipeline_provider.state.sql_database import Database
+    from airflow_pipeline_provider.state.sql_scratch import SqlStateScratch
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -138,6 +139,11 @@ class SqlState(State):
     def session(self) -> Iterator[None]:
         with self._database().session():
             yield
+
+    def scratch(self) -> SqlStateScratch:
+        from airflow_pipeline_provider.state.sql_scratch import SqlStateScratch
+
+        return SqlStateScratch(self)
 
     def probes(self) -> Probes:
         from airflow_pipeline_provider.state.sql_probe import probe_clock, probe_file, probe_rights

@@ -25,14 +25,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import ClassVar
 
 import msgspec
-import pyarrow as pa
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Slice, Source
@@ -40,86 +37,40 @@ from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWi
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import DataError, FatalError
+from airflow_pipeline_provider.testing.properties import source as properties
+from airflow_pipeline_provider.testing.source_rows import (
+    END,
+    SECOND,
+    START,
+    WINDOW,
+    Expected,
+    KitRow,
+    Load,
+    Loaded,
+    assert_rows,
+    expected_within,
+    read_all,
+    rows_of,
+    spread,
+)
 
-START = datetime(2013, 11, 3, 5, tzinfo=timezone.utc)
-END = START + timedelta(hours=2)
-WINDOW = Interval(START, END)
-SECOND = timedelta(seconds=1)
-
-
-class KitRow(NamedTuple):
-    """A row to load: `key` is unique, `event_time` is aware or None, `text` is the value of a column or field."""
-
-    key: str
-    event_time: datetime | None
-    text: str = ""
-
-
-class Expected(NamedTuple):
-    """The expected row; `event_time` is truncated to the source's precision, `body` is compared byte for byte."""
-
-    event_time: datetime
-    body: str
-
-
-@dataclass
-class Loaded:
-    """A source with exactly the requested rows, and the expected rows with an event time by record id.
-
-    `delete_all` removes every row; a new reader must see this immediately.  `update_all` writes every row again and
-    keeps its time; a source with change markers needs it.
-    """
-
-    source: Source
-    expected: dict[str, Expected]
-    delete_all: Callable[[], None] | None = None
-    update_all: Callable[[], None] | None = None
-
-
-Load = Callable[[Sequence[KitRow]], Loaded]
-
-
-def read_all(
-    source: Source, interval: Interval, readers: int = 1, index: int = 0, of: int = 1
-) -> list[pa.RecordBatch]:
-    """Return every batch of one `open`, each iterator read in its own thread."""
-    with (
-        source.open(Slice(index, of, interval), readers) as iterators,
-        ThreadPoolExecutor(max(1, len(iterators))) as pool,
-    ):
-        read: Iterator[list[pa.RecordBatch]] = pool.map(list, iterators)
-        return [batch for batches in read for batch in batches]
-
-
-def rows_of(batches: Sequence[pa.RecordBatch]) -> Counter[tuple[str, datetime, str]]:
-    """Count each (record id, event time, body) in the batches."""
-    return Counter(
-        (row["RECORD_ID"], row["EVENT_TIME"], row["BODY"]) for batch in batches for row in batch.to_pylist()
-    )
-
-
-def expected_within(loaded: Loaded, interval: Interval) -> Counter[tuple[str, datetime, str]]:
-    """Count each expected (record id, event time, body) in the interval."""
-    return Counter(
-        (key, row.event_time, row.body)
-        for key, row in loaded.expected.items()
-        if interval.holds(row.event_time)
-    )
-
-
-def assert_rows(batches: Sequence[pa.RecordBatch], loaded: Loaded, interval: Interval) -> None:
-    """Assert that the batches contain exactly the interval's rows, each once."""
-    seen, expected = rows_of(batches), expected_within(loaded, interval)
-    missing, surplus = list((expected - seen).elements()), list((seen - expected).elements())
-    assert seen == expected, (
-        f"{len(missing)} rows are missing, {len(surplus)} too many; "
-        f"missing first: {str(missing[:2])[:500]}; too many first: {str(surplus[:2])[:500]}"
-    )
-
-
-def spread(count: int, every: timedelta = SECOND) -> list[KitRow]:
-    """Return rows at equal distances from the start of the window."""
-    return [KitRow(f"r{i:05d}", START + i * every, f"text {i}") for i in range(count)]
+__all__ = [
+    "END",
+    "SECOND",
+    "START",
+    "WINDOW",
+    "Expected",
+    "KitRow",
+    "Load",
+    "Loaded",
+    "SnapshotConformance",
+    "SourceConformance",
+    "assert_rows",
+    "expected_within",
+    "read_all",
+    "rows_of",
+    "spread",
+]
 
 
 class SourceConformance:
@@ -196,8 +147,7 @@ class SourceConformance:
 
     @pytest.mark.parametrize("readers", [1, 3])
     def test_equal_times_beyond_a_page(self, load: Load, readers: int) -> None:
-        loaded = load([KitRow(f"r{i}", START) for i in range(130)])
-        assert_rows(read_all(loaded.source, WINDOW, readers), loaded, WINDOW)
+        properties.pages_equal_times(load, readers)
 
     def test_more_readers_than_rows(self, load: Load) -> None:
         loaded = load(spread(2))
@@ -392,11 +342,4 @@ class SnapshotConformance(SourceConformance):
 
     @pytest.mark.parametrize("readers", [1, 3])
     def test_later_changes_are_not_in_the_view(self, load: Load, readers: int) -> None:
-        loaded = load(spread(230))
-        assert loaded.delete_all is not None
-        with loaded.source.open(Slice(0, 1, WINDOW), readers) as iterators:
-            batches = [next(iter(iterators[0]))]
-            loaded.delete_all()
-            batches += [batch for iterator in iterators for batch in iterator]
-        assert_rows(batches, loaded, WINDOW)
-        assert loaded.source.count(WINDOW) == 0
+        properties.keeps_its_view(load, readers)

@@ -5,9 +5,7 @@ Subclass `SqlTargetConformance` and override the fixtures of `TargetConformance`
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -17,65 +15,30 @@ from airflow_pipeline_provider.connectors.sql_target import SqlTarget
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
 from airflow_pipeline_provider.envelope.limits import TargetLimits
 from airflow_pipeline_provider.envelope.manifest import Manifest
-from airflow_pipeline_provider.exceptions import DataError, FatalError, SupersededError
-from airflow_pipeline_provider.testing.faults import Crash, failing_at, hooked
+from airflow_pipeline_provider.exceptions import DataError, FatalError
+from airflow_pipeline_provider.testing.faults import Crash, failing_at
+from airflow_pipeline_provider.testing.properties.target import STEPS, TargetLab, rolls_back_at, takes_turns
 from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, Loader, MakeTarget, Row, hours, rows
 from airflow_pipeline_provider.testing.target_kit import Fetch, TargetConformance
 
 LIMITS = TargetLimits(max_body_bytes=10)
 ODD = ' it\'s %s "?" \\ü'
 TOO_LONG = '{"text":"too long"}'
-STEPS = ("load.fence_taken", "load.deleted", "load.copied", "load.commit_row_written")
 
 
 class SqlTargetConformance(TargetConformance):
     """Tests of a subclass of `connectors.sql_target.SqlTarget`."""
 
     @pytest.mark.parametrize("step", STEPS)
-    def test_a_load_that_ends_at_any_step_changes_nothing(
-        self, load: Loader, target: Target, fetch: Fetch, step: str
-    ) -> None:
-        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
-        before = sorted(fetch(""), key=str)
-        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
-        with failing_at(step), pytest.raises(Crash):
-            load.load(manifest)
-        assert sorted(fetch(""), key=str) == before
-        assert [row.token for row in target.commits()] == [1]
-        assert load.load(manifest) == LoadResult(7, 7)
+    def test_a_load_that_ends_at_any_step_changes_nothing(self, lab: TargetLab, step: str) -> None:
+        rolls_back_at(lab, step)
 
     @pytest.mark.parametrize("tokens", [(2, 1), (1, 2)], ids=["the newer is first", "the older is first"])
     def test_a_load_that_waits_for_the_fence_sees_what_was_committed_meanwhile(
-        self, load: Loader, target: Target, tokens: tuple[int, int]
+        self, lab: TargetLab, tokens: tuple[int, int]
     ) -> None:
         """The second one begins while the first holds the fence; a snapshot from then would hide the first."""
-        first, second = (
-            load.manifest(hours(0, 2), rows(hours(0, 2), 5 + token, f"t{token}"), token=token)
-            for token in tokens
-        )
-        inside, go_on = threading.Event(), threading.Event()
-
-        def hold(point: str) -> None:
-            if point == "load.commit_row_written" and not inside.is_set():
-                inside.set()
-                go_on.wait(60)
-
-        with hooked(hold), ThreadPoolExecutor(2) as pool:
-            holding = pool.submit(load.load, first)
-            try:
-                assert inside.wait(60)
-                waiting = pool.submit(load.load, second)
-                assert not wait([waiting], timeout=0.5).done, "it did not wait for the fence"
-            finally:
-                go_on.set()
-            assert holding.result(60).rows == 5 + tokens[0]
-            if tokens[1] > tokens[0]:
-                assert waiting.result(60).rows == 5 + tokens[1]
-            else:
-                with pytest.raises(SupersededError):
-                    waiting.result(60)
-        assert target.count(hours(0, 2)) == (7, 7)
-        assert target.newest_token() == 2
+        takes_turns(lab, tokens)
 
     # --- the table of quarantined rows
 

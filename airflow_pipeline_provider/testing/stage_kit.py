@@ -25,16 +25,16 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.parts import iter_part, verify_part, write_parts
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
+from airflow_pipeline_provider.testing.properties import stage as properties
 
 _FOLDER = "2013-11-03/flights.20131103T040000Z-20131103T060000Z/a1"
 _START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
 _LARGE = 20 * 2**20  # more than one piece of a multipart upload
 
 
-def _write_and_raise(stage: Stage, path: str, size: int, error: BaseException) -> None:
-    with stage.open_write(path) as file:
-        file.write(b"x" * size)
-        raise error
+def lab_of(stage: Stage) -> properties.StageLab:
+    """Return the place for the properties that `certify` tests too."""
+    return properties.StageLab(lambda: type(stage)(stage.options, stage.identity), "lab")
 
 
 class StageConformance:
@@ -110,11 +110,7 @@ class StageConformance:
     def test_when_the_block_raises_nothing_appears(
         self, stage: Stage, size: int, error: BaseException
     ) -> None:
-        with pytest.raises(type(error)) as caught:
-            _write_and_raise(stage, "broken/file.bin", size, error)
-        assert caught.value is error
-        assert stage.size("broken/file.bin") is None
-        assert stage.list("broken") == []
+        properties.breaks_off(lab_of(stage), size, error)
 
     def test_a_missing_file_is_named_by_its_url(self, stage: Stage) -> None:
         stage.write("here/a", b"a")
@@ -142,19 +138,7 @@ class StageConformance:
         assert stage.list("nowhere") == []
 
     def test_changes_by_another_stage_object_are_visible_immediately(self, stage: Stage) -> None:
-        other = type(stage)(stage.options, stage.identity)
-        assert stage.list("shared") == []
-        assert stage.size("shared/a") is None
-        other.write("shared/a", b"1")
-        assert [file.path for file in stage.list("shared")] == ["shared/a"]
-        assert stage.read("shared/a") == b"1"
-        other.write("shared/a", b"22")
-        assert stage.size("shared/a") == 2
-        assert stage.read("shared/a") == b"22"
-        other.delete(["shared/a"])
-        assert stage.size("shared/a") is None
-        assert stage.list("shared") == []
-        other.close()
+        properties.lists_at_once(lab_of(stage))
 
     def test_delete_removes_these_only_and_may_be_repeated(self, stage: Stage) -> None:
         for path in ["d/a", "d/b", "d/e/c"]:

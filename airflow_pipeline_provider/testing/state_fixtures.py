@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from airflow_pipeline_provider.connectors.base import Identity
-from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.base import State
-from airflow_pipeline_provider.testing.sample_rows import MIDNIGHT, ZONE
+from airflow_pipeline_provider.testing.properties.state import FAR, OpenState, StateLab, entry
+from airflow_pipeline_provider.testing.sample_rows import ZONE
 
-OpenState = Callable[[str, str], State]
-
-FAR = 3600.0  # seconds of a lease that does not expire during a test
-
-
-def entry(kind: Kind, interval: Interval, token: int | None = None, **fields: Any) -> Entry:
-    """Build a ledger entry at midnight of the sample day."""
-    return Entry(kind, interval, MIDNIGHT, token, **fields)
+__all__ = ["FAR", "OpenSqlState", "OpenState", "StateFixtures", "entry"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,11 @@ class StateFixtures:
     def state(self, open_state: OpenState) -> Iterator[State]:
         with closing(open_state("flights", ZONE)) as state:
             yield state
+
+    @pytest.fixture
+    def lab(self, open_state: OpenState) -> StateLab:
+        """Return the place for the properties that `certify` tests too."""
+        return StateLab(open_state, processes=self.processes)
 
     @pytest.fixture
     def reopened(self, open_state: OpenState) -> Iterator[State]:

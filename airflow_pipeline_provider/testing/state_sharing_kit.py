@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from airflow_pipeline_provider.core.ledger import Kind
-from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError, SupersededError
+from airflow_pipeline_provider.exceptions import ConfigError, SupersededError
 from airflow_pipeline_provider.state.base import Snapshot, State
+from airflow_pipeline_provider.testing.properties import state as properties
+from airflow_pipeline_provider.testing.properties.state import StateLab
 from airflow_pipeline_provider.testing.sample_rows import DAY, ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenState, StateFixtures, entry
-
-
-def mint_some(open_state: OpenState, count: int) -> list[int]:
-    """Mint tokens in one of several processes."""
-    with closing(open_state("flights", ZONE)) as state:
-        return [state.mint_token() for _ in range(count)]
 
 
 class StateSharingConformance(StateFixtures):
@@ -134,59 +127,33 @@ class StateSharingConformance(StateFixtures):
             assert other.first_day(DAY + timedelta(days=1)) == DAY + timedelta(days=1)
         assert [one.token for one in state.entries()] == [9]
 
-    def _in_threads(self, open_state: OpenState, count: int, work: Callable[[State, int], Any]) -> list[Any]:
-        """Run `work` in that many threads at the same time, each with its own store object."""
-        barrier = threading.Barrier(count)
-
-        def run(number: int) -> Any:
-            with closing(open_state("flights", ZONE)) as state:
-                barrier.wait(30)
-                return work(state, number)
-
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(run, range(count)))
-
-    def test_first_use_by_many_and_tokens_of_many_are_distinct(self, open_state: OpenState) -> None:
+    def test_first_use_by_many_and_tokens_of_many_are_distinct(
+        self, open_state: OpenState, lab: StateLab
+    ) -> None:
         probe = open_state("flights", ZONE)
         count = 8 if probe.concurrent else 1
-        lists = self._in_threads(open_state, count, lambda state, _: [state.mint_token() for _ in range(10)])
+        lists = properties.in_threads(lab, count, lambda state, _: [state.mint_token() for _ in range(10)])
         assert sorted(token for tokens in lists for token in tokens) == list(range(1, count * 10 + 1))
 
     def test_tokens_of_several_processes_are_distinct(self, open_state: OpenState) -> None:
         if not (open_state("flights", ZONE).concurrent and self.processes):
-            lists = [mint_some(open_state, 10) for _ in range(4)]  # one after another
+            lists = [properties.mint_some(open_state, 10) for _ in range(4)]  # one after another
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(4, mp_context=context) as pool:
-                lists = [job.result() for job in [pool.submit(mint_some, open_state, 10) for _ in range(4)]]
+                lists = [
+                    job.result()
+                    for job in [pool.submit(properties.mint_some, open_state, 10) for _ in range(4)]
+                ]
         assert sorted(token for tokens in lists for token in tokens) == list(range(1, 41))
         assert all(tokens == sorted(tokens) for tokens in lists)
 
-    def test_of_many_acquirers_one_wins(self, open_state: OpenState) -> None:
-        def acquire(state: State, number: int) -> str | None:
-            try:
-                return state.acquire(hours(number / 10, 2 + number / 10), f"run-{number}", FAR).owner
-            except LeaseHeldError:
-                return None
-
+    def test_of_many_acquirers_one_wins(self, open_state: OpenState, lab: StateLab) -> None:
         with closing(open_state("flights", ZONE)) as probe:
-            count = 8 if probe.concurrent else 1
-            winners = [winner for winner in self._in_threads(open_state, count, acquire) if winner]
-            assert len(winners) == 1
-            assert [lease.owner for lease in probe.leases()] == winners
+            properties.one_acquirer_wins(lab, properties.THREADS if probe.concurrent else 1)
 
-    def test_of_many_writers_of_one_window_the_newest_token_wins(self, open_state: OpenState) -> None:
-        def replace_window(state: State, number: int) -> bool:
-            try:
-                state.append(entry(Kind.REPLACING, hours(0, 2), number + 1))
-            except SupersededError:
-                return False
-            return True
-
+    def test_of_many_writers_of_one_window_the_newest_token_wins(
+        self, open_state: OpenState, lab: StateLab
+    ) -> None:
         with closing(open_state("flights", ZONE)) as probe:
-            count = 8 if probe.concurrent else 1
-            admitted = self._in_threads(open_state, count, replace_window)
-            tokens = [one.token for one in probe.entries()]
-            assert tokens == sorted(tokens)  # type: ignore[type-var]
-            assert tokens[-1] == count
-            assert len(tokens) == sum(admitted)
+            properties.newest_writer_wins(lab, properties.THREADS if probe.concurrent else 1)

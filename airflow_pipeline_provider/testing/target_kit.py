@@ -40,6 +40,8 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
+from airflow_pipeline_provider.testing.properties import target as properties
+from airflow_pipeline_provider.testing.properties.target import TargetLab
 from airflow_pipeline_provider.testing.sample_rows import (
     MICRO,
     MIDNIGHT,
@@ -96,6 +98,11 @@ class TargetConformance:
     @pytest.fixture
     def load(self, target: Target, make_target: MakeTarget, stage: Stage) -> Loader:  # noqa: ARG002
         return Loader(make_target, stage)
+
+    @pytest.fixture
+    def lab(self, make_target: MakeTarget, stage: Stage, fetch: Fetch) -> TargetLab:
+        """Return the place for the properties that `certify` tests too."""
+        return TargetLab(make_target, stage, fetch=lambda: fetch(""))
 
     # --- before the first load
 
@@ -177,15 +184,8 @@ class TargetConformance:
         assert Interval(one["WINDOW_START"], one["WINDOW_END"]) == window
         assert abs(to_utc(one["LOADED_AT"], "LOADED_AT") - datetime.now(timezone.utc)) < timedelta(minutes=10)
 
-    def test_the_same_manifest_again_changes_nothing(
-        self, load: Loader, target: Target, fetch: Fetch
-    ) -> None:
-        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
-        load.load(manifest)
-        before = sorted(fetch(""), key=str)
-        assert load.load(manifest) == LoadResult(5, 5, already=True)
-        assert sorted(fetch(""), key=str) == before
-        assert len(target.commits()) == 1
+    def test_the_same_manifest_again_changes_nothing(self, lab: TargetLab) -> None:
+        properties.loads_once(lab)
 
     def test_the_same_manifest_needs_no_files(self, load: Loader, stage: Stage) -> None:
         manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 5), token=1)
@@ -334,16 +334,8 @@ class TargetConformance:
             target.count(hours(0, 2)).rows == 4
         )  # three of the first load outside the replaced hour, and one
 
-    def test_a_count_that_differs_is_rolled_back(self, load: Loader, target: Target, fetch: Fetch) -> None:
-        load(hours(0, 2), rows(hours(0, 2), 5), token=1)
-        before = sorted(fetch(""), key=str)
-        manifest = load.manifest(hours(0, 2), rows(hours(0, 2), 7, "new"), token=2)
-        more = replace(manifest, parts=tuple(replace(part, rows=part.rows + 1) for part in manifest.parts))
-        with pytest.raises(DataError, match=r"8.*7"):
-            load.load(more)
-        assert sorted(fetch(""), key=str) == before
-        assert [row.token for row in target.commits()] == [1]
-        assert load.load(manifest) == LoadResult(7, 7)
+    def test_a_count_that_differs_is_rolled_back(self, lab: TargetLab) -> None:
+        properties.refuses_other_counts(lab)
 
     def test_the_same_id_twice_is_rolled_back(self, load: Loader, target: Target) -> None:
         load(hours(0, 2), rows(hours(0, 2), 5), token=1)
@@ -368,30 +360,10 @@ class TargetConformance:
     # --- concurrent loads
 
     def test_of_concurrent_loads_of_one_window_the_newest_token_wins(
-        self, load: Loader, target: Target, fetch: Fetch
+        self, lab: TargetLab, fetch: Fetch
     ) -> None:
-        manifests = [
-            load.manifest(hours(0, 2), rows(hours(0, 2), 100 + token, f"t{token}"), token=token)
-            for token in (1, 2, 3, 4)
-        ]
-        gate = threading.Barrier(len(manifests))
-
-        def run(manifest: Manifest) -> str:
-            gate.wait()
-            try:
-                return f"{load.load(manifest).rows}"
-            except SupersededError:
-                return "superseded"
-
-        with ThreadPoolExecutor(len(manifests)) as pool:
-            results = list(pool.map(run, manifests))
-        assert results[-1] == "104"
-        assert set(results[:-1]) <= {"101", "102", "103", "superseded"}
+        properties.newest_of_many_wins(lab)
         assert {row["RECORD_ID"].partition("/")[0] for row in fetch("")} == {"t4"}
-        assert target.count(hours(0, 2)) == (104, 104)
-        tokens = [row.token for row in target.commits()]
-        assert tokens[-1] == 4
-        assert len(tokens) == 4 - results.count("superseded")
 
     def test_concurrent_loads_of_different_windows_all_succeed(self, load: Loader, target: Target) -> None:
         manifests = [load.manifest(hours(n, n + 1), rows(hours(n, n + 1), 10), token=n + 1) for n in range(6)]

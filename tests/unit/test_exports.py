@@ -104,6 +104,7 @@ EXPORTS = {
     "sensors": ["DayCompleteSensor"],
     "state": ["Lease", "Snapshot", "State"],
     "state.migrations": [],
+    "testing.properties": [],
     "testing": [
         "Expected",
         "KitRow",

@@ -35,6 +35,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.duckdb.scratch import DuckDBScratch
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 BUSY_SECONDS = 10.0  # how long a file that is open elsewhere is tried again
@@ -64,6 +65,11 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
 
     def lineage_dataset(self) -> DatasetName:
         return DatasetName(f"duckdb:{self.options.path}", with_parents(self.options.table, ["main"], 2))
+
+    def scratch(self) -> DuckDBScratch:
+        from airflow_pipeline_provider.connectors.duckdb.scratch import DuckDBScratch
+
+        return DuckDBScratch(self)
 
     def probes(self) -> Probes:
         yield "file", lambda: writable_path(Path(self.options.path))

@@ -69,6 +69,8 @@ from airflow_pipeline_provider.exceptions import FatalError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from airflow_pipeline_provider.connectors.elasticsearch.scratch import ElasticsearchScratch
+
 
 class ElasticsearchSource(Source):
     """Documents of one or more indices."""
@@ -125,6 +127,11 @@ class ElasticsearchSource(Source):
             client, self._made = self._made, None
         if client is not None:
             client.close()
+
+    def scratch(self) -> ElasticsearchScratch:
+        from airflow_pipeline_provider.connectors.elasticsearch.scratch import ElasticsearchScratch
+
+        return ElasticsearchScratch(self)
 
     def unsafe_settings(self) -> list[str]:
         conn_id = self.options.conn_id

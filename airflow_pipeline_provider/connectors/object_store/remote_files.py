@@ -154,6 +154,21 @@ class RemoteFiles:
         with self._mapped("look at", ""):
             return s3.clock(self._s3, self._bucket, self._prefix)
 
+    def create(self, path: str, data: bytes) -> bool | None:
+        """Create an object unless one has the path (S3); return whether it did, None for other stores."""
+        if not self._is_s3:
+            return None
+        with self._mapped("write", path):
+            try:
+                self._s3(
+                    "put_object", Bucket=self._bucket, Key=f"{self._prefix}{path}", Body=data, IfNoneMatch="*"
+                )
+            except OSError as error:
+                if s3.is_taken(error):
+                    return False
+                raise
+        return True
+
     def remove_unfinished(
         self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool
     ) -> Sequence[str]:

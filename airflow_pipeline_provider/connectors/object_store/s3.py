@@ -88,6 +88,11 @@ def token_expired(error: BaseException | None) -> bool:
     return _code(error) in _EXPIRED
 
 
+def is_taken(error: BaseException | None) -> bool:
+    """Return True if S3 did not create an object because another writer did (If-None-Match)."""
+    return _code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict")
+
+
 def reason(error: Exception, fs: Any, bucket: str, prefix: str) -> Exception:
     """Return the error itself, or the reason that S3 gives for a GET after it refused a HEAD (a HEAD has no body)."""
     if _code(error) != "400":

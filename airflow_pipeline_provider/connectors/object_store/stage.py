@@ -25,6 +25,7 @@ from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.object_store.remote_files import RemoteFiles
+    from airflow_pipeline_provider.connectors.object_store.scratch import ObjectStoreScratch
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:(?P<conn_id>[^@/]*)@)?(?P<bucket>[^/@]*)(?P<prefix>/.*)?"
@@ -141,6 +142,11 @@ class ObjectStoreStage(Stage):
     @property
     def base(self) -> str:
         return self._location.url
+
+    def scratch(self) -> ObjectStoreScratch:
+        from airflow_pipeline_provider.connectors.object_store.scratch import ObjectStoreScratch
+
+        return ObjectStoreScratch(self)
 
     def probes(self) -> Probes:
         """Yield the checks; a local folder that no run has used is not written to, since folders would remain."""

@@ -38,6 +38,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError
 
 if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.postgres.scratch import PostgresScratch
     from airflow_pipeline_provider.connectors.postgres.session import PostgresSession
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
@@ -58,6 +59,11 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         super().__init__(options, identity)
         if not options.require_jsonb:
             self.limits = self.limits._replace(needs_json=False, needs_jsonb=False)
+
+    def scratch(self) -> PostgresScratch:
+        from airflow_pipeline_provider.connectors.postgres.scratch import PostgresScratch
+
+        return PostgresScratch(self)
 
     def probes(self) -> Probes:
         yield from super().probes()

@@ -123,6 +123,11 @@ def show_below(kind: str, name: ObjectName) -> str:
     return f"SHOW {kind} LIKE {literal(f'{name.last}%')}{inside}"
 
 
+def show_in_schema(kind: str, schema: ObjectName) -> str:
+    """Return the statement that lists all objects of a kind in a schema."""
+    return f"SHOW {kind} IN SCHEMA {schema}"
+
+
 def list_file(stage: ObjectName, path: str) -> str:
     """Return the statement that lists a file of a stage, and files whose names begin with its path."""
     return f"LIST {literal(f'@{stage}/{path}')}"

@@ -33,6 +33,7 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 
 if TYPE_CHECKING:
+    from airflow_pipeline_provider.connectors.snowflake.scratch import SnowflakeScratch
     from airflow_pipeline_provider.envelope.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
             f"connection {conn_id!r} has insecure_mode: true, so revoked certificates are accepted: remove it from "
             "the extra"
         ]
+
+    def scratch(self) -> SnowflakeScratch:
+        from airflow_pipeline_provider.connectors.snowflake.scratch import SnowflakeScratch
+
+        return SnowflakeScratch(self)
 
     def probes(self) -> Probes:
         yield from super().probes()
