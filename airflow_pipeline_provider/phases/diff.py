@@ -16,6 +16,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from airflow_pipeline_provider.connectors.base import CommitRow, Slice
+from airflow_pipeline_provider.core.body_rules import KEY
 from airflow_pipeline_provider.core.comparison import RecordDifference, Row, Tally, compare
 from airflow_pipeline_provider.core.intervals import Interval, common, intersect, subtract
 from airflow_pipeline_provider.core.ledger import Entry, Kind, effective, unverified, waived
@@ -46,6 +47,7 @@ class LeftOutReason(str, Enum):
     UNVERIFIED = "unverified"
     LEASED = "leased"
     NOT_SETTLED = "not_settled"
+    REWRITTEN = "rewritten"  # by other rules of `source.fields` and `source.redact` than those of the file
     CHANGED = "changed"  # by a load, while it was compared
 
 
@@ -214,6 +216,12 @@ def _diff_window(
     Source and target are each read under one view.  A load in between shows in the target's commit rows.
     """
     piece = window.interval
+    if not _follows_rules(runtime, commit, content):
+        return NotDiffed(
+            piece,
+            LeftOutReason.REWRITTEN,
+            "it was loaded under other rules of source.fields and source.redact than the file has: reprocess it",
+        )
     before = runtime.target.commits(piece)
     if any(row.token > (commit.token or 0) for row in before):
         return NotDiffed(
@@ -248,6 +256,18 @@ def _record_id(difference: RecordDifference) -> str:
     return difference.record_id
 
 
+def _follows_rules(runtime: Runtime, commit: Entry, content: bool) -> bool:
+    """Return whether the source gives what is compared as it was loaded: by the same rules, or unaffected by them.
+
+    A filter of fields changes no record ids; redaction may.
+    """
+    now = runtime.source.rewritten()
+    recorded, expected = commit.detail.get(KEY), now.detail()[KEY] if now else None
+    if recorded == expected:
+        return True
+    return not content and all(one is None or one.get("body") == "filtered" for one in (recorded, expected))
+
+
 def _changed_since(runtime: Runtime, piece: Interval, before: Sequence[CommitRow]) -> NotDiffed | None:
     if runtime.target.commits(piece) == before:
         return None
@@ -257,16 +277,14 @@ def _changed_since(runtime: Runtime, piece: Interval, before: Sequence[CommitRow
 def _read_source(runtime: Runtime, commit: Entry, piece: Interval, content: bool) -> RecordBuckets:
     """Return the rows of the source under one view; what was read under a lost one is discarded."""
     slice_ = Slice(0, 1, piece, record_id=_form_of(runtime, commit))
-    # rules that hide values act on whole rows, and may change ids
-    reads_rows = content or getattr(runtime.config.source, "redact", ())
-    opened = runtime.source.open if reads_rows else runtime.source.open_ids
+    opened = runtime.source.open if content else runtime.source.open_ids
     for tries_left in reversed(range(SNAPSHOT_TRIES)):
         buckets = RecordBuckets()
         try:
             with opened(slice_, 1) as iterators:
                 for batches in iterators:
                     for batch in batches:
-                        buckets.add(_source_rows(runtime, batch, content))
+                        buckets.add(_rows(runtime, batch, content))
             buckets.seal()
             return buckets
         except BaseException as error:
@@ -283,14 +301,6 @@ def _form_of(runtime: Runtime, commit: Entry) -> str | None:
     if isinstance(form, str) or not commit.detail.get("rebuilt"):
         return form
     return record_id_form(runtime)
-
-
-def _source_rows(runtime: Runtime, batch: pa.RecordBatch, content: bool) -> Iterator[Row]:
-    """Return the rows of a batch of the source as the target would hold them.
-
-    This is the only place that takes bodies of the source: what rewrites them before the stage belongs here too.
-    """
-    return _rows(runtime, batch, content)
 
 
 def _rows(runtime: Runtime, batch: pa.RecordBatch, content: bool) -> Iterator[Row]:

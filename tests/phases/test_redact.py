@@ -157,6 +157,27 @@ def test_diff_compares_the_rows_as_they_were_loaded(pipeline: Pipeline, content:
     assert [(one.verdict.value, one.tally.source) for one in report.windows] == [("equal", 20)]
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "compared"),
+    [
+        pytest.param(REDACT, {"redact": RULES[:1], "redact_conn_id": "redact_key"}, (0, 0), id="other rules"),
+        pytest.param(REDACT, {}, (0, 0), id="no rules now"),
+        pytest.param({}, REDACT, (0, 0), id="no rules then"),
+        pytest.param(REDACT, REDACT, (1, 1), id="the same rules"),
+    ],
+)
+def test_diff_compares_no_window_that_was_loaded_under_other_rules(
+    pipeline: Pipeline, then: dict[str, Any], now: dict[str, Any], compared: tuple[int, int]
+) -> None:
+    seed(pipeline)
+    run_window(pipeline.runtime(source=then), pipeline.request(**AGAIN))
+    reports = [diff(pipeline.runtime(source=now), FIRST, content=content) for content in (False, True)]
+    assert tuple(len(report.windows) for report in reports) == compared
+    for report in reports:
+        assert report.is_whole == (then is now)
+        assert {left.reason.value for left in report.left_out} == (set() if then is now else {"rewritten"})
+
+
 def quoting(kind: type[Exception]) -> Any:
     def fail() -> None:
         try:
