@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import inspect
+from importlib import import_module
 from pathlib import Path
 
 from airflow_pipeline_provider.config.loader import located
@@ -12,6 +13,8 @@ from airflow_pipeline_provider.operators.executor_config import TaskSettingError
 
 MODULE = "airflow.providers.standard.operators.hitl"
 PROVIDER = "apache-airflow-providers-standard"
+PARAMETER = "response_timeout"
+"""Argument of `HITLOperator` that versions of the provider before 1.12.2 lack."""
 FORM_SUFFIX = ".shrinkage"
 
 
@@ -26,8 +29,8 @@ def check_form(config: PipelineConfig) -> None:
         return
     raise TaskSettingError(
         ("airflow", "decide_shrinkage"),
-        f"needs the operators of {PROVIDER} that ask a person (1.3 or newer), which are not installed here: upgrade "
-        "the package, or remove the key",
+        f"needs {PROVIDER} 1.12.2 or newer, whose HITLOperator has {PARAMETER}: upgrade the package, or remove the "
+        "key",
     )
 
 
@@ -42,6 +45,7 @@ def form_problems(config: PipelineConfig, file: Path) -> list[Problem]:
 
 def _has_forms() -> bool:
     try:
-        return find_spec(MODULE) is not None
-    except ModuleNotFoundError:  # the provider is missing as a whole
+        operator = import_module(MODULE).HITLOperator
+    except ImportError:
         return False
+    return PARAMETER in inspect.signature(operator.__init__).parameters

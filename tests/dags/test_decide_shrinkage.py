@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -327,18 +329,32 @@ def test_a_pipeline_with_the_id_of_a_form_is_reported(folder: Folder) -> None:
         folder.dags()
 
 
+class FirstVersion:
+    """The operator of a provider that has no `response_timeout` yet."""
+
+    def __init__(self, *, subject: str, options: list[str]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(None, id="no operators"),
+        pytest.param(SimpleNamespace(HITLOperator=FirstVersion), id="old operators"),
+    ],
+)
 def test_an_airflow_without_forms_is_reported_for_the_file(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, module: Any
 ) -> None:
     file = folder.write(airflow=FORM)
     other = f"{folder.pipeline_id}.z"
     folder.write(other)
     maintenance = with_maintenance(folder)
-    monkeypatch.setattr(hitl, "MODULE", "airflow.providers.gone.hitl")
+    monkeypatch.setitem(sys.modules, "provider_of_another_version", module)  # None: an ImportError
+    monkeypatch.setattr(hitl, "MODULE", "provider_of_another_version")
     dags = folder.dags()
     assert set(dags) == {f"broken__{file.stem}", other, maintenance}
     assert not [task for task in dags[maintenance].task_ids if task.endswith(folder.pipeline_id)]
-    sentence = "airflow.decide_shrinkage: needs the operators of apache-airflow-providers-standard"
+    sentence = "airflow.decide_shrinkage: needs apache-airflow-providers-standard 1.12.2 or newer"
     with pytest.raises(ConfigError, match=sentence):
         dags[f"broken__{file.stem}"].get_serialized_fields()
     catalog = load_all(str(file.parent))
