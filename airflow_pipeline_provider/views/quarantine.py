@@ -99,7 +99,7 @@ def _window(runtime: Runtime, load: QuarantinedLoad) -> QuarantinedWindow | None
         detail = "the ledger has no commit of this load"
     zone, known = runtime.config.timezone, sum(number for _, number in reasons)
     if rows is not None and known < rows and reasons:
-        detail = "; ".join(filter(None, (detail, f"reasons of {known:,} rows, the most frequent ones")))
+        detail = "; ".join(filter(None, (detail, f"the reasons are those of {counted(known, 'row')}")))
     return QuarantinedWindow(
         **local_fields(load.interval, zone),
         window_id=window_id_of(runtime.config.pipeline_id, load.interval),
