@@ -70,7 +70,7 @@ def load(folder: Path, source: dict[str, Any]) -> Any:
             "must not be _id with history",
         ),
         ({"redact": {"path": "a"}}, "source.redact: must be a list, got a mapping (flights.yaml:8)"),
-        ({"fields": {"inclde": ["a"]}}, "source.fields.inclde: unknown key; did you mean 'include'?"),
+        ({"fields": {"includes": ["a"]}}, "source.fields.includes: unknown key; did you mean 'include'?"),
         ({"fields": {}}, "source.fields: needs include or exclude"),
         ({"fields": {"include": [" a"]}}, "must be a field such as user.email"),
     ],
