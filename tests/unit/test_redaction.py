@@ -178,3 +178,20 @@ def test_redacting_half_a_megabyte_takes_linear_time(unit: str) -> None:
     redaction.register_secret(SECRET)
     text = (unit * (500_000 // len(unit))) + "@"
     assert len(redaction.redact_text(text, cut=False)) <= 2 * len(text)
+
+
+def test_a_secret_reaches_airflows_masker_once_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each form is a message to the task's supervisor; a forked process has another supervisor."""
+    from airflow.sdk import log
+
+    from airflow_pipeline_provider.connectors import airflow_connections
+
+    masked: list[str] = []
+    monkeypatch.setattr(log, "mask_secret", masked.append)
+    monkeypatch.setattr(airflow_connections, "_hidden", set())
+    seen = []
+    for process in (1, 1, 2):
+        monkeypatch.setattr(airflow_connections.os, "getpid", lambda process=process: process)
+        airflow_connections.hide("canary-once")
+        seen.append(len(masked))
+    assert 0 < seen[0] == seen[1] < seen[2] == 2 * seen[0]
