@@ -114,7 +114,7 @@ def test_postgresql_is_certified_and_left_as_it_was(
 class Fenceless(LoadProtocol):
     """Reads the fence row, and does not lock it."""
 
-    def replace_window(self, manifest: Any, copy: Callable[[], int]) -> Any:
+    def replace_window(self, *args: Any, **named: Any) -> Any:
         original = self.execute
 
         def execute(statement: str, parameters: Any = ()) -> Any:
@@ -123,7 +123,7 @@ class Fenceless(LoadProtocol):
             return original(statement, parameters)
 
         self.execute = execute
-        return super().replace_window(manifest, copy)
+        return super().replace_window(*args, **named)
 
 
 class FencelessTarget(PostgresTarget):
