@@ -9,6 +9,7 @@ import pytest
 
 from airflow_pipeline_provider.connectors.base import Body, BodyReport
 from airflow_pipeline_provider.core import ledger
+from airflow_pipeline_provider.core.change_markers import NO_MARKER
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.observability import metrics
 from airflow_pipeline_provider.phases.source_facts import fact_warnings, latest
@@ -137,7 +138,7 @@ def test_a_later_look_takes_the_report_back(pipeline: Pipeline) -> None:
     assert "elsewhere" in latest(pipeline.entries())
     pipeline.rows.put("new", "2013-11-03T07:00:00Z")
     pipeline.move(runtime)
-    assert latest(pipeline.entries()) == {"untimed": 0}
+    assert latest(pipeline.entries()) == {"untimed": 0, "not_seen": None}
 
 
 def test_commits_of_an_earlier_version_report_nothing(pipeline: Pipeline) -> None:
@@ -146,7 +147,8 @@ def test_commits_of_an_earlier_version_report_nothing(pipeline: Pipeline) -> Non
     pipeline.move(pipeline.runtime())
     for entry in pipeline.entries():
         entry.detail.pop("untimed", None)
-    assert latest(pipeline.entries()) == {}
+        entry.detail.pop("marker", None)
+    assert latest(pipeline.entries()) == {"not_seen": NO_MARKER}
     assert fact_warnings({}) == []
 
 

@@ -21,6 +21,7 @@ from airflow_pipeline_provider.core.change_markers import (
     compare,
     joined,
 )
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError
 
 Filter = Callable[..., dict[str, object]]
@@ -121,10 +122,8 @@ class SequenceCounter:
             raise UnexpectedAnswerError(self._what, "a count for each filter", answer)
         counts = {key: member(bucket, "doc_count", int, self._what) for key, bucket in buckets.items()}
         if shard is not None and counts["all"] != counts["numbered"]:
-            raise FatalError(
-                f"{self._what}: {counts['all'] - counts['numbered']:,} of {counts['all']:,} documents of shard "
-                f"{shard} have no sequence number to search by"
-            )
+            missing = counted(counts["all"] - counts["numbered"], "document")
+            raise FatalError(f"{self._what}: no sequence number to search by in {missing} of shard {shard}")
         return [counts[str(number)] for number in range(len(queries))]
 
 

@@ -22,6 +22,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.completeness import remo
 from airflow_pipeline_provider.connectors.elasticsearch.errors import UnexpectedAnswerError, member, object_at
 from airflow_pipeline_provider.core.change_markers import ChangeMarker, Place, joined
 from airflow_pipeline_provider.core.datasets import fingerprint
+from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError, TransientError
 
 MOST_SHARDS = 500
@@ -81,7 +82,9 @@ def read_marker(client: Client, indices: Sequence[str], query: object, what: str
             doubts.append(f"the cluster's state lacks the primary terms of {name}")
     shards = sum(len(place.checkpoints) for place in places)
     if shards > MOST_SHARDS:
-        return ChangeMarker(unknown=f"the source has {shards:,} shards, a marker at most {MOST_SHARDS}")
+        return ChangeMarker(
+            unknown=f"the source has {counted(shards, 'shard')}, a marker at most {MOST_SHARDS}"
+        )
     if not places:
         return ChangeMarker(unknown="the server lists no index")
     return ChangeMarker(tuple(places), doubt=joined(doubts))
