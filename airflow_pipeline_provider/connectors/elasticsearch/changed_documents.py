@@ -35,16 +35,22 @@ def find_changes(
     read_now: Callable[[], ChangeMarker],
     count: Callable[[list[dict[str, object]], int | None], list[int]],
     in_window: Filter,
+    refresh: Callable[[], str | None],
 ) -> list[WindowChanges]:
     """Return the answer for each window.
 
     `count` returns the documents that each query finds, in one shard number of all indices or in all of them (None).
+    What was written may not be searchable yet, so `refresh` is called before the counts; it returns why it failed.
     """
     now = read_now()
     comparisons = [_compared(window.marker, now) for window in windows]
     changed = [0] * len(windows)
     known = [number for number, one in enumerate(comparisons) if one.unknown is None]
     moved = [number for number in known if not comparisons[number].proves_unchanged]
+    if moved and (not_searchable := refresh()) is not None:
+        for number in moved:
+            doubt = joined([comparisons[number].doubt, not_searchable])
+            comparisons[number] = comparisons[number]._replace(doubt=doubt)
     try:
         for shard, asked in _questions(comparisons).items():
             queries = [in_window(windows[number].interval, *clauses) for number, clauses in asked]

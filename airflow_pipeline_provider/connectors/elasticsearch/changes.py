@@ -49,12 +49,17 @@ def take_marker(client: Client, indices: Sequence[str], query: object, what: str
     marker = read_marker(client, indices, query, what)
     if marker.unknown is not None:
         return marker
+    doubt = refresh(client, indices, what)
+    return ChangeMarker(marker.places, doubt=joined([marker.doubt, doubt]))
+
+
+def refresh(client: Client, indices: Sequence[str], what: str) -> str | None:
+    """Make every document searchable; return the reason, without a full stop, if it could not be done."""
     try:
         client.ask("POST", f"/{index_path(list(indices))}/_refresh", params=EVERY_INDEX, what=what)
     except (FatalError, DataError, TransientError):
-        doubt = "the index could not be refreshed before it was read (index privilege `maintenance`)"
-        return ChangeMarker(marker.places, doubt=joined([marker.doubt, doubt]))
-    return marker
+        return "the index could not be refreshed before it was read (index privilege `maintenance`)"
+    return None
 
 
 def read_marker(client: Client, indices: Sequence[str], query: object, what: str) -> ChangeMarker:

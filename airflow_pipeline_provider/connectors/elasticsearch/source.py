@@ -30,7 +30,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.changed_documents import
     SequenceCounter,
     find_changes,
 )
-from airflow_pipeline_provider.connectors.elasticsearch.changes import read_marker, take_marker
+from airflow_pipeline_provider.connectors.elasticsearch.changes import read_marker, refresh, take_marker
 from airflow_pipeline_provider.connectors.elasticsearch.client import (
     EVERY_INDEX,
     Client,
@@ -250,6 +250,7 @@ class ElasticsearchSource(Source):
             lambda: read_marker(client, self._indices, self.options.query, what),
             SequenceCounter(client, self._indices, what).count,
             self._filter,
+            lambda: refresh(client, self._indices, what),
         )
 
     # --- reading

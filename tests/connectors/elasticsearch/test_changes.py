@@ -265,6 +265,19 @@ def test_a_right_that_is_taken_away_is_stated(replay: Replay, shards: Shards, ca
     assert (found.seen, words in (found.reason or "")) == (Seen.UNKNOWN, True)
 
 
+def test_no_change_is_certain_if_what_was_written_since_may_not_be_searchable(
+    replay: Replay, shards: Shards
+) -> None:
+    marker = take()
+    shards.write("i", 0, 1)
+    shards.changed.clear()
+    shards.serve()
+    replay.answers["POST /i/_refresh"] = refused("security_exception")
+    [found] = ask(marker)
+    assert (found.seen, found.rows) == (Seen.UNKNOWN, 7)
+    assert "could not be refreshed" in (found.reason or "")
+
+
 def test_a_remote_cluster_is_unknown(replay: Replay) -> None:
     marker = take(["i", "far:i"])
     assert "remote cluster" in (marker.unknown or "")
@@ -343,7 +356,7 @@ def test_thirty_days_of_hours_of_an_unchanged_index_are_two_requests(replay: Rep
 def test_a_changed_index_is_a_request_for_each_shard_that_was_written_to(
     replay: Replay, shards: Shards
 ) -> None:
-    """And one for the counts of all windows; with the type of the time field, state and shards: five."""
+    """And one for the counts of all windows; with the type of the time field, state, shards and a refresh: six."""
     marker = take()
     shards.write("i", 1, 2)
     shards.serve()
@@ -351,7 +364,8 @@ def test_a_changed_index_is_a_request_for_each_shard_that_was_written_to(
     found = ask(marker, 720)
     assert {(one.seen, one.changed, one.rows) for one in found} == {(Seen.COUNTED, 2, 7)}
     assert shards.counted == [(1, 722), (None, 720)]
-    assert len(requests(replay)) == 5
+    assert len(requests(replay)) == 6
+    assert requests(replay).index("POST /i/_refresh") < requests(replay).index("POST /i/_search")
 
 
 def test_more_windows_than_one_request_takes_are_counted_in_several(shards: Shards) -> None:
