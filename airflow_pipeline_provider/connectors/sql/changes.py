@@ -80,6 +80,16 @@ def with_changes(relation: Relation, column: str, marker: ChangeMarker) -> tuple
     return replace(relation, source=source), values
 
 
+def is_below(relation: Relation, column: str, text: str) -> Statement:
+    """Return the statement that reads 1 if the greatest value of the column is lower than a marker's, or gone."""
+    greatest = f"MAX({relation.dialect.quoted(column)})"
+    mark = relation.dialect.placeholder
+    return (
+        f"SELECT CASE WHEN {greatest} >= {mark} THEN 0 ELSE 1 END FROM {relation.source}",
+        [read_value(text)],
+    )
+
+
 def maximum(relation: Relation, column: str) -> Statement:
     """Return the statement that reads the greatest value of the column."""
     return f"SELECT MAX({relation.dialect.quoted(column)}) FROM {relation.source}", []

@@ -23,6 +23,7 @@ from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sql.changes import (
     CHANGED,
     UNKNOWN,
+    is_below,
     marker_of,
     maximum,
     why_unknown,
@@ -135,12 +136,18 @@ class SqlSource(Source):
             return marker_of(column, reader.one(maximum(relation, column))[0])
 
     def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
-        """Count the rows of each window, and those beyond its marker, with one statement for each."""
+        """Count the rows of each window, and those beyond its marker, with one statement for each.
+
+        Where no row is beyond a marker, another statement for each maximum asks whether rows may be older than it.
+        """
         with self._reader() as reader:
             shape = reader.shape()
-            return [self._changes(reader, shape, window) for window in windows]
+            below: dict[str, bool] = {}
+            return [self._changes(reader, shape, window, below) for window in windows]
 
-    def _changes(self, reader: Reader, shape: Shape, window: MarkedWindow) -> WindowChanges:
+    def _changes(
+        self, reader: Reader, shape: Shape, window: MarkedWindow, below: dict[str, bool]
+    ) -> WindowChanges:
         column = self.options.change_column
         reason = why_unknown(window, column)
         if window.marker is None or column is None or reason is not None:
@@ -151,7 +158,22 @@ class SqlSource(Source):
         if nulls and not changed:
             reason = f"change_column {column!r} is NULL in {counted(nulls, 'row')} of the window"
             return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
+        if not changed and self._is_below(reader, shape, column, window.marker, below):
+            reason = (
+                f"the greatest value of change_column {column!r} is lower than when the window was read: its row was "
+                "deleted, or the table was restored or filled again"
+            )
+            return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
         return WindowChanges(Seen.COUNTED, changed, rows)
+
+    def _is_below(
+        self, reader: Reader, shape: Shape, column: str, marker: ChangeMarker, below: dict[str, bool]
+    ) -> bool:
+        """Return whether the column no longer reaches every maximum of the marker; `below` keeps the answers."""
+        for text in marker.maxima:
+            if text not in below:
+                below[text] = bool(reader.one(is_below(shape.relation, column, text))[0])
+        return any(below[text] for text in marker.maxima)
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

@@ -19,6 +19,11 @@ from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWi
 from airflow_pipeline_provider.exceptions import FatalError
 from airflow_pipeline_provider.testing.source_kit import WINDOW
 
+LOWER = (
+    "the greatest value of change_column 'version' is lower than when the window was read: its row was deleted, or "
+    "the table was restored or filled again"
+)
+
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
@@ -62,6 +67,13 @@ def changes(marker: ChangeMarker, **options: Any) -> WindowChanges:
             WindowChanges(Seen.UNKNOWN, 0, 3, "change_column 'version' is NULL in 1 row of the window"),
             id="no value",
         ),
+        pytest.param(
+            "UPDATE events SET version = version - 1", WindowChanges(Seen.UNKNOWN, 0, 3, LOWER), id="restored"
+        ),
+        pytest.param(
+            "DELETE FROM events WHERE id = 3", WindowChanges(Seen.UNKNOWN, 0, 3, LOWER), id="greatest deleted"
+        ),
+        pytest.param("DELETE FROM events", WindowChanges(Seen.UNKNOWN, 0, 0, LOWER), id="all deleted"),
     ],
 )
 @pytest.mark.parametrize(
@@ -80,7 +92,7 @@ def test_rows_beyond_the_maximum_are_changed(
 
 def test_slices_with_different_maxima_count_beyond_the_lower_one(database: sqlite3.Connection) -> None:
     place = marker_of("version", 4).places
-    found = changes(ChangeMarker(place, ("int 10", "int 2", "int 9")))
+    found = changes(ChangeMarker(place, ("int 4", "int 2", "int 3")))
     assert (found.changed, found.rows) == (1, 3)
 
 
