@@ -153,7 +153,8 @@ def _verdict(one: RecheckedWindow) -> str:
         return f"grew by {one.source - one.target:,}: will be loaded again"
     rows = f"shrank by {one.target - one.source:,}"
     known = " (as before)" if one.known else ""
-    return f"{rows}: kept, waived" if one.kept else f"{rows}: nothing is changed{known}"
+    stale = f"; {counted(one.changed, 'row')} written since, not loaded" if one.changed else ""
+    return f"{rows}: kept, waived{stale}" if one.kept else f"{rows}: nothing is changed{known}{stale}"
 
 
 def _differing(report: RecheckReport) -> list[RecheckedWindow]:

@@ -19,7 +19,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shell_line
 from airflow_pipeline_provider.core.days import day_of, parse_day
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
-from airflow_pipeline_provider.core.ledger import Check
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.operators import asset_events
@@ -71,6 +70,11 @@ class RecheckOperator(PipelineOperator):
             self.log.info("left out: %s: %s", left.reason.value, left.detail)
         for reason, windows in report.not_seen.items():
             self.log.info("updates in place are not seen in %s: %s", counted(windows, "window"), reason)
+        for found in report.stale_kept:
+            self.log.warning(
+                "its rows are kept (waive), so what was written since is not loaded: %s",
+                _difference(found, zone),
+            )
         for found in report.shrunk:
             if found not in unanswered:
                 self.log.info(
@@ -111,7 +115,7 @@ def _listed(sentences: list[str]) -> list[str]:
 
 def _difference(found: RecheckedWindow, zone: str) -> str:
     rows = f"{counted(found.source, 'row')} in the source, {found.target:,} in the target"
-    written = f", {counted(found.changed, 'row')} written since" if found.verdict is Check.CHANGED else ""
+    written = f", {counted(found.changed, 'row')} written since" if found.changed else ""
     return f"{local_window(found.interval, zone)} has {rows}{written}"
 
 

@@ -87,6 +87,11 @@ class RecheckReport:
         return tuple(found for found in self.findings if found.verdict is Check.SHRANK and not found.kept)
 
     @property
+    def stale_kept(self) -> tuple[RecheckedWindow, ...]:
+        """Return the findings that a waiver keeps although rows of theirs were written since the extraction."""
+        return tuple(found for found in self.findings if found.kept and found.changed)
+
+    @property
     def new(self) -> tuple[RecheckedWindow, ...]:
         """Return the differences that this run was the first to find."""
         found = (*self.stale, *self.shrunk)

@@ -139,6 +139,18 @@ def test_a_window_that_also_grew_is_late_data_and_one_that_shrank_needs_review(
     assert [found.interval for found in report.stale] == [report.findings[0].interval]
 
 
+def test_a_waived_window_whose_other_rows_change_is_named(pipeline: Pipeline, moved: Runtime) -> None:
+    """Loading it would delete the rows that a person kept."""
+    pipeline.rows.delete("r00040")
+    [shrunk] = recheck(moved, 1).shrunk
+    moved.state.append(Entry(Kind.WAIVED, shrunk.interval, moved.clock(), detail={"reason": "retention"}))
+    assert recheck(moved, 1).stale_kept == ()
+    update(pipeline, "r00041")
+    report = recheck(moved, 1)
+    assert (report.stale, report.shrunk) == ((), ())
+    assert [(found.interval, found.changed) for found in report.stale_kept] == [(shrunk.interval, 1)]
+
+
 def test_a_write_while_a_window_is_read_is_found(pipeline: Pipeline) -> None:
     """The view lacks it, the audit counts as many rows, and the marker is older than it."""
     pipeline.seed(*DAY, timedelta(minutes=30))
