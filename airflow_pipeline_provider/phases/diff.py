@@ -26,10 +26,10 @@ from airflow_pipeline_provider.observability.log_generator import phase_log
 from airflow_pipeline_provider.phases.extract import SNAPSHOT_TRIES
 from airflow_pipeline_provider.phases.fallback import check_current
 from airflow_pipeline_provider.phases.identity import datasets_of, refuse_changed
+from airflow_pipeline_provider.phases.quarantine import GONE, staged_manifest
 from airflow_pipeline_provider.phases.record_buckets import RecordBuckets, paired
 from airflow_pipeline_provider.phases.record_ids import record_id_form
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import find_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -228,11 +228,9 @@ def _diff_window(
             piece, LeftOutReason.UNVERIFIED, "the target holds a newer load that is not committed"
         )
     with ExitStack() as stack:
-        aside, target = (stack.enter_context(RecordBuckets()) for _ in range(2))
-        if not _add_quarantined(runtime, commit, piece, content, aside):
-            return NotDiffed(
-                piece, LeftOutReason.UNVERIFIED, "the files of its quarantined rows are gone from the stage"
-            )
+        quarantined, target = (stack.enter_context(RecordBuckets()) for _ in range(2))
+        if not _add_quarantined(runtime, commit, piece, content, quarantined):
+            return NotDiffed(piece, LeftOutReason.UNVERIFIED, GONE)
         source = stack.enter_context(_read_source(runtime, commit, piece, content))
         with runtime.target.records(piece, content=content) as portions:
             for portion in portions:
@@ -240,9 +238,9 @@ def _diff_window(
         target.seal()
         if (changed := _changed_since(runtime, piece, before)) is not None:
             return changed
-        for offered, held, kept in paired(source, target, aside):
+        for offered, held, aside in paired(source, target, quarantined):
             tally, found = compare(
-                offered, held, kept, keeps_history=not window.judges_extra, content=content
+                offered, held, aside, keeps_history=not window.judges_extra, content=content
             )
             window.tally.add(tally)
             window.examples = nsmallest(examples, [*window.examples, *found], key=_record_id)
@@ -318,17 +316,20 @@ def _rows(runtime: Runtime, batch: pa.RecordBatch, content: bool) -> Iterator[Ro
 def _add_quarantined(
     runtime: Runtime, commit: Entry, piece: Interval, content: bool, into: RecordBuckets
 ) -> bool:
-    """Add the rows of the piece that the target cannot accept; return False if their files are gone."""
+    """Add the rows of the piece that the target cannot accept; return False if their files are gone.
+
+    They are read from the stage: the target's table of quarantined rows has no documents, and may lack rows.
+    """
     if not commit.detail.get("quarantined"):
         return True
     from airflow_pipeline_provider.envelope.part_writer import micros
     from airflow_pipeline_provider.envelope.parts import iter_parts
 
-    found = find_manifest(runtime, runtime.window(commit.interval), commit.manifest or "")
-    if found is None or any(runtime.stage.size(part.path) is None for part in found[1].quarantined):
+    manifest = staged_manifest(runtime, commit.interval, commit.manifest)
+    if manifest is None:
         return False
     start, end = micros(piece.start), micros(piece.end)
-    for batch in iter_parts(found[1].quarantined, runtime.stage.open_read):
+    for batch in iter_parts(manifest.quarantined, runtime.stage.open_read):
         into.add(row for row in _rows(runtime, batch, content) if start <= row[1] < end)
     into.seal()
     return True

@@ -43,7 +43,7 @@ def quarantined(view: View) -> Iterator[Finding]:
             )
         return
     for load in loads:
-        is_staged = staged_manifest(view.runtime, load) is not None
+        is_staged = staged_manifest(view.runtime, load.interval, load.manifest) is not None
         yield Finding(
             "quarantine_differs",
             load.interval,

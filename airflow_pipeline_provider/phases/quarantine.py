@@ -110,11 +110,9 @@ def compare(entries: Iterable[Entry], counts: Sequence[QuarantinedCount] | None)
     return sorted(loads, key=lambda one: (one.interval, one.token))
 
 
-def staged_manifest(runtime: Runtime, load: QuarantinedLoad) -> Manifest | None:
-    """Return the load's manifest if it and all files of quarantined rows are in the stage, else None."""
-    if load.manifest is None:
-        return None
-    found = find_manifest(runtime, runtime.window(load.interval), load.manifest)
+def staged_manifest(runtime: Runtime, interval: Interval, sha256: str | None) -> Manifest | None:
+    """Return the manifest of a load if it and all files of quarantined rows are in the stage, else None."""
+    found = find_manifest(runtime, runtime.window(interval), sha256) if sha256 else None
     if found is None or any(runtime.stage.size(part.path) is None for part in found[1].quarantined):
         return None
     return found[1]
@@ -145,7 +143,7 @@ def restore(runtime: Runtime) -> RestoredRows:
         for load in find_loads(runtime):
             if not load.differs:
                 continue
-            manifest = staged_manifest(runtime, load)
+            manifest = staged_manifest(runtime, load.interval, load.manifest)
             if manifest is None:
                 left_out.append((load, GONE))
                 continue

@@ -164,7 +164,7 @@ class _StagedRows(list[QuarantinedRow]):
 
 def _in_stage(runtime: Runtime, load: QuarantinedLoad, most: int) -> _StagedRows | None:
     """Return the rows of the load's files in its effective intervals; None if files are gone."""
-    manifest = staged_manifest(runtime, load)
+    manifest = staged_manifest(runtime, load.interval, load.manifest)
     if manifest is None:
         return None
     from airflow_pipeline_provider.envelope.quarantine import iter_rejected
