@@ -175,6 +175,13 @@ def _shown_elsewhere(
         shown.append((field, "change_column", "the ledger"))
     if RECORD_ID not in paths:
         shown += [(field, "key_columns", "RECORD_ID") for field in getattr(source, "key_columns", None) or ()]
+    for field in () if RECORD_ID not in paths else getattr(source, "key_columns", None) or ():
+        if reached_by(patterns, field.split(".")) is None:
+            yield _warning(
+                "source.redact",
+                f"the record id is hashed, and BODY still shows {field} of source.key_columns: add a rule for it "
+                "unless it may be seen",
+            )
     for field, key, column in shown:
         if reached_by(patterns, field.split(".")) is not None:
             advice = f"add a rule for {RECORD_ID}, " if column == "RECORD_ID" else ""

@@ -99,6 +99,7 @@ def test_what_cannot_be_meant_is_refused_with_its_line(
             ["the ledger still shows it"],
         ),
         ({**SQL, **KEY, "redact": [{"path": "id", "how": "drop"}, {"path": "_id", "how": "hash"}]}, []),
+        ({**SQL, **KEY, "redact": [{"path": "_id", "how": "hash"}]}, ["BODY still shows id"]),
     ],
 )
 def test_what_is_probably_not_meant_is_a_warning(
