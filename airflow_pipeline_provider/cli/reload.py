@@ -20,7 +20,7 @@ from airflow_pipeline_provider.cli.arguments import (
     read_seconds,
 )
 from airflow_pipeline_provider.cli.output import ErrorText, Screen, error_text
-from airflow_pipeline_provider.cli.run import Display, log_to_display
+from airflow_pipeline_provider.cli.run import Display, log_to_display, print_committed
 from airflow_pipeline_provider.cli.runner import (
     EndedBySignal,
     Runner,
@@ -30,7 +30,7 @@ from airflow_pipeline_provider.cli.runner import (
 )
 from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun
-from airflow_pipeline_provider.core.wording import counted, local_window
+from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, FatalError, TransientError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.views.times import LocalInterval
@@ -241,7 +241,5 @@ def print_reload_result(done: ReloadResult, timezone: str, screen: Screen) -> No
     committed = [result.audited for result in done.results if result.audited is not None]
     if committed:
         rows = sum(audited.target_rows for audited in committed)
-        windows = counted(len(committed), "window")
-        screen.print_line(
-            f"{windows} committed, {counted(rows, 'row')}: source = staged = target = distinct", "bold green"
-        )
+        quarantined = sum(audited.quarantined_rows for audited in committed)
+        print_committed(len(committed), rows, quarantined, screen)

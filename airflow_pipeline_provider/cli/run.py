@@ -173,20 +173,23 @@ def _print(result: RunResult, screen: Screen) -> None:
     committed = [one for one in result.windows if one.status == "committed"]
     if committed:
         rows = sum(one.target_rows or 0 for one in committed)
-        windows = counted(len(committed), "window")
-        quarantined = sum(one.quarantined_rows or 0 for one in committed)
-        more, equal = "", "source = staged = target = distinct"
-        if quarantined:
-            more, equal = (
-                f" ({quarantined:,} more quarantined)",
-                "source = staged + quarantined, staged = target = distinct",
-            )
-        screen.print_line(
-            f"{windows} committed, {counted(rows, 'row')}{more}: {equal}",
-            "yellow" if quarantined else "bold green",
-        )
+        print_committed(len(committed), rows, sum(one.quarantined_rows or 0 for one in committed), screen)
     if result.reason is not None and result.error is None:
         screen.print_line(f"nothing {'more ' if committed else ''}to do: {result.reason}: {result.detail}")
+
+
+def print_committed(windows: int, rows: int, quarantined: int, screen: Screen) -> None:
+    """Print how many windows were committed, with the rows of the target and the counts that are equal."""
+    more, equal = "", "source = staged = target = distinct"
+    if quarantined:
+        more, equal = (
+            f" ({quarantined:,} more quarantined)",
+            "source = staged + quarantined, staged = target = distinct",
+        )
+    screen.print_line(
+        f"{counted(windows, 'window')} committed, {counted(rows, 'row')}{more}: {equal}",
+        "yellow" if quarantined else "bold green",
+    )
 
 
 def _row(one: MovedWindow, timezone: str) -> tuple[str, ...]:

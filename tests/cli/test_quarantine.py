@@ -260,6 +260,9 @@ def test_rows_that_are_rejected_again_are_counted(rejecting: Place) -> None:
     put(rejecting, "r002", '"short"')
     result = rejecting("quarantine", "load", "flights", "--window", FIRST_ID, "--here")
     assert result.code == 1
+    assert (
+        "8 rows (2 more quarantined): source = staged + quarantined, staged = target = distinct" in result.out
+    )
     assert "2 rows still quarantined" in result.out
     assert sorted(sql(rejecting, f"SELECT RECORD_ID FROM {TABLE}")) == [("r003",), ("r004",), ("r015",)]
 
