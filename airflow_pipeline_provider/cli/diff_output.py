@@ -82,6 +82,7 @@ class DiffResult(Struct, frozen=True):
     equal: int
     source: int
     target: int
+    quarantined: int
     windows: tuple[DiffWindow, ...]
     left_out: tuple[DiffLeftOut, ...]
     records_file: str | None
@@ -104,6 +105,7 @@ def diff_result(
         equal=len(report.windows) - len(shown),
         source=sum(one.tally.source for one in report.windows),
         target=sum(one.tally.target for one in report.windows),
+        quarantined=sum(one.tally.quarantined for one in report.windows),
         windows=done.reported(_window(one, zone, content=content) for one in shown),
         left_out=tuple(
             DiffLeftOut(**local_fields(left.interval, zone), reason=left.reason, detail=left.detail)
@@ -163,7 +165,7 @@ def print_diff(config: PipelineConfig, report: DiffReport, screen: Screen, *, co
     screen.print_line(
         f"{config.pipeline_id}: {what} of {counted(len(report.windows), 'committed window')} compared, "
         f"{len(report.windows) - len(shown)} equal, {len(report.differing)} differ; "
-        f"{counted(rows[0], 'row')} in the source, {rows[1]:,} in the target",
+        f"{counted(rows[0], 'row')} in the source, {rows[1]:,} in the target{_quarantined(report)}",
         "bold",
     )
     for left in report.left_out:
@@ -189,6 +191,11 @@ def print_diff(config: PipelineConfig, report: DiffReport, screen: Screen, *, co
     hidden = sum(one.tally.differences - len(one.examples) for one in shown)
     if hidden:
         screen.print_line(f"{counted(hidden, 'record')} not shown: raise --limit, or give --records FILE")
+
+
+def _quarantined(report: DiffReport) -> str:
+    found = sum(one.tally.quarantined for one in report.windows)
+    return f"; {counted(found, 'record')} quarantined" if found else ""
 
 
 def _numbers(one: DiffedWindow) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_pipeline_provider.cli import runner
+from airflow_pipeline_provider.connectors.base import TargetLimits
+from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.operators import start_run
 from tests.cli.conftest import AFTER, Place
@@ -60,6 +62,22 @@ def test_nothing_differs(moved: Place) -> None:
     found = moved(*DIFF, "--content", "-o", "json")
     assert (found.code, found.json["result"], found.json["content"]) == (0, "equal", True)
     assert (found.json["compared"], found.json["equal"], found.json["windows"]) == (2, 2, [])
+
+
+def test_quarantined_records_are_counted_where_nothing_differs(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise 50 rows would equal 49 without a word."""
+    monkeypatch.setattr(DuckDBTarget, "limits", TargetLimits(max_body_bytes=40))
+    place.write(granularity="13h", audit={"on_reject": "quarantine"})
+    place.seed()
+    place.rows().put("r002", place.rows().rows["r002"].event_time, '"' + "x" * 60 + '"')
+    assert place("run", "flights", "--until-done", *AT).code == 0
+    result = place(*DIFF, "--content")
+    assert result.code == 0
+    assert "50 rows in the source, 49 in the target; 1 record quarantined" in " ".join(result.out.split())
+    found = place(*DIFF, "-o", "json").json
+    assert (found["result"], found["source"], found["target"], found["quarantined"]) == ("equal", 50, 49, 1)
 
 
 def test_records_that_differ_are_printed(moved: Place) -> None:
