@@ -7,7 +7,7 @@ A marker holds each value as a text that names its type, since a parameter of an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -80,14 +80,11 @@ def with_changes(relation: Relation, column: str, marker: ChangeMarker) -> tuple
     return replace(relation, source=source), values
 
 
-def is_below(relation: Relation, column: str, text: str) -> Statement:
-    """Return the statement that reads 1 if the greatest value of the column is lower than a marker's, or gone."""
-    greatest = f"MAX({relation.dialect.quoted(column)})"
-    mark = relation.dialect.placeholder
-    return (
-        f"SELECT CASE WHEN {greatest} >= {mark} THEN 0 ELSE 1 END FROM {relation.source}",
-        [read_value(text)],
-    )
+def are_below(relation: Relation, column: str, texts: Sequence[str]) -> Statement:
+    """Return the statement that reads for each maximum 1 if the column's greatest value is lower now, or gone."""
+    greatest, mark = f"MAX({relation.dialect.quoted(column)})", relation.dialect.placeholder
+    answers = ", ".join([f"CASE WHEN {greatest} >= {mark} THEN 0 ELSE 1 END"] * len(texts))
+    return f"SELECT {answers} FROM {relation.source}", [read_value(text) for text in texts]
 
 
 def maximum(relation: Relation, column: str) -> Statement:

@@ -23,7 +23,7 @@ from airflow_pipeline_provider.connectors.datasets import place_of
 from airflow_pipeline_provider.connectors.sql.changes import (
     CHANGED,
     UNKNOWN,
-    is_below,
+    are_below,
     marker_of,
     maximum,
     why_unknown,
@@ -44,6 +44,8 @@ from airflow_pipeline_provider.exceptions import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MAXIMA_AT_ONCE = 200  # in a statement; databases limit columns and parameters
 
 
 class SqlSource(Source):
@@ -136,18 +138,27 @@ class SqlSource(Source):
             return marker_of(column, reader.one(maximum(relation, column))[0])
 
     def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
-        """Count the rows of each window, and those beyond its marker, with one statement for each.
-
-        Where no row is beyond a marker, another statement for each maximum asks whether rows may be older than it.
-        """
+        """Count the rows of each window, and those beyond its marker, with one statement for each."""
         with self._reader() as reader:
             shape = reader.shape()
-            below: dict[str, bool] = {}
+            below = self._below(reader, shape, windows)
             return [self._changes(reader, shape, window, below) for window in windows]
 
-    def _changes(
-        self, reader: Reader, shape: Shape, window: MarkedWindow, below: dict[str, bool]
-    ) -> WindowChanges:
+    def _below(self, reader: Reader, shape: Shape, windows: Sequence[MarkedWindow]) -> set[str]:
+        """Return the maxima of the markers that `change_column` no longer reaches."""
+        column = self.options.change_column
+        if column is None:
+            return set()
+        markers = [window.marker for window in windows if why_unknown(window, column) is None]
+        texts = list(dict.fromkeys(text for marker in markers if marker for text in marker.maxima))
+        below: set[str] = set()
+        for start in range(0, len(texts), MAXIMA_AT_ONCE):
+            some = texts[start : start + MAXIMA_AT_ONCE]
+            answers = reader.one(are_below(shape.relation, column, some))
+            below.update(text for text, answer in zip(some, answers, strict=True) if answer)
+        return below
+
+    def _changes(self, reader: Reader, shape: Shape, window: MarkedWindow, below: set[str]) -> WindowChanges:
         column = self.options.change_column
         reason = why_unknown(window, column)
         if window.marker is None or column is None or reason is not None:
@@ -158,22 +169,13 @@ class SqlSource(Source):
         if nulls and not changed:
             reason = f"change_column {column!r} is NULL in {counted(nulls, 'row')} of the window"
             return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
-        if not changed and self._is_below(reader, shape, column, window.marker, below):
+        if not changed and below.intersection(window.marker.maxima):
             reason = (
                 f"the greatest value of change_column {column!r} is lower than when the window was read: its row was "
                 "deleted, or the table was restored or filled again"
             )
             return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
         return WindowChanges(Seen.COUNTED, changed, rows)
-
-    def _is_below(
-        self, reader: Reader, shape: Shape, column: str, marker: ChangeMarker, below: dict[str, bool]
-    ) -> bool:
-        """Return whether the column no longer reaches every maximum of the marker; `below` keeps the answers."""
-        for text in marker.maxima:
-            if text not in below:
-                below[text] = bool(reader.one(is_below(shape.relation, column, text))[0])
-        return any(below[text] for text in marker.maxima)
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

@@ -96,6 +96,24 @@ def test_slices_with_different_maxima_count_beyond_the_lower_one(database: sqlit
     assert (found.changed, found.rows) == (1, 3)
 
 
+def test_many_markers_are_compared_with_the_greatest_value(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_pipeline_provider.connectors.sql.source.MAXIMA_AT_ONCE", 2)
+    markers = [marker_of("version", version) for version in (3, 4, 5, 6, 7)]
+    asked = [MarkedWindow(WINDOW, marker) for marker in (*markers, None, ChangeMarker(unknown="why"))]
+    found = source(change_column="version").changes(asked)
+    assert [one.reason for one in found] == [
+        None,
+        None,
+        LOWER,
+        LOWER,
+        LOWER,
+        "the window has no marker",
+        "why",
+    ]
+
+
 @pytest.mark.parametrize(
     ("marker", "column", "reason"),
     [
