@@ -22,11 +22,6 @@ from airflow_pipeline_provider.exceptions import FatalError, TransientError
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.base import Source, Stage, Target
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from airflow_pipeline_provider.connectors.base import Source
-
 Status = Literal["ok", "warning", "error", "unknown"]
 CLOCK_TOLERANCE = timedelta(seconds=5)
 

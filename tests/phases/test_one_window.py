@@ -53,7 +53,7 @@ def test_slices_change_nothing_in_the_target(pipeline: Pipeline, slices: int | s
 def test_auto_gives_each_task_enough_rows(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, rows_a_task: int, tasks: int
 ) -> None:
-    monkeypatch.setattr("airflow_pipeline_provider.connectors.base.ROWS_A_TASK", rows_a_task)
+    monkeypatch.setattr("airflow_pipeline_provider.connectors.source_contract.ROWS_A_TASK", rows_a_task)
     pipeline.seed(
         "2013-11-03T00:00:00Z", "2013-11-05T00:00:00Z", timedelta(minutes=7)
     )  # 42 of them in five hours
