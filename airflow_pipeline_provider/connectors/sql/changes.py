@@ -65,8 +65,14 @@ def why_unknown(window: MarkedWindow, column: str | None) -> str | None:
         return window.marker.unknown if window.marker else "the window has no marker"
     of = ", ".join(place.name for place in window.marker.places)
     if of != column:
-        return f"change_column was {of} when the window was read, and is {column}"
+        return f"change_column was {of} when the window was read, and is {column or 'not set'} now"
     return None
+
+
+def types_of(window: MarkedWindow) -> tuple[str, ...]:
+    """Return the types of the maxima of the window's marker."""
+    maxima = window.marker.maxima if window.marker else ()
+    return tuple(dict.fromkeys(text.partition(" ")[0] for text in maxima))
 
 
 def with_changes(relation: Relation, column: str, marker: ChangeMarker) -> tuple[Relation, list[Any]]:

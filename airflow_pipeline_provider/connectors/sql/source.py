@@ -20,15 +20,8 @@ from airflow_pipeline_provider.connectors.base import FieldType, Identity, Slice
 from airflow_pipeline_provider.connectors.database_errors import database_errors
 from airflow_pipeline_provider.connectors.databases import opener
 from airflow_pipeline_provider.connectors.datasets import place_of
-from airflow_pipeline_provider.connectors.sql.changes import (
-    CHANGED,
-    UNKNOWN,
-    are_below,
-    marker_of,
-    maximum,
-    why_unknown,
-    with_changes,
-)
+from airflow_pipeline_provider.connectors.sql.changed_rows import ChangedRows
+from airflow_pipeline_provider.connectors.sql.changes import marker_of, maximum
 from airflow_pipeline_provider.connectors.sql.field_types import field_types
 from airflow_pipeline_provider.connectors.sql.options import SqlSourceOptions
 from airflow_pipeline_provider.connectors.sql.reader import Reader, Shape
@@ -36,7 +29,7 @@ from airflow_pipeline_provider.connectors.sql.rows import RowWriter
 from airflow_pipeline_provider.connectors.sql.statements import Statement
 from airflow_pipeline_provider.connectors.sql.times import TimeColumn, TimeKind
 from airflow_pipeline_provider.connectors.sql_dialect import Dialect
-from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWindow, Seen, WindowChanges
+from airflow_pipeline_provider.core.change_markers import ChangeMarker, MarkedWindow, WindowChanges
 from airflow_pipeline_provider.core.datasets import fingerprint
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.wording import counted
@@ -44,8 +37,6 @@ from airflow_pipeline_provider.exceptions import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MAXIMA_AT_ONCE = 200  # in a statement; databases limit columns and parameters
 
 
 class SqlSource(Source):
@@ -138,44 +129,7 @@ class SqlSource(Source):
             return marker_of(column, reader.one(maximum(relation, column))[0])
 
     def changes(self, windows: Sequence[MarkedWindow]) -> list[WindowChanges]:
-        """Count the rows of each window, and those beyond its marker, with one statement for each."""
-        with self._reader() as reader:
-            shape = reader.shape()
-            below = self._below(reader, shape, windows)
-            return [self._changes(reader, shape, window, below) for window in windows]
-
-    def _below(self, reader: Reader, shape: Shape, windows: Sequence[MarkedWindow]) -> set[str]:
-        """Return the maxima of the markers that `change_column` no longer reaches."""
-        column = self.options.change_column
-        if column is None:
-            return set()
-        markers = [window.marker for window in windows if why_unknown(window, column) is None]
-        texts = list(dict.fromkeys(text for marker in markers if marker for text in marker.maxima))
-        below: set[str] = set()
-        for start in range(0, len(texts), MAXIMA_AT_ONCE):
-            some = texts[start : start + MAXIMA_AT_ONCE]
-            answers = reader.one(are_below(shape.relation, column, some))
-            below.update(text for text, answer in zip(some, answers, strict=True) if answer)
-        return below
-
-    def _changes(self, reader: Reader, shape: Shape, window: MarkedWindow, below: set[str]) -> WindowChanges:
-        column = self.options.change_column
-        reason = why_unknown(window, column)
-        if window.marker is None or column is None or reason is not None:
-            return WindowChanges(Seen.UNKNOWN, reason=reason)
-        relation, values = with_changes(shape.relation, column, window.marker)
-        counted_in = replace(shape, relation=relation)
-        rows, changed, nulls = self._counts(reader, counted_in, window.interval, (CHANGED, UNKNOWN), values)
-        if nulls and not changed:
-            reason = f"change_column {column!r} is NULL in {counted(nulls, 'row')} of the window"
-            return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
-        if not changed and below.intersection(window.marker.maxima):
-            reason = (
-                f"the greatest value of change_column {column!r} is lower than when the window was read: its row was "
-                "deleted, or the table was restored or filled again"
-            )
-            return WindowChanges(Seen.UNKNOWN, rows=rows, reason=reason)
-        return WindowChanges(Seen.COUNTED, changed, rows)
+        return ChangedRows(self.options.change_column, self._reader, self._counts).find(windows)
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

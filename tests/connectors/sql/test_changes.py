@@ -99,7 +99,7 @@ def test_slices_with_different_maxima_count_beyond_the_lower_one(database: sqlit
 def test_many_markers_are_compared_with_the_greatest_value(
     database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_pipeline_provider.connectors.sql.source.MAXIMA_AT_ONCE", 2)
+    monkeypatch.setattr("airflow_pipeline_provider.connectors.sql.changed_rows.MAXIMA_AT_ONCE", 2)
     markers = [marker_of("version", version) for version in (3, 4, 5, 6, 7)]
     asked = [MarkedWindow(WINDOW, marker) for marker in (*markers, None, ChangeMarker(unknown="why"))]
     found = source(change_column="version").changes(asked)
@@ -120,9 +120,13 @@ def test_many_markers_are_compared_with_the_greatest_value(
         (
             marker_of("changed", 4),
             "version",
-            "change_column was changed when the window was read, and is version",
+            "change_column was changed when the window was read, and is version now",
         ),
-        (marker_of("version", 4), None, "change_column was version when the window was read, and is None"),
+        (
+            marker_of("version", 4),
+            None,
+            "change_column was version when the window was read, and is not set now",
+        ),
         (ChangeMarker(unknown="why"), "version", "why"),
     ],
 )
@@ -130,6 +134,23 @@ def test_a_marker_of_another_column_is_unknown(
     database: sqlite3.Connection, marker: ChangeMarker, column: str | None, reason: str
 ) -> None:
     assert changes(marker, change_column=column) == WindowChanges(Seen.UNKNOWN, reason=reason)
+
+
+def test_a_maximum_of_a_type_that_the_column_no_longer_has_is_unknown(database: sqlite3.Connection) -> None:
+    """SQLite takes no decimal number."""
+    old, new = marker_of("version", Decimal("1.5")), marker_of("version", 2)
+    asked = [MarkedWindow(WINDOW, marker) for marker in (old, new, None, old)]
+    found = source(change_column="version").changes(asked)
+    assert [(one.seen, one.changed) for one in found] == [
+        (Seen.UNKNOWN, 0),
+        (Seen.COUNTED, 1),
+        (Seen.UNKNOWN, 0),
+        (Seen.UNKNOWN, 0),
+    ]
+    expected = (
+        "change_column 'version' cannot be compared with what it held when the window was read (decimal)"
+    )
+    assert [one.reason for one in found] == [expected, None, "the window has no marker", expected]
 
 
 def test_a_window_without_a_marker_is_unknown(database: sqlite3.Connection) -> None:
