@@ -14,6 +14,7 @@ import pytest
 import yaml
 from msgspec import structs
 
+from airflow_pipeline_provider.cli import runner
 from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import register
@@ -140,3 +141,24 @@ def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]
 def interval() -> Interval:
     """The first five hours of 2013-11-03 in New York, with its repeated hour."""
     return Interval(parse_utc("2013-11-03T04:00:00Z"), parse_utc("2013-11-03T09:00:00Z"))
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that wait for a window or retry it pause for milliseconds."""
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def moved(place: Place) -> Place:
+    """The day of 25 hours is committed, in two windows of 26 and 24 rows."""
+    place.write(granularity="13h")
+    place.seed()
+    assert place("run", "flights", "--until-done", "--reference-time", AFTER).code == 0
+    return place
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of an output, with single spaces between words."""
+    return [" ".join(line.split()) for line in text.splitlines()]

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from tests.cli.conftest import AFTER, Place
+from tests.cli.conftest import AFTER, Place, lines
 
 AT = ("--reference-time", AFTER)
 RUN = ("run", "flights", "--until-done", *AT)
@@ -24,10 +24,6 @@ def changed(place: Place) -> Place:
         for time, body in rows:
             place.rows().put(time, time, body)
     return place
-
-
-def lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def test_history_and_status_show_changes(changed: Place) -> None:

@@ -10,36 +10,18 @@ from typing import Any
 
 import pytest
 
-from airflow_pipeline_provider.cli import runner
 from airflow_pipeline_provider.connectors.base import TargetLimits
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.operators import start_run
-from tests.cli.conftest import AFTER, Place
+from tests.cli.conftest import AFTER, Place, lines
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 AT = ("--reference-time", AFTER)
 DAY = ("--from", "2013-11-03", "--to", "2013-11-03")
 DIFF = ("diff", "flights", *DAY)
 FIRST_HALF = "2013-11-03 [00:00 EDT, 12:00 EST)"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def moved(place: Place) -> Place:
-    """The day of 25 hours is committed, in two windows of 26 and 24 rows."""
-    place.write(granularity="13h")
-    place.seed()
-    assert place("run", "flights", "--until-done", *AT).code == 0
-    return place
-
-
-def lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def late(place: Place) -> None:

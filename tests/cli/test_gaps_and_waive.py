@@ -10,15 +10,11 @@ from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from tests.cli.conftest import AFTER, Place
+from tests.cli.conftest import AFTER, Place, lines
 
 AT = ("--reference-time", AFTER)
 DAY = ("--from", "2013-11-03", "--to", "2013-11-03")
 WINDOW = "flights.20131103T040000Z-20131103T090000Z"
-
-
-def lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def hours(first: int, last: int) -> Interval:

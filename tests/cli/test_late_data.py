@@ -6,34 +6,16 @@ import shlex
 
 import pytest
 
-from airflow_pipeline_provider.cli import runner
 from airflow_pipeline_provider.core.intervals import Interval
-from tests.cli.conftest import AFTER, Place
+from tests.cli.conftest import AFTER, Place, lines
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 AT = ("--reference-time", AFTER)
 DAY = ("--from", "2013-11-03", "--to", "2013-11-03")
 RECHECK = ("recheck", "flights", "--days", "3", *AT)
 REPROCESS = ("reprocess", "flights")
 SECOND_HALF = ("--from", "2013-11-03T12:00:00-05:00", "--to", "2013-11-03")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def moved(place: Place) -> Place:
-    """The day of 25 hours is committed, in two windows of 26 and 24 rows."""
-    place.write(granularity="13h")
-    place.seed()
-    assert place("run", "flights", "--until-done", *AT).code == 0
-    return place
-
-
-def lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def day_status(place: Place) -> tuple[str, str]:

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_pipeline_provider.cli import runner
 from airflow_pipeline_provider.cli.run import Display
 from airflow_pipeline_provider.connectors.base import TargetLimits
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
@@ -23,10 +22,7 @@ ONE = ("run", "flights", "--reference-time", AFTER)
 FIRST = ("--window-start", "2013-11-03T00:00:00-04:00", "--window-end", "2013-11-03T04:00:00-05:00")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.01)
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def test_one_window(place: Place) -> None:

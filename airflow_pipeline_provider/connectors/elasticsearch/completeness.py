@@ -6,7 +6,6 @@ A server can leave rows out and still return status 200: shards that failed, a r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.errors import (
     object_at,
     read_error,
 )
+from airflow_pipeline_provider.core.field_patterns import glob_matches
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 
@@ -179,8 +179,7 @@ def _check_clusters(answer: dict[str, Any], clusters: Sequence[str], what: str, 
             )
         return
     for cluster in clusters:
-        pattern = re.compile(".*".join(map(re.escape, cluster.split("*"))))
-        if not any(pattern.fullmatch(alias) for alias in answered or () if alias != LOCAL):
+        if not any(glob_matches(cluster, alias) for alias in answered or () if alias != LOCAL):
             raise FatalError(
                 f"{what}: no remote cluster of {where} that matches {cluster!r} answered; check `source.index` "
                 "against GET /_remote/info"
