@@ -430,7 +430,7 @@ COMMANDS = (
             _option("--records", "FILE", "write every record that differs to this new file, as JSON Lines"),
             _flag(
                 "--repair",
-                "move the windows that differ again, except those whose extra rows would go without --accept-shrink",
+                "move the windows that differ again; those that would lose rows only with --accept-shrink",
             ),
             _HERE,
             _ACCEPT_SHRINK,

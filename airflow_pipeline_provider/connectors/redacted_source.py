@@ -1,6 +1,6 @@
 """A source whose rows are redacted before any caller sees them (`source.redact`).
 
-It stands between every source and its callers, so what the stage, `diff` and all others read is one and the same:
+It is between every source and its callers, so the stage, `diff` and all others read the same rows:
 `open` yields redacted batches, and no error of the source keeps its message, which may quote a row.
 """
 

@@ -1,8 +1,8 @@
 """Choose how a process that runs phases gets and keeps memory.
 
 The allocator matters as much as the data structures (docs/performance.md has the figures).  By itself glibc maps each
-page of a few MB anew, so the kernel clears and faults in its memory again, and keeps freed blocks in an arena per
-thread; Arrow's own pools keep theirs too.  So Python and Arrow share one arena, which keeps its blocks.
+page of a few MB again, so the kernel clears its memory and faults it in each time, and it keeps freed blocks in an
+arena per thread; Arrow's own pools keep theirs too.  So Python and Arrow share one arena, which keeps its blocks.
 """
 
 from __future__ import annotations

@@ -145,7 +145,10 @@ def staged_by(runtime: Runtime, window: Window, row: CommitRow) -> Staged:
             )
     found = find_manifest(runtime, window, row.manifest_sha)
     if found is None:
-        logger.warning("no manifest of token %d is left: it is taken for one without quarantine", row.token)
+        logger.warning(
+            "no manifest of token %d is left: zero quarantined rows are assumed, which the audit verifies",
+            row.token,
+        )
         return Staged(None, None, row.manifest_sha, row.token, row.rows)
     path, manifest = found
     return Staged(manifest.attempt, path, row.manifest_sha, row.token, row.rows, manifest.quarantined_rows)
