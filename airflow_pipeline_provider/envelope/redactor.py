@@ -193,7 +193,7 @@ class Redactor:
     def _redacted(self, value: bytes, rule: RedactRule) -> bytes:
         is_text = value.startswith(b'"')
         if rule.how == "hash" and self._key is not None:
-            plain = _TEXT.decode(value).encode() if is_text else _canonical(value)
+            plain = _TEXT.decode(value).encode() if is_text else _hashed_text(value)
             return b'"%s"' % self._key.hashed(plain).encode()
         shown = ""
         if rule.keep and (is_text or value[0] in _NUMBER_STARTS):
@@ -280,8 +280,11 @@ class _NumberText(str):
     __slots__ = ()
 
 
-def _canonical(value: bytes) -> bytes:
-    """Return a value as JSON without spaces, with sorted keys and plain characters; numbers as they are written."""
+def _hashed_text(value: bytes) -> bytes:
+    """Return a value as JSON without spaces, with sorted keys and plain characters; numbers as they are written.
+
+    Not the form of `canonical_json`, where 1.0 equals 1: users compute this one themselves, so it must never change.
+    """
     if value[:1] not in b"{[":
         return value
     found = json.loads(value, parse_int=_NumberText, parse_float=_NumberText, object_pairs_hook=_sorted_pairs)
