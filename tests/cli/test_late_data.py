@@ -103,6 +103,10 @@ def test_a_waive_keeps_the_rows_of_a_window_that_shrank(moved: Place) -> None:
     again = moved(*RECHECK, "--here")
     assert (again.code, "kept, waived" in again.out) == (0, True)
     assert (moved.moved(), day_status(moved)[0]) == (50, "complete")
+    moved.rows().put("r003", moved.rows().rows["r003"].event_time, '{"n":"x"}')
+    changed = moved(*RECHECK, "--here")
+    assert lines(changed.out)[2].endswith("25 26 shrank by 1: kept, waived; 1 row written since, not loaded")
+    assert changed.code == 0
 
 
 @pytest.mark.parametrize(
