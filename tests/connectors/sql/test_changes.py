@@ -169,8 +169,8 @@ def test_an_empty_table_has_no_maximum(database: sqlite3.Connection) -> None:
 
 
 def test_a_column_that_does_not_exist_is_named(database: sqlite3.Connection) -> None:
-    with pytest.raises(FatalError, match=r"source.change_column: .*no column 'versoin'.*'version'"):
-        source(change_column="versoin").check()
+    with pytest.raises(FatalError, match=r"source.change_column: .*no column 'versionx'.*'version'"):
+        source(change_column="versionx").check()
 
 
 @pytest.mark.parametrize(

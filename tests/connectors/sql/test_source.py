@@ -741,7 +741,7 @@ def test_fields_choose_the_columns_of_a_body_and_not_of_its_time_and_id(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"exclude": ["mial"]}, "source.fields: .* has no column 'mial'.*did you mean 'mail'"),
+        ({"exclude": ["mailx"]}, "source.fields: .* has no column 'mailx'.*did you mean 'mail'"),
         ({"exclude": ["*"]}, "source.fields: .* has no column left for BODY, of id, at, mail"),
     ],
 )
