@@ -106,8 +106,8 @@ class WindowChanges(NamedTuple):
 
 
 def to_detail(marker: ChangeMarker | None) -> dict[str, Any]:
-    """Return the part of an entry's detail that keeps the marker; {} without one."""
-    return {} if marker is None else {"marker": msgspec.to_builtins(marker)}
+    """Return the part of an entry's detail that keeps the marker, as JSON gives it back; {} without one."""
+    return {} if marker is None else {"marker": msgspec.json.decode(msgspec.json.encode(marker))}
 
 
 def from_detail(detail: dict[str, Any]) -> ChangeMarker | None:
