@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from benchmarks.contract import Contestant, Goal, Results, Settings
-from benchmarks.servers import start_postgres
+from benchmarks.servers import start_elasticsearch, start_postgres
 
 TITLE = "The control path"
 
 NEXT, EMPTY, PARSE = "next window, PostgreSQL", "an empty window, embedded", "1,000 files to 1,000 DAGs"
 START, STATUS = "import when a task starts", "status of 1,000 pipelines"
 SHELL, TASKS = "`run` of an empty window from the shell", "CPU of the tasks of a small window, demo servers"
+RECHECK = "what a recheck of 720 windows asks Elasticsearch (3 shards)"
+UNCHANGED, CHANGED, COUNTED = "unchanged", "changed", "counted"
 SEVEN, SINGLE = "seven tasks", "single_task"
 ONE, FIVE, ALL = "1 year", "5 years", "5 years, out of all entries"
 OURS, VARIANTS, LOOP, FACTORY = "ours", "ours, one file", "a loop without YAML", "dag-factory"
@@ -19,6 +21,8 @@ OURS, VARIANTS, LOOP, FACTORY = "ours", "ours, one file", "a loop without YAML",
 
 def prepare(settings: Settings, opened: ExitStack) -> None:
     start_postgres(settings, opened)
+    if not settings.races or any(part in RECHECK for part in settings.races):
+        start_elasticsearch(settings, opened, 0)
 
 
 def contestants(settings: Settings) -> list[Contestant]:
@@ -27,7 +31,7 @@ def contestants(settings: Settings) -> list[Contestant]:
     def module(race: str, name: str, *arguments: object, rounds: int | None = None) -> Contestant:
         return Contestant(race, name, settings.module(*arguments), rounds=rounds)  # type: ignore[arg-type]
 
-    return [
+    found = [
         module(NEXT, ONE, "control.next_window", "--url", url, "--years", 1),
         module(NEXT, FIVE, "control.next_window", "--url", url, "--years", 5),
         module(
@@ -47,6 +51,13 @@ def contestants(settings: Settings) -> list[Contestant]:
         module(STATUS, "SQLite", "control.status"),
         module(STATUS, "PostgreSQL", "control.status", "--url", url),
     ]
+    if "elasticsearch" in settings.servers:
+        search = settings.servers["elasticsearch"].url
+        found += [
+            module(RECHECK, case, "control.recheck_requests", "--url", search, "--case", case)
+            for case in (UNCHANGED, CHANGED, COUNTED)
+        ]
+    return found
 
 
 def goals(results: Results) -> list[Goal]:
@@ -70,6 +81,11 @@ def goals(results: Results) -> list[Goal]:
             Goal("the first window of a process", "≤ 700 ms", f"{first * 1000:.0f} ms", first <= 0.7)
         )
     most("`run` of an empty window from the shell", "≤ 1.2 s", 1.2, SHELL, OURS)
+    for case, limit in ((UNCHANGED, 3), (CHANGED, 8)):
+        if results.has(RECHECK, case):
+            seen = results.median(RECHECK, case, "requests")
+            work = f"recheck of 720 hourly windows of an index of 3 shards, {case}"
+            found.append(Goal(work, f"≤ {limit} requests", f"{seen:.0f}", seen <= limit))
     ratio("files to DAGs", 0.6, FACTORY)
     ratio("files to DAGs", 1.3, LOOP)
     ratio("variants of one file to DAGs", 0.6, FACTORY, VARIANTS)
