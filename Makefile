@@ -5,7 +5,7 @@
 #   make types-page         the types of the page's JavaScript; needs npm, or fetches one through uv
 #   make test-integration   the same code against real servers (tests/services/README.md)
 #   make reliability        crashes at every point and at random times, on every backend; writes docs/reliability.md
-#   make test-snowflake     certify, kit and a part of the crash matrix on a real Snowflake account
+#   make test-snowflake     certify, kit, a part of the crash matrix and a benchmark on a real Snowflake account
 #   make bench              comparisons with its peers and the limits; writes benchmarks/results.md
 #   make profile            where an extraction's time goes, function by function
 #   make docs               the documentation site in site/
@@ -146,7 +146,7 @@ reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once,
 
 SNOWFLAKE_NEEDS := AIRFLOW_CONN_SNOWFLAKE_DEFAULT SNOWFLAKE_HOST SNOWFLAKE_PORT SNOWFLAKE_ACCOUNT SNOWFLAKE_USER \
 	SNOWFLAKE_PASSWORD SNOWFLAKE_DATABASE SNOWFLAKE_SCHEMA SNOWFLAKE_SCRATCH REQUESTS_CA_BUNDLE
-test-snowflake: $(STAMP)  ## certify, the kit and the cut of the crash matrix on a real Snowflake account
+test-snowflake: $(STAMP) $(STAMP_BENCH)  ## certify, the kit, the cut of the crash matrix and loads, on a Snowflake account
 	@for name in $(SNOWFLAKE_NEEDS); do printenv $$name >/dev/null || { \
 		echo "error: $$name is not set; make test-snowflake needs $(SNOWFLAKE_NEEDS)" \
 		     "(SNOWFLAKE_SCRATCH: an empty schema, such as ANALYTICS.SCRATCH)" >&2; exit 2; }; done
@@ -154,6 +154,7 @@ test-snowflake: $(STAMP)  ## certify, the kit and the cut of the crash matrix on
 		$(if $(SNOWFLAKE_STAGE),--stage "$(SNOWFLAKE_STAGE)" --set external_stage="$(SNOWFLAKE_EXTERNAL_STAGE)",--without "COPY from the external stage")
 	$(BIN)/pytest tests/integration/test_snowflake_target.py -k TestPut $(PYTEST_ARGS)
 	$(BIN)/pytest tests/integration/reliability/test_matrix_servers.py -k Snowflake $(PYTEST_ARGS)
+	$(VENV_BENCH)/bin/python -m benchmarks --only load --races Snowflake $(BENCH_ARGS)
 
 bench: $(STAMP_BENCH) $(ELASTICDUMP)  ## this package beside its peers and the limits; writes benchmarks/results.md
 	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH_ARGS)

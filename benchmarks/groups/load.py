@@ -1,11 +1,13 @@
 """Staged parts into databases, beside the databases' own bulk load; and one whole window without Airflow.
 
-`--set window_docs=100000` is how many documents the whole window has.
+`--set window_docs=100000` is how many documents the whole window has.  Snowflake takes part if
+AIRFLOW_CONN_SNOWFLAKE_DEFAULT and SNOWFLAKE_SCRATCH, a schema, are set (`make test-snowflake`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from benchmarks.servers import start_postgres, start_replay
 TITLE = "Load, and a whole window"
 
 DUCKDB, POSTGRES, WINDOW = "into DuckDB", "into PostgreSQL", "a whole window, embedded"
+SNOWFLAKE, SNOWFLAKE_NEEDS = "into Snowflake", ("AIRFLOW_CONN_SNOWFLAKE_DEFAULT", "SNOWFLAKE_SCRATCH")
 OURS, OWN = "ours", "its own bulk load"
 
 
@@ -24,7 +27,7 @@ def prepare(settings: Settings, opened: ExitStack) -> None:
     def wanted(race: str) -> bool:
         return not settings.races or any(part in race for part in settings.races)
 
-    if (wanted(DUCKDB) or wanted(POSTGRES)) and not _staged(settings).exists():
+    if any(map(wanted, (DUCKDB, POSTGRES, SNOWFLAKE))) and not _staged(settings).exists():
         say(f"staging {settings.docs:,} documents ...")
         output_of(settings.module("staged", _staged(settings), settings.docs))
     if wanted(POSTGRES):
@@ -55,6 +58,10 @@ def contestants(settings: Settings) -> list[Contestant]:
                 url = settings.servers["postgres"].url
                 command = settings.module("contestants.load_postgres", *arguments, "--url", url)
                 found.append(_make(POSTGRES, name, command, facts))
+            if all(os.environ.get(needed) for needed in SNOWFLAKE_NEEDS):
+                schema = os.environ["SNOWFLAKE_SCRATCH"]
+                command = settings.module("contestants.load_snowflake", *arguments, "--schema", schema)
+                found.append(_make(SNOWFLAKE, name, command, {"rows": facts["rows"], "document_bytes": 0}))
     if "replay" in settings.servers:
         docs, url = _window_docs(settings), settings.servers["replay"].url
         command = settings.module("contestants.window", "--url", url, "--docs", docs, "--out", "{out}")
@@ -69,7 +76,8 @@ def _make(race: str, name: str, command: tuple[str, ...], facts: dict[str, Any])
 
 def goals(results: Results) -> list[Goal]:
     found = []
-    for race in (DUCKDB, POSTGRES):
+    snowflake = [SNOWFLAKE] if results.has(SNOWFLAKE, OURS, OWN) else []
+    for race in (DUCKDB, POSTGRES, *snowflake):
         work, goal = f"staged parts {race}", "≥ 0.8 × its own bulk load of the same rows"
         if results.has(race, OURS, OWN):
             ratio = results.ratio(race, OURS, OWN)
