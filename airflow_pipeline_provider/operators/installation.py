@@ -19,7 +19,8 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
 
 VARIABLE = "pipelines.installation"
-PAUSE_SECONDS = 1.0  # of two tasks that write the first id at once, both read the later one after it
+# of two tasks that write the first id at once, both read the later one after it; once in the life of an Airflow
+PAUSE_SECONDS = 3.0
 SLOW_FACTOR = 3  # the pause is at least so many times what this task's own read and write took
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
