@@ -130,4 +130,4 @@ def test_thirty_days_of_hours_cost_two_requests_and_then_one_for_each_shard(
     server.put(f"{moving.prefix}-0", {f"d{n}": document(n, 7) for n in range(0, DOCUMENTS, 2)})
     found = source.changes(windows)
     assert sum(one.changed for one in found) == DOCUMENTS // 2
-    assert len(asked) <= 3 + 4
+    assert len(asked) <= 3 + 5
