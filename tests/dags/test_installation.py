@@ -80,7 +80,7 @@ def test_the_pause_after_the_first_id_grows_where_airflow_is_slow(monkeypatch: p
     monkeypatch.setattr(installation.time, "sleep", pauses.append)
     installation_of(config(SHARED), SlowVariables())
     installation_of(config(SHARED), DictVariables())
-    assert pauses == [12, 1]
+    assert pauses == [12, installation.PAUSE_SECONDS]
 
 
 def test_the_configured_name_goes_before_and_writes_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,10 +283,10 @@ def _skip_delete() -> None:
 
     original = load_protocol.LoadProtocol.replace_window
 
-    def replace_window(self: Any, manifest: Any, copy: Any) -> Any:
+    def replace_window(self: Any, *arguments: Any) -> Any:
         execute = self.execute
         self.execute = lambda s, p: [] if s.startswith("DELETE") else execute(s, p)
-        return original(self, manifest, copy)
+        return original(self, *arguments)
 
     load_protocol.LoadProtocol.replace_window = replace_window  # type: ignore[method-assign]
     load_protocol.check_counts = lambda *_: None
