@@ -104,7 +104,6 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("stage: write the manifest", rb"PUT /[^ ]*/manifest-"),
         Place("load: read the manifest", rb"GET /[^ ]*/manifest-"),
         Place("load: read a part", rb"GET /[^ ]*/part-", 5),
-        Place("audit: list", rb"list-type=2"),
     ),
     SnowflakeLoad: (
         Place("validate: log in", rb"login-request"),
