@@ -1,11 +1,13 @@
 """Run the crash matrix on every state × target.
 
 It needs POSTGRES_URL, SNOWFLAKE_HOST and Airflow's metadata database.  A full run crashes at each point, any other at
-a few points of each scenario, chosen by the seed.
+a few points of each scenario, chosen by the seed; and there state `variable`, whose turns are slow, meets the targets
+on servers in one scenario only.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -26,11 +28,15 @@ pytestmark = [
 
 CUT = 2  # crashes per scenario
 EVER = "first window ever"  # tables and migrations: tried once on PostgreSQL, as on SQLite × DuckDB
+FULL = os.environ.get("RELIABILITY") == "full"
+SLOW = {"variable × PostgreSQL", "variable × Snowflake"}
 OTHERS = [
     (name, scenario)
     for name in COMBINATIONS
     for scenario in SCENARIOS
-    if name != EMBEDDED.name and (scenario != EVER or name == "PostgreSQL × PostgreSQL")
+    if name != EMBEDDED.name
+    and (scenario != EVER or name == "PostgreSQL × PostgreSQL")
+    and (FULL or name not in SLOW or scenario == "replacement")
 ]
 
 
