@@ -20,7 +20,8 @@ import msgspec
 import yaml
 
 from airflow_pipeline_provider import exceptions
-from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, Argument, Command
+from airflow_pipeline_provider.cli.command import Argument, Command
+from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES
 from airflow_pipeline_provider.cli.exit_codes import code_of_class
 from airflow_pipeline_provider.config.json_schema import pipeline_schema
 from airflow_pipeline_provider.config.options import DURATION_PATTERN

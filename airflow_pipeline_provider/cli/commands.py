@@ -1,52 +1,33 @@
 """Declare the commands and their arguments, for the console script and for Airflow's `airflow pipelines`.
 
-This module imports nothing, so that `--help` is fast. Values stay text: the commands parse them, so that both
-command lines report an invalid value in the same words.
+This module imports nothing but `command`, so that `--help` is fast. Values stay text: the commands parse them, so
+that both command lines report an invalid value in the same words.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument: `flags` and `options` as `argparse.ArgumentParser.add_argument` takes them."""
-
-    flags: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of the command line.
-
-    `handler` is "module:function"; the function takes the parsed arguments and an `output.Screen`, and returns the
-    exit code. `results` are "module:class" of the msgspec Structs that it prints as JSON, by what they are of.
-    """
-
-    name: str
-    help: str
-    description: str
-    handler: str
-    arguments: tuple[Argument, ...]
-    results: dict[str, str] = field(default_factory=dict)
-
-
-def _argument(*flags: str, **options: object) -> Argument:
-    return Argument(flags, options)
-
-
-def _option(
-    flag: str, metavar: str, help_text: str, default: str | None = None, **options: object
-) -> Argument:
-    return Argument((flag,), {"metavar": metavar, "help": help_text, "default": default, **options})
-
-
-def _flag(flag: str, help_text: str) -> Argument:
-    return Argument((flag,), {"action": "store_true", "help": help_text})
-
+from airflow_pipeline_provider.cli.command import (
+    ACCEPT_CHANGES,
+    ACCEPT_SHRINK,
+    ACCEPT_UNUSUAL,
+    BY,
+    COMMON,
+    DAYS,
+    HERE,
+    OPTIONAL_SPAN,
+    OUTPUT,
+    PIPELINE,
+    REFERENCE_TIME,
+    RETRIES,
+    SOME_PIPELINE,
+    SPAN,
+    VERBOSE,
+    WAIT,
+    Command,
+    argument,
+    flag,
+    option,
+)
 
 GROUP = "pipelines"
 GROUP_HELP = "Check pipeline files, plan days, move time windows, and show what is complete"
@@ -56,91 +37,6 @@ exit codes: 0 success; 1 check failed (problems found, pipeline behind); 2 usage
 3 temporary failure, retry later; 4 data error, needs review; 5 permanent failure (permission, missing object);
 130 interrupted; 143 terminated"""
 
-_FOLDER = _option(
-    "--folder", "DIR", "look for pipeline files in and below DIR (default: Airflow's DAGs folder)"
-)
-_OUTPUT = _argument(
-    "-o",
-    "--output",
-    choices=("table", "json"),
-    default="table",
-    help="print a table, or one JSON document on standard output (default: %(default)s)",
-)
-_VERBOSE = _argument(
-    "-v",
-    "--verbose",
-    action="store_true",
-    help="log every phase, and print the traceback of an error",
-)
-_COMMON = (_FOLDER, _OUTPUT, _VERBOSE)
-_REFERENCE_TIME = _option(
-    "--reference-time",
-    "T",
-    "act as if it were this instant, ISO 8601 with an offset, such as 2013-11-05T02:00:00-05:00 "
-    "(default: now)",
-)
-_PIPELINE = _argument(
-    "pipeline", metavar="PIPELINE", help="select the pipeline by its id or the path of its YAML file"
-)
-_SOME_PIPELINE = _argument(
-    "pipeline",
-    metavar="PIPELINE",
-    nargs="?",
-    default=None,
-    help="select one pipeline by its id or the path of its YAML file (default: all)",
-)
-_DAYS = _option(
-    "--days", "N", "look at the last N days up to the target day (default: %(default)s)", default="7"
-)
-_SPAN = (
-    _option(
-        "--from",
-        "T",
-        "start with this local day, such as 2013-11-03, or instant, such as 2013-11-03T01:00:00-04:00",
-        dest="first",
-        required=True,
-    ),
-    _option(
-        "--to",
-        "T",
-        "end with this local day, included, or at this instant, excluded",
-        dest="last",
-        required=True,
-    ),
-)
-_OPTIONAL_SPAN = tuple(
-    replace(bound, options={**bound.options, "required": False, "default": None}) for bound in _SPAN
-)
-_BY = _option(
-    "--by",
-    "NAME",
-    "record this name as the author in the ledger (default: the effective user of the operating system)",
-)
-_WAIT = _option(
-    "--wait",
-    "DURATION",
-    "wait this long for windows that another process holds, such as 30s or 2h (default: %(default)s)",
-    default="10m",
-)
-_RETRIES = _option(
-    "--retries",
-    "N",
-    "retry a window this often after a temporary failure (default: %(default)s)",
-    default="3",
-)
-_HERE = _flag("--here", "move the windows in this process (default: start a run of the DAG for each)")
-_ACCEPT_SHRINK = _flag(
-    "--accept-shrink", "also delete target rows that no longer exist in the source; requires --here"
-)
-_ACCEPT_CHANGES = _flag(
-    "--accept-changes",
-    "also commit windows whose documents changed, as if `contract` were warn; requires --here",
-)
-_ACCEPT_UNUSUAL = _flag(
-    "--accept-unusual",
-    "also commit windows with other rows than `expect.rows`, and report them no longer; requires --here",
-)
-
 COMMANDS = (
     Command(
         "init",
@@ -149,37 +45,37 @@ COMMANDS = (
         "Existing files are never overwritten. On a terminal, ask for choices that no option makes.",
         "airflow_pipeline_provider.cli.init:init",
         (
-            _argument(
+            argument(
                 "directory",
                 metavar="DIR",
                 nargs="?",
                 default=".",
                 help="write to this folder, such as Airflow's DAGs folder (default: the current folder)",
             ),
-            _option("--id", "ID", "set the id of the pipeline (default: %(default)s)", default="events"),
-            _argument(
+            option("--id", "ID", "set the id of the pipeline (default: %(default)s)", default="events"),
+            argument(
                 "--from",
                 dest="source",
                 choices=("sql", "elasticsearch"),
                 default=None,
                 help="set the type of the source (default: sql)",
             ),
-            _argument(
+            argument(
                 "--to",
                 dest="target",
                 choices=("duckdb", "postgres", "snowflake"),
                 default=None,
                 help="set the type of the target (default: duckdb)",
             ),
-            _argument(
+            argument(
                 "--state",
                 choices=("sql", "variable"),
                 default=None,
                 help="set the type of the state, which keeps leases and the ledger (default: sql)",
             ),
-            _flag("--example", "also write a small SQLite database as the source; requires --from sql"),
-            _OUTPUT,
-            _VERBOSE,
+            flag("--example", "also write a small SQLite database as the source; requires --from sql"),
+            OUTPUT,
+            VERBOSE,
         ),
         results={
             "": "airflow_pipeline_provider.cli.init:Started",
@@ -192,19 +88,19 @@ COMMANDS = (
         "check every pipeline file below --folder. Connections are opened only with --connect.",
         "airflow_pipeline_provider.cli.check:check",
         (
-            _argument(
+            argument(
                 "files",
                 metavar="FILES",
                 nargs="*",
                 help="check these YAML files, or the YAML files in these folders (default: all)",
             ),
-            _flag(
+            flag(
                 "--connect",
                 "also connect to source, stage, target and state, and print what each permits; nothing is "
                 "left behind in them",
             ),
-            _REFERENCE_TIME,
-            *_COMMON,
+            REFERENCE_TIME,
+            *COMMON,
         ),
         results={
             "": "airflow_pipeline_provider.cli.check:CheckResult",
@@ -217,9 +113,9 @@ COMMANDS = (
         "ready. No connection is opened.",
         "airflow_pipeline_provider.cli.plan:plan",
         (
-            _PIPELINE,
-            _option("--day", "D", "show this local day, such as 2013-11-03 (default: today's target day)"),
-            *_COMMON,
+            PIPELINE,
+            option("--day", "D", "show this local day, such as 2013-11-03 (default: today's target day)"),
+            *COMMON,
         ),
         results={
             "": "airflow_pipeline_provider.cli.plan:DayPlan",
@@ -232,20 +128,20 @@ COMMANDS = (
         "window, wait for it, and take it over when its lease has expired.",
         "airflow_pipeline_provider.cli.run:run",
         (
-            _PIPELINE,
-            _REFERENCE_TIME,
-            _flag("--until-done", "continue until no window is ready (default: one window)"),
-            _option(
+            PIPELINE,
+            REFERENCE_TIME,
+            flag("--until-done", "continue until no window is ready (default: one window)"),
+            option(
                 "--window-start",
                 "T",
                 "move exactly the window that starts at T, ISO 8601 with an offset, even if it is committed",
             ),
-            _option("--window-end", "T", "end that window at T, in the same local day"),
-            _flag("--exact", "move the named window even if it is not a window of the day plan"),
-            _WAIT,
-            _RETRIES,
-            _BY,
-            *_COMMON,
+            option("--window-end", "T", "end that window at T, in the same local day"),
+            flag("--exact", "move the named window even if it is not a window of the day plan"),
+            WAIT,
+            RETRIES,
+            BY,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.run:RunResult"},
     ),
@@ -256,16 +152,16 @@ COMMANDS = (
         "each pipeline.",
         "airflow_pipeline_provider.cli.status:status",
         (
-            _SOME_PIPELINE,
-            _DAYS,
-            _option(
+            SOME_PIPELINE,
+            DAYS,
+            option(
                 "--fail-if-behind",
                 "DURATION",
                 "exit with 1 if the oldest gap starts more than this before the newest ready instant, such as"
                 " 6h",
             ),
-            _REFERENCE_TIME,
-            *_COMMON,
+            REFERENCE_TIME,
+            *COMMON,
         ),
         results={
             "one pipeline": "airflow_pipeline_provider.views.status:StatusReport",
@@ -279,14 +175,14 @@ COMMANDS = (
         "of them is ready. Without PIPELINE, show the gaps of all pipelines.",
         "airflow_pipeline_provider.cli.gaps:gaps",
         (
-            _SOME_PIPELINE,
-            _option(
+            SOME_PIPELINE,
+            option(
                 "--days",
                 "N",
                 "look at the last N days up to the target day (default: all days that runs plan)",
             ),
-            _REFERENCE_TIME,
-            *_COMMON,
+            REFERENCE_TIME,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.gaps:AllGaps"},
     ),
@@ -297,14 +193,14 @@ COMMANDS = (
         "PIPELINE followed by a window id, a day, or two instants with offsets.",
         "airflow_pipeline_provider.cli.history:history",
         (
-            _argument(
+            argument(
                 "window",
                 metavar="WINDOW",
                 nargs="+",
                 help="select the window: flights.20131103T040000Z-20131103T060000Z, flights 2013-11-03, or "
                 "flights START END",
             ),
-            *_COMMON,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.views.history:WindowHistory"},
     ),
@@ -315,21 +211,21 @@ COMMANDS = (
         "committed window are replaced, never duplicated.",
         "airflow_pipeline_provider.cli.reprocess:reprocess",
         (
-            _PIPELINE,
-            *_OPTIONAL_SPAN,
-            _flag(
+            PIPELINE,
+            *OPTIONAL_SPAN,
+            flag(
                 "--all",
                 "move every committed window again, also from a changed source or into a changed target",
             ),
-            _HERE,
-            _ACCEPT_SHRINK,
-            _ACCEPT_CHANGES,
-            _ACCEPT_UNUSUAL,
-            _flag("--dry-run", "show the windows and change nothing"),
-            _WAIT,
-            _RETRIES,
-            _BY,
-            *_COMMON,
+            HERE,
+            ACCEPT_SHRINK,
+            ACCEPT_CHANGES,
+            ACCEPT_UNUSUAL,
+            flag("--dry-run", "show the windows and change nothing"),
+            WAIT,
+            RETRIES,
+            BY,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.reprocess:Reprocessed"},
     ),
@@ -343,25 +239,25 @@ COMMANDS = (
         "are meant. Exit with 1 when rows are gone or still rejected.",
         "airflow_pipeline_provider.cli.quarantine:quarantine",
         (
-            _argument("action", choices=("list", "show", "load", "rebuild"), help="select the action"),
-            _PIPELINE,
-            _option(
+            argument("action", choices=("list", "show", "load", "rebuild"), help="select the action"),
+            PIPELINE,
+            option(
                 "--window",
                 "WINDOW",
                 "select windows that overlap a window id, a day, or START/END with offsets (default: all)",
             ),
-            *_OPTIONAL_SPAN,
-            _option("--limit", "N", "for show: print at most N rows (default: 100)"),
-            _flag("--body", "for show: also print the documents, each up to 10,000 characters"),
-            _HERE,
-            _ACCEPT_SHRINK,
-            _ACCEPT_CHANGES,
-            _ACCEPT_UNUSUAL,
-            _flag("--dry-run", "for load: show the windows and change nothing"),
-            _WAIT,
-            _RETRIES,
-            _BY,
-            *_COMMON,
+            *OPTIONAL_SPAN,
+            option("--limit", "N", "for show: print at most N rows (default: 100)"),
+            flag("--body", "for show: also print the documents, each up to 10,000 characters"),
+            HERE,
+            ACCEPT_SHRINK,
+            ACCEPT_CHANGES,
+            ACCEPT_UNUSUAL,
+            flag("--dry-run", "for load: show the windows and change nothing"),
+            WAIT,
+            RETRIES,
+            BY,
+            *COMMON,
         ),
         results={
             "list": "airflow_pipeline_provider.cli.quarantine:QuarantineList",
@@ -377,13 +273,11 @@ COMMANDS = (
         "For a committed window that has drifted, the target keeps its rows.",
         "airflow_pipeline_provider.cli.gaps:waive",
         (
-            _PIPELINE,
-            *_SPAN,
-            _option(
-                "--reason", "TEXT", "record this reason in the ledger; `history` shows it", required=True
-            ),
-            _BY,
-            *_COMMON,
+            PIPELINE,
+            *SPAN,
+            option("--reason", "TEXT", "record this reason in the ledger; `history` shows it", required=True),
+            BY,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.gaps:WaiveResult"},
     ),
@@ -395,18 +289,18 @@ COMMANDS = (
         "this process; report windows that shrank without changing them (exit code 4).",
         "airflow_pipeline_provider.cli.recheck:recheck",
         (
-            _PIPELINE,
-            _DAYS,
-            _HERE,
-            _ACCEPT_SHRINK,
-            _ACCEPT_CHANGES,
-            _ACCEPT_UNUSUAL,
-            _flag("--no-reload", "report windows that grew or changed without loading them again"),
-            _WAIT,
-            _RETRIES,
-            _BY,
-            _REFERENCE_TIME,
-            *_COMMON,
+            PIPELINE,
+            DAYS,
+            HERE,
+            ACCEPT_SHRINK,
+            ACCEPT_CHANGES,
+            ACCEPT_UNUSUAL,
+            flag("--no-reload", "report windows that grew or changed without loading them again"),
+            WAIT,
+            RETRIES,
+            BY,
+            REFERENCE_TIME,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.recheck:Rechecked"},
     ),
@@ -418,28 +312,28 @@ COMMANDS = (
         "not be compared is listed with the reason. Exit with 0 only if all of it was compared and nothing differs.",
         "airflow_pipeline_provider.cli.diff:diff",
         (
-            _PIPELINE,
-            *_SPAN,
-            _flag("--content", "also compare the bodies of the records, by a hash"),
-            _option(
+            PIPELINE,
+            *SPAN,
+            flag("--content", "also compare the bodies of the records, by a hash"),
+            option(
                 "--limit",
                 "N",
                 "print at most N records for each window (default: %(default)s)",
                 default="10",
             ),
-            _option("--records", "FILE", "write every record that differs to this new file, as JSON Lines"),
-            _flag(
+            option("--records", "FILE", "write every record that differs to this new file, as JSON Lines"),
+            flag(
                 "--repair",
                 "move the windows that differ again; those that would lose rows only with --accept-shrink",
             ),
-            _HERE,
-            _ACCEPT_SHRINK,
-            _ACCEPT_CHANGES,
-            _ACCEPT_UNUSUAL,
-            _WAIT,
-            _RETRIES,
-            _BY,
-            *_COMMON,
+            HERE,
+            ACCEPT_SHRINK,
+            ACCEPT_CHANGES,
+            ACCEPT_UNUSUAL,
+            WAIT,
+            RETRIES,
+            BY,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.diff_output:DiffResult"},
     ),
@@ -452,17 +346,17 @@ COMMANDS = (
         "nothing. Exit with 1 when a problem is found.",
         "airflow_pipeline_provider.cli.doctor:doctor",
         (
-            _PIPELINE,
-            _flag("--fix", "run the repairs that lose nothing, then compare again"),
-            _BY,
-            _option(
+            PIPELINE,
+            flag("--fix", "run the repairs that lose nothing, then compare again"),
+            BY,
+            option(
                 "--days",
                 "N",
                 "look at the last N days up to the target day (default: %(default)s)",
                 default="31",
             ),
-            _REFERENCE_TIME,
-            *_COMMON,
+            REFERENCE_TIME,
+            *COMMON,
         ),
         results={
             "": "airflow_pipeline_provider.cli.doctor:Diagnosis",
@@ -475,15 +369,15 @@ COMMANDS = (
         "kept, unless --force is given.",
         "airflow_pipeline_provider.cli.cleanup:unlock",
         (
-            _PIPELINE,
-            _option(
+            PIPELINE,
+            option(
                 "--window",
                 "WINDOW",
                 "remove only leases that overlap a window id, a day, or START/END with offsets (default: all)",
             ),
-            _flag("--force", "also remove live leases"),
-            _BY,
-            *_COMMON,
+            flag("--force", "also remove live leases"),
+            BY,
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.cleanup:UnlockResult"},
     ),
@@ -495,12 +389,10 @@ COMMANDS = (
         "reprocess with --all.",
         "airflow_pipeline_provider.cli.state:adopt",
         (
-            _PIPELINE,
-            _option(
-                "--reason", "TEXT", "record this reason in the ledger; `history` shows it", required=True
-            ),
-            _BY,
-            *_COMMON,
+            PIPELINE,
+            option("--reason", "TEXT", "record this reason in the ledger; `history` shows it", required=True),
+            BY,
+            *COMMON,
         ),
         results={
             "": "airflow_pipeline_provider.cli.state:Adopted",
@@ -513,16 +405,16 @@ COMMANDS = (
         "expired leases. Files of a live attempt, and of one that may be retried, are kept.",
         "airflow_pipeline_provider.cli.cleanup:cleanup",
         (
-            _PIPELINE,
-            _option(
+            PIPELINE,
+            option(
                 "--older-than",
                 "DURATION",
                 "remove attempts that wrote nothing for this long, such as 7d; longer than any retry waits "
                 "(default: %(default)s)",
                 default="7d",
             ),
-            _flag("--dry-run", "show what would be removed and change nothing"),
-            *_COMMON,
+            flag("--dry-run", "show what would be removed and change nothing"),
+            *COMMON,
         ),
         results={"": "airflow_pipeline_provider.cli.cleanup:CleanupResult"},
     ),
@@ -535,13 +427,13 @@ COMMANDS = (
         "and the target rows of pipeline OLD to NEW, whose file names the same source and target.",
         "airflow_pipeline_provider.cli.state:state",
         (
-            _argument("action", choices=("export", "import", "rebuild", "rename"), help="select the action"),
-            _argument(
+            argument("action", choices=("export", "import", "rebuild", "rename"), help="select the action"),
+            argument(
                 "pipeline",
                 metavar="PIPELINE",
                 help="select the pipeline by its id or the path of its YAML file; for rename: OLD",
             ),
-            _argument(
+            argument(
                 "file",
                 metavar="FILE",
                 nargs="?",
@@ -549,8 +441,8 @@ COMMANDS = (
                 help="write or read this file; - is standard output or input (default for export: -); for rename: "
                 "NEW, the id or file of the pipeline",
             ),
-            _BY,
-            *_COMMON,
+            BY,
+            *COMMON,
         ),
         results={
             "import": "airflow_pipeline_provider.cli.state:ImportedState",
@@ -568,21 +460,21 @@ COMMANDS = (
         "replace those that follow other columns. sql: print the statements of the views, or dbt files for them.",
         "airflow_pipeline_provider.cli.columns:columns",
         (
-            _argument("action", choices=("infer", "diff", "apply", "sql"), help="select the action"),
-            _PIPELINE,
-            _option(
+            argument("action", choices=("infer", "diff", "apply", "sql"), help="select the action"),
+            PIPELINE,
+            option(
                 "--days",
                 "N",
                 "for infer and diff: sample the windows of the N days up to the newest committed one (default: 7)",
             ),
-            _flag(
+            flag(
                 "--write",
                 "for infer: add the columns to the pipeline file; the rest of the file stays as it is",
             ),
-            _flag("--dry-run", "for apply: print the statements and change nothing"),
-            _flag("--dbt", "for sql: print sources.yml and a staging model for each view"),
-            _option("--into", "DIR", "with --dbt: write the files into this folder (default: print them)"),
-            *_COMMON,
+            flag("--dry-run", "for apply: print the statements and change nothing"),
+            flag("--dbt", "for sql: print sources.yml and a staging model for each view"),
+            option("--into", "DIR", "with --dbt: write the files into this folder (default: print them)"),
+            *COMMON,
         ),
         results={
             "infer": "airflow_pipeline_provider.cli.columns_infer:InferredColumns",
@@ -601,45 +493,45 @@ COMMANDS = (
         "property that applies was tested and passed, or was left out by --without.",
         "airflow_pipeline_provider.cli.certify:certify",
         (
-            _argument("kind", choices=("target", "source", "stage", "state"), help="select what is tested"),
-            _argument(
+            argument("kind", choices=("target", "source", "stage", "state"), help="select what is tested"),
+            argument(
                 "conn",
                 metavar="CONN",
                 help="id of the Airflow connection; for a stage or a DuckDB file its path, such as "
                 "s3://aws_default@bucket/folder",
             ),
-            _option("--type", "TYPE", "type of the connector (default: by the connection)"),
-            _option(
+            option("--type", "TYPE", "type of the connector (default: by the connection)"),
+            option(
                 "--schema",
                 "SCHEMA",
                 "for target and state: create the tables in this schema, which must hold no others",
             ),
-            _option(
+            option(
                 "--scratch", "PREFIX", "for source: create and delete an index whose name begins with PREFIX"
             ),
-            _option(
+            option(
                 "--stage",
                 "PATH",
                 "for target: stage the part files there (default: a temporary folder of this machine)",
             ),
-            _option(
+            option(
                 "--set",
                 "KEY=VALUE",
                 "set a key of the connector's section, such as index=flights; may be repeated",
                 action="append",
                 dest="settings",
             ),
-            _option("--from", "T", "for source: read a window from this instant, ISO 8601", dest="first"),
-            _option("--to", "T", "for source: up to this instant", dest="last"),
-            _option(
+            option("--from", "T", "for source: read a window from this instant, ISO 8601", dest="first"),
+            option("--to", "T", "for source: up to this instant", dest="last"),
+            option(
                 "--without",
                 "PROPERTY",
                 "leave a property out; it is listed as not tested; may be repeated",
                 action="append",
             ),
-            _flag("--dry-run", "print what would be created and tested, and change nothing"),
-            _OUTPUT,
-            _VERBOSE,
+            flag("--dry-run", "print what would be created and tested, and change nothing"),
+            OUTPUT,
+            VERBOSE,
         ),
         results={"": "airflow_pipeline_provider.cli.certify:Certification"},
     ),
@@ -649,7 +541,7 @@ COMMANDS = (
         "List the sources, stages, targets and state stores that a pipeline file can name, with the package that "
         "defines each. The exit code is 1 if one of them cannot be used.",
         "airflow_pipeline_provider.cli.connectors:connectors",
-        (_OUTPUT, _VERBOSE),
+        (OUTPUT, VERBOSE),
         {"": "airflow_pipeline_provider.cli.connectors:InstalledConnectors"},
     ),
     Command(
@@ -659,9 +551,9 @@ COMMANDS = (
         "check YAML.",
         "airflow_pipeline_provider.cli.schema:schema",
         (
-            _option("--write", "FILE", "write the schema to FILE (default: standard output)"),
-            _OUTPUT,
-            _VERBOSE,
+            option("--write", "FILE", "write the schema to FILE (default: standard output)"),
+            OUTPUT,
+            VERBOSE,
         ),
     ),
 )

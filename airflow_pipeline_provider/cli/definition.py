@@ -7,7 +7,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP, GROUP_HELP, Command
+from airflow_pipeline_provider.cli.command import Command
+from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP, GROUP_HELP
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand

@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from airflow_pipeline_provider.cli import exit_codes
-from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP, Command
+from airflow_pipeline_provider.cli.command import Command
+from airflow_pipeline_provider.cli.commands import COMMANDS, EXIT_CODES, GROUP_HELP
 from airflow_pipeline_provider.cli.output import Screen
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, PROGRAM, Invocation, invoked_as
 
