@@ -260,6 +260,12 @@ def _token(entry: Entry) -> int:
 # --- transitions
 
 
+def entry_of_load(entries: Iterable[Entry], token: int, manifest: str) -> Entry | None:
+    """Return what load recorded before it changed the target with this token and manifest."""
+    own = (Kind.REPLACING, token, manifest)
+    return next((entry for entry in entries if (entry.kind, entry.token, entry.manifest) == own), None)
+
+
 def overtaken_by(entries: Iterable[Entry], attempt: str | None) -> Entry | None:
     """Return the first commit of another attempt after this one began: what this one read may be older than that.
 

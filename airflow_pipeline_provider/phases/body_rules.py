@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_pipeline_provider.core.body_rules import KEY, Rewritten, named
 from airflow_pipeline_provider.core.command_line import again
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.ledger import Entry, entry_of_load
 from airflow_pipeline_provider.envelope.manifest import Manifest, Receipt
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -29,10 +29,10 @@ def check_rules(runtime: Runtime, files: Receipt | Manifest, what: str) -> None:
 
 def loaded_under(entries: Iterable[Entry], token: int, sha256: str) -> dict[str, Any] | None:
     """Return the detail that load recorded about the rules, {} for documents of the source; None without a record."""
-    for entry in entries:
-        if (entry.kind, entry.token, entry.manifest) == (Kind.REPLACING, token, sha256):
-            return {KEY: entry.detail[KEY]} if KEY in entry.detail else {}
-    return None
+    load = entry_of_load(entries, token, sha256)
+    if load is None:
+        return None
+    return {KEY: load.detail[KEY]} if KEY in load.detail else {}
 
 
 def follows_rules(runtime: Runtime, entries: Iterable[Entry], token: int, sha256: str) -> bool:

@@ -21,7 +21,7 @@ from airflow_pipeline_provider.core.change_markers import (
     to_detail,
 )
 from airflow_pipeline_provider.core.intervals import Interval
-from airflow_pipeline_provider.core.ledger import Entry, Kind
+from airflow_pipeline_provider.core.ledger import Entry, entry_of_load
 from airflow_pipeline_provider.exceptions import PipelineError
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Staged
@@ -50,11 +50,8 @@ def take_marker(runtime: Runtime, slice_: Slice) -> ChangeMarker | None:
 
 def marker_of_load(entries: Iterable[Entry], staged: Staged) -> dict[str, object]:
     """Return what the commit of `staged` keeps of its marker: {} where load recorded none."""
-    for entry in entries:
-        own = (entry.kind, entry.token, entry.manifest) == (Kind.REPLACING, staged.token, staged.sha256)
-        if own:
-            return to_detail(from_detail(entry.detail))
-    return {}
+    load = entry_of_load(entries, staged.token, staged.sha256)
+    return {} if load is None else to_detail(from_detail(load.detail))
 
 
 def ask_changes(runtime: Runtime, pieces: Sequence[tuple[Interval, Entry]]) -> list[WindowChanges]:
