@@ -215,7 +215,7 @@ class Redactor:
         if any("*" in key for key in wanted):
             return None
         names = b"|".join(re.escape(key.encode()) for key in sorted(wanted))
-        # a key that is escaped somehow is not passed, nor one that begins like a wanted one and goes on with a dot
+        # a key that is escaped somehow is not passed, nor one that begins like a wanted one and continues with a dot
         key = rb'"(?!(?:%s)["\\.])[^"\\]*"' % names
         value = rb"(?:%s|%s)" % (_SCALAR, _NESTED)
         return re.compile(rb"(?:%s%s%s:%s%s%s,)*" % (_SPACE, key, _SPACE, _SPACE, value, _SPACE))
