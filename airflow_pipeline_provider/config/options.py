@@ -87,6 +87,9 @@ def _conn_id(value: str) -> str:
     return value
 
 
+Compression = Literal["zstd", "lz4"]
+"""The codec of part files; `lz4` is Parquet's `LZ4_RAW`, the block format without the frames of Hadoop's `LZ4`."""
+
 Naming = Literal["upper", "lower", "as_is"]
 """The case of names in typed views: `upper`, `lower`, or `as_is`, as they are written in `columns`."""
 
@@ -171,6 +174,10 @@ class StageOptions(Options):
     part_size: ByteCount = Field(
         default=128_000_000,
         description="Compressed size at which a part file is closed, 1KB to 5GB, such as 128MB or 64MiB.",
+    )
+    compression: Compression = Field(
+        default="zstd",
+        description="Codec of new part files. zstd: small files (level 1); lz4: less CPU, larger files.",
     )
     keep_attempts: int = Field(
         default=0,

@@ -1,4 +1,4 @@
-"""Write row batches to zstd-compressed Parquet files of limited size, in bounded memory."""
+"""Write row batches to compressed Parquet files of limited size, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ ROW_GROUP_BYTES = 16 * 2**20  # uncompressed, shared by all concurrent writers, 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+_LEVELS = {"zstd": 1, "lz4": None}  # None: the codec's only one
+
 OpenWrite = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
@@ -38,10 +40,11 @@ class PartWriter:
         schema: pa.Schema,
         part_bytes: int,
         writers: int = 1,
+        compression: str = "zstd",
     ) -> None:
         self.parts: list[Part] = []
         self._open_write, self._prefix, self._unique = open_write, prefix, unique
-        self._schema, self._part_bytes = schema, part_bytes
+        self._schema, self._part_bytes, self._compression = schema, part_bytes, compression
         self._bound = max(1, min(ROW_GROUP_BYTES // writers, part_bytes))
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
@@ -77,7 +80,7 @@ class PartWriter:
         self._waiting, self._waiting_bytes = [], 0
         if self._file is None:
             path = f"{self._prefix}-{len(self.parts)}-{self._unique}.parquet"
-            self._file = _PartFile(path, self._open_write, self._schema)
+            self._file = _PartFile(path, self._open_write, self._schema, self._compression)
         self._file.write(group)
         if self._file.size >= self._part_bytes:
             self._finish()
@@ -96,7 +99,7 @@ class PartWriter:
 class _PartFile:
     """A file that is being written."""
 
-    def __init__(self, path: str, open_write: OpenWrite, schema: pa.Schema) -> None:
+    def __init__(self, path: str, open_write: OpenWrite, schema: pa.Schema, compression: str) -> None:
         self.path, self.rows = path, 0
         self._times: list[int] = []
         self._opened = ExitStack()
@@ -106,8 +109,8 @@ class _PartFile:
             self._writer = pq.ParquetWriter(
                 self._sink,
                 schema,
-                compression="zstd",
-                compression_level=1,
+                compression=compression,
+                compression_level=_LEVELS[compression],
                 use_dictionary=["SOURCE_NAME"],
                 write_statistics=["EVENT_TIME"],
             )

@@ -61,6 +61,7 @@ def write_parts(
     on_reject: Literal["fail", "quarantine"] = "fail",
     writers: int = 1,
     fields: FieldKinds | None = None,
+    compression: Literal["zstd", "lz4"] = "zstd",
 ) -> Written:
     """Write the batches of slice `index` as parts `<folder>/part-<index>-<n>-<unique>.parquet`.
 
@@ -71,13 +72,15 @@ def write_parts(
     REASON to `<folder>/quarantine-<index>-<n>-<unique>.parquet`. For a row outside the interval, a row with a missing
     value or a batch with another schema, always raise DataError: these are faults of the source connector.
 
-    `fields` gathers the fields of all documents, quarantined ones included.
+    `fields` gathers the fields of all documents, quarantined ones included. `compression` is `stage.compression`;
+    readers find the codec in each file, so parts of both may be in one window.
 
     After an error the current part is not published. Parts completed before it are, but no receipt lists them.
     """
     unique = uuid4().hex
-    load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, part_bytes, writers)
-    keep = PartWriter(open_write, f"{folder}/quarantine-{index}", unique, QUARANTINE, part_bytes, writers)
+    options = part_bytes, writers, compression
+    load = PartWriter(open_write, f"{folder}/part-{index}", unique, ENVELOPE, *options)
+    keep = PartWriter(open_write, f"{folder}/quarantine-{index}", unique, QUARANTINE, *options)
     with load, keep:
         for batch in batches:
             _check(batch, interval)

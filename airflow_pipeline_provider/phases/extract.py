@@ -167,6 +167,7 @@ def _write_all(
                 on_reject=runtime.config.audit.on_reject,
                 writers=len(iterators),
                 fields=fields,
+                compression=runtime.config.stage.compression,
             )
             written.parts.extend(files.parts)
             written.quarantined.extend(files.quarantined)

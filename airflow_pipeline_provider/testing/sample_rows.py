@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from airflow_pipeline_provider.config.options import Compression
 from airflow_pipeline_provider.connectors.base import LoadResult, Stage, Target
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.limits import NO_LIMITS, TargetLimits
@@ -53,8 +54,12 @@ class Loader:
         pipeline_id: str = "flights",
         part_bytes: int = 10**6,
         limits: TargetLimits = NO_LIMITS,
+        compression: Compression | None = None,
     ) -> Manifest:
-        """Write the rows to part files, and those that exceed the limits to files of quarantined rows."""
+        """Write the rows to part files, and those that exceed the limits to files of quarantined rows.
+
+        Without `compression`, the stage's option decides.
+        """
         folder = f"{pipeline_id}/{hashlib.sha256(str(interval).encode()).hexdigest()[:8]}/{token}"
         written = write_parts(
             _batches(list(of)),
@@ -65,6 +70,7 @@ class Loader:
             part_bytes=part_bytes,
             limits=limits,
             on_reject="quarantine",
+            compression=compression or self._stage.options.compression,
         )
         parts, quarantined = tuple(written.parts), tuple(written.quarantined)
         return Manifest(pipeline_id, interval, f"a{token}", token, parts=parts, quarantined=quarantined)

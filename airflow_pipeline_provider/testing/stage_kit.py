@@ -20,6 +20,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pytest
 
+from airflow_pipeline_provider.config.options import Compression
 from airflow_pipeline_provider.connectors.base import Stage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.parts import iter_part, verify_part, write_parts
@@ -171,7 +172,8 @@ class StageConformance:
 
     # --- parts
 
-    def test_parts_are_written_verified_and_read(self, stage: Stage) -> None:
+    @pytest.mark.parametrize("compression", ["zstd", "lz4"])
+    def test_parts_are_written_verified_and_read(self, stage: Stage, compression: Compression) -> None:
         parts = write_parts(
             self._batches(),
             open_write=stage.open_write,
@@ -179,6 +181,7 @@ class StageConformance:
             index=0,
             interval=Interval(_START, _START + timedelta(hours=2)),
             part_bytes=100_000,
+            compression=compression,
         ).parts
         assert len(parts) > 1
         assert sorted(part.path for part in parts) == [file.path for file in stage.list(_FOLDER)]

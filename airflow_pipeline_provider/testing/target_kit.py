@@ -25,9 +25,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
+from airflow_pipeline_provider.config.options import Compression
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult, Stage, Target, TargetCounts
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval, to_utc
@@ -59,6 +61,12 @@ def listed(target: Target, interval: Interval, *, content: bool) -> list[Any]:
     """Return what `records` yields, in the order of record ids."""
     with target.records(interval, content=content) as portions:
         return sorted(row for portion in portions for row in portion)
+
+
+def codec_of(stage: Stage, part: Part) -> str:
+    """Return the codec of a part file; pyarrow has one name, LZ4, for writing and reading LZ4_RAW."""
+    with stage.open_read(part.path) as file:
+        return str(pq.read_metadata(file).row_group(0).column(0).compression)
 
 
 class TargetConformance:
@@ -183,6 +191,21 @@ class TargetConformance:
         assert (one["PIPELINE_ID"], one["TOKEN"], one["SOURCE_NAME"]) == ("flights", 7, "kit")
         assert Interval(one["WINDOW_START"], one["WINDOW_END"]) == window
         assert abs(to_utc(one["LOADED_AT"], "LOADED_AT") - datetime.now(timezone.utc)) < timedelta(minutes=10)
+
+    def test_part_files_of_each_compression_are_loaded_together(
+        self, load: Loader, target: Target, stage: Stage, fetch: Fetch
+    ) -> None:
+        """`stage.compression` may change between the slices of one attempt."""
+        window = hours(0, 2)
+        names: tuple[Compression, ...] = ("zstd", "lz4")
+        of = {name: rows(window, 300, name) for name in names}
+        zstd, lz4 = (load.manifest(window, of[name], token=1, compression=name) for name in of)
+        both = replace(zstd, parts=zstd.parts + lz4.parts)
+        assert [codec_of(stage, part) for part in both.parts] == ["ZSTD", "LZ4"]
+        assert load.load(both) == LoadResult(600, 600)
+        assert target.count(window) == (600, 600)
+        found = {(row["RECORD_ID"], json.dumps(json.loads(row["BODY"]))) for row in fetch("")}
+        assert found == {(row.record_id, json.dumps(json.loads(row.body))) for name in of for row in of[name]}
 
     def test_the_same_manifest_again_changes_nothing(self, lab: TargetLab) -> None:
         properties.loads_once(lab)

@@ -36,10 +36,10 @@ def extracted(pipeline: Pipeline, runtime: Runtime, claim: Claim) -> Extracted:
 
 
 @pytest.fixture
-def window(pipeline: Pipeline) -> Extracted:
-    """Its rows are in the stage; nothing is loaded."""
+def window(pipeline: Pipeline, request: pytest.FixtureRequest) -> Extracted:
+    """Its rows are in the stage; nothing is loaded.  The parameter is `stage.compression`."""
     pipeline.seed("2013-11-03T04:00:00Z", "2013-11-03T06:00:00Z", timedelta(minutes=1))
-    runtime = pipeline.runtime()
+    runtime = pipeline.runtime(stage={"compression": getattr(request, "param", "zstd")})
     claim = generate(runtime, pipeline.request()).claim
     assert claim is not None
     return extracted(pipeline, runtime, claim)
@@ -50,6 +50,7 @@ def file(pipeline: Pipeline, pattern: str) -> Path:
     return found
 
 
+@pytest.mark.parametrize("window", ["zstd", "lz4"], indirect=True)
 def test_every_byte_of_a_part_is_what_was_extracted(pipeline: Pipeline, window: Extracted) -> None:
     """Size, rows and times are those of the receipt still; DuckDB would read other documents from most of these."""
     part = file(pipeline, "part-*.parquet")

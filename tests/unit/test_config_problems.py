@@ -151,6 +151,20 @@ def test_an_invalid_section_is_reported(tmp_path, section, expected):
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("compression: lz5", "stage.compression: must be zstd or lz4, got 'lz5' (flights.yaml:3)", id="unknown codec"),
+        pytest.param("compression: null", "stage.compression: must be zstd or lz4, got null", id="null"),
+        pytest.param("compresion: lz4", "stage.compresion: unknown key; did you mean 'compression'?", id="unknown key"),
+    ],
+)  # fmt: skip
+def test_an_invalid_key_of_the_stage_is_reported(tmp_path, value, expected):
+    found = problems(tmp_path, LEAST.replace("stage: {type: files, ", f"stage: {{type: files, {value}, "))
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(
     ("data", "expected"),
     [
         pytest.param("", ["is empty: a pipeline needs at least pipeline_id, source, stage and target (flights.yaml)"], id="empty"),

@@ -8,6 +8,7 @@ import tracemalloc
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -422,12 +423,38 @@ def test_a_huge_row_among_small_ones_is_written(folder):
     assert metadata.num_row_groups == 3
 
 
-def test_the_footer_has_times_and_no_bodies(folder):
-    [part] = write(folder, [numbered(50)])
+@pytest.mark.parametrize(
+    ("changes", "codec"),
+    [({}, "ZSTD"), ({"compression": "zstd"}, "ZSTD"), ({"compression": "lz4"}, "LZ4")],
+    ids=["default", "zstd", "lz4"],
+)
+def test_the_footer_has_times_and_no_bodies(folder, changes, codec):
+    [part] = write(folder, [numbered(50)], **changes)
     metadata = pq.read_metadata(io.BytesIO(folder.files[part.path]))
     columns = [metadata.row_group(0).column(i) for i in range(4)]
     assert [c.is_stats_set for c in columns] == [False, True, False, False]
-    assert {c.compression for c in columns} == {"ZSTD"}
+    assert {c.compression for c in columns} == {codec}
+
+
+def test_lz4_parts_have_the_codec_that_other_readers_name_lz4_raw(folder, tmp_path):
+    """pyarrow writes and reads LZ4_RAW under the name LZ4; DuckDB names the two codecs apart."""
+    [part] = write(folder, [numbered(50)], compression="lz4")
+    path = tmp_path / "part.parquet"
+    path.write_bytes(folder.files[part.path])
+    codecs = duckdb.sql(f"SELECT DISTINCT compression FROM parquet_metadata('{path}')").fetchall()
+    assert codecs == [("LZ4_RAW",)]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_verify_refuses_each_flipped_bit(folder, compression):
+    [part] = write(folder, [numbered(30, body=40)], compression=compression)
+    data = folder.files[part.path]
+    verify_part(part, io.BytesIO(data), len(data))
+    for at in range(len(data)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << at % 8
+        with pytest.raises(DataError, match="content: expected the sha256"):
+            verify_part(part, io.BytesIO(flipped), len(data))
 
 
 @pytest.mark.parametrize(
