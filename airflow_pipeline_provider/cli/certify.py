@@ -71,6 +71,7 @@ def certify(args: Namespace, screen: Screen) -> int:
         args.stage,
         read_settings(args.settings),
         read_window(args.first, args.last),
+        args.compression,
     )
     _check_options(request)
     with ExitStack() as resources:
@@ -93,6 +94,7 @@ def _check_options(request: Request) -> None:
         ("--schema", request.schema, ("target", "state")),
         ("--scratch", request.scratch, ("source",)),
         ("--stage", request.stage, ("target",)),
+        ("--compression", request.compression, ("target",)),
         ("--from", request.window, ("source",)),
     ):
         if value is not None and request.kind not in kinds:

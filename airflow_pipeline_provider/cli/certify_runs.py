@@ -65,6 +65,7 @@ class Request(NamedTuple):
     stage: str | None
     settings: Mapping[str, object]
     window: Interval | None
+    compression: str | None = None
 
 
 def read_settings(texts: Sequence[str] | None) -> dict[str, object]:
@@ -178,7 +179,9 @@ def _target(request: Request, of: Any, name: str, resources: ExitStack) -> tuple
 
     scratch = _scratch_of(resources.enter_context(closing(vary(name))))
     folder = request.stage or resources.enter_context(tempfile.TemporaryDirectory(prefix="certify-"))
-    staged = _made(ObjectStoreStage, {"type": "object_store", "path": f"{folder.rstrip('/')}/{name}"}, name)
+    chosen = {"compression": request.compression} if request.compression else {}
+    place = {"type": "object_store", "path": f"{folder.rstrip('/')}/{name}", **chosen}
+    staged = _made(ObjectStoreStage, place, name)
     resources.enter_context(closing(staged))
     is_sql = isinstance(scratch, SqlScratch)
     lab = target.TargetLab(vary, staged, vary=vary, scratch=scratch if is_sql else None)

@@ -514,6 +514,11 @@ COMMANDS = (
                 "PATH",
                 "for target: stage the part files there (default: a temporary folder of this machine)",
             ),
+            argument(
+                "--compression",
+                choices=("zstd", "lz4"),
+                help="for target: load part files of this codec, as stage.compression sets it (default: zstd)",
+            ),
             option(
                 "--set",
                 "KEY=VALUE",

@@ -14,6 +14,9 @@ from airflow_pipeline_provider.cli import certify
 from airflow_pipeline_provider.connectors.duckdb import target as duckdb_target
 from airflow_pipeline_provider.connectors.duckdb.scratch import DuckDBScratch
 from airflow_pipeline_provider.exceptions import TransientError
+from airflow_pipeline_provider.testing.properties.judging import judge
+from airflow_pipeline_provider.testing.sample_rows import hours, rows
+from airflow_pipeline_provider.testing.target_kit import codec_of
 from tests.cli.conftest import Place
 
 SLOW = ("document of 16 MiB", "document of 128 MiB", "rollback", "replacement", "older token", "counts")
@@ -80,13 +83,14 @@ def test_other_schemas_of_the_file_stay(place: Place, tmp_path: Path) -> None:
     assert ("scratch",) not in schemas
 
 
-def dry_cases(place: Place, path: Path) -> list[Any]:
+def dry_cases(place: Place, path: Path, compression: str | None = None) -> list[Any]:
     from contextlib import ExitStack
 
     from airflow_pipeline_provider.cli.certify_runs import Request, build
 
     with ExitStack() as resources:
-        return build(Request("target", str(path), None, "scratch", None, None, {}, None), resources).cases
+        request = Request("target", str(path), None, "scratch", None, None, {}, None, compression)
+        return build(request, resources).cases
 
 
 def test_a_dry_run_creates_nothing(place: Place, tmp_path: Path) -> None:
@@ -95,6 +99,16 @@ def test_a_dry_run_creates_nothing(place: Place, tmp_path: Path) -> None:
     assert "lost COMMIT reply" in result.out
     assert "nothing was created" in result.out
     assert list(tmp_path.glob("new*")) == []
+
+
+def test_loads_are_certified_with_part_files_of_the_named_codec(place: Place, tmp_path: Path) -> None:
+    [load] = [c for c in dry_cases(place, tmp_path / "x.duckdb", "lz4") if c.property.name == "load"]
+    manifest = load.lab.stage_rows(hours(0, 2), rows(hours(0, 2), 9), token=1)
+    assert {codec_of(load.lab.stage, part) for part in manifest.parts} == {"LZ4"}
+    assert judge(load.property, load.lab).verdict == "passed"
+    refused = place("certify", "stage", str(tmp_path / "stage"), "--compression", "lz4", folder=False)
+    assert refused.code == 2
+    assert "--compression: only works with certify target" in refused.err
 
 
 def test_the_json_of_a_failed_property(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
