@@ -40,7 +40,11 @@ def write_pipeline(
         "granularity": "1d",
         "x_time_back": "1d",
         "source": {"type": "elasticsearch", "index": given.index, "time_field": TIME_FIELD, **source},
-        "stage": {"type": "object_store", "path": str(given.out / "stage")},
+        "stage": {
+            "type": "object_store",
+            "path": str(given.out / "stage"),
+            **({"compression": given.compression} if getattr(given, "compression", None) else {}),
+        },
         "target": {"type": "duckdb", "path": str(given.out / "lake.duckdb"), "table": "main.logs"},
         "state": state or {"type": "memory"},
         **({"contract": {}} if getattr(given, "contract", False) else {}),
@@ -97,6 +101,7 @@ def main() -> None:
     arguments.add_argument("--slices", type=int, help="without it: the default")
     arguments.add_argument("--page-size", type=int, help="without it: the default")
     arguments.add_argument("--limits", help="the target whose limits the rows are held to; without it: none")
+    arguments.add_argument("--compression", help="the codec of the part files; without it: the default")
     arguments.add_argument("--contract", action="store_true", help="gather the fields of the documents")
     arguments.add_argument(
         "--every", type=int, help="look at one document in so many; without it: the default"

@@ -26,6 +26,7 @@ OURS, LIMIT, BARE, BY_TIME = (
     "thrown away, sorted by time",
 )
 FOR_SNOWFLAKE = "ours, rows held to the limits of Snowflake"
+LZ4 = "ours, lz4"
 SLICES = (1, 2, 4, 8)
 
 
@@ -73,7 +74,7 @@ class _Race:
         limits = [self.thrown_away(LIMIT)] + [self.thrown_away(limit(n), "--slices", n) for n in SLICES[1:3]]
         if self.race == DELAYED:
             return [*ours, self.ours_by_tasks(8)]
-        ours.append(self.ours_by_tasks(2))
+        ours += [self.ours_by_tasks(2), self.ours(LZ4, "--compression", "lz4")]
         if self.race == REAL:
             limits += [self.thrown_away(BARE, "--bare"), self.thrown_away(BY_TIME, "--sort", "time")]
         else:

@@ -65,12 +65,16 @@ def rows_of(answer: Any) -> list[int]:
 # --- the same documents by every way -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("slices", "contract"), [(1, False), (3, False), (1, True)])
+@pytest.mark.parametrize(
+    ("slices", "contract", "compression"),
+    [(1, False, None), (3, False, None), (1, True, None), (1, False, "lz4")],
+)
 def test_our_source_reads_the_replayed_documents(
     server: Server,
     truth: tuple[int, str, int],
     slices: int,
     contract: bool,
+    compression: str | None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -84,6 +88,7 @@ def test_our_source_reads_the_replayed_documents(
         page_size=700,
         limits="snowflake",
         contract=contract,
+        compression=compression,
     )
 
     figures = ours.move(given)
