@@ -136,6 +136,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
     ui_color = "#e4f0e8"
     result_label = ""
     """Result of the task in a few words, which Airflow shows as Map Index; empty until there is one."""
+    _installation: str | None = None
     _killed = False
     _may_raise = False
 
@@ -219,7 +220,8 @@ class PipelineOperator(BaseOperator, SkipMixin):
         """Open the pipeline's parts, with the identity of this task's process among those on a run of the same id."""
         config = self.load_config()
         execution = Execution(f"{ti.task_id} {ti.map_index}", ti.try_number, uuid.uuid4().hex[:16])
-        return open_runtime(config, installation=installation_of(config), execution=execution)
+        installation = self._installation or installation_of(config)
+        return open_runtime(config, installation=installation, execution=execution)
 
     def wait_for_lease(self, error: LeaseHeldError) -> NoReturn:
         """Give the worker up and look again in a moment; no retry is used up, however long the lease is held."""
@@ -229,7 +231,10 @@ class PipelineOperator(BaseOperator, SkipMixin):
         raise AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
 
     def claim(self, context: Context) -> Claim:
-        """Return the window that the generate task of this run claimed."""
+        """Return the window that the generate task of this run claimed.
+
+        A `runtime` after it uses the lease for the installation that took it, whatever the Variable holds since.
+        """
         value = context["ti"].xcom_pull(task_ids=self.generate_task_id, key=WINDOW_KEY)
         claim = msgspec.convert(self.one(value, self.generate_task_id, "window"), Claim)
         if claim.run != run_of(context):
@@ -238,6 +243,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
                 "clear this run's generate task"
             )
         self.shown_window = context["dag_run"].dag_id, claim.interval
+        self._installation = claim.installation
         return claim
 
     @staticmethod

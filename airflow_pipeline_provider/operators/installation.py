@@ -3,6 +3,11 @@
 Two installations (blue and green, a standby with a metadata database of its own) give equal ids to the runs of one
 schedule.  An installation is one metadata database.  Its id is `[pipelines] installation`, or else a random id that
 the first task writes into the Variable `pipelines.installation`.
+
+A task can only overwrite a Variable, so the first tasks of a new Airflow may write several ids, and one that stalls
+may overwrite an id that is in use.  The id must be the same within a run, not between runs: their own ids differ.  So
+the task that plans the window reads the Variable, and passes the id on in its claim.  Only a retry of that task reads
+the Variable again.
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.state.variable_access import AirflowVariables, VariableAccess
 
 VARIABLE = "pipelines.installation"
-# of two tasks that write the first id at once, both read the later one after it; once in the life of an Airflow
+# of two tasks that write the first id at once, both read the later one after it, so a retry of either finds the id
+# that it used; once in the life of an Airflow
 PAUSE_SECONDS = 3.0
 SLOW_FACTOR = 3  # the pause is at least so many times what this task's own read and write took
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -307,6 +307,7 @@ def _claimed(
         replace,
         request.by,
         request.accept_shrink,
+        runtime.installation,
     )
     config = runtime.config
     record = window_record(

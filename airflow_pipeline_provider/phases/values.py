@@ -48,7 +48,8 @@ class RunRequest(NamedTuple):
 class Claim(Window, frozen=True):
     """Window on which this run holds a lease, the one value about the window that the tasks of a run pass on.
 
-    `replace`: load a committed window again.  `accept_shrink`: at most how many rows may go.
+    `replace`: load a committed window again.  `accept_shrink`: at most how many rows may go.  `installation`: the
+    Airflow for which the lease was taken (`operators.installation`); None in a claim of an earlier version.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Claim(Window, frozen=True):
     replace: bool = False
     by: str | None = None
     accept_shrink: int | None = None
+    installation: str | None = None
 
 
 class Generated(NamedTuple):

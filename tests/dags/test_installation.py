@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -15,16 +17,19 @@ from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import ConfigError, SupersededError, TransientError
+from airflow_pipeline_provider.operators import generate as generate_operator
 from airflow_pipeline_provider.operators import installation
 from airflow_pipeline_provider.operators.installation import VARIABLE, installation_of
 from airflow_pipeline_provider.phases.leases import take
 from airflow_pipeline_provider.state.base import Lease
 from airflow_pipeline_provider.state.owners import Owner
 from airflow_pipeline_provider.state.sql import SqlState
+from airflow_pipeline_provider.state.variable_access import AirflowVariables
 from airflow_pipeline_provider.testing.faults import hooked
 from tests.doubles.memory_variables import DictVariables
 
 from .conftest import Folder
+from .test_generated_dag import states, xcom
 
 SETTING = "AIRFLOW__PIPELINES__INSTALLATION"
 
@@ -65,6 +70,59 @@ def test_two_tasks_that_write_the_first_id_at_once_use_the_same(monkeypatch: pyt
     variables = DictVariables()
     monkeypatch.setattr(installation.time, "sleep", lambda _: variables.set(VARIABLE, "of-the-other"))
     assert installation_of(config(SHARED), variables) == "of-the-other"
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "generate.leased",
+        "validate.judged",
+        "extract.opened",
+        "stage.verified",
+        "load.recorded",
+        "audit.counted",
+    ],
+)
+def test_a_run_keeps_its_lease_when_a_stalled_task_overwrites_the_first_id(
+    folder: Folder, run_dag: Callable[..., Any], point: str
+) -> None:
+    """Another first task of this Airflow read "not defined" before this run's, and writes at `point`."""
+    AirflowVariables().set(VARIABLE, first := f"first-{uuid4().hex[:8]}")
+    folder.write(backlog="wait")
+    state = SqlState.from_url(
+        f"sqlite:///{folder.path}/state.db", Identity(folder.pipeline_id, "America/New_York")
+    )
+    holders: list[str] = []
+
+    def overwrite(reached: str) -> None:
+        if reached == point:
+            AirflowVariables().set(VARIABLE, f"late-{uuid4().hex[:8]}")
+        if reached in ("generate.bound", "audit.committed"):
+            holders.extend(str(lease.installation) for lease in state.leases())
+
+    with hooked(overwrite):
+        run = run_dag(folder.dag())
+    assert set(states(run).values()) == {"success"}
+    assert holders == [first, first]
+    assert AirflowVariables().get(VARIABLE) != first, "nothing overwrote the id"
+    assert sorted(folder.target().values()) == folder.source("2013-11-03T04:00:00Z", "2013-11-03T09:00:00Z")
+    assert state.leases() == []
+
+
+def test_a_claim_of_an_earlier_version_uses_the_id_of_the_variable(
+    folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate_operator, "msgspec", SimpleNamespace(to_builtins=without_installation))
+    folder.write(backlog="wait")
+    run = run_dag(folder.dag())
+    assert "installation" not in xcom(run, "generate_window", "window")
+    assert set(states(run).values()) == {"success"}
+
+
+def without_installation(claim: Any) -> Any:
+    value = msgspec.to_builtins(claim)
+    assert value.pop("installation")
+    return value
 
 
 def test_the_pause_after_the_first_id_grows_where_airflow_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
