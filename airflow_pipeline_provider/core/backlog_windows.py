@@ -17,7 +17,7 @@ _DAY = timedelta(days=1)
 
 
 def lies_back(rules: PlanRules, day: date, at: datetime) -> bool:
-    """Return whether the day is before the target day for good, and all its windows are ready at `at`.
+    """Return whether the day is before the target day for good, or `end_day`, and all its windows are ready at `at`.
 
     So the last hour of a day keeps its `granularity` until it has settled, also after midnight.
     """
@@ -25,9 +25,15 @@ def lies_back(rules: PlanRules, day: date, at: datetime) -> bool:
 
 
 def back_since(rules: PlanRules, day: date) -> datetime:
-    """Return the instant from which the day `lies_back`: the next one is open, and its last window is ready."""
-    following = opens(rules, day + _DAY)
+    """Return the instant from which the day `lies_back`: its last window is ready, and the next day is open.
+
+    No day follows `end_day`.  The last run of the schedule plans from the instant at which its last window is ready,
+    however far back that is, and starts the runs for all that is missing.
+    """
     windows = day_plan(rules, day)
+    if windows and day == rules.end_day:
+        return ready_at(rules, windows[-1])
+    following = opens(rules, day + _DAY)
     return max(following, ready_at(rules, windows[-1])) if windows else following
 
 

@@ -103,7 +103,6 @@ def pipeline_file(work: Work) -> dict[str, Any]:
         "timezone": "UTC",
         "granularity": "1d" if many else f"{work.hours}h",
         "x_time_back": "1d",
-        "settle": "1d",  # so the last day lies back too, as it does where later days follow
         "start_day": f"{START:%Y-%m-%d}",
         "end_day": f"{work.last:%Y-%m-%d}",
         "source": {

@@ -11,11 +11,12 @@ from airflow_pipeline_provider.core.day_status import DayStatus
 from airflow_pipeline_provider.core.days import day_interval
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Check, Kind, effective
-from airflow_pipeline_provider.core.planning import day_plan
+from airflow_pipeline_provider.core.planning import day_plan, ready_at
 from airflow_pipeline_provider.exceptions import DataError
+from airflow_pipeline_provider.phases.generate import generate
 from airflow_pipeline_provider.phases.recheck import recheck
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.values import RunKind
+from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from airflow_pipeline_provider.views.lanes import lane_of
 from airflow_pipeline_provider.views.pipeline_status import read_status
 from airflow_pipeline_provider.views.reprocess import preview_span
@@ -56,6 +57,17 @@ def test_a_day_begun_in_hours_is_finished_as_one_window(pipeline: Pipeline, runt
         (),
         0.0,
     )
+
+
+def test_the_last_run_of_the_schedule_moves_the_last_day_as_one_window(
+    pipeline: Pipeline, runtime: Runtime
+) -> None:
+    """The pipeline begins long after its `end_day`; a retry of the run gets the window that it has."""
+    rules = runtime.config.rules
+    reference = ready_at(rules, day_plan(rules, SUNDAY)[-1])
+    request = RunRequest("flights/scheduled__last", RunKind.LIVE, reference)
+    claims = [generate(runtime, request).claim for _ in range(2)]
+    assert [claim.interval for claim in claims if claim is not None] == [WHOLE, WHOLE]
 
 
 def test_the_page_shows_hours_of_a_day_that_one_window_committed(

@@ -123,12 +123,24 @@ multiples = st.tuples(st.sampled_from([1800, 3600, 5400]), st.integers(1, 16)).m
 
 
 @settings(max_examples=60)
-@given(zones_and_days(), backs, multiples, settles)
+@given(zones_and_days(), backs, multiples, settles, st.booleans())
 def test_larger_windows_wait_for_nothing_and_end_where_the_day_does(
-    zone_and_day: tuple[str, date], back: Duration, sizes: tuple[Duration, Duration], settle: int
+    zone_and_day: tuple[str, date],
+    back: Duration,
+    sizes: tuple[Duration, Duration],
+    settle: int,
+    is_last: bool,
 ) -> None:
     zone, day = zone_and_day
-    rules = PlanRules(zone, back, sizes[0], settle, start_day=day, backlog_granularity=sizes[1])
+    rules = PlanRules(
+        zone,
+        back,
+        sizes[0],
+        settle,
+        start_day=day,
+        end_day=day if is_last else None,
+        backlog_granularity=sizes[1],
+    )
     whole, windows = day_interval(day, zone), day_plan(rules, day)
     since = back_since(rules, day)
     for window in backlog_plan(rules, day):
@@ -138,6 +150,8 @@ def test_larger_windows_wait_for_nothing_and_end_where_the_day_does(
     if not windows:
         return
     last = windows[-1]
+    if is_last:
+        assert since == ready_at(rules, last), "the last run of the schedule moves larger windows"
     before = plan_live(rules, since - MICROSECOND, Known((Interval(whole.start, last.start),))).interval
     assert before in (last, None), "the live day keeps its granularity to its last window"
     seen: list[Interval] = []

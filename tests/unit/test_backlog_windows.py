@@ -8,7 +8,7 @@ from airflow_pipeline_provider.core.backlog_windows import back_since, lies_back
 from airflow_pipeline_provider.core.durations import parse_duration
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind, failures_after
-from airflow_pipeline_provider.core.planning import Known, plan_live, plan_window
+from airflow_pipeline_provider.core.planning import Known, day_plan, plan_live, plan_window, ready_at
 from airflow_pipeline_provider.exceptions import ConfigError
 from tests.unit.planning_examples import MIDNIGHT, at, hours, rules
 
@@ -67,6 +67,28 @@ def test_a_day_lies_back_once_all_of_it_is_ready(back: str, settle: int, since: 
     assert plan_live(changed, at(since), rest).interval == hours("22-25")[0]
     before = plan_live(changed, at(since - 1 / 60), rest).interval
     assert before is None or before == hours("22-23")[0]
+
+
+@pytest.mark.parametrize(
+    ("back", "since"),
+    [
+        pytest.param("1d", 48, id="an hour before the next day would open"),
+        pytest.param("0s", 25 + 1 / 6, id="when the last hour has settled"),
+    ],
+)
+def test_the_last_day_lies_back_when_its_last_window_is_ready(back: str, since: float) -> None:
+    """The last run of the schedule plans from that instant; no day opens after it."""
+    changed = rules(
+        end_day=DAY,
+        x_time_back=parse_duration(back),
+        granularity=parse_duration("1h"),
+        settle_seconds=600,
+        backlog_granularity=parse_duration("1d"),
+    )
+    rest = Known(hours("p0-24 0-3"))
+    assert back_since(changed, DAY) == at(since) == ready_at(changed, day_plan(changed, DAY)[-1])
+    assert plan_live(changed, at(since), rest).interval == hours("3-25")[0]
+    assert plan_live(changed, at(since - 1 / 60), rest).interval == hours("3-4")[0]
 
 
 def test_one_bad_document_does_not_hold_up_its_day() -> None:
