@@ -19,6 +19,7 @@ from airflow_pipeline_provider.config.fields import module_and_attribute
 from airflow_pipeline_provider.config.policy import file_problem, function_problem, module_problem
 from airflow_pipeline_provider.config.problems import format_value
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exits import exits_as_errors
 
 Function = Callable[..., Any]
 LARGEST = 1_000_000  # bytes
@@ -31,7 +32,9 @@ def import_function(key: str, path: str) -> Function:
     if problem := module_problem(module_name):
         raise ConfigError(f"{place}: {problem}")
     try:
-        function = functools.reduce(getattr, attribute.split("."), importlib.import_module(module_name))
+        with exits_as_errors():
+            module = importlib.import_module(module_name)
+        function = functools.reduce(getattr, attribute.split("."), module)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{place} cannot be imported: there is no module {error.name!r} on the path"
@@ -113,7 +116,8 @@ def import_file_function(key: str, folder: Path, file: str, function: str) -> Fu
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        with exits_as_errors():
+            spec.loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(name, None)
         raise ConfigError(f"{key}: file {file!r} raised {type(error).__name__}: {error}") from error

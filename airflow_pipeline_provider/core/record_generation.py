@@ -23,6 +23,7 @@ from airflow_pipeline_provider.core.record_json import WINDOW_FIELDS, json_safe
 from airflow_pipeline_provider.core.time_utils import convert_to_pendulum, shown_in
 from airflow_pipeline_provider.core.windows import Window
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exits import exits_as_errors
 
 __all__ = [
     "MIN_GRANULARITY_SECONDS",
@@ -330,7 +331,8 @@ def _window_fields(interval: Interval, day: date, zone: tzinfo) -> dict[str, Any
 def _call(field: str, function: RecordFunction, record: dict[str, object]) -> str | int | None:
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', quote(function))}"
     try:
-        value = function(record)
+        with exits_as_errors():
+            value = function(record)
     except Exception as error:
         raise ConfigError(
             f"record_functions.{field}: {name} failed with {type(error).__name__}: {error}; fix the "

@@ -30,6 +30,7 @@ from airflow_pipeline_provider.exceptions import (
     SupersededError,
     TransientError,
 )
+from airflow_pipeline_provider.exits import Killed
 from airflow_pipeline_provider.garbage_collection import freeze_imports
 from airflow_pipeline_provider.observability.redaction import redact_values
 from airflow_pipeline_provider.observability.vendor_logs import vendor_warnings_only
@@ -112,13 +113,6 @@ def read_pipeline(pipeline: str, dag_file: str | None) -> PipelineConfig:
     if not path.is_absolute() and dag_file:
         path = Path(dag_file).parent / path
     return load_pipeline(path, options_model=options_model, pipeline_id=pipeline_id)
-
-
-class Killed(SystemExit):
-    """Airflow ended the task.  An exit, so that no `except Exception` counts it as a failure of the window.
-
-    Airflow tries a task that exits again, unless the task or its run has an end already.
-    """
 
 
 class PipelineOperator(BaseOperator, SkipMixin):

@@ -23,6 +23,7 @@ from airflow_pipeline_provider.config.policy import function_problem, module_pro
 from airflow_pipeline_provider.config.problems import Problem
 from airflow_pipeline_provider.core.notices import Notice
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.exits import exits_as_errors
 from airflow_pipeline_provider.observability.redaction import redact_text
 from airflow_pipeline_provider.operators.executor_config import Path, TaskSettingError
 from airflow_pipeline_provider.suggestions import did_you_mean
@@ -111,7 +112,8 @@ def notifier_class(name: str) -> type[BaseNotifier]:
     path = class_path(name)
     module, _, attribute = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        with exits_as_errors():
+            found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # noqa: BLE001  whatever a module raises when it is imported
         raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
     if not isinstance(found, type) or not issubclass(found, BaseNotifier):
@@ -164,8 +166,9 @@ def send(key: str, notifiers: dict[str, dict[str, Any]], notice: Notice, context
     sent = False
     for name, arguments in notifiers.items():
         try:
-            notifier = build(name, arguments)
-            notifier({**context, "notice": notice})
+            with exits_as_errors():
+                notifier = build(name, arguments)
+                notifier({**context, "notice": notice})
         except Exception as error:  # noqa: BLE001  whatever a notifier raises
             what = redact_text(f"{type(error).__name__}: {error}")
             logger.error("airflow.%s: the notifier %s was not called or failed: %s", key, name, what)

@@ -20,6 +20,7 @@ from airflow_pipeline_provider.core.days import day_interval, in_zone, zone_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import committed_token, rows_inside
 from airflow_pipeline_provider.exceptions import ConfigError, DataError, PipelineError
+from airflow_pipeline_provider.exits import exits_as_errors
 from airflow_pipeline_provider.phases.leases import release
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
@@ -134,7 +135,8 @@ def _call(runtime: Runtime, window: OwnTaskWindow) -> bool:
     own_tasks = runtime.config.own_tasks
     function = own_tasks.resolve(window.place, runtime.config.folder)
     try:
-        answer = function(window)
+        with exits_as_errors():
+            answer = function(window)
     except Exception as error:
         if any(kind.__name__ == _SKIP for kind in type(error).__mro__):  # Airflow is not imported here
             logger.info("own_tasks.%s: %s", window.place, error)

@@ -18,7 +18,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.intervals import Interval, parse_utc
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import TransientError
-from airflow_pipeline_provider.operators.base import Killed
+from airflow_pipeline_provider.exits import Killed
 from airflow_pipeline_provider.operators.ended_runs import release_ended
 from airflow_pipeline_provider.phases.leases import take
 from airflow_pipeline_provider.state.owners import Execution, Owner

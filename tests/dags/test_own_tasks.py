@@ -43,6 +43,8 @@ def note(window):
         from airflow.sdk.exceptions import AirflowSkipException
 
         raise AirflowSkipException("later")
+    if what == "exit":
+        raise SystemExit(0)
     return what != "false"
 '''
 ALL = ("before_extract", "after_load", "after_commit", "after_day")
@@ -166,6 +168,17 @@ def test_an_error_before_the_commit_holds_it_and_is_a_failed_attempt(folder: Fol
     assert [call["place"] for call in own.calls()] == ["before_extract", "after_load", "after_load"]
     assert own.kinds().count((Kind.FAILED, "after_load")) == 2
     assert (COMMITTED in own.kinds(), own.leases()) == (False, 0)
+
+
+@pytest.mark.parametrize("place", ["before_extract", "after_load"])
+def test_a_gate_that_exits_with_code_0_holds_the_commit(folder: Folder, run_dag: RunDag, place: str) -> None:
+    own = Own(folder, "before_extract", "after_load", backlog="wait")
+    own.do(**{place: "exit"})
+    run = run_dag(folder.dag())
+    assert (run.state, states(run)[place]) == ("failed", "failed")
+    assert own.kinds()[-1] == (Kind.FAILED, place)
+    assert COMMITTED not in own.kinds()
+    assert own.leases() == 0
 
 
 def test_a_run_without_airflow_calls_the_functions_and_keeps_the_gates(folder: Folder) -> None:

@@ -245,6 +245,15 @@ class TestRecordBuilding:
             build(record_functions={"PARTNER": broken})
         assert isinstance(caught.value.__cause__, KeyError)
 
+    def test_a_record_function_that_exits_is_an_error(self) -> None:
+        def leaves(record: dict[str, Any]) -> str:
+            raise SystemExit(0)
+
+        with pytest.raises(
+            ConfigError, match=r"record_functions\.PARTNER: .*\.leaves failed with .*exit\(0\)"
+        ):
+            build(record_functions={"PARTNER": leaves})
+
     @pytest.mark.parametrize("value", [1.5, True, b"x", [], {}, date(2024, 1, 1)], ids=repr)
     def test_a_record_function_of_the_wrong_type_is_named(self, value: Any) -> None:
         def odd(record: dict[str, Any]) -> Any:
