@@ -101,7 +101,7 @@ def run_of(context: Context) -> str:
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
-def _is_last_try(ti: Any) -> bool:
+def is_last_try(ti: Any) -> bool:
     """Return whether Airflow does not retry the task after this try."""
     return bool(ti.try_number > ti.max_tries)
 
@@ -161,13 +161,13 @@ class PipelineOperator(BaseOperator, SkipMixin):
                     release_all(runtime, run_of(context))
                     raise
                 except AirflowTaskTimeout:
-                    if _is_last_try(context["ti"]):  # else the next try works under the lease
+                    if is_last_try(context["ti"]):  # else the next try works under the lease
                         release_all(runtime, run_of(context))
                     raise
                 except (SupersededError, LeaseHeldError):
                     raise
                 except TransientError:
-                    if _is_last_try(context["ti"]):
+                    if is_last_try(context["ti"]):
                         release_all(runtime, run_of(context))
                         report_failure(runtime, run_of(context))
                     raise
@@ -175,7 +175,7 @@ class PipelineOperator(BaseOperator, SkipMixin):
                     report_failure(runtime, run_of(context))
                     raise
                 except Exception:
-                    if _is_last_try(context["ti"]):
+                    if is_last_try(context["ti"]):
                         report_failure(runtime, run_of(context))
                     raise
         except SupersededError as error:

@@ -55,11 +55,6 @@ class DayRuns(NamedTuple):
         # `dag.test` gives members of an enum, whose hash is not that of their text
         return {run_id: getattr(state, "value", state) for run_id, state in states.items()}
 
-    def exists(self, dag_id: str, run_id: str) -> bool:
-        """Return whether the DAG has a run of this id."""
-        with _transient():
-            return bool(self.ti.get_dr_count(dag_id, run_ids=[run_id]) > 0)
-
     def is_unfinished(self, dag_id: str, run_ids: list[str]) -> bool:
         """Return whether one of these runs is queued or running."""
         with _transient():

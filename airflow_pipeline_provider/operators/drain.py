@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -41,14 +41,14 @@ class DrainOperator(PipelineOperator):
             following = drain(runtime, claim, audited["token"])
         if following.run_id is None:
             raise AirflowSkipException(following.detail)
-        start_follower(context, claim, following)
+        trigger_run(*follower_of(context, claim, following))
 
 
-def start_follower(context: Context, claim: Claim, following: Next) -> NoReturn:
-    """End the task by starting the run that moves the next window."""
+def follower_of(context: Context, claim: Claim, following: Next) -> tuple[str, str, dict[str, Any], str]:
+    """Return DAG id, run id, conf and note of the run that moves the next window."""
     logger.info("another window is ready, run %s moves it: %s", following.run_id, following.detail)
     reference = (following.reference_time or claim.reference_time).astimezone(timezone.utc)
-    trigger_run(
+    return (
         context["dag_run"].dag_id,
         following.run_id or "",
         {"reference_time": reference.isoformat()},

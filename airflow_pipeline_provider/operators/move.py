@@ -9,13 +9,14 @@ from msgspec import structs
 
 from airflow_pipeline_provider.config.model import PipelineConfig
 from airflow_pipeline_provider.core.command_line import within_task
+from airflow_pipeline_provider.exceptions import TransientError
 from airflow_pipeline_provider.operators import asset_events, lineage
 from airflow_pipeline_provider.operators.airflow_stats import report_commit
 from airflow_pipeline_provider.operators.audit import audit_lineage, counts_label
-from airflow_pipeline_provider.operators.base import VERDICT_KEY
-from airflow_pipeline_provider.operators.day_runs import DayRuns
-from airflow_pipeline_provider.operators.drain import start_follower
+from airflow_pipeline_provider.operators.base import VERDICT_KEY, is_last_try
+from airflow_pipeline_provider.operators.drain import follower_of
 from airflow_pipeline_provider.operators.generate import GenerateWindowOperator, generate_for, run_request
+from airflow_pipeline_provider.operators.trigger_run import request_run
 from airflow_pipeline_provider.operators.validate import verdict_label
 from airflow_pipeline_provider.phases.values import (
     Audited,
@@ -64,7 +65,7 @@ class MoveWindowOperator(GenerateWindowOperator):
                 self._report_window(context, claim, generated.detail, runtime.config.timezone)
                 audited = self._move(context, runtime, claim)
                 if audited is not None:
-                    follower = self._follower(context, runtime, claim, audited)
+                    follower = self._follower(runtime, claim, audited)
         if claim is None:
             self._report_nothing(context, generated)
             return None
@@ -72,8 +73,7 @@ class MoveWindowOperator(GenerateWindowOperator):
             ti.xcom_push(key="return_value", value=generated.record)
             self.skip_below(context)
         if follower is not None:
-            ti.xcom_push(key="return_value", value=generated.record)  # what follows ends the task
-            start_follower(context, claim, follower)
+            self._start(context, claim, follower)
         return generated.record
 
     def _move(self, context: Context, runtime: Runtime, claim: Claim) -> Audited | None:
@@ -99,18 +99,25 @@ class MoveWindowOperator(GenerateWindowOperator):
         self._lineage = audit_lineage(runtime, claim, audited)
         return audited
 
-    def _follower(self, context: Context, runtime: Runtime, claim: Claim, audited: Audited) -> Next | None:
-        """Return the run to start, None if there is none or an earlier try of this task has started it."""
+    def _follower(self, runtime: Runtime, claim: Claim, audited: Audited) -> Next | None:
+        """Return the run to start, None if there is none."""
         from airflow_pipeline_provider.phases.drain import drain
 
         following = drain(runtime, claim, audited.token)
         if following.run_id is None:
             self.log.info("no run is started: %s", following.detail)
             return None
-        if DayRuns(context["ti"]).exists(context["dag_run"].dag_id, following.run_id):
-            self.log.info("run %s exists already", following.run_id)
-            return None
         return following
+
+    def _start(self, context: Context, claim: Claim, follower: Next) -> None:
+        """Start the next run; after the last try without it, so that the events of the commit are sent."""
+        try:
+            request_run(*follower_of(context, claim, follower))
+        except TransientError as error:
+            if not is_last_try(context["ti"]):
+                raise
+            self.log.error("%s; the next run of the schedule continues", error.message)
+            self.result_label += ", next run not started"
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
         """Return the lineage; the OpenLineage provider calls this."""

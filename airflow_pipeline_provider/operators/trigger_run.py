@@ -1,4 +1,4 @@
-"""End a task by starting a DAG run, the only way that needs no access to Airflow's database or API."""
+"""Start a DAG run from a task, without access to Airflow's database or API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any, NoReturn
 
 from airflow.sdk.exceptions import DagRunTriggerException
 
+from airflow_pipeline_provider.exceptions import TransientError
+
 
 def trigger_run(dag_id: str, run_id: str, conf: dict[str, Any], note: str) -> NoReturn:
-    """Start the run; the task succeeds, or is skipped if a run with the id exists.
+    """End the task by starting the run; the task succeeds, or is skipped if a run with the id exists.
 
     The run is due now, so that Airflow counts its failure among the recent ones; its reference time is in `conf`.
     """
@@ -26,3 +28,26 @@ def trigger_run(dag_id: str, run_id: str, conf: dict[str, Any], note: str) -> No
         deferrable=False,
         note=note,
     )
+
+
+def request_run(dag_id: str, run_id: str, conf: dict[str, Any], note: str) -> None:
+    """Start the run as Airflow does for `trigger_run`, and return, so that the task can still send its events.
+
+    A run with the id that exists already counts as started.  Raise TransientError if Airflow does not start it.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    message = TriggerDagRun(
+        dag_id=dag_id, run_id=run_id, logical_date=None, conf=conf, reset_dag_run=False, note=note
+    )
+    try:
+        answer: Any = task_runner.SUPERVISOR_COMMS.send(message)
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
+        raise TransientError(
+            f"run {run_id} of DAG {dag_id} was not started: Airflow answered {answer.error.value} "
+            f"{answer.detail or ''}".rstrip()
+        )

@@ -14,6 +14,7 @@ from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.exceptions import DataError, LeaseHeldError
+from airflow_pipeline_provider.operators import move
 from airflow_pipeline_provider.operators.base import PipelineOperator
 from airflow_pipeline_provider.phases.leases import exclusive
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -96,27 +97,52 @@ def test_a_try_after_the_commit_sends_the_events_and_loads_nothing_again(
 def test_a_try_after_it_started_the_next_run_sends_its_events(
     folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow would skip a task that starts a run which exists, and a skipped task sends nothing."""
-    from airflow.api.client.local_client import Client
-
-    from airflow_pipeline_provider.operators import move
-
+    """A run that exists counts as started."""
     folder.write(airflow=RETRIED)
     dag = folder.dag()
     dag.get_task("move_window").retry_delay = timedelta(0)
-    start, tries = move.start_follower, []
+    start, tries = move.request_run, []
 
-    def start_and_crash(context: Any, claim: Any, following: Any) -> None:
-        tries.append(following.run_id)
+    def start_and_crash(dag_id: str, run_id: str, *conf_and_note: Any) -> None:
+        tries.append(run_id)
+        start(dag_id, run_id, *conf_and_note)
         if len(tries) == 1:
-            Client().trigger_dag(dag.dag_id, run_id=following.run_id)
             raise RuntimeError("the worker crashed")
-        start(context, claim, following)
 
-    monkeypatch.setattr(move, "start_follower", start_and_crash)
+    monkeypatch.setattr(move, "request_run", start_and_crash)
     assert states(run_dag(dag)) == {"move_window": "success"}
-    assert len(tries) == 1
+    assert len(tries) == 2
+    assert len(set(tries)) == 1
     assert [extra["token"] for extra in events(folder, "windows")] == [1]
+    drained = [run.run_id for run in stored_runs(folder.pipeline_id) if run.run_id.startswith("drain__")]
+    assert drained == tries[:1]
+
+
+@pytest.mark.parametrize(("settings", "tries"), [(SINGLE, 1), (RETRIED, 2)])
+def test_the_last_try_sends_its_events_without_a_next_run_that_airflow_refuses(
+    folder: Folder, run_dag: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, settings: str, tries: int
+) -> None:
+    from airflow.sdk.api.client import DagRunOperations
+    from airflow.sdk.exceptions import ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    refused = []
+
+    def refuse(self: Any, dag_id: str, run_id: str, *_: Any, **__: Any) -> ErrorResponse:
+        refused.append(run_id)
+        return ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 403})
+
+    monkeypatch.setattr(DagRunOperations, "trigger", refuse)
+    folder.write(airflow=settings)
+    dag = folder.dag()
+    dag.get_task("move_window").retry_delay = timedelta(0)
+    run = run_dag(dag)
+    assert states(run) == {"move_window": "success"}
+    assert len(refused) == tries
+    assert [extra["token"] for extra in events(folder, "windows")] == [1]
+    (label,) = shown(run, "move_window")
+    assert label.endswith("token 1, next run not started")
+    assert list(folder.target().values()) == folder.source(*FIRST)
 
 
 @pytest.mark.parametrize(
