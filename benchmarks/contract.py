@@ -7,6 +7,8 @@ A group is a module in `benchmarks/groups/` with
     contestants(settings) -> list[Contestant]
     goals(results) -> list[Goal]
     COLUMNS: dict[str, list[Column]]                              optional: of its tables by race, not the usual ones
+    LISTS_ALL_GOALS: bool                                         optional: its goals are listed measured or not, so
+                                                                  any other goal of an earlier page is an old one
 
 `prepare` puts the servers it starts into `settings.servers` and what ends them on `opened`.
 
@@ -52,6 +54,10 @@ class Settings:
     options: Mapping[str, str] = field(default_factory=dict)  # `--set name=value`, for groups
     servers: dict[str, Server] = field(default_factory=dict)
     python: str = sys.executable
+
+    def wants_race(self, name: str) -> bool:
+        """Whether a race of this name is to run."""
+        return not self.races or any(part in name for part in self.races)
 
     def module(self, name: str, *arguments: object) -> tuple[str, ...]:
         """The command that runs a module of this folder: `module("contestants.ours", "--slices", 2)`."""

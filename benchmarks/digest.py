@@ -2,7 +2,7 @@
 
 The sum of the hashes of (id, document), each document as its JSON value: key order, spaces and escapes do not matter.
 Formats: `parquet` (ours), `dlt` (Parquet with the hit's columns), `hits` (NDJSON of hits, may be gzipped), and
-`truth`, which needs no folder but the number of documents.
+`truth`, which needs no folder but the number of documents, and may be given their padding and shape.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.documents import Lines
+from benchmarks.shapes import USUAL
 
 Document = tuple[str, "bytes | str"]  # id, JSON
 
@@ -33,8 +34,8 @@ def digest(documents: Iterable[Document]) -> tuple[int, str, int]:
     return rows, f"{total % 2**128:032x}", size
 
 
-def truth(docs: int, padding: int = 0) -> Iterator[Document]:
-    lines = Lines(lambda number, _, source: b"log-" + number + b"\t" + source + b"\n", padding=padding)
+def truth(docs: int, padding: int = 0, shape: str = USUAL) -> Iterator[Document]:
+    lines = Lines(lambda number, _, source: b"log-" + number + b"\t" + source + b"\n", shape, padding=padding)
     step = 1 if padding else 1000
     for first in range(0, docs, step):
         text = b"".join(lines.write(first, min(step, docs - first)))
@@ -82,8 +83,8 @@ def from_hits(folder: Path) -> Iterator[Document]:
 READERS = {"parquet": from_parquet, "dlt": from_dlt, "hits": from_hits}
 
 
-def main(shape: str, where: str, padding: str = "0") -> None:
-    found = truth(int(where), int(padding)) if shape == "truth" else READERS[shape](Path(where))
+def main(form: str, where: str, padding: str = "0", shape: str = USUAL) -> None:
+    found = truth(int(where), int(padding), shape) if form == "truth" else READERS[form](Path(where))
     rows, value, size = digest(found)
     print(json.dumps({"rows": rows, "digest": value, "document_bytes": size}))
 

@@ -1,11 +1,10 @@
-"""The documents that every contestant moves: log lines of about 570 bytes, the same ones for the same seed.
+"""The documents that every contestant moves, in the shapes of benchmarks/shapes.py; the same ones for the same seed.
 
 Document `i` (0, 1, ...) has the number START_MILLIS + i; its id is `log-<number>`, its `event.sequence` the number,
 and its `@timestamp` the number taken as milliseconds and floored to 8.  So eight documents share a time, and a range
-of times is a range of documents.  All else repeats itself every 10,000 documents: unicode, nested objects, lists,
-missing fields.
+of times is a range of documents.  All else repeats itself every 10,000 documents.
 
-`Lines` writes ranges of them in any shape, several million a second, in the memory of one block: what changes from
+`Lines` writes ranges of them in any form, several million a second, in the memory of one block: what changes from
 block to block is marked by a byte that is replaced by its digits.
 """
 
@@ -18,19 +17,19 @@ from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from typing import Any
 
+from benchmarks.shapes import SHAPES, TIME_FIELD, USUAL, Build
+
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 START_MILLIS = int(START.timestamp()) * 1000
 BLOCK = 10_000  # documents, and milliseconds
 PIECE = 1_000  # documents written at once: text that stays in the cache, seven times as fast as whole pages
 MOST = 86_400_000  # one a millisecond of a day
 SAME_TIME = 8
-TIME_FIELD = "@timestamp"
-SEQUENCE_FIELD = "event.sequence"
 
 NUMBER, CLOCK, PADDING = b"\x01", b"\x02", b"\x03"  # all but the last four digits of a number; `hh:mm:s`
 
 MAPPING = {
-    "settings": {"number_of_shards": 2, "number_of_replicas": 0, "refresh_interval": "-1"},
+    "settings": {"number_of_replicas": 0, "refresh_interval": "-1"},
     "mappings": {
         "dynamic": False,
         "properties": {
@@ -41,13 +40,6 @@ MAPPING = {
         },
     },
 }
-
-_LEVELS = ("DEBUG", "INFO", "INFO", "INFO", "WARN", "ERROR")
-_SERVICES = ("checkout", "größenrechner", "поиск", "在庫", "auth", "billing", "e-mail", "catalogue")
-_WORDS = (
-    "request", "accepted", "für", "Straße", "покупка", "注文", "completed", "after", "retry", "of",
-    "upstream", "naïve", "😀", "cache", "miss", "\"quoted\"", "path\\to", "tab\there", "customer", "ñandú", "closed",
-)  # fmt: skip
 
 
 def interval(docs: int) -> tuple[datetime, datetime]:
@@ -64,18 +56,22 @@ def time_query(docs: int) -> dict[str, Any]:
 
 
 class Lines:
-    """Documents `first` to `first + count` as one text, each by `shape(number, millis, source)`.
+    """Documents `first` to `first + count` as one text, each by `form(number, millis, source)`.
 
-    The texts that `shape` is given hold marks instead of some digits, so it may only put them somewhere.  `padding`
+    The texts that `form` is given hold marks instead of some digits, so it may only put them somewhere.  `padding`
     bytes of text are added to each document.
     """
 
     def __init__(
-        self, shape: Callable[[bytes, bytes, bytes], bytes], seed: int = 5, padding: int = 0
+        self,
+        form: Callable[[bytes, bytes, bytes], bytes],
+        shape: str = USUAL,
+        seed: int = 5,
+        padding: int = 0,
     ) -> None:
-        rng = random.Random(seed)
+        rng, build = random.Random(seed), SHAPES[shape].build
         lines = [
-            shape(_number(row), _number(_floored(row)), _source(rng, row, bool(padding)))
+            form(_number(row), _number(_floored(row)), _source(build, rng, row, bool(padding)))
             for row in range(BLOCK)
         ]
         self._padding = _padding(rng, padding)
@@ -124,37 +120,11 @@ def _padding(rng: random.Random, size: int) -> bytes:
     return "".join(pieces).encode()
 
 
-def _source(rng: random.Random, row: int, padded: bool) -> bytes:
+def _source(build: Build, rng: random.Random, row: int, padded: bool) -> bytes:
     floored = f"{_floored(row):04}"
-    document: dict[str, Any] = {
-        TIME_FIELD: f"{START:%Y-%m-%d}T\x02{floored[0]}.{floored[1:]}Z",
-        "event": {"sequence": 0, "kind": "log", "took_ms": rng.randrange(1, 900_000) / 1000 + 0.0005},
-        "level": rng.choice(_LEVELS),
-        "message": " ".join(rng.choices(_WORDS, k=rng.randrange(9, 30))),
-        "service": {"name": rng.choice(_SERVICES), "version": f"{rng.randrange(9)}.{rng.randrange(40)}"},
-        "host": {
-            "name": f"node-{rng.randrange(400):03}",
-            "ip": [f"10.0.{rng.randrange(256)}.{rng.randrange(256)}"],
-        },
-    }
-    if rng.random() < 0.7:
-        document["http"] = {
-            "request": {"method": rng.choice(("GET", "POST")), "id": f"{rng.getrandbits(64):016x}"},
-            "response": {"status": rng.choice((200, 200, 201, 404, 503)), "bytes": rng.randrange(10**6)},
-        }
-    if rng.random() < 0.5:
-        document["user"] = {"id": rng.randrange(10**9), "name": rng.choice(("Ødegård", "Иван", "Ana", None))}
-    if rng.random() < 0.8:
-        document["trace"] = {"id": f"{rng.getrandbits(128):032x}", "sampled": rng.random() < 0.1}
-    if rng.random() < 0.3:
-        document["labels"] = {
-            "team": "ops",
-            "région": "Île-de-France",
-            "empty": "",
-            "flags": [1, 2.5, True, None],
-        }
+    document = build(rng, f"{START:%Y-%m-%d}T\x02{floored[0]}.{floored[1:]}Z")
     if padded:
         document["padding"] = "\x03"
     text = json.dumps(document, ensure_ascii=rng.random() < 0.1, separators=(",", ":"))
     text = text.replace("\\u0002", "\x02").replace("\\u0003", "\x03")
-    return text.encode().replace(b'"sequence":0', b'"sequence":' + _number(row))
+    return text.encode().replace(b'sequence":0', b'sequence":' + _number(row))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ class Page:
             self.machines,
             {race: found for race, found in self.medians.items() if race not in races},
         )
+
+    def with_goals_of(self, group: str, keys: Collection[tuple[str, str, str]]) -> Page:
+        """Return the page with only these goals of the group; a goal that it no longer has is removed."""
+        goals = {key: row for key, row in self.goals.items() if key[0] != group or key in keys}
+        return replace(self, goals=goals)
 
 
 def read(path: Path) -> Page:

@@ -40,7 +40,7 @@ def run_group(module: str, settings: Settings) -> tuple[ModuleType, Results]:
         chosen = [
             contestant
             for contestant in group.contestants(settings)
-            if _chosen(settings.races, contestant.race) and _chosen(settings.names, contestant.name)
+            if settings.wants_race(contestant.race) and _chosen(settings.names, contestant.name)
         ]
         for contestant in interleaved(chosen, settings.rounds):
             run = measure(contestant, settings)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks.documents import SAME_TIME, SEQUENCE_FIELD, START, START_MILLIS, TIME_FIELD, Lines
+from benchmarks.documents import SAME_TIME, START, START_MILLIS, Lines
+from benchmarks.shapes import SEQUENCE_FIELD, TIME_FIELD, USUAL
 
 NO_TIME = {"bool": {"must_not": [{"exists": {"field": TIME_FIELD}}]}}  # matches none: every document has one
 _MILLISECOND = timedelta(milliseconds=1)
@@ -51,15 +52,17 @@ class Search:
 class Views:
     """The lines of hits by what they hold, made once."""
 
-    def __init__(self, padding: int = 0) -> None:
-        self._padding = padding
+    def __init__(self, padding: int = 0, shape: str = USUAL) -> None:
+        self._padding, self._shape = padding, shape
         self._made: dict[View, Lines] = {}
         self._lock = threading.Lock()
 
     def lines(self, view: View) -> Lines:
         with self._lock:
             if view not in self._made:
-                self._made[view] = Lines(lambda *parts: _hit(view, *parts), padding=self._padding)
+                self._made[view] = Lines(
+                    lambda *parts: _hit(view, *parts), self._shape, padding=self._padding
+                )
             return self._made[view]
 
 

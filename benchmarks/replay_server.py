@@ -21,12 +21,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-from benchmarks.documents import SAME_TIME, START_MILLIS, TIME_FIELD
+from benchmarks.documents import SAME_TIME, START_MILLIS
 from benchmarks.replay_search import RefusedError, Search, Views, parse_search, time_range
+from benchmarks.shapes import SHAPES, TIME_FIELD, USUAL
 
 INDEX = "bench"
 VERSION = {"number": "9.5.3", "build_flavor": "default", "lucene_version": "10.5.1"}
-SHARDS = b'{"total":2,"successful":2,"skipped":0,"failed":0}'
 INFO = {"name": "replay", "cluster_name": "replay", "version": VERSION, "tagline": "You Know, for Search"}
 ANY_JSON = re.compile(r"application/(?:vnd\.elasticsearch\+)?json[^,]*")
 
@@ -35,10 +35,17 @@ class Replay:
     """Requests to answers, without the network.  Safe for several threads."""
 
     def __init__(
-        self, docs: int, delay_seconds: float = 0.0, padding: int = 0, breaker_bytes: int = 0
+        self,
+        docs: int,
+        delay_seconds: float = 0.0,
+        padding: int = 0,
+        breaker_bytes: int = 0,
+        shape: str = USUAL,
+        shards: int = 2,
     ) -> None:
         self.docs, self.delay = docs, delay_seconds
-        self.views = Views(padding)
+        self.views = Views(padding, shape)
+        self._shards = {"total": shards, "successful": shards, "skipped": 0, "failed": 0}
         self._breaker = breaker_bytes
         self._scrolls: dict[str, Search] = {}
 
@@ -64,7 +71,7 @@ class Replay:
             return (
                 {"succeeded": True, "num_freed": 2}
                 if method == "DELETE"
-                else {"id": _new_id(), "_shards": _shards()}
+                else {"id": _new_id(), "_shards": self._shards}
             )
         if action == "scroll":
             return self._scroll(method, params, asked)
@@ -77,7 +84,7 @@ class Replay:
             return {}
         if action == "_count":
             low, high = time_range(asked.get("query"), self.docs)
-            return {"count": high - low, "_shards": _shards()}
+            return {"count": high - low, "_shards": self._shards}
         if action == "_search":
             return self._search(params, asked)
         if action == INDEX and method in ("GET", "HEAD"):
@@ -88,9 +95,9 @@ class Replay:
         search = parse_search(asked, params, self.docs)
         if search.aggregations:
             found = {name: _aggregate(spec, search) for name, spec in search.aggregations.items()}
-            return {**_without_hits(search), "aggregations": found}
+            return {**self._without_hits(search), "aggregations": found}
         if search.size == 0 and "pit" not in asked:
-            return _without_hits(search)
+            return self._without_hits(search)
         extra = b""
         if "pit" in asked:
             extra = b'"pit_id":%b,' % _json(asked["pit"]["id"])
@@ -127,17 +134,16 @@ class Replay:
         if search.total:
             total = b'"total":{"value":%d,"relation":"eq"},' % (search.high - search.low)
         head = b'{%b"took":1,"timed_out":false,"_shards":%b,"hits":{%b"max_score":null,"hits":[' % (
-            extra, SHARDS, total,
+            extra, _json(self._shards), total,
         )  # fmt: skip
         hits = list(lines.write(search.first, count))
         if hits:
             hits[-1] = hits[-1][:-1]  # the last comma
         return [head, *hits, b"]}}"]
 
-
-def _without_hits(search: Search) -> dict[str, Any]:
-    total = {"total": {"value": search.high - search.low, "relation": "eq"}} if search.total else {}
-    return {"took": 1, "timed_out": False, "_shards": _shards(), "hits": {**total, "hits": []}}
+    def _without_hits(self, search: Search) -> dict[str, Any]:
+        total = {"total": {"value": search.high - search.low, "relation": "eq"}} if search.total else {}
+        return {"took": 1, "timed_out": False, "_shards": self._shards, "hits": {**total, "hits": []}}
 
 
 def _aggregate(spec: dict[str, Any], search: Search) -> dict[str, Any]:
@@ -155,10 +161,6 @@ def _aggregate(spec: dict[str, Any], search: Search) -> dict[str, Any]:
         values = [{"key": percent, "value": millis(row) if rows else None} for percent, row in places]
         return {"values": values}
     return {"value": (millis(search.high - 1) if kind == "max" else millis(search.low)) if rows else None}
-
-
-def _shards() -> Any:
-    return json.loads(SHARDS)
 
 
 def _new_id() -> str:
@@ -228,11 +230,15 @@ def main() -> None:
     parser.add_argument("--docs", type=int, default=1_000_000)
     parser.add_argument("--delay-ms", type=float, default=0.0, help="before every page")
     parser.add_argument("--padding", type=int, default=0, help="bytes added to each document")
+    parser.add_argument("--shape", choices=SHAPES, default=USUAL, help="of the documents")
+    parser.add_argument("--shards", type=int, default=2, help="that the index is said to have")
     parser.add_argument(
         "--breaker-bytes", type=int, default=0, help="a page above it is refused with a 429; 0: none"
     )
     given = parser.parse_args()
-    replay = Replay(given.docs, given.delay_ms / 1000, given.padding, given.breaker_bytes)
+    replay = Replay(
+        given.docs, given.delay_ms / 1000, given.padding, given.breaker_bytes, given.shape, given.shards
+    )
     with Server(replay, given.port) as server:
         print(json.dumps({"url": server.url}), flush=True)
         server.serve_forever()

@@ -40,8 +40,10 @@ def write(
     if not settings.races and not settings.names:
         page = page.without([_name(group) for group, _ in groups], [group.TITLE for group, _ in groups])
     for group, results in groups:
-        for goal in group.goals(results):
-            row = _goal(_name(group), goal)
+        rows = [(goal, _goal(_name(group), goal)) for goal in group.goals(results)]
+        if getattr(group, "LISTS_ALL_GOALS", False):
+            page = page.with_goals_of(_name(group), [earlier.goal_key(row) for _, row in rows])
+        for goal, row in rows:
             key = earlier.goal_key(row)
             if (
                 goal.reached is not None or key not in page.goals

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.contract import Server, Settings
 from benchmarks.harness import ROOT, output_of, say
+from benchmarks.shapes import USUAL
 
 ELASTICSEARCH_PORT, POSTGRES_PORT = 39200, 39432
 SERVICES = ROOT / "tests" / "services"
@@ -36,19 +37,26 @@ def start_replay(settings: Settings, opened: ExitStack, name: str, *arguments: o
     settings.servers[name] = Server(name, json.loads(line)["url"], (process.pid,))
 
 
-def start_elasticsearch(settings: Settings, opened: ExitStack, docs: int) -> None:
-    """The real one with at least `docs` documents in its index `bench`, as `settings.servers["elasticsearch"]`.
-
-    Its data outlives the run: documents are loaded once.  Contestants ask for a range of times.
-    """
+def start_elasticsearch(settings: Settings, opened: ExitStack) -> None:
+    """The real one, as `settings.servers["elasticsearch"]`; its data outlives the run."""
     folder = settings.data / "elasticsearch"
     say("starting Elasticsearch ...")
     url = start_service(opened, "elasticsearch", ELASTICSEARCH_PORT, folder)["ELASTICSEARCH_URL"]
     pid = int((folder / "service.pid").read_text().split()[0])
     settings.servers["elasticsearch"] = Server("elasticsearch", url, (pid,))
-    if _documents(url) < docs:
-        say(f"loading {docs:,} documents into Elasticsearch (once) ...")
-        output_of(settings.module("servers", url, docs))
+
+
+def index_of(shape: str = USUAL, shards: int = 2) -> str:
+    """The index of the real Elasticsearch with such documents in so many shards."""
+    return "bench" if (shape, shards) == (USUAL, 2) else f"bench-{shape}-{shards}"
+
+
+def fill_elasticsearch(settings: Settings, docs: int, shape: str = USUAL, shards: int = 2) -> None:
+    """At least `docs` documents in that index, which are loaded once: contestants ask for a range of times."""
+    url, index = settings.servers["elasticsearch"].url, index_of(shape, shards)
+    if _documents(url, index) < docs:
+        say(f"loading {docs:,} {shape} documents into {shards} shards of Elasticsearch (once) ...")
+        output_of(settings.module("servers", url, docs, index, shape, shards))
 
 
 def start_postgres(
@@ -76,12 +84,12 @@ def start_service(
     return dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
 
 
-def truth(settings: Settings, docs: int, padding: int = 0) -> dict[str, Any]:
+def truth(settings: Settings, docs: int, padding: int = 0, shape: str = USUAL) -> dict[str, Any]:
     """Rows, digest and bytes of the first `docs` documents; computed once."""
-    shape = (ROOT / "benchmarks" / "documents.py").read_bytes()
-    path: Path = settings.data / f"truth-{docs}-{padding}-{_short_hash(shape)}.json"
+    code = b"".join((ROOT / "benchmarks" / name).read_bytes() for name in ("documents.py", "shapes.py"))
+    path: Path = settings.data / f"truth-{shape}-{docs}-{padding}-{_short_hash(code)}.json"
     if not path.exists():
-        path.write_text(json.dumps(output_of(settings.module("digest", "truth", docs, padding))))
+        path.write_text(json.dumps(output_of(settings.module("digest", "truth", docs, padding, shape))))
     known: dict[str, Any] = json.loads(path.read_text())
     return known
 
@@ -105,13 +113,14 @@ def _ask(url: str, method: str = "GET", body: bytes | None = None, kind: str = "
         return json.loads(answer.read())
 
 
-def load(url: str, docs: int, index: str = "bench") -> None:
-    """Make the index anew: two shards of one segment each, no replica, nothing waiting to be merged."""
+def load(url: str, docs: int, index: str = "bench", shape: str = USUAL, shards: int = 2) -> None:
+    """Replace the index: shards of one segment each, no replica, nothing waiting to be merged."""
     from benchmarks.documents import MAPPING, Lines
 
     remove(url, index)
-    _ask(f"{url}/{index}", "PUT", json.dumps(MAPPING).encode())
-    lines = Lines(lambda number, _, source: b'{"index":{"_id":"log-%b"}}\n%b\n' % (number, source))
+    settings = {**MAPPING["settings"], "number_of_shards": shards}
+    _ask(f"{url}/{index}", "PUT", json.dumps({**MAPPING, "settings": settings}).encode())
+    lines = Lines(lambda number, _, source: b'{"index":{"_id":"log-%b"}}\n%b\n' % (number, source), shape)
     for first in range(0, docs, BULK_DOCUMENTS):
         body = b"".join(lines.write(first, min(BULK_DOCUMENTS, docs - first)))
         if _ask(f"{url}/{index}/_bulk", "POST", body, "application/x-ndjson")["errors"]:
@@ -127,4 +136,5 @@ def remove(url: str, index: str) -> None:
 
 
 if __name__ == "__main__":
-    load(sys.argv[1], int(sys.argv[2]))
+    url, docs, index, shape, shards = sys.argv[1:]
+    load(url, int(docs), index, shape, int(shards))

@@ -22,7 +22,8 @@ from msgspec.json import Decoder
 from airflow_pipeline_provider.connectors.elasticsearch.pages import page_decoder, to_batch
 from airflow_pipeline_provider.envelope import field_kinds
 from benchmarks.columns.contract import columns
-from benchmarks.documents import TIME_FIELD, Lines
+from benchmarks.documents import Lines
+from benchmarks.shapes import TIME_FIELD
 
 DOCS = 10_000  # a page
 HIT = b'{"_index":"bench","_id":"log-%b","_score":null,"_source":%b,"fields":{"@timestamp":["%b"]},"sort":[%b]},'

@@ -14,7 +14,8 @@ from airflow.providers.elasticsearch.hooks.elasticsearch import ElasticsearchPyt
 
 from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
-from benchmarks.documents import SEQUENCE_FIELD, time_query
+from benchmarks.documents import time_query
+from benchmarks.shapes import SEQUENCE_FIELD
 
 PAGE = 10_000
 

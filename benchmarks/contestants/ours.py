@@ -27,7 +27,8 @@ from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from benchmarks.columns.contract import columns
 from benchmarks.contestants.arguments import parser
 from benchmarks.contestants.timing import Timing
-from benchmarks.documents import TIME_FIELD, interval
+from benchmarks.documents import interval
+from benchmarks.shapes import TIME_FIELD
 
 
 def write_pipeline(
@@ -68,7 +69,7 @@ def import_what_phases_need() -> None:
 
 
 def move(given: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one extraction."""
+    """The figures of one extraction; with `plan` only how many readers it would have."""
     source = {
         name: value for name, value in (("slices", given.slices), ("page_size", given.page_size)) if value
     }
@@ -83,6 +84,9 @@ def move(given: argparse.Namespace) -> dict[str, Any]:
         claim = generate(runtime, RunRequest("bench/1", RunKind.WINDOW, utc_now(), window)).claim
         assert claim is not None
         validated = validate(runtime, claim)
+        readers = sum(slice_.readers for slice_ in validated.slices)
+        if given.plan:
+            return {"readers": readers}
         with Timing() as timing:
             paths = [extract(runtime, claim, validated.attempt or "", slice_) for slice_ in validated.slices]
         receipts = [Receipt.from_bytes(runtime.stage.read(path)) for path in paths]
@@ -91,7 +95,7 @@ def move(given: argparse.Namespace) -> dict[str, Any]:
         "rows": sum(receipt.rows for receipt in receipts),
         "bytes": sum(part.bytes for part in parts),
         "parts": len(parts),
-        "readers": sum(slice_.readers for slice_ in validated.slices),
+        "readers": readers,
         **timing.figures,
     }
 
@@ -106,6 +110,7 @@ def main() -> None:
     arguments.add_argument(
         "--every", type=int, help="look at one document in so many; without it: the default"
     )
+    arguments.add_argument("--plan", action="store_true", help="extract nothing, print the number of readers")
     given = arguments.parse_args()
     if given.every:
         field_kinds.EVERY = given.every

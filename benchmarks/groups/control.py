@@ -22,7 +22,7 @@ OURS, VARIANTS, LOOP, FACTORY = "ours", "ours, one file", "a loop without YAML",
 def prepare(settings: Settings, opened: ExitStack) -> None:
     start_postgres(settings, opened)
     if not settings.races or any(part in RECHECK for part in settings.races):
-        start_elasticsearch(settings, opened, 0)
+        start_elasticsearch(settings, opened)
 
 
 def contestants(settings: Settings) -> list[Contestant]:

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.documents import START, TIME_FIELD
+from benchmarks.documents import START
+from benchmarks.shapes import TIME_FIELD
 
 PAGE_SIZE = 2_400  # fixed, so that the number of pages is too
 WINDOWS, WINDOW_SECONDS = 8, 60

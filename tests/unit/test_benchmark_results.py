@@ -84,6 +84,20 @@ def test_a_goal_that_a_narrowed_run_did_not_measure_keeps_its_result(page: Path,
     assert "| one | work of one | ≤ 4 s | 2 s | reached |" in page.read_text()
 
 
+@pytest.mark.parametrize(("lists_all", "kept"), [(True, False), (False, True)])
+def test_a_goal_that_a_group_no_longer_has_is_removed_if_it_lists_all_of_its_goals(
+    page: Path, settings: Settings, lists_all: bool, kept: bool
+) -> None:
+    changed = group("one", Goal("other work of one", "≤ 1 s", "", None))
+    changed.LISTS_ALL_GOALS = lists_all
+    write(page, [(changed, results("second", 9.0))], replace(settings, races=("second",)), [], narrowed=True)
+
+    text = page.read_text()
+    assert ("| one | work of one |" in text) is kept
+    assert "| one | other work of one | ≤ 1 s |  | not measured |" in text
+    assert "| two | work of two |" in text
+
+
 def test_a_run_of_everything_keeps_nothing(page: Path, settings: Settings) -> None:
     write(page, [(group("two"), results("third", 1.0))], settings, [])
 
