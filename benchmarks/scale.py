@@ -11,14 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_pipeline_provider.config.options import StageOptions
 from airflow_pipeline_provider.connectors.elasticsearch.sizes import PAGE_BYTES
+from benchmarks.groups.extract import peers
+from benchmarks.groups.extract.shapes import race_name
 from benchmarks.harness import ROOT
+from benchmarks.shapes import SHAPES, USUAL
 
 PAGE = ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- scale: written by python -m benchmarks.scale --write -->", "<!-- end of scale -->"
@@ -46,8 +49,12 @@ class Measured(NamedTuple):
     task_cpu: float  # what an Airflow task costs that does nothing
 
     @classmethod
-    def of(cls, results: dict[str, Any]) -> Measured:
-        ours = results["Elasticsearch"]["ours"]
+    def of(cls, results: dict[str, Any], shape: str = USUAL) -> Measured:
+        """Of documents of this shape in two shards; KeyError if they were not measured."""
+        by_shape = results.get(race_name(shape, 2))
+        if by_shape is None and shape == USUAL:  # results of before the races by shape
+            by_shape = results[peers.REAL]
+        ours = (by_shape or {})["ours"]
         rows = ours["rows"]
         duckdb, postgres = results["into DuckDB"]["ours"], results["into PostgreSQL"]["ours"]
         return cls(
@@ -132,14 +139,33 @@ def limits(measured: Measured) -> list[tuple[str, float]]:
     )
 
 
-def lines(measured: Measured) -> Iterator[str]:
-    yield "| measured | |"
+_MEASURED: dict[str, Callable[[Measured], str]] = {
+    "bytes of a document": lambda of: f"{of.document_bytes:.0f}",
+    "... of it in a part file": lambda of: f"{of.part_bytes:.0f}",
+    "client CPU for a million documents": lambda of: f"{of.client_cpu * 1e6:.2f} s",
+    "cluster CPU for a million documents": lambda of: f"{of.server_cpu * 1e6:.2f} s",
+    "documents a second of one task": lambda of: f"{of.rows_a_second:,.0f}",
+    "1 TB a day: cores of workers that extract": lambda of: f"{_cores(of, of.client_cpu):.2f}",
+    "1 TB a day: cores of the cluster": lambda of: f"{_cores(of, of.server_cpu):.2f}",
+    "1 TB a day: hours to extract a day": lambda of: (
+        f"{1e12 / of.document_bytes / of.rows_a_second / 3600:.1f}"
+    ),
+}
+
+
+def _cores(measured: Measured, cpu: float) -> float:
+    return 1e12 / measured.document_bytes * cpu / DAY_SECONDS
+
+
+def lines(of_shapes: Mapping[str, Measured]) -> Iterator[str]:
+    measured = of_shapes[USUAL]
+    yield f"| measured | {' | '.join(f'{shape} documents' for shape in of_shapes)} |"
+    yield f"|---|{'---|' * len(of_shapes)}"
+    for what, shown in _MEASURED.items():
+        yield f"| {what} | {' | '.join(shown(each) for each in of_shapes.values())} |"
+    yield ""
+    yield "| measured of usual documents | |"
     yield "|---|---|"
-    yield f"| bytes of a document | {measured.document_bytes:.0f} |"
-    yield f"| ... of it in a part file | {measured.part_bytes:.0f} |"
-    yield f"| client CPU for a million documents | {measured.client_cpu * 1e6:.2f} s |"
-    yield f"| cluster CPU for a million documents | {measured.server_cpu * 1e6:.2f} s |"
-    yield f"| documents a second of one task | {measured.rows_a_second:,.0f} |"
     yield f"| rows a second into DuckDB | {measured.duckdb_rows_a_second:,.0f} |"
     yield f"| rows a second into PostgreSQL | {measured.postgres_rows_a_second:,.0f} |"
     yield f"| CPU of a task's start | {measured.task_cpu:.2f} s |"
@@ -161,7 +187,9 @@ def _large(number: float) -> str:
 
 
 def table(results: Path = ROOT / "benchmarks" / "results.json") -> str:
-    return "\n".join(lines(Measured.of(json.loads(results.read_text()))))
+    found = json.loads(results.read_text())
+    shapes = [shape for shape in SHAPES if shape == USUAL or race_name(shape, 2) in found]
+    return "\n".join(lines({shape: Measured.of(found, shape) for shape in shapes}))
 
 
 def main() -> None:

@@ -395,6 +395,26 @@ def test_the_tables_of_the_scale_page_are_those_of_the_results() -> None:
     assert written == scale.table(), "run `python -m benchmarks.scale --write`"
 
 
+def test_the_scale_page_has_a_column_for_each_shape_that_was_measured(tmp_path: Path) -> None:
+    """Results of before the races by shape have only the usual documents."""
+    earlier = json.loads((scale.PAGE.parents[1] / "benchmarks" / "results.json").read_text())
+    earlier = {race: found for race, found in earlier.items() if not race.startswith("Elasticsearch:")}
+    again = {
+        shapes.race_name(shape, 2): {"ours": {**earlier[peers.REAL]["ours"], "seconds": seconds}}
+        for shape, seconds in (("usual", 5), (TINY, 2))
+    }
+    tables = []
+    for number, results_ in enumerate((earlier, earlier | again)):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(results_))
+        tables.append(scale.table(path))
+
+    assert [table.splitlines()[0] for table in tables] == [
+        "| measured | usual documents |", "| measured | tiny documents | usual documents |",
+    ]  # fmt: skip
+    assert "| documents a second of one task | 500,000 | 200,000 |" in tables[1]
+
+
 def test_what_a_month_takes() -> None:
     measured = scale.Measured(
         document_bytes=500,
