@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, TargetCounts
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName
@@ -28,6 +28,21 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement; a statement that changes rows returns their number in its first column."""
+
+
+class Copied(NamedTuple):
+    """What a copy inserted.
+
+    `alone` is whether the target proved in the same transaction that these are the only rows of the load in the
+    window, and that no two have the same record id; otherwise they are counted.
+    """
+
+    rows: int
+    alone: bool = False
+
+
+Copy = Callable[[], int | Copied]
+"""Inserts the manifest's rows inside the load's transaction; returns their number, or more about them."""
 
 
 class WriteConflictError(TransientError):
@@ -184,12 +199,12 @@ class LoadProtocol:
     def replace_window(
         self,
         manifest: Manifest,
-        copy: Callable[[], int],
+        copy: Copy,
         replace_quarantined: Callable[[bool], None] = lambda _: None,
     ) -> LoadResult:
         """Replace a window inside the open transaction; the caller commits, or rolls back if `already` is set.
 
-        `copy` inserts the manifest's rows and returns their number.  `replace_quarantined` replaces the quarantined
+        `copy` inserts the manifest's rows.  `replace_quarantined` replaces the quarantined
         rows; its argument is whether an earlier load overlaps the window, and so may have left some.
 
         Raises:
@@ -207,9 +222,8 @@ class LoadProtocol:
         reach("load.fence_taken")
         overlapping = self.read_commits(manifest.interval)
         already = is_loaded(overlapping, manifest)
-        if not already:
-            self._replace_rows(manifest, copy)
-        counts = self._loaded(manifest)
+        copied = Copied(0) if already else self._replace_rows(manifest, copy)
+        counts = TargetCounts(copied.rows, copied.rows) if copied.alone else self._loaded(manifest)
         if already:
             return LoadResult(counts.rows, counts.distinct_ids, already=True)
         check_counts(str(self.tables.data), manifest, counts)
@@ -222,20 +236,22 @@ class LoadProtocol:
         reach("load.commit_row_written")
         return LoadResult(counts.rows, counts.distinct_ids)
 
-    def _replace_rows(self, manifest: Manifest, copy: Callable[[], int]) -> None:
+    def _replace_rows(self, manifest: Manifest, copy: Copy) -> Copied:
         if not self.tables.keeps_history:
             self.execute(f"DELETE FROM {self.tables.data} {self.inside}", self.bounds(manifest.interval))
             reach("load.deleted")
-        copied = copy()
+        answer = copy()
+        copied = answer if isinstance(answer, Copied) else Copied(answer)
         reach("load.copied")
         if self.tables.keeps_history:
             self._delete_replaced_versions(manifest)
             reach("load.deleted")
-        if copied != manifest.rows:
+        if copied.rows != manifest.rows:
             raise DataError(
                 f"{self.tables.data}: expected {counted(manifest.rows, 'row')} in the parts of "
-                f"{manifest.interval}, got {copied:,}; nothing was changed, extract the window again"
+                f"{manifest.interval}, got {copied.rows:,}; nothing was changed, extract the window again"
             )
+        return copied
 
     def _delete_replaced_versions(self, manifest: Manifest) -> None:
         """Delete the rows of older tokens that the manifest holds again: the same record at the same time."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Stage, Target
 from airflow_pipeline_provider.connectors.datasets import place_of
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol
+from airflow_pipeline_provider.connectors.load_protocol import Copy, LoadProtocol
 from airflow_pipeline_provider.connectors.probes import Answer
 from airflow_pipeline_provider.connectors.sql_dialect import ObjectName, TargetDialect
 from airflow_pipeline_provider.connectors.sql_tables import TargetTables
@@ -72,11 +72,10 @@ class SqlHooks(Target, Generic[S]):
         """Return the SQL text of a view, "" when it must stay as it is, None when no view has the name."""
 
     @abstractmethod
-    def prepare_copy(
-        self, session: S, protocol: LoadProtocol, manifest: Manifest, stage: Stage
-    ) -> Callable[[], int]:
+    def prepare_copy(self, session: S, protocol: LoadProtocol, manifest: Manifest, stage: Stage) -> Copy:
         """Return a function that inserts the manifest's rows inside the load transaction and counts them.
 
+        It returns their number, or a `Copied` with what it proved about them.
         What takes long and can be done before the transaction, such as an upload, is done here.
         """
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_pipeline_provider.connectors import registrations
 from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult, Stage, TargetCounts
-from airflow_pipeline_provider.connectors.load_protocol import LoadProtocol, micros_of
+from airflow_pipeline_provider.connectors.load_protocol import Copy, LoadProtocol, micros_of
 from airflow_pipeline_provider.connectors.physical_target import PhysicalTarget
 from airflow_pipeline_provider.connectors.probes import Answer, Probes
 from airflow_pipeline_provider.connectors.quarantine import QuarantineTable
@@ -113,7 +113,7 @@ class SqlTarget(QuarantineTarget[S], PhysicalTarget[S]):
         session: S,
         protocol: LoadProtocol,
         manifest: Manifest,
-        copy: Callable[[], int],
+        copy: Copy,
         keep: Callable[[bool], None],
     ) -> LoadResult:
         with session.transaction():

@@ -190,3 +190,19 @@ def insert_staged(tables: TargetTables, source: str, physical: Mapping[str, str]
 def copy_statement(table: ObjectName) -> str:
     """Return the COPY that reads rows from the client."""
     return f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+
+
+def stored_unchanged(table: ObjectName) -> tuple[str, list[Any]]:
+    """Ask whether the table stores what this transaction inserts: one row (is plain, rows inserted, rows updated).
+
+    Only a plain table in a database of the client's encoding keeps each row and id as they were sent, deletes what
+    it is asked to delete, and shows no rows of other tables.  The numbers are those of this transaction: they include
+    what defaults and functions did.  They are 0 if the server does not count (`track_counts`).
+    """
+    return (
+        "SELECT relkind = 'r' AND NOT (relhastriggers OR relhasrules OR relhassubclass OR relrowsecurity) "
+        "AND current_setting('server_encoding') = 'UTF8', "
+        "pg_catalog.pg_stat_get_xact_tuples_inserted(oid), pg_catalog.pg_stat_get_xact_tuples_updated(oid) "
+        "FROM pg_catalog.pg_class WHERE oid = CAST(%s AS regclass)",
+        [str(table)],
+    )
