@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ENVELOPE = pa.schema(
     [
@@ -42,7 +42,7 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 def utf8(values: Sequence[object]) -> pa.StringArray:
     """Return a string column of bytes-like values, copied once.
 
-    Raise pa.ArrowInvalid if they are not UTF-8, OverflowError beyond 2 GiB.
+    Raise pa.ArrowInvalid if they are not UTF-8, or have more than 2 GiB together.
     """
     column = _variable(values, pa.string())
     column.validate(full=True)
@@ -65,8 +65,7 @@ def binary(values: Sequence[object]) -> pa.BinaryArray:
 
 def integers(values: Iterable[int]) -> pa.Int64Array:
     """Return an int64 column; raise OverflowError beyond 64 bits."""
-    numbers = array("q", values)
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+    return _numbers(array("q", values), pa.int64())
 
 
 def instants(micros: Iterable[int]) -> pa.TimestampArray:
@@ -92,5 +91,10 @@ def _variable(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _column(lengths: Iterable[int], data: object, kind: pa.DataType) -> pa.Array:
-    offsets = array("i", accumulate(lengths, initial=0))
-    return pa.Array.from_buffers(kind, len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    sizes = array("i", [0, *lengths])  # much faster from a list than from an iterator
+    offsets = pc.cumulative_sum_checked(_numbers(sizes, pa.int32()))
+    return pa.Array.from_buffers(kind, len(sizes) - 1, [None, offsets.buffers()[1], pa.py_buffer(data)])
+
+
+def _numbers(values: array[int], kind: pa.DataType) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])

@@ -219,16 +219,13 @@ def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) ->
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from airflow_pipeline_provider.envelope.schema import ENVELOPE, text, utf8
+    from airflow_pipeline_provider.envelope.schema import ENVELOPE, utf8
 
-    bodies = [hit.source for hit in hits]
-    if not all(map(len, bodies)):
-        _refuse_document(hits, time_field)
     try:
-        indices = text(hit.index for hit in hits)
-        documents = utf8(bodies)
-        if not pc.all(pc.starts_with(documents, b"{")).as_py():
+        documents = utf8([hit.source for hit in hits])
+        if not pc.all(pc.starts_with(documents, b"{")).as_py():  # empty without _source
             _refuse_document(hits, time_field)
+        indices = _indices(hits)
         names = _names(hits, indices, with_routing=with_routing)
         return pa.record_batch([names, _times(hits, time_field), indices, documents], schema=ENVELOPE)
     except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
@@ -240,13 +237,25 @@ def to_ids(hits: list[Any], time_field: str, *, with_routing: bool = False) -> p
     """Return the record ids and event times of hits that came without `_source`, as `to_batch` does."""
     import pyarrow as pa
 
-    from airflow_pipeline_provider.envelope.schema import IDS, text
+    from airflow_pipeline_provider.envelope.schema import IDS
 
     try:
-        names = _names(hits, text(hit.index for hit in hits), with_routing=with_routing)
+        names = _names(hits, _indices(hits), with_routing=with_routing)
         return pa.record_batch([names, _times(hits, time_field, with_source=False)], schema=IDS)
     except (pa.ArrowInvalid, UnicodeError, ValueError, OverflowError) as error:
         raise DataError(f"a page of documents does not fit the envelope: {error}") from error
+
+
+def _indices(hits: list[Any]) -> pa.StringArray:
+    import pyarrow as pa
+
+    from airflow_pipeline_provider.envelope.schema import text
+
+    indices = [hit.index for hit in hits]
+    first = indices[0]
+    if indices.count(first) == len(indices):
+        return pa.repeat(text([first])[0], len(indices))
+    return text(indices)
 
 
 def _names(hits: list[Any], indices: pa.StringArray, *, with_routing: bool) -> pa.Array:
@@ -254,8 +263,11 @@ def _names(hits: list[Any], indices: pa.StringArray, *, with_routing: bool) -> p
 
     from airflow_pipeline_provider.envelope.schema import text
 
-    ids = text(f"{hit.id}?routing={quote(hit.routing, safe='')}" if with_routing else hit.id for hit in hits)
-    return pc.binary_join_element_wise(indices, ids, text(["/"])[0])
+    if with_routing:
+        ids = [f"{hit.id}?routing={quote(hit.routing, safe='')}" for hit in hits]
+    else:
+        ids = [hit.id for hit in hits]
+    return pc.binary_join_element_wise(indices, text(ids), text(["/"])[0])
 
 
 def _times(hits: list[Any], time_field: str, *, with_source: bool = True) -> pa.Array:
