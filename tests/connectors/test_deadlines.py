@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from elastic_transport import NodeConfig
 
+from airflow_pipeline_provider.connectors import deadlines
 from airflow_pipeline_provider.connectors.deadlines import Watch, within
 from airflow_pipeline_provider.connectors.elasticsearch.node import BoundedNode, TooSlowError
 from airflow_pipeline_provider.connectors.postgres.network import NETWORK, with_time_limits
@@ -35,6 +38,66 @@ def test_a_watch_that_was_stopped_cuts_nobody() -> None:
         time.sleep(0.1)
         theirs.sendall(b"x")
         assert (ours.recv(1), watch.fired) == (b"x", False)
+
+
+def test_an_earlier_deadline_is_kept_while_a_later_one_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deadlines, "IDLE_SECONDS", 60)
+    monkeypatch.setattr(deadlines, "_watchdog", deadlines._Watchdog())
+    ours, theirs = socket.socketpair()
+    ours.settimeout(20)
+    patient = Watch(None, 60)
+    patient.start()
+    time.sleep(0.2)  # it waits
+    with ours, theirs:
+        watch = Watch(ours, 0.05)
+        watch.start()
+        assert ours.recv(1) == b""
+    patient.stop()
+    assert (watch.fired, patient.fired) == (True, False)
+
+
+def test_many_deadlines_share_a_thread_that_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadlines, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(deadlines, "_watchdog", deadlines._Watchdog())
+    before = set(threading.enumerate())
+    watches = [Watch(None, 60) for _ in range(20)]
+    for watch in watches:
+        watch.start()
+    (thread,) = set(threading.enumerate()) - before
+    time.sleep(0.2)
+    assert thread.is_alive()
+    for watch in watches:
+        watch.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        late = Watch(ours, 0.05)
+        late.start()  # by another thread
+        assert (ours.recv(1), late.fired) == (b"", True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_keeps_its_own_deadlines() -> None:
+    patient = Watch(None, 60)
+    patient.start()
+    child = os.fork()
+    if child == 0:  # as Airflow forks tasks; the thread of the parent is not there
+        ours, theirs = socket.socketpair()
+        watch = Watch(ours, 0.05)
+        watch.start()
+        os._exit(0 if theirs.recv(1) == b"" and watch.fired else 1)
+    patient.stop()
+    begun = time.monotonic()
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() - begun < 20:
+        time.sleep(0.02)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
 
 
 def test_a_call_in_time_gives_its_result() -> None:
