@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ def test_documents_of_each_shape_have_their_size_and_are_all_different(
     documents = dict(digest.truth(PAGE, shape=shape))
     assert len(set(documents.values())) == PAGE
     assert low <= sum(map(len, documents.values())) / PAGE <= high
+
+
+@pytest.mark.parametrize("shape", [TINY, NESTED])
+def test_the_replay_server_has_the_documents_of_its_shape(shape: str) -> None:
+    replay = replay_server.Replay(PAGE, shape=shape)
+    search = {"size": PAGE, "pit": {"id": "p"}, "sort": ["_shard_doc"]}
+    status, pieces = replay.answer("POST", "/_search", json.dumps(search).encode())
+
+    hits = json.loads(b"".join(pieces))["hits"]["hits"]
+    found = digest.digest((hit["_id"], json.dumps(hit["_source"])) for hit in hits)
+    assert (status, found[:2]) == (200, digest.digest(digest.truth(PAGE, shape=shape))[:2])
 
 
 @pytest.mark.parametrize(("shards", "readers"), [(1, 2), (3, 3), (5, 4)])

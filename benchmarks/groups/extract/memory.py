@@ -37,8 +37,8 @@ def contestants(settings: Settings) -> list[Contestant]:
                 known = {"rows": docs, "document_bytes": 0}
                 race = Race(settings, MEMORY, _server(shards), docs, known)
                 found.append(race.ours(in_memory(shards, docs), rows_only=True))
-            # by far the longest, and its peak hardly differs from run to run
-            found[-1] = replace(found[-1], rounds=1)
+            if docs > FEW:  # by far the longest, and its peak hardly differs from run to run
+                found[-1] = replace(found[-1], rounds=1)
     if settings.wants_race(LARGE):
         race = Race(settings, LARGE, "large", LARGE_DOCS, truth(settings, LARGE_DOCS, LARGE_PADDING))
         found += [race.ours(), race.ours(sliced(4), "--slices", 4)]
@@ -50,7 +50,8 @@ def _server(shards: int) -> str:
 
 
 def _sizes(settings: Settings) -> list[int]:
-    return sorted({FEW, settings.docs, int(settings.options.get("memory_docs", 16 * settings.docs))})
+    most = int(settings.options.get("memory_docs", 16 * settings.docs))
+    return sorted({FEW, *(docs for docs in (settings.docs, most) if docs > FEW)})
 
 
 def in_memory(shards: int, docs: int) -> str:

@@ -100,10 +100,10 @@ def _with_peer(results: Results, shape: str) -> str:
 
 
 def _peak(results: Results, shape: str) -> Goal:
-    races = {str(shards): race_name(shape, shards) for shards in SHARDS}
+    races = [race_name(shape, shards) for shards in SHARDS]
     peaks = {
-        shards: results.median(race, OURS, "peak_rss_bytes")
-        for shards, race in races.items()
+        race.rpartition(", ")[2]: results.median(race, OURS, "peak_rss_bytes")
+        for race in races
         if results.has(race, OURS)
     }
     work = f"Elasticsearch: {shape} documents: peak RSS by number of shards"
