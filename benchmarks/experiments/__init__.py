@@ -1,0 +1,1 @@
+"""What was looked at and is not shipped; benchmarks/README.md has the commands."""
