@@ -11,6 +11,7 @@ from typing import BinaryIO
 from airflow_pipeline_provider.connectors.connector import Connector
 from airflow_pipeline_provider.connectors.probes import Probes, stage_clock, stage_probes
 from airflow_pipeline_provider.connectors.values import StageFile
+from airflow_pipeline_provider.envelope.manifest import Upload
 
 
 class Stage(Connector):
@@ -32,7 +33,8 @@ class Stage(Connector):
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
         """Stream a new file, which appears whole when the block ends, and not at all when it raises.
 
-        Multipart uploads are aborted then.  Callers choose a unique path.
+        Multipart uploads are aborted then.  Callers choose a unique path.  If the store keeps checksums, the file has
+        an attribute `upload` after the block (`envelope.manifest.Upload`), which `proves` takes.
         """
 
     def write(self, path: str, data: bytes) -> None:
@@ -52,6 +54,13 @@ class Stage(Connector):
     @abstractmethod
     def size(self, path: str) -> int | None:
         """Return the size of a file in bytes, None when it does not exist."""
+
+    def proves(self, path: str, upload: Upload, size: int) -> bool:  # noqa: ARG002
+        """Return True if the store proves that the file holds the `size` bytes of this upload, without reading it.
+
+        False for any other answer, also for none: the caller then reads the file.
+        """
+        return False
 
     @abstractmethod
     def list(self, folder: str) -> list[StageFile]:

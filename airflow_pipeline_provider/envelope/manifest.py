@@ -5,10 +5,11 @@ File names in the attempt's folder ``<stage base>/<window.stage_path>/<attempt>/
     part-<slice>-<n>-<unique>.parquet     a complete file of rows
     quarantine-<slice>-<n>-<unique>.parquet
                                           rows that the target cannot accept, each with its REASON
-    receipt-<slice>-<unique>.json         the files that one execution of one extract slice wrote
+    receipt-<slice>-<sha256>.json         the files that one execution of one extract slice wrote
     manifest-<sha256>.json                the immutable list of files that one load reads
 
-`<unique>` differs between executions, so a stale task can add files but cannot change any.
+`<unique>` differs between executions, so a stale task can add files but cannot change any. A receipt is named by the
+SHA-256 of its content, since it lists what part files are compared with; earlier versions gave it a `<unique>` name.
 
 The number of extracted rows is `rows` (to load) + `quarantined_rows`. The JSON has no key for quarantined rows if
 there are none, so that files written before quarantine existed keep their hash. Nor has it a key for the fields of
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import re
 from functools import cached_property
 
 import msgspec
@@ -30,12 +32,29 @@ from airflow_pipeline_provider.core.change_markers import ChangeMarker
 from airflow_pipeline_provider.core.drift import FieldSet
 from airflow_pipeline_provider.core.intervals import Instant, Interval
 
+_RECEIPT = re.compile(r"(?:^|/)receipt-\d+-([0-9a-f]{64})\.json$")
+
+
+class Upload(Struct, frozen=True, omit_defaults=True):
+    """An object that a store accepted together with its checksum, which the writer computed from the bytes it wrote.
+
+    `crc32` is the CRC-32 of the whole object in base64, as S3 writes it. `etag` and `version` are the store's answer:
+    they differ for an object that was written later to the same path. `pieces` is the number of pieces of a multipart
+    upload, 0 for an object that was sent at once.
+    """
+
+    crc32: str
+    etag: str
+    version: str | None = None
+    pieces: int = 0
+
 
 class Part(Struct, frozen=True, omit_defaults=True):
     """One file of rows.
 
     `path` is relative to the stage's base, `bytes` is the file's size. `sha256` is the hash of its content, None if
-    it was written by a version that stored no hash.
+    it was written by a version that stored no hash. `upload` is what a store can be asked to prove the content by,
+    None for a store without checksums.
     """
 
     path: str
@@ -44,6 +63,7 @@ class Part(Struct, frozen=True, omit_defaults=True):
     min_event_time: Instant
     max_event_time: Instant
     sha256: str | None = None
+    upload: Upload | None = None
 
 
 class _Files(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="version", tag=1):
@@ -86,10 +106,23 @@ class Receipt(_Files, frozen=True, omit_defaults=True):
     of: int
     interval: Interval
 
+    @property
+    def name(self) -> str:
+        """Return the file name, which holds the SHA-256 of the content."""
+        return f"receipt-{self.index}-{hashlib.sha256(self.to_bytes()).hexdigest()}.json"
+
     @classmethod
     def from_bytes(cls, data: builtins.bytes) -> Receipt:
         """Parse what `to_bytes` wrote; raise ValueError for anything else."""
         return msgspec.json.decode(data, type=cls)
+
+    @classmethod
+    def from_file(cls, path: str, data: builtins.bytes) -> Receipt:
+        """Parse the content of the file; raise ValueError if it does not match the SHA-256 in its name."""
+        named = _RECEIPT.search(path)
+        if named is not None and (seen := hashlib.sha256(data).hexdigest()) != named[1]:
+            raise ValueError(f"expected the sha256 {named[1]}, got {seen}")
+        return cls.from_bytes(data)
 
 
 class Manifest(_Files, frozen=True, omit_defaults=True, dict=True):

@@ -103,7 +103,8 @@ class _PartFile:
         self.path, self.rows = path, 0
         self._times: list[int] = []
         self._opened = ExitStack()
-        self._sink = _Sink(self._opened.enter_context(open_write(path)))
+        self._file = self._opened.enter_context(open_write(path))
+        self._sink = _Sink(self._file)
         try:
             # no statistics or dictionary of bodies: they would be copied into the footer
             self._writer = pq.ParquetWriter(
@@ -139,6 +140,7 @@ class _PartFile:
             from_micros(min(self._times)),
             from_micros(max(self._times)),
             self._sink.content.hexdigest(),
+            getattr(self._file, "upload", None),
         )
 
     def abandon(self, error: BaseException) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ def extract(runtime: Runtime, claim: Claim, attempt: str, slice_: Slice) -> str:
             marker=written.marker,
             rewritten=rewritten,
         )
-        path = f"{folder}/receipt-{slice_.index}-{uuid.uuid4().hex}.json"
+        path = f"{folder}/{receipt.name}"
         runtime.stage.write(path, receipt.to_bytes())
         reach("extract.receipt_written")
         phase.counts(

@@ -15,6 +15,7 @@ import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from airflow_pipeline_provider.envelope.parts import iter_part, verify_part, wri
 from airflow_pipeline_provider.envelope.schema import ENVELOPE
 from airflow_pipeline_provider.exceptions import ConfigError, DataError
 from airflow_pipeline_provider.testing.properties import stage as properties
+from airflow_pipeline_provider.testing.properties.judging import NotApplicableError
 
 _FOLDER = "2013-11-03/flights.20131103T040000Z-20131103T060000Z/a1"
 _START = datetime(2013, 11, 3, 4, tzinfo=timezone.utc)
@@ -169,6 +171,12 @@ class StageConformance:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(work, range(4)))
         assert [file.path for file in stage.list("threads")] == [f"threads/{n}/2" for n in range(4)]
+
+    # --- proofs
+
+    def test_only_what_the_store_holds_is_proven(self, stage: Stage) -> None:
+        with suppress(NotApplicableError):  # then nothing is proven
+            properties.proves_only_what_it_holds(lab_of(stage))
 
     # --- parts
 

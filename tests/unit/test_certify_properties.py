@@ -24,6 +24,7 @@ from airflow_pipeline_provider.connectors.object_store.scratch import ObjectStor
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry
+from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import FatalError, TransientError
 from airflow_pipeline_provider.testing.properties import source, sql_target, stage, state, target
 from airflow_pipeline_provider.testing.properties.cut_connections import cutting, open_connections
@@ -221,6 +222,21 @@ class LosesBytes(ObjectStoreStage):
             yield io.BytesIO(file.read()[:-1])
 
 
+class BelievesSizes(ObjectStoreStage):
+    """Takes a file of the right size for the file that was written."""
+
+    @contextmanager
+    def open_write(self, path: str) -> Iterator[BinaryIO]:
+        with super().open_write(path) as inner:
+            file = io.BytesIO()
+            yield file
+            inner.write(file.getvalue())
+        file.upload = Upload("AAAAAA==", "etag")  # type: ignore[attr-defined]
+
+    def proves(self, path: str, upload: Upload, size: int) -> bool:
+        return self.size(path) == size
+
+
 ALL_OF_STAGE = {one.name for one in stage.PROPERTIES}
 
 
@@ -231,7 +247,8 @@ ALL_OF_STAGE = {one.name for one in stage.PROPERTIES}
         (ObjectStoreStage, Overwrites, {"conditional create"}),
         (ShowsUnfinished, ObjectStoreScratch, {"large files", "broken uploads"}),
         (ListsLate, ObjectStoreScratch, {"listing", "delete"}),
-        (LosesBytes, ObjectStoreScratch, ALL_OF_STAGE - {"broken uploads", "delete"}),
+        (LosesBytes, ObjectStoreScratch, ALL_OF_STAGE - {"broken uploads", "delete", "proofs"}),
+        (BelievesSizes, ObjectStoreScratch, {"proofs"}),
     ],
 )
 def test_a_stage_is_judged_by_name(
@@ -242,7 +259,10 @@ def test_a_stage_is_judged_by_name(
 
     lab = stage.StageLab(open_stage, scratch=scratch(open_stage()))
     seen = judged(stage.PROPERTIES, lambda _: lab)
-    assert seen == Counter(f"{name}: {'failed' if name in failing else 'passed'}" for name in ALL_OF_STAGE)
+    expected = {name: "failed" if name in failing else "passed" for name in ALL_OF_STAGE}
+    if "proofs" not in failing:
+        expected["proofs"] = "not applicable"  # a folder keeps no checksums
+    assert seen == Counter(f"{name}: {verdict}" for name, verdict in expected.items())
 
 
 # --- states

@@ -14,7 +14,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 from airflow_pipeline_provider.connectors.airflow_connections import get_connection, metadata_for_hooks
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.connectors.deadlines import within
-from airflow_pipeline_provider.connectors.object_store import s3
+from airflow_pipeline_provider.connectors.object_store import s3, s3_proof
+from airflow_pipeline_provider.connectors.object_store.s3_upload import PIECE_BYTES, S3Upload
+from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.garbage_collection import relaxed_gc
@@ -22,7 +24,6 @@ from airflow_pipeline_provider.observability.redaction import redact_text
 
 log = logging.getLogger(__name__)
 
-_WRITE_BLOCK = 16 * 2**20  # one piece of a multipart upload: what a file being written holds in memory
 _READ_BLOCK = 8 * 2**20
 ANSWER_SECONDS = 600.0  # for a block or a question, with the client's own tries
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class RemoteFiles:
         self._root = f"{bucket}/{folder}".rstrip("/")
         self._prefix = f"{folder}/" if folder else ""
         self._opened: Any = None
+        self._refuses: dict[bool, bool] = {}
         self._lock = threading.Lock()
 
     @property
@@ -75,6 +77,7 @@ class RemoteFiles:
             ) from error
         if self._is_s3:
             s3.configure(fs, self._options, self._conn_id, settings)
+            s3_proof.ask_probes_once(fs)
         return fs
 
     def _forget(self, fs: Any) -> None:
@@ -88,9 +91,7 @@ class RemoteFiles:
         """Upload a new object."""
         url = self._url(path)
         with self._mapped("write", path):
-            inner = self._ask(
-                "write", path, lambda fs: fs.open(f"{self._root}/{path}", "wb", block_size=_WRITE_BLOCK)
-            )
+            inner = self._ask("write", path, lambda fs: self._new_file(fs, path))
         try:
             yield cast(BinaryIO, _RemoteFile(self, inner, "write", path))
             reach("file.before_publish")
@@ -100,6 +101,11 @@ class RemoteFiles:
         except BaseException:
             _discard(inner, url)
             raise
+
+    def _new_file(self, fs: Any, path: str) -> Any:
+        if not self._is_s3:
+            return fs.open(f"{self._root}/{path}", "wb", block_size=PIECE_BYTES)
+        return S3Upload(fs.call_s3, self._bucket, f"{self._prefix}{path}", checksums=s3.gives_checksums(fs))
 
     @contextmanager
     def open_read(self, path: str) -> Iterator[BinaryIO]:
@@ -119,6 +125,27 @@ class RemoteFiles:
                 self._check_bucket(error)
                 return None
         return int(found["size"]) if found.get("type") == "file" else None
+
+    def proves(self, path: str, upload: Upload, size: int) -> bool:
+        """Return True if S3 proves that the object holds the bytes of this upload."""
+        if not self._is_s3 or (self._options is not None and self._options.read_back == "always"):
+            return False
+        key = f"{self._prefix}{path}"
+        with self._mapped("look at", path):
+            try:
+                found = self._s3("head_object", Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            except OSError:  # missing or denied: the caller reads the object, and meets the reason
+                return False
+        return s3_proof.is_same(found, upload, size) and self._refuses_wrong(upload.pieces > 0)
+
+    def _refuses_wrong(self, in_pieces: bool) -> bool:
+        """Return True if the store refuses wrong checksums of this kind of upload; it is asked once."""
+        if in_pieces not in self._refuses:
+            probe = s3_proof.refuses_wrong_pieces if in_pieces else s3_proof.refuses_wrong_object
+            self._refuses[in_pieces] = probe(self._s3, self._bucket, self._prefix)
+            if not self._refuses[in_pieces]:
+                log.info("%s accepts wrong checksums, so part files are read back", self._url(""))
+        return self._refuses[in_pieces]
 
     def list(self, folder: str) -> list[StageFile]:
         top = f"{self._root}/{folder}".rstrip("/") + "/"
@@ -260,6 +287,11 @@ class _RemoteFile(io.RawIOBase):
     def __init__(self, files: RemoteFiles, inner: Any, action: str, path: str) -> None:
         self._files, self._inner, self._action, self._path = files, inner, action, path
 
+    @property
+    def upload(self) -> Upload | None:
+        """Return what the store accepted, once the object is published."""
+        return getattr(self._inner, "upload", None)
+
     def _call(self, function: Callable[..., T], *args: Any) -> T:
         return self._files._use(self._action, self._path, function, *args)
 
@@ -336,6 +368,11 @@ def _error(action: str, url: str, error: Exception, conn_id: str | None) -> Pipe
         )
     if type(error).__name__ == "FileExpired":
         return DataError(f"{url} changed while it was read; find the other process that writes to the stage")
+    if s3.is_corrupted(error):
+        return TransientError(
+            f"cannot {action} {url}: other bytes arrived than were sent ({text}); if it happens again, check network "
+            "and memory, or set stage.s3.checksums: when_required for a store that compares checksums wrongly"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSYS:
         return FatalError(
             f"cannot {action} {url}: the store does not implement the request ({text}); if it knows no checksum "

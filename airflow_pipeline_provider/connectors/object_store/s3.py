@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from airflow_pipeline_provider.connectors.encryption import is_loopback, require_encryption
 from airflow_pipeline_provider.exceptions import ConfigError
 
+_CORRUPTED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 Call = Callable[..., Any]
 """A method of botocore's client by its name and arguments: `call("head_bucket", Bucket="lake")`."""
@@ -39,6 +40,11 @@ class S3Options(BaseModel):
     checksums: Literal["when_supported", "when_required"] = Field(
         "when_supported",
         description="When requests have checksum headers; when_required for a store that does not know them.",
+    )
+    read_back: Literal["when_required", "always"] = Field(
+        "when_required",
+        description="Which part files are read back before they are loaded: those whose content the store does not "
+        "prove by a checksum, or all.",
     )
 
     @model_validator(mode="after")
@@ -86,6 +92,16 @@ def configure(fs: Any, options: S3Options | None, conn_id: str | None, extra: di
 def token_expired(error: BaseException | None) -> bool:
     """Return True if S3 refused the request because its temporary credentials had expired."""
     return _code(error) in _EXPIRED
+
+
+def is_corrupted(error: BaseException | None) -> bool:
+    """Return True if S3 refused bytes because they do not match their checksum."""
+    return _code(error) in _CORRUPTED
+
+
+def gives_checksums(fs: Any) -> bool:
+    """Return True if writes have checksum headers, by the stage's options or the connection's `config_kwargs`."""
+    return bool(fs.s3.meta.config.request_checksum_calculation == "when_supported")
 
 
 def is_taken(error: BaseException | None) -> bool:

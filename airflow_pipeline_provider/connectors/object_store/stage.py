@@ -21,6 +21,7 @@ from airflow_pipeline_provider.connectors.base import Stage, StageFile
 from airflow_pipeline_provider.connectors.object_store.local_files import INCOMPLETE, LocalFiles
 from airflow_pipeline_provider.connectors.object_store.s3 import S3Options
 from airflow_pipeline_provider.connectors.probes import Probes, writable_folder
+from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ class ObjectStoreStage(Stage):
 
     def size(self, path: str) -> int | None:
         return self._files.size(_checked(path))
+
+    def proves(self, path: str, upload: Upload, size: int) -> bool:
+        return self._files.proves(_checked(path), upload, size)
 
     def list(self, folder: str) -> list[StageFile]:
         return self._files.list(_checked(folder) if folder else "")

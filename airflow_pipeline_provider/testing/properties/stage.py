@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from airflow_pipeline_provider.connectors.base import Stage
 from airflow_pipeline_provider.connectors.scratch import StageScratch
+from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import DataError
 from airflow_pipeline_provider.testing.properties.judging import (
     NotApplicableError,
@@ -153,6 +158,48 @@ def creates_once(lab: StageLab) -> str:
     return "one of 8 writers created the file, the others were refused"
 
 
+def proves_only_what_it_holds(lab: StageLab) -> str:
+    """Ask the store for proofs of what it holds, and of what it does not."""
+    path = f"{lab.folder}/proven/file"
+    with closing(lab.open_stage()) as stage, closing(lab.open_stage()) as other:
+        proven = []
+        for size in (1000, MULTIPART):
+            data = _PIECE * (size // len(_PIECE)) or _PIECE[:size]
+            upload = _uploaded(stage, path, data)
+            if upload is None or not other.proves(path, upload, size):
+                continue
+            proven.append(f"{size:,}")
+            wrong = [
+                replace(upload, crc32=_crc_of(data[::-1])),
+                replace(upload, etag=f"{upload.etag}x"),
+                replace(upload, version="another"),
+            ]
+            if any(other.proves(path, one, size) for one in wrong) or other.proves(path, upload, size + 1):
+                raise NotMetError("the store proves a file that it does not hold")
+            _uploaded(stage, path, data[::-1])
+            if other.proves(path, upload, size):
+                raise NotMetError("the store proves a file that was replaced")
+            stage.delete([path])
+            if other.proves(path, upload, size):
+                raise NotMetError("the store proves a file that was deleted")
+    if not proven:
+        raise NotApplicableError(
+            "the store proves no content, so part files are read back before they are loaded"
+        )
+    return f"files of {' and '.join(proven)} bytes are proven by checksums; replaced and deleted ones are not"
+
+
+def _uploaded(stage: Stage, path: str, data: bytes) -> Upload | None:
+    with stage.open_write(path) as file:
+        for at in range(0, len(data), len(_PIECE)):
+            file.write(data[at : at + len(_PIECE)])
+    return getattr(file, "upload", None)
+
+
+def _crc_of(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
 PROPERTIES: tuple[Property[StageLab], ...] = (
     Property("write and read", "a file is read as it was written", reads_what_was_written),
     Property(
@@ -161,5 +208,10 @@ PROPERTIES: tuple[Property[StageLab], ...] = (
     Property("broken uploads", "a writer that fails leaves no file", leaves_no_broken_file),
     Property("listing", "other processes see each write and delete at once", lists_at_once),
     Property("delete", "only the named files go, and a missing one is reported", deletes_these_only),
+    Property(
+        "proofs",
+        "a checksum proves a file that the store compared with it, and no other",
+        proves_only_what_it_holds,
+    ),
     Property("conditional create", "of several writers of one name, one wins", creates_once),
 )

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
@@ -52,7 +52,7 @@ class Store:
         self.asked.append(asked)
         refusal = self.rule(asked)
         if refusal is None:
-            return self._app(environ, start_response)
+            return self.serve(asked, environ, start_response)
         status, code, message = refusal
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
         if asked.method == "HEAD":
@@ -62,6 +62,10 @@ class Store:
             f"{status} refused", [("content-type", "application/xml"), ("content-length", str(len(body)))]
         )
         return [body]
+
+    def serve(self, asked: Asked, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer a request that the rule lets through."""
+        return self._app(environ, start_response)
 
     def client(self) -> Any:
         import boto3
@@ -79,7 +83,15 @@ class Store:
 
 @contextmanager
 def serve() -> Iterator[Store]:
-    store = Store()
+    with serving(Store()) as store:
+        yield store
+
+
+S = TypeVar("S", bound=Store)
+
+
+@contextmanager
+def serving(store: S) -> Iterator[S]:
     thread = threading.Thread(target=store.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
