@@ -18,7 +18,7 @@ from benchmarks.contract import Server, Settings
 from benchmarks.harness import ROOT, output_of, say
 from benchmarks.shapes import USUAL
 
-ELASTICSEARCH_PORT, POSTGRES_PORT = 39200, 39432
+ELASTICSEARCH_PORT, POSTGRES_PORT, S3_PORT = 39200, 39432, 39100
 SERVICES = ROOT / "tests" / "services"
 BULK_DOCUMENTS = 10_000
 
@@ -69,6 +69,15 @@ def start_postgres(
     ).stdout
     url = start_service(opened, "postgres", port, Path(folder))["POSTGRES_URL"]
     settings.servers["postgres"] = Server("postgres", url, ())
+
+
+def start_s3(settings: Settings, opened: ExitStack) -> None:
+    """MinIO, as `settings.servers["s3"]`, whose URL is the name of a bucket; its keys go into the environment."""
+    folder = settings.data / "s3"
+    given = start_service(opened, "s3", S3_PORT, folder)
+    os.environ.update(given)
+    pid = int((folder / "service.pid").read_text().split()[0])
+    settings.servers["s3"] = Server("s3", given["S3_BUCKET"], (pid,))
 
 
 def start_service(
