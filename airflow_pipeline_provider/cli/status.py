@@ -163,8 +163,11 @@ def print_all(result: AllStatus, screen: Screen) -> None:
     if rows:
         screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in result.pipelines:
-        for miss in one.unexpected.misses[:1] if one.unexpected else ():
-            more = len(one.unexpected.misses) - 1 if one.unexpected else 0
+        misses = one.unexpected.misses if one.unexpected else ()
+        for miss in sorted(misses, key=lambda miss: miss.completed is not None)[
+            :1
+        ]:  # what is open comes first
+            more = len(misses) - 1
             and_more = f", and {more:,} more" if more else ""
             screen.print_line(f"{one.pipeline_id}: not as expected: {miss.sentence}{and_more}", "red")
         for sentence in _warnings(one):

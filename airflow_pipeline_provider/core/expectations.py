@@ -1,7 +1,8 @@
 """Judge days and windows by what a pipeline file expects: days complete in time, windows with the usual rows.
 
 Pure functions of instants, the ledger's entries and `Expectations`.  A day is late from its time on while a part of
-it is neither committed nor waived.  `core.usual_rows` judges windows.
+it is neither committed nor waived, and was late if it was complete only after that.  `core.usual_rows` judges
+windows.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ MissKey = tuple[Interval, int | None]
 class Miss(Struct, frozen=True, omit_defaults=True):
     """A day or a window that is not as expected.
 
-    `due` is set for a late day; `rows`, and `token` of the judged commit, for a window.  `usual` is the median of
-    `weeks` weeks, None where the rows are fewer than the minimum `least`.
+    `due` is set for a late day, and `completed` if it was complete when it was judged; `rows`, and `token` of the
+    judged commit, for a window.  `usual` is the median of `weeks` weeks, None where the rows are fewer than the
+    minimum `least`.
     """
 
     what: Unmet
@@ -88,6 +90,7 @@ class Miss(Struct, frozen=True, omit_defaults=True):
     least: int | None = None
     usual: float | None = None
     weeks: int | None = None
+    completed: Instant | None = None
 
     @property
     def detail(self) -> dict[str, Any]:
@@ -103,8 +106,14 @@ class Miss(Struct, frozen=True, omit_defaults=True):
     def sentence(self, timezone: str) -> str:
         """Return what is not as expected, without a full stop."""
         if self.what is Unmet.LATE:
-            due = local_time(self.due or self.interval.end, timezone)
-            return f"{day_of(self.interval.start, timezone)} is late: it was due to be complete by {due}"
+            day, due = (
+                day_of(self.interval.start, timezone),
+                local_time(self.due or self.interval.end, timezone),
+            )
+            if self.completed is None:
+                return f"{day} is late: it was due to be complete by {due}"
+            completed = local_time(self.completed, timezone)
+            return f"{day} was late: it was due to be complete by {due}, and was complete at {completed}"
         where = f"{local_window(self.interval, timezone)} has {counted(self.rows, 'row')}"
         if self.usual is None:
             return f"{where}, expected {self.least:,} or more"
@@ -158,6 +167,35 @@ def late_days(
         whole, due = day_interval(day, timezone), due_at(day, complete_by, timezone)
         if at >= due and gaps(whole, done):
             yield Miss(Unmet.LATE, whole, due=due)
+
+
+def days_completed_late(
+    days: Iterable[date], complete_by: CompleteBy, entries: Sequence[Entry], timezone: str
+) -> Iterator[Miss]:
+    """Yield the days that were complete only after they were due, by the times of these entries.
+
+    Not judged: a day of which the ledger has nothing from before it was due, and from no other day either, since the
+    pipeline may not have begun then.  A commit that was rebuilt from the target counts as in time, since its own time is
+    lost.
+    """
+    written = [entry for entry in entries if entry.kind in (Kind.COMMITTED, Kind.WAIVED)]
+    begun = min((entry.at for entry in entries), default=None)
+    for day in days:
+        whole, due = day_interval(day, timezone), due_at(day, complete_by, timezone)
+        if begun is None or begun > due:
+            continue
+        mine = sorted(
+            (entry for entry in written if entry.interval.overlaps(whole)), key=lambda entry: entry.at
+        )
+        late = [entry for entry in mine if entry.at > due and not entry.detail.get("rebuilt")]
+        done = [entry.interval for entry in mine if entry not in late]
+        if not gaps(whole, done):
+            continue
+        for entry in late:
+            done.append(entry.interval)
+            if not gaps(whole, done):
+                yield Miss(Unmet.LATE, whole, due=due, completed=entry.at)
+                break
 
 
 def always_late(rules: PlanRules, complete_by: CompleteBy) -> tuple[datetime, datetime] | None:

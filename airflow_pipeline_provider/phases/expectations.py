@@ -19,6 +19,7 @@ from airflow_pipeline_provider.core.expectations import (
     Expectations,
     Miss,
     Unmet,
+    days_completed_late,
     days_due,
     entry_of,
     late_days,
@@ -66,13 +67,13 @@ class Judgement(NamedTuple):
 
     @property
     def late_days(self) -> int:
-        """Return the number of late days."""
-        return sum(miss.what is Unmet.LATE for miss in self.misses)
+        """Return the number of days that are late now, without those that were complete too late."""
+        return sum(miss.what is Unmet.LATE and miss.completed is None for miss in self.misses)
 
     @property
     def unusual_windows(self) -> int:
         """Return the number of windows with other rows than expected."""
-        return len(self.misses) - self.late_days
+        return sum(miss.what is not Unmet.LATE for miss in self.misses)
 
 
 class Checked(NamedTuple):
@@ -119,6 +120,7 @@ def judge(
     not_judged: list[NotJudged] = []
     if expected.complete_by is not None:
         misses += late_days(asked.due, expected.complete_by, at, done, zone)
+        misses += days_completed_late(asked.due, expected.complete_by, entries, zone)
     if expected.rows is not None:
         within = [day_interval(day, zone) for day in asked.windows]
         for verdict in judge_windows(within, expected.rows, CommittedRows(entries), zone):

@@ -17,8 +17,9 @@ from airflow_pipeline_provider.views.times import LocalInterval, local_fields
 class MissRow(LocalInterval, frozen=True):
     """A day (`what` is late) or a window (empty, few or many rows) that is not as expected.
 
-    `due` is when the day was due. `rows` are those of the window, `usual` the median of the last `weeks` weeks; null
-    where the rows are fewer than the minimum `least`, which needs no other weeks. `sentence` has no full stop.
+    `due` is when the day was due, `completed` when it was complete, if it is by now. `rows` are those of the window,
+    `usual` the median of the last `weeks` weeks; null where the rows are fewer than the minimum `least`, which needs
+    no other weeks. `sentence` has no full stop.
     """
 
     what: Unmet
@@ -28,6 +29,7 @@ class MissRow(LocalInterval, frozen=True):
     least: int | None
     usual: float | None
     weeks: int | None
+    completed: datetime | None
 
 
 class Unjudged(Struct, frozen=True):
@@ -65,6 +67,7 @@ def miss_rows(misses: Iterable[Miss], zone: str) -> Iterable[MissRow]:
             least=miss.least,
             usual=miss.usual,
             weeks=miss.weeks,
+            completed=miss.completed,
         )
 
 

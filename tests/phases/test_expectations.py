@@ -24,6 +24,7 @@ from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import RunKind
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.testing.faults import Crash, failing_at
+from airflow_pipeline_provider.views.status import StatusQuery, read_status_of
 from tests.phases.conftest import Pipeline
 from tests.phases.test_schema_changes import loaded, open_sql, open_variable
 
@@ -172,6 +173,28 @@ def test_a_day_that_completes_resolves_its_miss(pipeline: Pipeline) -> None:
     assert (found.new, found.judgement.misses) == ((), ())
     assert sent.last == {"pipeline.late_days": 0, "pipeline.unusual_windows": 0}
     assert open_misses(pipeline.entries(), [DAY]) == []
+
+
+def test_a_day_that_was_complete_too_late_is_a_miss_also_afterwards(pipeline: Pipeline) -> None:
+    """No run judged the day between the time that it was due and its last commit."""
+    runtime, sent = pipeline.runtime(**BY_NINE), Gauges()
+    pipeline.now = parse_utc("2013-11-04T13:59:00Z")
+    pipeline.move(runtime)
+    pipeline.now = completed = parse_utc("2013-11-04T14:01:00Z")
+    pipeline.move_all(runtime)
+    pipeline.now = parse_utc("2013-11-05T11:00:00Z")
+    with metrics.sending_to(sent):
+        first, second = (check_expectations(runtime, 7, f"m/{n}") for n in (1, 2))
+    assert [(miss.interval, miss.completed) for miss in first.new] == [(DAY, completed)]
+    assert [miss.sentence("America/New_York") for miss in second.judgement.misses] == [
+        "2013-11-03 was late: it was due to be complete by 2013-11-04 09:00 EST, and was complete at "
+        "2013-11-04 09:01 EST"
+    ]
+    assert second.new == ()
+    assert sent.last["pipeline.late_days"] == 0
+    assert open_misses(pipeline.entries(), [DAY]) == []
+    read = read_status_of(runtime.config, runtime.state, StatusQuery(pipeline.now, 7))
+    assert [miss.completed for miss in read.report.unexpected.misses] == [completed]  # type: ignore[union-attr]
 
 
 def test_a_window_that_is_replaced_is_judged_again(pipeline: Pipeline) -> None:

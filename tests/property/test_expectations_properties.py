@@ -16,8 +16,9 @@ from airflow_pipeline_provider.core.days import (
     zone_of,
 )
 from airflow_pipeline_provider.core.durations import Duration
-from airflow_pipeline_provider.core.expectations import CompleteBy, due_at, late_days
-from airflow_pipeline_provider.core.intervals import Interval
+from airflow_pipeline_provider.core.expectations import CompleteBy, days_completed_late, due_at, late_days
+from airflow_pipeline_provider.core.intervals import Interval, merge
+from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.usual_rows import comparable
 from tests.property.strategies import UTC, coarse_granularities, zones_and_days
 
@@ -55,6 +56,27 @@ def test_no_day_is_due_before_it_ends(zone_and_day: tuple[str, date], minutes: i
     assert early == []
     assert [miss.interval for miss in late] == ([] if whole.is_empty else [whole])
     assert list(late_days([day], complete_by, due, [whole], zone)) == []
+
+
+@given(zones_and_days(), times, coarse_granularities, st.data())
+def test_a_day_was_late_if_it_was_not_complete_when_it_was_due(
+    zone_and_day: tuple[str, date], minutes: int, granularity: Duration, data: st.DataObject
+) -> None:
+    """The same as a check at that instant finds, whatever was committed when."""
+    zone, day = zone_and_day
+    complete_by, windows = CompleteBy(1, minutes), tile_day(day, zone, granularity)
+    due = due_at(day, complete_by, zone)
+    offsets = st.integers(-120, 120).map(lambda offset: offset * MINUTE)
+    entries = [
+        Entry(Kind.COMMITTED, window, due + data.draw(offsets), token=number, rows=1)
+        for number, window in enumerate(windows, 1)
+    ]
+    begun = Entry(Kind.FAILED, day_interval(day, zone), due - DAY)
+    (found,) = (list(days_completed_late([day], complete_by, [*entries, begun], zone)),)
+    at_due = [entry.interval for entry in entries if entry.at <= due]
+    missed = list(late_days([day], complete_by, due, merge(at_due), zone))
+    assert [miss.interval for miss in found] == [miss.interval for miss in missed]
+    assert [miss.completed for miss in found] == [max(entry.at for entry in entries)] * len(missed)
 
 
 @given(zones_and_days(), coarse_granularities, st.data())

@@ -14,6 +14,7 @@ from airflow_pipeline_provider.core.expectations import (
     RowsExpected,
     Unmet,
     always_late,
+    days_completed_late,
     days_due,
     due_at,
     entry_of,
@@ -101,6 +102,43 @@ def test_a_day_is_late_from_its_time_on(clock: str, late: bool, offset_day: tupl
     due = days_due(rules(), NINE, at, date.fromisoformat(day), 7)
     assert [miss.what for miss in late_days(due, NINE, at, [missing_minute], NEW_YORK)] == [Unmet.LATE] * late
     assert list(late_days(due, NINE, at, [whole], NEW_YORK)) == []
+
+
+HALVES = {"a": Interval(parse_utc("2013-11-05T05:00:00Z"), parse_utc("2013-11-05T17:00:00Z"))}
+HALVES["b"] = Interval(HALVES["a"].end, parse_utc("2013-11-06T05:00:00Z"))
+HALVES["before"] = Interval(parse_utc("2013-11-04T05:00:00Z"), HALVES["a"].start)
+
+
+@pytest.mark.parametrize(
+    ("written", "completed"),
+    [
+        pytest.param("a 13:00, b 14:00", None, id="in time"),
+        pytest.param("a 13:00, b 14:01", "14:01", id="a minute late"),
+        pytest.param("a 13:00, waived b 15:00", "15:00", id="by a waiver"),
+        pytest.param("b 16:00, a 13:00", "16:00", id="in any order"),
+        pytest.param("a 13:00, b 13:30, b 16:00", None, id="replaced later"),
+        pytest.param("a 13:00, b 15:00, b 16:00", "15:00", id="the first complete instant"),
+        pytest.param("a 13:00", None, id="not complete yet"),
+        pytest.param("a 14:01, b 14:02", None, id="the pipeline may not have begun"),
+        pytest.param("before 13:00, a 14:01, b 14:02", "14:02", id="it had begun with another day"),
+        pytest.param("a 13:00, rebuilt b 15:00", None, id="the time of the commit is lost"),
+        pytest.param("", None, id="no entries"),
+    ],
+)
+def test_a_day_that_was_complete_too_late(written: str, completed: str | None) -> None:
+    entries = []
+    for number, text in enumerate(filter(None, written.split(", ")), 1):
+        *kind, name, clock = text.split()
+        at = parse_utc(f"2013-11-06T{clock}:00Z")
+        if kind == ["waived"]:
+            entries.append(Entry(Kind.WAIVED, HALVES[name], at))
+        else:
+            detail = {"rebuilt": True} if kind else {}
+            entries.append(Entry(Kind.COMMITTED, HALVES[name], at, token=number, rows=1, detail=detail))
+    found = list(days_completed_late([date(2013, 11, 5)], NINE, entries, NEW_YORK))
+    expected = [parse_utc(f"2013-11-06T{completed}:00Z")] if completed else []
+    assert [miss.completed for miss in found] == expected
+    assert [miss_of(entry_of(miss, AT, None)) for miss in found] == found
 
 
 def rules(zone: str = NEW_YORK, **changes: object) -> PlanRules:
