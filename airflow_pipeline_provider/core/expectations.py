@@ -143,6 +143,27 @@ def due_at(day: date, complete_by: CompleteBy, timezone: str) -> datetime:
     return max(due, day_interval(day, timezone).end)
 
 
+class Deadline(NamedTuple):
+    """Each day of the zone is due at this time."""
+
+    timezone: str
+    complete_by: CompleteBy
+
+    def first_after(self, at: datetime) -> datetime:
+        """Return the first instant after `at` at which a day is due."""
+        day = day_of(at, self.timezone) - (self.complete_by.days + 1) * _DAY
+        while (due := due_at(day, self.complete_by, self.timezone)) <= at:
+            day += _DAY
+        return due
+
+    def last_until(self, at: datetime) -> datetime:
+        """Return the last instant up to `at` at which a day is due."""
+        day = day_of(at, self.timezone)
+        while (due := due_at(day, self.complete_by, self.timezone)) > at:
+            day -= _DAY
+        return due
+
+
 def days_due(
     rules: PlanRules, complete_by: CompleteBy, at: datetime, first: date | None, most: int
 ) -> list[date]:
@@ -175,8 +196,8 @@ def days_completed_late(
     """Yield the days that were complete only after they were due, by the times of these entries.
 
     Not judged: a day of which the ledger has nothing from before it was due, and from no other day either, since the
-    pipeline may not have begun then.  A commit that was rebuilt from the target counts as in time, since its own time is
-    lost.
+    pipeline may not have begun then.  A commit that was rebuilt from the target counts as in time, since its
+    own time is lost.
     """
     written = [entry for entry in entries if entry.kind in (Kind.COMMITTED, Kind.WAIVED)]
     begun = min((entry.at for entry in entries), default=None)

@@ -21,6 +21,7 @@ from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.wording import counted
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory.dag import EARLIEST_START
+from airflow_pipeline_provider.factory.deadlines import SUFFIX, build_deadlines
 from airflow_pipeline_provider.factory.task_settings import default_args
 from airflow_pipeline_provider.operators.choose_pipeline import ChoosePipelineOperator
 from airflow_pipeline_provider.operators.executor_config import TaskSettingError
@@ -51,8 +52,9 @@ def load_maintenance(
     For each pipeline, the DAG counts the committed windows of the last `days` days again, starts runs of the
     pipeline's own DAG to reload windows that grew, reports windows that shrank, and removes files of crashed
     attempts and part files older than `stage.keep`. A pipeline with `expect` gets a task that judges the last `days`
-    days by it, one with `airflow.decide_shrinkage` a DAG `<pipeline id>.shrinkage` with a form. The DAG file can also
-    call `load_pipelines`. The Params `pipeline` and `day` limit a run that is started by hand.
+    days by it, one with `airflow.decide_shrinkage` a DAG `<pipeline id>.shrinkage` with a form. With a
+    schedule, the DAG `<dag_id>.deadlines` judges pipelines with `expect.day_complete_by` at that time, too. The DAG
+    file can also call `load_pipelines`. The Params `pipeline` and `day` limit a run that is started by hand.
 
     :param folder: absolute, or relative to the DAG file. Invalid files are ignored; `load_pipelines` reports them.
     :param schedule: a cron expression in UTC, or None for manual runs only.
@@ -67,8 +69,8 @@ def load_maintenance(
     path = Path(namespace["__file__"]).parent / folder
     if not path.is_dir():
         raise ConfigError(f"folder: there is no folder {path}; pass the folder of the pipeline files")
-    wanted = get_parsing_context().dag_id
-    if wanted not in (None, dag_id):
+    wanted, deadlines_id = get_parsing_context().dag_id, dag_id + SUFFIX
+    if wanted not in (None, dag_id, deadlines_id):
         _add_wanted_form(namespace, path, str(wanted))
         return
     loaded = load_folder(path, options_model=options_model)
@@ -76,12 +78,35 @@ def load_maintenance(
     if wanted is None:
         for config in configs:
             _add_form(namespace, config, loaded.pipelines)
+    if schedule is not None and wanted != dag_id:
+        _add_deadlines(namespace, configs, deadlines_id, days, loaded.pipelines)
+    if wanted == deadlines_id:
+        return
     dag = build_maintenance(configs, schedule=schedule, days=days, on_shrink=on_shrink, dag_id=dag_id)
     if _reports_broken_files(path):
         from airflow_pipeline_provider.operators.broken_files import BrokenFilesOperator
 
         with dag:
             BrokenFilesOperator(task_id="broken_files", folder=str(path))
+    namespace[dag_id] = dag
+
+
+def _add_deadlines(
+    namespace: dict[str, Any],
+    configs: Iterable[PipelineConfig],
+    dag_id: str,
+    days: int,
+    pipeline_ids: Container[str],
+) -> None:
+    """Add the DAG that judges pipelines when their days are due, if one has `day_complete_by`."""
+    dag = build_deadlines(configs, days=days, dag_id=dag_id, start_date=EARLIEST_START)
+    if dag is None:
+        return
+    if dag_id in pipeline_ids:
+        raise ConfigError(
+            f"pipeline_id: {dag_id} is the id of the DAG that judges days when they are due: choose another id, or "
+            "another dag_id of load_maintenance"
+        )
     namespace[dag_id] = dag
 
 

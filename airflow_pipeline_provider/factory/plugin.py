@@ -13,7 +13,7 @@ from airflow import __version__ as airflow_version
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_pipeline_provider.factory.timetable import DayPlanTimetable
+from airflow_pipeline_provider.factory.timetable import DayPlanTimetable, DeadlineTimetable
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class PipelinePlugin(AirflowPlugin):
     """The timetable for the scheduler, the API server and the DAG processor; the page for the API server."""
 
     name = "airflow_pipeline_provider"
-    timetables = [DayPlanTimetable]  # noqa: RUF012  (declared like this by Airflow)
+    timetables = [DayPlanTimetable, DeadlineTimetable]  # noqa: RUF012  (declared like this by Airflow)
     react_apps = [  # noqa: RUF012
         {
             "name": "Pipelines",

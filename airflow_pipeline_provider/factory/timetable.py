@@ -1,10 +1,12 @@
-"""Schedule one run for each window of the day plan when that window is ready (`schedule: auto`).
+"""Schedule a run for each window when it is ready (`schedule: auto`), or when a day is due (`expect`).
 
-Airflow serializes the class under the name of this module, so it must not move. `core.planning` does the arithmetic.
+Airflow serializes the classes under the name of this module, so they must not move. `core.planning` and
+`core.expectations` do the arithmetic.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pendulum
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
 
 from airflow_pipeline_provider.core.days import day_of
+from airflow_pipeline_provider.core.expectations import Deadline, parse_complete_by
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import PlanRules, day_plan, ready_at, target_day
 from airflow_pipeline_provider.core.time_utils import parse_duration
@@ -19,6 +22,7 @@ from airflow_pipeline_provider.core.time_utils import parse_duration
 if TYPE_CHECKING:
     from airflow.timetables.base import TimeRestriction
 
+_DAY = timedelta(days=1)
 LONGEST_SEARCH_DAYS = (
     10  # more than the longest time without a window, caused by skipped dates and clock changes
 )
@@ -127,3 +131,54 @@ class DayPlanTimetable(Timetable):
             if ready:
                 return ready[-1].start
         return None
+
+
+class DeadlineTimetable(Timetable):
+    """A run at each instant at which a day of one of the zones is due; its data interval begins with the run before.
+
+    :param deadlines: pairs of time zone and `day_complete_by`, such as ``["Europe/Berlin", "09:00"]``.
+    """
+
+    def __init__(self, deadlines: Iterable[Iterable[str]]) -> None:
+        self._pairs = sorted({(zone, text) for zone, text in deadlines})
+        self._deadlines = [Deadline(zone, parse_complete_by(text)) for zone, text in self._pairs]
+        self.description = "when days are due: " + ", ".join(f"{text} {zone}" for zone, text in self._pairs)
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {"deadlines": [list(pair) for pair in self._pairs]}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Timetable:
+        """Build the timetable from `serialize`'s result."""
+        return cls(**data)
+
+    @property
+    def summary(self) -> str:
+        """Return the text in Airflow's list of DAGs."""
+        return ", ".join(f"{text} {zone}" for zone, text in self._pairs[:2]) + (
+            "…" if len(self._pairs) > 2 else ""
+        )
+
+    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+        """Return the day before: a manual run judges all pipelines."""
+        return DataInterval(run_after - _DAY, run_after)
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the run of the next instant; after an outage that of the last one, for all that was due in it."""
+        last = last_automated_data_interval.end if last_automated_data_interval is not None else None
+        newest = max(deadline.last_until(pendulum.now("UTC")) for deadline in self._deadlines)
+        begin = max(
+            at for at in (last, restriction.earliest, newest - timedelta(microseconds=1)) if at is not None
+        )
+        due = min(deadline.first_after(begin) for deadline in self._deadlines)
+        if restriction.latest is not None and due > restriction.latest:
+            return None
+        return DagRunInfo(
+            run_after=pendulum.instance(due),
+            data_interval=DataInterval(pendulum.instance(last or due - _DAY), pendulum.instance(due)),
+            partition_date=None,  # required by Airflow 3.2, like partition_key
+            partition_key=None,
+        )

@@ -199,8 +199,9 @@ def test_a_command_exits_airflow_with_its_code(
 def test_airflow_registers_the_timetable(airflow_db: Path) -> None:
     from airflow import plugins_manager
 
-    name = "airflow_pipeline_provider.factory.timetable.DayPlanTimetable"
-    assert name in plugins_manager.get_timetables_plugins()
+    module = "airflow_pipeline_provider.factory.timetable"
+    names = {f"{module}.DayPlanTimetable", f"{module}.DeadlineTimetable"}
+    assert names <= set(plugins_manager.get_timetables_plugins())
 
 
 @pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")  # raised by Airflow 3.2 itself

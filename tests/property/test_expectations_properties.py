@@ -16,7 +16,13 @@ from airflow_pipeline_provider.core.days import (
     zone_of,
 )
 from airflow_pipeline_provider.core.durations import Duration
-from airflow_pipeline_provider.core.expectations import CompleteBy, days_completed_late, due_at, late_days
+from airflow_pipeline_provider.core.expectations import (
+    CompleteBy,
+    Deadline,
+    days_completed_late,
+    due_at,
+    late_days,
+)
 from airflow_pipeline_provider.core.intervals import Interval, merge
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.core.usual_rows import comparable
@@ -56,6 +62,18 @@ def test_no_day_is_due_before_it_ends(zone_and_day: tuple[str, date], minutes: i
     assert early == []
     assert [miss.interval for miss in late] == ([] if whole.is_empty else [whole])
     assert list(late_days([day], complete_by, due, [whole], zone)) == []
+
+
+@given(zones_and_days(), times, st.integers(1, 3), st.integers(-72 * 60, 72 * 60))
+def test_a_deadline_finds_each_instant_at_which_a_day_is_due(
+    zone_and_day: tuple[str, date], minutes: int, days: int, offset: int
+) -> None:
+    zone, day = zone_and_day
+    deadline = Deadline(zone, CompleteBy(days, minutes))
+    at = day_interval(day, zone).start + offset * MINUTE
+    dues = [due_at(day + n * DAY, deadline.complete_by, zone) for n in range(-10, 11)]
+    assert deadline.last_until(at) == max(due for due in dues if due <= at)
+    assert deadline.first_after(at) == min(due for due in dues if due > at)
 
 
 @given(zones_and_days(), times, coarse_granularities, st.data())
