@@ -100,13 +100,15 @@ def main() -> None:
         for name, pids in (text.split("=") for text in given.processes)
     }
     folder = Path(os.environ["AIRFLOW_DAGS_FOLDER"])
-    warehouse.make_tables(work)
+    if work.moves_rows:
+        warehouse.make_tables(work)
     try:
         figures: dict[str, Any] = move(work, folder, given.metadata, Meter(processes, search))
     finally:
         dags.remove(folder, work)
-    figures |= warehouse.delivered(work)
-    warehouse.drop_tables(work)
+    if work.moves_rows:
+        figures |= warehouse.delivered(work)
+        warehouse.drop_tables(work)
     drop_state(given.state, work.name)
     windows = work.windows or work.pipelines
     print(json.dumps({**figures, "windows": windows, "each_seconds": figures["seconds"] / windows}))

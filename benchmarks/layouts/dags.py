@@ -1,4 +1,4 @@
-"""The DAG files of a contestant: a pipeline file with its loader, or a copy of `hand_written.py` and its settings."""
+"""The DAG files of a contestant: a pipeline file with its loader, or a copy of a DAG file here and its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from airflow_pipeline_provider.factory import load_pipelines
 load_pipelines(globals(), "{name}")
 '''
 TASKS, SINGLE_TASK, HAND_3, HAND_1 = "tasks", "single_task", "hand-3", "hand-1"
-WAYS = (TASKS, SINGLE_TASK, HAND_3, HAND_1)
+NOTHING_7, NOTHING_1 = "nothing-7", "nothing-1"
+WAYS = (TASKS, SINGLE_TASK, HAND_3, HAND_1, NOTHING_7, NOTHING_1)
+_FILES = {  # the DAG file of each way that is not ours, and its number of tasks
+    HAND_3: ("hand_written.py", 3),
+    HAND_1: ("hand_written.py", 1),
+    NOTHING_7: ("do_nothing.py", 7),
+    NOTHING_1: ("do_nothing.py", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Work:
     @property
     def is_ours(self) -> bool:
         return self.by in (TASKS, SINGLE_TASK)
+
+    @property
+    def moves_rows(self) -> bool:
+        return self.by not in (NOTHING_7, NOTHING_1)
 
     @property
     def index(self) -> str:
@@ -82,7 +93,7 @@ def write(folder: Path, work: Work) -> None:
         (folder / f"{work.name}.py").write_text(LOADER.format(name=work.name))
         return
     (folder / f"{work.name}.json").write_text(json.dumps(hand_written_settings(work)))
-    shutil.copy(Path(__file__).with_name("hand_written.py"), folder / f"{work.name}.py")
+    shutil.copy(Path(__file__).with_name(_FILES[work.by][0]), folder / f"{work.name}.py")
 
 
 def remove(folder: Path, work: Work) -> None:
@@ -140,7 +151,7 @@ def hand_written_settings(work: Work) -> dict[str, Any]:
         "start": START.isoformat(),
         "last": (work.last + timedelta(minutes=1)).isoformat(),
         "at_once": work.at_once,
-        "tasks": 1 if work.by == HAND_1 else 3,
+        "tasks": _FILES[work.by][1],
         "dags": [
             {
                 "id": work.dag_id(number),

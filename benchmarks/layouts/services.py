@@ -108,7 +108,7 @@ def _start_airflow(settings: Settings, opened: ExitStack, found: Servers) -> Non
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "300",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": settings.options.get("idle", "1"),
         **connections(found),
     }
     found.env |= start_service(opened, "airflow", AIRFLOW_PORT, home, env)

@@ -16,7 +16,7 @@ from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.planning import Known, day_plan, plan_live, ready_at
 from benchmarks.layouts import dags, documents
-from benchmarks.layouts.dags import HAND_1, HAND_3, SINGLE_TASK, TASKS, Work
+from benchmarks.layouts.dags import HAND_1, HAND_3, NOTHING_1, NOTHING_7, SINGLE_TASK, TASKS, Work
 from benchmarks.layouts.documents import HOUR, START
 
 DAY = timedelta(days=1)
@@ -67,9 +67,9 @@ def test_each_small_pipeline_has_one_window_with_its_documents(tmp_path: Path, l
     assert len({config.target.table for config in configs.values()}) == 3  # type: ignore[attr-defined]
 
 
-def hand_written(folder: Path, work: Work) -> ModuleType:
+def dag_file(folder: Path, work: Work) -> ModuleType:
     dags.write(folder, work)
-    spec = importlib.util.spec_from_file_location(f"hand_written_{work.name}", folder / f"{work.name}.py")
+    spec = importlib.util.spec_from_file_location(f"dag_file_{work.name}", folder / f"{work.name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -82,13 +82,27 @@ def test_the_hand_written_dags_have_the_same_windows(tmp_path: Path, by: str, ta
     week = Work("w", by, windows=24, search="http://search")
     many = Work("m", by, pipelines=2, search="http://search")
 
-    (dag,) = [getattr(hand_written(tmp_path, week), name) for name in week.dag_ids]
+    (dag,) = [getattr(dag_file(tmp_path, week), name) for name in week.dag_ids]
     assert [task.task_id for task in dag.topological_sort()] == tasks
     assert (dag.catchup, dag.max_active_runs) == (True, 1)
     assert (dag.start_date, dag.end_date) == (START, START + 23 * HOUR + timedelta(minutes=1))
     assert dag.timetable.expression == "0 */1 * * *"
-    module = hand_written(tmp_path, many)
+    module = dag_file(tmp_path, many)
     assert [getattr(module, name).timetable.expression for name in many.dag_ids] == ["0 0 * * *"] * 2
+
+
+@pytest.mark.parametrize(("by", "tasks"), [(NOTHING_7, 7), (NOTHING_1, 1)])
+def test_tasks_that_do_nothing_run_as_often_and_one_after_the_other(
+    tmp_path: Path, by: str, tasks: int
+) -> None:
+    work = Work("w", by, windows=24)
+
+    dag = dag_file(tmp_path, work).dag
+
+    assert dag.dag_id == work.dag_ids[0]
+    assert [len(task.downstream_task_ids) for task in dag.topological_sort()] == [1] * (tasks - 1) + [0]
+    assert (dag.start_date, dag.end_date) == (START, START + 23 * HOUR + timedelta(minutes=1))
+    assert (dag.catchup, dag.max_active_runs) == (True, 1)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +118,7 @@ def test_the_hand_written_dag_counts_what_it_loaded(
 ) -> None:
     from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
 
-    module = hand_written(tmp_path, Work("w", HAND_1, windows=24))
+    module = dag_file(tmp_path, Work("w", HAND_1, windows=24))
     monkeypatch.setattr(SnowflakeHook, "get_first", lambda *_: found)
 
     if refused:
