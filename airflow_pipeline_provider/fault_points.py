@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 POINTS = {
     "generate.planned": "a window was chosen, nothing is written",
-    "generate.leased": "the lease is taken, the run is not bound to the window",
+    "generate.leased": "the lease is taken, the run is not bound to the window (sql: neither is committed)",
     "generate.bound": "the run is bound to its window",
     "validate.judged": "the source was asked, nothing is written",
     "validate.recorded": "the attempt with its frozen slice plan is in the ledger",
@@ -30,7 +30,7 @@ POINTS = {
     "load.commit_row_written": "inside: the commit row is written, the transaction is open",
     "load.committed": "the target's transaction is committed",
     "audit.counted": "source and target were counted, nothing is written",
-    "audit.committed": "`committed` is in the ledger, older files and the lease are still there",
+    "audit.committed": "`committed` is in the ledger, older files are still there, and the lease if there are any",
     "audit.files_removed": "the files of older attempts are removed",
     "audit.released": "the lease is released",
     "drain.planned": "the next window is known, its run is not started",

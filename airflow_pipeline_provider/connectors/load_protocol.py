@@ -51,6 +51,10 @@ class WriteConflictError(TransientError):
 
 def retry_conflicts(attempt: Callable[[], T], seconds: float) -> T:
     """Run again what raises WriteConflictError, until so many seconds are over."""
+    try:
+        return attempt()
+    except WriteConflictError:  # only then: importing and building the policy costs more than most attempts
+        pass
     from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
 
     retrying = Retrying(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_pipeline_provider.connectors.base import Stage, Target
@@ -100,9 +101,9 @@ class SqlHooks(Target, Generic[S]):
         """Return the tables, with what only the session knows, such as the schema."""
         return self.tables
 
-    @property
+    @cached_property
     def tables(self) -> TargetTables:
-        """Return the tables under the name in the pipeline file."""
+        """The tables under the name in the pipeline file."""
         table = self.dialect.parse_name(self.options.table)
         return TargetTables(table, self.dialect, keeps_history=self.identity.keeps_history)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_pipeline_provider.connectors.connector import Connector
@@ -89,6 +89,14 @@ class Target(Connector):
 
         Without a table there are none.
         """
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Let this thread's operations in the block share one connection or open file; keep the block short.
+
+        Each operation remains a transaction of its own.  By default each opens what it needs.
+        """
+        yield
 
     # --- records, for `diff`
 

@@ -1,7 +1,8 @@
 """Phase 6: reconcile the counts of source, manifest and target, then commit the window in the ledger.
 
 After a crash before the commit, the rerun counts again.  After the commit, the rerun writes the same entry, which
-changes nothing; removing older attempts' files and releasing the lease may happen twice.  After a crash during a
+changes nothing; removing older attempts' files and releasing the lease may happen twice.  Without such files, or an
+event to send, commit and release are one step where the state store has transactions.  After a crash during a
 second extraction, the rerun, which has only the first manifest, finds the newer token of its run in the ledger and
 continues there.
 """
@@ -52,12 +53,12 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
     """
     for tries_left in reversed(range(REEXTRACTIONS + 1)):
         with run_phase(runtime, "audit", claim, staged.attempt) as phase:
-            if (newest := _own_newest(runtime, claim, staged)) is None:
+            entries = runtime.state.entries(claim.interval)
+            if (newest := _own_newest(runtime, claim, staged, entries)) is None:
                 phase.skipped("cut off")
                 why, rows = "an earlier audit of this run was cut off while it extracted again", None
             else:
                 staged = newest
-                _check_loaded(runtime, claim, staged)
                 counts, result = _count(runtime, claim, staged)
                 reach("audit.counted")
                 phase.counts(
@@ -69,7 +70,7 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
                 )
                 if result.ok:
                     judged = {**judge_rows(runtime, claim, staged), **judge_fields(runtime, claim, staged)}
-                    return _commit(runtime, claim, staged, counts, judged, day_events)
+                    return _commit(runtime, claim, staged, entries, counts, judged, day_events)
                 # `own_tasks.after_load` has not checked what would be extracted again
                 may_extract = runtime.config.own_tasks.after_load is None and tries_left > 0
                 if runtime.config.audit.on_mismatch != "reextract" or not may_extract:
@@ -83,14 +84,15 @@ def audit(runtime: Runtime, claim: Claim, staged: Staged, day_events: DayEvents 
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _own_newest(runtime: Runtime, claim: Claim, staged: Staged) -> Staged | None:
+def _own_newest(
+    runtime: Runtime, claim: Claim, staged: Staged, entries: Sequence[ledger.Entry]
+) -> Staged | None:
     """Return what this run staged last, because an earlier execution of this task may have extracted again.
 
     None when that execution was interrupted before its load was done.  Raises SupersededError for a cleared or stale
     audit: it must not judge what another run loaded since.
     """
     interval = claim.interval
-    entries = runtime.state.entries(interval)
     _check_staged(entries, staged)
     newer = [e for e in entries if (e.token or 0) > staged.token]
     for entry in newer:
@@ -139,7 +141,10 @@ def _check_loaded(runtime: Runtime, claim: Claim, staged: Staged) -> None:
 
 
 def _count(runtime: Runtime, claim: Claim, staged: Staged) -> tuple[Counts, Reconciliation]:
-    target = loaded(runtime.target, claim.interval, staged.token)
+    """Return the counts, once the commit row proves that this manifest was loaded."""
+    with runtime.target.session():
+        _check_loaded(runtime, claim, staged)
+        target = loaded(runtime.target, claim.interval, staged.token)
     source = runtime.source.count(claim.interval)
     counts = Counts(source, staged.rows, target.rows, target.distinct_ids, quarantined=staged.quarantined)
     return counts, reconcile(counts, keeps_history=runtime.target.identity.keeps_history)
@@ -161,12 +166,16 @@ def _commit(
     runtime: Runtime,
     claim: Claim,
     staged: Staged,
+    entries: Sequence[ledger.Entry],
     counts: Counts,
     judged: dict[str, Any],
     day_events: DayEvents | None,
 ) -> Audited:
+    """Write the commit and release the lease; `entries` are the window's when the audit began.
+
+    What the commit repeats of them is of this load and its attempt, which was written before.
+    """
     interval = claim.interval
-    entries = runtime.state.entries(interval)
     quarantined = {
         "quarantined": counts.quarantined,
         **rules_of_load(runtime, claim, entries, staged.token, staged.sha256),
@@ -193,18 +202,27 @@ def _commit(
         manifest=staged.sha256,
         detail=quarantined,
     )
-    # A state that was lost and begun again has no `replacing` for what the target holds; a repeat changes nothing.
-    with runtime.state.session():
+    others = {entry.attempt for entry in entries} - {staged.attempt, None}
+    is_done = day_events is None and not others  # nothing is left to do under the lease
+
+    def commit() -> None:
+        # A state that was lost and begun again has no `replacing` for what the target holds; a repeat changes nothing
         runtime.state.append(replacing)
         if day_events is not None:
             day_events.expect(claim, staged.token)
         runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
+        if is_done:
+            release(runtime, claim.run, interval)
+
+    runtime.state.together(commit)
     reach("audit.committed")
     if day_events is not None:
         day_events.collect(claim.day)
-    remove_older_attempts(runtime, claim, staged)
+    if others:
+        remove_older_attempts(runtime, claim, staged)
     reach("audit.files_removed")
-    release(runtime, claim.run, interval)
+    if not is_done:
+        release(runtime, claim.run, interval)
     reach("audit.released")
     return Audited(
         staged.token,

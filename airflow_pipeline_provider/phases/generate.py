@@ -1,16 +1,17 @@
 """Phase 1: choose a window, or the reason why there is none; then take the lease and bind the run to the window.
 
-Order: plan, lease, check again, bind.  A crash before the lease leaves nothing; after it, a lease that the rerun of
-the same run renews, or releases if it gets another window, and that otherwise expires; after the binding, the rerun
-gets the same window.
+Order: plan, lease, check again, bind.  The last three are one step where the state store has transactions.  A crash
+before the lease leaves nothing; after it, a lease that the rerun of the same run renews, or releases if it gets
+another window, and that otherwise expires; after the binding, the rerun gets the same window.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.coverage import Coverage
@@ -152,15 +153,14 @@ def _generate(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Genera
     if plan.interval is None:
         return _nothing(plan)
     reach("generate.planned")
-    _take(runtime, request.run, plan.interval)
-    with _chosen(runtime, request, plan.interval, log):
-        reach("generate.leased")
-        if (
-            detail := _not_needed(runtime, request, plan.interval)
-        ) is not None:  # certain only under the lease
-            release(runtime, request.run, plan.interval)
+    refuse_older_state(runtime)
+    interval = plan.interval
+    with _chosen(runtime, request, interval, log):
+        detail = _lease_and_bind(
+            runtime, request.run, interval, lambda: _not_needed(runtime, request, interval), replace=True
+        )
+        if isinstance(detail, str):
             return Generated(None, None, Reason.COMPLETE.value, detail)
-        runtime.state.bind_run(request.run, plan.interval, replace=True)
         reach("generate.bound")
         window = Window(runtime.config.pipeline_id, plan.interval, plan.day)
         return _claimed(runtime, request, window, plan.detail, replace=True)
@@ -210,28 +210,66 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
         if plan.interval is None:
             return _nothing(plan, _holders(runtime, request) if plan.reason is Reason.LEASED else "")
         reach("generate.planned")
-        try:
-            _take(runtime, request.run, plan.interval)
-        except LeaseHeldError:
-            continue  # another run was faster; the next plan skips its lease
-        with _chosen(runtime, request, plan.interval, log):
-            reach("generate.leased")
-            entries = runtime.state.entries(plan.interval)
-            if ledger.committed(entries) or ledger.waived(entries):  # done between the plan and the lease
-                release(runtime, request.run, plan.interval)
+        refuse_older_state(runtime)
+        planned = plan.interval
+        with _chosen(runtime, request, planned, log):
+            try:
+                interval = _lease_and_bind(
+                    runtime, request.run, planned, partial(_done_meanwhile, runtime, planned)
+                )
+            except LeaseHeldError:
+                log.window = None
+                continue  # another run was faster; the next plan skips its lease
+            if isinstance(interval, str):
+                log.window = None
                 continue
-            interval = runtime.state.bind_run(request.run, plan.interval)
             reach("generate.bound")
-            if interval == plan.interval:
+            if interval == planned:
                 _release_others(runtime, request.run, interval)
                 window = Window(runtime.config.pipeline_id, interval, plan.day)
                 return _claimed(runtime, request, window, plan.detail, replace=False)
-            release(runtime, request.run, plan.interval)  # a twin of this task bound the run first
+            release(runtime, request.run, planned)  # a twin of this task bound the run first
         return _resume(runtime, request, interval, log)
     raise TransientError(
         f"lost the race for a window {PLANNING_ROUNDS} times in a row; "
         "too many runs plan at once: lower max_active_runs, or let the retry try again"
     )
+
+
+def _done_meanwhile(runtime: Runtime, interval: Interval) -> str | None:
+    """Return that another run did something in the window between the plan and the lease, None if not."""
+    entries = runtime.state.entries(interval)
+    return "done since it was planned" if ledger.committed(entries) or ledger.waived(entries) else None
+
+
+def _lease_and_bind(
+    runtime: Runtime,
+    run: str,
+    interval: Interval,
+    not_needed: Callable[[], str | None],
+    *,
+    replace: bool = False,
+) -> Interval | str:
+    """Lease the window and bind the run to it in one step; return the window that the run is bound to.
+
+    Return the reason of `not_needed`, which is certain only under the lease, if there is one; then no lease is left.
+    A store without transactions does one after the other, and a crash between them leaves a lease only.
+    """
+
+    def work() -> Interval | str:
+        take(runtime, run, interval)
+        reach("generate.leased")
+        reason = not_needed()
+        if reason is not None:
+            release(runtime, run, interval)
+            return reason
+        return runtime.state.bind_run(run, interval, replace=replace)
+
+    try:
+        return runtime.state.together(work)
+    except BaseException:
+        runtime.renewed.pop((run, interval), None)  # the lease may have been rolled back
+        raise
 
 
 def _resume(runtime: Runtime, request: RunRequest, interval: Interval, log: PhaseRecord) -> Generated:

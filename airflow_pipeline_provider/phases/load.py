@@ -7,8 +7,9 @@ the same token and manifest again is `already`, and a run that comes later finds
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from airflow_pipeline_provider.connectors.base import LoadResult
+from airflow_pipeline_provider.connectors.base import CommitRow, LoadResult
 from airflow_pipeline_provider.core import ledger
 from airflow_pipeline_provider.core.intervals import Interval, intersect
 from airflow_pipeline_provider.core.wording import counted
@@ -34,25 +35,28 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
         check_attempt(runtime, claim, staged.attempt)  # `append` checks again; the files may be gone by now
         manifest = read_manifest(runtime, claim, staged)
         check_rules(runtime, manifest, "the window")
-        check_current(runtime, staged.token)
+        with runtime.target.session():
+            check_current(runtime, staged.token)
+            there = runtime.target.commits(claim.interval) if _refuses_shrink(runtime) else ()
         runtime.target.prepare()
         reach("load.prepared")
-        record_identity(runtime)
-        _check_policies(runtime, claim, manifest)
-        phase.check_lease()
-        runtime.state.append(
-            ledger.Entry(
-                ledger.Kind.REPLACING,
-                claim.interval,
-                runtime.clock(),
-                token=staged.token,
-                attempt=staged.attempt,
-                run=claim.run,
-                rows=manifest.rows,
-                manifest=staged.sha256,
-                detail=recorded_of(manifest),
+        with runtime.state.session():
+            record_identity(runtime)
+            _check_policies(runtime, claim, manifest, there)
+            phase.check_lease()
+            runtime.state.append(
+                ledger.Entry(
+                    ledger.Kind.REPLACING,
+                    claim.interval,
+                    runtime.clock(),
+                    token=staged.token,
+                    attempt=staged.attempt,
+                    run=claim.run,
+                    rows=manifest.rows,
+                    manifest=staged.sha256,
+                    detail=recorded_of(manifest),
+                )
             )
-        )
         reach("load.recorded")
         try:
             result = runtime.target.load(manifest, runtime.stage)
@@ -64,22 +68,28 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
         return result
 
 
-def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
-    """Decide on empty and shrunken windows before anything changes."""
+def _check_policies(runtime: Runtime, claim: Claim, manifest: Manifest, there: Sequence[CommitRow]) -> None:
+    """Decide on empty and shrunken windows before anything changes; `there` are the target's commit rows."""
     audit = runtime.config.audit
     if manifest.rows + manifest.quarantined_rows == 0 and audit.on_empty == "fail":
         raise DataError(
             "the source has no row in this window and audit.on_empty is 'fail': review the source, "
             "or set audit.on_empty to commit"
         )
-    if audit.on_shrink == "fail" and not runtime.target.identity.keeps_history:
-        _check_shrink(runtime, claim, manifest)
+    if _refuses_shrink(runtime):
+        _check_shrink(runtime, claim, manifest, there)
 
 
-def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
+def _refuses_shrink(runtime: Runtime) -> bool:
+    return runtime.config.audit.on_shrink == "fail" and not runtime.target.identity.keeps_history
+
+
+def _check_shrink(
+    runtime: Runtime, claim: Claim, manifest: Manifest, commit_rows: Sequence[CommitRow]
+) -> None:
     """Compare each committed piece by itself: a loss in one must not be hidden by a gain in another."""
     window, lost, sentence = claim.interval, 0, None
-    pieces = _committed_pieces(runtime, window)
+    pieces = _committed_pieces(runtime, window, commit_rows)
     for piece, now in zip(pieces, _rows_in(runtime, manifest, list(pieces)), strict=True):
         there, committed = runtime.target.count(piece).rows, pieces[piece]
         if now >= max(there, committed):
@@ -105,7 +115,9 @@ def _check_shrink(runtime: Runtime, claim: Claim, manifest: Manifest) -> None:
     logger.warning("%s of %s are deleted: the loss was accepted", counted(lost, "row"), window)
 
 
-def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]:
+def _committed_pieces(
+    runtime: Runtime, window: Interval, commit_rows: Sequence[CommitRow]
+) -> dict[Interval, int]:
     """Map each effective committed interval in the window to its row count, or to 0 if only a part is effective.
 
     Includes loads that the ledger lacks because the state was lost: they may have been audited.  A `replacing` entry
@@ -120,7 +132,7 @@ def _committed_pieces(runtime: Runtime, window: Interval) -> dict[Interval, int]
     }
     unknown = [
         ledger.Entry(ledger.Kind.COMMITTED, row.interval, runtime.clock(), token=row.token, rows=row.rows)
-        for row in runtime.target.commits(window)
+        for row in commit_rows
         if (row.token, row.manifest_sha) not in known
     ]
     ruling = [(intersect(piece, window), entry) for piece, entry, _ in ledger.effective([*entries, *unknown])]

@@ -71,6 +71,7 @@ def run_phase(runtime: Runtime, name: str, claim: Claim, attempt: str | None = N
     ) as record:
         try:
             with (
+                runtime.state.local_session(),
                 failures_counted(runtime, claim.run, claim.interval, name, attempt),
                 hold(runtime, claim) as held,
             ):

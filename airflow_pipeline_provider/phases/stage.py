@@ -49,7 +49,8 @@ def stage(runtime: Runtime, claim: Claim, attempt: str, receipt_paths: Sequence[
         quarantined = tuple(part for receipt in receipts for part in receipt.quarantined)
         read_back = _verify(runtime, claim, attempt, parts + quarantined)
         reach("stage.verified")
-        token = runtime.state.mint_token(floor=check_current(runtime))
+        with runtime.state.session():
+            token = runtime.state.mint_token(floor=check_current(runtime))
         reach("stage.token_minted")
         manifest = Manifest(
             claim.pipeline_id,

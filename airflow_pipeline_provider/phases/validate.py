@@ -129,9 +129,10 @@ def _judge(runtime: Runtime, claim: Claim) -> tuple[Verdict, int | None, Staged 
     )
     if early is not None:  # a source that no longer exists does not matter then
         return early, None, None, SourceFacts()
-    check_current(runtime)
-    # A window requested by hand is read again, whatever an unfinished run left in the target.
-    newest = None if claim.replace else runtime.target.newest_commit(interval)
+    with runtime.target.session():
+        check_current(runtime)
+        # A window requested by hand is read again, whatever an unfinished run left in the target.
+        newest = None if claim.replace else runtime.target.newest_commit(interval)
     loaded = staged_by(runtime, claim, newest) if newest and newest.interval == interval else None
     if newest is not None and any(_began_other_load(entry, newest) for entry in entries):
         newest = None  # the audit would refuse what the target holds

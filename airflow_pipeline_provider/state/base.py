@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 from pydantic import BaseModel
@@ -27,6 +27,8 @@ from airflow_pipeline_provider.core.wording import lease_holder
 from airflow_pipeline_provider.exceptions import LeaseHeldError
 from airflow_pipeline_provider.state.about import NOTHING, About, Act
 from airflow_pipeline_provider.state.owners import Execution, Owner, is_same_run
+
+T = TypeVar("T")
 
 
 class Lease(Struct, frozen=True, omit_defaults=True):
@@ -109,6 +111,22 @@ class State(ABC):
     def session(self) -> Iterator[None]:
         """Let this thread's reads and writes in the block share one connection; keep the block short."""
         yield
+
+    @contextmanager
+    def local_session(self) -> Iterator[None]:
+        """Share one connection as `session` does, for a block of any length, where the store is a local file.
+
+        Elsewhere it does nothing: a connection to a server must not be held while a phase waits for another service.
+        """
+        yield
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Run `work` and make its writes to this state take effect at once, or not at all where it raises.
+
+        `work` reads and writes this state only, in this thread, and may be run again.  A store without transactions
+        writes one after the other, so a crash may separate the writes: their order must be safe.
+        """
+        return work()
 
     @abstractmethod
     def now(self) -> datetime:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from airflow_pipeline_provider.state.sql_scratch import SqlStateScratch
 
 _MICROSECOND = timedelta(microseconds=1)
+T = TypeVar("T")
 
 
 class SqlStateOptions(StateOptions):
@@ -139,6 +140,15 @@ class SqlState(State):
     def session(self) -> Iterator[None]:
         with self._database().session():
             yield
+
+    @contextmanager
+    def local_session(self) -> Iterator[None]:
+        database = self._database()
+        with database.session() if database.is_sqlite else nullcontext():
+            yield
+
+    def together(self, work: Callable[[], T]) -> T:
+        return self._database().together(self._pipeline, work)
 
     def scratch(self) -> SqlStateScratch:
         from airflow_pipeline_provider.state.sql_scratch import SqlStateScratch

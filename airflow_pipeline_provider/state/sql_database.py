@@ -70,8 +70,9 @@ def _sqlite_engine(uri: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # IMMEDIATE: the write lock comes first, so nothing that was read can be stale when it is written
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
+        # IMMEDIATE: the write lock comes first, so nothing that was read can be stale when it is written.
+        # SQLAlchemy would need longer to pass the statement on than SQLite to execute it.
+        connection.connection.execute(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
 
     return engine
 
@@ -208,6 +209,10 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
         """Open a transaction; `begin` is the statement that begins it on SQLite."""
+        whole = getattr(self._session, "transaction", None)
+        if whole is not None:
+            yield whole
+            return
         held = getattr(self._session, "connection", None)
         with database_errors(self.what), nullcontext(held) if held else self.engine.connect() as connection:
             connection.execution_options(begin=begin)
@@ -226,12 +231,28 @@ class Database:
 
         A SQLite file that stays locked is a TransientError after `TRIES` rounds of waiting.
         """
+        if (whole := getattr(self._session, "transaction", None)) is not None:
+            return work(whole)
 
         def transaction(connection: sa.Connection) -> T:
             self._hold(connection, pipeline_id)
             return work(connection)
 
         return self.change(transaction)
+
+    def together(self, pipeline_id: str, work: Callable[[], T]) -> T:
+        """Run `work` so that what this thread reads and writes in it is one transaction that holds the pipeline."""
+
+        def transaction(connection: sa.Connection) -> T:
+            self._session.transaction = connection
+            try:
+                return work()
+            finally:
+                self._session.transaction = None
+
+        if getattr(self._session, "transaction", None) is not None:  # inside of another one
+            return work()
+        return self.write(pipeline_id, transaction)
 
     def change(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction that holds nothing: for what is true whenever it is written."""

@@ -23,12 +23,19 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.ledger import Entry, Kind
-from airflow_pipeline_provider.exceptions import ConfigError, FatalError, LeaseHeldError, TransientError
+from airflow_pipeline_provider.exceptions import (
+    ConfigError,
+    DataError,
+    FatalError,
+    LeaseHeldError,
+    TransientError,
+)
 from airflow_pipeline_provider.state import sql_database
 from airflow_pipeline_provider.state.about import NOTHING
 from airflow_pipeline_provider.state.sql import SqlState, SqlStateOptions
 from airflow_pipeline_provider.state.sql_coverage import read_coverage, save_coverage
 from airflow_pipeline_provider.state.sql_tables import tables
+from airflow_pipeline_provider.testing.faults import hooked
 from airflow_pipeline_provider.testing.sample_rows import ZONE, hours
 from airflow_pipeline_provider.testing.state_fixtures import FAR, OpenSqlState, OpenState, entry
 from airflow_pipeline_provider.testing.state_kit import StateConformance
@@ -54,6 +61,48 @@ def state(file: Path) -> SqlState:
 
 def options(**fields: Any) -> SqlStateOptions:
     return SqlStateOptions.model_validate({"type": "sql", "conn_id": "kit", **fields})
+
+
+# --- several writes at once
+
+
+def lease_and_bind(state: SqlState, error: Exception | None = None) -> None:
+    def work() -> None:
+        state.acquire(hours(0, 1), "dag/run", FAR)
+        assert [lease.owner for lease in state.leases()] == ["dag/run"], "it reads its own writes"
+        state.bind_run("dag/run", hours(0, 1))
+        if error is not None:
+            raise error
+
+    state.together(work)
+
+
+def test_writes_together_are_one_commit(state: SqlState, file: Path) -> None:
+    state.mint_token()
+    points: list[str] = []
+    with hooked(points.append):
+        lease_and_bind(state)
+    assert points == ["state.before_commit", "state.after_commit"]
+    other = SqlState.from_url(f"sqlite:///{file}", IDENTITY)
+    assert other.bound("dag/run") == hours(0, 1)
+    assert [lease.interval for lease in other.leases()] == [hours(0, 1)]
+
+
+def test_writes_together_are_undone_together(state: SqlState) -> None:
+    with pytest.raises(DataError):
+        lease_and_bind(state, DataError("a row cannot be read"))
+    assert (state.leases(), state.bound("dag/run")) == ([], None)
+    assert state.mint_token() == 1, "the store is usable afterwards"
+
+
+def test_a_local_session_of_a_file_opens_it_once(state: SqlState) -> None:
+    state.mint_token()
+    opened: list[object] = []
+    sa.event.listen(state._database().engine, "connect", lambda connection, _: opened.append(connection))
+    with state.local_session():
+        lease_and_bind(state)
+        assert state.newest_token() == 1
+    assert len(opened) == 1
 
 
 # --- through an Airflow connection

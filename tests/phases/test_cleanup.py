@@ -293,6 +293,7 @@ def frozen_before_it_deletes(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]
 ) -> None:
     """An audit commits, is frozen for longer than its lease, and wakes up before it looks at older files."""
+    extracted(pipeline, "flights/slow")  # an older attempt, whose files the audit wants to delete
 
     def wake(*arguments: Any) -> None:
         monkeypatch.undo()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,32 @@ class DuckDBFile:
         """Stop the engine; the next operation starts another one."""
         with self._one_at_a_time:
             self._stop_engine()
+
+
+class OneOpening:
+    """The file, opened by the first operation of a block and closed at the block's end, or by an error."""
+
+    def __init__(self, file: DuckDBFile) -> None:
+        self._file = file
+        self._stack = ExitStack()
+        self._session: DuckDBSession | None = None
+
+    @contextmanager
+    def used(self) -> Iterator[DuckDBSession]:
+        """Yield the session of an operation; after an error the next operation opens the file again."""
+        if self._session is None:
+            self._session = self._stack.enter_context(self._file.open())
+        try:
+            yield self._session
+        except BaseException as error:
+            self._session = None
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        self._session = None
+        self._stack.close()
 
 
 def _text(value: str) -> str:

@@ -7,8 +7,9 @@ that another process has open is tried again, then it is a TransientError.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -19,6 +20,7 @@ from airflow_pipeline_provider.connectors.duckdb.session import (
     STREAM_MEMORY,
     DuckDBFile,
     DuckDBSession,
+    OneOpening,
     mapped,
 )
 from airflow_pipeline_provider.connectors.duckdb.typed import DuckDBTyped, create_view, find_views
@@ -55,6 +57,7 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         super().__init__(options, identity)
         self._file = DuckDBFile(options.path)
         self._complete = False  # all tables were seen, and no error spoke against it since
+        self._shared = threading.local()
 
     def dataset(self) -> dict[str, object]:
         table = ".".join(part.lower() for part in self.tables.data.parts)
@@ -198,10 +201,22 @@ class DuckDBTarget(SqlTarget[DuckDBSession]):
         return create_view(view, comment)
 
     @contextmanager
+    def session(self) -> Iterator[None]:
+        if getattr(self._shared, "opening", None) is not None:  # inside of another one
+            yield
+            return
+        try:
+            with closing(OneOpening(self._file)) as self._shared.opening:
+                yield
+        finally:
+            self._shared.opening = None
+
+    @contextmanager
     def open_session(self, doing: str, interval: Interval | None = None) -> Iterator[DuckDBSession]:  # noqa: ARG002
         """Open the file; after an error the tables are looked up again."""
+        opening: OneOpening | None = getattr(self._shared, "opening", None)
         try:
-            with self._file.open() as session:
+            with self._file.open() if opening is None else opening.used() as session:
                 yield session
         except BaseException:
             self._complete = False  # a table may have been dropped, or the file replaced

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from airflow_pipeline_provider.connectors.base import Identity, LoadResult
 from airflow_pipeline_provider.connectors.duckdb import target as duckdb_target
-from airflow_pipeline_provider.connectors.duckdb.session import DuckDBSession
+from airflow_pipeline_provider.connectors.duckdb.session import DuckDBFile, DuckDBSession
 from airflow_pipeline_provider.connectors.duckdb.target import DuckDBTarget
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.connectors.sql_tables import DATA_COLUMNS
@@ -373,3 +373,39 @@ def test_the_module_imports_no_vendor_library():
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- one opening for several operations
+
+
+def test_operations_of_a_session_open_the_file_once(path, monkeypatch) -> None:
+    target = target_at(path)
+    target.prepare()
+    opened = []
+    open_file = DuckDBFile.open
+    monkeypatch.setattr(DuckDBFile, "open", lambda file: opened.append(1) or open_file(file))
+    with target.session():
+        assert target.newest_token() == 0
+        assert target.commits(hours(0, 1)) == []
+        with target.session():
+            assert target.count(hours(0, 1)).rows == 0
+    assert len(opened) == 1
+    assert query(path, "SELECT 1 AS x") == [{"x": 1}], "it is closed afterwards"
+
+
+def test_a_session_without_a_file_creates_none(path) -> None:
+    target = target_at(path)
+    with target.session():
+        assert target.newest_token() == 0
+    assert not path.exists()
+
+
+def test_after_an_error_a_session_opens_the_file_again(path) -> None:
+    target = target_at(path)
+    target.prepare()
+    with target.session():
+        assert target.newest_token() == 0
+        with pytest.raises(FatalError), target.open_session("test") as session:
+            session.execute("SELECT * FROM missing_table")
+        assert target.newest_token() == 0
+    assert query(path, "SELECT 1 AS x") == [{"x": 1}]
