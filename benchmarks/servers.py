@@ -54,7 +54,7 @@ def index_of(shape: str = USUAL, shards: int = 2) -> str:
 def fill_elasticsearch(settings: Settings, docs: int, shape: str = USUAL, shards: int = 2) -> None:
     """At least `docs` documents in that index, which are loaded once: contestants ask for a range of times."""
     url, index = settings.servers["elasticsearch"].url, index_of(shape, shards)
-    if _documents(url, index) < docs:
+    if _loaded_as_now(url, index) < docs:
         say(f"loading {docs:,} {shape} documents into {shards} shards of Elasticsearch (once) ...")
         output_of(settings.module("servers", url, docs, index, shape, shards))
 
@@ -95,25 +95,32 @@ def start_service(
 
 def truth(settings: Settings, docs: int, padding: int = 0, shape: str = USUAL) -> dict[str, Any]:
     """Rows, digest and bytes of the first `docs` documents; computed once."""
-    code = b"".join((ROOT / "benchmarks" / name).read_bytes() for name in ("documents.py", "shapes.py"))
-    path: Path = settings.data / f"truth-{shape}-{docs}-{padding}-{_short_hash(code)}.json"
+    path: Path = settings.data / f"truth-{shape}-{docs}-{padding}-{_version()}.json"
     if not path.exists():
         path.write_text(json.dumps(output_of(settings.module("digest", "truth", docs, padding, shape))))
     known: dict[str, Any] = json.loads(path.read_text())
     return known
 
 
-def _short_hash(data: bytes) -> str:
-    return sha256(data).hexdigest()[:12]
+def _version() -> str:
+    """Of the code that makes the documents."""
+    code = b"".join((ROOT / "benchmarks" / name).read_bytes() for name in ("documents.py", "shapes.py"))
+    return sha256(code).hexdigest()[:12]
 
 
-def _documents(url: str, index: str = "bench") -> int:
+def _loaded_as_now(url: str, index: str) -> int:
+    """How many documents the index has that the present code made."""
     try:
-        return int(_ask(f"{url}/{index}/_count")["count"])
+        mapping = _ask(f"{url}/{index}/_mapping")[index]["mappings"]
+        return _documents(url, index) if mapping.get("_meta") == {"documents": _version()} else 0
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return 0
         raise
+
+
+def _documents(url: str, index: str) -> int:
+    return int(_ask(f"{url}/{index}/_count")["count"])
 
 
 def _ask(url: str, method: str = "GET", body: bytes | None = None, kind: str = "application/json") -> Any:
@@ -127,8 +134,11 @@ def load(url: str, docs: int, index: str = "bench", shape: str = USUAL, shards: 
     from benchmarks.documents import MAPPING, Lines
 
     remove(url, index)
-    settings = {**MAPPING["settings"], "number_of_shards": shards}
-    _ask(f"{url}/{index}", "PUT", json.dumps({**MAPPING, "settings": settings}).encode())
+    made = {
+        "settings": {**MAPPING["settings"], "number_of_shards": shards},
+        "mappings": {**MAPPING["mappings"], "_meta": {"documents": _version()}},
+    }
+    _ask(f"{url}/{index}", "PUT", json.dumps(made).encode())
     lines = Lines(lambda number, _, source: b'{"index":{"_id":"log-%b"}}\n%b\n' % (number, source), shape)
     for first in range(0, docs, BULK_DOCUMENTS):
         body = b"".join(lines.write(first, min(BULK_DOCUMENTS, docs - first)))
