@@ -226,7 +226,7 @@ def account() -> Iterator[tuple[str, str]]:
 
 def test_the_snowflake_stand_in_has_what_it_can_have(run: Run, account: tuple[str, str], lake: str) -> None:
     scratch, external = account
-    more = ("--stage", lake, "--set", f"external_stage={external}")
+    more = ("--stage", lake, "--set", f"external_stage={external}", "--compression", "lz4")
     code, answer, found = run(
         "target", "snowflake_default", "--schema", scratch, *more, without=(*KIT, *NOT_IN_CI)
     )
