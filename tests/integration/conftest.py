@@ -66,7 +66,11 @@ KNOWN = {
     ),
     "page": Service(("PAGE_URL",), ("PAGE_ENV_FILE",)),
     "monitoring": Service(("PROMETHEUS_URL", "STATSD_EXPORTER_PORT")),
+    "collector": Service(("COLLECTOR_QUERY_URL", "COLLECTOR_OTLP_URL")),
 }
+
+# The build of a collector takes minutes, which only `make reliability` has.
+collect_ignore = [] if os.environ.get("RELIABILITY") == "full" else ["test_opentelemetry.py"]
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +115,12 @@ def airflow(request: pytest.FixtureRequest) -> dict[str, str]:
 def monitoring(request: pytest.FixtureRequest) -> dict[str, str]:
     """PROMETHEUS_URL and STATSD_EXPORTER_PORT: both run on the files of observability/."""
     return provide("monitoring", request)
+
+
+@pytest.fixture(scope="session")
+def collector(request: pytest.FixtureRequest) -> dict[str, str]:
+    """COLLECTOR_QUERY_URL and COLLECTOR_OTLP_URL: both run on the files of observability/."""
+    return provide("collector", request)
 
 
 @pytest.fixture(scope="module", autouse=True)

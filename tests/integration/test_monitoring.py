@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from urllib.parse import urlencode
-from urllib.request import urlopen
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
 from airflow_pipeline_provider.observability import metrics
-from airflow_pipeline_provider.operators.airflow_stats import airflow_stats
 from docs.reference import prometheus_name
 from tests import monitoring_files as files
+from tests.prometheus_queries import Prometheus, send
 from tests.stats_client import start_stats
 
 HOUR = 3600
@@ -37,29 +34,6 @@ def test_promtool_accepts(arguments: list[str], monitoring: dict[str, str]) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Prometheus:
-    """Queries to PROMETHEUS_URL."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __call__(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Return (labels, value) of each series of a query now."""
-        with urlopen(f"{self.url}/api/v1/query?{urlencode({'query': expr})}", timeout=30) as response:
-            found = json.load(response)["data"]["result"]
-        return [(each["metric"], float(each["value"][1])) for each in found]
-
-    def wait_for(
-        self, expr: str, condition: Callable[[list[tuple[dict[str, str], float]]], bool] = bool
-    ) -> list[tuple[dict[str, str], float]]:
-        """Ask until the answer is as it should be; a scrape and an evaluation take a second each."""
-        until = time.monotonic() + 60
-        while not condition(found := self(expr)):
-            assert time.monotonic() < until, f"{expr} is still {found}"
-            time.sleep(0.25)
-        return found
-
-
 @pytest.fixture(params=["with tags", "without tags"])
 def pipeline(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, monitoring: dict[str, str]
@@ -79,18 +53,6 @@ def pipeline(
     client.statsd.close()
     monkeypatch.undo()
     start_stats()
-
-
-def send(pipeline: str, values: dict[str, float]) -> None:
-    """Send each declared metric once, as the phases do."""
-    with airflow_stats():
-        for name, metric in metrics.METRICS.items():
-            if metric.kind == "counter":
-                metrics.count(name, int(values[name]), pipeline=pipeline)
-            elif metric.kind == "gauge":
-                metrics.gauge(name, values[name], pipeline=pipeline)
-            else:
-                metrics.timing(name, values[name], pipeline=pipeline, phase="load")
 
 
 def test_every_metric_arrives_and_rules_and_panels_have_results(

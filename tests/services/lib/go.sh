@@ -16,12 +16,25 @@ find_go() { # the first Go that is new enough; else the one of the PyPI package 
 }
 
 go_build() { # MODULE@VERSION FILE: build the module's command, once
-  local go build="$2.build"
-  go="$(find_go)" || die "Go 1.24 or newer builds ${1%@*}, and none is here: install it"
   say "building $1 (once) ..."
-  # module and build caches of their own, so that they can be dropped once the binary is there
-  GOBIN="$build" GOMODCACHE="$build/mod" GOCACHE="$build/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 \
-    nice -n 10 "$go" install -trimpath -ldflags "-s -w" "$1" >&2
-  mv "$(find "$build" -maxdepth 1 -type f)" "$2"
-  rm -rf "$build"
+  GOBIN="$2.build" _go "$2" install "$1"
+  mv "$(find "$2.build" -maxdepth 1 -type f)" "$2"
+  rm -rf "$2.build"
+}
+
+go_build_folder() { # FOLDER FILE: build the command whose go.mod and main.go are in the folder, once
+  say "building $1 (once) ..."
+  mkdir -p "$2.build/source"
+  cp "$1/go.mod" "$1/main.go" "$2.build/source"
+  (cd "$2.build/source" && _go "$2" build -mod=mod -o "$2.build/command" .)
+  mv "$2.build/command" "$2"
+  rm -rf "$2.build"
+}
+
+_go() { # FILE COMMAND ...: with module and build caches of their own, so that they can be dropped once the binary is there
+  local go build="$1.build" command="$2"
+  shift 2
+  go="$(find_go)" || die "Go 1.24 or newer builds $(basename "${build%.build}"), and none is here: install it"
+  GOMODCACHE="$build/mod" GOCACHE="$build/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 \
+    nice -n 10 "$go" "$command" -trimpath -ldflags "-s -w" "$@" >&2
 }
