@@ -43,7 +43,7 @@ BENCH_ARGS ?=
 # Workers of the fast tests; 0 runs them in one process.
 WORKERS ?= 2
 
-.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow test-snowflake bench profile demo docs test-airflow-3.2 page-airflow-3.2 constraints audit release-check clean services-stop
+.PHONY: help setup test lint lint-files format types types-page unit coverage page-images test-integration reliability reliability-airflow reliability-celery test-snowflake bench profile demo docs test-airflow-3.2 page-airflow-3.2 constraints audit release-check clean services-stop
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -134,15 +134,19 @@ test-integration: $(STAMP)  ## tests on real servers, which it starts and stops 
 	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
 
 reliability: $(STAMP)  ## crashes at every point and at random times on every backend; writes docs/reliability.md (more than two hours)
-	RELIABILITY=full $(BIN)/pytest tests/integration/reliability $(PYTEST_ARGS)
+	RELIABILITY=full $(BIN)/pytest tests/integration/reliability tests/integration/test_opentelemetry.py $(PYTEST_ARGS)
 	$(if $(PYTEST_ARGS),,RELIABILITY_EXAMPLES=2000 $(BIN)/pytest tests/property/test_machine.py)
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
 	$(if $(PYTEST_ARGS),,$(MAKE) page-airflow-3.2)
 
-UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py decisions.py)
-reliability-airflow: $(STAMP)  ## kills of Airflow's workers, many runs at once, gates and forms; LocalExecutor, then Celery with two workers
+UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py decisions.py many_pipelines.py partitions.py)
+reliability-airflow: $(STAMP)  ## kills of Airflow's workers, and the stories of many runs, gates, forms, days; on every executor and Airflow
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
+	$(MAKE) reliability-celery
+
+reliability-celery: $(STAMP) $(STAMP_3_2)  ## the same with two Celery workers, on the newest Airflow and on the oldest supported one
 	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
+	RELIABILITY=full EXECUTOR=CeleryExecutor CELERY_WORKERS=2 $(VENV_3_2)/bin/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 
 SNOWFLAKE_NEEDS := AIRFLOW_CONN_SNOWFLAKE_DEFAULT SNOWFLAKE_HOST SNOWFLAKE_PORT SNOWFLAKE_ACCOUNT SNOWFLAKE_USER \
 	SNOWFLAKE_PASSWORD SNOWFLAKE_DATABASE SNOWFLAKE_SCHEMA SNOWFLAKE_SCRATCH REQUESTS_CA_BUNDLE

@@ -68,12 +68,14 @@ def test_metrics_of_several_processes_add_up_and_panels_have_results(collector: 
             tags |= {"load"}
             in_prometheus += "" if TIMERS_ARE_GAUGES else "_milliseconds"
             expected *= 1000 * (1 if TIMERS_ARE_GAUGES else 2)
-        query = in_prometheus + of_mine
+        series = in_prometheus + of_mine
         if metric.kind == "timer" and not TIMERS_ARE_GAUGES:
-            ask.wait_for(f"histogram_count({query})", lambda found: found and found[0][1] == 2)
-            query = f"histogram_sum({query})"
+            ask.wait_for(f"histogram_count({series})", lambda found: [value for _, value in found] == [2])
+            series = f"histogram_sum({series})"
+        wanted = [pytest.approx(expected)]
         ((labels, _),) = ask.wait_for(
-            query, lambda found, expected=expected: found and found[0][1] == pytest.approx(expected)
+            series,
+            lambda found, wanted=wanted: [value for _, value in found] == wanted,  # type: ignore[misc]
         )
         assert {labels[tag] for tag in metric.tags} == tags
 

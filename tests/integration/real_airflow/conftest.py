@@ -27,7 +27,9 @@ from airflow_pipeline_provider.state.sql import SqlState
 from demo import nyc
 from tests.integration.real_airflow import lake
 from tests.integration.real_airflow.rest import Airflow, wait
-from tests.integration.real_airflow.stories import STORIES
+from tests.integration.real_airflow.stories import FULL, STORIES
+
+collect_ignore = [] if FULL else ["test_many_pipelines.py"]
 
 LOADER = '''"""Each file of the folder {folder} as a dag."""
 

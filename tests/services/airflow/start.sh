@@ -6,6 +6,7 @@
 #   DAGS_FOLDER         folder of DAG files (default: AIRFLOW_HOME/dags)
 #   EXECUTOR            LocalExecutor (default) or CeleryExecutor, whose Airflow has a port and a folder of its own
 #   CELERY_WORKERS      worker processes (default 2), each with WORKER_CONCURRENCY task slots (default 4)
+#   CELERY_QUEUES       queues of each worker, the last for all others (default "default default,heavy")
 #   AIRFLOW_ADMIN, AIRFLOW_ADMIN_PASSWORD   the login (default admin / admin)
 #   TRIGGERER=0         leaves the triggerer out (deferrable operators then do not resume)
 #   PRELOAD             folder with the airflow_local_settings.py of the scheduler (default: preload/)
@@ -32,7 +33,8 @@ fi
 port_free "$PORT"
 
 python="$(project_python)"
-"$python" -c "import airflow.version" 2>/dev/null || die "$python has no apache-airflow; run 'make setup'"
+version="$("$python" -c "from airflow.version import version; print(version)" 2>/dev/null)" ||
+  die "$python has no apache-airflow; run 'make setup'"
 admin="${AIRFLOW_ADMIN:-admin}" password="${AIRFLOW_ADMIN_PASSWORD:-admin}"
 if [ "$executor" = CeleryExecutor ]; then
   "$python" -c "import airflow.providers.celery" 2>/dev/null || die "apache-airflow-providers-celery is not installed"
@@ -89,8 +91,12 @@ AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL=5
 AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$((PORT + 3))
 AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$((PORT + 4))
 AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
+AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT=60
 AIRFLOW__PIPELINES__ALLOWED_MODULES=./,tests.doubles
 ENV
+  case "$version" in 3.2.*)   # docs/how-to/downstream.md: later versions do not need it
+    echo "AIRFLOW__CORE__ASSET_MANAGER_CLASS=airflow_pipeline_provider.factory.asset_manager.PartitionAssetManager" ;;
+  esac
   if [ "$executor" = CeleryExecutor ]; then
     cat <<ENV
 AIRFLOW__CELERY__BROKER_URL=${AIRFLOW__CELERY__BROKER_URL}
@@ -120,10 +126,12 @@ component dag-processor dag-processor
 want=(metadatabase scheduler dag_processor)
 if [ "${TRIGGERER:-1}" = 1 ]; then component triggerer triggerer; want+=(triggerer); fi
 if [ "$executor" = CeleryExecutor ]; then
+  read -r -a queues <<<"${CELERY_QUEUES:-default default,heavy}"
   for ((n = 1; n <= ${CELERY_WORKERS:-2}; n++)); do
     # logs are read from the shared AIRFLOW_HOME/logs, so no log server (two would fight over its port)
     : >"$run/worker-$n.log"
-    component "worker-$n" celery worker --celery-hostname "worker$n@%h" --pid "$run/worker-$n.celery" --skip-serve-logs
+    component "worker-$n" celery worker --celery-hostname "worker$n@%h" --pid "$run/worker-$n.celery" --skip-serve-logs \
+      --queues "${queues[n - 1]:-${queues[-1]}}"
   done
   for ((n = 1; n <= ${CELERY_WORKERS:-2}; n++)); do
     wait_for 120 "$run/worker-$n.pid" "$run/worker-$n.log" grep -q "ready\." "$run/worker-$n.log"
