@@ -13,7 +13,7 @@ from airflow_pipeline_provider.envelope.part_writer import micros, min_max
 from airflow_pipeline_provider.envelope.schema import integer_scalar
 
 MOST_ROWS = 8_000_000  # whose hashes are kept, 64 MB; the rows of a larger load are counted in the table
-_SORTED_ROWS = 1_000_000  # at once, which needs about 24 bytes for each
+_ROWS_AT_ONCE = 2**18  # are compared, which needs some 10 MB more
 
 
 class SentRows:
@@ -41,7 +41,7 @@ class SentRows:
         if not self._all_inside or len(self._hashes) != self.rows:
             return False
         hashes = pa.Array.from_buffers(pa.int64(), self.rows, [None, pa.py_buffer(self._hashes)])
-        return all(map(_are_distinct, _by_their_lowest_bits(hashes)))
+        return all(len(pc.unique(group)) == len(group) for group in _by_their_lowest_bits(hashes))
 
     def _add(self, batch: pa.RecordBatch) -> None:
         smallest, largest = min_max(batch.column("EVENT_TIME"))
@@ -55,9 +55,9 @@ class SentRows:
 
 
 def _by_their_lowest_bits(hashes: pa.Array) -> Iterator[pa.Array]:
-    """Yield all hashes, in groups of about `_SORTED_ROWS` of which no two have a hash in common."""
+    """Yield all hashes, in groups of about `_ROWS_AT_ONCE`, of which no two have a hash in common."""
     groups = 1
-    while groups * _SORTED_ROWS < len(hashes):
+    while groups * _ROWS_AT_ONCE < len(hashes):
         groups *= 2
     if groups == 1:
         yield hashes
@@ -65,9 +65,3 @@ def _by_their_lowest_bits(hashes: pa.Array) -> Iterator[pa.Array]:
     bits = pc.bit_wise_and(hashes, integer_scalar(groups - 1))
     for group in range(groups):
         yield hashes.filter(pc.equal(bits, integer_scalar(group)))
-
-
-def _are_distinct(hashes: pa.Array) -> bool:
-    ordered = hashes.take(pc.array_sort_indices(hashes))
-    repeated = pc.equal(ordered.slice(1), ordered.slice(0, max(len(ordered) - 1, 0)))
-    return not pc.any(repeated).as_py()

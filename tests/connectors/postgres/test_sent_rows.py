@@ -53,7 +53,7 @@ def test_repeated_ids_are_not_reported_as_distinct(batches, distinct):
 
 @pytest.mark.parametrize("repeated", [None, 0, 1, 500, 998])
 def test_a_repeated_id_is_found_in_any_group_of_hashes(monkeypatch, repeated):
-    monkeypatch.setattr(sent_rows, "_SORTED_ROWS", 10)
+    monkeypatch.setattr(sent_rows, "_ROWS_AT_ONCE", 10)
     ids = [f"id{n}" for n in range(999)]
     more = [] if repeated is None else [ids[repeated]]
     assert sent(batch(ids), batch(more)).are_distinct_inside() is (repeated is None)
