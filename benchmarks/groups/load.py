@@ -68,8 +68,8 @@ def contestants(settings: Settings) -> list[Contestant]:
         if "s3" in settings.servers:
             server = settings.servers["s3"]
             for name, how in ((PROVEN, "when_required"), (READ, "always")):
-                arguments = ("--read-back", how, "--staged", staged, "--bucket", server.url)
-                command = settings.module("contestants.stage_s3", *arguments)
+                given = ("--read-back", how, "--staged", staged, "--bucket", server.url)
+                command = settings.module("contestants.stage_s3", *given)
                 found.append(_make(S3_STAGE, name, command, facts, servers=("s3",)))
     if "replay" in settings.servers:
         docs, url = _window_docs(settings), settings.servers["replay"].url
