@@ -155,7 +155,7 @@ def test_an_invalid_section_is_reported(tmp_path, section, expected):
     [
         pytest.param("compression: lz5", "stage.compression: must be zstd or lz4, got 'lz5' (flights.yaml:3)", id="unknown codec"),
         pytest.param("compression: null", "stage.compression: must be zstd or lz4, got null", id="null"),
-        pytest.param("compresion: lz4", "stage.compresion: unknown key; did you mean 'compression'?", id="unknown key"),
+        pytest.param("kompression: lz4", "stage.kompression: unknown key; did you mean 'compression'?", id="unknown key"),
     ],
 )  # fmt: skip
 def test_an_invalid_key_of_the_stage_is_reported(tmp_path, value, expected):
