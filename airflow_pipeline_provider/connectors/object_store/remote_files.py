@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import threading
@@ -15,19 +14,18 @@ from airflow_pipeline_provider.connectors.airflow_connections import get_connect
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.connectors.deadlines import within
 from airflow_pipeline_provider.connectors.object_store import s3, s3_proof
+from airflow_pipeline_provider.connectors.object_store.remote_errors import store_error
 from airflow_pipeline_provider.connectors.object_store.s3_upload import PIECE_BYTES, S3Upload
 from airflow_pipeline_provider.envelope.manifest import Upload
-from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
+from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError
 from airflow_pipeline_provider.fault_points import reach
 from airflow_pipeline_provider.garbage_collection import relaxed_gc
-from airflow_pipeline_provider.observability.redaction import redact_text
 
 log = logging.getLogger(__name__)
 
 _READ_BLOCK = 8 * 2**20
 ANSWER_SECONDS = 600.0  # for a block or a question, with the client's own tries
 T = TypeVar("T")
-_FATAL_ERRNO = {errno.EINVAL, errno.EPERM, errno.ENAMETOOLONG}
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -128,7 +126,7 @@ class RemoteFiles:
 
     def proves(self, path: str, upload: Upload, size: int) -> bool:
         """Return True if S3 proves that the object holds the bytes of this upload."""
-        if not self._is_s3 or (self._options is not None and self._options.read_back == "always"):
+        if not self._is_s3 or self._reads_all:
             return False
         key = f"{self._prefix}{path}"
         with self._mapped("look at", path):
@@ -136,9 +134,25 @@ class RemoteFiles:
                 found = self._s3("head_object", Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
             except OSError:  # missing or denied: the caller reads the object, and meets the reason
                 return False
-        return s3_proof.is_same(found, upload, size) and self._refuses_wrong(upload.pieces > 0)
+        return s3_proof.is_same(found, upload, size) and self._refuses_wrong(in_pieces=upload.pieces > 0)
 
-    def _refuses_wrong(self, in_pieces: bool) -> bool:
+    def why_read_back(self) -> str | None:
+        """Return why part files are read back before they are loaded; None if the store proves their content."""
+        if not self._is_s3:
+            return "only S3 proves their content"
+        if self._reads_all:
+            return "stage.s3.read_back is always"
+        with self._mapped("write", ""):
+            if not s3.gives_checksums(self._fs):
+                return "checksums are when_required, by stage.s3 or the connection"
+            refuses = self._refuses_wrong(in_pieces=False) and self._refuses_wrong(in_pieces=True)
+        return None if refuses else "the store accepts wrong checksums, or knows none of whole objects"
+
+    @property
+    def _reads_all(self) -> bool:
+        return self._options is not None and self._options.read_back == "always"
+
+    def _refuses_wrong(self, *, in_pieces: bool) -> bool:
         """Return True if the store refuses wrong checksums of this kind of upload; it is asked once."""
         if in_pieces not in self._refuses:
             probe = s3_proof.refuses_wrong_pieces if in_pieces else s3_proof.refuses_wrong_object
@@ -272,7 +286,7 @@ class RemoteFiles:
                 "or correct stage.path"
             ) from error
         except Exception as error:
-            raise _error(action, self._url(path), error, self._conn_id) from error
+            raise store_error(action, self._url(path), error, self._conn_id) from error
 
 
 def _install(scheme: str) -> str:
@@ -349,41 +363,3 @@ def _modified(info: dict[str, Any]) -> datetime:
     if not isinstance(value, datetime):
         return datetime.fromtimestamp(0, timezone.utc)
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-
-
-def _error(action: str, url: str, error: Exception, conn_id: str | None) -> PipelineError:
-    """Return the error of this package for a store's exception; vendors are recognised by name, not imported."""
-    text = redact_text(f"{type(error).__name__}: {error}")
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    credentials = f"connection {conn_id!r}" if conn_id else "the environment's credentials"
-    if s3.token_expired(error):
-        return TransientError(
-            f"cannot {action} {url}: the session token of {credentials} has expired ({text}); renew it where it is "
-            "kept, the next try reads it again"
-        )
-    denied = isinstance(error, PermissionError) or status in (401, 403)
-    if denied or "Credentials" in type(error).__name__ or "Authentication" in type(error).__name__:
-        return FatalError(
-            f"cannot {action} {url}: access was denied with {credentials} ({text}); grant it, or correct them"
-        )
-    if type(error).__name__ == "FileExpired":
-        return DataError(f"{url} changed while it was read; find the other process that writes to the stage")
-    if s3.is_corrupted(error):
-        return TransientError(
-            f"cannot {action} {url}: other bytes arrived than were sent ({text}); if it happens again, check network "
-            "and memory, or set stage.s3.checksums: when_required for a store that compares checksums wrongly"
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSYS:
-        return FatalError(
-            f"cannot {action} {url}: the store does not implement the request ({text}); if it knows no checksum "
-            "headers, set stage.s3.checksums: when_required"
-        )
-    if isinstance(error, OSError) and error.errno in _FATAL_ERRNO:
-        return FatalError(
-            f"cannot {action} {url}: the store refused ({text}); check stage.path and {credentials}"
-        )
-    if isinstance(error, TypeError | AttributeError | NameError):  # a bug, not the store
-        raise error
-    return TransientError(
-        f"cannot {action} {url} ({text}); if it happens again, check the endpoint of {credentials}"
-    )

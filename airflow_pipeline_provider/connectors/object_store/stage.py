@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from airflow_pipeline_provider.config.policy import folder_problem, url_problem
 from airflow_pipeline_provider.connectors.base import Stage, StageFile
 from airflow_pipeline_provider.connectors.object_store.local_files import INCOMPLETE, LocalFiles
 from airflow_pipeline_provider.connectors.object_store.s3 import S3Options
-from airflow_pipeline_provider.connectors.probes import Probes, writable_folder
+from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_folder
 from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import ConfigError
 
@@ -154,7 +155,10 @@ class ObjectStoreStage(Stage):
         folder = Path(self._location.folder)
         if self._location.scheme == "file" and not (folder / INCOMPLETE).is_dir():
             return iter([("folder", lambda: writable_folder(folder))])
-        return super().probes()
+        files = self._files
+        if isinstance(files, LocalFiles):
+            return super().probes()
+        return chain(super().probes(), [("proof of part files", lambda: _proof(files))])
 
     def open_write(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self._files.open_write(_checked(path))
@@ -181,6 +185,11 @@ class ObjectStoreStage(Stage):
         self, before: datetime, ours: Callable[[str], bool], *, dry_run: bool = False
     ) -> Sequence[str]:
         return self._files.remove_unfinished(before, ours, dry_run=dry_run)
+
+
+def _proof(files: RemoteFiles) -> Answer:
+    why = files.why_read_back()
+    return Answer("ok", "by the store's checksums" if why is None else f"they are read back: {why}")
 
 
 def _checked(path: str) -> str:

@@ -300,7 +300,28 @@ def _without_type(original: Callable[..., None]) -> Callable[..., None]:
     return changed
 
 
-# --- certify
+# --- check --connect and certify
+
+
+@pytest.mark.parametrize(
+    ("options", "compares", "expected"),
+    [
+        ({}, {"object", "piece", "whole"}, "by the store's checksums"),
+        ({}, {"object", "piece"}, "they are read back: the store accepts wrong checksums"),
+        ({}, {"piece", "whole"}, "they are read back: the store accepts wrong checksums"),
+        ({"read_back": "always"}, set(), "they are read back: stage.s3.read_back is always"),
+        ({"checksums": "when_required"}, set(), "they are read back: checksums are when_required"),
+    ],
+)
+def test_check_connect_names_the_proof(
+    store: ChecksumStore, options: dict[str, str], compares: set[str], expected: str
+) -> None:
+    store.compares = compares
+    stage = stage_at(PATH, s3=options)
+    answer = dict(stage.probes())["proof of part files"]()
+    assert answer.status == "ok"
+    assert answer.detail.startswith(expected)
+    assert stage.list("") == []
 
 
 def test_certify_finds_the_proofs_of_a_store(store: ChecksumStore, monkeypatch: pytest.MonkeyPatch) -> None:
