@@ -342,8 +342,8 @@ COMMANDS = (
         "Compare ledger, stage and target, and repair differences",
         "Compare the ledger with the target's commit rows and counts, with the files in the stage and with the "
         "target's external stage; print each gap, overlap, orphan and difference with the command that repairs it. "
-        "--fix runs the repairs that lose nothing: it never deletes rows because the source lost them, and waives "
-        "nothing. Exit with 1 when a problem is found.",
+        "--fix runs the repairs that lose nothing: it waives nothing, and loads a window again only if the source "
+        "holds at least as many rows; ids are not compared. Exit with 1 when a problem is found.",
         "airflow_pipeline_provider.cli.doctor:doctor",
         (
             PIPELINE,

@@ -96,7 +96,7 @@ class AuditOptions(Section):
     )
     on_shrink: Literal["fail", "accept"] = Field(
         default="fail",
-        description="When a window has fewer rows than its committed version: fail, or accept.",
+        description="When a window has fewer rows than its committed version: fail, or accept. Ids are not compared.",
     )
     on_empty: Literal["commit", "fail"] = Field(
         default="commit", description="When the window has no rows: commit it, or fail."

@@ -165,12 +165,13 @@ class View:
 class Repair(Enum):
     """The table of repairs: a description, and whether the repair is lossless.
 
-    A lossless repair needs no review: it deletes no row that the source no longer holds, and waives nothing.
+    A lossless repair needs no review: it waives nothing, and loads a window again only if the source holds at least
+    as many rows.  Ids are not compared.
     """
 
     REBUILD_LEDGER = "write missing ledger entries from the target's commit rows", True
     MOVE_MISSING = "move windows that are neither committed nor waived", True
-    LOAD_AGAIN = "load a window again whose rows the source still holds", True
+    LOAD_AGAIN = "load a window again of which the source holds as many rows", True
     FILL_QUARANTINE = "write rows that the table of quarantined rows lacks from the files of the stage", True
     REMOVE_LEASES = "remove expired leases", True
     REMOVE_FILES = "remove files of abandoned attempts and unfinished uploads", True
