@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from airflow_pipeline_provider.cli.main import main
 from airflow_pipeline_provider.config.loader import load_pipeline
 from airflow_pipeline_provider.connectors.registry import options_model
 from airflow_pipeline_provider.exceptions import ConfigError
+from airflow_pipeline_provider.operators import maintenance as operators
 from airflow_pipeline_provider.operators import notifiers
 from airflow_pipeline_provider.operators.notices import FailureNotices
 from airflow_pipeline_provider.phases.runtime import open_runtime
@@ -239,6 +241,45 @@ def test_a_late_day_sends_one_notice(folder: Folder, run_dag: Callable[..., Any]
     title, reason, *_ = text.split("\n")
     assert title == f"{folder.pipeline_id}: {reason}"
     assert "2013-11-03 is late: it was due to be complete by" in reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "report", "task"),
+    [("late", "report_late", "expectations"), ("drift", "report_drift", "drift")],
+)
+def test_a_retried_maintenance_task_sends_no_second_notice(
+    folder: Folder,
+    run_dag: Callable[..., Any],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    report: str,
+    task: str,
+) -> None:
+    """The process crashes after the notice, so the next try of the same run finds the same."""
+    folder.write(
+        granularity="13h",
+        backlog="wait",
+        expect='{day_complete_by: "09:00"}',
+        airflow=hooks(receiver, f"on_{kind}").replace("retries: 0", "retries: 1"),
+    )
+    run_dag(folder.dag())
+    folder.sql("DELETE FROM events WHERE at = '2013-11-03T12:00:00Z'")
+    maintenance = with_maintenance(folder, on_shrink="warn")
+    dag = folder.dags()[maintenance]
+    dag.get_task(f"{task}__{folder.pipeline_id}").retry_delay = timedelta(0)
+    send, sent = getattr(operators, report), []
+
+    def send_and_crash(*arguments: Any) -> None:
+        send(*arguments)
+        sent.append(arguments)
+        if len(sent) == 1:
+            raise RuntimeError("the worker crashed")
+
+    monkeypatch.setattr(operators, report, send_and_crash)
+    run_dag(dag)
+    assert len(sent) == 2
+    assert len(receiver.texts(kind)) == 1
 
 
 def test_a_broken_file_sends_one_notice_each_time_that_it_breaks(
