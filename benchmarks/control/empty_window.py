@@ -1,8 +1,8 @@
-"""What the phases themselves take: windows without rows, embedded.
+"""What the phases themselves take: windows without rows, or with few, embedded.
 
-    python -m benchmarks.control.empty_window [--windows 40]
+    python -m benchmarks.control.empty_window [--windows 40] [--rows 0]
 
-Source in memory, stage in files, target DuckDB, state SQLite; all phases of a window one after the other in this
+`--rows` is the number of rows of each window.  Source in memory, stage in files, target DuckDB, state SQLite; all phases of a window one after the other in this
 process, imports and tables made before.  `seconds` is the median window, `first` the one that still had to import and
 to create everything; `cpu` and `first_cpu` are the same in CPU seconds; `phases` is the median of each phase by its
 own log line.
@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from airflow_pipeline_provider.config.loader import parse_pipeline
@@ -30,6 +30,7 @@ from airflow_pipeline_provider.phases.values import RunKind, RunRequest
 from tests.doubles.memory_source import MemorySource
 
 NOW = datetime(2024, 1, 9, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
 
 
 class PhaseSeconds:
@@ -49,11 +50,16 @@ class PhaseSeconds:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--windows", type=int, default=40)
+    parser.add_argument("--rows", type=int, default=0, help="rows of each window; 0: none")
     parser.add_argument("--folder", help="where the files are put; a temporary folder without it")
     args = parser.parse_args()
     logging.disable(logging.INFO)
     register("source", "memory", MemorySource)
-    MemorySource.table("rows")
+    table = MemorySource.table("rows")
+    for number in range(args.rows):
+        for hour in range(args.windows + 1):
+            at = NOW - 8 * 24 * HOUR + hour * HOUR + timedelta(seconds=number % 3600)
+            table.put(f"{hour}-{number}", at, f'{{"hour": {hour}, "number": {number}}}')
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(
@@ -65,7 +71,7 @@ def main() -> None:
                 "timezone": "UTC",
                 "granularity": "1h",
                 "start_day": "2024-01-01",
-                "source": {"type": "memory"},
+                "source": {"type": "memory", "table": "rows"},
                 "stage": {"type": "object_store", "path": str(folder / "stage")},
                 "target": {"type": "duckdb", "path": str(folder / "lake.duckdb"), "table": "main.bench"},
                 "state": {"type": "sql", "conn_id": "bench"},
@@ -82,6 +88,7 @@ def main() -> None:
                 seconds.append(time.perf_counter() - begun)
                 cpu.append(time.process_time() - begun_cpu)
                 assert outcome.audited is not None, f"expected a committed window, got {outcome.detail}"
+                assert outcome.audited.target_rows == args.rows, "expected the rows of one window"
     figures = {
         "rows": args.windows,
         "seconds": statistics.median(seconds[1:]),

@@ -58,6 +58,7 @@ from airflow_pipeline_provider.connectors.elasticsearch.times import (
     EPOCH,
     MILLISECOND,
     check_time_field,
+    time_field_caps,
     time_range,
     untimed,
 )
@@ -89,6 +90,7 @@ class ElasticsearchSource(Source):
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
         self._documents: Documents | None = None
+        self._untimed: int | None = None  # counted by `check`, until it is asked for
         self._shards = 1  # by the last count
         self._lock = threading.Lock()
 
@@ -145,12 +147,12 @@ class ElasticsearchSource(Source):
 
     def check(self) -> None:
         """Check the index, the type of the time field and the query on the server."""
-        self._kinds = self._documents = None
-        self._time_kinds()
-        self._count(self._filter(None))
+        self._kinds = self._documents = self._untimed = None
+        answer = time_field_caps(self._client, self._indices, self.options.time_field, self._what)
+        self._kinds = self._kinds_in(answer)
+        self._untimed = self.count_untimed()  # a search as good as any to check the query
         check_time_field(
-            self._client,
-            self._indices,
+            answer,
             self.options.time_field,
             self._what,
             holds_any=lambda: self._count({"exists": {"field": self.options.time_field}}) > 0,
@@ -192,6 +194,9 @@ class ElasticsearchSource(Source):
 
     def count_untimed(self) -> int:
         """Count documents whose time field is missing, invalid, or outside the years 1 to 9999."""
+        if self._untimed is not None:  # `check` has just counted them
+            found, self._untimed = self._untimed, None
+            return found
         return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
 
     def newest_event_time(self) -> datetime | None:
@@ -309,18 +314,12 @@ class ElasticsearchSource(Source):
     def _time_kinds(self) -> frozenset[str]:
         """Return `date`, `date_nanos` or both (a pattern over several indices); anything else is an error."""
         if self._kinds is None:
-            self._kinds = self._find_time_kinds()
+            answer = time_field_caps(self._client, self._indices, self.options.time_field, self._what)
+            self._kinds = self._kinds_in(answer)
         return self._kinds
 
-    def _find_time_kinds(self) -> frozenset[str]:
+    def _kinds_in(self, answer: dict[str, object]) -> frozenset[str]:
         name = self.options.time_field
-        answer = self._client.ask(
-            "GET",
-            f"/{index_path(self._indices)}/_field_caps",
-            params={"fields": name, "include_unmapped": "true", **EVERY_INDEX},
-            what=self._what,
-            clusters=self._clusters,
-        )
         found = member(answer, "fields", dict, self._what).get(name, {})
         if not isinstance(found, dict) or not all(isinstance(caps, dict) for caps in found.values()):
             raise UnexpectedAnswerError(self._what, "field capabilities", answer)

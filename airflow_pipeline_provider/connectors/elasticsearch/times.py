@@ -34,22 +34,34 @@ def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, object]:
     return {"bool": {"should": unusable, "minimum_should_match": 1}}
 
 
-def check_time_field(
-    client: Client, indices: Sequence[str], time_field: str, what: str, holds_any: Callable[[], bool]
-) -> None:
-    """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
-
-    Below a `nested` object each value belongs to a hidden document of its own.  `holds_any` returns whether any
-    document has the field nevertheless (`include_in_root`).
-    """
-    parents = list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
-    answer = client.ask(
+def time_field_caps(client: Client, indices: Sequence[str], time_field: str, what: str) -> dict[str, object]:
+    """Ask for the capabilities of the time field and of the objects that hold it."""
+    return client.ask(
         "GET",
         f"/{index_path(list(indices))}/_field_caps",
-        params={"fields": ",".join([time_field, *parents]), "include_unmapped": "true", **EVERY_INDEX},
+        params={
+            "fields": ",".join([time_field, *_parents(time_field)]),
+            "include_unmapped": "true",
+            **EVERY_INDEX,
+        },
         what=what,
         clusters=remote_clusters(indices),
     )
+
+
+def _parents(time_field: str) -> list[str]:
+    return list(accumulate(time_field.split("."), lambda path, step: f"{path}.{step}"))[:-1]
+
+
+def check_time_field(
+    answer: dict[str, object], time_field: str, what: str, holds_any: Callable[[], bool]
+) -> None:
+    """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
+
+    `answer` is that of `time_field_caps`.  `holds_any` returns whether any document has the field nevertheless
+    (`include_in_root`): below a `nested` object each value belongs to a hidden document of its own.
+    """
+    parents = _parents(time_field)
     fields = member(answer, "fields", dict, what)
     nested = [parent for parent in parents if "nested" in object_at(fields, parent, what)]
     if nested and not holds_any():

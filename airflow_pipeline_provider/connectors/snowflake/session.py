@@ -21,6 +21,8 @@ GRACE_SECONDS = 30.0  # the server's own limit ends first: its error has more de
 # of snowflake-connector-python, which by default retries a request without end; the connection's extra may set
 # others.  A statement may take longer: the server answers "in progress" every 45 seconds.
 _LIMITS = {"login_timeout": 60, "network_timeout": 300, "socket_timeout": 60}
+# Without a limit of 0 each login asks the metadata services of three clouds for what only telemetry needs, for 0.2 s.
+_DETECTION = "platform_detection_timeout_seconds"
 
 
 def connect(conn_id: str, statement_seconds: float) -> SnowflakeSession:
@@ -125,7 +127,7 @@ def _open(conn_id: str) -> Any:
     connection = get_connection(conn_id)
     params = bind_hook(module.SnowflakeHook(snowflake_conn_id=conn_id), connection)._get_conn_params
     limits = {name: int(connection.extra_dejson.get(name) or seconds) for name, seconds in _LIMITS.items()}
+    detection = float(connection.extra_dejson.get(_DETECTION) or 0.0)
     connector = require("snowflake.connector", "snowflake", "target snowflake")
-    return connector.connect(
-        **{**(params() if callable(params) else params), **limits}
-    )  # a property in older hooks
+    found = params() if callable(params) else params  # a property in older hooks
+    return connector.connect(**{**found, **limits, _DETECTION: detection})

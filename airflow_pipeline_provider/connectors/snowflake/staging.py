@@ -32,8 +32,6 @@ def copy_parts(
     """
     staged = _new_name("STAGED")
     session.execute(sql.create_staged(staged))
-    if not manifest.parts:
-        return staged
     copy = sql.CopyOptions(options.max_document_size, options.use_vectorized_scanner)
     if options.external_stage:
         external = sql.DIALECT.parse_name(options.external_stage)

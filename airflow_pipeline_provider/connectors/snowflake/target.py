@@ -118,7 +118,8 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
 
     def load(self, manifest: Manifest, stage: Stage) -> LoadResult:
         result = super().load(manifest, stage)
-        self.close()  # ends the session, and with it its table of copied rows and its stage of uploaded files
+        if manifest.parts:
+            self.close()  # ends the session, and with it its table of copied rows and its stage of uploaded files
         return result
 
     def require_tables(self, session: SnowflakeSession, tables: TargetTables) -> None:
@@ -127,13 +128,13 @@ class SnowflakeTarget(SqlTarget[SnowflakeSession]):
     def prepare_copy(
         self, session: SnowflakeSession, protocol: LoadProtocol, manifest: Manifest, stage: Stage
     ) -> Callable[[], int]:
+        if not manifest.parts:
+            return lambda: 0
         if is_loaded(protocol.read_commits(manifest.interval), manifest):  # checked again under the fence
             return lambda: 0
         staged = str(copy_parts(session, self.options, manifest, stage))
 
         def copy() -> int:
-            if not manifest.parts:
-                return 0
             insert = self.insert(session, protocol, staged)
             return int(session.execute(insert, protocol.stamps(manifest))[0][0])
 
