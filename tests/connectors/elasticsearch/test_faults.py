@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from typing import Any
@@ -458,6 +459,20 @@ def test_vectors_are_asked_for_where_the_server_knows_the_word(
     assert len(rows_of(read_all(source, WINDOW))) == DOCUMENTS
     asked = {json.dumps(body.get("_source")) for body in replay.searches()}
     assert asked == ({'{"exclude_vectors": false}'} if asks else {"null"})
+
+
+def test_the_checks_before_a_window_repeat_no_request(replay: Replay, source: ElasticsearchSource) -> None:
+    source.check()
+    source.count(WINDOW)
+    source.body_report()
+    source.record_id_form()
+    source.count_untimed()
+    asked = Counter(path.rpartition("/")[2] for _, path, _ in replay.asked)
+    assert asked == {"": 1, "_field_caps": 2, "_mapping": 1, "_settings": 1, "_search": 2}, (
+        "time field, vectors"
+    )
+    source.count_untimed()
+    assert len([path for _, path, _ in replay.asked if path.endswith("_search")]) == 3, "counted again later"
 
 
 @pytest.mark.parametrize("refused", ["GET /i/_mapping", "GET /i/_settings"])
