@@ -2,10 +2,10 @@
 
     python -m benchmarks.control.empty_window [--windows 40] [--rows 0]
 
-`--rows` is the number of rows of each window.  Source in memory, stage in files, target DuckDB, state SQLite; all phases of a window one after the other in this
-process, imports and tables made before.  `seconds` is the median window, `first` the one that still had to import and
-to create everything; `cpu` and `first_cpu` are the same in CPU seconds; `phases` is the median of each phase by its
-own log line.
+`--rows` is the number of rows of each window.  Source in memory, stage in files, target DuckDB, state SQLite; all
+phases of a window one after the other in this process, imports and tables made before.  `seconds` is the median
+window, `first` the one that still had to import and to create everything; `cpu` and `first_cpu` are the same in CPU
+seconds; `phases` is the median of each phase by its own log line.
 """
 
 from __future__ import annotations

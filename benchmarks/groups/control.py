@@ -10,6 +10,7 @@ from benchmarks.servers import start_elasticsearch, start_postgres
 TITLE = "The control path"
 
 NEXT, EMPTY, PARSE = "next window, PostgreSQL", "an empty window, embedded", "1,000 files to 1,000 DAGs"
+FEW = "a window of 20 rows, embedded"
 START, STATUS = "import when a task starts", "status of 1,000 pipelines"
 SHELL, TASKS = "`run` of an empty window from the shell", "CPU of the tasks of a small window, demo servers"
 RECHECK = "what a recheck of 720 windows asks Elasticsearch (3 shards)"
@@ -38,6 +39,7 @@ def contestants(settings: Settings) -> list[Contestant]:
             NEXT, ALL, "control.next_window", "--url", url, "--years", 5, "--read", "entries", "--looks", 3
         ),
         module(EMPTY, OURS, "control.empty_window"),
+        module(FEW, OURS, "control.empty_window", "--rows", 20),
         module(PARSE, OURS, "control.parse", "--by", "ours"),
         module(PARSE, VARIANTS, "control.parse", "--by", "variants"),
         module(PARSE, LOOP, "control.parse", "--by", "loop"),
@@ -75,11 +77,17 @@ def goals(results: Results) -> list[Goal]:
 
     most("next window after one and five years, on generate's connection", "≤ 10 ms", 0.010, NEXT, ONE, FIVE)
     most("the phases of an empty window", "≤ 30 ms", 0.030, EMPTY, OURS)
-    if results.has(EMPTY, OURS):
-        first = results.median(EMPTY, OURS, "first")
-        found.append(
-            Goal("the first window of a process", "≤ 700 ms", f"{first * 1000:.0f} ms", first <= 0.7)
-        )
+    for race, which in ((EMPTY, "empty"), (FEW, "20 rows")):
+        if results.has(race, OURS):
+            first = results.median(race, OURS, "first")
+            found.append(
+                Goal(
+                    f"the first window of a process, {which}",
+                    "≤ 700 ms",
+                    f"{first * 1000:.0f} ms",
+                    first <= 0.7,
+                )
+            )
     most("`run` of an empty window from the shell", "≤ 1.2 s", 1.2, SHELL, OURS)
     for case, limit in ((UNCHANGED, 3), (CHANGED, 8)):
         if results.has(RECHECK, case):

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -35,6 +35,9 @@ from airflow_pipeline_provider.exceptions import FatalError, PipelineError, Snap
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
@@ -213,13 +216,13 @@ class MemorySource(Source):
     def _batch(self, rows: list[Row]) -> pa.RecordBatch:
         import pyarrow as pa
 
-        from airflow_pipeline_provider.envelope.schema import ENVELOPE
+        from airflow_pipeline_provider.envelope.schema import ENVELOPE, instants, text
 
-        columns: list[list[Any]] = [
-            [row.record_id for row in rows],
-            [row.event_time for row in rows],
-            [self.options.table] * len(rows),
-            [row.body for row in rows],
+        times = [row.event_time for row in rows if row.event_time is not None]  # a view has no others
+        columns = [
+            text(row.record_id for row in rows),
+            instants((time - _EPOCH) // _MICROSECOND for time in times),
+            text([self.options.table] * len(rows)),
+            text(row.body for row in rows),
         ]
-        arrays = [pa.array(values, kind.type) for values, kind in zip(columns, ENVELOPE, strict=True)]
-        return pa.record_batch(arrays, schema=ENVELOPE)
+        return pa.RecordBatch.from_arrays(columns, schema=ENVELOPE)

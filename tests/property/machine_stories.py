@@ -201,6 +201,8 @@ def of_another(world: World, what: str) -> None:
 
 
 def an_audit_wakes_beside_a_newer_attempt(world: World) -> None:
+    until(world, window(world), "load")  # an older attempt, whose files the audit removes
+    world.now += LATER
     until(world, window(world), "audit", frozen_at("audit.committed"))
     world.now += LATER
     update(world)
