@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from airflow_pipeline_provider.envelope.allocator import choose_arrow_pool
 from airflow_pipeline_provider.lazy_exports import lazy_exports
+
+choose_arrow_pool()  # before a module of this package imports Arrow, whichever is the first
 
 __all__ = [
     "ENVELOPE",

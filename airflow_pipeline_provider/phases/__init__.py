@@ -4,8 +4,8 @@ generate -> validate -> extract (per slice) -> stage -> load -> audit -> drain; 
 process.  Each module's docstring describes what a crash at each of its steps leaves behind and why a rerun converges.
 """
 
-from airflow_pipeline_provider.phases.allocator import choose_arrow_pool
+from airflow_pipeline_provider.envelope.allocator import choose_arrow_pool
 
-choose_arrow_pool()  # before Arrow is imported, which only phases do
+choose_arrow_pool()  # before a connector imports Arrow
 
 __all__: list[str] = []

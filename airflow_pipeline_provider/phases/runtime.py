@@ -15,7 +15,7 @@ from airflow_pipeline_provider.connectors.registry import connector_class
 from airflow_pipeline_provider.core.days import day_of
 from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.core.windows import Window
-from airflow_pipeline_provider.phases.allocator import share_one_arena
+from airflow_pipeline_provider.envelope.allocator import share_one_arena
 from airflow_pipeline_provider.state.base import State
 from airflow_pipeline_provider.state.owners import Execution, Owner
 

@@ -17,14 +17,20 @@ NAMES = (
     "MALLOC_MMAP_THRESHOLD_",
 )
 CODE = """
-from airflow_pipeline_provider.phases.allocator import share_one_arena
+from airflow_pipeline_provider.envelope.allocator import share_one_arena
 import pyarrow as pa
 print(pa.default_memory_pool().backend_name, share_one_arena())
 """
+FIRST_IMPORTS = [
+    "airflow_pipeline_provider.phases.extract",
+    "airflow_pipeline_provider.envelope.schema",
+    "airflow_pipeline_provider.envelope.field_kinds",
+    "benchmarks.contestants.ours",
+]
 # An arena of its own for a thread is an address far from the main heap; `malloc_stats` lists each arena.
 ARENAS = """
 import ctypes, sys, threading
-from airflow_pipeline_provider.phases.allocator import share_one_arena
+from airflow_pipeline_provider.envelope.allocator import share_one_arena
 if "share" in sys.argv:
     share_one_arena()
 malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
@@ -67,3 +73,10 @@ def test_settings_of_the_environment_are_kept(env: dict[str, str], expected: str
 def test_threads_share_one_arena() -> None:
     assert run(ARENAS).stderr.count("Arena ") > 1
     assert run(ARENAS, "share").stderr.count("Arena ") == 1
+
+
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+@pytest.mark.parametrize("first", FIRST_IMPORTS)
+def test_arrow_uses_the_pool_whichever_module_is_imported_first(first: str) -> None:
+    code = f"import {first}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    assert run(code).stdout.strip() == "system"
