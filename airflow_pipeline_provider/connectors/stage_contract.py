@@ -6,12 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_pipeline_provider.connectors.connector import Connector
 from airflow_pipeline_provider.connectors.probes import Probes, stage_clock, stage_probes
 from airflow_pipeline_provider.connectors.values import StageFile
-from airflow_pipeline_provider.envelope.manifest import Upload
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Upload
 
 
 class Stage(Connector):

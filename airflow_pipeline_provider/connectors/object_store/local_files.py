@@ -20,14 +20,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import uuid4
 
 from airflow_pipeline_provider.connectors.base import StageFile
 from airflow_pipeline_provider.connectors.object_store import private_files
-from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import DataError, FatalError, PipelineError, TransientError
 from airflow_pipeline_provider.fault_points import reach
+
+if TYPE_CHECKING:
+    from airflow_pipeline_provider.envelope.manifest import Upload
 
 log = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from airflow_pipeline_provider.connectors.base import Stage, StageFile
 from airflow_pipeline_provider.connectors.object_store.local_files import INCOMPLETE, LocalFiles
 from airflow_pipeline_provider.connectors.object_store.s3 import S3Options
 from airflow_pipeline_provider.connectors.probes import Answer, Probes, writable_folder
-from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from airflow_pipeline_provider.connectors.object_store.remote_files import RemoteFiles
     from airflow_pipeline_provider.connectors.object_store.scratch import ObjectStoreScratch
+    from airflow_pipeline_provider.envelope.manifest import Upload
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:(?P<conn_id>[^@/]*)@)?(?P<bucket>[^/@]*)(?P<prefix>/.*)?"
