@@ -272,6 +272,15 @@ class LoadProtocol:
             return self.read_counts(manifest.interval)
         return self.read_counts_by_token(manifest.interval).get(manifest.token, TargetCounts(0, 0))
 
+    def holds_token(self, manifest: Manifest) -> bool:
+        """Return whether rows in the window already have the manifest's token: those of a lost commit row."""
+        token = f"{self.tables.columns.token} = {self._mark}"
+        [(found,)] = self.execute(
+            f"SELECT EXISTS (SELECT 1 FROM {self.tables.data} {self.inside} AND {token})",
+            [*self.bounds(manifest.interval), manifest.token],
+        )
+        return bool(found)
+
     @property
     def inside(self) -> str:
         """Return the condition of the pipeline's rows in an interval; bind its `bounds`."""

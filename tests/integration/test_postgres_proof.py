@@ -255,3 +255,14 @@ def test_a_row_of_another_writer_is_counted_after_the_commit(admin, load, make_l
     monkeypatch.setattr(PostgresSession, "copy", copied)
     assert load(WINDOW, NEW, token=2) == LoadResult(7, 7)
     assert load._make_target("flights").count(WINDOW) == TargetCounts(8, 8)
+
+
+def test_rows_that_already_have_the_token_are_counted(admin, make_loader, counting):
+    """They are left where the commit rows were lost together with the state, and tokens begin again."""
+    load = make_loader(keeps_history=True)
+    assert load(WINDOW, NEW, token=1) == LoadResult(7, 7)
+    admin.execute('DELETE FROM "flights_COMMITS"')
+    before = stored(admin)
+    with pytest.raises(DataError, match=r"expected 7 rows .*got 14 rows and 7 distinct ids"):
+        load(WINDOW, NEW, token=1)
+    assert stored(admin) == before
