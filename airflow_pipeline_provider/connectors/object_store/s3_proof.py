@@ -75,7 +75,7 @@ def refuses_wrong_pieces(call: s3.Call, bucket: str, prefix: str) -> bool:
         etag = call("upload_part", **piece, **_RIGHT)["ETag"]
         parts = [{"PartNumber": 1, "ETag": etag, "ChecksumCRC32": _RIGHT["ChecksumCRC32"]}]
         whole = {"ChecksumType": WHOLE_OBJECT["ChecksumType"], "ChecksumCRC32": _WRONG["ChecksumCRC32"]}
-        return _is_refused(
+        refused = _is_refused(
             lambda: call(
                 "complete_multipart_upload",
                 **place,
@@ -84,12 +84,14 @@ def refuses_wrong_pieces(call: s3.Call, bucket: str, prefix: str) -> bool:
                 **whole,
             )
         )
+        if not refused:
+            _remove(call, place)
+        return refused
     except OSError:
         return False
     finally:
         with suppress(OSError):
             s3.abort(call, bucket, {**place, "UploadId": upload_id})
-        _remove(call, place)
 
 
 def _place(bucket: str, prefix: str) -> dict[str, str]:
@@ -106,5 +108,6 @@ def _is_refused(question: Callable[[], Any]) -> bool:
 
 
 def _remove(call: s3.Call, place: dict[str, str]) -> None:
+    """Delete an object that was accepted: without one, a bucket with versions would keep a marker of the deletion."""
     with suppress(OSError):
         call("delete_object", **place)

@@ -85,7 +85,15 @@ def test_a_store_is_asked_only_once_whether_it_compares(store: ChecksumStore) ->
     for path, upload in uploads.items():
         assert upload is not None
         assert stage.proves(path, upload, len(LARGE))
-    assert len(store.asked) == len("abc") + 6  # a HEAD each; six requests of the probe
+    assert len(store.asked) == len("abc") + 5  # a HEAD each; five requests of the probe
+
+
+@SIZES
+def test_a_probe_that_was_refused_leaves_no_delete_marker(store: ChecksumStore, data: bytes) -> None:
+    """In a bucket with versions, deleting what does not exist adds one, with each process that proves parts."""
+    store.client().put_bucket_versioning(Bucket="proof", VersioningConfiguration={"Status": "Enabled"})
+    assert is_proven(data, written(stage_at(PATH), data))
+    assert all("uploadId=" in asked.query for asked in store.questions("DELETE"))
 
 
 @SIZES
