@@ -134,7 +134,7 @@ class RemoteFiles:
                 found = self._s3("head_object", Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
             except OSError:  # missing or denied: the caller reads the object, and meets the reason
                 return False
-        return s3_proof.is_same(found, upload, size) and self._refuses_wrong(in_pieces=upload.pieces > 0)
+            return s3_proof.is_same(found, upload, size) and self._refuses_wrong(in_pieces=upload.pieces > 0)
 
     def why_read_back(self) -> str | None:
         """Return why part files are read back before they are loaded; None if the store proves their content."""
@@ -158,7 +158,7 @@ class RemoteFiles:
             probe = s3_proof.refuses_wrong_pieces if in_pieces else s3_proof.refuses_wrong_object
             self._refuses[in_pieces] = probe(self._s3, self._bucket, self._prefix)
             if not self._refuses[in_pieces]:
-                log.info("%s accepts wrong checksums, so part files are read back", self._url(""))
+                log.info("%s does not refuse wrong checksums, so part files are read back", self._url(""))
         return self._refuses[in_pieces]
 
     def list(self, folder: str) -> list[StageFile]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from airflow_pipeline_provider.connectors.object_store import s3_upload
+from airflow_pipeline_provider.connectors.object_store import s3_proof, s3_upload
 from airflow_pipeline_provider.connectors.object_store.stage import ObjectStoreStage
 from airflow_pipeline_provider.envelope.manifest import Upload
 from airflow_pipeline_provider.exceptions import TransientError
@@ -215,6 +216,19 @@ def test_a_head_that_is_refused_proves_nothing(store: ChecksumStore, status: tup
     store.rule = lambda asked: (*status, "no") if is_checksum_head(asked) else None
     assert not is_proven(LITTLE, upload)
     assert stage_at(PATH).read("part") == LITTLE
+
+
+def test_an_endpoint_that_is_gone_during_the_probe_is_a_temporary_error(
+    store: ChecksumStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = written(stage_at(PATH), LITTLE)
+
+    def gone(*_: object) -> bool:
+        raise EndpointConnectionError(endpoint_url=store.url)
+
+    monkeypatch.setattr(s3_proof, "refuses_wrong_object", gone)
+    with pytest.raises(TransientError, match="cannot look at s3://proof/some/folder/part"):
+        is_proven(LITTLE, upload)
 
 
 # --- what happens to an object
