@@ -106,10 +106,8 @@ class Miss(Struct, frozen=True, omit_defaults=True):
     def sentence(self, timezone: str) -> str:
         """Return what is not as expected, without a full stop."""
         if self.what is Unmet.LATE:
-            day, due = (
-                day_of(self.interval.start, timezone),
-                local_time(self.due or self.interval.end, timezone),
-            )
+            day = day_of(self.interval.start, timezone)
+            due = local_time(self.due or self.interval.end, timezone)
             if self.completed is None:
                 return f"{day} is late: it was due to be complete by {due}"
             completed = local_time(self.completed, timezone)
@@ -144,7 +142,7 @@ def due_at(day: date, complete_by: CompleteBy, timezone: str) -> datetime:
 
 
 class Deadline(NamedTuple):
-    """Each day of the zone is due at this time."""
+    """The time at which each day of a zone is due."""
 
     timezone: str
     complete_by: CompleteBy
@@ -195,9 +193,8 @@ def days_completed_late(
 ) -> Iterator[Miss]:
     """Yield the days that were complete only after they were due, by the times of these entries.
 
-    Not judged: a day of which the ledger has nothing from before it was due, and from no other day either, since the
-    pipeline may not have begun then.  A commit that was rebuilt from the target counts as in time, since its
-    own time is lost.
+    A day that was due before the oldest entry is not judged, since the pipeline may not have begun then.  A commit
+    that was rebuilt from the target counts as in time, since its own time is lost.
     """
     written = [entry for entry in entries if entry.kind in (Kind.COMMITTED, Kind.WAIVED)]
     begun = min((entry.at for entry in entries), default=None)
@@ -205,16 +202,20 @@ def days_completed_late(
         whole, due = day_interval(day, timezone), due_at(day, complete_by, timezone)
         if begun is None or begun > due:
             continue
-        mine = sorted(
-            (entry for entry in written if entry.interval.overlaps(whole)), key=lambda entry: entry.at
-        )
-        late = [entry for entry in mine if entry.at > due and not entry.detail.get("rebuilt")]
-        done = [entry.interval for entry in mine if entry not in late]
-        if not gaps(whole, done):
+        late: list[Entry] = []
+        complete: list[Interval] = []
+        for entry in written:
+            if not entry.interval.overlaps(whole):
+                continue
+            if entry.at <= due or entry.detail.get("rebuilt"):
+                complete.append(entry.interval)
+            else:
+                late.append(entry)
+        if not gaps(whole, complete):
             continue
-        for entry in late:
-            done.append(entry.interval)
-            if not gaps(whole, done):
+        for entry in sorted(late, key=lambda entry: entry.at):
+            complete.append(entry.interval)
+            if not gaps(whole, complete):
                 yield Miss(Unmet.LATE, whole, due=due, completed=entry.at)
                 break
 
