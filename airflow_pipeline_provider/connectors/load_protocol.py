@@ -31,18 +31,18 @@ Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 
 
 class Copied(NamedTuple):
-    """What a copy inserted.
+    """The number of rows that a copy inserted, and whether they need no counting.
 
-    `alone` is whether the target proved in the same transaction that these are the only rows of the load in the
-    window, and that no two have the same record id; otherwise they are counted.
+    `proven` is whether the target proved in the same transaction that these are the only rows of the load in the
+    window, and that no two have the same record id; otherwise they are counted in the table.
     """
 
     rows: int
-    alone: bool = False
+    proven: bool = False
 
 
 Copy = Callable[[], int | Copied]
-"""Inserts the manifest's rows inside the load's transaction; returns their number, or more about them."""
+"""Inserts the manifest's rows inside the load's transaction; returns their number, or a `Copied`."""
 
 
 class WriteConflictError(TransientError):
@@ -208,8 +208,8 @@ class LoadProtocol:
     ) -> LoadResult:
         """Replace a window inside the open transaction; the caller commits, or rolls back if `already` is set.
 
-        `copy` inserts the manifest's rows.  `replace_quarantined` replaces the quarantined
-        rows; its argument is whether an earlier load overlaps the window, and so may have left some.
+        `copy` inserts the manifest's rows.  `replace_quarantined` replaces the quarantined rows; its argument is
+        whether an earlier load overlaps the window, and so may have left some.
 
         Raises:
             SupersededError: A newer token, or another manifest of this one, overlaps the window.
@@ -227,7 +227,7 @@ class LoadProtocol:
         overlapping = self.read_commits(manifest.interval)
         already = is_loaded(overlapping, manifest)
         copied = Copied(0) if already else self._replace_rows(manifest, copy)
-        counts = TargetCounts(copied.rows, copied.rows) if copied.alone else self._loaded(manifest)
+        counts = TargetCounts(copied.rows, copied.rows) if copied.proven else self._loaded(manifest)
         if already:
             return LoadResult(counts.rows, counts.distinct_ids, already=True)
         check_counts(str(self.tables.data), manifest, counts)

@@ -12,8 +12,8 @@ from airflow_pipeline_provider.core.intervals import Interval
 from airflow_pipeline_provider.envelope.part_writer import micros, min_max
 from airflow_pipeline_provider.envelope.schema import integer_scalar
 
-MOST_ROWS = 8_000_000  # whose hashes are kept, 64 MB; the rows of a larger load are counted in the table
-_ROWS_AT_ONCE = 2**18  # are compared, which needs some 10 MB more
+MOST_ROWS = 8_000_000  # hashes that are kept, 64 MB; the rows of a larger load are counted in the table
+_ROWS_AT_ONCE = 2**18  # hashes that are compared at once, which needs some 10 MB more
 
 
 class SentRows:
@@ -30,7 +30,7 @@ class SentRows:
         self._all_inside = True
 
     def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches unchanged."""
+        """Yield the batches unchanged, and keep what their rows prove."""
         for batch in batches:
             if batch.num_rows:
                 self._add(batch)

@@ -193,11 +193,11 @@ def copy_statement(table: ObjectName) -> str:
 
 
 def stored_unchanged(table: ObjectName) -> tuple[str, list[Any]]:
-    """Ask whether the table stores what this transaction inserts: one row (is plain, rows inserted, rows updated).
+    """Return the query for (is the table plain, rows that this transaction inserted, rows that it updated).
 
     Only a plain table in a database of the client's encoding keeps each row and id as they were sent, deletes what
-    it is asked to delete, and shows no rows of other tables.  The numbers are those of this transaction: they include
-    what defaults and functions did.  They are 0 if the server does not count (`track_counts`).
+    it is asked to delete, and shows no rows of other tables.  The numbers include what defaults and functions did.
+    They are 0 if the server does not count (`track_counts`).
     """
     return (
         "SELECT relkind = 'r' AND NOT (relhastriggers OR relhasrules OR relhassubclass OR relrowsecurity) "

@@ -222,18 +222,18 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         if not manifest.parts:
             return 0
         columns = self.fill_in_load(session, protocol)
-        # no other row has the load's token: without history the window is empty by now
+        # of rows with the load's token; without history the window is empty by now
         is_first = not protocol.tables.keeps_history or not protocol.holds_token(manifest)
         if not columns:
             copied, sent = _copy(session, protocol.tables.data, manifest, stage)
-            return Copied(copied, alone=is_first and _are_alone(session, protocol, sent, copied))
+            return Copied(copied, proven=is_first and _are_proven(session, protocol, sent, copied))
         session.execute(sql.create_staged(protocol.tables))
         _, sent = _copy(session, sql.STAGED, manifest, stage)
         typed_views = self.typed(self.counting_sql(session), protocol.tables)
         source, values = typed_views.values(str(sql.STAGED), list(columns.values()))
         insert = sql.insert_staged(protocol.tables, source, dict(zip(columns, values, strict=True)))
         inserted = int(session.execute(insert)[0][0])
-        return Copied(inserted, alone=is_first and _are_alone(session, protocol, sent, inserted))
+        return Copied(inserted, proven=is_first and _are_proven(session, protocol, sent, inserted))
 
     def stream(
         self,
@@ -289,8 +289,8 @@ def _copy(
     return copied, sent
 
 
-def _are_alone(session: PostgresSession, protocol: LoadProtocol, sent: SentRows, inserted: int) -> bool:
-    """Return whether the table stored the rows as they were sent, no others, and their ids are distinct.
+def _are_proven(session: PostgresSession, protocol: LoadProtocol, sent: SentRows, inserted: int) -> bool:
+    """Return whether the table stored the rows as they were sent and no others, and their ids are distinct.
 
     The table's lock, held since the first statement on it, keeps triggers and rules as they are until the commit.
     """
