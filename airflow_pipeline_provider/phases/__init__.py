@@ -4,8 +4,6 @@ generate -> validate -> extract (per slice) -> stage -> load -> audit -> drain; 
 process.  Each module's docstring describes what a crash at each of its steps leaves behind and why a rerun converges.
 """
 
-from airflow_pipeline_provider.envelope.allocator import choose_arrow_pool
-
-choose_arrow_pool()  # before a connector imports Arrow
+import airflow_pipeline_provider.envelope  # noqa: F401  chooses Arrow's pool before a connector imports Arrow
 
 __all__: list[str] = []

@@ -171,9 +171,9 @@ def _commit(
     judged: dict[str, Any],
     day_events: DayEvents | None,
 ) -> Audited:
-    """Write the commit and release the lease; `entries` are the window's when the audit began.
+    """Write the commit and release the lease.
 
-    What the commit repeats of them is of this load and its attempt, which was written before.
+    `entries` are the window's when the audit began: the commit repeats only what this load and its attempt recorded.
     """
     interval = claim.interval
     quarantined = {

@@ -237,7 +237,7 @@ def _claim_live(runtime: Runtime, request: RunRequest, log: PhaseRecord) -> Gene
 
 
 def _done_meanwhile(runtime: Runtime, interval: Interval) -> str | None:
-    """Return that another run did something in the window between the plan and the lease, None if not."""
+    """Return why the window needs no run if another run did it between the plan and the lease; None if not."""
     entries = runtime.state.entries(interval)
     return "done since it was planned" if ledger.committed(entries) or ledger.waived(entries) else None
 
