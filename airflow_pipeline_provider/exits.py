@@ -31,9 +31,8 @@ def exits_as_errors() -> Iterator[None]:
     except (SystemExit, GeneratorExit) as error:
         raise ExitedError(_sentence(error)) from error
     except BaseException as error:
-        if any(
-            kind.__name__ == "CancelledError" for kind in type(error).__mro__
-        ):  # asyncio is slow to import
+        # by its name, since asyncio is slow to import
+        if any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
             raise ExitedError(_sentence(error)) from error
         raise
 

@@ -164,11 +164,9 @@ def print_all(result: AllStatus, screen: Screen) -> None:
         screen.print_table(columns, rows, right=("days", "covered", "behind"), styles=styles)
     for one in result.pipelines:
         misses = one.unexpected.misses if one.unexpected else ()
-        for miss in sorted(misses, key=lambda miss: miss.completed is not None)[
-            :1
-        ]:  # what is open comes first
-            more = len(misses) - 1
-            and_more = f", and {more:,} more" if more else ""
+        if misses:
+            miss = min(misses, key=lambda miss: miss.completed is not None)  # an open one, if there is one
+            and_more = f", and {len(misses) - 1:,} more" if len(misses) > 1 else ""
             screen.print_line(f"{one.pipeline_id}: not as expected: {miss.sentence}{and_more}", "red")
         for sentence in _warnings(one):
             screen.print_line(f"source of {one.pipeline_id}: {sentence}", "yellow")

@@ -37,11 +37,11 @@ class Watch:
         self.connection, self.seconds, self.fired = connection, seconds, False
 
     def start(self) -> None:
-        """Start the time."""
+        """Start the deadline."""
         _watchdog.add(self)
 
     def stop(self) -> None:
-        """Stop the time; afterwards nothing is cut."""
+        """Stop the deadline; afterwards the connection is not cut."""
         _watchdog.remove(self)
 
     def cut(self) -> None:
@@ -97,7 +97,7 @@ _watchdog = _Watchdog()
 
 
 def _forget_parent() -> None:
-    """Start without the thread, and the lock that it may hold, of the process that was forked."""
+    """Replace the watchdog in a forked process, which has no thread and may have a held lock of its parent."""
     global _watchdog
     _watchdog = _Watchdog()
 

@@ -156,9 +156,8 @@ class DeadlineTimetable(Timetable):
     @property
     def summary(self) -> str:
         """Return the text in Airflow's list of DAGs."""
-        return ", ".join(f"{text} {zone}" for zone, text in self._pairs[:2]) + (
-            "…" if len(self._pairs) > 2 else ""
-        )
+        more = "…" if len(self._pairs) > 2 else ""
+        return ", ".join(f"{text} {zone}" for zone, text in self._pairs[:2]) + more
 
     def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
         """Return the day before: a manual run judges all pipelines."""

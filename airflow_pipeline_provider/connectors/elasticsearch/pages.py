@@ -223,7 +223,7 @@ def to_batch(hits: list[Any], time_field: str, *, with_routing: bool = False) ->
 
     try:
         documents = utf8([hit.source for hit in hits])
-        if not pc.all(pc.starts_with(documents, b"{")).as_py():  # empty without _source
+        if not pc.all(pc.starts_with(documents, b"{")).as_py():  # a hit without _source is empty
             _refuse_document(hits, time_field)
         indices = _indices(hits)
         names = _names(hits, indices, with_routing=with_routing)

@@ -90,7 +90,7 @@ class ElasticsearchSource(Source):
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
         self._documents: Documents | None = None
-        self._untimed: int | None = None  # counted by `check`, until it is asked for
+        self._untimed: int | None = None  # as `check` counted it; `count_untimed` returns it once
         self._shards = 1  # by the last count
         self._lock = threading.Lock()
 
@@ -150,7 +150,7 @@ class ElasticsearchSource(Source):
         self._kinds = self._documents = self._untimed = None
         answer = time_field_caps(self._client, self._indices, self.options.time_field, self._what)
         self._kinds = self._kinds_in(answer)
-        self._untimed = self.count_untimed()  # a search as good as any to check the query
+        self._untimed = self.count_untimed()  # also checks the query
         check_time_field(
             answer,
             self.options.time_field,

@@ -35,7 +35,7 @@ def untimed(time_field: str, kinds: frozenset[str]) -> dict[str, object]:
 
 
 def time_field_caps(client: Client, indices: Sequence[str], time_field: str, what: str) -> dict[str, object]:
-    """Ask for the capabilities of the time field and of the objects that hold it."""
+    """Return the response of `_field_caps` for the time field and the objects that hold it."""
     return client.ask(
         "GET",
         f"/{index_path(list(indices))}/_field_caps",
@@ -58,7 +58,7 @@ def check_time_field(
 ) -> None:
     """Raise FatalError for a field that searches cannot see; log the indices that lack the field.
 
-    `answer` is that of `time_field_caps`.  `holds_any` returns whether any document has the field nevertheless
+    `answer` is the result of `time_field_caps`.  `holds_any` returns whether any document has the field nevertheless
     (`include_in_root`): below a `nested` object each value belongs to a hidden document of its own.
     """
     parents = _parents(time_field)

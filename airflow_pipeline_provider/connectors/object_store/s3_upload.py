@@ -15,6 +15,7 @@ from airflow_pipeline_provider.connectors.object_store import s3
 from airflow_pipeline_provider.envelope.manifest import Upload
 
 PIECE_BYTES = 16 * 2**20  # what an upload holds in memory
+WHOLE_OBJECT = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS)  # answers of stores that do not know checksums of whole objects
 
 
@@ -120,9 +121,6 @@ class S3Upload:
         data = b"".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
         return data
-
-
-WHOLE_OBJECT = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 
 
 def crc_text(crc: int) -> str:
