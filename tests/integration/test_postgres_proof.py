@@ -164,6 +164,11 @@ UPDATING = f"""
     {function(f"{MOVED} RETURN 1;", "integer")}; {DEFAULT}
 """
 
+DELETING = (
+    function(f"""DELETE FROM SCHEMA.flights WHERE "RECORD_ID" = '{NEW[0].record_id}'; RETURN 1;""", "integer")
+    + f"; {DEFAULT}"
+)
+
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
@@ -192,6 +197,7 @@ UPDATING = f"""
         ),
         pytest.param(INSERTING, DataError, "got 14 rows", id="a default inserts rows"),
         pytest.param(UPDATING, DataError, "got 8 rows", id="a default moves a row into the window"),
+        pytest.param(DELETING, DataError, "got 6 rows", id="a default deletes a row that was sent"),
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_store_what_it_gets_is_refused(admin, schema, load, change, error, message):

@@ -192,8 +192,16 @@ def copy_statement(table: ObjectName) -> str:
     return f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 
+def before_copy(table: ObjectName) -> tuple[str, list[Any]]:
+    """Return the query for (the transaction's time, rows of the table that this transaction deleted)."""
+    return (
+        "SELECT CURRENT_TIMESTAMP, pg_catalog.pg_stat_get_xact_tuples_deleted(CAST(%s AS regclass))",
+        [str(table)],
+    )
+
+
 def stored_unchanged(table: ObjectName) -> tuple[str, list[Any]]:
-    """Return the query for (is the table plain, rows that this transaction inserted, rows that it updated).
+    """Return the query for (is the table plain, rows that this transaction inserted, updated, deleted).
 
     Only a plain table in a database of the client's encoding keeps each row and id as they were sent, deletes what
     it is asked to delete, and shows no rows of other tables.  The numbers include what defaults and functions did.
@@ -202,7 +210,8 @@ def stored_unchanged(table: ObjectName) -> tuple[str, list[Any]]:
     return (
         "SELECT relkind = 'r' AND NOT (relhastriggers OR relhasrules OR relhassubclass OR relrowsecurity) "
         "AND current_setting('server_encoding') = 'UTF8', "
-        "pg_catalog.pg_stat_get_xact_tuples_inserted(oid), pg_catalog.pg_stat_get_xact_tuples_updated(oid) "
+        "pg_catalog.pg_stat_get_xact_tuples_inserted(oid), pg_catalog.pg_stat_get_xact_tuples_updated(oid), "
+        "pg_catalog.pg_stat_get_xact_tuples_deleted(oid) "
         "FROM pg_catalog.pg_class WHERE oid = CAST(%s AS regclass)",
         [str(table)],
     )

@@ -11,8 +11,9 @@ is one: an UPDATE of the copied rows would leave as many dead ones, and their in
 
 Reading the rows back to count them would take a fifth of the load.  So the client counts the distinct ids as it sends
 them (`sent_rows`), and the server answers whether the table stored these rows and nothing else: it has no triggers,
-rules, policies or children, and this transaction inserted as many rows in it and updated none.  Where any of that
-does not hold, rows and distinct ids are counted in the table, as in the other databases.
+rules, policies or children, and this transaction inserted as many rows in it, updated none, and deleted none since
+the copy began.  Where any of that does not hold, rows and distinct ids are counted in the table, as in the other
+databases.
 
 When the reply to COMMIT is lost the error is transient, and the next try reads the commit row, which decides.
 """
@@ -225,15 +226,15 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
         # of rows with the load's token; without history the window is empty by now
         is_first = not protocol.tables.keeps_history or not protocol.holds_token(manifest)
         if not columns:
-            copied, sent = _copy(session, protocol.tables.data, manifest, stage)
-            return Copied(copied, proven=is_first and _are_proven(session, protocol, sent, copied))
+            copied, sent, deleted = _copy(session, protocol, protocol.tables.data, manifest, stage)
+            return Copied(copied, proven=is_first and _are_proven(session, protocol, sent, copied, deleted))
         session.execute(sql.create_staged(protocol.tables))
-        _, sent = _copy(session, sql.STAGED, manifest, stage)
+        _, sent, deleted = _copy(session, protocol, sql.STAGED, manifest, stage)
         typed_views = self.typed(self.counting_sql(session), protocol.tables)
         source, values = typed_views.values(str(sql.STAGED), list(columns.values()))
         insert = sql.insert_staged(protocol.tables, source, dict(zip(columns, values, strict=True)))
         inserted = int(session.execute(insert)[0][0])
-        return Copied(inserted, proven=is_first and _are_proven(session, protocol, sent, inserted))
+        return Copied(inserted, proven=is_first and _are_proven(session, protocol, sent, inserted, deleted))
 
     def stream(
         self,
@@ -272,29 +273,34 @@ class PostgresTarget(SqlTarget["PostgresSession"]):
 
 
 def _copy(
-    session: PostgresSession, table: ObjectName, manifest: Manifest, stage: Stage
-) -> tuple[int, SentRows]:
-    """Stream the manifest's parts into a table; memory is bounded by a row group of a part, and 8 bytes a row."""
+    session: PostgresSession, protocol: LoadProtocol, table: ObjectName, manifest: Manifest, stage: Stage
+) -> tuple[int, SentRows, int]:
+    """Stream the manifest's parts into a table; memory is bounded by a row group of a part, and 8 bytes a row.
+
+    Return the rows copied, what is known of them, and how many rows of the data table were deleted before.
+    """
     from airflow_pipeline_provider.connectors.postgres.copy import copy_rows, copy_stream, one_ahead
     from airflow_pipeline_provider.connectors.postgres.sent_rows import SentRows
     from airflow_pipeline_provider.envelope.parts import iter_parts
 
-    [(now,)] = session.execute("SELECT CURRENT_TIMESTAMP")
+    [(now, deleted)] = session.execute(*sql.before_copy(protocol.tables.data))
     interval = manifest.interval
     stamps = (manifest.pipeline_id, interval.start, interval.end, manifest.token, now)
     sent = SentRows(interval)
     batches = sent.watch(iter_parts(manifest.parts, stage.open_read))
     with one_ahead(copy_rows(batches, stamps)) as rows:  # the next rows are made while the server reads these
         copied = session.copy(sql.copy_statement(table), copy_stream(rows))
-    return copied, sent
+    return copied, sent, deleted
 
 
-def _are_proven(session: PostgresSession, protocol: LoadProtocol, sent: SentRows, inserted: int) -> bool:
+def _are_proven(
+    session: PostgresSession, protocol: LoadProtocol, sent: SentRows, inserted: int, deleted: int
+) -> bool:
     """Return whether the table stored the rows as they were sent and no others, and their ids are distinct.
 
     The table's lock, held since the first statement on it, keeps triggers and rules as they are until the commit.
     """
     if inserted != sent.rows or not sent.are_distinct_inside():
         return False
-    [(is_plain, counted, updated)] = session.execute(*sql.stored_unchanged(protocol.tables.data))
-    return bool(is_plain) and (counted, updated) == (inserted, 0)
+    [(is_plain, *counted)] = session.execute(*sql.stored_unchanged(protocol.tables.data))
+    return bool(is_plain) and counted == [inserted, 0, deleted]
