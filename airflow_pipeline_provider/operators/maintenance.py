@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from airflow_pipeline_provider.core.command_line import IN_AIRFLOW, doctor, shell_line
 from airflow_pipeline_provider.core.days import day_of, parse_day
@@ -39,6 +39,7 @@ DRIFT_KEY = "drift"
 NEW_DRIFT_KEY = "new_drift"
 MOST_RELOADS = 40  # windows of one run: its XCom stays small, and the next run takes the others
 MOST_LISTED = 5
+LONGEST_WAIT = timedelta(minutes=10)  # for a clock that is behind: more than that is no small difference
 
 
 class RecheckOperator(PipelineOperator):
@@ -198,7 +199,8 @@ class DriftOperator(PipelineOperator):
 class ExpectationsOperator(PipelineOperator):
     """Judge the last days by `expect`, record new misses in the ledger, and return sentences about these.
 
-    A day is judged at the time of the task, not at the run's.
+    A day is judged at the time of the task, not at the run's.  The clock for that may be a little behind Airflow's,
+    and a run of the schedule begins when a day is due, so its task waits until the day is due by that clock too.
 
     :param days: number of days.
     :param day: a run that only rechecks this day skips this task (templated).
@@ -216,8 +218,14 @@ class ExpectationsOperator(PipelineOperator):
         if self.day:
             raise AirflowSkipException(f"this run only rechecks {self.day}")
         with self.runtime(context) as runtime:
-            found = check_expectations(runtime, self.days, run_of(context))
+            early = _before(context, runtime.now())
+            found = None if early else check_expectations(runtime, self.days, run_of(context))
             zone = runtime.config.timezone
+        if found is None:
+            self.log.info(
+                "the clock is %.1f s behind Airflow's; this task looks again then", early.total_seconds()
+            )
+            raise AirflowRescheduleException(datetime.now(timezone.utc) + early)  # type: ignore[no-untyped-call]
         new = [miss.sentence(zone) for miss in found.new]
         for miss in found.judgement.misses:
             known = "" if miss in found.new else " (known)"
@@ -227,6 +235,16 @@ class ExpectationsOperator(PipelineOperator):
         if new and self.load_config().airflow.on_late:
             report_late(self.load_config(), _listed(new), len(new), context)
         return _listed(new)
+
+
+def _before(context: Context, now: datetime) -> timedelta:
+    """Return how long before its scheduled time the run begins by this clock; zero if the clock is far behind."""
+    run = context["dag_run"]
+    end = run.data_interval_end
+    if end is None or str(getattr(run.run_type, "value", run.run_type)) != "scheduled":
+        return timedelta()
+    early = end - now
+    return early if timedelta() < early <= LONGEST_WAIT else timedelta()
 
 
 class CleanupOperator(PipelineOperator):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
 import pendulum
 import pytest
+from airflow.sdk.exceptions import AirflowRescheduleException
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 from airflow_pipeline_provider.exceptions import ConfigError
 from airflow_pipeline_provider.factory import timetable as module
 from airflow_pipeline_provider.factory.timetable import DeadlineTimetable
+from airflow_pipeline_provider.operators import maintenance
+from airflow_pipeline_provider.phases.expectations import Checked, Judgement
 
 from .conftest import Folder
 from .test_maintenance import states, with_maintenance
@@ -135,6 +139,39 @@ def test_a_run_judges_the_pipelines_of_which_a_day_became_due(
     assert {f"expectations__{ids[name]}" for name in ids} - skipped == {
         f"expectations__{ids[name]}" for name in judged
     }
+
+
+@pytest.mark.parametrize(
+    ("run_type", "behind", "waits"),
+    [
+        pytest.param("scheduled", 8, True, id="behind"),
+        pytest.param("scheduled", 0, False, id="equal"),
+        pytest.param("scheduled", 3600, False, id="far behind"),
+        pytest.param("manual", 8, False, id="by hand"),
+    ],
+)
+def test_a_task_whose_clock_is_behind_waits_until_the_day_is_due_there_too(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, run_type: str, behind: int, waits: bool
+) -> None:
+    """Days are judged by the clock of the state if it is earlier: the day would not be due."""
+    dag_id, ids = with_deadlines(folder)
+    task: Any = folder.dags()[dag_id].get_task(f"expectations__{ids['nine']}")
+    end, asked = utc("2013-11-04T14:00"), []
+
+    @contextmanager
+    def runtime(_: object, context: object) -> Iterator[Any]:
+        yield SimpleNamespace(now=lambda: end - timedelta(seconds=behind), config=task.load_config())
+
+    def check(*_: object) -> Checked:
+        asked.append(True)
+        return Checked(Judgement(), ())
+
+    monkeypatch.setattr(type(task), "runtime", runtime)
+    monkeypatch.setattr(maintenance, "check_expectations", check)
+    run = SimpleNamespace(run_type=run_type, data_interval_end=end, dag_id=dag_id, run_id="r")
+    with pytest.raises(AirflowRescheduleException) if waits else nullcontext():
+        task.execute.__wrapped__(task, {"dag_run": run, "ti": SimpleNamespace()})
+    assert bool(asked) is not waits
 
 
 def test_the_dag_has_the_pipelines_with_a_time_and_follows_the_schedule(
