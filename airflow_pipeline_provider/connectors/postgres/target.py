@@ -9,11 +9,11 @@ The rows are streamed from the stage's parts straight into the table: a transien
 fence shorter and write everything twice.  Only where the table has physical columns, which COPY cannot compute, there
 is one: an UPDATE of the copied rows would leave as many dead ones, and their index entries, in the table.
 
-Reading the rows back to count them would take an eighth of the server's CPU.  So the client counts the distinct ids as it sends
-them (`sent_rows`), and the server answers whether the table stored these rows and nothing else: it has no triggers,
-rules, policies or children, and this transaction inserted as many rows in it, updated none, and deleted none since
-the copy began.  Where any of that does not hold, rows and distinct ids are counted in the table, as in the other
-databases.
+Reading the rows back to count them would take an eighth of the server's CPU.  So the client counts the distinct ids
+as it sends them (`sent_rows`), and the server answers whether the table stored these rows and nothing else: it has no
+triggers, rules, policies or children, and this transaction inserted as many rows in it, updated none, and deleted
+none since the copy began.  Where any of that does not hold, rows and distinct ids are counted in the table, as in the
+other databases.
 
 When the reply to COMMIT is lost the error is transient, and the next try reads the commit row, which decides.
 """
