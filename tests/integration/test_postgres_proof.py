@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -205,6 +206,22 @@ def test_a_table_that_does_not_store_what_it_gets_is_refused(admin, schema, load
     before = stored(admin)
     with pytest.raises(error, match=message):
         load(WINDOW, NEW, token=2)
+    assert stored(admin) == before
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        pytest.param('"EVENT_TIME" TYPE timestamptz(0)', "got 2 rows", id="times are rounded"),
+        pytest.param('"RECORD_ID" TYPE char(40)', "got 3 rows and 2 distinct ids", id="ids lose blanks"),
+    ],
+)
+def test_a_table_that_got_other_types_since_it_was_prepared_is_counted(admin, load, column, message):
+    admin.execute(f'DROP VIEW "flights_LATEST"; ALTER TABLE flights ALTER {column}')
+    before = stored(admin)
+    sent = [Row("a", MIDNIGHT), Row("a ", MIDNIGHT), Row("b", WINDOW.end - timedelta(milliseconds=1))]
+    with pytest.raises(DataError, match=message):
+        load(WINDOW, sent, token=2)
     assert stored(admin) == before
 
 

@@ -203,13 +203,17 @@ def before_copy(table: ObjectName) -> tuple[str, list[Any]]:
 def stored_unchanged(table: ObjectName) -> tuple[str, list[Any]]:
     """Return the query for (is the table plain, rows that this transaction inserted, updated, deleted).
 
-    Only a plain table in a database of the client's encoding keeps each row and id as they were sent, deletes what
-    it is asked to delete, and shows no rows of other tables.  The numbers include what defaults and functions did.
-    They are 0 if the server does not count (`track_counts`).
+    Only a plain table of the expected types in a database of the client's encoding keeps each row and id as they
+    were sent, deletes what it is asked to delete, and shows no rows of other tables.  `prepare` has compared the
+    types, but they may have changed since.  The numbers include what defaults and functions did.  They are 0 if the
+    server does not count (`track_counts`).
     """
     return (
         "SELECT relkind = 'r' AND NOT (relhastriggers OR relhasrules OR relhassubclass OR relrowsecurity) "
-        "AND current_setting('server_encoding') = 'UTF8', "
+        "AND current_setting('server_encoding') = 'UTF8' "
+        "AND (SELECT COUNT(*) = 2 FROM pg_catalog.pg_attribute WHERE attrelid = oid AND atttypmod = -1 AND "
+        "(attname, atttypid) IN (('RECORD_ID', 'pg_catalog.text'::regtype), "
+        "('EVENT_TIME', 'pg_catalog.timestamptz'::regtype))), "
         "pg_catalog.pg_stat_get_xact_tuples_inserted(oid), pg_catalog.pg_stat_get_xact_tuples_updated(oid), "
         "pg_catalog.pg_stat_get_xact_tuples_deleted(oid) "
         "FROM pg_catalog.pg_class WHERE oid = CAST(%s AS regclass)",
