@@ -171,7 +171,7 @@ class Repair(Enum):
 
     REBUILD_LEDGER = "write missing ledger entries from the target's commit rows", True
     MOVE_MISSING = "move windows that are neither committed nor waived", True
-    LOAD_AGAIN = "load a window again of which the source holds as many rows", True
+    LOAD_AGAIN = "load a window again if the source holds at least as many rows", True
     FILL_QUARANTINE = "write rows that the table of quarantined rows lacks from the files of the stage", True
     REMOVE_LEASES = "remove expired leases", True
     REMOVE_FILES = "remove files of abandoned attempts and unfinished uploads", True
