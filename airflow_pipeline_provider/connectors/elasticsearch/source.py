@@ -90,7 +90,6 @@ class ElasticsearchSource(Source):
         self._made: Client | None = None
         self._kinds: frozenset[str] | None = None
         self._documents: Documents | None = None
-        self._untimed: int | None = None  # as `check` counted it; `count_untimed` returns it once
         self._shards = 1  # by the last count
         self._lock = threading.Lock()
 
@@ -147,10 +146,10 @@ class ElasticsearchSource(Source):
 
     def check(self) -> None:
         """Check the index, the type of the time field and the query on the server."""
-        self._kinds = self._documents = self._untimed = None
+        self._kinds = self._documents = None
         answer = time_field_caps(self._client, self._indices, self.options.time_field, self._what)
         self._kinds = self._kinds_in(answer)
-        self._untimed = self.count_untimed()  # also checks the query
+        self._count(self._filter(None))  # the query is understood
         check_time_field(
             answer,
             self.options.time_field,
@@ -194,9 +193,6 @@ class ElasticsearchSource(Source):
 
     def count_untimed(self) -> int:
         """Count documents whose time field is missing, invalid, or outside the years 1 to 9999."""
-        if self._untimed is not None:  # `check` has just counted them
-            found, self._untimed = self._untimed, None
-            return found
         return self._count(self._filter(None, untimed(self.options.time_field, self._time_kinds())))
 
     def newest_event_time(self) -> datetime | None:
