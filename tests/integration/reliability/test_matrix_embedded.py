@@ -25,7 +25,7 @@ def test_a_rerun_completes_the_window_after_a_crash_at_each_point(
         cells = matrix.crashes(matrix.trace())
     results.add_cells(EMBEDDED.name, cells)
     assert [str(cell) for cell in cells if cell.problems] == []
-    assert len(cells) > 40
+    assert len(cells) > 35
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
