@@ -100,10 +100,11 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("extract: write a later part", rb"PUT /[^ ]*/part-", 2),
         Place("extract: write the receipt", rb"PUT /[^ ]*/receipt-"),
         Place("stage: look at a part", rb"HEAD /[^ ]*/part-"),
-        Place("stage: read a part", rb"GET /[^ ]*/part-"),
+        Place("stage: ask whether wrong checksums are refused", rb"PUT /[^ ]*/checksum-probe-"),
         Place("stage: write the manifest", rb"PUT /[^ ]*/manifest-"),
         Place("load: read the manifest", rb"GET /[^ ]*/manifest-"),
-        Place("load: read a part", rb"GET /[^ ]*/part-", 5),
+        Place("load: read a part", rb"GET /[^ ]*/part-"),
+        Place("load: read a later part", rb"GET /[^ ]*/part-", 1),
     ),
     SnowflakeLoad: (
         Place("validate: log in", rb"login-request"),
@@ -126,7 +127,7 @@ PLACES: dict[type[Faulty], tuple[Place, ...]] = {
         Place("load: in the copy", rb"PGCOPY"),
         Place("load: insert the commit row", rb"INSERT INTO"),
         Place("load: commit", rb"COMMIT\0", 1),
-        Place("audit: count", rb"COUNT\(DISTINCT", 1),
+        Place("audit: count", rb"COUNT\(DISTINCT"),
     ),
     PostgresLedger: (
         Place("generate: connect", rb"user\0"),
