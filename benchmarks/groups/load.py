@@ -17,6 +17,7 @@ from benchmarks.harness import output_of, say
 from benchmarks.servers import start_postgres, start_replay, start_s3
 
 TITLE = "Load, and a whole window"
+LISTS_ALL_GOALS = True
 
 DUCKDB, POSTGRES, WINDOW = "into DuckDB", "into PostgreSQL", "a whole window, embedded"
 S3_STAGE, PROVEN, READ = "parts proven on S3", "ours", "ours, read_back: always"
