@@ -448,3 +448,23 @@ def test_a_connection_is_cut_when_it_is_used_and_no_file_stays_open() -> None:
                     assert client.recv(100) == b""
                 assert len(cut) == 1
         assert len(list(Path("/dev/fd").iterdir())) == files
+
+
+def test_the_reply_to_an_earlier_request_comes_before_the_cut() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname(), timeout=10)
+        accepted, _ = server.accept()
+        accepted.settimeout(10)
+        ours = {one for one in open_connections() if one[0] == client.fileno()}
+        with client, accepted:
+            client.sendall(b"page 2")
+            with cutting(ours, "reply") as cut:
+                assert accepted.recv(100) == b"page 2"
+                accepted.sendall(b"two")
+                assert client.recv(100) == b"two"
+                assert cut == []
+                client.sendall(b"page 3")
+                assert accepted.recv(100) == b"page 3"
+                accepted.sendall(b"three")
+                assert client.recv(100) == b""
+                assert len(cut) == 1

@@ -60,14 +60,24 @@ class _Splice:
 
     def _forward(self) -> None:
         with suppress(OSError, ValueError):
-            request = self._near.recv(_BLOCK)
-            if not request:
-                return
-            self._cut.append(self._addresses)
-            if self._lost == "reply":
-                self._network.sendall(request)
-                self._await_reply()
+            request = self._next_request()
+            if request:
+                self._cut.append(self._addresses)
+                if self._lost == "reply":
+                    self._network.sendall(request)
+                    self._await_reply()
         self.close()
+
+    def _next_request(self) -> bytes:
+        """Return what the client sends next, empty if a side ends; forward the reply to what it had sent before."""
+        while True:
+            ready, _, _ = select.select([self._near, self._network], [], [])
+            if self._near in ready:
+                return self._near.recv(_BLOCK)
+            reply = self._network.recv(_BLOCK)
+            if not reply:
+                return b""
+            self._near.sendall(reply)
 
     def _await_reply(self) -> None:
         """Forward what else the client sends until the server replies."""

@@ -7,6 +7,7 @@ created and removed.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
@@ -44,6 +45,7 @@ from airflow_pipeline_provider.testing.source_rows import (
 )
 
 SMALL_PAGE = 10
+PREFETCH_SECONDS = 0.5  # in which the reply to a request for the next page comes
 _PAGED_ROWS = 100  # besides those of the time that most rows share
 Rows = Counter[tuple[str, datetime, str]]
 
@@ -183,6 +185,7 @@ def refuses_cut_connection(lab: SourceLab) -> str:
         try:
             with source.open(Slice(0, 1, part), 1) as iterators:
                 batches.append(next(iter(iterators[0])))
+                time.sleep(PREFETCH_SECONDS)  # a thread that already waits for a reply does not see the cut
                 with cutting(open_connections() - before, "reply") as cut:
                     batches += [batch for iterator in iterators for batch in iterator]
         except PipelineError as error:
