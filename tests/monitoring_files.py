@@ -58,6 +58,15 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
+def alerts_of_a_pipeline() -> set[tuple[str, str]]:
+    """Return the alerts about a single pipeline, with their state when their condition has just become true."""
+    return {
+        (rule["alert"], "pending" if "for" in rule else "firing")
+        for rule in rules()
+        if "alert" in rule and "$labels.pipeline" in rule["annotations"]["summary"]
+    }
+
+
 def rule_queries() -> list[Query]:
     return [query(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
 

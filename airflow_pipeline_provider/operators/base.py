@@ -101,6 +101,11 @@ def run_of(context: Context) -> str:
     return f"{dag_run.dag_id}/{dag_run.run_id}"
 
 
+def run_type_of(dag_run: Any) -> str:
+    """Return the type of a DAG run, such as `scheduled`; Airflow passes it as an enumeration or as text."""
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type))
+
+
 def is_last_try(ti: Any) -> bool:
     """Return whether Airflow does not retry the task after this try."""
     return bool(ti.try_number > ti.max_tries)

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 
 from airflow_pipeline_provider.core.expectations import Deadline, parse_complete_by
+from airflow_pipeline_provider.operators.base import run_type_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,8 +58,7 @@ class ChooseDueOperator(BaseOperator, SkipMixin):
     def execute(self, context: Context) -> None:
         run = context["dag_run"]
         start, end = run.data_interval_start, run.data_interval_end
-        is_scheduled = str(getattr(run.run_type, "value", run.run_type)) == "scheduled"
-        if start is None or end is None or not is_scheduled:
+        if start is None or end is None or run_type_of(run) != "scheduled":
             return
         due = {
             task_id

@@ -15,7 +15,7 @@ from airflow_pipeline_provider.core.windows import NamedRun, parse_window_id
 from airflow_pipeline_provider.core.wording import local_window
 from airflow_pipeline_provider.exceptions import ConfigError, LeaseHeldError
 from airflow_pipeline_provider.operators import asset_events
-from airflow_pipeline_provider.operators.base import LABEL, WINDOW_KEY, PipelineOperator, run_of
+from airflow_pipeline_provider.operators.base import LABEL, WINDOW_KEY, PipelineOperator, run_of, run_type_of
 from airflow_pipeline_provider.operators.ended_runs import release_ended
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.values import Claim, Generated, RunKind, RunRequest
@@ -142,7 +142,7 @@ def run_request(context: Context, config: PipelineConfig) -> RunRequest:
     if not isinstance(conf, Mapping):
         raise ConfigError(f"conf: expected a JSON object such as {{}}, got {quote(conf)}")
     reference = dag_run.run_after
-    if str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "backfill":
+    if run_type_of(dag_run) == "backfill":
         if config.schedule != "auto":
             raise ConfigError(
                 f"schedule: a backfill moves the windows of the day plan, which only `schedule: auto` makes the "

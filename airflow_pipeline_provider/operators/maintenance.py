@@ -22,7 +22,7 @@ from airflow_pipeline_provider.core.intervals import Interval, iso_utc
 from airflow_pipeline_provider.core.windows import NamedRun, Window
 from airflow_pipeline_provider.core.wording import counted, local_window
 from airflow_pipeline_provider.operators import asset_events
-from airflow_pipeline_provider.operators.base import PipelineOperator, run_of
+from airflow_pipeline_provider.operators.base import PipelineOperator, run_of, run_type_of
 from airflow_pipeline_provider.operators.notices import report_drift, report_late
 from airflow_pipeline_provider.operators.trigger_run import trigger_run
 from airflow_pipeline_provider.phases.cleanup import cleanup
@@ -241,7 +241,7 @@ def _before(context: Context, now: datetime) -> timedelta:
     """Return how long before its scheduled time the run begins by this clock; zero if the clock is far behind."""
     run = context["dag_run"]
     end = run.data_interval_end
-    if end is None or str(getattr(run.run_type, "value", run.run_type)) != "scheduled":
+    if end is None or run_type_of(run) != "scheduled":
         return timedelta()
     early = end - now
     return early if timedelta() < early <= LONGEST_WAIT else timedelta()

@@ -33,7 +33,7 @@ from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
 from airflow_pipeline_provider.phases.schema_changes import judge_fields
 from airflow_pipeline_provider.phases.source_facts import recorded
-from airflow_pipeline_provider.phases.stage import rules_of_load, stage, staged_by
+from airflow_pipeline_provider.phases.stage import replacing, rules_of_load, stage, staged_by
 from airflow_pipeline_provider.phases.validate import begin_attempt
 from airflow_pipeline_provider.phases.values import Audited, Claim, Staged
 
@@ -191,26 +191,16 @@ def _commit(
     }
     if runtime.target.identity.keeps_history:
         detail["outdated"] = counts.target - runtime.target.count_newest(interval, staged.token)
-    replacing = ledger.Entry(
-        ledger.Kind.REPLACING,
-        interval,
-        runtime.clock(),
-        token=staged.token,
-        attempt=staged.attempt,
-        run=claim.run,
-        rows=staged.rows,
-        manifest=staged.sha256,
-        detail=quarantined,
-    )
+    began = replacing(runtime, claim, staged, staged.rows, quarantined)
     others = {entry.attempt for entry in entries} - {staged.attempt, None}
     is_done = day_events is None and not others  # nothing is left to do under the lease
 
     def commit() -> None:
         # A state that was lost and begun again has no `replacing` for what the target holds; a repeat changes nothing
-        runtime.state.append(replacing)
+        runtime.state.append(began)
         if day_events is not None:
             day_events.expect(claim, staged.token)
-        runtime.state.append(replace(replacing, kind=ledger.Kind.COMMITTED, detail=detail))
+        runtime.state.append(replace(began, kind=ledger.Kind.COMMITTED, detail=detail))
         if is_done:
             release(runtime, claim.run, interval)
 

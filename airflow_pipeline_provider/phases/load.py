@@ -23,7 +23,7 @@ from airflow_pipeline_provider.phases.identity import record_identity
 from airflow_pipeline_provider.phases.record_ids import explained
 from airflow_pipeline_provider.phases.run_phase import run_phase
 from airflow_pipeline_provider.phases.runtime import Runtime
-from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest, recorded_of
+from airflow_pipeline_provider.phases.stage import check_attempt, read_manifest, recorded_of, replacing
 from airflow_pipeline_provider.phases.values import Claim, Staged
 
 logger = logging.getLogger(__name__)
@@ -44,19 +44,7 @@ def load(runtime: Runtime, claim: Claim, staged: Staged) -> LoadResult:
             record_identity(runtime)
             _check_policies(runtime, claim, manifest, there)
             phase.check_lease()
-            runtime.state.append(
-                ledger.Entry(
-                    ledger.Kind.REPLACING,
-                    claim.interval,
-                    runtime.clock(),
-                    token=staged.token,
-                    attempt=staged.attempt,
-                    run=claim.run,
-                    rows=manifest.rows,
-                    manifest=staged.sha256,
-                    detail=recorded_of(manifest),
-                )
-            )
+            runtime.state.append(replacing(runtime, claim, staged, manifest.rows, recorded_of(manifest)))
         reach("load.recorded")
         try:
             result = runtime.target.load(manifest, runtime.stage)

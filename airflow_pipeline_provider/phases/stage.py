@@ -183,6 +183,21 @@ def rules_of_load(
     return rewritten.detail() if rewritten else {}
 
 
+def replacing(runtime: Runtime, claim: Claim, staged: Staged, rows: int, detail: dict[str, Any]) -> Entry:
+    """Return the entry that load writes before it replaces the window; audit repeats it, as the state may lack it."""
+    return Entry(
+        Kind.REPLACING,
+        claim.interval,
+        runtime.clock(),
+        token=staged.token,
+        attempt=staged.attempt,
+        run=claim.run,
+        rows=rows,
+        manifest=staged.sha256,
+        detail=detail,
+    )
+
+
 def recorded_of(manifest: Manifest) -> dict[str, Any]:
     """Return what `replacing` records of a manifest, for audits that know only the commit row, and for the page."""
     return {

@@ -206,12 +206,17 @@ class Database:
             with database_errors(self.what):
                 connection.close()
 
+    @property
+    def _outer(self) -> sa.Connection | None:
+        """Return the transaction of `together` in which this thread is, None outside of one."""
+        outer: sa.Connection | None = getattr(self._session, "transaction", None)
+        return outer
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
-        """Open a transaction; `begin` is the statement that begins it on SQLite."""
-        whole = getattr(self._session, "transaction", None)
-        if whole is not None:
-            yield whole
+        """Open a transaction, or join that of `together`; `begin` is the statement that begins it on SQLite."""
+        if self._outer is not None:
+            yield self._outer
             return
         held = getattr(self._session, "connection", None)
         with database_errors(self.what), nullcontext(held) if held else self.engine.connect() as connection:
@@ -231,8 +236,8 @@ class Database:
 
         A SQLite file that stays locked is a TransientError after `TRIES` rounds of waiting.
         """
-        if (whole := getattr(self._session, "transaction", None)) is not None:
-            return work(whole)
+        if self._outer is not None:
+            return work(self._outer)
 
         def transaction(connection: sa.Connection) -> T:
             self._hold(connection, pipeline_id)
@@ -250,7 +255,7 @@ class Database:
             finally:
                 self._session.transaction = None
 
-        if getattr(self._session, "transaction", None) is not None:  # inside of another one
+        if self._outer is not None:
             return work()
         return self.write(pipeline_id, transaction)
 

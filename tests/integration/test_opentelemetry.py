@@ -80,14 +80,12 @@ def test_metrics_of_several_processes_add_up_and_panels_have_results(collector: 
         assert {labels[tag] for tag in metric.tags} == tags
 
     # rules: those that wait for nothing fire
-    expected_alerts = {
-        (rule["alert"], "pending" if "for" in rule else "firing")
-        for rule in files.rules()
-        if "alert" in rule and "$labels.pipeline" in rule["annotations"]["summary"]
-    }
     ask.wait_for(
         f"ALERTS{of_mine}",
-        lambda found: {(labels["alertname"], labels["alertstate"]) for labels, _ in found} == expected_alerts,
+        lambda found: (
+            {(labels["alertname"], labels["alertstate"]) for labels, _ in found}
+            == files.alerts_of_a_pipeline()
+        ),
     )
 
     # panels: as Grafana fills in the variables. Two samples of a counter make an increase.
