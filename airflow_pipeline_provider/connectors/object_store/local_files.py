@@ -144,7 +144,7 @@ class LocalFiles:
                     with private_files.opened(self._root, path.split("/")[:-1]) as folder:
                         os.unlink(full.name, dir_fd=folder)
                 except FileNotFoundError:
-                    pass
+                    continue  # nor is its folder removed: a writer may have made it for a file about to be named
                 except NotADirectoryError:  # a file or a symbolic link is in the place of a folder
                     continue
                 _prune(full.parent, self._root)
@@ -170,7 +170,7 @@ class LocalFiles:
                 private_files.make_folders(final.parent, self._folder_mode)
                 waiting.replace(final)
                 break
-            except FileNotFoundError:  # a process that deletes pruned the still empty folder in between
+            except FileNotFoundError:  # a process that deleted the last file there removed the folder
                 if not left:
                     raise
                 time.sleep(random.uniform(0, 0.01))  # noqa: S311  (else both may go on in step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class ObjectStoreScratch(StageScratch):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             for folder in self._above:
-                if folder.exists() and not any(folder.iterdir()):
+                with suppress(OSError):  # gone already, or another process has files in it
                     folder.rmdir()
 
     def cost(self) -> str:

@@ -119,6 +119,7 @@ class TestLocalFolder(StageConformance):
 
         def clean():
             while not stop.is_set():
+                stage.write("day/w/x", b"1")
                 stage.delete(["day/w/x"])
 
         cleaner = threading.Thread(target=clean)
@@ -130,6 +131,16 @@ class TestLocalFolder(StageConformance):
         finally:
             stop.set()
             cleaner.join()
+
+    def test_deleting_a_file_that_is_gone_leaves_a_folder_that_a_writer_may_have_made(self, stage, tmp_path):
+        stage.write("day/w/1", b"1")
+        (folder,) = tmp_path.rglob("w")
+        (folder / "1").unlink()
+        stage.delete(["day/w/1"])
+        assert folder.is_dir()
+        stage.write("day/w/2", b"1")
+        stage.delete(["day/w/2"])
+        assert not folder.parent.exists()
 
     def test_a_file_in_place_of_a_folder_is_said(self, stage):
         stage.write("a", b"1")
