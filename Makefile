@@ -139,7 +139,7 @@ reliability: $(STAMP)  ## crashes at every point and at random times on every ba
 	$(if $(PYTEST_ARGS),,$(MAKE) reliability-airflow)
 	$(if $(PYTEST_ARGS),,$(MAKE) page-airflow-3.2)
 
-UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py decisions.py many_pipelines.py partitions.py)
+UNDER_AIRFLOW = $(addprefix tests/integration/real_airflow/test_,at_once.py killed_workers.py decisions.py late_days.py many_pipelines.py partitions.py)
 reliability-airflow: $(STAMP)  ## kills of Airflow's workers, and the stories of many runs, gates, forms, days; on every executor and Airflow
 	RELIABILITY=full $(BIN)/pytest $(UNDER_AIRFLOW) $(PYTEST_ARGS)
 	$(MAKE) reliability-celery
