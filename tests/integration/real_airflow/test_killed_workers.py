@@ -1,7 +1,8 @@
 """Kill Airflow's worker processes by SIGKILL under a running scheduler: at fault points, and at random times.
 
-Two pipelines run side by side.  Tasks of the first kill themselves at fault points (`killing_dags`); those of the
-second are killed from outside.  RELIABILITY=full kills at every point and a hundred times at random.
+Pipelines run side by side.  Tasks of the first kill themselves at fault points (`killing_dags`); those of the others
+are killed from outside.  RELIABILITY=full kills at every point and a hundred times at random, of a pipeline with
+`backlog_granularity` too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +32,15 @@ pytestmark = [
 ]
 
 HOURS = 2 if FULL else 5
+PLANNED = set(lake.windows(*THE_LONG_DAY, HOURS))
 LIVE_RUNS = 3  # started by hand, in addition to the scheduled one
 SETTINGS: dict[str, Any] = {
     "granularity": f"{HOURS}h",
     "state": {"lease": "30s"},  # shorter than Airflow takes to notice that a worker is gone
     "airflow": {"retries": 20, "retry_delay": "1s", "max_active_runs": 4},
 }
+LARGER = {**SETTINGS, "backlog_granularity": "12h"}  # the day lies back: 00:00 to 12:00, and 13 hours
+AT_RANDOM_TIMES = {"at_random": SETTINGS, "larger": LARGER} if FULL else {"at_random": SETTINGS}
 MOST_TRIES = 12  # of a task that is killed: the retries after these are for other errors
 AT_POINTS = {TASK: len(POINTS), WORKER: 6, ORPHAN: 6} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
 AT_RANDOM = {TASK: 80, WORKER: 10, ORPHAN: 10} if FULL else {TASK: 6, WORKER: 1, ORPHAN: 1}
@@ -50,10 +55,10 @@ IN_A_TRANSACTION = {
 
 
 class Attacked(NamedTuple):
-    """Ids of the two pipelines, and the folder with the orders of the first one."""
+    """Ids of the pipelines, and the folder with the orders of the one that is killed at points."""
 
     at_points: str
-    at_random: str
+    at_random: dict[str, str]
     kills: Path
 
 
@@ -68,16 +73,18 @@ def attacked(world: World, dice: random.Random) -> Iterator[Attacked]:
     folder.mkdir()
     shutil.copy(world.folder / "defaults.yaml", folder)
     here = replace(world, folder=folder)
-    at_points, at_random = (
-        here.pipeline(short, "weather", THE_LONG_DAY, SETTINGS) for short in ("at_points", "at_random")
-    )
+    at_points = here.pipeline("at_points", "weather", THE_LONG_DAY, SETTINGS)
+    at_random = {
+        short: here.pipeline(short, "weather", THE_LONG_DAY, settings)
+        for short, settings in AT_RANDOM_TIMES.items()
+    }
     kills = folder / "kills" / at_points
     (kills / "taken").mkdir(parents=True)
     for order in orders(dice):
         (kills / order).touch()
     loader = folder.with_suffix(".py")
     shutil.copy(Path(__file__).with_name("killing_dags.py"), loader)
-    for dag_id in (at_points, at_random):
+    for dag_id in (at_points, *at_random.values()):
         world.airflow.unpause(dag_id)
         for _ in range(LIVE_RUNS):
             world.airflow.trigger(dag_id)
@@ -102,11 +109,12 @@ def orphans(kills: Path) -> list[int]:
     return [int(order.read_text()) for order in (kills / "taken").glob(f"{ORPHAN}@*")]
 
 
+@pytest.mark.parametrize("short", AT_RANDOM_TIMES)
 def test_kills_at_random_times_lose_and_double_no_row(
-    world: World, attacked: Attacked, dice: random.Random, seed: int
+    world: World, attacked: Attacked, dice: random.Random, seed: int, short: str
 ) -> None:
     """Kill any running process; when all is done before the last kill, request a window again."""
-    dag_id, left = attacked.at_random, [how for how, count in AT_RANDOM.items() for _ in range(count)]
+    dag_id, left = attacked.at_random[short], [how for how, count in AT_RANDOM.items() for _ in range(count)]
     dice.shuffle(left)
     orphaned = []
     while left:
@@ -117,13 +125,18 @@ def test_kills_at_random_times_lose_and_double_no_row(
             if processes.kill(try_id, runner, left[-1]) and left.pop() == ORPHAN:
                 orphaned.append(runner.pid)
         elif all(run["state"] in FINISHED for run in world.airflow.runs(dag_id)):
-            start, end = dice.choice(lake.windows(*THE_LONG_DAY, HOURS))
+            start, end = dice.choice(sorted(PLANNED))
             world.airflow.trigger(dag_id, {"window_start": start.isoformat(), "window_end": end.isoformat()})
     for pid in orphaned:
         wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
     world.airflow.quiet(dag_id, LIVE_RUNS + 1)
     assert again(world, dag_id) > 0, f"no task was tried again: nothing was killed (seed {seed})"
     assert_moved(world, dag_id)
+    if short == "larger":  # or in small ones, after its run failed
+        longest = max(end - start for start, end in world.committed(dag_id))
+        assert longest > timedelta(hours=HOURS), "every window was small"
+    else:
+        assert set(world.committed(dag_id)) >= PLANNED
 
 
 def test_kills_at_fault_points_lose_and_double_no_row(world: World, attacked: Attacked) -> None:
@@ -138,6 +151,7 @@ def test_kills_at_fault_points_lose_and_double_no_row(world: World, attacked: At
         wait(lambda pid=pid: not processes.alive(pid), f"process {pid} ends")  # type: ignore[misc]
     assert world.warehouse.tokens(dag_id) == before, "a stale task changed the target"
     assert_moved(world, dag_id)
+    assert set(world.committed(dag_id)) >= PLANNED
 
 
 def running_tries(world: World, dag_id: str) -> dict[str, processes.Runner]:
@@ -157,7 +171,6 @@ def again(world: World, dag_id: str) -> int:
 def assert_moved(world: World, dag_id: str) -> None:
     states = Counter(run["state"] for run in world.airflow.runs(dag_id))
     assert set(states) == {"success"}, states
-    assert set(lake.windows(*THE_LONG_DAY, HOURS)) <= set(world.committed(dag_id))
     world.assert_complete(dag_id, "weather", *THE_LONG_DAY)
     world.assert_left_nothing(dag_id)
     last = world.airflow.events(f"{dag_id}.days")[-1]
