@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import groups
 from benchmarks.contract import Settings
-from benchmarks.harness import ROOT, FailedError, run_group, say
+from benchmarks.harness import ROOT, run_group, say
 from benchmarks.report import write
 
 
@@ -49,9 +49,9 @@ def main() -> None:
             options=dict(given.set),
         )
         for name in given.only or groups.names():
-            try:
-                results.append(run_group(name, replace(common, servers={})))
-            except FailedError as error:
+            group, measured, error = run_group(name, replace(common, servers={}))
+            results.append((group, measured))
+            if error is not None:
                 failed.append(name)
                 say(f"error: {error}")
     narrowed = bool(given.only or given.races or given.names)

@@ -30,23 +30,26 @@ class FailedError(Exception):
     """A contestant that ended badly, or delivered something else than it should have."""
 
 
-def run_group(module: str, settings: Settings) -> tuple[ModuleType, Results]:
-    """All rounds of one group; FailedError stops it."""
+def run_group(module: str, settings: Settings) -> tuple[ModuleType, Results, FailedError | None]:
+    """All rounds of one group; an error ends it, and what was measured before is returned."""
     group = importlib.import_module(f"benchmarks.groups.{module}")
     results = Results()
     with ExitStack() as opened:
-        if hasattr(group, "prepare"):
-            group.prepare(settings, opened)
-        chosen = [
-            contestant
-            for contestant in group.contestants(settings)
-            if settings.wants_race(contestant.race) and _chosen(settings.names, contestant.name)
-        ]
-        for contestant in interleaved(chosen, settings.rounds):
-            run = measure(contestant, settings)
-            results.add(contestant, run)
-            say(f"{contestant.race} · {contestant.name}: {_in_short(run)}")
-    return group, results
+        try:
+            if hasattr(group, "prepare"):
+                group.prepare(settings, opened)
+            chosen = [
+                contestant
+                for contestant in group.contestants(settings)
+                if settings.wants_race(contestant.race) and _chosen(settings.names, contestant.name)
+            ]
+            for contestant in interleaved(chosen, settings.rounds):
+                run = measure(contestant, settings)
+                results.add(contestant, run)
+                say(f"{contestant.race} · {contestant.name}: {_in_short(run)}")
+        except FailedError as error:
+            return group, results, error
+    return group, results, None
 
 
 def _chosen(parts: Sequence[str], name: str) -> bool:

@@ -35,10 +35,14 @@ MEDIANS = (
 def write(
     path: Path, groups: Sequence[Group], settings: Settings, failed: Sequence[str], *, narrowed: bool = False
 ) -> None:
-    """Write the page; if the run was `narrowed`, keep what an earlier one measured of other groups and races."""
-    page = earlier.read(path) if narrowed else earlier.Page()
+    """Write the page; if the run was `narrowed`, keep what an earlier one measured of other groups and races.
+
+    Of a group that `failed`, keep the earlier races that were not measured again as well.
+    """
+    page = earlier.read(path) if narrowed or failed else earlier.Page()
     if not settings.races and not settings.names:
-        page = page.without([_name(group) for group, _ in groups], [group.TITLE for group, _ in groups])
+        whole = [group for group, _ in groups if _name(group) not in failed]
+        page = page.without([_name(group) for group in whole], [group.TITLE for group in whole])
     for group, results in groups:
         rows = [(goal, _goal(_name(group), goal)) for goal in group.goals(results)]
         if getattr(group, "LISTS_ALL_GOALS", False):

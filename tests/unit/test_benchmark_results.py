@@ -98,6 +98,19 @@ def test_a_goal_that_a_group_no_longer_has_is_removed_if_it_lists_all_of_its_goa
     assert "| two | work of two |" in text
 
 
+@pytest.mark.parametrize("narrowed", [True, False])
+def test_a_group_that_failed_keeps_the_races_that_were_not_measured_again(
+    page: Path, settings: Settings, narrowed: bool
+) -> None:
+    write(page, [(group("one"), results("second", 9.0))], settings, ["one"], narrowed=narrowed)
+
+    text, medians = page.read_text(), json.loads(page.with_suffix(".json").read_text())
+    assert "**Not finished because of an error: one.**" in text
+    assert [race for race in ("first", "second", "third") if f"### {race}\n" in text] == list(medians)
+    assert [medians[race]["ours"]["seconds"] for race in ("first", "second", "third")] == [2, 9, 5]
+    assert "| one | work of one | ≤ 4 s | 2 s | reached |" in text
+
+
 def test_a_run_of_everything_keeps_nothing(page: Path, settings: Settings) -> None:
     write(page, [(group("two"), results("third", 1.0))], settings, [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -19,13 +20,13 @@ import pytest
 from airflow_pipeline_provider.config.loader import load_folder
 from airflow_pipeline_provider.connectors.registry import options_model, register
 from airflow_pipeline_provider.core.planning import day_plan
-from benchmarks import digest, scale
+from benchmarks import digest, groups, scale
 from benchmarks.contestants import helpers_scan, ours
 from benchmarks.contract import Column, Contestant, Results, Run, Settings, interleaved
 from benchmarks.documents import START, START_MILLIS, interval, time_query
 from benchmarks.groups import extract
 from benchmarks.groups.extract import peers, shapes
-from benchmarks.harness import FailedError, measure
+from benchmarks.harness import FailedError, measure, run_group
 from benchmarks.replay_server import Replay, Server
 from benchmarks.report import write
 from benchmarks.shapes import TINY
@@ -255,6 +256,29 @@ def test_a_contestant_that_does_not_deliver_fails(code: str, message: str, tmp_p
             contestant(code, expected={"rows": 10}, timeout=0.5),
             Settings(rounds=1, docs=1, work=tmp_path, data=tmp_path),
         )
+
+
+def test_what_was_measured_before_a_contestant_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [
+        contestant("print('{\"rows\": 1}')", name="first"),
+        contestant("raise SystemExit('no server')", name="second"),
+        contestant("print('{\"rows\": 1}')", name="third"),
+    ]
+    group: Any = SimpleNamespace(contestants=lambda _: entries)
+    monkeypatch.setitem(sys.modules, "benchmarks.groups.failing", group)
+
+    found, results, error = run_group("failing", Settings(rounds=1, docs=1, work=tmp_path, data=tmp_path))
+
+    assert (found, results.names("r")) == (group, ["first"])
+    assert "no server" in str(error)
+
+
+@pytest.mark.parametrize("name", groups.names())
+def test_goals_need_no_results(name: str) -> None:
+    group = importlib.import_module(f"benchmarks.groups.{name}")
+    assert [goal.work for goal in group.goals(Results()) if goal.reached is not None] == []
 
 
 def test_rounds_are_interleaved_race_by_race() -> None:
