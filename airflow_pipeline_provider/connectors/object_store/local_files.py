@@ -144,7 +144,7 @@ class LocalFiles:
                     with private_files.opened(self._root, path.split("/")[:-1]) as folder:
                         os.unlink(full.name, dir_fd=folder)
                 except FileNotFoundError:
-                    continue  # nor is its folder removed: a writer may have made it for a file about to be named
+                    continue  # keep its folder: a writer may just have made it for a file that it is about to name
                 except NotADirectoryError:  # a file or a symbolic link is in the place of a folder
                     continue
                 _prune(full.parent, self._root)
