@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from airflow_pipeline_provider.operators import notifiers
 from airflow_pipeline_provider.operators.notices import FailureNotices
 from airflow_pipeline_provider.phases.runtime import open_runtime
 from tests.doubles.notifiers import Failing
-from tests.doubles.receiver import Receiver
+from tests.doubles.receiver import Receiver, receiving
 
 from .conftest import Folder
 from .test_maintenance import states, with_maintenance
@@ -35,13 +34,8 @@ WINDOW = "2013-11-03 [00:00 EDT, 24:00 EST)"
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     monkeypatch.setenv("AIRFLOW__PIPELINES__ALLOWED_MODULES", "tests.doubles.notifiers")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/prod")
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with receiving() as made:
+        yield made
 
 
 def hooks(receiver: Receiver, *keys: str, **arguments: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -33,3 +36,17 @@ class Receiver:
 
     def texts(self, kind: str) -> list[str]:
         return [one["text"] for one in self.received if one["kind"] == kind]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """Run a receiver in a thread."""
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.server.shutdown()
+        receiver.server.server_close()
+        thread.join()

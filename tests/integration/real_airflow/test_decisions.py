@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -24,7 +23,7 @@ from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.ledger import Entry, Kind
 from airflow_pipeline_provider.state.about import Act
 from airflow_pipeline_provider.state.sql import SqlState
-from tests.doubles.receiver import Receiver
+from tests.doubles.receiver import Receiver, receiving
 from tests.integration.real_airflow.lake import Span, whole
 from tests.integration.real_airflow.rest import Airflow, wait
 from tests.integration.real_airflow.stories import THE_LONG_DAY
@@ -145,9 +144,14 @@ class Three(NamedTuple):
 
 
 @pytest.fixture
-def three(airflow: dict[str, str], tmp_path: Path) -> Iterator[Three]:
-    installation, name, receiver = Airflow(), f"decide{uuid4().hex[:6]}", Receiver()
-    threading.Thread(target=receiver.server.serve_forever, daemon=True).start()
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
+def three(airflow: dict[str, str], tmp_path: Path, receiver: Receiver) -> Iterator[Three]:
+    installation, name = Airflow(), f"decide{uuid4().hex[:6]}"
     folder = Path(installation.dags_folder) / name
     folder.mkdir()
     found = Three(installation, name, tmp_path, receiver)
@@ -171,8 +175,6 @@ def three(airflow: dict[str, str], tmp_path: Path) -> Iterator[Three]:
     folder.with_name(f"{name}_daily.py").write_text(example.replace("example_flights", found.id("kept")))
     with closing(installation):
         yield found
-    receiver.server.shutdown()
-    receiver.server.server_close()
     for file in folder.parent.glob(f"{name}*.py"):
         file.unlink()
     shutil.rmtree(folder)

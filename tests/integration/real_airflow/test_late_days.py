@@ -7,7 +7,6 @@ or two after its file was written.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -21,7 +20,7 @@ import pytest
 from airflow_pipeline_provider.connectors.base import Identity
 from airflow_pipeline_provider.core.ledger import Kind
 from airflow_pipeline_provider.state.sql import SqlState
-from tests.doubles.receiver import Receiver
+from tests.doubles.receiver import Receiver, receiving
 from tests.integration.real_airflow.rest import Airflow, wait
 
 pytestmark = pytest.mark.integration
@@ -82,17 +81,13 @@ class Late(NamedTuple):
 
 @pytest.fixture
 def late(airflow: dict[str, str], tmp_path: Path) -> Iterator[Late]:
-    receiver = Receiver()
-    threading.Thread(target=receiver.server.serve_forever, daemon=True).start()
-    with closing(Airflow()) as installation:
+    with closing(Airflow()) as installation, receiving() as receiver:
         folder = Path(installation.dags_folder) / f"late{uuid4().hex[:6]}"
         folder.mkdir()
         folder.with_suffix(".py").write_text(LOADER.format(name=folder.name))
         yield Late(installation, folder, tmp_path, receiver)
         folder.with_suffix(".py").unlink()
         shutil.rmtree(folder)
-    receiver.server.shutdown()
-    receiver.server.server_close()
 
 
 def test_a_day_is_judged_when_it_is_due(late: Late) -> None:
