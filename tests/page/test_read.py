@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -24,7 +23,7 @@ from airflow_pipeline_provider.web.shapes import (
 )
 from tests.page.conftest import API, Ask, Login, queries
 from tests.page.place import connect
-from tests.page.world import HOSTILE, ZONE, World, fill
+from tests.page.world import HOSTILE, World, fill, last_window_waits
 
 T = TypeVar("T")
 
@@ -431,15 +430,10 @@ def test_a_day_whose_windows_cancel_out_is_not_equal(world: World, ask: Ask) -> 
     assert (complete["source"], complete["equal"]) == (complete["target"], True)
 
 
-def last_window_is_ready() -> bool:
-    """Return whether the last two hours of the target day are ready: from 22:00 on, and then no window waits."""
-    return datetime.now(ZoneInfo(ZONE)).hour >= 22
-
-
 def test_gaps_are_listed_worst_first(ask: Ask) -> None:
     reasons = [gap["reason"] for gap in ask("/pipelines/flights/gaps")["gaps"]]
     assert reasons[:2] == ["blocked", "failed"]
-    assert reasons[-1] == ("leased" if last_window_is_ready() else "not_settled")
+    assert reasons[-1] == ("not_settled" if last_window_waits() else "leased")
 
 
 def test_every_state_of_a_window_is_shown(world: World, ask: Ask) -> None:
@@ -447,7 +441,7 @@ def test_every_state_of_a_window_is_shown(world: World, ask: Ask) -> None:
     cells = {cell["window"]["start"]: cell for lane in lanes for cell in lane["windows"]}
     states = {cell["state"] for cell in cells.values()}
     words = "complete replaced running missing failed blocked unverified drifted waived"
-    expected = {*words.split(), "ready" if last_window_is_ready() else "not_settled"}
+    expected = {*words.split(), *(["not_settled"] if last_window_waits(world.day(0)) else [])}
     assert expected <= states <= expected | {"ready"}
     by_state = {state: [c for c in cells.values() if c["state"] == state] for state in states}
     assert by_state["replaced"][0]["replaced"] == 2

@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -117,8 +118,6 @@ class World:
 
     def day(self, back: int) -> date:
         """The day so many days from the target day of `x_time_back: 1d`."""
-        from zoneinfo import ZoneInfo
-
         return self.now.astimezone(ZoneInfo(ZONE)).date() + timedelta(days=back - 1)
 
     # --- source
@@ -181,6 +180,16 @@ class World:
     def release_all(self, runtime: Runtime) -> None:
         for lease in runtime.state.leases():
             runtime.state.release(lease.interval, runtime.owner(lease.owner))
+
+
+def last_window_waits(day: date | None = None) -> bool:
+    """Return whether the last two hours of the day are not ready yet: until 22:00 of the next day.
+
+    By default of the target day.
+    """
+    now = datetime.now(ZoneInfo(ZONE)).replace(tzinfo=None)
+    day = day or now.date() - timedelta(days=1)
+    return now < datetime.combine(day + timedelta(days=1), time(22))
 
 
 def windows_of(runtime: Runtime, day: date) -> list[Interval]:
